@@ -1,0 +1,142 @@
+"""Files that are either whole or absent: atomic writes, content hashes, folder locks.
+
+Used by everything that writes: checkpoints, results, caches, corpora and reports.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from spknorm.errors import ConfigError
+
+_BLOCK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success fsync it and rename it to `path`.
+
+    On any exception the temporary file is removed and `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+        _fsync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write `content` to `path` so that readers see the old file or the new one, never a part."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON with sorted keys (equal values give equal bytes); NaN is refused."""
+    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value in `path`.
+
+    Raises:
+        ConfigError: The file is not JSON; the message names the file and the place.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid JSON: {error}") from error
+
+
+def sha256_of(source: Path | bytes) -> str:
+    """Return the hexadecimal SHA-256 of a file's content or of `source` itself."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    digest = hashlib.sha256()
+    with Path(source).open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class FolderLock:
+    """Keeps two processes out of one folder; a dead owner's lock is free by itself.
+
+    The lock is the kernel's (flock), so it vanishes with its process; the file's text only says who held it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder to lock; `acquire` (or `with`) takes the lock."""
+        self._path = Path(folder) / ".lock"
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            ConfigError: The folder cannot be written, or another live process holds it.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("a+")
+        except OSError as error:
+            raise ConfigError(
+                f"The folder {self._path.parent} cannot be written ({error.strerror}). "
+                "Choose another with -p, or change its permissions."
+            ) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            file.close()
+            raise ConfigError(
+                f"The folder {self._path.parent} is in use by {owner}. "
+                "Wait for it to end, or choose another folder with -p."
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back; does nothing when it is not held."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> "FolderLock":
+        """Acquire."""
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release."""
+        self.release()
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
