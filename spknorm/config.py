@@ -1,0 +1,286 @@
+"""YAML -> the frozen dataclasses of `schema.py`, once: every key known, typed and checked.
+
+`parse` takes the mapping that s3prl would read from a `config.yaml`, before anything is loaded;
+`to_mapping` gives it back with every default filled in.
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from spknorm.errors import ConfigError, MissingError
+from spknorm.schema import TaskConfig
+
+
+def parse(mapping: Mapping[str, Any]) -> TaskConfig:
+    """Return the checked configuration.
+
+    Raises:
+        ConfigError: Unknown key (named with the nearest valid one), wrong type, value out of
+            range, or settings that exclude each other; the message names the key's path.
+    """
+    config = _build(TaskConfig, mapping, "config")
+    assert isinstance(config, TaskConfig)
+    _check(config)
+    return config
+
+
+def to_mapping(config: Any) -> Any:
+    """Return plain dicts, lists and scalars: what `parse` takes, with every default filled in."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: to_mapping(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {key: to_mapping(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [to_mapping(value) for value in config]
+    return config
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file; tags that would build objects are refused.
+
+    Raises:
+        MissingError: No such file.
+        ConfigError: Not YAML, or not a mapping; the message names file and line.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise MissingError(f"There is no configuration file {path}. Name one with -c.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}, line {mark.line + 1}" if mark else str(path)
+        what = getattr(error, "problem", None) or error
+        raise ConfigError(f"{place}: not valid YAML ({what}).") from error
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path}: expected a mapping of sections such as `runner:`, but found a "
+            f"{type(content).__name__}."
+        )
+    return content
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` laid over it, section by section, both unaltered."""
+    merged = {key: to_mapping(value) for key, value in base.items()}
+    for key, value in changes.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else to_mapping(value)  # type: ignore[arg-type]
+    return merged
+
+
+def _build(kind: type, value: Any, path: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"`{path}` must be a mapping, but is {_show(value)}.")
+    hints = typing.get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise ConfigError(
+                f"`{path}.{key}` is not a known setting.{hint} "
+                f"Known here: {', '.join(sorted(hints))}."
+            )
+    return kind(**{key: _convert(hints[key], item, f"{path}.{key}") for key, item in value.items()})
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _convert(next(o for o in options if o is not type(None)), value, path)
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, path)
+    if origin is Literal:
+        if value is None and "none" in options:  # what -o ...=None gives
+            return "none"
+        if not isinstance(value, str) or value not in options:
+            raise ConfigError(
+                f"`{path}` must be one of {', '.join(options)}, but is {_show(value)}."
+            )
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"`{path}` must be a list, but is {_show(value)}.")
+        return tuple(_convert(options[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"`{path}` must be a mapping, but is {_show(value)}.")
+        return dict(value)
+    return _scalar(hint, value, path)
+
+
+def _scalar(hint: type, value: Any, path: str) -> Any:
+    if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)  # YAML reads 1e-4 (without a point) as text
+        except (ValueError, OverflowError):
+            number = math.nan
+        if not math.isnan(number):
+            return number
+    elif (hint is int and isinstance(value, int) and not isinstance(value, bool)) or (
+        hint in (bool, str) and isinstance(value, hint)
+    ):
+        return value
+    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
+    raise ConfigError(f"`{path}` must be {names[hint]}, but is {_show(value)}.")
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return f"`{text if len(text) <= 60 else text[:57] + '...'}` ({type(value).__name__})"
+
+
+_POSITIVE = (
+    "runner.total_steps",
+    "runner.gradient_accumulate_steps",
+    "runner.log_step",
+    "runner.eval_step",
+    "runner.save_step",
+    "runner.max_keep",
+    "runner.gradient_clipping",
+    "runner.max_nonfinite",
+    "downstream_expert.datarc.train_batch_size",
+    "downstream_expert.datarc.eval_batch_size",
+    "downstream_expert.speaker_corpus.batch_size",
+    "downstream_expert.modelrc.projector_dim",
+    "downstream_expert.modelrc.gate.depth",
+    "downstream_expert.spknorm.speaker_steps",
+    "upstream.cache_limit_gb",
+)
+_POSITIVE_OR_NULL = (
+    "runner.early_stopping",
+    "downstream_expert.datarc.samples_per_label",
+    "downstream_expert.modelrc.gate.width",
+    "downstream_expert.speaker_corpus.max_seconds",
+    "downstream_expert.speaker_corpus.max_speakers",
+    "downstream_expert.spknorm.ascent_lr",
+    "downstream_expert.spknorm.ceiling",
+)
+_NOT_NEGATIVE = (
+    "optimizer.lr",
+    "optimizer.weight_decay",
+    "downstream_expert.spknorm.speaker_lambda",
+    "runner.max_oom",
+    "downstream_expert.spknorm.speaker_warmup_steps",
+    "downstream_expert.datarc.num_workers",
+    "downstream_expert.datarc.draw",
+    "downstream_expert.modelrc.speaker_head.dropout",
+)
+_UNIT_INTERVAL = (
+    "downstream_expert.datarc.valid_ratio",
+    "downstream_expert.spknorm.ramp",
+    "runner.evaluate_ratio",
+    "downstream_expert.datarc.demo_rho",
+    "downstream_expert.modelrc.speaker_head.dropout",
+)
+
+
+def _check(config: TaskConfig) -> None:
+    def value_at(path: str) -> Any:
+        found: Any = config
+        for name in path.split("."):
+            found = getattr(found, name)
+        return found
+
+    def require(good: bool, path: str, what: str) -> None:
+        if not good:
+            raise ConfigError(f"`config.{path}` must be {what}, but is {_show(value_at(path))}.")
+
+    for path in _POSITIVE:
+        require(0 < value_at(path) < math.inf, path, "above 0")
+    for path in _POSITIVE_OR_NULL:
+        require(value_at(path) is None or 0 < value_at(path) < math.inf, path, "above 0, or null")
+    for path in _NOT_NEGATIVE:
+        require(0 <= value_at(path) < math.inf, path, "0 or more")
+    for path in _UNIT_INTERVAL:
+        require(0 <= value_at(path) <= 1, path, "between 0 and 1")
+    for width in config.downstream_expert.modelrc.speaker_head.hidden:
+        require(
+            width > 0, "downstream_expert.modelrc.speaker_head.hidden", "a list of numbers above 0"
+        )
+    for split in config.runner.eval_dataloaders:
+        require(split in ("dev", "test"), "runner.eval_dataloaders", "a list of dev and test")
+    _check_combinations(config)
+
+
+def _check_combinations(config: TaskConfig) -> None:
+    runner, method, data = (
+        config.runner,
+        config.downstream_expert.spknorm,
+        config.downstream_expert.datarc,
+    )
+
+    def refuse(bad: bool, message: str) -> None:
+        if bad:
+            raise ConfigError(message)
+
+    refuse(
+        method.update == "adaptive" and method.ascent_lr is None and method.strategy != "none",
+        "`config.downstream_expert.spknorm.update` is adaptive, which needs `ascent_lr`, the "
+        "learning rate of its ascending Adam (1.0e-6 is a careful start).",
+    )
+    refuse(
+        method.update != "adaptive" and method.ascent_lr is not None,
+        f"`config.downstream_expert.spknorm.ascent_lr` has no effect under update {method.update}: "
+        "leave it out, or choose update adaptive.",
+    )
+    refuse(
+        (data.protocol == "low_resource") != (data.samples_per_label is not None),
+        "`config.downstream_expert.datarc.samples_per_label` goes with low_resource alone: "
+        f"protocol is {data.protocol}, samples_per_label is {data.samples_per_label}.",
+    )
+    refuse(
+        data.corpus == "manifest" and data.manifest is None,
+        "`config.downstream_expert.datarc.manifest` must name a CSV or JSONL file, "
+        "since corpus is manifest.",
+    )
+    refuse(
+        method.erasure != "none" and method.strategy != "none",
+        "`config.downstream_expert.spknorm.erasure` is a baseline of its own: "
+        "set strategy to none.",
+    )
+    refuse(
+        runner.fp16 and runner.precision == "bf16",
+        "`config.runner.fp16` and `config.runner.precision` bf16 exclude each other.",
+    )
+    if runner.engine == "spknorm":
+        refuse(
+            config.specaug is not None,
+            "`config.specaug` has no effect under engine spknorm: leave it out, or set "
+            "config.runner.engine to s3prl.",
+        )
+        return
+    adversarial = method.strategy != "none"
+    for bad, key, value in (
+        (
+            adversarial and method.update != "reversal",
+            "downstream_expert.spknorm.update",
+            "reversal",
+        ),
+        (config.optimizer.groups is not None, "optimizer.groups", "null"),
+        (runner.clip == "group", "runner.clip", "joint"),
+        (runner.precision == "bf16", "runner.precision", "fp32"),
+        (runner.early_stopping is not None, "runner.early_stopping", "null"),
+        (
+            method.train_feature_extractor,
+            "downstream_expert.spknorm.train_feature_extractor",
+            "false",
+        ),
+        (method.speaker_steps > 1, "downstream_expert.spknorm.speaker_steps", "1"),
+        (method.erasure != "none", "downstream_expert.spknorm.erasure", "none"),
+    ):
+        refuse(
+            bad,
+            f"s3prl's own Runner cannot do what `config.{key}` asks: set it to {value}, or set "
+            "config.runner.engine to spknorm.",
+        )
