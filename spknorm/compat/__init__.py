@@ -1,0 +1,24 @@
+"""Stock s3prl importable and runnable on today's torch, torchaudio and huggingface_hub.
+
+`import spknorm.compat` is all that other code needs: it puts back at run time, only where it is
+missing, what s3prl 0.4.18 expects of the libraries below it, and corrects s3prl's modules while
+they are imported. Nothing on disk is changed. One file per library says what and why:
+
+- `torch_and_torchaudio`: the CUDA check, audio back ends, `load`, `info`, sox effects, safe globals
+- `hugging_face`: names that left huggingface_hub
+- `s3prl_modules`: s3prl's own modules, corrected through an import hook
+- `expressions`: what stands in for `eval` there
+"""
+
+from spknorm.compat import s3prl_modules, torch_and_torchaudio
+
+__all__ = ["apply"]
+
+
+def apply() -> None:
+    """Put everything back, which importing this package has done; a second time changes nothing."""
+    torch_and_torchaudio.apply()
+    s3prl_modules.apply()
+
+
+apply()

@@ -1,0 +1,209 @@
+"""s3prl's own modules, corrected while they are imported.
+
+An import hook gives every s3prl module a safe `eval` and `torch.load`, and corrects a few by name.
+"""
+
+import contextlib
+import functools
+import importlib.machinery
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from spknorm.compat import hugging_face
+from spknorm.compat.expressions import read_conv_layers, read_expression
+from spknorm.errors import DataError
+from spknorm.files import sha256_of, write_atomic
+
+MIN_SAMPLES = 400
+"""Samples at 16 kHz that one frame of a HuBERT-like front end needs (25 ms)."""
+
+
+def apply() -> None:
+    """Install the hook once, and correct the modules that were imported before it."""
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Finder())
+    for name, module in list(sys.modules.items()):
+        if _is_s3prl(name):
+            _before(module)
+            _after(module)
+
+
+class _Finder:
+    """Finds s3prl's modules as Python would, and has them corrected when they are executed."""
+
+    def find_spec(
+        self, name: str, path: Any, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if not _is_s3prl(name):
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(name, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    _correct_when_executed(spec.loader)
+                return spec
+        return None
+
+
+def _correct_when_executed(loader: Any) -> None:
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        _before(module)
+        execute(module)
+        _after(module)
+
+    loader.exec_module = exec_module
+
+
+def _before(module: ModuleType) -> None:
+    if module.__name__ in ("s3prl.downstream.runner", "s3prl.run_downstream"):
+        hugging_face.apply()
+    # A module's own `eval` is found before the built-in one.
+    reads_layers = module.__name__ in _READ_LAYERS_OF_CHECKPOINTS
+    module.eval = read_conv_layers if reads_layers else read_expression  # type: ignore[attr-defined]
+
+
+def _after(module: ModuleType) -> None:
+    source = getattr(module.__spec__, "origin", None) or ""
+    if getattr(module, "torch", None) is torch and _mentions(source, "torch.load("):
+        # Some modules ask for weights_only=False; the environment can ask for it, too.
+        module.torch = _Overlay(torch, load=_load_weights)  # type: ignore[attr-defined]
+    if correct := _CORRECTIONS.get(module.__name__):
+        correct(module)
+
+
+class _Overlay:
+    """A module as seen through a few replaced names."""
+
+    def __init__(self, module: ModuleType, **replaced: Any) -> None:
+        self._module = module
+        self.__dict__.update(replaced)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def _load_weights(*args: Any, **options: Any) -> Any:
+    return torch.load(*args, **{**options, "weights_only": True})
+
+
+def _correct_helper(module: Any) -> None:
+    # It replaces builtins.isinstance for torch < 1.8; isinstance(defaultdict(), (A, B)) fails then.
+    module.hack_isinstance = lambda: None
+
+
+def _correct_interfaces(module: Any) -> None:
+    module.UpstreamBase.__call__ = _check_lengths(module.UpstreamBase.__call__)
+
+
+def _check_lengths(call: Callable[..., Any]) -> Callable[..., Any]:
+    # Shorter ones crash the front end or, beside longer ones, come out as no frame and NaN.
+    @functools.wraps(call)
+    def checked(self: Any, wavs: Any, *args: Any, **options: Any) -> Any:
+        for position, wav in enumerate(wavs):
+            if len(wav) < MIN_SAMPLES:
+                raise DataError(
+                    f"Utterance {position} of a batch has {len(wav)} samples, but an upstream "
+                    f"needs at least {MIN_SAMPLES} (25 ms at 16 kHz). "
+                    "Leave such files out of the corpus."
+                )
+        return call(self, wavs, *args, **options)
+
+    return checked
+
+
+def _correct_hugging_face_upstream(module: Any) -> None:
+    # Without `last_hidden_state`, `-s last_hidden_state` silently became a weighted sum; and in
+    # train mode transformers masks spans and drops layers, as s3prl's own models do not.
+    expert = module.UpstreamExpert
+    initialise, forward = expert.__init__, expert.forward
+
+    @functools.wraps(initialise)
+    def undisturbed(self: Any, *args: Any, **options: Any) -> None:
+        initialise(self, *args, **options)
+        self.model.config.apply_spec_augment = False
+        self.model.config.layerdrop = 0.0
+
+    @functools.wraps(forward)
+    def with_last_hidden_state(self: Any, wavs: Any) -> Any:
+        result = forward(self, wavs)
+        result.setdefault("last_hidden_state", result["hidden_states"][-1])
+        return result
+
+    expert.__init__ = undisturbed
+    expert.forward = _check_lengths(with_last_hidden_state)
+
+
+def _correct_runner(module: Any) -> None:
+    # With `--device cpu` beside a GPU, `torch.cuda.device("cpu")` raises in every evaluation.
+    cuda = _Overlay(torch.cuda, device=_cuda_device)
+    module.torch = _Overlay(torch, load=_load_weights, cuda=cuda)
+
+
+def _cuda_device(device: Any) -> Any:
+    if device is not None and torch.device(device).type != "cuda":
+        return contextlib.nullcontext()
+    return torch.cuda.device(device)
+
+
+def _correct_voxceleb1_dataset(module: Any) -> None:
+    # It pickles its file list; JSON holds the same list of texts.
+    module.pickle = _Overlay(module.pickle, load=json.load, dump=_dump_json)
+
+
+def _dump_json(value: Any, file: Any) -> None:
+    write_atomic(Path(file.name), json.dumps(value))
+
+
+def _correct_voxceleb1_expert(module: Any) -> None:
+    # The list was kept beside s3prl's code and reused whatever the root was.
+    expert = module.DownstreamExpert
+    initialise = expert.__init__
+
+    @functools.wraps(initialise)
+    def with_own_cache(
+        self: Any, upstream_dim: int, downstream_expert: Any, expdir: Any, **options: Any
+    ) -> None:
+        data = downstream_expert["datarc"]
+        root = str(Path(data["file_path"]).resolve())
+        key = sha256_of(root.encode() + b"\0" + Path(data["meta_data"]).read_bytes())[:16]
+        dataset = sys.modules["s3prl.downstream.voxceleb1.dataset"]
+        dataset.CACHE_PATH = str(Path(expdir) / f"voxceleb1-{key}")  # type: ignore[attr-defined]
+        initialise(self, upstream_dim, downstream_expert, expdir, **options)
+
+    expert.__init__ = with_own_cache
+
+
+_CORRECTIONS: dict[str, Callable[[Any], None]] = {
+    "s3prl.utility.helper": _correct_helper,
+    "s3prl.upstream.interfaces": _correct_interfaces,
+    "s3prl.upstream.hf_hubert.expert": _correct_hugging_face_upstream,
+    "s3prl.upstream.hf_wav2vec2.expert": _correct_hugging_face_upstream,
+    "s3prl.downstream.runner": _correct_runner,
+    "s3prl.downstream.voxceleb1.dataset": _correct_voxceleb1_dataset,
+    "s3prl.downstream.voxceleb1.expert": _correct_voxceleb1_expert,
+}
+
+_READ_LAYERS_OF_CHECKPOINTS = {
+    "s3prl.upstream.data2vec.data2vec_model",
+    "s3prl.upstream.hubert.hubert_model",
+    "s3prl.upstream.lighthubert.lighthubert.lighthubert",
+    "s3prl.upstream.wav2vec2.wav2vec2_model",
+    "s3prl.upstream.wavlm.WavLM",
+}
+
+
+def _is_s3prl(name: str) -> bool:
+    return name.partition(".")[0] == "s3prl"
+
+
+def _mentions(source: str, text: str) -> bool:
+    return source.endswith(".py") and text in Path(source).read_text(errors="replace")
