@@ -1,0 +1,210 @@
+"""Records -> an emotion stream and a speaker stream; each batch is a function of its number.
+
+Batch k of a stream depends on (seed, k) alone: an interrupted run goes on at batch k without any
+stored state, and no global random generator is touched.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from spknorm.audio import load_audio
+from spknorm.corpora.records import Utterance
+
+
+class Batch(NamedTuple):
+    """Some utterances: float32 audio at 16 kHz (L_i,), label indices, ids, places in the corpus."""
+
+    wavs: list[npt.NDArray[np.float32]]
+    labels: list[int]
+    ids: list[str]
+    indices: list[int]
+
+
+class Order:
+    """Which items are in batch k, counted over epochs; an epoch visits every item once.
+
+    Args:
+        num_items: Size of the corpus.
+        batch_size: Per process.
+        seed: Of the permutations; each epoch has its own.
+        shuffle: False keeps the corpus' order.
+        drop_last: Leave out an epoch's last batch when it is short.
+        rank: This process; it takes its part of each global batch of `world * batch_size` items.
+        world: Number of processes.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.num_items = num_items
+        self.batch_size = batch_size
+        self._seed, self._shuffle = seed, shuffle
+        self._rank, self._world = rank, world
+        whole, rest = divmod(num_items, world * batch_size)
+        self._length = whole + (1 if rest and not (drop_last and whole) else 0)
+        self._epoch: int | None = None
+        self._items: list[int] = []
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return self._length
+
+    def __getitem__(self, number: int) -> list[int]:
+        """Return the items of batch `number` (0 or more, over all epochs) for this rank."""
+        epoch, place = divmod(number, self._length)
+        size = self._world * self.batch_size
+        batch = self._epoch_items(epoch)[place * size : (place + 1) * size]
+        return batch[
+            self._rank * len(batch) // self._world : (self._rank + 1) * len(batch) // self._world
+        ]
+
+    def _epoch_items(self, epoch: int) -> list[int]:
+        if not self._shuffle:
+            epoch = 0
+        if epoch != self._epoch:
+            if self._shuffle:
+                generator = np.random.default_rng((self._seed, epoch))
+                self._items = [int(item) for item in generator.permutation(self.num_items)]
+            else:
+                self._items = list(range(self.num_items))
+            self._epoch = epoch
+        return self._items
+
+
+class Recordings:
+    """Utterances with the labels of one role, and their audio on demand.
+
+    Args:
+        utterances: The corpus.
+        labels: One index per utterance.
+        max_seconds: Read random crops of at most this length; None for whole utterances.
+        seed: Of the crops.
+        pre_load: Keep decoded audio in memory (whole utterances only).
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        labels: Sequence[int],
+        *,
+        max_seconds: float | None = None,
+        seed: int = 0,
+        pre_load: bool = False,
+    ) -> None:
+        assert len(utterances) == len(labels)
+        self.utterances = list(utterances)
+        self.labels = list(labels)
+        self.max_seconds = max_seconds
+        self._seed = seed
+        self._loaded: dict[int, npt.NDArray[np.float32]] | None = (
+            {} if pre_load and max_seconds is None else None
+        )
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def fetch(self, indices: Sequence[int], number: int) -> Batch:
+        """Return the utterances at `indices` as batch `number`, which seeds their crops."""
+        return Batch(
+            wavs=[self.audio(index, crop=number) for index in indices],
+            labels=[self.labels[index] for index in indices],
+            ids=[self.utterances[index].id for index in indices],
+            indices=list(indices),
+        )
+
+    def audio(self, index: int, *, crop: int = 0) -> npt.NDArray[np.float32]:
+        """Return the audio of one utterance, (L,) at 16 kHz; crop `crop` of it if crops are on."""
+        if self._loaded is not None and index in self._loaded:
+            return self._loaded[index]
+        utterance = self.utterances[index]
+        crop_seed = None
+        if self.max_seconds is not None:
+            crop_seed = zlib.crc32(f"{self._seed} {crop} {utterance.id}".encode())
+        wav = load_audio(utterance.path, max_seconds=self.max_seconds, crop_seed=crop_seed)
+        if self._loaded is not None:
+            self._loaded[index] = wav
+        return wav
+
+
+class Stream:
+    """A corpus in an order: an endless sequence of batches that can be entered anywhere."""
+
+    def __init__(self, recordings: Recordings, order: Order) -> None:
+        self.recordings = recordings
+        self.order = order
+
+    def __getitem__(self, number: int) -> Batch:
+        """Return batch `number`, counted over epochs."""
+        return self.recordings.fetch(self.order[number], number)
+
+    def batches(self, start: int, stop: int, *, num_workers: int = 0) -> Iterator[Batch]:
+        """Yield batches start ... stop - 1, decoded by `num_workers` other processes if any."""
+        if num_workers == 0:
+            yield from (self[number] for number in range(start, stop))
+            return
+        yield from DataLoader(
+            _Numbered(self),
+            sampler=range(start, stop),
+            batch_size=None,
+            num_workers=num_workers,
+            generator=torch.Generator().manual_seed(0),  # else it draws from the global one
+        )
+
+
+class _Numbered(Dataset[Batch]):
+    """A stream as torch's DataLoader wants it."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __getitem__(self, number: int) -> Batch:
+        return self._stream[number]
+
+
+class MixedEpoch(Dataset[Any]):
+    """One epoch as s3prl's Runner takes it: emotion and speaker utterances in one batch.
+
+    Item i is (wavs, emotion labels, speaker labels, ids); the label of the other role is -1.
+
+    Args:
+        emotion: The emotion stream.
+        speaker: The speaker stream, or None with strategy none.
+        epoch: Which epoch of the emotion stream.
+    """
+
+    def __init__(self, emotion: Stream, speaker: Stream | None, epoch: int) -> None:
+        self._emotion, self._speaker = emotion, speaker
+        self._start = epoch * len(emotion.order)
+
+    def __len__(self) -> int:
+        return len(self._emotion.order)
+
+    def __getitem__(self, index: int) -> tuple[list[Any], list[int], list[int], list[str]]:
+        """Return batch `index` of the epoch."""
+        if index >= len(self):
+            raise IndexError(index)
+        first = self._emotion[self._start + index]
+        none = [-1] * len(first.ids)
+        if self._speaker is None:
+            return first.wavs, first.labels, none, first.ids
+        second = self._speaker[self._start + index]
+        return (
+            first.wavs + second.wavs,
+            first.labels + [-1] * len(second.ids),
+            none + second.labels,
+            first.ids + second.ids,
+        )
