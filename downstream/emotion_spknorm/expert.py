@@ -1,0 +1,223 @@
+"""The task `emotion_spknorm` as a DownstreamExpert of s3prl: s3prl's contract and nothing else.
+
+Under s3prl's own Runner each batch mixes emotion and speaker utterances and the update is
+`reversal`; spknorm.runner uses the same heads, data and streams for everything else. The corpora
+are in spknorm.task, the heads in spknorm.model.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import get_rank, get_world_size, is_initialized
+from torch.utils.data import DataLoader
+
+from spknorm import config as configuration
+from spknorm.audio import load_audio
+from spknorm.batches import MixedEpoch, Order, Stream
+from spknorm.metrics import score
+from spknorm.model import Heads
+from spknorm.results import write_predictions
+from spknorm.task import emotion_stream, read_task_data, speaker_stream
+from spknorm.updates import strength
+
+_SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream")
+
+
+class DownstreamExpert(nn.Module):
+    """Emotion recognition with the speaker normalised away.
+
+    Args:
+        upstream_dim: H of the upstream's features.
+        upstream_rate: Samples per frame; not needed here.
+        downstream_expert: The section of that name; see spknorm.schema.ExpertConfig.
+        expdir: The experiment's folder.
+        kwargs: The other sections of the configuration and s3prl's command line, as its Runner
+            passes them.
+
+    Raises:
+        ConfigError, MissingError, DataError: Before anything is trained; see spknorm.errors.
+    """
+
+    def __init__(
+        self,
+        upstream_dim: int,
+        upstream_rate: int,
+        downstream_expert: dict[str, Any],
+        expdir: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        sections = {key: kwargs[key] for key in _SECTIONS if isinstance(kwargs.get(key), dict)}
+        self.config = configuration.parse({**sections, "downstream_expert": downstream_expert})
+        expert = self.config.downstream_expert
+        self.expdir = Path(expdir)
+        self.seed = int(kwargs.get("seed", 1337))
+        self.fold = expert.datarc.test_fold or kwargs.get("downstream_variant") or "fold1"
+        self.data = read_task_data(expert, fold=self.fold, seed=self.seed, work_dir=self.expdir)
+        self.split, self.emotions = self.data.split, self.data.emotions
+        self.num_speakers = len(self.data.speakers)
+
+        model, method = expert.modelrc, expert.spknorm
+        options = configuration.to_mapping(model)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.heads = Heads(
+                upstream_dim,
+                num_emotions=len(self.emotions),
+                num_speakers=self.num_speakers,
+                strategy=method.strategy,
+                adversary=method.adversary,
+                projector_dim=model.projector_dim,
+                select=model.select,
+                select_options=options[model.select],
+                gate=options["gate"],
+                speaker_head=options["speaker_head"],
+            )
+        self.register_buffer("best_score", torch.zeros(1))
+        self.register_buffer("num_batches", torch.zeros((), dtype=torch.long))
+
+    def emotion_stream(self, rank: int = 0, world: int = 1) -> Stream:
+        """Return the shuffled training stream of the emotion corpus for one process."""
+        data = self.config.downstream_expert.datarc
+        order = Order(
+            len(self.split.train),
+            batch_size=data.train_batch_size,
+            seed=self.seed,
+            rank=rank,
+            world=world,
+        )
+        return emotion_stream(self.split.train, self.emotions, order, pre_load=data.pre_load)
+
+    def speaker_stream(self, rank: int = 0, world: int = 1) -> Stream | None:
+        """Return the training stream of the speaker corpus, or None with strategy none."""
+        if self.num_speakers == 0:
+            return None
+        config = self.config.downstream_expert.speaker_corpus
+        return speaker_stream(self.data, config, seed=self.seed, rank=rank, world=world)
+
+    def eval_stream(self, split: str) -> Stream:
+        """Return `dev` or `test` (or `train`) in the corpus' order."""
+        data = self.config.downstream_expert.datarc
+        utterances = getattr(self.split, split)
+        order = Order(len(utterances), batch_size=data.eval_batch_size, shuffle=False)
+        return emotion_stream(utterances, self.emotions, order, pre_load=data.pre_load)
+
+    def speakers_of(self, split: str) -> list[str]:
+        """Return who speaks each utterance of `dev` or `test`, in its stream's order."""
+        return [str(utterance.speaker) for utterance in getattr(self.split, split)]
+
+    # Interface (s3prl's Runner)
+    def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader[Any]:
+        """Return batches of (wavs, emotion labels, speaker labels, ids); label -1: other corpus.
+
+        Args:
+            split: train, dev or test.
+            epoch: Numbers the training epochs, which decides their order.
+        """
+        if split == "train":
+            rank, world = (get_rank(), get_world_size()) if is_initialized() else (0, 1)
+            mixed = MixedEpoch(
+                self.emotion_stream(rank, world), self.speaker_stream(rank, world), epoch
+            )
+        else:
+            mixed = MixedEpoch(self.eval_stream(split), None, 0)
+        workers = self.config.downstream_expert.datarc.num_workers
+        return DataLoader(mixed, batch_size=None, num_workers=workers, generator=torch.Generator())
+
+    # Interface (s3prl's Runner)
+    def forward(
+        self,
+        split: str,
+        features: list[Tensor],
+        emotion_labels: list[int],
+        speaker_labels: list[int],
+        ids: list[str],
+        records: dict[str, list[Any]],
+        **kwargs: Any,
+    ) -> Tensor:
+        """Return the loss of a mixed batch: l_er, plus l_id behind the reversed gradient.
+
+        Args:
+            split: train, dev or test.
+            features: B tensors (T_i, H).
+            emotion_labels: Class index, -1 for a speaker utterance.
+            speaker_labels: Speaker index, -1 for an emotion utterance.
+            ids: Utterance names.
+            records: Takes what `log_records` needs.
+            kwargs: Ignored (batch_id).
+        """
+        device = features[0].device
+        emotion = [index for index, label in enumerate(emotion_labels) if label >= 0]
+        labels = torch.tensor([emotion_labels[index] for index in emotion], device=device)
+        prediction = self.heads.emotion([features[index] for index in emotion], labels)
+        loss = prediction.loss
+        records["loss"].append(loss.item())
+        records["ids"] += [ids[index] for index in emotion]
+        records["predict"] += prediction.logits.argmax(dim=-1).tolist()
+        records["truth"] += labels.tolist()
+        if split != "train" or self.num_speakers == 0:
+            return loss
+        speaker = [index for index, label in enumerate(speaker_labels) if label >= 0]
+        identities = torch.tensor([speaker_labels[index] for index in speaker], device=device)
+        other = self.heads.speaker(
+            [features[index] for index in speaker], identities, coefficient=self._coefficient()
+        )
+        self.num_batches += 1
+        records["speaker_loss"].append(other.loss.item())
+        records["speaker_accuracy"] += (other.logits.argmax(dim=-1) == identities).tolist()
+        return loss + other.loss
+
+    def _coefficient(self) -> float:
+        method, runner = self.config.downstream_expert.spknorm, self.config.runner
+        step = int(self.num_batches) // runner.gradient_accumulate_steps
+        return method.speaker_lambda * strength(method, step=step, total_steps=runner.total_steps)
+
+    # Interface (s3prl's Runner)
+    def log_records(
+        self,
+        split: str,
+        records: dict[str, list[Any]],
+        logger: Any,
+        global_step: int,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Log the split's means; return `dev-best.ckpt` when dev's accuracy is the best so far."""
+        scores = score(records["truth"], records["predict"], len(self.emotions))
+        values = {"acc": scores.wa, "loss": sum(records["loss"]) / len(records["loss"])}
+        for key in ("speaker_loss", "speaker_accuracy"):
+            if records.get(key):
+                values[key] = sum(records[key]) / len(records[key])
+        names = []
+        with (self.expdir / "log.log").open("a") as file:
+            for key, value in values.items():
+                logger.add_scalar(
+                    f"emotion-{self.fold}/{split}-{key}", value, global_step=global_step
+                )
+            file.write(f"{split} at step {global_step}: {scores.wa}\n")
+            if split == "dev" and scores.wa > self.best_score.item():
+                self.best_score.fill_(scores.wa)
+                file.write(f"New best on {split} at step {global_step}: {scores.wa}\n")
+                names.append(f"{split}-best.ckpt")
+        if split in ("dev", "test"):
+            predicted, truth = (
+                [self.emotions[index] for index in records[key]] for key in ("predict", "truth")
+            )
+            write_predictions(self.expdir, split, self.fold, records["ids"], predicted, truth)
+        return names
+
+    # Interface (s3prl's Runner, -m inference)
+    def load_audio(self, path: str | Path) -> Tensor:
+        """Return the audio of any file as (L,) at 16 kHz."""
+        return torch.from_numpy(load_audio(Path(path)))
+
+    # Interface (s3prl's Runner, -m inference)
+    def inference(self, features: list[Tensor], names: list[str]) -> list[str]:
+        """Return the emotion of each utterance and write it to inference.txt in the folder."""
+        indices = self.heads.emotion_logits(features).argmax(dim=-1).tolist()
+        emotions = [self.emotions[index] for index in indices]
+        lines = [f"{name} {emotion}\n" for name, emotion in zip(names, emotions, strict=True)]
+        with (self.expdir / "inference.txt").open("a") as file:
+            file.writelines(lines)
+        return emotions

@@ -1,0 +1,183 @@
+"""What the task trains on: a fold of the emotion corpus and the speaker corpus, with their labels.
+
+Built once per run from the configuration; the expert, the runner, predict and the audit read it.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from spknorm.batches import Order, Recordings, Stream
+from spknorm.corpora import check_records, read_corpus, usable
+from spknorm.corpora.records import EMOTIONS, Utterance
+from spknorm.errors import DataError
+from spknorm.protocols import Split, check_split, make_split
+from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
+
+logger = logging.getLogger(__name__)
+
+_SPEAKER_SEED = 1_000_003
+"""Added to the seed of the speaker stream, so that the two streams are shuffled independently."""
+
+
+class TaskData(NamedTuple):
+    """Everything the heads need to know of the corpora.
+
+    Attributes:
+        split: The emotion corpus' train, dev and test utterances.
+        emotions: Class names by label index.
+        speaker_utterances: The speaker corpus, empty with strategy none.
+        speakers: Its label names by index.
+        speaker_labels: One index per speaker utterance (permuted if the control asks for it).
+    """
+
+    split: Split
+    emotions: tuple[str, ...]
+    speaker_utterances: tuple[Utterance, ...]
+    speakers: tuple[str, ...]
+    speaker_labels: tuple[int, ...]
+
+
+def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path) -> TaskData:
+    """Read, check and split the corpora.
+
+    Args:
+        config: `downstream_expert`.
+        fold: `fold1` ...; see spknorm.protocols.
+        seed: Of the protocols that draw at random (sd, low_resource) and of shuffled labels.
+        work_dir: Where file lists and generated folds are kept (the experiment's folder).
+
+    Raises:
+        MissingError: A corpus is not where it was looked for.
+        DataError: A corpus cannot be used, or train, dev and test overlap.
+    """
+    split = read_emotion_split(config.datarc, fold=fold, seed=seed, work_dir=work_dir)
+    found = {u.emotion for u in (*split.train, *split.dev, *split.test) if u.emotion}
+    emotions = EMOTIONS if found <= set(EMOTIONS) else tuple(sorted(found))
+    if config.spknorm.strategy == "none":
+        return TaskData(split, emotions, (), (), ())
+    utterances, speakers, labels = read_speakers(
+        config.speaker_corpus, data=config.datarc, seed=seed, work_dir=work_dir
+    )
+    return TaskData(split, emotions, utterances, speakers, labels)
+
+
+def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -> Split:
+    """Read the emotion corpus and return the fold's train, dev and test utterances."""
+    records = read_corpus(
+        config.corpus,
+        role="emotion",
+        root=config.root,
+        meta_data=config.meta_data,
+        fold=fold,
+        manifest=config.manifest,
+        work_dir=work_dir,
+        demo_rho=config.demo_rho,
+        demo_seed=config.demo_seed,
+    )
+    check_records(records, role="emotion")
+    if config.skip_bad:
+        records = usable(records, work_dir=work_dir)
+    split = make_split(
+        records,
+        protocol=config.protocol,
+        fold=fold,
+        dev=config.dev,
+        valid_ratio=config.valid_ratio,
+        seed=seed,
+        samples_per_label=config.samples_per_label,
+        draw=config.draw,
+        base=config.base,
+        train_turns=config.train_turns,
+        test_turns=config.test_turns,
+        ordered=config.meta_data is not None,
+    )
+    check_split(split, protocol=config.protocol, check_audio=config.check_audio)
+    return split
+
+
+def read_speakers(
+    config: SpeakerCorpusConfig, *, data: DataConfig, seed: int, work_dir: Path
+) -> tuple[tuple[Utterance, ...], tuple[str, ...], tuple[int, ...]]:
+    """Return the speaker corpus' training utterances, label names and label indices.
+
+    A corpus with its own split gives its `train` part; the rest is left to the probes.
+    """
+    records = read_corpus(
+        config.corpus,
+        role="speaker",
+        root=config.root,
+        meta_data=config.meta_data,
+        manifest=config.manifest,
+        work_dir=work_dir,
+        demo_rho=data.demo_rho,
+        demo_seed=data.demo_seed,
+    )
+    check_records(records, role="speaker", label=config.label)
+    records = [record for record in records if record.split in (None, "train")]
+    if data.skip_bad:
+        records = usable(records, work_dir=work_dir)
+    names = [label_of(record, config.label) for record in records]
+    kept = {name for name, _ in _most_common(names)[: config.max_speakers]}
+    pairs = [(r, name) for r, name in zip(records, names, strict=True) if name in kept]
+    speakers = tuple(sorted(kept))
+    if len(speakers) < 2:
+        raise DataError(
+            f"The speaker corpus has {len(speakers)} `{config.label}` with training utterances, "
+            "but removing it needs at least 2."
+        )
+    place = {name: index for index, name in enumerate(speakers)}
+    labels = np.array([place[name] for _, name in pairs])
+    if config.shuffle_labels:
+        labels = np.random.default_rng(seed).permutation(labels)
+    return tuple(record for record, _ in pairs), speakers, tuple(int(label) for label in labels)
+
+
+def label_of(utterance: Utterance, column: str) -> str:
+    """Return the utterance's label in `column`: speaker, session or any column of a manifest."""
+    value = getattr(utterance, column, None) if column in _FIELDS else utterance.labels.get(column)
+    if value is None:
+        raise DataError(f"The utterance {utterance.id} has no label in the column `{column}`.")
+    return str(value)
+
+
+def emotion_stream(
+    utterances: Sequence[Utterance],
+    emotions: Sequence[str],
+    order: Order,
+    *,
+    pre_load: bool = False,
+) -> Stream:
+    """Return the stream of `utterances` labelled by their place in `emotions`."""
+    labels = [emotions.index(str(utterance.emotion)) for utterance in utterances]
+    return Stream(Recordings(utterances, labels, pre_load=pre_load), order)
+
+
+def speaker_stream(
+    data: TaskData, config: SpeakerCorpusConfig, *, seed: int, rank: int = 0, world: int = 1
+) -> Stream:
+    """Return the endless shuffled stream of the speaker corpus, as random crops."""
+    seed += _SPEAKER_SEED
+    recordings = Recordings(
+        data.speaker_utterances, data.speaker_labels, max_seconds=config.max_seconds, seed=seed
+    )
+    order = Order(
+        len(recordings),
+        batch_size=config.batch_size,
+        seed=seed,
+        drop_last=True,
+        rank=rank,
+        world=world,
+    )
+    return Stream(recordings, order)
+
+
+_FIELDS = ("speaker", "session", "emotion", "turn")
+
+
+def _most_common(names: Sequence[str]) -> list[tuple[str, int]]:
+    return sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
