@@ -1,6 +1,7 @@
 """The errors a user can cause, each with the exit status it ends a command with.
 
-First in the flow: every other file may raise them; `cli.py` alone turns them into one line and a status.
+First in the flow: every other file may raise them; `cli.py` alone turns them into a message and
+a status.
 """
 
 

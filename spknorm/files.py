@@ -80,7 +80,8 @@ def sha256_of(source: Path | bytes) -> str:
 class FolderLock:
     """Keeps two processes out of one folder; a dead owner's lock is free by itself.
 
-    The lock is the kernel's (flock), so it vanishes with its process; the file's text only says who held it.
+    The lock is the kernel's (flock), so it vanishes with its process; the
+    file only says who held it.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -123,7 +124,7 @@ def test_under_sgd_reversal_with_lambda_over_eta_differs_from_literal_in_second_
         )
         pairs = zip(literal.values(), reversal.values(), strict=True)
         differences.append(math.sqrt(sum(float((a - b).square().sum()) for a, b in pairs)))
-    ratios = [a / b for a, b in zip(differences, differences[1:], strict=False)]
+    ratios = [a / b for a, b in itertools.pairwise(differences)]
     assert all(3.6 < ratio < 4.4 for ratio in ratios), ratios
 
 

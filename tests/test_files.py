@@ -1,0 +1,78 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from spknorm.errors import ConfigError
+from spknorm.files import FolderLock, atomic_path, read_json, sha256_of, write_atomic, write_json
+
+
+def test_a_file_is_the_old_one_until_it_is_the_whole_new_one(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    write_atomic(path, "old")
+
+    def fails_half_way():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half of the n")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fails_half_way()
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_written_files_have_the_permissions_of_ordinary_ones(tmp_path):
+    write_atomic(tmp_path / "a", b"x")
+    (tmp_path / "b").write_bytes(b"x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_equal_values_give_equal_bytes_and_nan_is_refused(tmp_path):
+    write_json(tmp_path / "a", {"x": 1, "y": [2.5]})
+    write_json(tmp_path / "b", {"y": [2.5], "x": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert read_json(tmp_path / "a") == {"x": 1, "y": [2.5]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "c", float("nan"))
+    assert not (tmp_path / "c").exists()
+
+
+def test_bad_json_names_the_file(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("{")
+    with pytest.raises(ConfigError, match=r"result\.json is not valid JSON"):
+        read_json(path)
+
+
+def test_the_hash_is_that_of_the_content(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of(path) == sha256_of(b"abc") == known
+
+
+def test_a_folder_in_use_is_refused_and_a_dead_owners_lock_is_free(tmp_path):
+    hold = "import sys; from spknorm.files import FolderLock as L; lock = L(sys.argv[1]); "
+    command = [
+        sys.executable,
+        "-c",
+        hold + "lock.acquire(); print('held', flush=True); input()",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match=f"is in use by process {owner.pid} on "):
+            FolderLock(tmp_path).acquire()
+        owner.kill()
+    with FolderLock(tmp_path):
+        assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        FolderLock(tmp_path / "file" / "folder").acquire()
