@@ -34,10 +34,10 @@ from spknorm.files import atomic_path, write_atomic
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = ROOT / "upstream_adapters/demo_hubert/demo_hubert.pt"
 NUM_SPEAKERS, NUM_UTTERANCES, NUM_UNITS = 150, 16, 100
-TASK = {"label_rate": 50.0, "sample_rate": 16000, "normalize": True, "pad_audio": True}
+TASK = {"label_rate": 50.0, "sample_rate": 16000, "normalize": False, "pad_audio": True}
 MODEL: dict[str, Any] = {
     "label_rate": 50.0,
-    "extractor_mode": "layer_norm",
+    "extractor_mode": "default",
     "conv_feature_layers": "[(48,20,10), (64,8,4), (64,4,4), (64,2,2)]",
     "conv_bias": False,
     "encoder_layers": 3,
@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def training_data(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return normalised waves (N, L) and their two sets of units (2, N, T)."""
+    """Return waves (N, L) and their two sets of units (2, N, T)."""
     samples, spectra, prosody = [], [], []
     for speaker in range(NUM_SPEAKERS):
         for number in range(NUM_UTTERANCES):
@@ -156,9 +156,8 @@ def training_data(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def as_read(samples: np.ndarray) -> torch.Tensor:
-    """Return a wave (L,) as s3prl's expert hands it to the model: 16 bits, normalised."""
-    wave = torch.from_numpy(to_pcm16(samples).astype(np.float32) / 32768)
-    return F.layer_norm(wave, wave.shape)
+    """Return a wave (L,) as it is read back from a 16-bit file."""
+    return torch.from_numpy(to_pcm16(samples).astype(np.float32) / 32768)
 
 
 def build() -> HubertModel:

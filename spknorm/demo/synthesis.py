@@ -173,7 +173,8 @@ def _pulses(f0: FloatArray, rng: np.random.Generator) -> FloatArray:
     amplitude = np.sqrt(period) * (1 + _SHIMMER * rng.standard_normal(count))
     whole = at.astype(np.int64)
     part = at - whole
-    pulses: FloatArray = np.bincount(whole, weights=amplitude * (1 - part), minlength=len(f0))
+    pulses = np.zeros(len(f0))
+    pulses += np.bincount(whole, weights=amplitude * (1 - part), minlength=len(f0))
     pulses += np.bincount(whole + 1, weights=amplitude * part, minlength=len(f0))
     return pulses
 
