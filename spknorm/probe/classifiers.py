@@ -1,0 +1,217 @@
+"""The probes that name a class: logistic regression, a small network, nearest neighbours.
+
+Each takes standardised training features, their labels, test features, the number of classes and a
+seed, and returns the predicted classes; what has to be chosen is chosen within the training set.
+
+Legend: N utterances, L layers, H upstream dimension, K classes.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spknorm.errors import DataError
+from spknorm.probe.arrays import Floats, Integers, in_blocks, unit_length
+
+_PENALTIES = (
+    1000.0,
+    300.0,
+    100.0,
+    30.0,
+    10.0,
+    1.0,
+)  # of the squared weights, standardised features
+_NEIGHBOURS = (1, 5, 15, 50)
+_ROWS_TO_CHOOSE = 4096
+_HIDDEN = 256
+_MAX_EPOCHS = 100
+_BATCH = 256
+
+
+def _linear(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int) -> Integers:
+    """Logistic regression; its penalty is chosen on a fifth of the training utterances."""
+    fit, held_out = _split(labels, seed)
+    penalty = _best_penalty(train, labels, fit, held_out, num_classes)
+    weights = _fit_logistic(train, labels, num_classes, penalty)
+    return _predict(test, weights)
+
+
+def _weighted(
+    train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int
+) -> Integers:
+    """The linear probe on a learnt, softmax-weighted sum of layers, as in s3prl's Featurizer."""
+    fit, held_out = _split(labels, seed)
+    middle = train.mean(axis=1)
+    penalty = _best_penalty(middle, labels, fit, held_out, num_classes)
+    mixture = torch.zeros(train.shape[1], requires_grad=True)
+    weights = _zeros(train.shape[2], num_classes)
+    layers, targets = torch.from_numpy(train), torch.from_numpy(labels)
+
+    def loss() -> Tensor:
+        summed = torch.einsum("nlh,l->nh", layers, mixture.softmax(dim=0))
+        return _penalised(summed, targets, weights, penalty)
+
+    _minimise(loss, [mixture, weights])
+    summed = np.einsum("nlh,l->nh", test, mixture.detach().softmax(dim=0).numpy())
+    return _predict(summed.astype(np.float32), weights.detach())
+
+
+def _mlp(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int) -> Integers:
+    """One hidden layer; its number of epochs is chosen on a fifth of the training utterances."""
+    fit, held_out = _split(labels, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _, epochs = _train_mlp(
+            train[fit], labels[fit], num_classes, _MAX_EPOCHS, (train[held_out], labels[held_out])
+        )
+        torch.manual_seed(seed)
+        model, _ = _train_mlp(train, labels, num_classes, epochs, None)
+    with torch.no_grad():
+        return in_blocks(lambda rows: model(torch.from_numpy(rows)).argmax(dim=1).numpy(), test)
+
+
+def _knn(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int) -> Integers:
+    """Vote of the nearest neighbours by cosine; their number is chosen leaving one out."""
+    unit_train, unit_test = unit_length(train), unit_length(test)
+    some = np.random.default_rng(seed).permutation(len(train))[:_ROWS_TO_CHOOSE]
+    similarity = unit_train[some] @ unit_train.T  # (n, H) x (H, N) -> (n, N)
+    similarity[np.arange(len(some)), some] = -np.inf
+    right = [
+        (_vote(similarity, labels, k, num_classes) == labels[some]).mean() for k in _NEIGHBOURS
+    ]
+    best = _NEIGHBOURS[int(np.argmax(right))]
+    return in_blocks(lambda rows: _vote(rows @ unit_train.T, labels, best, num_classes), unit_test)
+
+
+PROBES: dict[str, Callable[[Floats, Integers, Floats, int, int], Integers]] = {
+    "linear": _linear,
+    "mlp": _mlp,
+    "knn": _knn,
+    "weighted": _weighted,
+}
+
+
+def _best_penalty(
+    train: Floats, labels: Integers, fit: Integers, held_out: Integers, num_classes: int
+) -> float:
+    best, chosen, weights = -1.0, _PENALTIES[0], None
+    for penalty in _PENALTIES:  # from strong to weak, each starting at the one before
+        weights = _fit_logistic(train[fit], labels[fit], num_classes, penalty, weights)
+        right = float((_predict(train[held_out], weights) == labels[held_out]).mean())
+        if right > best:
+            best, chosen = right, penalty
+    return chosen
+
+
+def _fit_logistic(
+    features: Floats,
+    labels: Integers,
+    num_classes: int,
+    penalty: float,
+    start: Tensor | None = None,
+) -> Tensor:
+    """Return weights (H + 1, K), the last row the bias."""
+    weights = _zeros(features.shape[1], num_classes)
+    if start is not None:
+        weights.data.copy_(start)
+    inputs, targets = torch.from_numpy(features), torch.from_numpy(labels)
+    _minimise(lambda: _penalised(inputs, targets, weights, penalty), [weights])
+    return weights.detach()
+
+
+def _penalised(inputs: Tensor, targets: Tensor, weights: Tensor, penalty: float) -> Tensor:
+    logits = torch.addmm(weights[-1], inputs, weights[:-1])  # (N, H) x (H, K) -> (N, K)
+    squared = weights[:-1].square().sum()
+    return functional.cross_entropy(logits, targets) + penalty / (2 * len(inputs)) * squared
+
+
+def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
+    optimizer = torch.optim.LBFGS(
+        parameters,
+        max_iter=100,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-7,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        torch.autograd.backward(value, inputs=parameters)
+        return value
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+def _zeros(dim: int, num_classes: int) -> Tensor:
+    return torch.zeros(dim + 1, num_classes, requires_grad=True)
+
+
+def _predict(features: Floats, weights: Tensor) -> Integers:
+    matrix = weights.numpy()
+    predicted: Integers = (features @ matrix[:-1] + matrix[-1]).argmax(axis=1)
+    return predicted
+
+
+def _train_mlp(
+    features: Floats,
+    labels: Integers,
+    num_classes: int,
+    epochs: int,
+    held_out: tuple[Floats, Integers] | None,
+) -> tuple[nn.Module, int]:
+    """Return the model, and the epoch (1-based) that was best on `held_out` if there is one."""
+    model = nn.Sequential(
+        nn.Linear(features.shape[1], _HIDDEN),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(_HIDDEN, num_classes),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
+    inputs, targets = torch.from_numpy(features), torch.from_numpy(labels)
+    best, best_epoch = -1.0, epochs
+    for epoch in range(1, epochs + 1):
+        model.train()
+        for batch in torch.split(torch.randperm(len(inputs)), _BATCH):
+            optimizer.zero_grad()
+            functional.cross_entropy(model(inputs[batch]), targets[batch]).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+        model.eval()
+        if held_out is not None:
+            with torch.no_grad():
+                guesses = model(torch.from_numpy(held_out[0])).argmax(dim=1).numpy()
+            right = float((guesses == held_out[1]).mean())
+            if right > best:
+                best, best_epoch = right, epoch
+            elif epoch - best_epoch >= 10:
+                break
+    return model, best_epoch
+
+
+def _vote(similarity: Floats, labels: Integers, k: int, num_classes: int) -> Integers:
+    """Return the class (n,) with most of the k nearest; the nearer one decides between equals."""
+    k = min(k, similarity.shape[1] - 1)
+    nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]  # (n, N) -> (n, k)
+    closeness = np.take_along_axis(similarity, nearest, axis=1)
+    votes = np.zeros((len(similarity), num_classes))
+    rows = np.repeat(np.arange(len(similarity)), k)
+    np.add.at(votes, (rows, labels[nearest].ravel()), 1 + 1e-3 * closeness.ravel())
+    winners: Integers = votes.argmax(axis=1)
+    return winners
+
+
+def _split(labels: Integers, seed: int) -> tuple[Integers, Integers]:
+    """Return indices to fit on and a fifth to choose on; every class stays in the first."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(labels))
+    ranked = order[np.argsort(labels[order], kind="stable")]
+    starts = np.searchsorted(labels[ranked], labels[ranked], side="left")
+    held = (np.arange(len(ranked)) - starts) % 5 == 4
+    if not held.any():  # fewer than five of every class: hold out a second one where there is one
+        held = (np.arange(len(ranked)) - starts) == 1
+    if not held.any():
+        raise DataError("A probe needs at least two training utterances of some class.")
+    return ranked[~held], ranked[held]

@@ -1,0 +1,101 @@
+"""Speaker verification on pooled embeddings: the equal error rate over pairs of utterances."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spknorm.errors import DataError
+from spknorm.probe.arrays import Floats, Integers, unit_length
+
+MAX_TRIALS = 20_000
+"""Trials of each kind (same speaker, different speakers), drawn if there are more."""
+
+_RESAMPLES = 200
+
+
+class Verification(NamedTuple):
+    """Equal error rate, the ends of its 95 % interval, and the number of trials."""
+
+    rate: float
+    low: float
+    high: float
+    num_trials: int
+
+
+def verify(features: Floats, labels: Integers, *, seed: int) -> Verification:
+    """Score every pair of (N, H) by cosine; the interval draws speakers with replacement.
+
+    Args:
+        features: (N, H), centred and scaled.
+        labels: (N,) speakers.
+        seed: Of the trials, where there are too many, and of the bootstrap.
+
+    Raises:
+        DataError: No two speakers, or no speaker with two utterances.
+    """
+    generator = np.random.default_rng(seed)
+    first, second = _trials(labels, generator)
+    unit = unit_length(features)
+    scores = np.einsum("nh,nh->n", unit[first], unit[second])
+    order = np.argsort(-scores, kind="stable")
+    scores, first, second = scores[order], first[order], second[order]
+    same = labels[first] == labels[second]
+    speakers, index = np.unique(labels, return_inverse=True)
+    one, other = index[first], index[second]
+    rates = []
+    for _ in range(_RESAMPLES):
+        drawn = generator.integers(len(speakers), size=len(speakers))
+        counts = np.bincount(drawn, minlength=len(speakers))
+        weight = np.where(same, counts[one], counts[one] * counts[other])
+        if weight[same].any() and weight[~same].any():
+            rates.append(equal_error_rate(scores, same, weight))
+    return Verification(
+        rate=equal_error_rate(scores, same, np.ones(len(scores))),
+        low=float(np.quantile(rates, 0.025)),
+        high=float(np.quantile(rates, 0.975)),
+        num_trials=len(scores),
+    )
+
+
+def equal_error_rate(scores: Floats, same: NDArray[np.bool_], weight: Floats) -> float:
+    """Return the rate at which misses equal false alarms.
+
+    Args:
+        scores: (M,) falling; equal scores are accepted or refused together.
+        same: (M,) whether both sides are of one speaker.
+        weight: (M,) how often each trial counts.
+    """
+    last = np.append(scores[1:] != scores[:-1], True)
+    targets, others = np.where(same, weight, 0.0), np.where(same, 0.0, weight)
+    misses = np.append(1.0, 1 - np.cumsum(targets)[last] / targets.sum())
+    alarms = np.append(0.0, np.cumsum(others)[last] / others.sum())
+    after = int(np.argmax(alarms >= misses))  # misses fall from 1 to 0, alarms rise from 0 to 1
+    gap_before = misses[after - 1] - alarms[after - 1]
+    gap_after = misses[after] - alarms[after]
+    part = gap_before / (gap_before - gap_after)
+    return float(alarms[after - 1] + part * (alarms[after] - alarms[after - 1]))
+
+
+def _trials(labels: Integers, generator: np.random.Generator) -> tuple[Integers, Integers]:
+    """Return both sides of at most MAX_TRIALS same-speaker and as many different-speaker pairs."""
+    if len(labels) ** 2 <= 50 * MAX_TRIALS:
+        first, second = np.triu_indices(len(labels), k=1)
+    else:  # all of one kind would not fit: draw partners within and across speakers
+        order = np.argsort(labels, kind="stable")
+        starts = np.searchsorted(labels[order], labels, side="left")
+        counts = np.searchsorted(labels[order], labels, side="right") - starts
+        within = generator.integers(len(labels), size=2 * MAX_TRIALS)
+        partner = order[starts[within] + generator.integers(counts[within])]
+        across = generator.integers(len(labels), size=(2, 2 * MAX_TRIALS))
+        first, second = np.append(within, across[0]), np.append(partner, across[1])
+        first, second = first[first != second], second[first != second]
+    same = labels[first] == labels[second]
+    if not same.any() or same.all():
+        raise DataError(
+            "Verification needs two speakers and two utterances of one of them in the test set."
+        )
+    chosen = np.concatenate(
+        [generator.permutation(np.flatnonzero(kind))[:MAX_TRIALS] for kind in (same, ~same)]
+    )
+    return first[chosen], second[chosen]

@@ -1,0 +1,254 @@
+import numpy as np
+import pytest
+
+from spknorm.erasure import erase, fit_leace
+from spknorm.errors import ConfigError, DataError
+from spknorm.probe import Pooled, index_labels, run_probe, standardise, verification
+from spknorm.probe.verification import equal_error_rate
+
+
+def _planted(separation, *, num_classes=10, each=400, dim=16, seed=0):
+    """Gaussian speakers whose Bayes classifier is known: the nearest true centre."""
+    generator = np.random.default_rng(seed)
+    centres = separation * generator.normal(size=(num_classes, dim))
+
+    def draw(count):
+        labels = np.repeat(np.arange(num_classes), count)
+        noise = generator.normal(size=(len(labels), dim))
+        return Pooled((5 + 3 * (centres[labels] + noise)).astype(np.float32), labels)
+
+    train, test = draw(each), draw(100)
+    distances = (((test.features - 5) / 3)[:, None] - centres) ** 2
+    bayes = float((distances.sum(axis=-1).argmin(axis=1) == test.labels).mean())
+    return train, test, bayes
+
+
+@pytest.mark.parametrize("separation", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_a_probe_finds_what_a_bayes_classifier_would_within_3_points(kind, separation):
+    train, test, bayes = _planted(separation)
+    assert abs(run_probe(kind, train, test).score - bayes) < 0.03
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "knn"])
+def test_shuffled_labels_give_chance(kind):
+    train, test, _ = _planted(1.0)
+    control = run_probe(kind, train, test, control="shuffled")
+    assert control.control == "shuffled"
+    assert control.chance == pytest.approx(0.1)
+    assert control.low <= control.chance + 0.03
+    assert control.score < 0.15
+
+
+def test_nearest_neighbours_find_well_separated_speakers():
+    train, test, bayes = _planted(1.0)
+    assert abs(run_probe("knn", train, test).score - bayes) < 0.05
+
+
+def test_erased_features_give_chance_for_the_linear_probe():
+    train, test, _ = _planted(0.5)
+    eraser = fit_leace(train.features, train.labels)
+    found = run_probe(
+        "linear",
+        Pooled(erase(train.features, eraser), train.labels),
+        Pooled(erase(test.features, eraser), test.labels),
+    )
+    assert abs(found.score - 0.1) < 0.03
+
+
+def test_what_erasure_left_of_nothing_is_not_blown_up():
+    train, test, _ = _planted(0.5, num_classes=30, each=20)
+    eraser = fit_leace(train.features, train.labels)
+    erased = [Pooled(erase(p.features, eraser), p.labels) for p in (train, test)]
+    for kind in ("linear", "mlp", "knn"):
+        assert run_probe(kind, *erased).score == pytest.approx(1 / 30, abs=1e-9)
+    assert run_probe("eer", *erased).score == pytest.approx(0.5)
+
+
+def test_the_weighted_probe_finds_the_layer_that_knows():
+    train, test, bayes = _planted(0.5)
+    generator = np.random.default_rng(1)
+
+    def hide(pooled):
+        noise = generator.normal(size=(len(pooled.labels), 2, 16))
+        layers = np.concatenate([noise, pooled.features[:, None]], axis=1)
+        return Pooled(layers.astype(np.float32), pooled.labels)
+
+    assert abs(run_probe("weighted", hide(train), hide(test)).score - bayes) < 0.05
+
+
+def test_the_equal_error_rate_is_the_one_of_two_known_gaussians():
+    scores = np.random.default_rng(0).normal(size=100_000)
+    same = np.arange(len(scores)) % 2 == 0
+    scores[same] += 2.0  # EER of N(2, 1) against N(0, 1) is Phi(-1)
+    order = np.argsort(-scores)
+    rate = equal_error_rate(scores[order], same[order], np.ones(len(scores)))
+    assert rate == pytest.approx(0.15866, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("scores", "same", "rate"),
+    [
+        ([3.0, 2.0, 1.0, 0.0], [True, True, False, False], 0.0),
+        ([3.0, 2.0, 1.0, 0.0], [False, False, True, True], 1.0),
+        ([1.0, 1.0, 1.0, 1.0], [True, True, False, False], 0.5),
+        ([3.0, 2.0, 1.0, 0.0], [True, False, True, False], 0.5),
+    ],
+)
+def test_the_equal_error_rate_of_a_few_trials(scores, same, rate):
+    found = equal_error_rate(np.array(scores), np.array(same), np.ones(4))
+    assert found == pytest.approx(rate)
+
+
+def test_verification_knows_speakers_and_nothing_after_shuffling():
+    train, test, _ = _planted(1.0)
+    found = run_probe("eer", train, test)
+    assert found.low <= found.score <= found.high < 0.25
+    assert found.chance == 0.5
+    control = run_probe("eer", train, test, control="shuffled")
+    assert control.low <= 0.5 <= control.high
+
+
+def test_many_utterances_are_verified_on_drawn_trials(monkeypatch):
+    train, test, _ = _planted(1.0)
+    every = run_probe("eer", train, test)
+    monkeypatch.setattr(verification, "MAX_TRIALS", 10_000)
+    drawn = run_probe("eer", train, test)
+    assert drawn.n <= 20_000 < every.n
+    assert drawn.score == pytest.approx(every.score, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "knn", "eer"])
+def test_the_same_seed_gives_the_same_score(kind):
+    train, test, _ = _planted(0.5, each=40)
+    assert run_probe(kind, train, test, seed=3) == run_probe(kind, train, test, seed=3)
+
+
+def test_a_probe_leaves_the_global_random_state_alone():
+    import torch
+
+    train, test, _ = _planted(0.5, each=40)
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    run_probe("mlp", train, test)
+    assert torch.rand(1) == expected
+
+
+def test_the_interval_draws_whole_clusters():
+    train, test, _ = _planted(0.5)
+    by_utterance = run_probe("linear", train, test._replace(clusters=np.arange(len(test.labels))))
+    by_speaker = run_probe("linear", train, test)
+    assert by_speaker.score == by_utterance.score
+    width = by_utterance.high - by_utterance.low
+    assert by_speaker.high - by_speaker.low > 2 * width
+
+
+def test_chance_is_what_the_most_frequent_class_gives():
+    train, test, _ = _planted(0.5, num_classes=2, each=50)
+    keep = np.r_[0:50, 50:60]
+    uneven = Pooled(train.features[keep], train.labels[keep])
+    found = run_probe("linear", uneven, Pooled(test.features[:150], test.labels[:150]))
+    assert found.chance == pytest.approx(100 / 150)
+
+
+def test_a_flat_dimension_stays_flat():
+    train = np.array([[1.0, 3.0], [2.0, 3.0]], dtype=np.float32)
+    scaled, _ = standardise(train, train)
+    assert scaled.tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+
+
+def test_names_become_indices_in_one_order_for_both_splits():
+    assert index_labels(["b", "a", "b"]).tolist() == [1, 0, 1]
+    assert index_labels(["b"], ["c", "b", "a"]).tolist() == [1]
+    with pytest.raises(DataError) as caught:
+        index_labels(["d"], ["a", "b"])
+    assert str(caught.value) == "The probe was not trained on d."
+
+
+_GOOD = Pooled(np.eye(6, dtype=np.float32), np.array([0, 0, 0, 1, 1, 1]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "control", "train", "test", "error", "message"),
+    [
+        (
+            "svm",
+            None,
+            _GOOD,
+            _GOOD,
+            ConfigError,
+            "A probe is one of linear, mlp, knn, weighted, eer, but not 'svm'.",
+        ),
+        (
+            "linear",
+            "chance",
+            _GOOD,
+            _GOOD,
+            ConfigError,
+            "A control is None or 'shuffled', but not 'chance'.",
+        ),
+        (
+            "linear",
+            None,
+            _GOOD,
+            Pooled(_GOOD.features, _GOOD.labels[:2]),
+            DataError,
+            "The test features have shape (6, 6) and 2 labels; the probe linear takes (N, H) and N "
+            "labels, N at least 1.",
+        ),
+        (
+            "linear",
+            None,
+            Pooled(_GOOD.features + np.inf, _GOOD.labels),
+            _GOOD,
+            DataError,
+            "The training features hold NaN or infinity.",
+        ),
+        (
+            "linear",
+            None,
+            _GOOD,
+            Pooled(_GOOD.features[:, :3], _GOOD.labels),
+            DataError,
+            "Training features (6, 6) and test features (6, 3) must agree but for the number of "
+            "utterances.",
+        ),
+        (
+            "linear",
+            None,
+            _GOOD,
+            Pooled(_GOOD.features, _GOOD.labels + 1),
+            DataError,
+            "1 of the test classes have no training utterance; a probe cannot name them.",
+        ),
+        (
+            "linear",
+            None,
+            Pooled(_GOOD.features, _GOOD.labels * 0),
+            Pooled(_GOOD.features, _GOOD.labels * 0),
+            DataError,
+            "A probe needs at least two classes.",
+        ),
+        (
+            "mlp",
+            None,
+            Pooled(_GOOD.features[2:4], np.array([0, 1])),
+            _GOOD,
+            DataError,
+            "A probe needs at least two training utterances of some class.",
+        ),
+        (
+            "eer",
+            None,
+            _GOOD,
+            Pooled(_GOOD.features[2:4], np.array([0, 1])),
+            DataError,
+            "Verification needs two speakers and two utterances of one of them in the test set.",
+        ),
+    ],
+)
+def test_what_cannot_be_probed_is_refused(kind, control, train, test, error, message):
+    with pytest.raises(error) as caught:
+        run_probe(kind, train, test, control=control)
+    assert str(caught.value) == message
