@@ -1,0 +1,209 @@
+"""Samples at a file's own rate, downmixed, from any place in it: libsndfile behind one class."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from spknorm.audio.faults import AudioError, audio_error
+from spknorm.audio.headers import magic_of, missing_bytes
+
+Samples = npt.NDArray[np.float32]
+
+_BLOCK_FRAMES = 1 << 20
+_UNKNOWN_FRAMES = 1 << 61
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 768_000  # Hz
+_VORBIS_LEAD = 16384  # frames to decode before a seek is exact: each block overlaps the one before
+_MP3_SLACK = 2 * 1152  # frames; encoder delay and padding are not always in the header
+
+
+class AudioInfo(NamedTuple):
+    """What a header says.
+
+    Attributes:
+        num_samples: Per channel, at the file's own rate.
+        sample_rate: In Hz.
+        num_channels: 1 and more.
+        seconds: num_samples / sample_rate.
+    """
+
+    num_samples: int
+    sample_rate: int
+    num_channels: int
+    seconds: float
+
+
+def read_info(path: Path | str) -> AudioInfo:
+    """Return what the header of an audio file says, without decoding it.
+
+    Raises:
+        AudioError: The file is missing, unreadable, not audio, corrupt, truncated or empty.
+    """
+    with AudioFile(Path(path)) as file:
+        return file.info
+
+
+class AudioFile:
+    """An open audio file, checked; `mono` reads any part of it.
+
+    Raises:
+        AudioError: The same as `read_info`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file and check its header."""
+        self.path = path
+        self._position = 0
+        self._descriptor = _open_descriptor(path)
+        try:
+            self._file = _decoder(path, self._descriptor)
+            known = self._file.frames < _UNKNOWN_FRAMES
+            self._num_frames = self._file.frames if known else self._count()
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        decoder = getattr(self, "_file", None)
+        if decoder is not None:
+            decoder.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    @property
+    def info(self) -> AudioInfo:
+        """What the header says."""
+        rate = self._file.samplerate
+        return AudioInfo(self._num_frames, rate, self._file.channels, self._num_frames / rate)
+
+    def mono(self, start: int, count: int) -> Samples:
+        """Return `count` frames from frame `start` on as the mean of the channels, (count,).
+
+        Parts in ascending order are read without seeking.
+
+        Raises:
+            AudioError: The audio ends early, cannot be decoded, or holds NaN or Inf.
+        """
+        parts: list[Samples] = []
+        with self._reporting():
+            self._go_to(start)
+            while count > 0:
+                block = self._read(min(count, _BLOCK_FRAMES))
+                if len(block) == 0:
+                    break
+                count -= len(block)
+                parts.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
+        if count > (_MP3_SLACK if self._file.format == "MP3" else 0):
+            raise self._truncated()
+        if not parts:
+            return np.zeros(0, dtype=np.float32)
+        samples = np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        if not np.isfinite(samples).all():
+            bad = int(len(samples) - np.isfinite(samples).sum())
+            raise audio_error("nonfinite", self.path, f"{bad} of {len(samples)} samples are")
+        return samples
+
+    def _go_to(self, start: int) -> None:
+        if start == self._position:
+            return
+        if self._file.format == "MP3":  # seeking in MP3 is inexact: decode up to there
+            if start < self._position:
+                self._position = self._file.seek(0)
+        else:
+            lead = _VORBIS_LEAD if self._file.subtype == "VORBIS" else 0
+            self._position = self._file.seek(max(0, start - lead))
+        while self._position < start:
+            if len(self._read(min(start - self._position, _BLOCK_FRAMES))) == 0:
+                raise self._truncated()
+
+    def _read(self, count: int) -> Samples:
+        block: Samples = self._file.read(count, dtype="float32", always_2d=True)
+        self._position += len(block)
+        return block
+
+    def _count(self) -> int:
+        """Count the frames of a stream whose header does not tell."""
+        with self._reporting():
+            while len(self._read(_BLOCK_FRAMES)) == _BLOCK_FRAMES:
+                pass
+            count = self._position
+            self._position = self._file.seek(0)
+        return count
+
+    def _check(self) -> None:
+        rate = self._file.samplerate
+        if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+            raise audio_error("corrupt", self.path, f"a sample rate of {rate} Hz")
+        if self._num_frames == 0:
+            raise audio_error("empty", self.path, "0 samples")
+
+    def _truncated(self) -> AudioError:
+        return audio_error(
+            "truncated",
+            self.path,
+            f"the header promises {self._num_frames} samples, decoding ends at {self._position}",
+        )
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+            raise self._truncated() from error
+
+    def __enter__(self) -> "AudioFile":
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+
+def _open_descriptor(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise audio_error("missing", path) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL or a surrogate in the name
+        raise audio_error("permission", path, _reason(error)) from error
+
+
+def _decoder(path: Path, descriptor: int) -> soundfile.SoundFile:
+    """Open by content, whatever the name's ending."""
+    try:
+        start = os.pread(descriptor, 12, 0)
+    except OSError as error:  # a folder, a pipe
+        raise audio_error("not_audio", path, _reason(error)) from error
+    if not start:
+        raise audio_error("empty", path, "0 bytes")
+    lacking = missing_bytes(descriptor, os.fstat(descriptor).st_size)
+    try:
+        file = soundfile.SoundFile(descriptor, closefd=False)
+    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
+        if magic_of(start) is None:
+            raise audio_error("not_audio", path, f"it starts with {start[:4]!r}") from error
+        raise audio_error("corrupt", path, _reason(error)) from error
+    if lacking is not None:
+        file.close()
+        raise audio_error("truncated", path, lacking)
+    return file
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
+    return str(text).strip().rstrip(".")
