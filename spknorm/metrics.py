@@ -4,12 +4,14 @@ After `features.py` in the flow; the trainer scores with it and `statistics.py` 
 confusion matrices.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spknorm.errors import DataError
+from spknorm.errors import ConfigError, DataError
+
+METRICS = ("wa", "ua", "macro_f1")
 
 
 class Scores(NamedTuple):
@@ -56,21 +58,36 @@ def score_confusion(confusion: ArrayLike) -> Scores:
     n = int(counts.sum())
     if n == 0:
         raise DataError("There is no utterance to score.")
-    hits, truths, guesses = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    seen = truths > 0
-    involved = (truths + guesses) > 0
     return Scores(
-        wa=float(hits.sum() / n),
-        ua=float(np.mean(hits[seen] / truths[seen])),
-        macro_f1=float(np.mean(2 * hits[involved] / (truths + guesses)[involved])),
+        wa=float(measure(counts, "wa")),
+        ua=float(measure(counts, "ua")),
+        macro_f1=float(measure(counts, "macro_f1")),
         n=n,
         confusion=counts,
     )
 
 
-def confusion_matrix(
-    truth: ArrayLike, predicted: ArrayLike, num_classes: int
-) -> NDArray[np.int64]:
+def measure(confusions: NDArray[Any], metric: str) -> NDArray[np.float64]:
+    """Return one metric of each of many confusion matrices: (..., C, C) -> (...).
+
+    The counts may be weighted (floats); a matrix without any utterance gives 0.
+
+    Raises:
+        ConfigError: `metric` is not one of `METRICS`.
+    """
+    if metric not in METRICS:
+        raise ConfigError(f"`metric` must be one of {', '.join(METRICS)}, but is `{metric}`.")
+    hits = np.diagonal(confusions, axis1=-2, axis2=-1)  # (..., C)
+    truths, guesses = confusions.sum(axis=-1), confusions.sum(axis=-2)
+    if metric == "wa":
+        return _ratio(hits.sum(axis=-1), truths.sum(axis=-1))
+    if metric == "ua":
+        return _ratio(_ratio(hits, truths).sum(axis=-1), (truths > 0).sum(axis=-1))
+    involved = (truths + guesses) > 0
+    return _ratio(_ratio(2 * hits, truths + guesses).sum(axis=-1), involved.sum(axis=-1))
+
+
+def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, num_classes: int) -> NDArray[np.int64]:
     """Count (true class, predicted class) pairs into a (C, C) matrix.
 
     Raises:
@@ -88,3 +105,9 @@ def confusion_matrix(
         )
     cells = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def _ratio(over: NDArray[Any], under: NDArray[Any]) -> NDArray[np.float64]:
+    ratio: NDArray[np.float64] = np.zeros(np.shape(under))
+    np.divide(over, under, out=ratio, where=under > 0)
+    return ratio

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
-from spknorm.errors import DataError
-from spknorm.metrics import confusion_matrix, score, score_confusion
+from spknorm.errors import ConfigError, DataError
+from spknorm.metrics import confusion_matrix, measure, score, score_confusion
 
 LABELS = st.integers(min_value=0, max_value=3)
 
@@ -67,3 +67,17 @@ def test_a_matrix_that_is_not_square_is_an_error():
     message = r"^A confusion matrix is square, but this one has shape \(1, 2\)\.$"
     with pytest.raises(DataError, match=message):
         score_confusion([[1, 2]])
+
+
+def test_many_matrices_are_measured_at_once_as_each_alone():
+    stack = np.random.default_rng(0).integers(0, 5, (6, 4, 4))
+    stack[0, 2] = 0
+    for metric in ("wa", "ua", "macro_f1"):
+        alone = [getattr(score_confusion(one), metric) for one in stack]
+        assert measure(stack, metric).tolist() == alone
+
+
+def test_an_unknown_metric_is_an_error():
+    message = r"^`metric` must be one of wa, ua, macro_f1, but is `acc`\.$"
+    with pytest.raises(ConfigError, match=message):
+        measure(np.eye(2), "acc")
