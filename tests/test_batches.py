@@ -1,0 +1,89 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+
+from spknorm.batches import MixedEpoch, Order, Recordings, Stream
+from spknorm.corpora.records import Utterance
+
+
+@pytest.fixture
+def utterances(tmp_path):
+    rng = np.random.default_rng(0)
+    made = []
+    for index in range(7):
+        path = tmp_path / f"u{index}.wav"
+        soundfile.write(path, 0.1 * rng.standard_normal(16000 + 100 * index), 16000)
+        made.append(Utterance(id=f"u{index}", path=path, emotion="neu", speaker=f"s{index % 2}"))
+    return made
+
+
+def test_an_epoch_visits_every_item_once_and_epochs_differ():
+    order = Order(10, batch_size=4, seed=3)
+    assert len(order) == 3
+    epochs = [[i for k in range(3) for i in order[3 * e + k]] for e in range(2)]
+    assert [sorted(epoch) for epoch in epochs] == [list(range(10))] * 2
+    assert epochs[0] != epochs[1]
+
+
+def test_a_batch_depends_on_seed_and_number_alone():
+    walked, entered = Order(10, batch_size=4, seed=3), Order(10, batch_size=4, seed=3)
+    batches = [walked[k] for k in range(9)]
+    assert [entered[k] for k in (7, 2, 5)] == [batches[7], batches[2], batches[5]]
+    assert [Order(10, batch_size=4, seed=4)[k] for k in range(9)] != batches
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_the_global_batches_of_one_process(world):
+    one = Order(25, batch_size=4 * world, seed=1)
+    ranks = [Order(25, batch_size=4, seed=1, rank=r, world=world) for r in range(world)]
+    for k in range(3 * len(one)):
+        assert [i for order in ranks for i in order[k]] == one[k]
+
+
+def test_a_short_last_batch_can_be_left_out_but_never_the_only_one():
+    assert len(Order(10, batch_size=4, drop_last=True)) == 2
+    assert len(Order(3, batch_size=4, drop_last=True)) == 1
+
+
+def test_crops_differ_from_epoch_to_epoch_but_not_from_run_to_run(utterances):
+    def stream():
+        recordings = Recordings(utterances, range(7), max_seconds=0.25, seed=5)
+        return Stream(recordings, Order(7, batch_size=7, seed=5))
+
+    first, again, later = stream()[0], stream()[0], stream()[1]
+    assert {len(wav) for wav in first.wavs} == {4000}
+    assert first.ids == again.ids
+    assert all(np.array_equal(a, b) for a, b in zip(first.wavs, again.wavs, strict=True))
+    same = dict(zip(later.ids, later.wavs, strict=True))
+    assert not np.array_equal(first.wavs[0], same[first.ids[0]])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batches_can_be_entered_anywhere_and_decoded_by_other_processes(utterances, num_workers):
+    stream = Stream(Recordings(utterances, range(7)), Order(7, batch_size=3, seed=2))
+    found = list(stream.batches(2, 6, num_workers=num_workers))
+    assert [batch.ids for batch in found] == [stream[k].ids for k in range(2, 6)]
+    assert Counter(len(batch.wavs) for batch in found) == {1: 2, 3: 2}
+
+
+def test_decoded_audio_is_kept_when_asked_for(utterances):
+    recordings = Recordings(utterances, range(7), pre_load=True)
+    first = recordings.audio(3)
+    utterances[3].path.unlink()
+    assert recordings.audio(3) is first
+
+
+def test_a_mixed_epoch_labels_each_utterance_for_its_own_role(utterances):
+    emotion = Stream(Recordings(utterances, [0] * 7), Order(7, batch_size=4, seed=1))
+    speaker = Stream(Recordings(utterances, [1] * 7), Order(7, batch_size=2, seed=2))
+    epoch = MixedEpoch(emotion, speaker, 1)
+    assert len(epoch) == 2
+    wavs, emotions, speakers, ids = epoch[0]
+    assert (len(wavs), len(ids)) == (6, 6)
+    assert emotions == [0, 0, 0, 0, -1, -1]
+    assert speakers == [-1, -1, -1, -1, 1, 1]
+    assert ids == emotion[2].ids + speaker[2].ids
+    with pytest.raises(IndexError):
+        epoch[2]
