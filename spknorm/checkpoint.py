@@ -1,0 +1,176 @@
+"""Checkpoints in s3prl's layout that are whole, checked and never the only copy at risk.
+
+Between `results.py` and `runner.py`. `states-N.ckpt` and `dev-best.ckpt` hold s3prl's keys
+(Optimizer, Step, Epoch, Args, Config, [Upstream], Featurizer, Downstream, [Scheduler],
+[WorldSize]) and `Spknorm`, what our engine needs to go on bit for bit.
+"""
+
+import argparse
+import contextlib
+import errno
+import logging
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from spknorm.errors import CheckpointError, MissingError
+from spknorm.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+BEST = "dev-best.ckpt"
+_STATES = re.compile(r"states-(\d{1,18})\.ckpt")
+_NEEDED = ("Step", "Args", "Config", "Downstream")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def save(path: Path, states: dict[str, Any]) -> None:
+    """Write a checkpoint beside `path`, fsync it, read it back, and only then rename it.
+
+    Raises:
+        CheckpointError: It could not be written (no space left, ...); `path` is as it was.
+    """
+    import torch
+
+    with _no_space(path.parent), atomic_path(path) as temporary:
+        try:
+            with temporary.open("wb") as file:
+                torch.save(states, file)
+        except RuntimeError as error:  # torch hides the system's error in the context
+            raise _system_error(error) or error from error
+        _read(temporary, lazily=True)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's content; tensors on the CPU, nothing but plain data is unpickled.
+
+    Raises:
+        MissingError: No such file.
+        CheckpointError: Damaged, not a checkpoint, or holding objects that would run code.
+    """
+    return _read(path, lazily=False)
+
+
+def latest(expdir: Path) -> Path | None:
+    """Return the newest usable checkpoint of an experiment; None if there never was one.
+
+    Raises:
+        CheckpointError: There are checkpoints, but none is usable.
+    """
+    paths = sorted(_numbered(expdir).items(), reverse=True)
+    candidates = [path for _, path in paths]
+    best = expdir / BEST
+    if best.exists():
+        candidates.append(best)
+    usable: list[tuple[int, Path]] = []
+    problems = []
+    for path in candidates:
+        try:
+            step = int(_read(path, lazily=True)["Step"])
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        usable.append((step, path))
+        if not problems:
+            break
+    if problems and not usable:
+        raise CheckpointError(
+            f"No checkpoint in {expdir} is usable, so the run cannot go on. "
+            + " ".join(problems)
+            + " Put a copy back, or start again in another folder (-n or -p)."
+        )
+    if not usable:
+        return None
+    chosen = max(usable, key=lambda pair: pair[0])[1]
+    for problem in problems:
+        logger.warning("%s The one before, %s, is used.", problem, chosen.name)
+    return chosen
+
+
+def rotate(expdir: Path, *, step: int, keep: int) -> None:
+    """Delete numbered checkpoints but the one of `step` and the `keep - 1` before it.
+
+    Later ones belong to a course that was left when the run went on from an earlier checkpoint.
+    """
+    paths = _numbered(expdir)
+    kept = sorted((number for number in paths if number <= step), reverse=True)[:keep]
+    for number, path in paths.items():
+        if number not in kept:
+            path.unlink(missing_ok=True)
+
+
+def plain_args(args: argparse.Namespace) -> argparse.Namespace:
+    """Return the command line with plain values alone, as `load` accepts them."""
+    plain = (str, int, float, bool, type(None))
+    return argparse.Namespace(
+        **{key: val if isinstance(val, plain) else str(val) for key, val in vars(args).items()}
+    )
+
+
+@contextlib.contextmanager
+def _no_space(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise CheckpointError(disk_full(folder, error)) from error
+
+
+def disk_full(folder: Path, error: OSError) -> str:
+    """Return what to tell the user when `folder` takes no more data."""
+    return (
+        f"{folder} takes no more data ({error.strerror}). What was saved before is whole: "
+        "free some space and go on with -a."
+    )
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Tell whether an error means no space, no quota or the largest file size."""
+    return error.errno in _FULL
+
+
+def _numbered(expdir: Path) -> dict[int, Path]:
+    if not expdir.is_dir():
+        return {}
+    matches = ((_STATES.fullmatch(path.name), path) for path in expdir.iterdir())
+    return {int(match[1]): path for match, path in matches if match}
+
+
+def _read(path: Path, *, lazily: bool) -> dict[str, Any]:
+    import torch
+
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"The checkpoint {path} is damaged (checksum of {damaged}).")
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            states = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+    except FileNotFoundError as error:
+        raise MissingError(f"There is no checkpoint {path}.") from error
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"The checkpoint {path} cannot be read: {error}.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise CheckpointError(f"The checkpoint {path} is damaged ({error}).") from error
+    except Exception as error:  # whatever the unpickler meets in a file that strangers wrote
+        raise CheckpointError(
+            f"{path} is not a checkpoint of plain weights ({type(error).__name__}); "
+            "it was not loaded, since other content could run code."
+        ) from error
+    if not isinstance(states, dict) or any(key not in states for key in _NEEDED):
+        raise CheckpointError(
+            f"{path} is not a checkpoint of s3prl: it lacks {', '.join(_NEEDED)}."
+        )
+    return states
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error

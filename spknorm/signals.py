@@ -1,0 +1,51 @@
+"""Signals that end a run in order: finish the step, save, exit; a second one ends it at once.
+
+Before `runner.py`, which asks `Interruption.signal` between steps.
+"""
+
+import logging
+import os
+import signal
+from types import FrameType
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Interruption:
+    """While entered, remembers the first signal instead of dying of it.
+
+    Exit statuses are the shell's, 128 + number: SIGINT 130, SIGTERM 143, SIGUSR1 138 (what cluster
+    schedulers send ahead of a time limit: put the job back into the queue).
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        """Number of the signal received, 0 if none."""
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        """Take the signals over (in the main thread; elsewhere Python allows no handlers)."""
+        for number in SIGNALS:
+            try:
+                self._before[number] = signal.signal(number, self._receive)
+            except ValueError:
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        if self.signal:
+            os._exit(128 + number)
+        self.signal = number
+
+
+def interrupted(number: int) -> SystemExit:
+    """Return the exit with the status of a signal."""
+    return SystemExit(128 + number)
