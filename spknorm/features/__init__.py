@@ -1,0 +1,161 @@
+"""What a frozen upstream computes once instead of every epoch.
+
+Between the upstream and the heads. `plan` says from the configuration what may be kept:
+
+pooled  Nothing non-linear stands between the upstream's frames and their mean over time: weighted
+        sum, projector and mean commute, so each utterance needs one vector per layer (a few kB).
+frames  Something does (the gate of SNP, attentive pooling, another head): every frame is kept.
+off     The upstream is trained, or the cache is off: nothing is kept.
+
+Utterances are computed one by one, or together with others of exactly their length, so that no
+feature depends on padding. A corpus that is read as random crops gets one crop per utterance, the
+same in every epoch and for every seed: with frozen features the crops are fixed.
+
+Legend: N utterances, T frames, L layers, H upstream dimension.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from spknorm.corpora.records import Utterance
+from spknorm.features.fingerprint import fingerprint
+from spknorm.features.reader import CachedReader, Reading
+from spknorm.schema import TaskConfig, UpstreamConfig
+
+__all__ = ["FrozenFeatures", "Plan", "fingerprint", "plan", "pooled_features"]
+
+Plan = Literal["pooled", "frames", "off"]
+Floats = npt.NDArray[np.float32]
+
+
+def plan(config: TaskConfig, *, upstream_trainable: bool) -> Plan:
+    """Return what of the upstream's output may be kept; see the top of this file."""
+    method, model = config.downstream_expert.spknorm, config.downstream_expert.modelrc
+    if upstream_trainable or config.upstream.cache == "off" or config.runner.engine == "s3prl":
+        return "off"
+    pools_first = (
+        model.select == "UtteranceLevel"
+        and model.UtteranceLevel.get("pooling", "MeanPooling") == "MeanPooling"
+        and model.UtteranceLevel.get("pre_net") is None
+    )
+    return "pooled" if method.strategy == "none" and pools_first else "frames"
+
+
+class FrozenFeatures:
+    """Features of a frozen upstream, from the cache, with the featurizer's weights still trained.
+
+    Args:
+        upstream: s3prl's, called as `upstream(wavs)`; it is put into evaluation mode for reading.
+        featurizer: s3prl's Featurizer of that upstream.
+        kind: What `plan` said, pooled or frames.
+        config: `upstream` of the configuration: where, and how much at most.
+        device: Where the upstream is and the features are wanted.
+    """
+
+    def __init__(
+        self,
+        upstream: nn.Module,
+        featurizer: Any,
+        *,
+        kind: Plan,
+        config: UpstreamConfig,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        assert kind != "off"
+        self._featurizer = featurizer
+        self._device = torch.device(device)
+        self._reader = CachedReader(
+            upstream,
+            Reading.of(featurizer, pooled=kind == "pooled"),
+            folder=config.cache_dir,
+            limit_gb=config.cache_limit_gb,
+            device=self._device,
+        )
+        self._keys: dict[str, dict[str, str]] = {}
+        self._tables: dict[str, tuple[dict[str, int], Tensor]] = {}
+
+    def prepare(
+        self, corpus: str, utterances: Sequence[Utterance], *, max_seconds: float | None = None
+    ) -> bool:
+        """Compute what is not cached of a corpus; return False if it may not be cached.
+
+        Args:
+            corpus: The name under which `features` will ask for it.
+            utterances: All of it, with distinct ids: train, dev and test together.
+            max_seconds: Crop longer utterances to this, each at its own fixed place.
+        """
+        keys = self._reader.fill(utterances, max_seconds=max_seconds)
+        if keys is None:
+            return False
+        ids = [utterance.id for utterance in utterances]
+        self._keys[corpus] = dict(zip(ids, keys, strict=True))
+        if self._reader.reading.pooled:
+            table = torch.from_numpy(self._reader.gather(keys)).to(self._device)
+            self._tables[corpus] = {id: row for row, id in enumerate(ids)}, table  # (N, L, H)
+        return True
+
+    def features(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
+        """Return (T_i, H) of each utterance, T_i = 1 if pooled, as the featurizer would."""
+        if corpus in self._tables:
+            place, table = self._tables[corpus]
+            rows = torch.tensor([place[id] for id in ids], device=self._device)
+            return list(self._weighted(table[rows]).unsqueeze(1))  # (B, L, H) -> B x (1, H)
+        keys = self._keys[corpus]
+        frames = (torch.from_numpy(self._reader.store[keys[id]]) for id in ids)
+        return [self._weighted(frame.to(self._device)) for frame in frames]
+
+    def _weighted(self, layers: Tensor) -> Tensor:
+        """Return the featurizer's weighted sum, (..., L, H) -> (..., H)."""
+        if layers.shape[-2] == 1:
+            return layers.squeeze(-2)
+        weights: Tensor = self._featurizer.weights.softmax(dim=-1)
+        return (weights.unsqueeze(-1) * layers).sum(dim=-2)
+
+
+def pooled_features(
+    upstream: nn.Module,
+    utterances: Sequence[Utterance],
+    *,
+    selection: str = "hidden_states",
+    layer: int | None = None,
+    gate: nn.Module | None = None,
+    config: UpstreamConfig | None = None,
+    max_seconds: float | None = None,
+    device: torch.device | str = "cpu",
+) -> Floats:
+    """Return each utterance's mean over time of each layer, (N, L, H) in float32.
+
+    One forward pass per upstream and utterance, none for what the cache already has; L is 1 for
+    a single layer.
+
+    Args:
+        upstream: s3prl's, in evaluation mode while it is read.
+        utterances: Read from their files.
+        selection: Key of the upstream's output.
+        layer: One of its layers; None for all.
+        gate: Applied to every layer's frames before the mean, as SNP's heads see them.
+        config: Where to cache and how much; the defaults of the schema if None.
+        max_seconds: Longer utterances are cropped, each at its own fixed place.
+        device: Where the upstream is.
+    """
+    config = config or UpstreamConfig()
+    rate = upstream.get_downsample_rates(selection)  # type: ignore[operator]  # s3prl's contract
+    reader = CachedReader(
+        upstream,
+        Reading(selection, layer, normalize=False, rate=rate, pooled=True),
+        folder=config.cache_dir,
+        limit_gb=config.cache_limit_gb,
+        gate=gate,
+        device=device,
+    )
+    keys = None
+    if config.cache != "off":
+        keys = reader.fill(utterances, max_seconds=max_seconds)
+    if keys is None:
+        return reader.read(utterances, max_seconds=max_seconds)
+    return reader.gather(keys)

@@ -1,0 +1,233 @@
+"""Runs a frozen upstream over utterances, each at most once for all time.
+
+Between the upstream and the store; what it keeps is named in the words of s3prl's Featurizer.
+
+Legend: B utterances of one length, T frames, L layers, H upstream dimension.
+"""
+
+import functools
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from spknorm.audio import SAMPLE_RATE, load_audio, read_info
+from spknorm.corpora.records import Utterance
+from spknorm.errors import ConfigError
+from spknorm.features.fingerprint import content_key, crop_seed, fingerprint
+from spknorm.features.store import FeatureStore, cache_root, human_size
+from spknorm.files import sha256_of
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float32]
+
+_BLOCK = 32  # utterances decoded ahead of the upstream
+_GROUP = 16  # utterances of one length that an accelerator takes at a time
+
+
+class Reading(NamedTuple):
+    """What is read off an upstream's output, in the words of s3prl's Featurizer.
+
+    Attributes:
+        selection: Key of the output: hidden_states, last_hidden_state, ...
+        layer: Index into a list of layers; None for all of them.
+        normalize: Layer-normalise each of several layers.
+        rate: Samples per frame.
+        pooled: Keep the mean over time instead of the frames.
+    """
+
+    selection: str
+    layer: int | None
+    normalize: bool
+    rate: int
+    pooled: bool
+
+    @classmethod
+    def of(cls, featurizer: Any, *, pooled: bool) -> "Reading":
+        """Return what s3prl's `featurizer` reads."""
+        return cls(
+            selection=featurizer.feature_selection,
+            layer=featurizer.layer_selection,
+            normalize=featurizer.normalize,
+            rate=featurizer.downsample_rate,
+            pooled=pooled,
+        )
+
+    def __call__(self, output: dict[str, Any], num_samples: int) -> Tensor:
+        """Return (B, T or 1, L, H) of what the upstream said of B utterances of one length."""
+        chosen = output.get(self.selection)
+        if chosen is None:
+            known = ", ".join(key for key in output if not key.startswith("_"))
+            raise ConfigError(f"This upstream has no `{self.selection}` (-s); it has {known}.")
+        if isinstance(chosen, dict):
+            chosen = list(chosen.values())
+        if isinstance(chosen, (list, tuple)) and self.layer is not None and len(chosen) > 1:
+            chosen = chosen[self.layer]
+        layers = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
+        num_frames = round(num_samples / self.rate)  # as Featurizer.tolist
+        stacked = torch.stack([layer[:, :num_frames] for layer in layers], dim=2).float()
+        if self.normalize and len(layers) > 1:
+            stacked = nn.functional.layer_norm(stacked, stacked.shape[-1:])
+        return stacked.mean(dim=1, keepdim=True) if self.pooled else stacked
+
+
+class CachedReader:
+    """Runs an upstream over utterances, each at most once for all time.
+
+    Args:
+        upstream: As for `FrozenFeatures`.
+        reading: What to keep of its output.
+        folder: Cache folder; None: $SPKNORM_CACHE or ~/.cache/spknorm.
+        limit_gb: Largest size of this upstream's features on disk.
+        gate: Applied to the frames before they are pooled (SNP), or None.
+        device: Where the upstream is.
+    """
+
+    def __init__(
+        self,
+        upstream: nn.Module,
+        reading: Reading,
+        *,
+        folder: str | None = None,
+        limit_gb: float = 20.0,
+        gate: nn.Module | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.reading = reading
+        self._upstream, self._gate = upstream, gate
+        self._device = torch.device(device)
+        self._group_size = 1 if self._device.type == "cpu" else _GROUP  # alone is as fast there
+        self._limit = limit_gb * 1e9
+        weights = fingerprint(upstream, *([gate] if gate is not None else []))
+        about = {"upstream": weights, **reading._asdict()}
+        name = sha256_of(repr(sorted(about.items())).encode())[:32]
+        self.store = FeatureStore(cache_root(folder) / "features" / name, about=about)
+
+    def fill(
+        self, utterances: Sequence[Utterance], *, max_seconds: float | None = None
+    ) -> list[str] | None:
+        """Make sure that every utterance is stored; return their keys, or None if they may not be.
+
+        Under torch.distributed each process computes its part.
+        """
+        keys = [content_key(utterance, max_seconds) for utterance in utterances]
+        wanted = dict(zip(keys, utterances, strict=True))
+        rank, world = _rank_and_world()
+        if world > 1:
+            torch.distributed.barrier()  # no rank reads the store while another writes
+        todo = [(key, wanted[key]) for key in self.store.missing(keys)]
+        computed = self._compute(todo[rank::world], max_seconds)
+        first = list(itertools.islice(computed, 1))
+        size = self._estimate(first, [utterance for _, utterance in todo], max_seconds)
+        reason = self.store.room_for(size, limit_bytes=self._limit) if first else None
+        if reason is not None:
+            logger.warning(
+                "The features of %d utterances are not cached: %s.", len(utterances), reason
+            )
+        if _any_rank(reason is not None, self._device):
+            return None
+        if first:
+            logger.info(
+                "Computing the upstream's features of %d utterances once: %s in %s.",
+                len(todo),
+                human_size(size),
+                self.store.folder,
+            )
+        self.store.add(itertools.chain(first, computed))
+        if world > 1:
+            torch.distributed.barrier()
+            rest = [(key, wanted[key]) for key in self.store.missing(keys)]
+            self.store.add(self._compute(rest, max_seconds))  # of ranks without a common disk
+        return keys
+
+    def gather(self, keys: Sequence[str]) -> Floats:
+        """Return the pooled features (N, L, H) of stored keys."""
+        return np.concatenate([self.store[key] for key in keys])
+
+    def read(self, utterances: Sequence[Utterance], *, max_seconds: float | None = None) -> Floats:
+        """Return the pooled features (N, L, H) of utterances without storing anything."""
+        pairs = [(str(number), utterance) for number, utterance in enumerate(utterances)]
+        return np.concatenate([array for _, array in self._compute(pairs, max_seconds)])
+
+    def _estimate(
+        self,
+        first: list[tuple[str, Floats]],
+        utterances: Sequence[Utterance],
+        max_seconds: float | None,
+    ) -> float:
+        if not first:
+            return 0.0
+        array = first[0][1]
+        if self.reading.pooled:
+            return float(array.nbytes * len(utterances))
+        longest = np.inf if max_seconds is None else max_seconds
+        seconds = sum(min(read_info(u.path).seconds, longest) for u in utterances)
+        return seconds * SAMPLE_RATE / self.reading.rate * array.nbytes / len(array)
+
+    def _compute(
+        self, todo: Sequence[tuple[str, Utterance]], max_seconds: float | None
+    ) -> Iterator[tuple[str, Floats]]:
+        """Yield key and (T or 1, L, H) of each utterance, in order."""
+        load = functools.partial(_load, max_seconds=max_seconds)
+        training = self._upstream.training
+        blocks = [todo[:1]] if todo else []  # alone: the room is judged by it
+        blocks += [todo[start : start + _BLOCK] for start in range(1, len(todo), _BLOCK)]
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            ahead = pool.map(load, [u for _, u in blocks[0]]) if blocks else iter(())
+            for number, block in enumerate(blocks):
+                wavs = list(ahead)
+                if number + 1 < len(blocks):
+                    ahead = pool.map(load, [u for _, u in blocks[number + 1]])
+                self._upstream.eval()
+                try:
+                    arrays = self._run(wavs)
+                finally:
+                    self._upstream.train(training)
+                for (key, _), array in zip(block, arrays, strict=True):
+                    yield key, array
+
+    @torch.no_grad()
+    def _run(self, wavs: list[Floats]) -> list[Floats]:
+        arrays: dict[int, Floats] = {}
+        order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))
+        for num_samples, same in itertools.groupby(order, key=lambda index: len(wavs[index])):
+            members = list(same)
+            for start in range(0, len(members), self._group_size):
+                group = members[start : start + self._group_size]
+                batch = [torch.from_numpy(wavs[index]).to(self._device) for index in group]
+                output = self._upstream(batch)
+                if self._gate is None:
+                    kept = self.reading(output, num_samples)
+                else:
+                    kept = self._gate(self.reading._replace(pooled=False)(output, num_samples))
+                    kept = kept.mean(dim=1, keepdim=True) if self.reading.pooled else kept
+                for index, array in zip(group, kept.cpu().numpy(), strict=True):
+                    arrays[index] = array.astype(np.float32, copy=False)
+        return [arrays[index] for index in range(len(wavs))]
+
+
+def _rank_and_world() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _any_rank(answer: bool, device: torch.device) -> bool:
+    """Return whether the answer is yes on any rank, so that all of them go the same way."""
+    if _rank_and_world()[1] == 1:
+        return answer
+    votes = torch.tensor(int(answer), device=device)
+    torch.distributed.all_reduce(votes)
+    return bool(votes)
+
+
+def _load(utterance: Utterance, *, max_seconds: float | None) -> Floats:
+    seed = None if max_seconds is None else crop_seed(utterance)
+    return load_audio(utterance.path, max_seconds=max_seconds, crop_seed=seed)
