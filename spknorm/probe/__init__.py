@@ -157,7 +157,8 @@ def _check(probe: str, control: str | None, train: Pooled, test: Pooled) -> None
         if features.ndim != dims or len(features) != len(labels) or not len(labels):
             raise DataError(
                 f"The {name} features have shape {features.shape} and {len(labels)} labels; "
-                f"the probe {probe} takes ({'N, L, H' if dims == 3 else 'N, H'}) and N labels, N at least 1."
+                f"the probe {probe} takes ({'N, L, H' if dims == 3 else 'N, H'}) and N labels, "
+                "N at least 1."
             )
         if not np.isfinite(features).all():
             raise DataError(f"The {name} features hold NaN or infinity.")

@@ -1,0 +1,131 @@
+"""A normalised upstream as one file: s3prl's converted format, the gate, and where it came from.
+
+Stock `hubert_local` reads the same file and leaves the gate out; `spknorm_hubert_local` applies it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from spknorm.errors import CheckpointError, MissingError
+from spknorm.files import atomic_path
+from spknorm.model import ACTIVATIONS, Gate
+
+FORMAT = "spknorm.upstream/1"
+_CONVERTED = ("task_cfg", "model_cfg", "model_weight", "dictionaries_symbols")
+
+
+class GateState(NamedTuple):
+    """SNP's gate: the options of `spknorm.model.Gate` (with `dim`) and its weights."""
+
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+
+
+class UpstreamFile(NamedTuple):
+    """What the file holds.
+
+    Attributes:
+        task_cfg: s3prl's HubertPretrainingConfig as a dict.
+        model_cfg: s3prl's HubertConfig as a dict.
+        model_weight: Weights of s3prl's HubertModel.
+        dictionaries_symbols: Symbols of the units that it was pre-trained on.
+        gate: None without strategy SNP.
+        provenance: What it was trained on and by, and what it scored; plain JSON values.
+    """
+
+    task_cfg: dict[str, Any]
+    model_cfg: dict[str, Any]
+    model_weight: dict[str, Tensor]
+    dictionaries_symbols: list[Any]
+    gate: GateState | None = None
+    provenance: Mapping[str, Any] = {}
+
+
+def read_upstream_file(path: Path) -> UpstreamFile:
+    """Return what `path` holds; s3prl's own converted checkpoints are read as well.
+
+    Raises:
+        MissingError: No such file.
+        CheckpointError: Not a whole checkpoint of that form, or one that would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingError(f"There is no upstream checkpoint {path}. Name one with -k.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, pickle and zipfile each raise their own kinds
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint of weights alone ({_first_line(error)}). "
+            "It is damaged, or holds more than weights; export it again."
+        ) from error
+    missing = [key for key in _CONVERTED if not isinstance(state, dict) or key not in state]
+    if missing:
+        raise CheckpointError(
+            f"{path} is not in s3prl's converted format: {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing."
+        )
+    ours = state.get("spknorm") or {}
+    gate = ours.get("gate")
+    return UpstreamFile(
+        task_cfg=state["task_cfg"],
+        model_cfg=state["model_cfg"],
+        model_weight=state["model_weight"],
+        dictionaries_symbols=state["dictionaries_symbols"],
+        gate=GateState(dict(gate["config"]), dict(gate["weights"])) if gate else None,
+        provenance=ours.get("provenance", {}),
+    )
+
+
+def write_upstream_file(path: Path, upstream: UpstreamFile) -> None:
+    """Write `upstream` to `path`, whole or not at all; it reads back with weights_only."""
+    gate = upstream.gate
+    state = {
+        "task_cfg": dict(upstream.task_cfg),
+        "model_cfg": dict(upstream.model_cfg),
+        "model_weight": _contiguous(upstream.model_weight),
+        "dictionaries_symbols": upstream.dictionaries_symbols,
+        "spknorm": {
+            "format": FORMAT,
+            "gate": {"config": dict(gate.config), "weights": _contiguous(gate.weights)}
+            if gate
+            else None,
+            "provenance": dict(upstream.provenance),
+        },
+    }
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def build_gate(state: GateState) -> Gate:
+    """Return the gate in evaluation mode.
+
+    Raises:
+        CheckpointError: Options that no gate has, or weights that do not fit them.
+    """
+    options = dict(state.config)
+    if options.get("activation", "ReLU") not in ACTIVATIONS:
+        raise CheckpointError(
+            f"The checkpoint's gate has the activation {options['activation']!r}; "
+            f"known are {', '.join(ACTIVATIONS)}."
+        )
+    try:
+        gate = Gate(options.pop("dim"), **options)
+        gate.load_state_dict(state.weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"The checkpoint's gate does not fit its own description ({_first_line(error)})."
+        ) from error
+    return gate.eval()
+
+
+def _contiguous(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # A view would carry its whole storage into the file.
+    return {name: value.detach().cpu().clone() for name, value in weights.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:160]

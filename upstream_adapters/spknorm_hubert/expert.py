@@ -1,0 +1,46 @@
+"""A speaker-normalised HuBERT: s3prl's own expert, and SNP's gate behind the last layer.
+
+Without a gate (TAP, or no adversary) it gives what `hubert_local` gives. With one, the gated last
+hidden state comes after the others: `last_hidden_state` and `hidden_states[-1]` are gated, all
+before them are as in `hubert_local`, so that a weighted sum may use both.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from s3prl.upstream.hubert.expert import UpstreamExpert as HubertExpert
+from torch import Tensor
+
+from spknorm.errors import MissingError
+from spknorm.export.upstream_file import build_gate, read_upstream_file
+
+Hidden = list[tuple[str, Tensor]]
+
+
+class UpstreamExpert(HubertExpert):  # type: ignore[misc]  # s3prl is untyped
+    """s3prl's upstream contract for a file that `spknorm export` wrote.
+
+    Args:
+        ckpt: The file; read with weights alone.
+        kwargs: s3prl's own.
+
+    Raises:
+        MissingError: No `ckpt`, or no such file.
+        CheckpointError: The file is not a whole upstream.
+    """
+
+    def __init__(self, ckpt: str | None, **kwargs: Any) -> None:
+        if not ckpt:
+            raise MissingError("spknorm_hubert_local needs the exported file: -k normalised.pt")
+        gate = read_upstream_file(Path(ckpt)).gate
+        super().__init__(ckpt, **kwargs)
+        self.gate = None if gate is None else build_gate(gate)
+        self._postprocess = self.hook_postprocess
+        self.hook_postprocess = self._append_gated
+
+    def _append_gated(self, hidden: Hidden) -> Hidden:
+        # Called by s3prl after the forward pass, with (name, (B, T, H)) of every layer.
+        hidden = list(self._postprocess(hidden))
+        if self.gate is not None:
+            hidden.append(("self.gate", self.gate(hidden[-1][1])))
+        return hidden
