@@ -4,6 +4,7 @@ Batch k of a stream depends on (seed, k) alone: an interrupted run goes on at ba
 stored state, and no global random generator is touched.
 """
 
+import copy
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from spknorm.audio import load_audio
 from spknorm.corpora.records import Utterance
+
+_BUCKET_BATCHES = 16
 
 
 class Batch(NamedTuple):
@@ -37,6 +40,10 @@ class Order:
         drop_last: Leave out an epoch's last batch when it is short.
         rank: This process; it takes its part of each global batch of `world * batch_size` items.
         world: Number of processes.
+        lengths: Put items of similar length into one batch: each run of up to 16 batches
+            of the permutation is sorted by length and cut into batches, which are shuffled
+            again. An epoch still visits every item once, and which items are near each other
+            still changes from epoch to epoch; only within a batch lengths agree.
     """
 
     def __init__(
@@ -49,7 +56,10 @@ class Order:
         drop_last: bool = False,
         rank: int = 0,
         world: int = 1,
+        lengths: Sequence[float] | None = None,
     ) -> None:
+        assert lengths is None or len(lengths) == num_items
+        self._lengths = None if lengths is None else np.asarray(lengths)
         self.num_items = num_items
         self.batch_size = batch_size
         self._seed, self._shuffle = seed, shuffle
@@ -78,11 +88,29 @@ class Order:
         if epoch != self._epoch:
             if self._shuffle:
                 generator = np.random.default_rng((self._seed, epoch))
-                self._items = [int(item) for item in generator.permutation(self.num_items)]
+                items: npt.NDArray[np.integer] = generator.permutation(self.num_items)
+                if self._lengths is not None:
+                    items = self._bucketed(items, generator)
+                self._items = [int(item) for item in items]
             else:
                 self._items = list(range(self.num_items))
             self._epoch = epoch
         return self._items
+
+    def _bucketed(
+        self, items: npt.NDArray[np.integer], generator: np.random.Generator
+    ) -> npt.NDArray[np.integer]:
+        assert self._lengths is not None
+        size = self._world * self.batch_size
+        batches: list[npt.NDArray[np.integer]] = []
+        run = size * max(2, min(_BUCKET_BATCHES, len(self) // 4))
+        for start in range(0, len(items), run):
+            bucket = items[start : start + run]
+            bucket = bucket[np.argsort(self._lengths[bucket], kind="stable")]
+            batches += [bucket[first : first + size] for first in range(0, len(bucket), size)]
+        short = [batch for batch in batches if len(batch) < size]  # stays the last
+        whole = [batch for batch in batches if len(batch) == size]
+        return np.concatenate([*(whole[i] for i in generator.permutation(len(whole))), *short])
 
 
 class Recordings:
@@ -109,6 +137,7 @@ class Recordings:
         self.utterances = list(utterances)
         self.labels = list(labels)
         self.max_seconds = max_seconds
+        self.silent = False
         self._seed = seed
         self._loaded: dict[int, npt.NDArray[np.float32]] | None = (
             {} if pre_load and max_seconds is None else None
@@ -120,7 +149,7 @@ class Recordings:
     def fetch(self, indices: Sequence[int], number: int) -> Batch:
         """Return the utterances at `indices` as batch `number`, which seeds their crops."""
         return Batch(
-            wavs=[self.audio(index, crop=number) for index in indices],
+            wavs=[] if self.silent else [self.audio(index, crop=number) for index in indices],
             labels=[self.labels[index] for index in indices],
             ids=[self.utterances[index].id for index in indices],
             indices=list(indices),
@@ -150,6 +179,12 @@ class Stream:
     def __getitem__(self, number: int) -> Batch:
         """Return batch `number`, counted over epochs."""
         return self.recordings.fetch(self.order[number], number)
+
+    def silenced(self) -> "Stream":
+        """Return the same stream without audio, for features that need none."""
+        recordings = copy.copy(self.recordings)
+        recordings.silent = True
+        return Stream(recordings, self.order)
 
     def batches(self, start: int, stop: int, *, num_workers: int = 0) -> Iterator[Batch]:
         """Yield batches start ... stop - 1, decoded by `num_workers` other processes if any."""

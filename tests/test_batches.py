@@ -87,3 +87,39 @@ def test_a_mixed_epoch_labels_each_utterance_for_its_own_role(utterances):
     assert ids == emotion[2].ids + speaker[2].ids
     with pytest.raises(IndexError):
         epoch[2]
+
+
+def test_a_silenced_stream_has_the_same_batches_without_audio(utterances):
+    stream = Stream(Recordings(utterances, range(7)), Order(7, batch_size=3, seed=5))
+    loud, silent = stream[1], stream.silenced()[1]
+    assert silent.wavs == []
+    assert silent[1:] == loud[1:]
+    assert len(stream[1].wavs) == 3
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_bucketed_batches_visit_every_item_once_and_hold_similar_lengths(world):
+    lengths = np.random.default_rng(0).uniform(1, 8, 203)
+    plain = Order(203, batch_size=4 * world, seed=3)
+    bucketed = [
+        Order(203, batch_size=4, seed=3, lengths=lengths, rank=rank, world=world)
+        for rank in range(world)
+    ]
+
+    def spread(order):
+        return np.mean([np.ptp(lengths[order[k]]) for k in range(len(order) - 1)])
+
+    for epoch in range(2):
+        numbers = range(epoch * len(plain), (epoch + 1) * len(plain))
+        visited = [item for k in numbers for order in bucketed for item in order[k]]
+        assert sorted(visited) == list(range(203))
+    assert spread(bucketed[0]) < 0.4 * spread(plain)
+    assert len(bucketed[0]) == len(plain)
+
+
+def test_bucketed_batches_change_from_epoch_to_epoch_and_can_be_entered_anywhere():
+    lengths = np.arange(40)
+    orders = [Order(40, batch_size=4, seed=3, lengths=lengths) for _ in range(2)]
+    walked = [orders[0][k] for k in range(30)]
+    assert orders[1][23] == walked[23]
+    assert not {tuple(batch) for batch in walked[:10]} & {tuple(batch) for batch in walked[10:20]}
