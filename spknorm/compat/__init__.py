@@ -11,8 +11,9 @@ they are imported. Nothing on disk is changed. One file per library says what an
 """
 
 from spknorm.compat import s3prl_modules, torch_and_torchaudio
+from spknorm.compat.s3prl_modules import DownloadError
 
-__all__ = ["apply"]
+__all__ = ["DownloadError", "apply"]
 
 
 def apply() -> None:

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import importlib.machinery
 import json
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 
 from spknorm.compat import hugging_face
 from spknorm.compat.expressions import read_conv_layers, read_expression
-from spknorm.errors import DataError
+from spknorm.errors import CheckpointError, DataError, MissingError
 from spknorm.files import sha256_of, write_atomic
 
 MIN_SAMPLES = 400
@@ -91,8 +92,40 @@ class _Overlay:
         return getattr(self._module, name)
 
 
-def _load_weights(*args: Any, **options: Any) -> Any:
-    return torch.load(*args, **{**options, "weights_only": True})
+def _load_weights(f: Any, *args: Any, **options: Any) -> Any:
+    try:
+        return torch.load(f, *args, **{**options, "weights_only": True})
+    except (pickle.UnpicklingError, EOFError, KeyError) as error:
+        raise CheckpointError(
+            f"{f} is not a checkpoint of plain weights ({type(error).__name__}); "
+            "it was not loaded, since other content could run code."
+        ) from error
+    except RuntimeError as error:  # a zip archive that ends too early
+        raise CheckpointError(f"The checkpoint {f} is damaged ({error}).") from error
+
+
+class DownloadError(MissingError):
+    """A checkpoint that is neither in the download folder nor to be had from its address."""
+
+    def __init__(self, url: str, folder: Path, reason: Exception) -> None:
+        self.url, self.folder, self.reason = url, folder, type(reason).__name__
+        super().__init__(
+            f"{url} could not be downloaded ({self.reason}) and is not in {folder} either."
+        )
+
+
+def _correct_download(module: Any) -> None:
+    # Without a network, two tracebacks of two libraries, neither of which says what to do.
+    download = module._download
+
+    @functools.wraps(download)
+    def or_say_what_is_missing(filepath: Path, url: str, *args: Any, **options: Any) -> None:
+        try:
+            download(filepath, url, *args, **options)
+        except OSError as error:
+            raise DownloadError(url, Path(filepath).parent, error) from error
+
+    module._download = module.download = or_say_what_is_missing
 
 
 def _correct_helper(module: Any) -> None:
@@ -184,6 +217,7 @@ def _correct_voxceleb1_expert(module: Any) -> None:
 
 _CORRECTIONS: dict[str, Callable[[Any], None]] = {
     "s3prl.utility.helper": _correct_helper,
+    "s3prl.util.download": _correct_download,
     "s3prl.upstream.interfaces": _correct_interfaces,
     "s3prl.upstream.hf_hubert.expert": _correct_hugging_face_upstream,
     "s3prl.upstream.hf_wav2vec2.expert": _correct_hugging_face_upstream,

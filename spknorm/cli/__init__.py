@@ -1,0 +1,9 @@
+"""The only place that parses arguments and prints.
+
+Importing it loads neither torch nor s3prl: `--help` and every wrong option answer at once.
+"""
+
+from spknorm.cli.experiment import run_downstream
+from spknorm.cli.main import main
+
+__all__ = ["main", "run_downstream"]

@@ -1,0 +1,81 @@
+"""What cannot work is refused here, before it costs anybody time."""
+
+import argparse
+import difflib
+from pathlib import Path
+from typing import Any
+
+from spknorm import registry
+from spknorm.cli.settings import OUR_TASK, fold_of
+from spknorm.config import parse
+from spknorm.errors import ConfigError, MissingError
+from spknorm.protocols import folds_of
+
+_NO = ("false", "0", "no", "none", "")
+
+
+def check(args: argparse.Namespace, config: dict[str, Any]) -> None:
+    """Look at everything that can be known before torch is loaded and anything is written.
+
+    Raises:
+        ConfigError: A setting is wrong, or has no effect.
+        MissingError: A file is not there.
+    """
+    if args.downstream == OUR_TASK:
+        folds = folds_of(parse(config).downstream_expert.datarc.protocol)
+        fold = fold_of(args, config)
+        if fold not in folds:
+            raise ConfigError(
+                f"`test_fold` must be one of {', '.join(folds)}, but is `{fold}`. "
+                "Choose it with -v or config.downstream_expert.datarc.test_fold."
+            )
+    args.push_to_hf_hub = str(args.push_to_hf_hub).lower() not in _NO
+    if args.push_to_hf_hub:
+        raise ConfigError(
+            "`--push_to_hf_hub` is no longer possible: huggingface_hub has no Repository any more. "
+            "Upload the experiment folder afterwards: hf upload NAME FOLDER"
+        )
+    last = args.upstream_feature_selection == "last_hidden_state"
+    if args.upstream_layer_selection is not None and last:
+        raise ConfigError("`-l` has no effect with `-s last_hidden_state`: leave one out.")
+    for option, value in (("-i", args.init_ckpt), ("-g", args.upstream_model_config)):
+        if value is not None and not Path(value).is_file():
+            raise MissingError(f"`{option} {value}`: there is no such file.")
+    _check_checkpoint_of_upstream(args)
+    _check_mode(args)
+
+
+def _check_checkpoint_of_upstream(args: argparse.Namespace) -> None:
+    if args.hub != "torch" or not args.upstream.endswith(("_local", "_url", "_custom")):
+        return
+    if args.upstream_ckpt is None and args.upstream != "baseline_local":  # which takes -g alone
+        raise ConfigError(f"The upstream `{args.upstream}` needs a checkpoint: name it with -k.")
+    is_local = args.upstream.endswith("_local") and args.upstream_ckpt is not None
+    if is_local and not Path(args.upstream_ckpt).is_file():
+        raise MissingError(f"`-k {args.upstream_ckpt}`: there is no such checkpoint file.")
+
+
+def _check_mode(args: argparse.Namespace) -> None:
+    if args.mode != "train" and not args.init_ckpt:
+        raise ConfigError(
+            f"`-m {args.mode}` needs trained weights: name a checkpoint with -e or -i, such as "
+            f"-e {args.expdir}/dev-best.ckpt."
+        )
+    if args.mode == "inference" and not Path(args.evaluate_split).is_file():
+        raise MissingError(
+            f"`-m inference` needs an audio file, but `-t {args.evaluate_split}` is none."
+        )
+
+
+def check_upstream(args: argparse.Namespace) -> None:
+    """Refuse an upstream that s3prl.hub does not have, naming the nearest; loads s3prl.hub."""
+    registry.register()
+    if args.hub == "huggingface":
+        return
+    from s3prl import hub
+
+    known = hub.options()
+    if args.upstream not in known:
+        near = difflib.get_close_matches(args.upstream, known, n=3)
+        hint = f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
+        raise ConfigError(f"s3prl.hub has no upstream `{args.upstream}`.{hint}")

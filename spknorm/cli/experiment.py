@@ -1,0 +1,90 @@
+"""`run_downstream`: one experiment, from a command line to s3prl's Runner or ours.
+
+Everything a user can get wrong is looked at before torch is loaded or a file is written.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from spknorm.cli import arguments, checks, overrides, process, resume, settings
+from spknorm.errors import USER_ERRORS, MissingError
+from spknorm.files import FolderLock
+
+
+def run_downstream(argv: Sequence[str] | None = None) -> int:
+    """Run one experiment; the console script and `python run_downstream.py`.
+
+    Args:
+        argv: s3prl's options; None takes the process's own.
+
+    Returns:
+        The exit status: 0, or that of the user's error (see `spknorm.errors`), told on stderr.
+    """
+    return told(lambda: run(arguments.parse(argv)))
+
+
+def told(command: Callable[[], int]) -> int:
+    """Return the command's status, turning a user's error into one text on stderr."""
+    try:
+        return command()
+    except USER_ERRORS as error:
+        print(f"spknorm: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare the experiment that `args` asks for and run its mode."""
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING)
+    logging.getLogger("spknorm").setLevel(logging.INFO)
+    changes = overrides.parse_overrides(args.override)
+    overrides.apply_to_args(changes, args)
+    resume.look_for_checkpoint(args)
+    config: dict[str, Any] | None = None
+    if args.past_exp is None:
+        config = settings.new_config(args, changes)
+        settings.fill_in(args, config)
+        resume.look_for_checkpoint(args)
+    if args.past_exp is not None:
+        args, config = resume.resume(args, changes, config)
+    assert config is not None
+    checks.check(args, config)
+    with ExitStack() as held:
+        if args.mode == "train" and process.is_leader():
+            held.enter_context(FolderLock(Path(args.expdir)))
+        process.prepare(args)
+        checks.check_upstream(args)
+        if process.is_leader():
+            process.write_settings(args, config)
+        process.seed(args)
+        return _run_mode(_runner(args, config), args.mode)
+
+
+def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
+    from spknorm.compat import DownloadError
+
+    own_engine = (config.get("runner") or {}).get("engine", "spknorm") == "spknorm"
+    if args.downstream == settings.OUR_TASK and own_engine:
+        from spknorm.runner import SpknormRunner as Runner
+    else:
+        from s3prl.downstream.runner import Runner
+    try:
+        return Runner(args, config)
+    except DownloadError as error:
+        raise MissingError(
+            f"The upstream `{args.upstream}` needs {error.url}, which could not be downloaded "
+            f"({error.reason}) and is not in {error.folder} either. Give it a file with -k and a "
+            "*_local upstream, or a folder with earlier downloads with --cache_dir."
+        ) from error
+
+
+def _run_mode(runner: Any, mode: str) -> int:
+    modes = {"train": runner.train, "evaluate": runner.evaluate, "inference": runner.inference}
+    status = modes[mode]()
+    return status if isinstance(status, int) else 0

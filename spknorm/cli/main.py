@@ -1,0 +1,50 @@
+"""`spknorm COMMAND`: one table of commands, each of which loads what it needs when it is run."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from spknorm.cli import arguments, experiment
+
+
+class Subcommand(NamedTuple):
+    """A command: what it is for, its options, and what runs it.
+
+    `run` takes the parsed options, prints, and returns the exit status; modules that are slow to
+    load are imported in it.
+    """
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+SUBCOMMANDS: dict[str, Subcommand] = {
+    "run-downstream": Subcommand(
+        "train, evaluate or use a task: s3prl's own command line",
+        arguments.add_arguments,
+        experiment.run,
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `spknorm COMMAND`; the console script.
+
+    Returns:
+        The exit status: 0, or that of the user's error (see `spknorm.errors`), told on stderr.
+    """
+    args = parser().parse_args(argv)
+    return experiment.told(lambda: SUBCOMMANDS[args.command].run(args))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="spknorm", description="Speaker normalisation for speech emotion recognition."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in SUBCOMMANDS.items():
+        added = commands.add_parser(name, help=command.help, description=command.help)
+        command.add_arguments(added)
+    return parser

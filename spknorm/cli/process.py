@@ -1,0 +1,75 @@
+"""What an experiment sets in its process and folder, as s3prl's own main does."""
+
+import argparse
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spknorm.errors import ConfigError
+from spknorm.files import write_atomic
+
+_NOT_S3PRLS = ("frozen", "skip_bad")
+
+
+def is_leader() -> bool:
+    """Whether this process writes the files: the only one, or torchrun's first."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Decide the device, set the download folder, and leave in `args` what s3prl knows.
+
+    Raises:
+        ConfigError: A GPU was asked for, and there is none.
+    """
+    # No environment may turn the safe way of loading checkpoints off.
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+    import torch
+
+    import spknorm.compat  # noqa: F401
+
+    if args.device is None:
+        args.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if str(args.device).startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"`--device {args.device}`: torch sees no GPU here. Leave it out, or choose cpu."
+        )
+    if args.local_rank is None and "LOCAL_RANK" in os.environ:  # torchrun
+        args.local_rank = int(os.environ["LOCAL_RANK"])
+    torch.multiprocessing.set_sharing_strategy("file_system")  # type: ignore[no-untyped-call]  # torch
+    if args.cache_dir is not None:
+        from s3prl.util import download
+
+        torch.hub.set_dir(args.cache_dir)
+        download.set_dir(args.cache_dir)
+    for name in _NOT_S3PRLS:
+        vars(args).pop(name, None)
+    if args.hub == "huggingface":
+        args.from_hf_hub = True
+
+
+def write_settings(args: argparse.Namespace, config: dict[str, Any]) -> None:
+    """Write args_TIME.yaml and config_TIME.yaml into the experiment folder, as s3prl does."""
+    folder, now = Path(args.expdir), time.strftime("%Y-%m-%d-%H-%M-%S")
+    write_atomic(folder / f"args_{now}.yaml", yaml.safe_dump(vars(args)))
+    write_atomic(folder / f"config_{now}.yaml", yaml.safe_dump(config))
+    if args.upstream_model_config is not None:
+        source = Path(args.upstream_model_config)
+        write_atomic(folder / f"{source.stem}_{now}{source.suffix}", source.read_bytes())
+
+
+def seed(args: argparse.Namespace) -> None:
+    """Seed the global generators and make cuDNN deterministic, as s3prl's main does."""
+    import numpy as np
+    import torch
+
+    random.seed(args.seed)
+    np.random.seed(args.seed)
+    torch.manual_seed(args.seed)
+    torch.backends.cudnn.enabled = not args.disable_cudnn
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False

@@ -1,0 +1,118 @@
+"""`-e` and `-a`: the settings of an earlier experiment, and the checkpoint to continue from."""
+
+import argparse
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spknorm.cli import overrides
+from spknorm.cli.settings import OUR_TASK
+from spknorm.errors import CheckpointError, ConfigError, MissingError
+
+logger = logging.getLogger(__name__)
+
+_FROM_COMMAND_LINE = (
+    "mode",
+    "evaluate_split",
+    "override",
+    "backend",
+    "local_rank",
+    "past_exp",
+    "device",
+)
+"""What s3prl takes from the command line even when it continues."""
+
+_SAME_EXPERIMENT = (
+    "downstream",
+    "downstream_variant",
+    "upstream",
+    "upstream_trainable",
+    "upstream_feature_selection",
+    "upstream_layer_selection",
+    "upstream_feature_normalize",
+    "seed",
+)
+
+
+def look_for_checkpoint(args: argparse.Namespace) -> None:
+    """Set `args.past_exp` to the experiment folder if `-a` was given and it has checkpoints."""
+    wanted = args.auto_resume and args.past_exp is None and args.expdir is not None
+    if wanted and any(Path(args.expdir).glob("states-*.ckpt")):
+        args.past_exp = args.expdir
+
+
+def resume(
+    args: argparse.Namespace, changes: overrides.Overrides, config: dict[str, Any] | None
+) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Return arguments and configuration to continue `args.past_exp` with.
+
+    As in s3prl the checkpoint's settings beat all but `-o`. Where `-a` found a checkpoint of the
+    experiment that was asked for anew, the new settings are kept and compared with the old ones.
+
+    Args:
+        args: The command line.
+        changes: Its `-o`.
+        config: The configuration of the experiment as asked for anew, else None.
+
+    Raises:
+        MissingError: There is no such file or folder.
+        CheckpointError: No usable checkpoint in it.
+        ConfigError: The experiment asked for anew is another one than that of the checkpoint.
+    """
+    file, state = _read(Path(args.past_exp))
+    saved, old = state.get("Args"), state.get("Config")
+    if not isinstance(saved, argparse.Namespace) or not isinstance(old, dict):
+        raise CheckpointError(
+            f"{file} is no checkpoint of an experiment: it has no arguments and configuration. "
+            "(-i loads weights alone, -k gives an upstream its checkpoint.)"
+        )
+    if config is not None and args.downstream == OUR_TASK:
+        _refuse_another_experiment(args, saved)
+        return argparse.Namespace(**{**vars(args), "init_ckpt": str(file)}), config
+    kept = {key: getattr(args, key) for key in _FROM_COMMAND_LINE}
+    merged = argparse.Namespace(**{**vars(args), **vars(saved), **kept})
+    merged.expdir = str(file.parent)  # the folder may have been moved since
+    merged.init_ckpt = str(file)
+    overrides.apply_to_args(changes, merged)
+    overrides.apply_to_config(changes, old)
+    if config is not None and (keys := differing(old, config)):
+        logger.warning(
+            "The checkpoint's configuration is kept, so these settings have no effect: %s. "
+            "Give them with -o, or start anew with another -n.",
+            ", ".join(keys),
+        )
+    return merged, old
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "config") -> list[str]:
+    """Return the paths of the settings in which two configurations differ."""
+    keys = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            keys += differing(before, after, f"{path}.{key}")
+        elif before != after:
+            keys.append(f"{path}.{key}")
+    return keys
+
+
+def _read(path: Path) -> tuple[Path, dict[str, Any]]:
+    if not path.exists():
+        raise MissingError(f"`-e {path}`: there is no such checkpoint or experiment folder.")
+    from spknorm import checkpoint
+
+    file = checkpoint.latest(path) if path.is_dir() else path
+    if file is None:
+        raise MissingError(f"`-e {path}`: the folder has no checkpoint (states-N.ckpt).")
+    return file, checkpoint.load(file)
+
+
+def _refuse_another_experiment(args: argparse.Namespace, saved: argparse.Namespace) -> None:
+    for name in _SAME_EXPERIMENT:
+        asked, was = getattr(args, name), getattr(saved, name, None)
+        if asked != was:
+            raise ConfigError(
+                f"{args.expdir} holds another experiment: `{name}` was {was!r}, now {asked!r}. "
+                "Choose another folder with -n or -p, or leave -a out to start over."
+            )
