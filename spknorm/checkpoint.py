@@ -44,7 +44,7 @@ def save(path: Path, states: dict[str, Any]) -> None:
         _read(temporary, lazily=True)
 
 
-def load(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
     """Return a checkpoint's content; tensors on the CPU, nothing but plain data is unpickled.
 
     Raises:
@@ -54,40 +54,43 @@ def load(path: Path) -> dict[str, Any]:
     return _read(path, lazily=False)
 
 
-def latest(expdir: Path) -> Path | None:
-    """Return the newest usable checkpoint of an experiment; None if there never was one.
+def latest(expdir: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the newest usable checkpoint of an experiment and its content.
+
+    A damaged one is named in a warning, and the one before it (which may be `dev-best.ckpt`) used.
 
     Raises:
+        MissingError: There is no checkpoint.
         CheckpointError: There are checkpoints, but none is usable.
     """
-    paths = sorted(_numbered(expdir).items(), reverse=True)
-    candidates = [path for _, path in paths]
-    best = expdir / BEST
-    if best.exists():
-        candidates.append(best)
     usable: list[tuple[int, Path]] = []
     problems = []
-    for path in candidates:
+    for path in existing(expdir):
         try:
-            step = int(_read(path, lazily=True)["Step"])
+            usable.append((int(_read(path, lazily=True)["Step"]), path))
         except CheckpointError as error:
             problems.append(str(error))
             continue
-        usable.append((step, path))
         if not problems:
             break
-    if problems and not usable:
+    if not usable:
+        if not problems:
+            raise MissingError(f"There is no checkpoint in {expdir}, so no run can go on there.")
         raise CheckpointError(
             f"No checkpoint in {expdir} is usable, so the run cannot go on. "
             + " ".join(problems)
             + " Put a copy back, or start again in another folder (-n or -p)."
         )
-    if not usable:
-        return None
     chosen = max(usable, key=lambda pair: pair[0])[1]
     for problem in problems:
         logger.warning("%s The one before, %s, is used.", problem, chosen.name)
-    return chosen
+    return chosen, read(chosen)
+
+
+def existing(expdir: Path) -> list[Path]:
+    """Return an experiment's checkpoints, the newest numbered one first, `dev-best.ckpt` last."""
+    paths = [path for _, path in sorted(_numbered(expdir).items(), reverse=True)]
+    return paths + [path for path in (expdir / BEST,) if path.exists()]
 
 
 def rotate(expdir: Path, *, step: int, keep: int) -> None:
@@ -143,13 +146,15 @@ def _numbered(expdir: Path) -> dict[int, Path]:
 def _read(path: Path, *, lazily: bool) -> dict[str, Any]:
     import torch
 
+    # Lets the Namespace in; torch's context manager would take it away from s3prl's Runner again.
+    import spknorm.compat  # noqa: F401
+
     try:
         with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
             damaged = archive.testzip()
         if damaged is not None:
             raise CheckpointError(f"The checkpoint {path} is damaged (checksum of {damaged}).")
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            states = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+        states = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
     except FileNotFoundError as error:
         raise MissingError(f"There is no checkpoint {path}.") from error
     except CheckpointError:
