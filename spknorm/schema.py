@@ -228,8 +228,9 @@ class UpstreamConfig:
     checkpoint_activations: bool = False
     """Recompute the transformer's activations in the backward pass."""
     compile: bool = False
-    fast_attention: bool = True
-    """Attention through torch's scaled_dot_product_attention (same result within rounding)."""
+    packed: bool = True
+    """Run utterances end to end instead of padded (HuBERT and wav2vec 2.0; see spknorm.fast):
+    faster, and features no longer depend on the batch. false: as s3prl does."""
     bucket: bool = False
     """Batches of similar length (see spknorm.batches)."""
 
