@@ -102,10 +102,7 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
         raise MissingError(f"`-e {path}`: there is no such checkpoint or experiment folder.")
     from spknorm import checkpoint
 
-    file = checkpoint.latest(path) if path.is_dir() else path
-    if file is None:
-        raise MissingError(f"`-e {path}`: the folder has no checkpoint (states-N.ckpt).")
-    return file, checkpoint.load(file)
+    return checkpoint.latest(path) if path.is_dir() else (path, checkpoint.read(path))
 
 
 def _refuse_another_experiment(args: argparse.Namespace, saved: argparse.Namespace) -> None:
