@@ -49,6 +49,18 @@ def read_info(path: Path | str) -> AudioInfo:
         return file.info
 
 
+def decode_all(path: Path | str) -> None:
+    """Decode a file to its end, a block at a time, to see that it can be.
+
+    Raises:
+        AudioError: As `read_info`, and where the audio breaks off or holds NaN or Inf.
+    """
+    with AudioFile(Path(path)) as file:
+        length = file.info.num_samples
+        for start in range(0, length, _BLOCK_FRAMES):
+            file.mono(start, min(_BLOCK_FRAMES, length - start))
+
+
 class AudioFile:
     """An open audio file, checked; `mono` reads any part of it.
 

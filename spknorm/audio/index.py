@@ -1,6 +1,7 @@
 """Headers remembered in a work folder, so that 50 000 files are opened once, not per run."""
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -8,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from spknorm.audio.decoding import AudioInfo, read_info
+from spknorm.audio.decoding import AudioInfo, decode_all, read_info
 from spknorm.audio.faults import AudioError, audio_error, listing
+from spknorm.audio.loading import MIN_SAMPLES
+from spknorm.audio.resampling import Resampler
 from spknorm.errors import DataError
 from spknorm.files import write_atomic
 
@@ -20,16 +23,16 @@ _NUM_THREADS = 8
 
 
 class AudioIndex:
-    """Lengths, rates and channel counts by path, valid for as long as size and mtime stay the same.
+    """What is known to be good, by path: valid for as long as size and mtime stay the same.
 
     The file is a cache: one that is damaged, of another version or not writable is made anew or
     done without, and two processes may share it (the last to write wins).
     """
 
-    def __init__(self, folder: Path | str) -> None:
-        """Read `folder`/audio-index.json if there is one."""
-        self.path = Path(folder) / "audio-index.json"
-        self._entries = _read(self.path)
+    def __init__(self, folder: Path | str | None) -> None:
+        """Read `folder`/audio-index.json if there is one; None: remember in memory only."""
+        self.path = None if folder is None else Path(folder) / "audio-index.json"
+        self._entries = {} if self.path is None else _read(self.path)
 
     def info(self, path: Path) -> AudioInfo:
         """Return the header of one file.
@@ -60,25 +63,35 @@ class AudioIndex:
             )
         return [info for info in found if isinstance(info, AudioInfo)]
 
-    def look_up(self, paths: Sequence[Path]) -> list[AudioInfo | AudioError]:
-        """Return the header or the error of each file, in their order."""
+    def look_up(
+        self, paths: Sequence[Path], *, decode: bool = False
+    ) -> list[AudioInfo | AudioError]:
+        """Return the header or the error of each file, in their order.
+
+        Args:
+            paths: The files; several are read at a time.
+            decode: Decode each to its end once, which also finds NaN and damage past the header.
+        """
         stamps = [_stamp(path) for path in paths]
         keys = [os.fspath(path) for path in paths]
         new = [
             number
             for number, (key, stamp) in enumerate(zip(keys, stamps, strict=True))
-            if stamp is None or self._entries.get(key, ())[:2] != stamp
+            if not self._knows(key, stamp, decode=decode)
         ]
         errors: dict[int, AudioError] = {}
+        examine = functools.partial(_examine, decode=decode)
         with ThreadPoolExecutor(_NUM_THREADS) as pool:
-            results = pool.map(_read_or_error, [paths[number] for number in new])
-            for number, result in zip(new, results, strict=True):
-                stamp = stamps[number]
-                if isinstance(result, AudioError):
-                    gone = result.kind == "missing" and keys[number] in self._entries
-                    errors[number] = audio_error("vanished", paths[number]) if gone else result
-                elif stamp is not None:
-                    self._entries[keys[number]] = (*stamp, *result[:3])
+            results = list(pool.map(examine, [paths[number] for number in new]))
+        for number, result in zip(new, results, strict=True):
+            key, stamp = keys[number], stamps[number]
+            if isinstance(result, AudioError):
+                gone = result.kind == "missing" and key in self._entries
+                errors[number] = audio_error("vanished", paths[number]) if gone else result
+            elif stamp is not None:
+                self._entries[key] = (*stamp, *result[:3], int(decode))
+            else:  # came into being meanwhile
+                errors[number] = audio_error("missing", paths[number])
         if len(new) > len(errors):
             self._save()
         return [
@@ -86,19 +99,28 @@ class AudioIndex:
             for number, key in enumerate(keys)
         ]
 
+    def _knows(self, key: str, stamp: tuple[int, int] | None, *, decode: bool) -> bool:
+        entry = self._entries.get(key)
+        if entry is None or stamp is None:
+            return False
+        return entry[:2] == stamp and bool(entry[5] or not decode)
+
     def _save(self) -> None:
+        if self.path is None:
+            return
         content = json.dumps({"schema": _SCHEMA, "files": self._entries})
         try:
-            write_atomic(self.path, content.encode(errors="surrogatepass"))
+            write_atomic(self.path, content)
         except OSError as error:
             logger.warning("%s cannot be written (%s); headers are read again", self.path, error)
 
 
-_Entry = tuple[int, ...]  # size, mtime_ns, num_samples, sample_rate, num_channels
+_Entry = tuple[int, ...]
+"""Size, mtime_ns, num_samples, sample_rate, num_channels, whether it was decoded to its end."""
 
 
 def _info(entry: _Entry) -> AudioInfo:
-    num_samples, sample_rate, num_channels = entry[2:]
+    num_samples, sample_rate, num_channels = entry[2:5]
     return AudioInfo(num_samples, sample_rate, num_channels, num_samples / sample_rate)
 
 
@@ -109,9 +131,15 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _read_or_error(path: Path) -> AudioInfo | AudioError:
+def _examine(path: Path, *, decode: bool) -> AudioInfo | AudioError:
     try:
-        return read_info(path)
+        if decode:
+            decode_all(path)
+        info = read_info(path)
+        length = Resampler(info.sample_rate).length(info.num_samples)
+        if length < MIN_SAMPLES:
+            return audio_error("short", path, f"{length} samples at 16 kHz")
+        return info
     except AudioError as error:
         return error
 
@@ -131,7 +159,7 @@ def _read(path: Path) -> dict[str, _Entry]:
 def _is_entry(entry: Iterable[object]) -> bool:
     values = tuple(entry)
     return (
-        len(values) == 5
+        len(values) == 6
         and all(type(value) is int and value >= 0 for value in values)
-        and 0 not in values[3:]
+        and 0 not in values[3:5]
     )

@@ -1,0 +1,142 @@
+"""What every corpus has to fulfil before a run starts, whichever reader it came from."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spknorm.audio import AudioError, AudioIndex
+from spknorm.audio.faults import listing
+from spknorm.corpora.records import EMOTIONS, Utterance
+from spknorm.errors import ConfigError, DataError
+from spknorm.files import read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+ROLES = ("emotion", "speaker")
+SKIPPED = "skipped.json"
+"""In the work folder: the files that were left out, by path, with id, kind and message."""
+
+_FIELDS = ("emotion", "speaker", "session", "turn", "split")
+
+
+class BadAudio(NamedTuple):
+    """An utterance whose sound file cannot be used, and why."""
+
+    utterance: Utterance
+    error: AudioError
+
+
+def check_records(records: Sequence[Utterance], *, role: str, label: str = "speaker") -> None:
+    """Check that a corpus can serve a role.
+
+    Args:
+        records: The utterances.
+        role: `emotion` needs one of the four emotions everywhere and each of them somewhere;
+            `speaker` needs `label` everywhere and at least two different ones.
+        label: The column that a speaker corpus is taken for.
+
+    Raises:
+        ConfigError: The role is unknown.
+        DataError: There are no utterances, ids occur twice, labels are missing or unknown, or
+            there is nothing to tell apart.
+    """
+    if role not in ROLES:
+        raise ConfigError(f"`role` must be one of {', '.join(ROLES)}, but is `{role}`.")
+    if not records:
+        raise DataError(f"The {role} corpus has no utterances.")
+    counts = Counter(record.id for record in records)
+    repeated = [f"`{name}`, {count} times" for name, count in counts.items() if count > 1]
+    _refuse(repeated, f"ids of the {role} corpus occur more than once")
+    column = "emotion" if role == "emotion" else label
+    values = [_value(record, column) for record in records]
+    unlabelled = [f"`{one.id}`" for one, value in zip(records, values, strict=True) if not value]
+    _refuse(unlabelled, f"utterances of the {role} corpus have no label `{column}`")
+    if role == "emotion":
+        _check_emotions(records)
+    elif len(set(values)) < 2:
+        raise DataError(
+            f"The speaker corpus has a single `{column}`, `{values[0]}`. Normalising them away "
+            "needs at least 2."
+        )
+
+
+def find_bad_audio(
+    records: Sequence[Utterance], *, index: AudioIndex | None = None, decode: bool = False
+) -> list[BadAudio]:
+    """Return the utterances whose audio cannot be used, in the order of the records.
+
+    Args:
+        records: The utterances; several of their files are read at a time.
+        index: Remembers what was found good, between runs.
+        decode: Decode every file to its end, which also finds NaN and damage past the header.
+    """
+    index = AudioIndex(None) if index is None else index
+    found = index.look_up([record.path for record in records], decode=decode)
+    return [
+        BadAudio(record, one)
+        for record, one in zip(records, found, strict=True)
+        if isinstance(one, AudioError)
+    ]
+
+
+def usable(
+    records: Sequence[Utterance], *, work_dir: Path | str, skip_bad: bool = True
+) -> list[Utterance]:
+    """Return the utterances whose audio can be used, or stop at those that cannot.
+
+    Args:
+        records: The utterances.
+        work_dir: Keeps the audio index, and the list of what was left out (`SKIPPED`).
+        skip_bad: Leave bad files out, after decoding all of them once. Otherwise headers alone
+            are looked at, and any bad file is an error.
+
+    Raises:
+        DataError: Files are bad and `skip_bad` is off: at most 20 are named, with the count.
+    """
+    bad = find_bad_audio(records, index=AudioIndex(work_dir), decode=skip_bad)
+    if not bad:
+        return list(records)
+    heading = f"{len(bad)} of {len(records)} audio files cannot be used"
+    if not skip_bad:
+        raise DataError(
+            listing(
+                [str(one.error) for one in bad],
+                f"{heading} (`--skip-bad` leaves them out and records which):",
+            )
+        )
+    path = Path(work_dir) / SKIPPED
+    skipped = read_json(path) if path.exists() else {}
+    for utterance, error in bad:
+        skipped[str(utterance.path)] = {
+            "id": utterance.id,
+            "kind": error.kind,
+            "message": str(error),
+        }
+    write_json(path, skipped)
+    logger.warning("%s and are left out; %s lists them", heading, path)
+    left_out = {utterance.id for utterance, _ in bad}
+    return [record for record in records if record.id not in left_out]
+
+
+def _value(utterance: Utterance, column: str) -> str | None:
+    """Return a field such as `speaker`, or a manifest's further column."""
+    if column in _FIELDS:
+        value: str | None = getattr(utterance, column)
+        return value
+    return utterance.labels.get(column)
+
+
+def _check_emotions(records: Sequence[Utterance]) -> None:
+    unknown = [f"`{one.id}`: `{one.emotion}`" for one in records if one.emotion not in EMOTIONS]
+    known = ", ".join(EMOTIONS)
+    _refuse(unknown, f"utterances have an emotion that is none of {known}")
+    absent = sorted(set(EMOTIONS) - {str(record.emotion) for record in records})
+    if absent:
+        raise DataError(f"The emotion corpus has no utterance of {', '.join(absent)}.")
+
+
+def _refuse(problems: Sequence[str], what: str) -> None:
+    if problems:
+        raise DataError(listing(problems, f"{len(problems)} {what}:"))

@@ -1,0 +1,213 @@
+"""IEMOCAP as released -> utterances, in the order and with the labels of s3prl's own recipe.
+
+Layout: SessionN/dialog/EmoEvaluation/<dialogue>.txt with one line per utterance,
+`[start - end]<tab>name<tab>emotion<tab>[valence, activation, dominance]`, and
+SessionN/sentences/wav/<dialogue>/<name>.wav. folds.py follows with s3prl's fold JSON.
+"""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from spknorm.audio.faults import listing
+from spknorm.corpora.records import EMOTIONS, Utterance
+from spknorm.errors import DataError, MissingError
+
+logger = logging.getLogger(__name__)
+
+COUNTS = MappingProxyType(
+    {  # in the order of EMOTIONS
+        "Session1": (384, 278, 229, 194),
+        "Session2": (362, 327, 137, 197),
+        "Session3": (320, 286, 240, 305),
+        "Session4": (258, 303, 327, 143),
+        "Session5": (384, 442, 170, 245),
+    }
+)
+"""Utterances per session and class of the full corpus, 5531 together (Gat et al. 2022; SUPERB)."""
+
+_FULL_FROM = 4400  # with all five sessions: meant to be the full corpus (80 % of 5531)
+_MERGED = MappingProxyType({**{emotion: emotion for emotion in EMOTIONS}, "exc": "hap"})
+_LEFT_OUT = frozenset({"fru", "sur", "fea", "dis", "oth", "xxx"})
+_AUDIO = frozenset({".wav", ".flac", ".ogg", ".mp3"})
+_SESSION = re.compile(r"Session(\d+)")
+_TIMES = re.compile(r"\[\s*\d+(\.\d+)? - \d+(\.\d+)?\s*\]")
+_NAME = re.compile(r"Ses(\d+)[FM]_(impro|script)\w+_([FM])\w+", re.ASCII)
+
+
+class Turn(NamedTuple):
+    """What the name of an utterance says; Ses01F_impro01_M013 -> Session1, Ses01_M, improvised.
+
+    The letter after `Ses01` tells who wears the motion-capture markers; the letter of the last
+    token tells who speaks.
+    """
+
+    session: str
+    speaker: str
+    kind: str
+
+
+def parse_name(name: str) -> Turn:
+    """Read session, speaker and kind of turn off an utterance's name.
+
+    Raises:
+        ValueError: The name is not of IEMOCAP's pattern.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"`{name}` is not an IEMOCAP name such as Ses01F_impro01_M013")
+    number, kind, letter = match.groups()
+    turn = "improvised" if kind == "impro" else "scripted"
+    return Turn(f"Session{int(number)}", f"Ses{number}_{letter}", turn)
+
+
+def read_iemocap(root: Path | str) -> list[Utterance]:
+    """Return the utterances of the four classes, excited counted as happy (as in SUPERB).
+
+    The order is that of s3prl's generator where it lists label files by name: sessions, then
+    files, then lines. Labelled utterances without a sound file are left out, and counted in a
+    warning.
+
+    Raises:
+        MissingError: There is no SessionN folder, or a session lacks one of its two parts.
+        DataError: A line of a label file is not as released; at most 20 are named.
+    """
+    root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
+    records: list[Utterance] = []
+    problems: list[str] = []
+    silent: list[str] = []
+    for session in _sessions(root):
+        wavs = _sound_files(root / session / "sentences" / "wav")
+        for file in _label_files(root / session / "dialog" / "EmoEvaluation"):
+            for line in _lines(file):
+                try:
+                    name, emotion = _parse_line(line.text)
+                    turn = parse_name(name)
+                    if turn.session != session:
+                        raise ValueError(f"`{name}` lies under {session}")
+                except ValueError as error:
+                    problems.append(f"{file}, line {line.number}: {error}")
+                    continue
+                if emotion in _LEFT_OUT:
+                    continue
+                if name not in wavs:
+                    silent.append(name)
+                    continue
+                records.append(
+                    Utterance(
+                        id=name,
+                        path=wavs[name],
+                        emotion=_MERGED[emotion],
+                        speaker=turn.speaker,
+                        session=session,
+                        turn=turn.kind,
+                    )
+                )
+    if problems:
+        raise DataError(listing(problems, f"{len(problems)} lines of IEMOCAP are not as released:"))
+    if silent:
+        logger.warning(
+            "%d labelled utterances of IEMOCAP have no sound file and are left out, the first: %s",
+            len(silent),
+            silent[0],
+        )
+    return records
+
+
+def check_counts(records: Sequence[Utterance]) -> list[str]:
+    """Compare a tree that is meant to be the full corpus with its published counts.
+
+    Returns:
+        One text per session and class that differs; nothing for a tree with the published counts,
+        nor for a part or a demo, which `is_full` tells apart.
+    """
+    if not is_full(records):
+        return []
+    found = Counter((record.session, record.emotion) for record in records)
+    differences = []
+    for session, expected in COUNTS.items():
+        for emotion, count in zip(EMOTIONS, expected, strict=True):
+            have = found[session, emotion]
+            if have != count:
+                differences.append(
+                    f"{session} has {have} utterances of `{emotion}` instead of {count}"
+                )
+    return differences
+
+
+def is_full(records: Sequence[Utterance]) -> bool:
+    """Say whether a tree is meant to be all of IEMOCAP: five sessions, 4400 utterances or more."""
+    sessions = {record.session for record in records}
+    return len(records) >= _FULL_FROM and sessions == set(COUNTS)
+
+
+class _Line(NamedTuple):
+    number: int
+    text: str
+
+
+def _sessions(root: Path) -> list[str]:
+    try:
+        names = [entry.name for entry in root.iterdir() if entry.is_dir()]
+    except OSError as error:
+        raise MissingError(f"The IEMOCAP root {root} cannot be read: {error.strerror}.") from error
+    sessions = sorted(name for name in names if _SESSION.fullmatch(name))
+    if not sessions:
+        inner = [name for name in sorted(names) if (root / name / "Session1").is_dir()]
+        hint = f" Did you mean {root / inner[0]}?" if inner else ""
+        raise MissingError(
+            f"{root} is not an IEMOCAP release: it has no folder Session1 ... Session5.{hint}"
+        )
+    return sessions
+
+
+def _label_files(folder: Path) -> list[Path]:
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 (names are what is sorted)
+    except OSError as error:
+        raise MissingError(f"IEMOCAP's labels are missing: no folder {folder}.") from error
+    # `._*.txt` are what some unpackers make of a Mac's file attributes
+    return [folder / name for name in names if name.endswith(".txt") and not name.startswith(".")]
+
+
+def _sound_files(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise MissingError(f"IEMOCAP's sentences are missing: no folder {folder}.")
+    found: dict[str, Path] = {}
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122 (thousands of times)
+            if suffix.lower() in _AUDIO and not name.startswith("."):
+                found[stem] = Path(parent, name)
+    return found
+
+
+def _lines(file: Path) -> Iterator[_Line]:
+    """Yield the lines that label an utterance; annotators' comments need not be UTF-8."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            for number, text in enumerate(lines, start=1):
+                if text.startswith("["):
+                    yield _Line(number, text)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _parse_line(text: str) -> tuple[str, str]:
+    fields: Iterable[str] = re.split("[\t\n]", text)
+    times, *rest = [field for field in fields if field]
+    if _TIMES.fullmatch(times) is None or len(rest) < 2:
+        raise ValueError(
+            f"expected `[start - end]`, name and emotion between tabs, but found {text.strip()!r}"
+        )
+    name, emotion = rest[:2]
+    if emotion not in _MERGED and emotion not in _LEFT_OUT:
+        known = ", ".join((*_MERGED, *sorted(_LEFT_OUT)))
+        raise ValueError(f"unknown emotion `{emotion}`, IEMOCAP has {known}")
+    return name, emotion

@@ -1,0 +1,169 @@
+"""A table of one's own -> utterances: CSV with a header line, or JSONL with an object per line."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from spknorm.audio.faults import listing
+from spknorm.corpora.paths import PathGuard
+from spknorm.corpora.records import Utterance
+from spknorm.errors import DataError, MissingError
+
+COLUMNS = ("id", "path", "emotion", "speaker", "session", "turn", "split")
+"""The columns with a meaning; `path` is needed, further ones become labels."""
+
+_CHOICES = MappingProxyType({"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")})
+
+
+def read_manifest(
+    file: Path | str, *, root: Path | str | None = None, allow_outside: bool = False
+) -> list[Utterance]:
+    """Return a manifest's utterances in its order.
+
+    Args:
+        file: `.csv`, or `.jsonl` with values that are text or whole numbers; UTF-8, with a byte
+            order mark or not. An empty cell or null is an absent value. Without `id` the path's
+            text is the id.
+        root: What paths are relative to and may not leave; None: the manifest's own folder.
+        allow_outside: Let paths leave the root (by `..`, absolute or by a symbolic link).
+
+    Raises:
+        MissingError: There is no such file or root.
+        DataError: Its ending is neither, it is not UTF-8, or lines cannot be used: at most 20
+            are named, with the count.
+    """
+    file = Path(file)
+    rows = _READERS.get(file.suffix.lower())
+    if rows is None:
+        raise DataError(f"The manifest {file} must end in .csv or .jsonl.")
+    folder = file.parent if root is None else Path(root)
+    if not folder.is_dir():
+        raise MissingError(f"There is no folder {folder}, the root of the manifest {file}.")
+    guard = PathGuard(folder, allow_outside=allow_outside)
+    records: list[Utterance] = []
+    problems: list[str] = []
+    first_line: dict[str, int] = {}
+    for row in rows(_text(file)):
+        try:
+            if isinstance(row.cells, str):
+                raise ValueError(row.cells)
+            record = _utterance(row.cells, guard)
+            if record.id in first_line:
+                raise ValueError(f"the id `{record.id}` is that of line {first_line[record.id]}")
+        except ValueError as error:
+            problems.append(f"line {row.number}: {error}")
+            continue
+        first_line[record.id] = row.number
+        records.append(record)
+    if problems:
+        raise DataError(listing(problems, f"{len(problems)} lines of {file} cannot be used:"))
+    if not records:
+        raise DataError(f"The manifest {file} lists no utterance.")
+    return records
+
+
+class _Row(NamedTuple):
+    """A line and its cells by column, or what is wrong with it."""
+
+    number: int
+    cells: Mapping[str, str] | str
+
+
+def _text(file: Path) -> str:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingError(f"There is no manifest {file}.") from error
+    except OSError as error:
+        raise DataError(f"The manifest {file} cannot be read: {error.strerror}.") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"The manifest {file} is not UTF-8: line {line} has the byte "
+            f"0x{content[error.start]:02x}. Save it as UTF-8."
+        ) from error
+
+
+def _csv_rows(text: str) -> Iterator[_Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield _Row(reader.line_num, f"not CSV ({error})")
+            return
+        if not any(cells):
+            continue
+        if header is None:
+            header = [name.strip() for name in cells]
+            if "path" not in header or "" in header or len(set(header)) < len(header):
+                wrong = f"expected a header of different columns with `path`, but found {header}"
+                yield _Row(reader.line_num, wrong[:500])
+                return
+        elif len(cells) != len(header):
+            wrong = f"{len(cells)} cells, but the header has {len(header)} columns"
+            yield _Row(reader.line_num, wrong)
+        else:
+            yield _Row(reader.line_num, dict(zip(header, cells, strict=True)))
+
+
+def _jsonl_rows(text: str) -> Iterator[_Row]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield _Row(number, _cells(json.loads(line)))
+            except json.JSONDecodeError as error:
+                yield _Row(number, f"not JSON ({error.msg} at character {error.pos + 1})")
+            except (ValueError, RecursionError) as error:
+                yield _Row(number, str(error))
+
+
+def _cells(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError("expected a JSON object")
+    cells: dict[str, str] = {}
+    for name, cell in value.items():
+        if cell is None:
+            continue
+        if isinstance(cell, bool) or not isinstance(cell, str | int):
+            raise ValueError(f"`{name}` must be text or a whole number")
+        cells[name] = str(cell)
+    return cells
+
+
+_READERS: Mapping[str, Callable[[str], Iterator[_Row]]] = MappingProxyType(
+    {".csv": _csv_rows, ".jsonl": _jsonl_rows}
+)
+
+
+def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
+    values = {name: cell.strip() for name, cell in cells.items() if cell.strip()}
+    if "path" not in values:
+        raise ValueError("`path` is missing")
+    for name, choices in _CHOICES.items():
+        if values.get(name, choices[0]) not in choices:
+            raise ValueError(
+                f"`{name}` must be one of {', '.join(choices)}, but is `{values[name]}`"
+            )
+    path = cells["path"]  # not stripped: a file name may begin or end with a space
+    return Utterance(
+        id=values.get("id", path),
+        path=guard(path),
+        emotion=values.get("emotion"),
+        speaker=values.get("speaker"),
+        session=values.get("session"),
+        turn=values.get("turn"),
+        split=values.get("split"),
+        labels=MappingProxyType(
+            {name: value for name, value in values.items() if name not in COLUMNS}
+        ),
+    )

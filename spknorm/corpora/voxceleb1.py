@@ -1,0 +1,134 @@
+"""VoxCeleb1 -> utterances: {dev,test}/wav/idXXXXX/<video>/<n>.wav and its split list."""
+
+import logging
+import os
+import re
+from pathlib import Path
+from types import MappingProxyType
+
+from spknorm.audio.faults import listing
+from spknorm.corpora.records import Utterance
+from spknorm.errors import DataError, MissingError
+
+logger = logging.getLogger(__name__)
+
+SPLITS = MappingProxyType({"1": "train", "2": "dev", "3": "test"})
+_LISTS = ("iden_split.txt", "veri_test_class.txt")  # VoxCeleb's name for it, and s3prl's
+_ENTRY = re.compile(r"([123])\s+((id\d+)/([^/]+)/([^/]+))", re.ASCII)
+_SPEAKER = re.compile(r"id\d+", re.ASCII)
+_AUDIO = frozenset({".wav", ".flac", ".ogg", ".mp3"})
+
+
+def read_voxceleb1(root: Path | str, *, split_file: Path | str | None = None) -> list[Utterance]:
+    """Return VoxCeleb1's utterances with their speaker (`id10001`), video and, if listed, split.
+
+    Args:
+        root: Folder with `dev/wav` and `test/wav`, either of them, or `wav`.
+        split_file: The identification split list (lines `1 id10001/<video>/00001.wav`); None:
+            iden_split.txt or veri_test_class.txt in the root. Without any list all utterances
+            are returned, in the order of their names, and have no split.
+
+    Returns:
+        In the list's order. Listed utterances that are not there are left out, and counted in a
+        warning: many people have a part of VoxCeleb1.
+
+    Raises:
+        MissingError: The root has no such layout, or `split_file` does not exist.
+        DataError: A line of the list is malformed, or none of its utterances is there.
+    """
+    root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
+    found = _sound_files(root)
+    file = _split_file(root, split_file)
+    if file is None:
+        return [_utterance(name, found[name], None) for name in sorted(found)]
+    listed = _read_list(file)
+    records = [
+        _utterance(name, found[name], split) for name, split in listed.items() if name in found
+    ]
+    if not records:
+        raise DataError(f"None of the {len(listed)} utterances in {file} is under {root}.")
+    if len(records) < len(listed):
+        logger.warning(
+            "%d of the %d utterances in %s are not under %s and are left out",
+            len(listed) - len(records),
+            len(listed),
+            file,
+            root,
+        )
+    return records
+
+
+def _utterance(name: str, path: Path, split: str | None) -> Utterance:
+    speaker, video, _ = name.split("/")
+    return Utterance(
+        id=os.path.splitext(name)[0],  # noqa: PTH122 (a name, not a path)
+        path=path,
+        speaker=speaker,
+        split=split,
+        labels=MappingProxyType({"video": video}),
+    )
+
+
+def _sound_files(root: Path) -> dict[str, Path]:
+    """Return the files by their name in the split list, `id10001/<video>/00001.wav`."""
+    folders = (root / "dev/wav", root / "test/wav", root / "wav")
+    present = [folder for folder in folders if folder.is_dir()]
+    if not present:
+        raise MissingError(
+            f"{root} is not VoxCeleb1: it has none of the folders dev/wav, test/wav and wav."
+        )
+    found: dict[str, Path] = {}
+    for folder in present:
+        for speaker in _entries(folder):
+            if not _SPEAKER.fullmatch(speaker.name) or not speaker.is_dir():
+                continue
+            for video in _entries(speaker.path):
+                if not video.is_dir():
+                    continue
+                for file in _entries(video.path):
+                    if os.path.splitext(file.name)[1].lower() in _AUDIO:  # noqa: PTH122
+                        name = f"{speaker.name}/{video.name}/{file.name}"
+                        found[name] = Path(file.path)
+    if not found:
+        raise MissingError(f"No audio lies under {', '.join(map(str, present))}.")
+    return found
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if not entry.name.startswith(".")]
+
+
+def _split_file(root: Path, given: Path | str | None) -> Path | None:
+    if given is not None:
+        if not Path(given).is_file():
+            raise MissingError(f"There is no VoxCeleb1 identification split list {given}.")
+        return Path(given)
+    return next((root / name for name in _LISTS if (root / name).is_file()), None)
+
+
+def _read_list(file: Path) -> dict[str, str]:
+    listed: dict[str, str] = {}
+    problems: list[str] = []
+    try:
+        text = file.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        match = _ENTRY.fullmatch(line.strip())
+        if match is None or ".." in (match[4], match[5]):
+            problems.append(
+                f"line {number}: expected `1 id10001/<video>/00001.wav` (1, 2 or 3 for train, dev "
+                f"or test), but found {line.strip()[:200]!r}"
+            )
+        elif match[2] in listed:
+            problems.append(f"line {number}: {match[2]} is listed more than once")
+        else:
+            listed[match[2]] = SPLITS[match[1]]
+    if problems:
+        raise DataError(listing(problems, f"{len(problems)} lines of {file} cannot be used:"))
+    if not listed:
+        raise DataError(f"{file} lists no utterance.")
+    return listed
