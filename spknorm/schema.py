@@ -94,6 +94,8 @@ class DataConfig:
     meta_data: str | None = None
     """Folder with s3prl's SessionN/{train,test}_meta_data.json; null: made from the tree."""
     manifest: str | None = None
+    allow_outside: bool = False
+    """Accept paths of a manifest or fold JSON that lead out of the root."""
     test_fold: str | None = None
     """foldN holds out SessionN; null: the -v of the command line, else fold1."""
     protocol: Literal["si5", "si10", "sd", "low_resource"] = "si5"
@@ -130,6 +132,8 @@ class SpeakerCorpusConfig:
     meta_data: str | None = None
     """VoxCeleb1: the identification split list; null: iden_split.txt in the root."""
     manifest: str | None = None
+    allow_outside: bool = False
+    """Accept paths of a manifest that lead out of the root."""
     label: str = "speaker"
     """Column that is normalised away; any column of a manifest."""
     batch_size: int = 4

@@ -49,7 +49,7 @@ def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path
         config: `downstream_expert`.
         fold: `fold1` ...; see spknorm.protocols.
         seed: Of the protocols that draw at random (sd, low_resource) and of shuffled labels.
-        work_dir: Where file lists and generated folds are kept (the experiment's folder).
+        work_dir: Keeps the index of audio headers and skipped.json (the experiment's folder).
 
     Raises:
         MissingError: A corpus is not where it was looked for.
@@ -75,13 +75,12 @@ def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Pa
         meta_data=config.meta_data,
         fold=fold,
         manifest=config.manifest,
-        work_dir=work_dir,
+        allow_outside=config.allow_outside,
         demo_rho=config.demo_rho,
         demo_seed=config.demo_seed,
     )
     check_records(records, role="emotion")
-    if config.skip_bad:
-        records = usable(records, work_dir=work_dir)
+    records = usable(records, work_dir=work_dir, skip_bad=config.skip_bad)
     split = make_split(
         records,
         protocol=config.protocol,
@@ -113,14 +112,13 @@ def read_speakers(
         root=config.root,
         meta_data=config.meta_data,
         manifest=config.manifest,
-        work_dir=work_dir,
+        allow_outside=config.allow_outside,
         demo_rho=data.demo_rho,
         demo_seed=data.demo_seed,
     )
     check_records(records, role="speaker", label=config.label)
     records = [record for record in records if record.split in (None, "train")]
-    if data.skip_bad:
-        records = usable(records, work_dir=work_dir)
+    records = usable(records, work_dir=work_dir, skip_bad=data.skip_bad)
     names = [label_of(record, config.label) for record in records]
     kept = {name for name, _ in _most_common(names)[: config.max_speakers]}
     pairs = [(r, name) for r, name in zip(records, names, strict=True) if name in kept]

@@ -3,7 +3,6 @@
 import os
 import re
 from pathlib import Path
-from types import MappingProxyType
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import MissingError
@@ -29,7 +28,7 @@ def read_librispeech(root: Path | str) -> list[Utterance]:
             id=file.stem,
             path=file,
             speaker=speaker,
-            labels=MappingProxyType({"subset": subset.name, "chapter": file.parent.name}),
+            labels={"subset": subset.name, "chapter": file.parent.name},
         )
         for subset in _subsets(root)
         for speaker, file in _sound_files(subset)

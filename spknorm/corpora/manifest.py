@@ -163,7 +163,5 @@ def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
         session=values.get("session"),
         turn=values.get("turn"),
         split=values.get("split"),
-        labels=MappingProxyType(
-            {name: value for name, value in values.items() if name not in COLUMNS}
-        ),
+        labels={name: value for name, value in values.items() if name not in COLUMNS},
     )

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 EMOTIONS = ("neu", "hap", "ang", "sad")
 """The four classes in the order of s3prl's IEMOCAP labels (downstream/emotion)."""
@@ -31,4 +30,4 @@ class Utterance:
     session: str | None = None
     turn: str | None = None
     split: str | None = None
-    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)

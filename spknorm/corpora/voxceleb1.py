@@ -65,7 +65,7 @@ def _utterance(name: str, path: Path, split: str | None) -> Utterance:
         path=path,
         speaker=speaker,
         split=split,
-        labels=MappingProxyType({"video": video}),
+        labels={"video": video},
     )
 
 
