@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
+from spknorm import checkpoint
 from spknorm import config as configuration
 from spknorm.corpora.records import EMOTIONS
 from spknorm.errors import CheckpointError, ConfigError, MissingError
@@ -18,7 +18,6 @@ from spknorm.export.transformers_folder import Classifier
 from spknorm.export.upstream_file import GateState, UpstreamFile, read_upstream_file
 from spknorm.files import read_json, sha256_of
 
-_HEAD = "heads."
 _GATE = "heads.gate."
 
 
@@ -82,28 +81,17 @@ def read_checkpoint(expdir: Path) -> dict[str, Any]:
         MissingError: No such folder or no dev-best.ckpt in it.
         CheckpointError: It is damaged, or of another task.
     """
-    path = Path(expdir) / "dev-best.ckpt"
+    path = Path(expdir) / checkpoint.BEST
     if not path.is_file():
         raise MissingError(
-            f"{expdir} has no dev-best.ckpt. Name the folder of a finished experiment, "
+            f"{expdir} has no {checkpoint.BEST}. Name the folder of a finished experiment, "
             "the one with result.json in it."
         )
-    import spknorm.compat  # noqa: F401  # makes argparse.Namespace loadable with weights alone
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, pickle and zipfile each raise their own kinds
-        text = f"{type(error).__name__}: {error}".splitlines()[0][:160]
-        raise CheckpointError(
-            f"{path} cannot be read ({text}). Copy it again, or train again."
-        ) from error
-    needed = {"Args", "Config", "Downstream", "Step"}
-    if not isinstance(state, dict) or not needed <= set(state):
-        raise CheckpointError(f"{path} is not a checkpoint of s3prl's form.")
-    if not any(name.startswith(_HEAD) for name in state["Downstream"]):
+    state = checkpoint.read(path)
+    if not any(name.startswith("heads.") for name in state["Downstream"]):
         raise CheckpointError(
             f"{path} is of the task {vars(state['Args']).get('downstream')}, "
-            "but export and predict read emotion_spknorm."
+            "but export, predict and audit read emotion_spknorm."
         )
     return state
 

@@ -16,11 +16,9 @@ from spknorm.errors import ConfigError, DataError
 from spknorm.probe.arrays import Floats, Integers
 from spknorm.probe.classifiers import PROBES
 from spknorm.probe.verification import verify
+from spknorm.statistics import interval
 
 __all__ = ["PROBES", "Pooled", "ProbeScore", "index_labels", "run_probe", "standardise"]
-
-RESAMPLES = 1000
-"""Draws of the bootstrap behind every interval."""
 
 
 class Pooled(NamedTuple):
@@ -44,8 +42,8 @@ class ProbeScore(NamedTuple):
         probe: A key of `PROBES`, or `eer`.
         control: None, or `shuffled`: the same with permuted labels.
         score: Accuracy on the test utterances; for `eer` the equal error rate. Fractions.
-        low: Lower end of the 95 % interval, by bootstrap over clusters.
-        high: Its upper end.
+        low: Lower end of the 95 % interval, by bootstrap over clusters; 0 with a single cluster.
+        high: Its upper end; 1 with a single cluster.
         chance: What the most frequent class gives; .5 for `eer`.
         n: Test utterances; trials for `eer`.
         num_classes: K.
@@ -93,7 +91,7 @@ def run_probe(
     predicted = PROBES[probe](scaled_train, labels, scaled_test, num_classes, seed)
     correct = predicted == test.labels
     clusters = test.labels if test.clusters is None else test.clusters
-    low, high = _interval_of_mean(correct, clusters, seed)
+    low, high = _interval(correct, clusters)
     most_frequent = np.bincount(train.labels).argmax()
     return ProbeScore(
         probe=probe,
@@ -135,15 +133,18 @@ def index_labels(names: Sequence[str], known: Sequence[str] | None = None) -> In
     return np.array([order[name] for name in names], dtype=np.int64)
 
 
-def _interval_of_mean(
-    values: NDArray[np.bool_], clusters: Integers, seed: int
-) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean; whole clusters are drawn."""
+def _interval(correct: NDArray[np.bool_], clusters: Integers) -> tuple[float, float]:
+    """Return the 95 % interval of the accuracy over clusters; none if there is only one cluster."""
     _, index = np.unique(clusters, return_inverse=True)
-    sizes, sums = np.bincount(index), np.bincount(index, weights=values)
-    draws = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
-    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+    sizes, hits = np.bincount(index), np.bincount(index, weights=correct)
+    if len(sizes) < 2:
+        return 0.0, 1.0
+    tables = {
+        str(i): [[hit, size - hit], [0, 0]]
+        for i, (size, hit) in enumerate(zip(sizes, hits, strict=True))
+    }
+    found = interval(tables, "wa")
+    return found.low, found.high
 
 
 def _check(probe: str, control: str | None, train: Pooled, test: Pooled) -> None:
