@@ -1,0 +1,108 @@
+"""What became of each cell, read from the cells' own files; summary.json. Third in this folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spknorm.bench.cells import Cell
+from spknorm.errors import ConfigError
+from spknorm.files import read_json, write_json
+from spknorm.results import RESULT_SCHEMA
+
+SUMMARY_SCHEMA = "spknorm.summary/1"
+RUN_LOG = "run.log"
+_LEFT_OUT = ("args", "config", "versions")
+_TAIL_BYTES = 8000
+_MAX_ERROR = 500
+
+
+class CellStatus(NamedTuple):
+    """Where a cell stands.
+
+    Attributes:
+        cell: The cell.
+        status: `complete`, `failed` or `pending`.
+        error: Why it failed.
+        stale: It failed because its folder holds a result made with other settings.
+        seconds: How long a complete one took.
+    """
+
+    cell: Cell
+    status: str
+    error: str | None = None
+    stale: bool = False
+    seconds: float | None = None
+
+
+class Summary(NamedTuple):
+    """A bench after it ran, or as far as it came; `path` is its summary.json."""
+
+    path: Path
+    cells: tuple[CellStatus, ...]
+
+    @property
+    def complete(self) -> tuple[CellStatus, ...]:
+        """The cells with a result."""
+        return tuple(one for one in self.cells if one.status == "complete")
+
+    @property
+    def failed(self) -> tuple[CellStatus, ...]:
+        """The cells that ended without one."""
+        return tuple(one for one in self.cells if one.status == "failed")
+
+
+def status_of(cell: Cell, out: Path) -> CellStatus:
+    """Return where a cell stands by its result.json: whole, and made with the cell's settings."""
+    path = out / cell.name / "result.json"
+    if not path.is_file():
+        return CellStatus(cell, "pending")
+    try:
+        result = read_json(path)
+    except (ConfigError, OSError):
+        return CellStatus(cell, "pending")  # cut off by something else than us: make it again
+    if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
+        return CellStatus(cell, "pending")
+    if not isinstance(result.get("test"), dict):
+        return CellStatus(cell, "pending")
+    difference = cell.difference_from(result)
+    if difference is not None:
+        error = (
+            f"{path.parent} holds a result made with other settings ({difference}). "
+            "Remove that folder, or choose another with --out."
+        )
+        return CellStatus(cell, "failed", error=error, stale=True)
+    seconds = result.get("seconds")
+    return CellStatus(
+        cell, "complete", seconds=float(seconds) if isinstance(seconds, (int, float)) else None
+    )
+
+
+def error_of(cell: Cell, out: Path) -> str:
+    """Return the last thing a failed run said."""
+    path = out / cell.name / RUN_LOG
+    try:
+        text = path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+    except FileNotFoundError:
+        return "It ended before its command was started."
+    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    told = [line.removeprefix("spknorm: ") for line in lines if line.startswith("spknorm: ")]
+    last = told[-1] if told else lines[-1] if lines else "It ended without a word."
+    return f"{last[:_MAX_ERROR]} (all of it: {path})"
+
+
+def write_summary(name: str, statuses: Sequence[CellStatus], out: Path) -> Summary:
+    """Write summary.json from the result files: equal results give equal bytes."""
+    cells = [
+        {"name": one.cell.name, "expdir": one.cell.name, "status": one.status, "error": one.error}
+        for one in statuses
+    ]
+    runs: list[dict[str, Any]] = []
+    for one in statuses:
+        if one.status == "complete":
+            result = read_json(out / one.cell.name / "result.json")
+            short = {key: value for key, value in result.items() if key not in _LEFT_OUT}
+            runs.append({**short, "expdir": one.cell.name, "variant": one.cell.variant})
+    path = out / "summary.json"
+    content = {"schema": SUMMARY_SCHEMA, "experiment": name, "cells": cells, "runs": runs}
+    write_json(path, content)
+    return Summary(path, tuple(statuses))
