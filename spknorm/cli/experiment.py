@@ -69,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
 def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
     from spknorm.compat import DownloadError
 
-    own_engine = (config.get("runner") or {}).get("engine", "spknorm") == "spknorm"
-    if args.downstream == settings.OUR_TASK and own_engine:
+    if settings.is_our_engine(args, config):
         from spknorm.runner import SpknormRunner as Runner
     else:
         from s3prl.downstream.runner import Runner

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.cli import overrides
-from spknorm.cli.settings import OUR_TASK
-from spknorm.errors import CheckpointError, ConfigError, MissingError
+from spknorm.cli.settings import is_our_engine
+from spknorm.errors import CheckpointError, MissingError
 
 logger = logging.getLogger(__name__)
 
@@ -23,17 +23,6 @@ _FROM_COMMAND_LINE = (
 )
 """What s3prl takes from the command line even when it continues."""
 
-_SAME_EXPERIMENT = (
-    "downstream",
-    "downstream_variant",
-    "upstream",
-    "upstream_trainable",
-    "upstream_feature_selection",
-    "upstream_layer_selection",
-    "upstream_feature_normalize",
-    "seed",
-)
-
 
 def look_for_checkpoint(args: argparse.Namespace) -> None:
     """Set `args.past_exp` to the experiment folder if `-a` was given and it has checkpoints."""
@@ -47,8 +36,8 @@ def resume(
 ) -> tuple[argparse.Namespace, dict[str, Any]]:
     """Return arguments and configuration to continue `args.past_exp` with.
 
-    As in s3prl the checkpoint's settings beat all but `-o`. Where `-a` found a checkpoint of the
-    experiment that was asked for anew, the new settings are kept and compared with the old ones.
+    As in s3prl the checkpoint's settings beat all but `-o`. Where `-a` found the checkpoint of an
+    experiment that was asked for anew, our engine gets the new settings and compares them itself.
 
     Args:
         args: The command line.
@@ -58,7 +47,6 @@ def resume(
     Raises:
         MissingError: There is no such file or folder.
         CheckpointError: No usable checkpoint in it.
-        ConfigError: The experiment asked for anew is another one than that of the checkpoint.
     """
     file, state = _read(Path(args.past_exp))
     saved, old = state.get("Args"), state.get("Config")
@@ -67,8 +55,7 @@ def resume(
             f"{file} is no checkpoint of an experiment: it has no arguments and configuration. "
             "(-i loads weights alone, -k gives an upstream its checkpoint.)"
         )
-    if config is not None and args.downstream == OUR_TASK:
-        _refuse_another_experiment(args, saved)
+    if config is not None and is_our_engine(args, config):
         return argparse.Namespace(**{**vars(args), "init_ckpt": str(file)}), config
     kept = {key: getattr(args, key) for key in _FROM_COMMAND_LINE}
     merged = argparse.Namespace(**{**vars(args), **vars(saved), **kept})
@@ -103,13 +90,3 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
     from spknorm import checkpoint
 
     return checkpoint.latest(path) if path.is_dir() else (path, checkpoint.read(path))
-
-
-def _refuse_another_experiment(args: argparse.Namespace, saved: argparse.Namespace) -> None:
-    for name in _SAME_EXPERIMENT:
-        asked, was = getattr(args, name), getattr(saved, name, None)
-        if asked != was:
-            raise ConfigError(
-                f"{args.expdir} holds another experiment: `{name}` was {was!r}, now {asked!r}. "
-                "Choose another folder with -n or -p, or leave -a out to start over."
-            )

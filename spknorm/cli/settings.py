@@ -35,6 +35,8 @@ def new_config(args: argparse.Namespace, changes: overrides.Overrides) -> dict[s
     if is_ours:
         config = merge(load_yaml(registry.config_path(args.downstream)), config)
     overrides.apply_to_config(changes, config)
+    if is_ours and isinstance(config.get("optimizer"), dict):  # s3prl's passes even null on to torch
+        config["optimizer"] = {k: v for k, v in config["optimizer"].items() if v is not None}
     if args.skip_bad:
         if not is_ours:
             raise ConfigError("`--skip-bad` has no effect on s3prl's own tasks: leave it out.")
@@ -81,6 +83,12 @@ def fold_of(args: argparse.Namespace, config: Mapping[str, Any]) -> str | None:
             f"`test_fold: {fold}`: remove one of the two."
         )
     return str(fold or args.downstream_variant or "fold1")
+
+
+def is_our_engine(args: argparse.Namespace, config: Mapping[str, Any]) -> bool:
+    """Whether spknorm.runner runs the experiment, and not s3prl's own Runner."""
+    engine = (config.get("runner") or {}).get("engine", "spknorm")
+    return bool(args.downstream == OUR_TASK and engine == "spknorm")
 
 
 def _experiment_name(args: argparse.Namespace, config: Mapping[str, Any]) -> str:
