@@ -11,12 +11,14 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 
 from spknorm.errors import ConfigError, MissingError
 from spknorm.schema import TaskConfig
+
+T = TypeVar("T")
 
 
 def parse(mapping: Mapping[str, Any]) -> TaskConfig:
@@ -75,6 +77,21 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
         merged[key] = merge(old, value) if both else to_mapping(value)  # type: ignore[arg-type]
     return merged
+
+
+def build(kind: type[T], mapping: Any, *, path: str) -> T:
+    """Return a frozen dataclass of `kind` filled from a mapping, every key known and typed.
+
+    Args:
+        kind: Its fields' types are what is accepted.
+        mapping: From YAML.
+        path: How messages call it.
+
+    Raises:
+        ConfigError: Unknown key or wrong type; the message names the key's path.
+    """
+    result: T = _build(kind, mapping, path)
+    return result
 
 
 def _build(kind: type, value: Any, path: str) -> Any:
