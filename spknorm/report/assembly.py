@@ -1,0 +1,188 @@
+"""From a folder of result files to a report; last in the report.
+
+What is half-finished is shown as such: n of m runs.
+"""
+
+from pathlib import Path
+
+from spknorm.files import write_atomic
+from spknorm.report import figures, leakage, origins, pictures, scores, tables
+from spknorm.report.canvas import Figure
+from spknorm.report.estimates import estimate
+from spknorm.report.methods import group_runs
+from spknorm.report.page import Code, Folded, Notice, Part, Points, Progress, Section, Text, to_html
+from spknorm.report.results import Results, read_results
+from spknorm.report.scores import Scored
+from spknorm.report.tables import Table
+
+_MANY_RUNS = 12
+
+
+def build(folder: Path) -> list[Path]:
+    """Write the report; see `spknorm.report.build`."""
+    results = read_results(folder)
+    blocks = group_runs(results)
+    scored = [scores.score_block(block, estimate(block)) for block in blocks]
+    probed = leakage.probed_rows(results, blocks)
+    score_tables = _score_tables(scored)
+    audits = leakage.audit_tables(probed)
+    sections = _sections(results, scored, score_tables, audits, probed)
+    title = f"Speaker normalisation: {results.experiment}"
+    contents: dict[str, str | bytes] = {
+        "table.md": tables.to_markdown(
+            [*score_tables, *audits], title=title, remarks=[_state(results)]
+        ),
+        "table.tex": tables.to_latex([*score_tables, *audits], title=title),
+        "table.csv": tables.to_csv(scores.records(scored)),
+        "report.html": to_html(
+            sections, title=title, lead=_lead(results, scored), footer=_footer()
+        ),
+    }
+    for section in sections:
+        for part in section.parts:
+            if isinstance(part, Figure):
+                contents[f"figures/{part.name}.png"] = part.png
+    for stale in sorted((folder / "figures").glob("*.png")):
+        if f"figures/{stale.name}" not in contents:
+            stale.unlink()
+    for name, content in contents.items():
+        write_atomic(folder / name, content)
+    return [folder / name for name in contents]
+
+
+def _score_tables(scored: list[Scored]) -> list[Table]:
+    found = [
+        scores.paper_table(scored, task)
+        for task in dict.fromkeys(entry.block.task for entry in scored)
+    ]
+    for entry in scored:
+        if entry.curves:
+            found.append(scores.low_resource_table(entry))
+        found.append(scores.protocol_table(entry))
+    return found
+
+
+def _sections(
+    results: Results,
+    scored: list[Scored],
+    score_tables: list[Table],
+    audits: list[Table],
+    probed: list[leakage.Probed],
+) -> list[Section]:
+    paper_tables = [table for table in score_tables if table.name == "paper"]
+    other_tables = [table for table in score_tables if table.name != "paper"]
+    accuracies = [figures.draw_accuracies(entry) for entry in scored]
+    curves = [figures.draw_low_resource(entry) for entry in scored]
+    frontiers = [
+        pictures.draw_frontier(found)
+        for found in leakage.frontiers(results, [entry.block for entry in scored])
+    ]
+    return [
+        Section(name="paper", title="Beside the paper", parts=paper_tables),
+        Section(name="methods", title="Methods", parts=[*_drawn(accuracies), *other_tables]),
+        Section(name="few-labels", title="Few labels", parts=_drawn(curves)),
+        Section(
+            name="leakage",
+            title="Leakage",
+            parts=[*frontiers, *_drawn([pictures.draw_layers(probed)]), *audits],
+        ),
+        Section(
+            name="speakers",
+            title="Speakers",
+            parts=[figure for entry in scored for figure in figures.draw_speakers(entry)],
+        ),
+        Section(
+            name="confusions",
+            title="Confusions",
+            parts=[figure for entry in scored for figure in figures.draw_confusions(entry)],
+        ),
+        Section(
+            name="training",
+            title="Training",
+            parts=[figure for entry in scored for figure in pictures.draw_training(entry)],
+        ),
+        Section(
+            name="features",
+            title="Features",
+            parts=_drawn([pictures.draw_features(results.features)]),
+        ),
+        Section(name="origins", title="What was run, and how to repeat it", parts=_origins(results)),
+    ]
+
+
+def _drawn(figures_or_none: list[Figure | None]) -> list[Part]:
+    return [figure for figure in figures_or_none if figure is not None]
+
+
+def _lead(results: Results, scored: list[Scored]) -> list[Part]:
+    runs = [run for entry in scored for run in entry.runs]
+    parts: list[Part] = [Text(text=_state(results))]
+    done, planned = _progress(results)
+    if done < planned:
+        parts.append(Progress(done=done, planned=planned))
+        failed = [cell for cell in results.planned if cell.status == "failed"]
+        told = "; ".join(f"{cell.name} ({cell.error or 'no error recorded'})" for cell in failed[:5])
+        parts.append(
+            Notice(
+                text="This benchmark is not complete: every average below stands on the runs that "
+                "have ended, and can change."
+                + (f" Failed: {told}{' and more' if len(failed) > 5 else ''}." if failed else "")
+            )
+        )
+    if runs and (corpora := scores.corpora_of(runs)) != [scores.paper.CORPUS]:
+        parts.append(Notice(text=f"Emotion corpus: {', '.join(corpora)}. These are not the paper's "
+                                 "data; its numbers stand in grey for orientation only."))
+    parts += [Notice(text=doubt) for doubt in results.doubts]
+    sentences = scores.findings(scored)
+    if sentences:
+        parts.append(Points(items=sentences[:12]))
+        if len(sentences) > 12:
+            parts.append(Text(text=f"{len(sentences) - 12} more comparisons are in the tables."))
+    return parts
+
+
+def _progress(results: Results) -> tuple[int, int]:
+    waiting = sum(cell.status != "complete" for cell in results.planned)
+    return len(results.runs), max(len(results.planned), len(results.runs) + waiting)
+
+
+def _state(results: Results) -> str:
+    done, planned = _progress(results)
+    seconds = [run.seconds for run in results.runs if run.seconds is not None]
+    cost = f", {sum(seconds) / 3600:.1f} hours of training" if seconds else ""
+    upstreams = sorted({run.upstream for run in results.runs})
+    of = f" on {', '.join(upstreams)}" if upstreams else ""
+    return f"{done} of {planned} runs complete{of}{cost}."
+
+
+def _origins(results: Results) -> list[Part]:
+    parts: list[Part] = []
+    if results.experiment.endswith((".yaml", ".yml")):
+        parts.append(Text(text="The whole benchmark; what is complete is not run again:"))
+        parts.append(Code(text=f"./run_downstream.sh {results.experiment}", label="Command"))
+    parts.append(Text(text="This report, from the result files alone:"))
+    parts.append(Code(text="spknorm report .", label="Command of this report"))
+    commands = origins.commands(results)
+    if commands:
+        parts.append(Text(text="Single runs, from the benchmark's folder:"))
+        parts.append(
+            Code(
+                text="\n\n".join(f"# {entry.folder}\n{entry.text}" for entry in commands),
+                label="Commands of all runs",
+                summary=f"Commands of {len(commands)} runs" if len(commands) > 1 else None,
+            )
+        )
+        parts.append(origins.version_table(results))
+    runs = origins.run_table(results)
+    if len(runs.rows) > _MANY_RUNS:
+        parts.append(Folded(summary=f"All {len(runs.rows)} runs", table=runs))
+    elif runs.rows:
+        parts.append(runs)
+    return parts
+
+
+def _footer() -> str:
+    return (
+        "Built by spknorm report from result.json, metrics.jsonl, probe.json and summary.json alone; "
+        f"grey rows from {scores.paper.CITATION}."
+    )

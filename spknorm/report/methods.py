@@ -1,0 +1,236 @@
+"""Which runs belong together: a method is everything but the place in the grid.
+
+After `results.py` in the report. Runs of one method differ in fold, seed, draw and samples per label
+alone. Any other setting that differs between two runs and could matter makes two methods of them, so
+that no average mixes two settings in silence.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from spknorm.report.results import PlannedRun, Results, Run
+
+_ORDER = {"none": 0, "SNP": 2, "TAP": 3}
+_ERASURES = {"leace": "LEACE erasure", "znorm": "z-norm per speaker"}
+PROTOCOLS = {
+    "si5": "5-fold, one session held out (speaker-independent)",
+    "si10": "10-fold, one speaker held out (speaker-independent)",
+    "sd": "random split (speaker-dependent)",
+    "low_resource": "few training utterances per label",
+}
+_DATA, _SPEAKERS, _METHOD = (
+    f"downstream_expert.{name}." for name in ("datarc", "speaker_corpus", "spknorm")
+)
+_WITHOUT_EFFECT = (
+    "upstream.",
+    *(f"runner.{key}" for key in ("log_step", "save_step", "max_keep", "max_nonfinite", "max_oom")),
+    "runner.on_config_change",
+    *(f"{_DATA}{key}" for key in ("root", "meta_data", "manifest", "num_workers", "pre_load")),
+    *(f"{_DATA}{key}" for key in ("skip_bad", "check_audio", "eval_batch_size")),
+    *(f"{_SPEAKERS}{key}" for key in ("root", "meta_data", "manifest")),
+)
+_TOLD_ELSEWHERE = (
+    *(f"{_DATA}{key}" for key in ("test_fold", "protocol", "samples_per_label", "draw")),
+    *(f"{_METHOD}{key}" for key in ("strategy", "update", "adversary", "speaker_lambda", "erasure")),
+    f"{_SPEAKERS}shuffle_labels",
+)
+_ADVERSARY_ONLY = (
+    _SPEAKERS,
+    *(f"{_METHOD}{key}" for key in ("ascent_lr", "schedule", "ramp", "ceiling")),
+    *(f"{_METHOD}{key}" for key in ("speaker_warmup_steps", "speaker_steps")),
+    "optimizer.groups.speaker_head",
+    "downstream_expert.modelrc.speaker_head",
+    "downstream_expert.modelrc.gate",
+    "optimizer.groups.gate",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What was tried: all settings that runs averaged together share."""
+
+    task: str
+    upstream: str
+    frozen: bool
+    strategy: str
+    erasure: str | None = None
+    shuffled: bool = False
+    update: str | None = None
+    adversary: str | None = None
+    speaker_lambda: float | None = None
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is plain strategy none, which the others are tested against."""
+        return self.strategy == "none" and self.erasure is None
+
+    @property
+    def upstream_label(self) -> str:
+        """The upstream, and whether it was kept frozen."""
+        return f"{self.upstream} (frozen)" if self.frozen else self.upstream
+
+    @property
+    def label(self) -> str:
+        """The method without its upstream: `SNP, reversal, λ 0.3`."""
+        parts = [_ERASURES.get(self.erasure, self.erasure) if self.erasure else self.strategy]
+        if self.strategy != "none":
+            parts = [self.strategy, *([self.update] if self.update else [])]
+            if self.adversary not in (None, "ascent"):
+                parts.append(f"{self.adversary} loss")
+            if self.speaker_lambda is not None:
+                parts.append(f"λ {self.speaker_lambda:g}")
+        if self.shuffled:
+            parts.append("shuffled speaker labels")
+        parts += [f"{key.rpartition('.')[2]} {value}" for key, value in self.extra]
+        return ", ".join(parts)
+
+    @property
+    def family(self) -> str:
+        """What gives the method its colour: none, SNP, TAP, leace, znorm or shuffled."""
+        if self.shuffled:
+            return "shuffled"
+        return self.erasure or self.strategy
+
+    def reference(self) -> "Method":
+        """Return the strategy none that this method is to be compared with."""
+        extra = tuple(pair for pair in self.extra if not pair[0].startswith(_ADVERSARY_ONLY))
+        return Method(
+            task=self.task, upstream=self.upstream, frozen=self.frozen, strategy="none", extra=extra
+        )
+
+    def sort_key(self) -> tuple[Any, ...]:
+        """Order of rows: upstream, then none, erasure, SNP, TAP, then lambda."""
+        rank = 1 if self.erasure else _ORDER.get(self.strategy, 4)
+        return (
+            self.task,
+            self.upstream,
+            self.frozen,
+            rank,
+            self.strategy,
+            self.erasure or "",
+            self.shuffled,
+            self.update or "",
+            self.adversary or "",
+            self.speaker_lambda or 0.0,
+            self.extra,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The runs of one method under one protocol; `num_planned` is how many there will be."""
+
+    method: Method
+    runs: tuple[Run, ...]
+    num_planned: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """All groups of one task and protocol: what one table compares."""
+
+    task: str
+    protocol: str
+    groups: tuple[Group, ...]
+
+    @property
+    def title(self) -> str:
+        """The protocol in words."""
+        return PROTOCOLS.get(self.protocol, self.protocol)
+
+
+def group_runs(results: Results) -> list[Block]:
+    """Sort all runs into blocks and groups, in the order in which tables show them."""
+    varying = _varying_settings(results.runs)
+    found: dict[tuple[str, str], dict[Method, list[Run]]] = {}
+    for run in results.runs:
+        block = found.setdefault((run.task, run.protocol), {})
+        block.setdefault(method_of(run, varying), []).append(run)
+    order = list(PROTOCOLS)
+    keys = sorted(found, key=lambda key: (key[0], order.index(key[1]) if key[1] in order else 9, key))
+    return [Block(task=key[0], protocol=key[1], groups=tuple(_groups(found[key], results, key[1])))
+            for key in keys]
+
+
+def method_of(run: Run, varying: Iterable[str] = ()) -> Method:
+    """Return the method of a run; `varying` names the further settings that tell methods apart."""
+    settings = dict(_flatten(run.config))
+    erasure = settings.get(f"{_METHOD}erasure")
+    plain = Method(
+        task=run.task,
+        upstream=run.upstream,
+        frozen=run.frozen,
+        strategy=run.strategy,
+        erasure=erasure if isinstance(erasure, str) and erasure not in ("none", "") else None,
+        extra=tuple((key, _text(settings.get(key))) for key in varying),
+    )
+    if run.strategy == "none":
+        return replace(plain, extra=plain.reference().extra)
+    return replace(
+        plain,
+        shuffled=settings.get(f"{_SPEAKERS}shuffle_labels") is True,
+        update=run.update,
+        adversary=run.adversary,
+        speaker_lambda=run.speaker_lambda,
+    )
+
+
+def _groups(
+    methods: Mapping[Method, list[Run]], results: Results, protocol: str
+) -> Iterator[Group]:
+    everywhere = {run.position for runs in methods.values() for run in runs}
+    for method in sorted(methods, key=Method.sort_key):
+        runs = sorted(methods[method], key=lambda run: (run.position, run.folder))
+        waiting = [cell for cell in results.planned if cell.status != "complete"]
+        known = [cell for cell in waiting if cell.settings]
+        if len(known) == len(waiting) and results.planned:
+            num_planned = len(runs) + sum(_belongs(cell, method, protocol) for cell in known)
+        else:
+            num_planned = max(len(everywhere), len(runs))
+        yield Group(method=method, runs=tuple(runs), num_planned=num_planned)
+
+
+def _belongs(cell: PlannedRun, method: Method, protocol: str) -> bool:
+    """Tell whether a run that has not ended is one of this method, by what its cell says of it."""
+    wanted: dict[str, Any] = {
+        "task": method.task,
+        "upstream": method.upstream,
+        "frozen": method.frozen,
+        "strategy": method.strategy,
+        "protocol": protocol,
+        "erasure": method.erasure or "none",
+    }
+    if method.strategy != "none":
+        wanted |= {
+            "update": method.update,
+            "adversary": method.adversary,
+            "speaker_lambda": method.speaker_lambda,
+            "shuffle_labels": method.shuffled,
+        }
+    return all(cell.settings.get(key) in (None, value) for key, value in wanted.items())
+
+
+def _varying_settings(runs: Iterable[Run]) -> tuple[str, ...]:
+    seen: dict[str, set[str]] = {}
+    flat = [dict(_flatten(run.config)) for run in runs]
+    for key in sorted({key for settings in flat for key in settings}):
+        if not key.startswith(_WITHOUT_EFFECT) and key not in _TOLD_ELSEWHERE:
+            seen[key] = {_text(settings.get(key)) for settings in flat}
+    return tuple(key for key, values in seen.items() if len(values) > 1)
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key in sorted(settings):
+        value = settings[key]
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
