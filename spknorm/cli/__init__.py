@@ -3,7 +3,7 @@
 Importing it loads neither torch nor s3prl: `--help` and every wrong option answer at once.
 """
 
+from spknorm.cli.commands import main
 from spknorm.cli.experiment import run_downstream
-from spknorm.cli.main import main
 
 __all__ = ["main", "run_downstream"]

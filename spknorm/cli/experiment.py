@@ -69,12 +69,13 @@ def run(args: argparse.Namespace) -> int:
 def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
     from spknorm.compat import DownloadError
 
+    make: Callable[[argparse.Namespace, dict[str, Any]], Any]
     if settings.is_our_engine(args, config):
-        from spknorm.runner import SpknormRunner as Runner
+        from spknorm.runner import SpknormRunner as make
     else:
-        from s3prl.downstream.runner import Runner
+        from s3prl.downstream.runner import Runner as make
     try:
-        return Runner(args, config)
+        return make(args, config)
     except DownloadError as error:
         raise MissingError(
             f"The upstream `{args.upstream}` needs {error.url}, which could not be downloaded "

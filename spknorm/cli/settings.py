@@ -35,7 +35,7 @@ def new_config(args: argparse.Namespace, changes: overrides.Overrides) -> dict[s
     if is_ours:
         config = merge(load_yaml(registry.config_path(args.downstream)), config)
     overrides.apply_to_config(changes, config)
-    if is_ours and isinstance(config.get("optimizer"), dict):  # s3prl's passes even null on to torch
+    if is_ours and isinstance(config.get("optimizer"), dict):  # s3prl hands even null to torch
         config["optimizer"] = {k: v for k, v in config["optimizer"].items() if v is not None}
     if args.skip_bad:
         if not is_ours:
