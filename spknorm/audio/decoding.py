@@ -75,8 +75,11 @@ class AudioFile:
         self._descriptor = _open_descriptor(path)
         try:
             self._file = _decoder(path, self._descriptor)
-            known = self._file.frames < _UNKNOWN_FRAMES
-            self._num_frames = self._file.frames if known else self._count()
+            self._num_frames = self._file.frames
+            unknown = self._num_frames >= _UNKNOWN_FRAMES
+            self._in_order = unknown or self._file.format == "MP3"  # seeks are inexact or fail
+            if unknown:
+                self._num_frames = self._count()
             self._check()
         except BaseException:
             self.close()
@@ -127,9 +130,9 @@ class AudioFile:
     def _go_to(self, start: int) -> None:
         if start == self._position:
             return
-        if self._file.format == "MP3":  # seeking in MP3 is inexact: decode up to there
+        if self._in_order:
             if start < self._position:
-                self._position = self._file.seek(0)
+                self._rewind()
         else:
             lead = _VORBIS_LEAD if self._file.subtype == "VORBIS" else 0
             self._position = self._file.seek(max(0, start - lead))
@@ -147,9 +150,16 @@ class AudioFile:
         with self._reporting():
             while len(self._read(_BLOCK_FRAMES)) == _BLOCK_FRAMES:
                 pass
-            count = self._position
-            self._position = self._file.seek(0)
+        count = self._position
+        self._rewind()
         return count
+
+    def _rewind(self) -> None:
+        """Decode anew, as MP3's result depends on what was decoded before."""
+        self._file.close()
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        self._file = _decoder(self.path, self._descriptor)
+        self._position = 0
 
     def _check(self) -> None:
         rate = self._file.samplerate
@@ -195,7 +205,17 @@ def _open_descriptor(path: Path) -> int:
         raise audio_error("permission", path, _reason(error)) from error
 
 
-def _decoder(path: Path, descriptor: int) -> soundfile.SoundFile:
+class _Decoder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A SoundFile without the seek that soundfile ends each read with if a file is `seekable`.
+
+    It costs time, fails where the length is unknown, and makes MP3 decode wrongly.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _decoder(path: Path, descriptor: int) -> _Decoder:
     """Open by content, whatever the name's ending."""
     try:
         start = os.pread(descriptor, 12, 0)
@@ -205,7 +225,7 @@ def _decoder(path: Path, descriptor: int) -> soundfile.SoundFile:
         raise audio_error("empty", path, "0 bytes")
     lacking = missing_bytes(descriptor, os.fstat(descriptor).st_size)
     try:
-        file = soundfile.SoundFile(descriptor, closefd=False)
+        file = _Decoder(descriptor, closefd=False)
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
         if magic_of(start) is None:
             raise audio_error("not_audio", path, f"it starts with {start[:4]!r}") from error
