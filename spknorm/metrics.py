@@ -4,6 +4,7 @@ After `features.py` in the flow; the trainer scores with it and `statistics.py` 
 confusion matrices.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,20 @@ def score_confusion(confusion: ArrayLike) -> Scores:
         n=n,
         confusion=counts,
     )
+
+
+def score_by_speaker(
+    truth: Sequence[int], predicted: Sequence[int], speakers: Sequence[str], num_classes: int
+) -> dict[str, Scores]:
+    """Return the scores of each speaker's utterances, by name in sorted order."""
+    return {
+        name: score(
+            [label for label, who in zip(truth, speakers, strict=True) if who == name],
+            [label for label, who in zip(predicted, speakers, strict=True) if who == name],
+            num_classes,
+        )
+        for name in sorted(set(speakers))
+    }
 
 
 def measure(confusions: NDArray[Any], metric: str) -> NDArray[np.float64]:

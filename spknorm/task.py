@@ -93,7 +93,7 @@ def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Pa
         base=config.base,
         train_turns=config.train_turns,
         test_turns=config.test_turns,
-        ordered=config.meta_data is not None,
+        ordered=config.corpus != "manifest",  # s3prl's order, so that its dev split is ours
     )
     check_split(split, protocol=config.protocol, check_audio=config.check_audio)
     return split

@@ -5,6 +5,7 @@ Under s3prl's own Runner each batch mixes emotion and speaker utterances and the
 are in spknorm.task, the heads in spknorm.model.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from torch.utils.data import DataLoader
 from spknorm import config as configuration
 from spknorm.audio import load_audio
 from spknorm.batches import MixedEpoch, Order, Stream
-from spknorm.metrics import score
+from spknorm.files import write_json
+from spknorm.metrics import Scores, score, score_by_speaker
 from spknorm.model import Heads
-from spknorm.results import write_predictions
+from spknorm.results import append_metrics, make_result, write_predictions
 from spknorm.task import emotion_stream, read_task_data, speaker_stream
 from spknorm.updates import strength
 
@@ -75,6 +77,9 @@ class DownstreamExpert(nn.Module):
                 gate=options["gate"],
                 speaker_head=options["speaker_head"],
             )
+        self._args = {**kwargs, "expdir": expdir}
+        self._best: tuple[int, Scores] | None = None
+        self._started = time.monotonic()
         self.register_buffer("best_score", torch.zeros(1))
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.long))
 
@@ -183,29 +188,60 @@ class DownstreamExpert(nn.Module):
         global_step: int,
         **kwargs: Any,
     ) -> list[str]:
-        """Log the split's means; return `dev-best.ckpt` when dev's accuracy is the best so far."""
+        """Log the split's means; return `dev-best.ckpt` when dev's accuracy is the best so far.
+
+        Writes what s3prl's emotion task writes, metrics.jsonl, and result.json when the test set
+        is evaluated at the best dev step.
+        """
         scores = score(records["truth"], records["predict"], len(self.emotions))
-        values = {"acc": scores.wa, "loss": sum(records["loss"]) / len(records["loss"])}
+        values = {"wa": scores.wa, "ua": scores.ua, "emotion_loss": _mean(records["loss"])}
         for key in ("speaker_loss", "speaker_accuracy"):
             if records.get(key):
-                values[key] = sum(records[key]) / len(records[key])
-        names = []
+                values[key] = _mean(records[key])
+        for key, value in values.items():
+            short = {"wa": "acc", "emotion_loss": "loss"}.get(key, key)  # s3prl's own names
+            logger.add_scalar(f"emotion-{self.fold}/{split}-{short}", value, global_step)
+        append_metrics(self.expdir, {"step": global_step, "split": split, **values})
+        lines = [f"{split} at step {global_step}: {scores.wa}\n"]
+        is_best = split == "dev" and scores.wa > self.best_score.item()
+        if is_best:
+            self.best_score.fill_(scores.wa)
+            self._best = (global_step, scores)
+            lines.append(f"New best on {split} at step {global_step}: {scores.wa}\n")
         with (self.expdir / "log.log").open("a") as file:
-            for key, value in values.items():
-                logger.add_scalar(
-                    f"emotion-{self.fold}/{split}-{key}", value, global_step=global_step
-                )
-            file.write(f"{split} at step {global_step}: {scores.wa}\n")
-            if split == "dev" and scores.wa > self.best_score.item():
-                self.best_score.fill_(scores.wa)
-                file.write(f"New best on {split} at step {global_step}: {scores.wa}\n")
-                names.append(f"{split}-best.ckpt")
+            file.writelines(lines)
         if split in ("dev", "test"):
             predicted, truth = (
                 [self.emotions[index] for index in records[key]] for key in ("predict", "truth")
             )
             write_predictions(self.expdir, split, self.fold, records["ids"], predicted, truth)
-        return names
+        if split == "test" and self._best is not None and self._best[0] == global_step:
+            self._write_result(scores, records)
+        return [f"{split}-best.ckpt"] if is_best else []
+
+    def _write_result(self, test: Scores, records: dict[str, list[Any]]) -> None:
+        assert self._best is not None
+        step, dev = self._best
+        result = make_result(
+            config=self.config,
+            args=self._args,
+            fold=self.fold,
+            steps=self.config.runner.total_steps,
+            best_step=step,
+            seconds=time.monotonic() - self._started,
+            num_speakers=self.num_speakers,
+            classes=self.emotions,
+            dev=dev,
+            test=test,
+            by_speaker=score_by_speaker(
+                records["truth"],
+                records["predict"],
+                self.speakers_of("test")[: len(records["truth"])],
+                len(self.emotions),
+            ),
+            final={},
+        )
+        write_json(self.expdir / "result.json", result)
 
     # Interface (s3prl's Runner, -m inference)
     def load_audio(self, path: str | Path) -> Tensor:
@@ -221,3 +257,7 @@ class DownstreamExpert(nn.Module):
         with (self.expdir / "inference.txt").open("a") as file:
             file.writelines(lines)
         return emotions
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
