@@ -53,28 +53,30 @@ def write_predictions(
         write_atomic(Path(expdir) / f"{split}_{fold}_{kind}.txt", "".join(lines))
 
 
+def append_metrics(expdir: Path | str, values: Mapping[str, Any]) -> None:
+    """Append one line to metrics.jsonl; NaN and infinity become null."""
+    line = json.dumps(_finite(dict(values)), sort_keys=True, allow_nan=False) + "\n"
+    with (Path(expdir) / "metrics.jsonl").open("a") as file:
+        file.write(line)
+
+
 class MetricsLog:
     """metrics.jsonl: one JSON object per logged step, appended as training goes.
 
     Args:
         expdir: Folder of the experiment.
-        after: Keep the lines up to this step and drop later ones, as well as a last line that a
-            killed process left unfinished; 0 starts afresh.
+        keep: How many lines of an earlier part of the run to keep; 0 starts afresh.
     """
 
-    def __init__(self, expdir: Path | str, *, after: int = 0) -> None:
+    def __init__(self, expdir: Path | str, *, keep: int = 0) -> None:
         self._path = Path(expdir) / "metrics.jsonl"
         if self._path.exists():
-            kept = [
-                line for line in self._path.read_bytes().splitlines(True) if _until(line, after)
-            ]
-            write_atomic(self._path, b"".join(kept))
+            lines = self._path.read_bytes().splitlines(keepends=True)
+            write_atomic(self._path, b"".join(lines[:keep]))
 
     def append(self, values: Mapping[str, Any]) -> None:
         """Append one line; NaN and infinity become null."""
-        line = json.dumps(_finite(dict(values)), sort_keys=True, allow_nan=False) + "\n"
-        with self._path.open("a") as file:
-            file.write(line)
+        append_metrics(self._path.parent, values)
 
     def sync(self) -> None:
         """Return once every line is on the disk."""
@@ -167,15 +169,6 @@ def versions() -> dict[str, str | None]:
 
 def _numbers(scores: Scores) -> dict[str, float]:
     return {"wa": scores.wa, "ua": scores.ua, "macro_f1": scores.macro_f1, "n": scores.n}
-
-
-def _until(line: bytes, step: int) -> bool:
-    if not line.endswith(b"\n"):
-        return False
-    try:
-        return int(json.loads(line)["step"]) <= step
-    except (ValueError, KeyError, TypeError):
-        return False
 
 
 def _finite(value: Any) -> Any:

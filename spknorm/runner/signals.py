@@ -46,6 +46,9 @@ class Interruption:
         self.signal = number
 
 
-def interrupted(number: int) -> SystemExit:
-    """Return the exit with the status of a signal."""
-    return SystemExit(128 + number)
+class Interrupted(Exception):  # noqa: N818  # not an error
+    """A signal has asked the run to end, and all processes have agreed on it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = number

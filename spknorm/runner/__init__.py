@@ -1,0 +1,9 @@
+"""The training loop of this project's tasks, on s3prl's Runner.
+
+`engine.py` has the loop; beside it what it is made of: processes, seeds, signals, where features
+come from, the two passes, the journal, and the state that a checkpoint keeps.
+"""
+
+from spknorm.runner.engine import SpknormRunner, prepare_folder
+
+__all__ = ["SpknormRunner", "prepare_folder"]

@@ -1,0 +1,125 @@
+"""Several processes that train as one: torchrun's ranks, and sums over them.
+
+Gradients are summed here instead of by DistributedDataParallel, which cannot follow two stages
+over different parts of the model. Used by `passes.py` and `engine.py`.
+"""
+
+import datetime
+import os
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from spknorm.errors import ConfigError
+
+TIMEOUT = datetime.timedelta(minutes=30)
+"""How long a process waits for the others; on one machine torchrun ends them much earlier."""
+_BUCKET_ELEMENTS = 1 << 24
+
+
+class World:
+    """The processes of one run.
+
+    Attributes:
+        rank: Number of this process; 0 alone writes files.
+        size: How many there are.
+        device: Where this process computes.
+    """
+
+    def __init__(self, device: str | torch.device) -> None:
+        """Join the processes that torchrun started; without torchrun this process is alone.
+
+        Raises:
+            ConfigError: There is no GPU for this process.
+        """
+        self.device = torch.device(device)
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        if self.size == 1:
+            self.rank = 0
+            return
+        if self.device.type == "cuda":
+            local = int(os.environ.get("LOCAL_RANK", "0"))
+            if local >= torch.cuda.device_count():
+                raise ConfigError(
+                    f"Process {local} of this machine has no GPU, since there are "
+                    f"{torch.cuda.device_count()}: lower --nproc-per-node, or use --device cpu."
+                )
+            self.device = torch.device("cuda", local)
+            torch.cuda.set_device(self.device)
+        if not torch.distributed.is_initialized():
+            backend = "nccl" if self.device.type == "cuda" else "gloo"
+            torch.distributed.init_process_group(backend, timeout=TIMEOUT)
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Return the sums of `values` over all processes."""
+        if self.size == 1:
+            return list(values)
+        summed = torch.tensor(values, dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(summed)
+        return [float(value) for value in summed.tolist()]
+
+    def largest(self, value: int) -> int:
+        """Return the largest `value` of all processes: what one knows, all know."""
+        if self.size == 1:
+            return value
+        agreed = torch.tensor(value, device=self.device)
+        torch.distributed.all_reduce(agreed, op=torch.distributed.ReduceOp.MAX)
+        return int(agreed.item())
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Sum `.grad` over all processes; what no process has a gradient for stays without one."""
+        if self.size == 1 or not parameters:
+            return
+        has = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32)
+        has = has.to(self.device)
+        torch.distributed.all_reduce(has)
+        used = [p for p, count in zip(parameters, has.tolist(), strict=True) if count]
+        gradients = []
+        for parameter in used:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        for bucket in _buckets(gradients):
+            flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
+            torch.distributed.all_reduce(flat)
+            start = 0
+            for gradient in bucket:
+                gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+                start += gradient.numel()
+
+    def same_weights(self, *modules: nn.Module) -> None:
+        """Give every process the leader's weights."""
+        if self.size > 1:
+            for module in modules:
+                for tensor in (*module.parameters(), *module.buffers()):
+                    torch.distributed.broadcast(tensor.data, src=0)
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            torch.distributed.barrier()
+
+    def leave(self) -> None:
+        """End together."""
+        if self.size > 1 and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+
+
+def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    bucket: list[Tensor] = []
+    for gradient in gradients:
+        full = sum(g.numel() for g in bucket) + gradient.numel() > _BUCKET_ELEMENTS
+        if bucket and (full or gradient.dtype != bucket[0].dtype):
+            yield bucket
+            bucket = []
+        bucket.append(gradient)
+    if bucket:
+        yield bucket

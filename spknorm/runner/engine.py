@@ -1,0 +1,425 @@
+"""The training loop: s3prl's Runner with the two-stage update, exact resume and honest selection.
+
+After `updates`, `features` and `checkpoint` in the flow. s3prl's Runner builds upstream, featurizer
+and expert; what follows is here. Step s uses emotion micro-batches s*A ... s*A+A-1 (A =
+gradient_accumulate_steps) and randomness seeded by (seed, s, rank), so that weights, optimisers
+and counters are all that a resumed run needs.
+"""
+
+import argparse
+import itertools
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from s3prl.downstream.runner import ModelEntry, Runner
+from torch import nn
+from tqdm import tqdm
+
+from spknorm import checkpoint
+from spknorm import config as configuration
+from spknorm.batches import Batch, Stream
+from spknorm.errors import CheckpointError, ConfigError, MissingError
+from spknorm.files import FolderLock, write_json
+from spknorm.metrics import Scores, score
+from spknorm.results import make_result, write_predictions
+from spknorm.runner import setup, state
+from spknorm.runner.distributed import World
+from spknorm.runner.evaluation import Evaluation, evaluate
+from spknorm.runner.iteration import Iteration
+from spknorm.runner.journal import Journal
+from spknorm.runner.seeds import seeded
+from spknorm.runner.signals import Interrupted, Interruption
+
+logger = logging.getLogger(__name__)
+
+
+class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
+    """s3prl's Runner for this project's tasks: `train`, `evaluate`, `inference`.
+
+    Args:
+        args: s3prl's command line. `init_ckpt` in the experiment's own folder (or with `past_exp`)
+            is gone on from; one from elsewhere gives its weights alone.
+        config: The configuration as read from YAML.
+
+    Raises:
+        ConfigError, MissingError, DataError, CheckpointError: See spknorm.errors.
+    """
+
+    def __init__(self, args: argparse.Namespace, config: dict[str, Any]) -> None:
+        self.args, self.config = args, config
+        self.settings = configuration.parse(config)
+        self.expdir = Path(args.expdir)
+        self.world = World(args.device)
+        args.device = str(self.world.device)
+        self._lock = None
+        if getattr(args, "mode", "train") == "train" and self.world.is_leader:
+            self._lock = prepare_folder(self.expdir)
+        self.init_ckpt = checkpoint.read(Path(args.init_ckpt)) if args.init_ckpt else {}
+        with seeded("construction", args.seed, device=self.world.device):
+            self.upstream = self._get_upstream()
+            self.featurizer = self._get_featurizer()
+            self.downstream = self._get_downstream()
+        self.all_entries = [self.upstream, self.featurizer, self.downstream]
+        self.expert = self.downstream.model
+        setup.check_upstream(self.upstream.model, self.featurizer.model, args, self.settings)
+        self._source = setup.make_source(
+            self.upstream.model,
+            self.featurizer.model,
+            self.expert,
+            self.world,
+            config=self.settings,
+            trainable=self.upstream.trainable,
+        )
+        self._streams: dict[str, Stream] = {}
+        self._interruption = Interruption()
+
+    def _init_model(
+        self, model: nn.Module, name: str, trainable: bool, interfaces: list[str] | None = None
+    ) -> Any:
+        """Load weights as s3prl does, without DistributedDataParallel; see distributed.py."""
+        try:
+            self._load_weight(model, name)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"The weights of {name} in {self.args.init_ckpt} do not fit this experiment: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        return ModelEntry(model, name, trainable, interfaces)
+
+    def train(self) -> None:
+        """Train, choose the best dev step and test it once; go on where a checkpoint stands.
+
+        Raises:
+            NonFiniteError: Too many steps in a row without a finite loss and gradient.
+            ConfigError: Settings that do not fit the checkpoint, or too little memory.
+            CheckpointError: The disk is full, or a checkpoint is damaged.
+            SystemExit: 128 + the number of the signal that asked the run to end.
+        """
+        try:
+            with self._interruption:
+                self._train()
+        except Interrupted as interrupted:
+            raise SystemExit(128 + interrupted.signal) from None
+        except OSError as error:
+            if not checkpoint.is_disk_full(error):
+                raise
+            raise CheckpointError(checkpoint.disk_full(self.expdir, error)) from error
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _train(self) -> None:
+        self.counters = self._counters()
+        if self._is_over() and (self.expdir / "result.json").is_file():
+            logger.info("%s is complete: nothing to do.", self.expdir)
+        else:
+            self._journal = Journal(
+                self.expdir if self.world.is_leader else None,
+                fold=self.expert.fold,
+                lines=self.counters.lines,
+            )
+            self._iteration = self._make_iteration()
+            self._started = time.monotonic() - self.counters.seconds
+            self._loop()
+            self._finish()
+            self._journal.close()
+        self.world.leave()
+
+    def _counters(self) -> state.Counters:
+        here = bool(self.args.init_ckpt) and (
+            Path(self.args.init_ckpt).resolve().parent == self.expdir.resolve()
+        )
+        if self.init_ckpt and (here or getattr(self.args, "past_exp", None)):
+            counters = state.Counters.of(self.init_ckpt)
+            state.check_same_run(self.init_ckpt, self.args, self.settings, world=self.world.size)
+            return counters
+        if self.world.is_leader:
+            state.check_unused(self.expdir, checkpoint.existing(self.expdir))
+        return state.Counters()
+
+    def _make_iteration(self) -> Iteration:
+        for entry in self.all_entries:
+            entry.model.train(bool(entry.trainable))
+        self.world.same_weights(*(entry.model for entry in self.all_entries))
+        groups = setup.make_groups(
+            self.upstream.model,
+            self.featurizer.model,
+            self.expert.heads,
+            frozen=not self.upstream.trainable,
+        )
+        iteration = Iteration(
+            self.expert,
+            self._source,
+            groups,
+            self.world,
+            settings=self.settings,
+            seed=self.args.seed,
+            counters=self.counters,
+            say=self._journal.say,
+        )
+        if self.counters.step:
+            iteration.load_state_dict(self.init_ckpt, self.init_ckpt[state.KEY]["scaler"])
+        return iteration
+
+    def _is_over(self) -> bool:
+        patience = self.settings.runner.early_stopping
+        tired = patience is not None and self.counters.without_gain >= patience
+        return tired or self.counters.step >= self.settings.runner.total_steps
+
+    def _loop(self) -> None:
+        if self.world.is_leader:
+            (self.expdir / "result.json").unlink(missing_ok=True)
+        run, counters = self.settings.runner, self.counters
+        emotion, speaker = self._training_batches()
+        each = run.gradient_accumulate_steps
+        per_step = each * self.settings.downstream_expert.spknorm.speaker_steps
+        saved = counters.step
+        with tqdm(
+            total=run.total_steps,
+            initial=counters.step,
+            desc="train",
+            dynamic_ncols=True,
+            disable=None if self.world.is_leader else True,
+        ) as bar:
+            try:
+                while True:
+                    self._evaluate_if_due()
+                    if counters.step != saved and (
+                        self._is_over() or counters.step % run.save_step == 0
+                    ):
+                        self._save()
+                        saved = counters.step
+                    if self._is_over():
+                        return
+                    self._stop_if_asked()
+                    self._iteration(
+                        list(itertools.islice(emotion, each)),
+                        list(itertools.islice(speaker, per_step)),
+                    )
+                    last = counters.step == run.total_steps
+                    if last or counters.step % run.log_step == 0:
+                        self._log_training()
+                    bar.update()
+            except Interrupted:
+                self._save()
+                self._journal.say(f"interrupted at step {counters.step}, which was saved")
+                raise
+
+    def _training_batches(self) -> tuple[Iterator[Batch], Iterator[Batch]]:
+        run, expert = self.settings.runner, self.settings.downstream_expert
+        place = (self.world.rank, self.world.size)
+        each = run.gradient_accumulate_steps
+        found: list[Iterator[Batch]] = []
+        for corpus, stream, times in (
+            ("emotion", self.expert.emotion_stream(*place), each),
+            ("speaker", self.expert.speaker_stream(*place), each * expert.spknorm.speaker_steps),
+        ):
+            if stream is None:
+                found.append(iter(()))
+                continue
+            found.append(
+                self._source.batches(
+                    stream,
+                    self.counters.step * times,
+                    run.total_steps * times,
+                    corpus=corpus,
+                    num_workers=expert.datarc.num_workers,
+                )
+            )
+        return found[0], found[1]
+
+    def _stop_if_asked(self) -> None:
+        number = self.world.largest(self._interruption.signal)
+        if number:
+            raise Interrupted(number)
+
+    def _log_training(self) -> None:
+        values = self._iteration.measured()
+        self._journal.log(self.counters.step, "train", values)
+        self._journal.say(f"train at step {self.counters.step}: {values['wa']}")
+        self.counters.final = {
+            name: values[name]
+            for name in ("speaker_loss", "speaker_accuracy", "log_num_speakers", "emotion_loss")
+        }
+
+    def _evaluate_if_due(self) -> None:
+        counters, run = self.counters, self.settings.runner
+        due = counters.step % run.eval_step == 0 or counters.step >= run.total_steps
+        if not due or counters.step == counters.evaluated or "dev" not in run.eval_dataloaders:
+            return
+        dev = self._evaluate("dev", counters.step)
+        counters.evaluated = counters.step
+        warnings = counters.collapse(
+            dev.scores.ua,
+            num_emotions=len(self.expert.emotions),
+            log_num_speakers=self._iteration.log_num_speakers,
+        )
+        for text in warnings:
+            logger.warning("Collapse at step %d: %s", counters.step, text)
+            self._journal.say(f"collapse at step {counters.step}: {text}")
+        if counters.take(dev.scores.wa, dev.predicted):
+            self.expert.best_score.fill_(dev.scores.wa)
+            self._journal.say(f"New best on dev at step {counters.step}: {dev.scores.wa}")
+            self._write_predictions("dev", dev)
+            self._write_checkpoint(checkpoint.BEST)
+
+    def _evaluate(self, split: str, step: int) -> Evaluation:
+        """Predict a split and log its scores."""
+        found = self._predict(split)
+        values = {"emotion_loss": found.loss, "wa": found.scores.wa, "ua": found.scores.ua}
+        self._journal.log(step, split, values)
+        self._journal.say(f"{split} at step {step}: {found.scores.wa}")
+        return found
+
+    def _predict(self, split: str) -> Evaluation:
+        if split not in self._streams:
+            self._streams[split] = self.expert.eval_stream(split)
+        return evaluate(
+            self._streams[split],
+            heads=self.expert.heads,
+            source=self._source,
+            modules=[entry.model for entry in self.all_entries],
+            world=self.world,
+            num_emotions=len(self.expert.emotions),
+            ratio=self.settings.runner.evaluate_ratio,
+            num_workers=self.settings.downstream_expert.datarc.num_workers,
+            between=self._stop_if_asked,
+        )
+
+    def _write_predictions(self, split: str, found: Evaluation) -> None:
+        if self.world.is_leader:
+            names = self.expert.emotions
+            predicted = [names[index] for index in found.predicted]
+            truth = [names[index] for index in found.truth]
+            write_predictions(self.expdir, split, self.expert.fold, found.ids, predicted, truth)
+
+    def _save(self) -> None:
+        step = self.counters.step
+        self._write_checkpoint(f"states-{step}.ckpt")
+        if self.world.is_leader:
+            checkpoint.rotate(self.expdir, step=step, keep=self.settings.runner.max_keep)
+
+    def _write_checkpoint(self, name: str) -> None:
+        counters = self.counters
+        counters.seconds = time.monotonic() - self._started
+        counters.lines = self._journal.lines
+        counters.window = self._iteration.window.values.tolist()
+        if not self.world.is_leader:
+            return
+        micro_batches = counters.step * self.settings.runner.gradient_accumulate_steps
+        states = {
+            **self._iteration.state_dict(),
+            "Step": counters.step,
+            "Epoch": micro_batches // len(self.expert.emotion_stream(0, self.world.size).order),
+            "Args": checkpoint.plain_args(self.args),
+            "Config": configuration.to_mapping(self.config),
+            state.KEY: {
+                "counters": vars(counters),
+                "scaler": self._iteration.scaler.state_dict(),
+            },
+        }
+        for entry in self.all_entries:
+            if entry.trainable:
+                states[entry.name] = entry.model.state_dict()
+        if self.world.size > 1:
+            states["WorldSize"] = self.world.size
+        self._journal.sync()
+        checkpoint.save(self.expdir / name, states)
+
+    def _finish(self) -> None:
+        """Test the best dev step, whose weights, predictions and scores are the run's."""
+        self.world.wait()
+        best, step = self.counters, self.counters.step
+        if self.counters.evaluated:
+            states = checkpoint.read(self.expdir / checkpoint.BEST)
+            best = state.Counters.of(states)
+            step = best.step
+            self._load_best(states)
+        split, emotions = self.expert.split, self.expert.emotions
+        dev = test = None
+        by_speaker: dict[str, Scores] = {}
+        if self.counters.evaluated:
+            truth = [emotions.index(str(u.emotion)) for u in split.dev][: len(best.best_predicted)]
+            dev = score(truth, best.best_predicted, len(emotions))
+            ids = [utterance.id for utterance in split.dev][: len(truth)]
+            self._write_predictions("dev", Evaluation(dev, 0.0, best.best_predicted, truth, ids))
+        if "test" in self.settings.runner.eval_dataloaders:
+            found = self._evaluate("test", step)
+            test, by_speaker = found.scores, self._by_speaker("test", found)
+            self._write_predictions("test", found)
+        if not self.world.is_leader:
+            return
+        result = make_result(
+            config=self.settings,
+            args=vars(self.args),
+            fold=self.expert.fold,
+            steps=self.counters.step,
+            best_step=step,
+            seconds=time.monotonic() - self._started,
+            num_speakers=self.expert.num_speakers,
+            classes=emotions,
+            dev=dev,
+            test=test,
+            by_speaker=by_speaker,
+            final=self.counters.final,
+        )
+        self._journal.sync()
+        write_json(self.expdir / "result.json", result)
+
+    def _load_best(self, states: Mapping[str, Any]) -> None:
+        for entry in self.all_entries:
+            if entry.name in states:
+                entry.model.load_state_dict(states[entry.name])
+
+    def _by_speaker(self, split: str, found: Evaluation) -> dict[str, Scores]:
+        speakers = np.array(self.expert.speakers_of(split)[: len(found.truth)])
+        truth, predicted = np.array(found.truth), np.array(found.predicted)
+        return {
+            str(name): score(
+                truth[speakers == name], predicted[speakers == name], len(self.expert.emotions)
+            )
+            for name in np.unique(speakers)
+        }
+
+    def evaluate(self, split: str | None = None) -> Scores:
+        """Score `split` (-t by default) with the weights of -e or -i; writes its predictions."""
+        split = split or self.args.evaluate_split
+        if split not in ("train", "dev", "test"):
+            raise ConfigError(f"`-t` must be one of train, dev, test, but is `{split}`.")
+        found = self._predict(split)
+        self._write_predictions(split, found)
+        logger.info("%s WA %.4f, UA %.4f", split, found.scores.wa, found.scores.ua)
+        return found.scores
+
+    def inference(self) -> None:
+        """Write the emotion of the file -t to inference.txt."""
+        if not Path(self.args.evaluate_split).is_file():
+            raise MissingError(f"There is no audio file {self.args.evaluate_split} (-t).")
+        super().inference()
+
+
+def prepare_folder(expdir: Path | str) -> FolderLock | None:
+    """Lock an experiment folder for this process; None if this process has it already.
+
+    Raises:
+        ConfigError: It cannot be written, or another process uses it.
+    """
+    lock: FolderLock | None = FolderLock(Path(expdir))
+    assert lock is not None
+    try:
+        lock.acquire()
+    except ConfigError:
+        owner = Path(expdir) / ".lock"
+        mine = f"process {os.getpid()} on {socket.gethostname()}"
+        if not owner.is_file() or owner.read_text().strip() != mine:
+            raise
+        lock = None
+    for leftover in Path(expdir).glob(".*.tmp"):  # of writes that were killed
+        leftover.unlink(missing_ok=True)
+    return lock

@@ -1,0 +1,100 @@
+"""Predictions of dev and test, the same whatever the number of processes.
+
+Used by `engine.py`. Each process takes a run of consecutive batches; predictions are then summed
+into one vector.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from spknorm.batches import Batch, Stream
+from spknorm.metrics import Scores, score
+from spknorm.runner.distributed import World
+from spknorm.runner.seeds import seeded
+from spknorm.runner.sources import Source
+
+
+class Evaluation(NamedTuple):
+    """What the model says of a split.
+
+    Attributes:
+        scores: WA, UA and the rest.
+        loss: Mean emotion loss over batches, as s3prl logs it.
+        predicted: (N,) class indices in the split's order.
+        truth: (N,) likewise.
+        ids: (N,) utterances.
+    """
+
+    scores: Scores
+    loss: float
+    predicted: list[int]
+    truth: list[int]
+    ids: list[str]
+
+
+def evaluate(
+    stream: Stream,
+    *,
+    heads: Any,
+    source: Source,
+    modules: list[nn.Module],
+    world: World,
+    num_emotions: int,
+    ratio: float = 1.0,
+    num_workers: int = 0,
+    between: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Predict a stream without touching the global generators; training modes are put back.
+
+    Args:
+        stream: Not shuffled.
+        heads: Gate and heads.
+        source: Gives features.
+        modules: What is in training mode otherwise.
+        world: Processes that share the batches.
+        num_emotions: C.
+        ratio: Part of the batches to use, from the first.
+        num_workers: Processes that decode audio.
+        between: Called between batches, by all processes alike.
+    """
+    num_batches = round(len(stream.order) * ratio) or 1
+    num_items = min(num_batches * stream.order.batch_size, len(stream.recordings))
+    start, stop = (num_batches * (world.rank + end) // world.size for end in (0, 1))
+    batches = source.batches(stream, start, stop, corpus="emotion", num_workers=num_workers)
+    predicted, losses = [0.0] * num_items, [0.0] * num_batches
+    training = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        with torch.no_grad(), seeded("evaluation", device=world.device):
+            for number in range(-(-num_batches // world.size)):
+                between()
+                batch = next(batches, None)
+                if batch is not None:
+                    losses[start + number] = _predict(batch, heads, source, world, predicted)
+    finally:
+        for module, mode in zip(modules, training, strict=True):
+            module.train(mode)
+    guesses = [round(value) for value in world.sum(predicted)]
+    truth = stream.recordings.labels[:num_items]
+    return Evaluation(
+        scores=score(truth, guesses, num_emotions),
+        loss=sum(world.sum(losses)) / num_batches,
+        predicted=guesses,
+        truth=truth,
+        ids=[utterance.id for utterance in stream.recordings.utterances[:num_items]],
+    )
+
+
+def _predict(
+    batch: Batch, heads: Any, source: Source, world: World, predicted: list[float]
+) -> float:
+    features = source(batch, corpus="emotion")
+    labels = torch.tensor(batch.labels, device=world.device)
+    prediction = heads.emotion(features, labels)
+    for place, guess in zip(batch.indices, prediction.logits.argmax(dim=-1), strict=True):
+        predicted[place] = float(guess)
+    return float(prediction.loss)

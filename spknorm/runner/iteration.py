@@ -1,0 +1,254 @@
+"""One optimiser step with everything that can go wrong in it: numbers, memory, runaway ascent.
+
+Between `passes.py` and `engine.py`, which numbers the steps.
+"""
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from spknorm.batches import Batch
+from spknorm.errors import ConfigError, NonFiniteError
+from spknorm.metrics import score_confusion
+from spknorm.runner.distributed import World
+from spknorm.runner.passes import Passes, Tally
+from spknorm.runner.seeds import seeded
+from spknorm.runner.setup import make_schedulers
+from spknorm.runner.sources import Source
+from spknorm.runner.state import Counters
+from spknorm.schema import TaskConfig
+from spknorm.updates import Groups, Step, Update, strength
+
+logger = logging.getLogger(__name__)
+
+_MOMENTUM = 0.9
+_LISTED = 20
+_ADVICE = (
+    "Lower datarc.train_batch_size and raise runner.gradient_accumulate_steps, set "
+    "upstream.checkpoint_activations, or use runner.precision bf16."
+)
+
+
+class Iteration:
+    """Does optimiser steps; changes weights, optimisers and the run's counters.
+
+    Args:
+        expert: The task: heads, emotions, number of speakers.
+        source: Gives features.
+        groups: Trainable parameters by role.
+        world: The processes that share each batch.
+        settings: The whole configuration.
+        seed: Of the randomness within a step, with the step's number and the rank.
+        counters: Of the run, changed as it goes.
+        say: Takes what the user should read in log.log.
+    """
+
+    def __init__(
+        self,
+        expert: Any,
+        source: Source,
+        groups: Groups,
+        world: World,
+        *,
+        settings: TaskConfig,
+        seed: int,
+        counters: Counters,
+        say: Callable[[str], None],
+    ) -> None:
+        run, method = settings.runner, settings.downstream_expert.spknorm
+        self._run, self._method = run, method
+        self._world, self._seed, self._say = world, seed, say
+        self._counters = counters
+        self._num_emotions = len(expert.emotions)
+        self.log_num_speakers = math.log(max(1, expert.num_speakers))
+        precision = "fp16" if run.fp16 else run.precision
+        self.scaler = GradScaler(world.device.type, enabled=precision == "fp16")
+        clip = run.clip
+        if clip == "auto":
+            clip = "joint" if method.strategy == "none" else "group"
+        self.update = Update(
+            groups,
+            method=method,
+            optimizer=settings.optimizer,
+            clipping=run.gradient_clipping,
+            clip_groups=clip == "group",
+            scaler=self.scaler,
+        )
+        self.schedulers = make_schedulers(
+            settings.scheduler, self.update.optimizers, total_steps=run.total_steps
+        )
+        self._passes = Passes(
+            expert.heads,
+            source,
+            world,
+            parameters=[parameter for group in groups for parameter in group],
+            accumulate=run.gradient_accumulate_steps,
+            precision=precision,
+            scaler=self.scaler,
+            one_stage=method.strategy != "none" and method.update == "reversal",
+            num_emotions=self._num_emotions,
+        )
+        self._modules = [part for part in expert.modules() if isinstance(part, _NORMS)]
+        self.window = Tally(self._num_emotions, counters.window)
+        self._last = Step({}, True)
+        self._strength = 0.0
+
+    def __call__(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> None:
+        """Do step `counters.step`, which leaves the weights alone if its numbers are not finite.
+
+        Raises:
+            NonFiniteError: That has happened `runner.max_nonfinite` times in a row.
+            ConfigError: Memory has been short more than `runner.max_oom` times.
+        """
+        counters = self._counters
+        statistics = [(b, b.clone()) for part in self._modules for b in part.buffers()]
+        self._strength = self._ascent()
+        self._passes.begin()
+        place = (self._seed, counters.step, self._world.rank)
+        try:
+            with seeded("step", *place, device=self._world.device):
+                self._last = self._step(emotion, speaker)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            self._last = Step({}, True)
+            self._skip(emotion, speaker, error)
+        for scheduler in self.schedulers.values():
+            scheduler.step()
+        tally = self._passes.tally
+        tally.values[:] = self._world.sum(tally.values.tolist())
+        counters.step += 1
+        if tally["bad"] or not (self._last.finite or self._overflowed()):
+            _put_back(statistics)
+            self._count_nonfinite([*emotion, *speaker])
+            return
+        counters.nonfinite_in_a_row = 0
+        self.window.values += tally.values
+        loss = tally.mean("speaker_loss", "speaker_batches")
+        if loss is not None:
+            before = loss if counters.speaker_loss is None else counters.speaker_loss
+            counters.speaker_loss = _MOMENTUM * before + (1 - _MOMENTUM) * loss
+
+    def measured(self) -> dict[str, Any]:
+        """Return the means since the last call, as metrics.jsonl has them."""
+        window, method = self.window, self._method
+        self.window = Tally(self._num_emotions)
+        scores = score_confusion(window.confusion) if window.confusion.sum() else None
+        values = {
+            "emotion_loss": window.mean("emotion_loss", "emotion_batches"),
+            "wa": scores.wa if scores else None,
+            "ua": scores.ua if scores else None,
+            "speaker_loss": window.mean("speaker_loss", "speaker_batches"),
+            "speaker_accuracy": window.mean("speaker_hits", "speaker_utterances"),
+            "log_num_speakers": None,
+            "speaker_lambda": None,
+            "lr": self.update.emotion.param_groups[-1]["lr"],
+            "grad_norm": self._last.norms,
+        }
+        if method.strategy != "none":
+            rate = method.speaker_lambda if method.ascent_lr is None else method.ascent_lr
+            values["log_num_speakers"] = self.log_num_speakers
+            values["speaker_lambda"] = self._strength * rate
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps beside weights and counters, under s3prl's keys."""
+        states: dict[str, Any] = {"Optimizer": self.update.state_dict()}
+        if self.schedulers:
+            states["Scheduler"] = {key: s.state_dict() for key, s in self.schedulers.items()}
+        return states
+
+    def load_state_dict(self, states: Mapping[str, Any], scaler: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave, and the state of the fp16 scale."""
+        self.update.load_state_dict(states["Optimizer"])
+        for name, scheduler in self.schedulers.items():
+            if name in states.get("Scheduler", {}):
+                scheduler.load_state_dict(states["Scheduler"][name])
+        self.scaler.load_state_dict(scaler)
+
+    def _ascent(self) -> float:
+        """Return how much of lambda counts now: schedule, warm-up and ceiling."""
+        method, counters = self._method, self._counters
+        ceiling = math.inf if method.ceiling is None else method.ceiling
+        if counters.speaker_loss is not None:
+            ascends = counters.speaker_loss <= ceiling * self.log_num_speakers
+            if not ascends:
+                return 0.0
+        return strength(method, step=counters.step, total_steps=self._run.total_steps)
+
+    def _step(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> Step:
+        size = self._run.gradient_accumulate_steps
+        groups = [speaker[place : place + size] for place in range(0, len(speaker), size)] or [()]
+        finite = True
+        for group in groups[:-1]:
+            speaker_pass = functools.partial(self._passes.speaker, group)
+            finite &= self.update.train_speaker_head(speaker_pass).finite
+            self.scaler.update()
+        step = self.update.step(
+            functools.partial(self._passes.emotion, emotion),
+            functools.partial(self._passes.speaker, groups[-1]),
+            self._strength,
+        )
+        self.scaler.update()
+        return Step(step.norms, step.finite and finite)
+
+    def _overflowed(self) -> bool:
+        """Whether a gradient that is not finite is only the fp16 scale being searched."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= 1.0
+
+    def _count_nonfinite(self, batches: Sequence[Batch]) -> None:
+        counters = self._counters
+        counters.nonfinite += 1
+        counters.nonfinite_in_a_row += 1
+        ids = self._passes.bad_ids or [name for batch in batches for name in batch.ids]
+        listed = ", ".join(ids[:_LISTED]) + (" ..." if len(ids) > _LISTED else "")
+        text = f"loss or gradient not finite at step {counters.step}, weights untouched: {listed}"
+        logger.warning("%s", text)
+        self._say(text)
+        if counters.nonfinite_in_a_row >= self._run.max_nonfinite:
+            raise NonFiniteError(
+                f"{counters.nonfinite_in_a_row} steps in a row had a loss or gradient that is not "
+                f"finite, the last with the utterances {listed}. The weights are as they were "
+                "before. Look at these files (spknorm doctor), lower optimizer.lr or "
+                "speaker_lambda, or use runner.precision fp32 or bf16."
+            )
+
+    def _skip(
+        self, emotion: Sequence[Batch], speaker: Sequence[Batch], error: BaseException
+    ) -> None:
+        counters = self._counters
+        counters.out_of_memory += 1
+        if counters.out_of_memory > self._run.max_oom or self._world.size > 1:
+            raise ConfigError(
+                f"Out of memory at step {counters.step + 1}; {counters.out_of_memory - 1} batches "
+                f"were skipped for that reason before. {_ADVICE}"
+            ) from error
+        for optimizer in self.update.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        if self._world.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._passes.begin()
+        names = ", ".join(name for batch in (*emotion, *speaker) for name in batch.ids)
+        text = f"out of memory at step {counters.step + 1}, batch skipped: {names}"
+        logger.warning("%s. %s", text, _ADVICE)
+        self._say(text)
+
+
+_NORMS = (nn.modules.batchnorm._NormBase,)
+
+
+def _put_back(statistics: Sequence[tuple[Tensor, Tensor]]) -> None:
+    for buffer, before in statistics:
+        buffer.copy_(before)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # The CPU's allocator has no error class of its own.
+    named = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return named or "DefaultCPUAllocator: can't allocate memory" in str(error)

@@ -1,0 +1,72 @@
+"""What a run says while it goes: metrics.jsonl first, then TensorBoard and log.log as views of it.
+
+Only the leader's journal writes; everything is on its way to the disk when a method returns.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.summary import scalar
+
+from spknorm.results import MetricsLog
+
+_SHORT = {"wa": "acc", "emotion_loss": "loss"}
+"""s3prl's own names of two of the curves."""
+
+
+class Journal:
+    """Writes what is logged.
+
+    Args:
+        expdir: Folder of the experiment, or None for a journal that writes nothing.
+        fold: Part of the curves' names, as in s3prl.
+        lines: Lines of metrics.jsonl that belong to the run so far; later ones are dropped.
+    """
+
+    def __init__(self, expdir: Path | None, *, fold: str, lines: int) -> None:
+        self._expdir, self._fold = expdir, fold
+        self.lines = lines
+        if expdir is not None:
+            self._metrics = MetricsLog(expdir, keep=lines)
+            # tensorboardX's own SummaryWriter writes in a thread, which hangs on a full disk
+            self._events = EventsWriter(str(expdir / "events"))
+
+    def log(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+        """Write one line of metrics.jsonl and its curves."""
+        self.lines += 1
+        if self._expdir is None:
+            return
+        self._metrics.append({"step": step, "split": split, **values})
+        for name, value in _scalars(values):
+            tag = f"emotion-{self._fold}/{split}-{_SHORT.get(name, name)}"
+            event = Event(wall_time=time.time(), step=step, summary=scalar(tag, value))
+            self._events.write_event(event)
+        self._events.flush()
+
+    def say(self, text: str) -> None:
+        """Append a line to log.log."""
+        if self._expdir is not None:
+            with (self._expdir / "log.log").open("a") as file:
+                file.write(text + "\n")
+
+    def sync(self) -> None:
+        """Return once metrics.jsonl is on the disk."""
+        if self._expdir is not None:
+            self._metrics.sync()
+
+    def close(self) -> None:
+        """End the curves' file."""
+        if self._expdir is not None:
+            self._events.close()
+
+
+def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{name}_")
+        elif isinstance(value, (int, float)):
+            yield prefix + name, value

@@ -1,0 +1,178 @@
+"""The two passes of an iteration: each computes a loss over micro-batches and leaves gradients.
+
+Emotion and speaker batches go through the upstream separately, so neither is padded to the other.
+`updates.Update` calls the passes; losses and hits are gathered in a tally on the way.
+
+Legend: C emotions, N utterances of a micro-batch over all processes.
+"""
+
+import contextlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from spknorm.batches import Batch
+from spknorm.metrics import confusion_matrix
+from spknorm.model import Heads
+from spknorm.runner.distributed import World
+from spknorm.runner.sources import Source
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Tally:
+    """Sums over micro-batches; it is one vector, so that processes and steps just add up.
+
+    Args:
+        num_emotions: C.
+        values: An earlier vector to go on from.
+    """
+
+    FIELDS = (
+        "emotion_batches",
+        "emotion_loss",
+        "speaker_batches",
+        "speaker_loss",
+        "speaker_utterances",
+        "speaker_hits",
+        "bad",
+    )
+
+    def __init__(self, num_emotions: int, values: Sequence[float] = ()) -> None:
+        self._num_emotions = num_emotions
+        size = len(self.FIELDS) + num_emotions**2
+        self.values = np.array(values if len(values) == size else [0.0] * size)
+
+    def add(self, name: str, value: float) -> None:
+        """Add to one of `FIELDS`."""
+        self.values[self.FIELDS.index(name)] += value
+
+    def add_confusion(self, truth: Sequence[int], predicted: Sequence[int]) -> None:
+        """Count emotion predictions."""
+        counts = confusion_matrix(truth, predicted, self._num_emotions)
+        self.values[len(self.FIELDS) :] += counts.ravel()
+
+    def __getitem__(self, name: str) -> float:
+        """Return one of `FIELDS`."""
+        return float(self.values[self.FIELDS.index(name)])
+
+    def mean(self, of: str, over: str) -> float | None:
+        """Return a sum over a count; None if nothing was counted."""
+        return self[of] / self[over] if self[over] else None
+
+    @property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Counts (C, C): row = true class, column = predicted class."""
+        counts = self.values[len(self.FIELDS) :].astype(np.int64)
+        return counts.reshape(self._num_emotions, self._num_emotions)
+
+
+class Passes:
+    """Runs micro-batches forward and backward.
+
+    Args:
+        heads: Gate and heads.
+        source: Gives features.
+        world: The processes that share each micro-batch.
+        parameters: Everything that may get a gradient.
+        accumulate: Micro-batches per pass; their mean is the loss.
+        precision: fp32, bf16 or fp16.
+        scaler: Of fp16 losses.
+        one_stage: The two passes' gradients are summed before the one step that uses them.
+        num_emotions: C.
+    """
+
+    def __init__(
+        self,
+        heads: Heads,
+        source: Source,
+        world: World,
+        *,
+        parameters: Sequence[nn.Parameter],
+        accumulate: int,
+        precision: str,
+        scaler: GradScaler,
+        one_stage: bool,
+        num_emotions: int,
+    ) -> None:
+        self._heads, self._source, self._world = heads, source, world
+        self._parameters, self._accumulate = parameters, accumulate
+        self._precision, self._scaler, self._one_stage = precision, scaler, one_stage
+        self._num_emotions = num_emotions
+        self.begin()
+
+    def begin(self) -> None:
+        """Start a step: an empty tally, and no utterance whose loss was not finite."""
+        self.tally = Tally(self._num_emotions)
+        self.bad_ids: list[str] = []
+
+    def emotion(self, batches: Sequence[Batch]) -> None:
+        """Leave the gradients of l_er (equations 1, 2)."""
+        for batch in batches:
+            share = self._share(batch)
+            if not batch.ids:
+                continue
+            with self._autocast():
+                features = self._source(batch, corpus="emotion")
+            labels = torch.tensor(batch.labels, device=self._world.device)
+            with self._autocast():
+                prediction = self._heads.emotion(features, labels)
+            if self._backward(prediction.loss, share, batch, "emotion"):
+                predicted = prediction.logits.argmax(dim=-1).tolist()
+                self.tally.add_confusion(batch.labels, predicted)
+        if not self._one_stage:
+            self._world.sum_gradients(self._parameters)
+
+    def speaker(self, batches: Sequence[Batch], coefficient: float) -> None:
+        """Leave the gradients of l_id (equations 3, 4), `coefficient` times reversed below.
+
+        Only TAP with something to ascend builds a graph through the upstream.
+        """
+        through_upstream = self._heads.strategy == "TAP" and coefficient > 0
+        for batch in batches:
+            share = self._share(batch)
+            if not batch.ids:
+                continue
+            with self._autocast(), torch.set_grad_enabled(through_upstream):
+                features = self._source(batch, corpus="speaker")
+            labels = torch.tensor(batch.labels, device=self._world.device)
+            with self._autocast():
+                prediction = self._heads.speaker(features, labels, coefficient=coefficient)
+            if self._backward(prediction.loss, share, batch, "speaker"):
+                hits = int((prediction.logits.argmax(dim=-1) == labels).sum())
+                self.tally.add("speaker_utterances", len(batch.ids))
+                self.tally.add("speaker_hits", hits)
+        self._world.sum_gradients(self._parameters)
+
+    def _share(self, batch: Batch) -> float | None:
+        """Return this process's part of a micro-batch's utterances; None if it is alone."""
+        if self._world.size == 1:
+            return None
+        (total,) = self._world.sum([len(batch.ids)])
+        return len(batch.ids) / total
+
+    def _backward(self, loss: Tensor, share: float | None, batch: Batch, kind: str) -> bool:
+        if share is not None:
+            loss = loss * share
+        value = float(loss.detach())
+        finite = math.isfinite(value)
+        if not finite:
+            self.bad_ids += batch.ids
+            self.tally.add("bad", 1)
+            loss = loss * math.nan  # no finite gradient of a loss that is none gets through
+        self._scaler.scale(loss / self._accumulate).backward()  # type: ignore[no-untyped-call]
+        if finite:
+            self.tally.add(f"{kind}_loss", value)
+            self.tally.add(f"{kind}_batches", 1.0 if share is None else share)
+        return finite
+
+    def _autocast(self) -> contextlib.AbstractContextManager[None]:
+        if self._precision == "fp32":
+            return contextlib.nullcontext()
+        kind = self._world.device.type
+        return torch.autocast(kind, DTYPES[self._precision])

@@ -1,0 +1,155 @@
+"""What a run is built from: parameter groups, schedulers, feature sources; and what cannot work.
+
+Used by `engine.py` once per run.
+"""
+
+import argparse
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from spknorm import features
+from spknorm.errors import ConfigError
+from spknorm.runner.distributed import World
+from spknorm.runner.sources import CachedSource, Source, UpstreamSource
+from spknorm.schema import TaskConfig
+from spknorm.updates import Groups
+
+logger = logging.getLogger(__name__)
+
+SCHEDULERS = (
+    "linear_schedule_with_warmup",
+    "cosine_schedule_with_warmup",
+    "cosine_with_hard_restarts_schedule_with_warmup",
+    "sqrt_decay_schedule_with_warmup",
+    "constant_decay_schedule_with_warmup",
+    "noam_decay_schedule_with_warmup",
+    "polynomial_decay_schedule_with_warmup",
+)
+"""s3prl's schedulers (s3prl/schedulers.py)."""
+
+
+def make_groups(upstream: nn.Module, featurizer: nn.Module, heads: Any, *, frozen: bool) -> Groups:
+    """Return the trainable parameters by role, each group in s3prl's order.
+
+    The featurizer's layer weights belong to the upstream.
+    """
+    shared = [] if frozen else list(upstream.parameters())
+    shared = [p for p in (*shared, *featurizer.parameters()) if p.requires_grad]
+    gate = list(heads.gate.parameters()) if heads.gate is not None else []
+    speaker = list(heads.speaker_head.parameters()) if heads.speaker_head is not None else []
+    taken = {id(parameter) for parameter in (*gate, *speaker)}
+    emotion = [parameter for parameter in heads.parameters() if id(parameter) not in taken]
+    return Groups(shared, gate, emotion, speaker)
+
+
+def check_upstream(
+    upstream: nn.Module, featurizer: Any, args: argparse.Namespace, config: TaskConfig
+) -> None:
+    """Check that every option about the upstream can take effect.
+
+    Raises:
+        ConfigError: One cannot, with the reason and what to do instead.
+    """
+    asked, layer = args.upstream_feature_selection, args.upstream_layer_selection
+    if featurizer.feature_selection != asked:
+        raise ConfigError(
+            f"The upstream {args.upstream} has no output `{asked}` (-s). Choose "
+            f"`{featurizer.feature_selection}`, with -l for one of its layers."
+        )
+    one_layer = asked == "last_hidden_state" or re.fullmatch(r"hidden_state_\d+", asked)
+    if layer is not None and one_layer:
+        raise ConfigError(f"`-l {layer}` has no effect, since -s {asked} is a single layer.")
+    if args.upstream_feature_normalize and not hasattr(featurizer, "weights"):
+        raise ConfigError(
+            "`--upstream_feature_normalize` has no effect on a single layer: leave it out, or "
+            "choose a weighted sum of layers with -s hidden_states."
+        )
+    method = config.downstream_expert.spknorm
+    trainable = any(parameter.requires_grad for parameter in upstream.parameters())
+    if method.strategy == "TAP" and not trainable:
+        raise ConfigError(
+            f"Strategy TAP moves the upstream's weights (equation 3), but {args.upstream} has "
+            "none to train. Choose strategy SNP, which needs none, or another upstream."
+        )
+    if method.strategy == "TAP" and not args.upstream_trainable:
+        raise ConfigError(
+            "Strategy TAP moves the upstream's weights (equation 3), but the upstream is frozen. "
+            "Fine-tune it (leave out --frozen), or choose strategy SNP."
+        )
+    if method.train_feature_extractor:
+        _train_feature_extractor(upstream, args)
+
+
+def _train_feature_extractor(upstream: nn.Module, args: argparse.Namespace) -> None:
+    key = "`config.downstream_expert.spknorm.train_feature_extractor`"
+    if not args.upstream_trainable:
+        raise ConfigError(
+            f"{key} has no effect on a frozen upstream: set it to false, or leave out --frozen."
+        )
+    parts = [part for part in upstream.modules() if hasattr(part, "feature_grad_mult")]
+    if not parts:
+        raise ConfigError(
+            f"{key} has no effect on {args.upstream}, which has no front end that s3prl freezes "
+            "(feature_grad_mult): set it to false."
+        )
+    for part in parts:
+        part.feature_grad_mult = 1.0  # type: ignore[assignment]  # a plain attribute in fairseq
+
+
+def make_schedulers(
+    section: Mapping[str, Any] | None, optimizers: Mapping[str, Optimizer], *, total_steps: int
+) -> dict[str, Any]:
+    """Return s3prl's scheduler for each optimiser but the ascent, whose rate is lambda.
+
+    Raises:
+        ConfigError: A name or an option that s3prl does not have.
+    """
+    if not section:
+        return {}
+    name = section.get("name")
+    if name not in SCHEDULERS:
+        raise ConfigError(
+            f"`config.scheduler.name` must be one of {', '.join(SCHEDULERS)}, but is `{name}`."
+        )
+    from s3prl.schedulers import get_scheduler
+
+    try:
+        return {
+            key: get_scheduler(optimizer, total_steps, dict(section))
+            for key, optimizer in optimizers.items()
+            if key != "ascent"
+        }
+    except (TypeError, AssertionError, ValueError) as error:
+        raise ConfigError(f"`config.scheduler`: {name} refuses its options: {error}.") from error
+
+
+def make_source(
+    upstream: nn.Module,
+    featurizer: nn.Module,
+    expert: Any,
+    world: World,
+    *,
+    config: TaskConfig,
+    trainable: bool,
+) -> Source:
+    """Return the upstream itself, or the cache of what a frozen one says."""
+    source = UpstreamSource(upstream, featurizer, trainable=trainable, device=world.device)
+    kind = features.plan(config, upstream_trainable=trainable)
+    if kind == "off":
+        return source
+    cache = features.FrozenFeatures(
+        upstream, featurizer, kind=kind, config=config.upstream, device=world.device
+    )
+    split, seconds = expert.split, config.downstream_expert.speaker_corpus.max_seconds
+    held = set()
+    if cache.prepare("emotion", [*split.train, *split.dev, *split.test]):
+        held.add("emotion")
+    speakers = expert.data.speaker_utterances
+    if speakers and cache.prepare("speaker", speakers, max_seconds=seconds):
+        held.add("speaker")
+    return CachedSource(cache, frozenset(held), source) if held else source

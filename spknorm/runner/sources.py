@@ -1,0 +1,88 @@
+"""Where features come from: the upstream itself, or what it said once if it is frozen.
+
+Between `features` and the passes; a source is a function of a batch and the name of its corpus.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from spknorm.batches import Batch, Stream
+
+
+class Source(Protocol):
+    """Gives the features of a batch."""
+
+    def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
+        """Return (T_i, H) per utterance; `corpus` is emotion or speaker."""
+        ...
+
+    def batches(
+        self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
+    ) -> Iterator[Batch]:
+        """Yield batches start ... stop - 1 of a stream, with audio where it is needed."""
+        ...
+
+
+class UpstreamSource:
+    """Runs the upstream and s3prl's Featurizer.
+
+    Args:
+        upstream: s3prl's upstream.
+        featurizer: s3prl's Featurizer of it.
+        trainable: Whether the upstream is fine-tuned; else no graph is built through it.
+        device: Where it is.
+    """
+
+    def __init__(
+        self, upstream: nn.Module, featurizer: nn.Module, *, trainable: bool, device: torch.device
+    ) -> None:
+        self._upstream, self._featurizer = upstream, featurizer
+        self._trainable, self._device = trainable, device
+
+    def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
+        """Return (T_i, H) per utterance."""
+        wavs = [torch.as_tensor(w, dtype=torch.float32).to(self._device) for w in batch.wavs]
+        with torch.set_grad_enabled(self._trainable and torch.is_grad_enabled()):
+            hidden = self._upstream(wavs)
+        features: list[Tensor] = self._featurizer(wavs, hidden)
+        return features
+
+    def batches(
+        self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
+    ) -> Iterator[Batch]:
+        """Yield batches with their audio."""
+        return stream.batches(start, stop, num_workers=num_workers)
+
+
+class CachedSource:
+    """Looks up what a frozen upstream said; audio is not even read.
+
+    Args:
+        cache: spknorm.features.FrozenFeatures.
+        corpora: Names of the corpora that it holds.
+        otherwise: The source of all others.
+    """
+
+    def __init__(self, cache: Any, corpora: frozenset[str], otherwise: UpstreamSource) -> None:
+        self._cache, self._corpora, self._otherwise = cache, corpora, otherwise
+
+    def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
+        """Return (T_i, H) per utterance, T_i = 1 where the mean over time is all that is kept."""
+        if corpus not in self._corpora:
+            return self._otherwise(batch, corpus=corpus)
+        features: list[Tensor] = self._cache.features(corpus, batch.ids)
+        return features
+
+    def batches(
+        self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
+    ) -> Iterator[Batch]:
+        """Yield batches, without audio where the cache holds the corpus."""
+        if corpus not in self._corpora:
+            yield from self._otherwise.batches(
+                stream, start, stop, corpus=corpus, num_workers=num_workers
+            )
+            return
+        yield from stream.silenced().batches(start, stop)

@@ -1,0 +1,163 @@
+"""Where a run stands: counters that ride in every checkpoint, and whether it may go on.
+
+Weights, optimisers and these counters are all that a resumed run needs: batches and randomness are
+functions of the step's number.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from spknorm import config as configuration
+from spknorm.errors import CheckpointError, ConfigError
+from spknorm.schema import TaskConfig
+
+KEY = "Spknorm"
+_NEAR_CHANCE = 1.1
+_LONG = 5
+_FAR_ABOVE = 3.0
+_FREE = {
+    "config.runner.total_steps",
+    "config.runner.save_step",
+    "config.runner.max_keep",
+    "config.runner.max_oom",
+    "config.runner.max_nonfinite",
+    "config.runner.on_config_change",
+    "config.downstream_expert.datarc.num_workers",
+    "config.downstream_expert.datarc.pre_load",
+    "config.downstream_expert.datarc.root",
+    "config.downstream_expert.speaker_corpus.root",
+    "config.upstream.cache_dir",
+    "config.upstream.cache_limit_gb",
+}
+"""Settings that may change while a run is interrupted: they do not change its numbers, or, as
+total_steps, are meant to grow."""
+_ARGS = (
+    "downstream",
+    "upstream",
+    "upstream_model_config",
+    "upstream_trainable",
+    "upstream_feature_selection",
+    "upstream_layer_selection",
+    "upstream_feature_normalize",
+    "seed",
+)
+
+
+@dataclasses.dataclass
+class Counters:
+    """What a run knows beyond its weights and optimisers."""
+
+    step: int = 0
+    """Optimiser steps done."""
+    evaluated: int = 0
+    """The last step at which dev was evaluated."""
+    best_step: int = 0
+    best_wa: float = -1.0
+    best_predicted: list[int] = dataclasses.field(default_factory=list)
+    """Dev predictions of the best step."""
+    without_gain: int = 0
+    """Evaluations in a row without a new best."""
+    at_chance: int = 0
+    """Evaluations in a row with an accuracy no better than a guess."""
+    speaker_loss: float | None = None
+    """Running mean of the speaker loss."""
+    nonfinite: int = 0
+    nonfinite_in_a_row: int = 0
+    out_of_memory: int = 0
+    seconds: float = 0.0
+    lines: int = 0
+    """Lines of metrics.jsonl."""
+    window: list[float] = dataclasses.field(default_factory=list)
+    """What was gathered since the last of them."""
+    final: dict[str, float | None] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, states: Mapping[str, Any]) -> "Counters":
+        """Return the counters in a checkpoint.
+
+        Raises:
+            CheckpointError: It was not made by this engine.
+        """
+        found = states.get(KEY)
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(found, Mapping) or not names <= set(found.get("counters", ())):
+            raise CheckpointError(
+                "This checkpoint is not one of spknorm's engine, so training cannot go on from it "
+                "there: set config.runner.engine to s3prl, or load its weights alone with -i."
+            )
+        return cls(**{name: found["counters"][name] for name in names})
+
+    def take(self, wa: float, predicted: list[int]) -> bool:
+        """Count an evaluation of dev at the present step; tell whether it is the best so far."""
+        if wa <= self.best_wa:
+            self.without_gain += 1
+            return False
+        self.without_gain = 0
+        self.best_step, self.best_wa, self.best_predicted = self.step, wa, predicted
+        return True
+
+    def collapse(self, ua: float, *, num_emotions: int, log_num_speakers: float) -> list[str]:
+        """Return what has collapsed, given dev's UA, with the setting to try."""
+        found = []
+        self.at_chance = self.at_chance + 1 if ua <= _NEAR_CHANCE / num_emotions else 0
+        if self.at_chance and self.at_chance % _LONG == 0:
+            found.append(
+                f"dev UA has been at chance ({1 / num_emotions:.2f}) for {self.at_chance} "
+                "evaluations: try a lower optimizer.groups.upstream.lr or speaker_lambda."
+            )
+        loss = self.speaker_loss
+        if loss is not None and loss > _FAR_ABOVE * log_num_speakers:
+            found.append(
+                f"the speaker loss is {loss:.3g}, but a guess has log K = {log_num_speakers:.3g}: "
+                "the ascent ran away; try a lower speaker_lambda and a ceiling of 1.0."
+            )
+        return found
+
+
+def check_same_run(
+    states: Mapping[str, Any], args: argparse.Namespace, config: TaskConfig, *, world: int
+) -> None:
+    """Check that a checkpoint belongs to the run that is asked for.
+
+    Raises:
+        ConfigError: Settings differ, and `runner.on_config_change` says refuse.
+    """
+    before = dict(_flat("config", configuration.to_mapping(configuration.parse(states["Config"]))))
+    now = dict(_flat("config", configuration.to_mapping(config)))
+    for name in _ARGS:
+        before[f"args.{name}"] = getattr(states["Args"], name, None)
+        now[f"args.{name}"] = getattr(args, name, None)
+    before["processes"], now["processes"] = states.get("WorldSize", 1), world
+    changed = sorted(key for key in now if key not in _FREE and before.get(key) != now[key])
+    if not changed or config.runner.on_config_change == "accept":
+        return
+    listed = "; ".join(f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in changed[:10])
+    more = f"; and {len(changed) - 10} more" if len(changed) > 10 else ""
+    raise ConfigError(
+        f"The run cannot go on with other settings: {listed}{more}. Put them back, start a new "
+        "experiment (-n or -p), or set config.runner.on_config_change to accept."
+    )
+
+
+def check_unused(expdir: Path, checkpoints: list[Path]) -> None:
+    """Check that a new run would not write over an earlier one.
+
+    Raises:
+        ConfigError: There are checkpoints in its folder.
+    """
+    if checkpoints:
+        raise ConfigError(
+            f"{expdir} holds the checkpoints of an earlier run ({checkpoints[0].name}): "
+            "go on with it (-a), or choose another folder (-n or -p)."
+        )
+
+
+def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flat(f"{path}.{key}", item)
+    else:
+        yield path, value
