@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.special import expit
 
 from spknorm.errors import DataError
 from spknorm.metrics import measure
@@ -126,7 +124,7 @@ def interval(
     value = float(measure(counts.sum(axis=0), metric))
     weights = _resamples(len(counts), num_resamples, seed)
     error = _standard_error(measure(_weighted(weights, counts), metric), len(counts))
-    reach = float(stats.t.ppf(0.5 + level / 2, len(counts) - 1)) * error
+    reach = _quantile(0.5 + level / 2, len(counts) - 1) * error
     low, high = _around(value, reach)
     return Interval(value, low, high, len(counts))
 
@@ -163,7 +161,7 @@ def compare(
     weights = _resamples(len(new), num_resamples, seed)
     replicates = measure(_weighted(weights, new), metric) - measure(_weighted(weights, old), metric)
     error = _standard_error(replicates, len(new))
-    reach = float(stats.t.ppf(0.975, len(new) - 1)) * error
+    reach = _quantile(0.975, len(new) - 1) * error
     pairs = [
         float(_total(variant[key], metric) - _total(reference[key], metric)) for key in variant
     ]
@@ -183,6 +181,8 @@ def wilcoxon(differences: Sequence[float]) -> float:
 
     Five folds of one seed cannot go below 1/16: their p is exact, and says so.
     """
+    from scipy import stats  # here, since it takes longer to load than all the rest
+
     values = np.round(np.asarray(differences, dtype=np.float64), 12)  # 0.1 + 0.2 - 0.3 is a tie
     if not np.any(values):
         return 1.0
@@ -278,10 +278,18 @@ def _around(value: float, reach: float) -> tuple[float, float]:
     if not 0 < value < 1:
         return value, value  # every resample is all right or all wrong, too
     centre, wide = np.log(value / (1 - value)), reach / (value * (1 - value))
-    return float(expit(centre - wide)), float(expit(centre + wide))
+    return float(1 / (1 + np.exp(wide - centre))), float(1 / (1 + np.exp(-wide - centre)))
+
+
+def _quantile(level: float, freedom: int) -> float:
+    from scipy import stats
+
+    return float(stats.t.ppf(level, freedom))
 
 
 def _p_value(difference: float, error: float, freedom: int) -> float:
+    from scipy import stats
+
     if error == 0:
         return 1.0 if difference == 0 else 0.0
     return float(2 * stats.t.sf(abs(difference) / error, freedom))

@@ -7,7 +7,7 @@ with its own folder, lets submitit run them, and writes summary.json for the rep
 from spknorm.bench.cells import Cell
 from spknorm.bench.experiment import Executor, Experiment, expand, read_experiment
 from spknorm.bench.grid import Plan, Progress, plan, run
-from spknorm.bench.summary import CellStatus, Summary
+from spknorm.bench.summary import CellStatus, Row, Summary, table
 
 __all__ = [
     "Cell",
@@ -16,9 +16,11 @@ __all__ = [
     "Experiment",
     "Plan",
     "Progress",
+    "Row",
     "Summary",
     "expand",
     "plan",
     "read_experiment",
     "run",
+    "table",
 ]

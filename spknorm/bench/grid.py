@@ -7,8 +7,9 @@ everything it knows is in the cells' own result files.
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from spknorm.bench.cells import Cell
@@ -19,6 +20,7 @@ from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
 
 _POLL_SECONDS = 0.2
+_TELL_SECONDS = 2.0
 _JOBS = ".jobs"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -38,7 +40,10 @@ class Plan(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a bench is; `ended` is the cell that has just ended, if one has."""
+    """How far a bench is; `ended` is the cell that has just ended, if one has.
+
+    `seconds_left` is an estimate from the finished cells, None before the first one.
+    """
 
     total: int
     complete: int
@@ -75,7 +80,7 @@ def run(
         out: Folder of the bench; a folder per cell is made in it, and summary.json.
         quick: See `expand`.
         command: What makes a cell: (cell, its folder) -> command line.
-        on_progress: Called at the start and whenever a cell starts or ends.
+        on_progress: Called at the start, whenever a cell starts or ends, and every 2 s.
 
     Returns:
         The summary; cells that failed are in it, with what they said.
@@ -108,9 +113,11 @@ def run(
                         if status_of(cell, out).status == "pending":  # at most half a result
                             (out / cell.name / "result.json").unlink(missing_ok=True)
                         jobs.start(cell, command(cell, out / cell.name))
-                    board.running.add(cell.name)
+                    board.running[cell.name] = time.monotonic()
                     board.tell(on_progress)
                 time.sleep(_POLL_SECONDS)
+                if time.monotonic() - board.told > _TELL_SECONDS:
+                    board.tell(on_progress)
         except BaseException:
             jobs.cancel()
             raise
@@ -128,8 +135,9 @@ class _Board:
         self.name = name
         self.out = out
         self.statuses = {one.cell.name: one for one in statuses}
-        self.running: set[str] = set()
+        self.running: dict[str, float] = {}  # since when
         self.parallel: int | None = None
+        self.told = time.monotonic()
         write_summary(name, list(self.statuses.values()), out)
 
     def running_cells(self) -> list[Cell]:
@@ -139,12 +147,13 @@ class _Board:
         status = status_of(cell, self.out)
         if status.status == "pending" and started_by_us:
             status = CellStatus(cell, "failed", error=error_of(cell, self.out))
-        self.running.discard(cell.name)
+        self.running.pop(cell.name, None)
         self.statuses[cell.name] = status
         write_summary(self.name, list(self.statuses.values()), self.out)
 
     def tell(self, listener: Callable[[Progress], None], ended: Cell | None = None) -> None:
-        statuses = list(self.statuses.values())
+        statuses, self.told = list(self.statuses.values()), time.monotonic()
+        elapsed = {name: self.told - since for name, since in self.running.items()}
         counts = [sum(one.status == name for one in statuses) for name in ("complete", "failed")]
         listener(
             Progress(
@@ -152,7 +161,7 @@ class _Board:
                 complete=counts[0],
                 failed=counts[1],
                 running=len(self.running),
-                seconds_left=_seconds_left(statuses, self.parallel),
+                seconds_left=_seconds_left(statuses, self.parallel, elapsed),
                 ended=None if ended is None else self.statuses[ended.name],
             )
         )
@@ -240,8 +249,15 @@ def _visible_gpus() -> list[str]:
     return sorted(numbers, key=int)
 
 
-def _seconds_left(statuses: Sequence[CellStatus], parallel: int | None) -> float | None:
-    """Mean time of the finished cells of each variant, else of all, over those to come."""
+def _seconds_left(
+    statuses: Sequence[CellStatus],
+    parallel: int | None,
+    elapsed: Mapping[str, float] = MappingProxyType({}),
+) -> float | None:
+    """Mean time of the finished cells of each variant, else of all, over those to come.
+
+    `elapsed` says for how long the running ones have been at work.
+    """
     known: dict[str, list[float]] = {}
     for one in statuses:
         if one.seconds is not None:
@@ -249,9 +265,12 @@ def _seconds_left(statuses: Sequence[CellStatus], parallel: int | None) -> float
     if not known:
         return None
     every = [seconds for group in known.values() for seconds in group]
-    waiting = [one.cell.variant for one in statuses if one.status == "pending"]
-    total = sum(sum(group) / len(group) for group in (known.get(name, every) for name in waiting))
-    return total / min(parallel or len(waiting) or 1, max(1, len(waiting)))
+    left = []
+    for one in statuses:
+        if one.status == "pending":
+            group = known.get(one.cell.variant, every)
+            left.append(max(0.0, sum(group) / len(group) - elapsed.get(one.cell.name, 0.0)))
+    return sum(left) / max(1, min(parallel or len(left), len(left)))
 
 
 def _read(experiment: Path | Experiment) -> Experiment:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from spknorm.cli import arguments, experiment
+from spknorm.cli import arguments, bench, experiment
 
 
 class Subcommand(NamedTuple):
@@ -25,6 +25,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         arguments.add_arguments,
         experiment.run,
     ),
+    "bench": Subcommand(bench.HELP, bench.add_arguments, bench.run),
 }
 
 

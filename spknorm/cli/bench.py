@@ -1,0 +1,186 @@
+"""`spknorm bench`: an experiment file as a grid of runs, a table and a report."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from spknorm import bench, registry
+from spknorm.bench import Cell, CellStatus, Plan, Progress, Summary
+from spknorm.errors import MissingError
+
+HELP = "run an experiment file: folds, seeds and variants, with a report"
+_CORPORA = ("iemocap", "voxceleb1", "librispeech")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `spknorm bench`."""
+    add = parser.add_argument
+    add("experiment", metavar="YAML", type=Path, help="such as configs/demo.yaml")
+    for name in _CORPORA:
+        add(f"--{name}", metavar="DIR", type=Path, help=f"sets {name.upper()}_ROOT for the runs")
+    add("--out", metavar="DIR", type=Path, help="default: result/NAME")
+    add("--dry-run", action="store_true", help="print the grid and an estimate; run nothing")
+    add("--quick", action="store_true", help="first fold, seed and draw, 20 steps: does it work?")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what `args` asks for; 1 if a run failed."""
+    path = _experiment_file(args.experiment)
+    for name in _CORPORA:
+        folder = getattr(args, name)
+        if folder is not None:
+            if not folder.is_dir():
+                raise MissingError(f"`--{name} {folder}`: there is no such folder.")
+            os.environ[f"{name.upper()}_ROOT"] = str(folder.resolve())
+    experiment = bench.read_experiment(path)
+    out = args.out or Path("result") / (experiment.name + ("-quick" if args.quick else ""))
+    if experiment.kind == "controlled":
+        return _run_controlled(path, out, args)
+    plan = bench.plan(experiment, out, quick=args.quick)
+    if args.dry_run:
+        _show_plan(plan, out)
+        return 0
+    if any(one.status == "pending" for one in plan.statuses):
+        _make_demo_corpora([one.cell for one in plan.statuses])
+    try:
+        summary = bench.run(experiment, out, quick=args.quick, on_progress=_Display())
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues where it was.", file=sys.stderr)
+        return 130
+    _show_table(summary, out)
+    return 1 if summary.failed else 0
+
+
+def _experiment_file(path: Path) -> Path:
+    """The file itself, or one of the project's own by its name."""
+    shared = registry.shared_configs()
+    if path.is_file() or path.name not in shared:
+        return path
+    return shared[path.name]
+
+
+def _run_controlled(path: Path, out: Path, args: argparse.Namespace) -> int:
+    from spknorm import controlled
+
+    return controlled.run_command(path, out, dry_run=args.dry_run, quick=args.quick)
+
+
+def _make_demo_corpora(cells: list[Cell]) -> None:
+    """Before the runs, which would otherwise all make them at the same time."""
+    wanted = set()
+    for cell in cells:
+        expert = cell.changes.get("downstream_expert", {})
+        sections = [expert.get(name) or {} for name in ("datarc", "speaker_corpus")]
+        if any(section.get("corpus") == "demo" for section in sections):
+            wanted.add((sections[0].get("demo_rho", 0.8), sections[0].get("demo_seed", 0)))
+    for rho, seed in sorted(wanted):
+        from spknorm.demo import make_demo_corpora
+
+        make_demo_corpora(rho=rho, seed=seed, progress=_show_utterances)
+
+
+def _show_utterances(done: int, total: int) -> None:
+    if sys.stderr.isatty() and (done % 50 == 0 or done == total):
+        end = "\n" if done == total else ""
+        print(f"\rMaking the demo corpora: {done} of {total} utterances", end=end, file=sys.stderr)
+
+
+def _show_plan(plan: Plan, out: Path) -> None:
+    for one in plan.statuses:
+        print(f"{one.status:<9} {one.cell.name}")
+        if one.error:
+            print(f"          {one.error}")
+    states = [one.status for one in plan.statuses]
+    print(f"\n{len(states)} runs, of which {states.count('complete')} are complete, in {out}")
+    parallel = "as many as the cluster gives" if plan.max_parallel is None else plan.max_parallel
+    print(f"At a time: {parallel}")
+    if plan.seconds_left is None:
+        print("Time: not known before the first run is complete")
+    else:
+        print(f"Time left: about {_duration(plan.seconds_left)}")
+    pending = next((one.cell for one in plan.statuses if one.status == "pending"), None)
+    if pending is not None:
+        print("The first of them:\n  " + _shell(pending.command(out / pending.name)))
+
+
+def _shell(command: list[str]) -> str:
+    import shlex
+
+    return shlex.join(["python", *command[1:]])
+
+
+class _Display:
+    """A bar with the time left on a terminal, a line per finished run elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+
+    def __call__(self, progress: Progress) -> None:
+        ended = progress.ended
+        if ended is not None:
+            self._clear()
+            print(_ended(ended, progress), file=sys.stderr)
+        if self._live:
+            self._clear()
+            print(_bar(progress), end="", file=sys.stderr, flush=True)
+            if not progress.running and progress.complete + progress.failed == progress.total:
+                self._clear()
+
+    def _clear(self) -> None:
+        if self._live:
+            print("\r\033[K", end="", file=sys.stderr)
+
+
+def _ended(ended: CellStatus, progress: Progress) -> str:
+    left = progress.seconds_left
+    rest = "" if left is None else f", about {_duration(left)} left"
+    done = f"[{progress.complete + progress.failed}/{progress.total}{rest}]"
+    if ended.status == "failed":
+        return f"{done} FAILED {ended.cell.name}: {ended.error}"
+    return f"{done} {ended.cell.name}"
+
+
+def _bar(progress: Progress) -> str:
+    done, width = progress.complete + progress.failed, 24
+    filled = width * done // max(1, progress.total)
+    left = (
+        "" if progress.seconds_left is None else f", about {_duration(progress.seconds_left)} left"
+    )
+    bar = "#" * filled + "." * (width - filled)
+    return f"[{bar}] {done} of {progress.total} runs, {progress.running} running{left}"
+
+
+def _show_table(summary: Summary, out: Path) -> None:
+    rows = bench.table(summary)
+    if rows:
+        from spknorm import report
+
+        report.build(out)
+        names = [f"{row.name} ({row.protocol})" for row in rows]
+        width = max(map(len, names))
+        print(f"{'':{width}}  {'WA %':>12}  {'UA %':>12}  runs")
+        for name, row in zip(names, rows, strict=True):
+            scores = [f"{100 * one.mean:.1f} ± {100 * one.std:.1f}" for one in (row.wa, row.ua)]
+            print(f"{name:{width}}  {scores[0]:>12}  {scores[1]:>12}  {row.wa.n:>4}")
+        chance: Mapping[tuple[float, float], None] = dict.fromkeys(
+            (row.chance_wa, row.chance_ua) for row in rows
+        )
+        for wa, ua in chance:
+            print(f"{'chance':{width}}  {100 * wa:>12.1f}  {100 * ua:>12.1f}")
+        print(
+            "WA: share of right utterances. UA: mean recall per class. Mean ± standard deviation "
+            "over folds and seeds.\nChance: WA of always the most frequent class, UA of a guess."
+        )
+    for one in summary.failed:
+        print(f"FAILED {one.cell.name}: {one.error}", file=sys.stderr)
+    print(f"{len(summary.complete)} of {len(summary.cells)} runs are complete. Report: {out}")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
