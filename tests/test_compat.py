@@ -1,5 +1,6 @@
 import argparse
 import builtins
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -11,12 +12,13 @@ import pytest
 import soundfile
 import tiny_upstreams
 import torch
-import torchaudio
 
 import spknorm.compat
 from spknorm.compat import hugging_face, s3prl_modules, torch_and_torchaudio
 from spknorm.compat.expressions import read_conv_layers, read_expression
 from spknorm.errors import CheckpointError, ConfigError, DataError
+
+torchaudio = importlib.import_module("torchaudio")  # not before compat
 
 
 def run_python(code, **environment):
