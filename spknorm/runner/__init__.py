@@ -4,6 +4,7 @@
 come from, the two passes, the journal, and the state that a checkpoint keeps.
 """
 
-from spknorm.runner.engine import SpknormRunner, prepare_folder
+from spknorm.runner.engine import SpknormRunner
+from spknorm.runner.folder import prepare_folder
 
 __all__ = ["SpknormRunner", "prepare_folder"]

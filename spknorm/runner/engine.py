@@ -9,14 +9,11 @@ and counters are all that a resumed run needs.
 import argparse
 import itertools
 import logging
-import os
-import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from s3prl.downstream.runner import ModelEntry, Runner
 from torch import nn
 from tqdm import tqdm
@@ -25,14 +22,14 @@ from spknorm import checkpoint
 from spknorm import config as configuration
 from spknorm.batches import Batch, Stream
 from spknorm.errors import CheckpointError, ConfigError, MissingError
-from spknorm.files import FolderLock, write_json
-from spknorm.metrics import Scores, score
-from spknorm.results import make_result, write_predictions
+from spknorm.metrics import Scores
 from spknorm.runner import setup, state
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import Evaluation, evaluate
+from spknorm.runner.folder import check_unused, prepare_folder
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
+from spknorm.runner.outcome import Outcome
 from spknorm.runner.seeds import seeded
 from spknorm.runner.signals import Interrupted, Interruption
 
@@ -76,6 +73,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             config=self.settings,
             trainable=self.upstream.trainable,
         )
+        self._outcome = Outcome(self.expdir, self.expert)
         self._streams: dict[str, Stream] = {}
         self._interruption = Interruption()
 
@@ -140,7 +138,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             state.check_same_run(self.init_ckpt, self.args, self.settings, world=self.world.size)
             return counters
         if self.world.is_leader:
-            state.check_unused(self.expdir, checkpoint.existing(self.expdir))
+            check_unused(self.expdir)
         return state.Counters()
 
     def _make_iteration(self) -> Iteration:
@@ -266,7 +264,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         if counters.take(dev.scores.wa, dev.predicted):
             self.expert.best_score.fill_(dev.scores.wa)
             self._journal.say(f"New best on dev at step {counters.step}: {dev.scores.wa}")
-            self._write_predictions("dev", dev)
+            if self.world.is_leader:
+                self._outcome.write_predictions("dev", dev.predicted)
             self._write_checkpoint(checkpoint.BEST)
 
     def _evaluate(self, split: str, step: int) -> Evaluation:
@@ -291,13 +290,6 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             num_workers=self.settings.downstream_expert.datarc.num_workers,
             between=self._stop_if_asked,
         )
-
-    def _write_predictions(self, split: str, found: Evaluation) -> None:
-        if self.world.is_leader:
-            names = self.expert.emotions
-            predicted = [names[index] for index in found.predicted]
-            truth = [names[index] for index in found.truth]
-            write_predictions(self.expdir, split, self.expert.fold, found.ids, predicted, truth)
 
     def _save(self) -> None:
         step = self.counters.step
@@ -335,57 +327,25 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
     def _finish(self) -> None:
         """Test the best dev step, whose weights, predictions and scores are the run's."""
         self.world.wait()
-        best, step = self.counters, self.counters.step
+        best = test = None
         if self.counters.evaluated:
             states = checkpoint.read(self.expdir / checkpoint.BEST)
             best = state.Counters.of(states)
-            step = best.step
-            self._load_best(states)
-        split, emotions = self.expert.split, self.expert.emotions
-        dev = test = None
-        by_speaker: dict[str, Scores] = {}
-        if self.counters.evaluated:
-            truth = [emotions.index(str(u.emotion)) for u in split.dev][: len(best.best_predicted)]
-            dev = score(truth, best.best_predicted, len(emotions))
-            ids = [utterance.id for utterance in split.dev][: len(truth)]
-            self._write_predictions("dev", Evaluation(dev, 0.0, best.best_predicted, truth, ids))
+            for entry in self.all_entries:
+                if entry.name in states:
+                    entry.model.load_state_dict(states[entry.name])
         if "test" in self.settings.runner.eval_dataloaders:
-            found = self._evaluate("test", step)
-            test, by_speaker = found.scores, self._by_speaker("test", found)
-            self._write_predictions("test", found)
-        if not self.world.is_leader:
-            return
-        result = make_result(
-            config=self.settings,
-            args=vars(self.args),
-            fold=self.expert.fold,
-            steps=self.counters.step,
-            best_step=step,
-            seconds=time.monotonic() - self._started,
-            num_speakers=self.expert.num_speakers,
-            classes=emotions,
-            dev=dev,
-            test=test,
-            by_speaker=by_speaker,
-            final=self.counters.final,
-        )
+            test = self._evaluate("test", (best or self.counters).step)
         self._journal.sync()
-        write_json(self.expdir / "result.json", result)
-
-    def _load_best(self, states: Mapping[str, Any]) -> None:
-        for entry in self.all_entries:
-            if entry.name in states:
-                entry.model.load_state_dict(states[entry.name])
-
-    def _by_speaker(self, split: str, found: Evaluation) -> dict[str, Scores]:
-        speakers = np.array(self.expert.speakers_of(split)[: len(found.truth)])
-        truth, predicted = np.array(found.truth), np.array(found.predicted)
-        return {
-            str(name): score(
-                truth[speakers == name], predicted[speakers == name], len(self.expert.emotions)
+        if self.world.is_leader:
+            self._outcome.write_result(
+                settings=self.settings,
+                args=vars(self.args),
+                counters=self.counters,
+                best=best,
+                test=test,
+                seconds=time.monotonic() - self._started,
             )
-            for name in np.unique(speakers)
-        }
 
     def evaluate(self, split: str | None = None) -> Scores:
         """Score `split` (-t by default) with the weights of -e or -i; writes its predictions."""
@@ -393,7 +353,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         if split not in ("train", "dev", "test"):
             raise ConfigError(f"`-t` must be one of train, dev, test, but is `{split}`.")
         found = self._predict(split)
-        self._write_predictions(split, found)
+        if self.world.is_leader:
+            self._outcome.write_predictions(split, found.predicted)
         logger.info("%s WA %.4f, UA %.4f", split, found.scores.wa, found.scores.ua)
         return found.scores
 
@@ -402,24 +363,3 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         if not Path(self.args.evaluate_split).is_file():
             raise MissingError(f"There is no audio file {self.args.evaluate_split} (-t).")
         super().inference()
-
-
-def prepare_folder(expdir: Path | str) -> FolderLock | None:
-    """Lock an experiment folder for this process; None if this process has it already.
-
-    Raises:
-        ConfigError: It cannot be written, or another process uses it.
-    """
-    lock: FolderLock | None = FolderLock(Path(expdir))
-    assert lock is not None
-    try:
-        lock.acquire()
-    except ConfigError:
-        owner = Path(expdir) / ".lock"
-        mine = f"process {os.getpid()} on {socket.gethostname()}"
-        if not owner.is_file() or owner.read_text().strip() != mine:
-            raise
-        lock = None
-    for leftover in Path(expdir).glob(".*.tmp"):  # of writes that were killed
-        leftover.unlink(missing_ok=True)
-    return lock

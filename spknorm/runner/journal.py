@@ -33,7 +33,7 @@ class Journal:
         if expdir is not None:
             self._metrics = MetricsLog(expdir, keep=lines)
             # tensorboardX's own SummaryWriter writes in a thread, which hangs on a full disk
-            self._events = EventsWriter(str(expdir / "events"))
+            self._events = EventsWriter(str(expdir / "events"), f".{lines}")
 
     def log(self, step: int, split: str, values: Mapping[str, Any]) -> None:
         """Write one line of metrics.jsonl and its curves."""

@@ -7,7 +7,6 @@ functions of the step's number.
 import argparse
 import dataclasses
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from spknorm import config as configuration
@@ -140,19 +139,6 @@ def check_same_run(
         f"The run cannot go on with other settings: {listed}{more}. Put them back, start a new "
         "experiment (-n or -p), or set config.runner.on_config_change to accept."
     )
-
-
-def check_unused(expdir: Path, checkpoints: list[Path]) -> None:
-    """Check that a new run would not write over an earlier one.
-
-    Raises:
-        ConfigError: There are checkpoints in its folder.
-    """
-    if checkpoints:
-        raise ConfigError(
-            f"{expdir} holds the checkpoints of an earlier run ({checkpoints[0].name}): "
-            "go on with it (-a), or choose another folder (-n or -p)."
-        )
 
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,44 @@
+"""The experiment's folder: one process at a time, no leftovers, no run written over another."""
+
+import os
+import socket
+from pathlib import Path
+
+from spknorm import checkpoint
+from spknorm.errors import ConfigError
+from spknorm.files import FolderLock
+
+
+def prepare_folder(expdir: Path | str) -> FolderLock | None:
+    """Lock an experiment folder for this process; None if this process has it already.
+
+    Raises:
+        ConfigError: It cannot be written, or another process uses it.
+    """
+    folder, lock = Path(expdir), FolderLock(Path(expdir))
+    held: FolderLock | None = lock
+    try:
+        lock.acquire()
+    except ConfigError:
+        owner = folder / ".lock"
+        mine = f"process {os.getpid()} on {socket.gethostname()}"
+        if not owner.is_file() or owner.read_text().strip() != mine:
+            raise
+        held = None
+    for leftover in folder.glob(".*.tmp"):  # of writes that were killed
+        leftover.unlink(missing_ok=True)
+    return held
+
+
+def check_unused(expdir: Path) -> None:
+    """Check that a new run would not write over an earlier one.
+
+    Raises:
+        ConfigError: There are checkpoints in its folder.
+    """
+    checkpoints = checkpoint.existing(expdir)
+    if checkpoints:
+        raise ConfigError(
+            f"{expdir} holds the checkpoints of an earlier run ({checkpoints[0].name}): "
+            "go on with it (-a), or choose another folder (-n or -p)."
+        )

@@ -1,0 +1,93 @@
+"""What a run ends with: prediction files and result.json, of the best dev step's weights.
+
+Used by `engine.py`, on the leader alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spknorm.files import write_json
+from spknorm.metrics import Scores, score
+from spknorm.results import make_result, write_predictions
+from spknorm.runner.evaluation import Evaluation
+from spknorm.runner.state import Counters
+from spknorm.schema import TaskConfig
+
+
+class Outcome:
+    """Writes predictions and the result.
+
+    Args:
+        expdir: Folder of the experiment.
+        expert: The task: fold, emotions, split.
+    """
+
+    def __init__(self, expdir: Path, expert: Any) -> None:
+        self._expdir, self._expert = expdir, expert
+
+    def write_predictions(self, split: str, predicted: Sequence[int]) -> Scores:
+        """Write what was predicted for the first utterances of a split; return its scores."""
+        names: tuple[str, ...] = self._expert.emotions
+        utterances = getattr(self._expert.split, split)[: len(predicted)]
+        truth = [str(utterance.emotion) for utterance in utterances]
+        write_predictions(
+            self._expdir,
+            split,
+            self._expert.fold,
+            [utterance.id for utterance in utterances],
+            [names[index] for index in predicted],
+            truth,
+        )
+        return score([names.index(name) for name in truth], predicted, len(names))
+
+    def write_result(
+        self,
+        *,
+        settings: TaskConfig,
+        args: Mapping[str, Any],
+        counters: Counters,
+        best: Counters | None,
+        test: Evaluation | None,
+        seconds: float,
+    ) -> None:
+        """Write result.json.
+
+        Args:
+            settings: The whole configuration.
+            args: The command line.
+            counters: At the end of training.
+            best: At the best dev step; None if dev was never evaluated.
+            test: What the weights of that step, or else the last ones, say of test.
+            seconds: Wall clock.
+        """
+        dev = None if best is None else self.write_predictions("dev", best.best_predicted)
+        if test is not None:
+            self.write_predictions("test", test.predicted)
+        result = make_result(
+            config=settings,
+            args=args,
+            fold=self._expert.fold,
+            steps=counters.step,
+            best_step=counters.step if best is None else best.step,
+            seconds=seconds,
+            num_speakers=self._expert.num_speakers,
+            classes=self._expert.emotions,
+            dev=dev,
+            test=None if test is None else test.scores,
+            by_speaker={} if test is None else self._by_speaker(test),
+            final=counters.final,
+        )
+        write_json(self._expdir / "result.json", result)
+
+    def _by_speaker(self, test: Evaluation) -> dict[str, Scores]:
+        speakers = np.array(self._expert.speakers_of("test")[: len(test.truth)])
+        truth, predicted = np.array(test.truth), np.array(test.predicted)
+        return {
+            str(name): score(
+                truth[speakers == name], predicted[speakers == name], len(self._expert.emotions)
+            )
+            for name in np.unique(speakers)
+        }
