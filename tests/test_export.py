@@ -12,7 +12,12 @@ from spknorm.errors import CheckpointError, ConfigError, MissingError
 from spknorm.export import export, load_gate, push
 from spknorm.export.experiment import read_checkpoint, read_trained
 from spknorm.export.transformers_folder import hubert_config, write_transformers_folder
-from spknorm.export.upstream_file import UpstreamFile, read_upstream_file, write_upstream_file
+from spknorm.export.upstream_file import (
+    UpstreamFile,
+    build_gate,
+    read_upstream_file,
+    write_upstream_file,
+)
 
 SMALL = {
     "encoder_layers": 3,
@@ -314,7 +319,8 @@ def test_the_gate_can_be_applied_to_what_transformers_gives(snp, tiny_hubert, to
     wav = torch.from_numpy(tone(0.9))
     ours = hub.spknorm_hubert_local(ckpt=str(exported.upstream_file)).eval()
     with torch.no_grad():
-        below = HubertModel.from_pretrained(exported.folder).eval()(wav[None]).last_hidden_state
+        model = HubertModel.from_pretrained(exported.folder).eval()
+        below = model(wav[None], output_hidden_states=True).hidden_states
         gated = load_gate(exported.upstream_file)(below)
         assert torch.allclose(gated, ours([wav])["last_hidden_state"], atol=1e-5)
     assert load_gate(tiny_hubert) is None
@@ -401,6 +407,36 @@ def test_a_checkpoint_of_another_task_is_refused(tap):
         f"{tap / 'dev-best.ckpt'} is of the task emotion, "
         "but export, predict and audit read emotion_spknorm."
     )
+
+
+@pytest.mark.parametrize(("layer", "normalize"), [(None, False), (None, True), (1, False)])
+def test_the_gate_stands_on_what_it_was_trained_on(layer, normalize, tmp_path, tiny_hubert, tone):
+    from s3prl import hub
+    from s3prl.upstream.interfaces import Featurizer
+
+    from spknorm.registry import register
+
+    register()
+    folder = make_trained(
+        tmp_path / "run",
+        tiny_hubert,
+        strategy="SNP",
+        selection="hidden_states",
+        layer_selection=layer,
+        normalize=normalize,
+    )
+    trained = _trained_upstream(folder, tiny_hubert)
+    featurizer = Featurizer(
+        trained, "hidden_states", "cpu", layer_selection=layer, normalize=normalize
+    )
+    featurizer.load_state_dict(read_checkpoint(folder)["Featurizer"])
+    gate = read_upstream_file(export(folder).upstream_file).gate
+    ours = hub.spknorm_hubert_local(ckpt=str(folder / "export" / "normalised.pt")).eval()
+    wavs = [torch.from_numpy(tone(0.9))]
+    with torch.no_grad():
+        (below,) = featurizer(wavs, trained(wavs))
+        expected = build_gate(gate).gate(below)
+        assert torch.equal(ours(wavs)["last_hidden_state"][0], expected)
 
 
 def test_a_second_gate_has_no_place(snp, tmp_path):

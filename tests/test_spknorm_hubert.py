@@ -37,7 +37,8 @@ def test_the_gated_state_comes_last_and_the_others_are_those_of_hubert_local(hub
     assert len(below) == len(expected["hidden_states"])
     for one, other in zip(below, expected["hidden_states"], strict=True):
         assert torch.equal(one, other)
-    assert torch.equal(gated, gate(expected["last_hidden_state"]))
+    assert torch.equal(gated, gate(expected["hidden_states"]))
+    assert torch.equal(gated, gate.gate(expected["last_hidden_state"]))
     assert torch.equal(found["last_hidden_state"], gated)
     assert torch.equal(found["hidden_state_3"], gated)
     assert ours.get_downsample_rates("hidden_states") == 320

@@ -18,6 +18,7 @@ def make_trained(
     modelrc: dict | None = None,
     datarc: dict | None = None,
     layer_selection: int | None = None,
+    normalize: bool = False,
     result: bool = True,
 ) -> Path:
     """Write dev-best.ckpt and result.json of a run on `upstream_file`; its weights were moved."""
@@ -69,7 +70,7 @@ def make_trained(
         "upstream_trainable": not frozen,
         "upstream_feature_selection": selection,
         "upstream_layer_selection": layer_selection,
-        "upstream_feature_normalize": False,
+        "upstream_feature_normalize": normalize,
         "seed": 7,
         "device": "cpu",
         "expdir": str(folder),

@@ -16,9 +16,13 @@ from spknorm.export.card import model_card
 from spknorm.export.experiment import read_trained
 from spknorm.export.push import push
 from spknorm.export.transformers_folder import write_transformers_folder
-from spknorm.export.upstream_file import build_gate, read_upstream_file, write_upstream_file
+from spknorm.export.upstream_file import (
+    NormalisingGate,
+    build_gate,
+    read_upstream_file,
+    write_upstream_file,
+)
 from spknorm.files import write_atomic
-from spknorm.model import Gate
 
 __all__ = ["FORMATS", "Exported", "export", "load_gate", "push"]
 
@@ -78,10 +82,11 @@ def export(
     return Exported(folder, upstream_file, classifier, trained.reason)
 
 
-def load_gate(path: Path | str) -> Gate | None:
+def load_gate(path: Path | str) -> NormalisingGate | None:
     """Return SNP's gate from `normalised.pt`, in evaluation mode, or None where there is none.
 
-    It maps hidden states (..., H) to gated ones of the same shape.
+    It takes all hidden states of the upstream, a sequence of (B, T, H) as transformers gives them
+    with `output_hidden_states=True`, and returns the normalised features (B, T, H).
     """
     gate = read_upstream_file(Path(path)).gate
     return None if gate is None else build_gate(gate)

@@ -87,7 +87,7 @@ def _use(trained: Trained) -> str:
             "",
             "The gate is in normalised.pt alone: transformers gives the features BELOW it, which "
             "are not speaker-normalised. Apply it with "
-            "`spknorm.export.load_gate('normalised.pt')(last_hidden_state)`.",
+            "`spknorm.export.load_gate('normalised.pt')(hidden_states)`.",
         ]
     if trained.classifier is not None:
         lines += [

@@ -4,6 +4,7 @@ Reads dev-best.ckpt (s3prl's keys), result.json and probe.json; writes nothing.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,8 +59,7 @@ def read_trained(expdir: Path) -> Trained:
             "an export has no place for a second one. Use the experiment folder itself."
         )
     weights = _trained_weights(state, original)
-    head = state["Downstream"]
-    gate = _gate_of(head, config)
+    gate = _gate_of(state)
     result = _json_of(expdir / "result.json")
     provenance = {
         "upstream": args["upstream"],
@@ -155,16 +155,28 @@ def _trained_weights(state: Mapping[str, Any], original: UpstreamFile) -> dict[s
     return trained
 
 
-def _gate_of(head: Mapping[str, Tensor], config: Mapping[str, Any]) -> GateState | None:
+def _gate_of(state: Mapping[str, Any]) -> GateState | None:
+    head = state["Downstream"]
     weights = {
         name.removeprefix(_GATE): value for name, value in head.items() if name.startswith(_GATE)
     }
     if not weights:
         return None
-    model = configuration.parse(_sections(config)).downstream_expert.modelrc
-    options = configuration.to_mapping(model.gate)
-    dim = next(iter(weights.values())).shape[-1]
-    return GateState({"dim": int(dim), **options}, weights)
+    model = configuration.parse(_sections(state["Config"])).downstream_expert.modelrc
+    dim = int(next(iter(weights.values())).shape[-1])
+    gate = GateState({"dim": dim, **configuration.to_mapping(model.gate)}, weights)
+    args = vars(state["Args"])
+    selection, layer = args["upstream_feature_selection"], args.get("upstream_layer_selection")
+    if selection == "hidden_states" and layer is not None:
+        return gate._replace(layer=int(layer))
+    if selection == "hidden_states":
+        normalize = bool(args.get("upstream_feature_normalize"))
+        return gate._replace(mixture=state["Featurizer"]["weights"], normalize=normalize)
+    if numbered := re.fullmatch(r"hidden_state_(\d+)", selection):
+        return gate._replace(layer=int(numbered[1]))
+    if selection == "last_hidden_state":
+        return gate
+    raise ConfigError(f"An export has no place for a gate on the upstream's `{selection}` (-s).")
 
 
 def _classifier_of(

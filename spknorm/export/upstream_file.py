@@ -3,12 +3,13 @@
 Stock `hubert_local` reads the same file and leaves the gate out; `spknorm_hubert_local` applies it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.files import atomic_path
@@ -19,10 +20,52 @@ _CONVERTED = ("task_cfg", "model_cfg", "model_weight", "dictionaries_symbols")
 
 
 class GateState(NamedTuple):
-    """SNP's gate: the options of `spknorm.model.Gate` (with `dim`) and its weights."""
+    """SNP's gate and what it stands on.
+
+    Attributes:
+        config: The options of `spknorm.model.Gate`, with `dim`.
+        weights: Its weights.
+        layer: Index of the hidden state below it; -1 is the last.
+        mixture: (L,) weights, before their softmax, where it stands on the sum of all L hidden
+            states, as s3prl's Featurizer makes it; `layer` is then without effect.
+        normalize: Whether the states are layer-normalised before that sum.
+    """
 
     config: dict[str, Any]
     weights: dict[str, Tensor]
+    layer: int = -1
+    mixture: Tensor | None = None
+    normalize: bool = False
+
+
+class NormalisingGate(nn.Module):
+    """SNP's gate on an upstream's hidden states.
+
+    Args:
+        gate: The gate itself.
+        state: What it stands on.
+    """
+
+    def __init__(self, gate: Gate, state: GateState) -> None:
+        super().__init__()
+        self.gate = gate
+        self.mixture = None if state.mixture is None else nn.Parameter(state.mixture.clone())
+        self._layer, self._normalize = state.layer, state.normalize
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Return normalised features (B, T, H) of an upstream's hidden states (B, T, H)."""
+        if self.mixture is None:
+            return self._gated(hidden_states[self._layer])
+        stacked = torch.stack(list(hidden_states))  # (L, B, T, H)
+        if self._normalize:
+            stacked = functional.layer_norm(stacked, stacked.shape[-1:])
+        weights = self.mixture.softmax(dim=-1)
+        summed = (weights.unsqueeze(-1) * stacked.flatten(1)).sum(dim=0)
+        return self._gated(summed.view(stacked.shape[1:]))
+
+    def _gated(self, features: Tensor) -> Tensor:
+        gated: Tensor = self.gate(features)
+        return gated
 
 
 class UpstreamFile(NamedTuple):
@@ -75,7 +118,7 @@ def read_upstream_file(path: Path) -> UpstreamFile:
         model_cfg=state["model_cfg"],
         model_weight=state["model_weight"],
         dictionaries_symbols=state["dictionaries_symbols"],
-        gate=GateState(dict(gate["config"]), dict(gate["weights"])) if gate else None,
+        gate=_gate_of(path, gate) if gate else None,
         provenance=ours.get("provenance", {}),
     )
 
@@ -90,9 +133,7 @@ def write_upstream_file(path: Path, upstream: UpstreamFile) -> None:
         "dictionaries_symbols": upstream.dictionaries_symbols,
         "spknorm": {
             "format": FORMAT,
-            "gate": {"config": dict(gate.config), "weights": _contiguous(gate.weights)}
-            if gate
-            else None,
+            "gate": gate and gate._replace(weights=_contiguous(gate.weights))._asdict(),
             "provenance": dict(upstream.provenance),
         },
     }
@@ -100,7 +141,7 @@ def write_upstream_file(path: Path, upstream: UpstreamFile) -> None:
         torch.save(state, temporary)
 
 
-def build_gate(state: GateState) -> Gate:
+def build_gate(state: GateState) -> NormalisingGate:
     """Return the gate in evaluation mode.
 
     Raises:
@@ -119,7 +160,14 @@ def build_gate(state: GateState) -> Gate:
         raise CheckpointError(
             f"The checkpoint's gate does not fit its own description ({_first_line(error)})."
         ) from error
-    return gate.eval()
+    return NormalisingGate(gate, state).eval()
+
+
+def _gate_of(path: Path, gate: Any) -> GateState:
+    try:
+        return GateState(**gate)
+    except TypeError as error:
+        raise CheckpointError(f"{path} holds a gate of another form ({error}).") from error
 
 
 def _contiguous(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
-"""A speaker-normalised HuBERT: s3prl's own expert, and SNP's gate behind the last layer.
+"""A speaker-normalised HuBERT: s3prl's own expert, and SNP's gate behind its layers.
 
-Without a gate (TAP, or no adversary) it gives what `hubert_local` gives. With one, the gated last
-hidden state comes after the others: `last_hidden_state` and `hidden_states[-1]` are gated, all
-before them are as in `hubert_local`, so that a weighted sum may use both.
+Without a gate (TAP, or no adversary) it gives what `hubert_local` gives. With one, the gated
+features come after the others: `last_hidden_state` and `hidden_states[-1]` are gated, all before
+them are as in `hubert_local`, so that a weighted sum may use both. The gate stands where it stood
+in training: on the last hidden state, on another one, or on a weighted sum.
 """
 
 from pathlib import Path
@@ -42,5 +43,5 @@ class UpstreamExpert(HubertExpert):  # type: ignore[misc]  # s3prl is untyped
         # Called by s3prl after the forward pass, with (name, (B, T, H)) of every layer.
         hidden = list(self._postprocess(hidden))
         if self.gate is not None:
-            hidden.append(("self.gate", self.gate(hidden[-1][1])))
+            hidden.append(("self.gate", self.gate([state for _, state in hidden])))
         return hidden
