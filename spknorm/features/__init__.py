@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 from spknorm.corpora.records import Utterance
 from spknorm.features.fingerprint import fingerprint
-from spknorm.features.reader import CachedReader, Reading
+from spknorm.features.front_ends import FrontEnds
+from spknorm.features.reader import Reading, upstream_reader
 from spknorm.schema import TaskConfig, UpstreamConfig
 
-__all__ = ["FrozenFeatures", "Plan", "fingerprint", "plan", "pooled_features"]
+__all__ = ["FrontEnds", "FrozenFeatures", "Plan", "fingerprint", "plan", "pooled_features"]
 
 Plan = Literal["pooled", "frames", "off"]
 Floats = npt.NDArray[np.float32]
@@ -69,13 +70,9 @@ class FrozenFeatures:
         assert kind != "off"
         self._featurizer = featurizer
         self._device = torch.device(device)
-        self._reader = CachedReader(
-            upstream,
-            Reading.of(featurizer, pooled=kind == "pooled"),
-            folder=config.cache_dir,
-            limit_gb=config.cache_limit_gb,
-            device=self._device,
-        )
+        self._pooled = kind == "pooled"
+        reading = Reading.of(featurizer, pooled=self._pooled)
+        self._reader = upstream_reader(upstream, reading, config=config, device=self._device)
         self._keys: dict[str, dict[str, str]] = {}
         self._tables: dict[str, tuple[dict[str, int], Tensor]] = {}
 
@@ -94,7 +91,7 @@ class FrozenFeatures:
             return False
         ids = [utterance.id for utterance in utterances]
         self._keys[corpus] = dict(zip(ids, keys, strict=True))
-        if self._reader.reading.pooled:
+        if self._pooled:
             table = torch.from_numpy(self._reader.gather(keys)).to(self._device)
             self._tables[corpus] = {id: row for row, id in enumerate(ids)}, table  # (N, L, H)
         return True
@@ -145,14 +142,8 @@ def pooled_features(
     """
     config = config or UpstreamConfig()
     rate = upstream.get_downsample_rates(selection)  # type: ignore[operator]  # s3prl's contract
-    reader = CachedReader(
-        upstream,
-        Reading(selection, layer, normalize=False, rate=rate, pooled=True),
-        folder=config.cache_dir,
-        limit_gb=config.cache_limit_gb,
-        gate=gate,
-        device=device,
-    )
+    reading = Reading(selection, layer, normalize=False, rate=rate, pooled=True)
+    reader = upstream_reader(upstream, reading, config=config, gate=gate, device=device)
     keys = None
     if config.cache != "off":
         keys = reader.fill(utterances, max_seconds=max_seconds)

@@ -8,7 +8,7 @@ Legend: B utterances of one length, T frames, L layers, H upstream dimension.
 import functools
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -17,15 +17,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from spknorm.audio import SAMPLE_RATE, load_audio, read_info
+from spknorm.audio import load_audio, read_info
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.features.fingerprint import content_key, crop_seed, fingerprint
 from spknorm.features.store import FeatureStore, cache_root, human_size
 from spknorm.files import sha256_of
+from spknorm.schema import UpstreamConfig
 
 logger = logging.getLogger(__name__)
 
+Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
 _BLOCK = 32  # utterances decoded ahead of the upstream
@@ -60,7 +62,9 @@ class Reading(NamedTuple):
             pooled=pooled,
         )
 
-    def __call__(self, output: dict[str, Any], num_samples: int) -> Tensor:
+    def __call__(
+        self, output: dict[str, Any], num_samples: int, gate: nn.Module | None = None
+    ) -> Tensor:
         """Return (B, T or 1, L, H) of what the upstream said of B utterances of one length."""
         chosen = output.get(self.selection)
         if chosen is None:
@@ -75,38 +79,37 @@ class Reading(NamedTuple):
         stacked = torch.stack([layer[:, :num_frames] for layer in layers], dim=2).float()
         if self.normalize and len(layers) > 1:
             stacked = nn.functional.layer_norm(stacked, stacked.shape[-1:])
+        if gate is not None:
+            stacked = gate(stacked)
         return stacked.mean(dim=1, keepdim=True) if self.pooled else stacked
 
 
 class CachedReader:
-    """Runs an upstream over utterances, each at most once for all time.
+    """Runs part of a model over utterances, each at most once for all time.
 
     Args:
-        upstream: As for `FrozenFeatures`.
-        reading: What to keep of its output.
+        compute: Takes B waveforms (L,) of one length on the device; returns B arrays (rows, ...).
+        about: Decides what `compute` gives: weights, settings. Part of the cache's key.
         folder: Cache folder; None: $SPKNORM_CACHE or ~/.cache/spknorm.
-        limit_gb: Largest size of this upstream's features on disk.
-        gate: Applied to the frames before they are pooled (SNP), or None.
-        device: Where the upstream is.
+        limit_gb: Largest size on disk of what has the same `about`.
+        pooled: An array's size does not depend on the utterance's length.
+        device: Where `compute` wants the waveforms.
     """
 
     def __init__(
         self,
-        upstream: nn.Module,
-        reading: Reading,
+        compute: Callable[[list[Tensor]], Sequence[Array]],
         *,
+        about: Mapping[str, Any],
         folder: str | None = None,
         limit_gb: float = 20.0,
-        gate: nn.Module | None = None,
+        pooled: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.reading = reading
-        self._upstream, self._gate = upstream, gate
+        self._read, self._pooled = compute, pooled
         self._device = torch.device(device)
         self._group_size = 1 if self._device.type == "cpu" else _GROUP  # alone is as fast there
         self._limit = limit_gb * 1e9
-        weights = fingerprint(upstream, *([gate] if gate is not None else []))
-        about = {"upstream": weights, **reading._asdict()}
         name = sha256_of(repr(sorted(about.items())).encode())[:32]
         self.store = FeatureStore(cache_root(folder) / "features" / name, about=about)
 
@@ -125,17 +128,15 @@ class CachedReader:
         todo = [(key, wanted[key]) for key in self.store.missing(keys)]
         computed = self._compute(todo[rank::world], max_seconds)
         first = list(itertools.islice(computed, 1))
-        size = self._estimate(first, [utterance for _, utterance in todo], max_seconds)
+        size = self._estimate(first, [wanted[key] for key, _ in todo], max_seconds)
         reason = self.store.room_for(size, limit_bytes=self._limit) if first else None
         if reason is not None:
-            logger.warning(
-                "The features of %d utterances are not cached: %s.", len(utterances), reason
-            )
+            logger.warning("The features of %d utterances are not cached: %s.", len(todo), reason)
         if _any_rank(reason is not None, self._device):
             return None
         if first:
             logger.info(
-                "Computing the upstream's features of %d utterances once: %s in %s.",
+                "Computing the features of %d utterances once: %s in %s.",
                 len(todo),
                 human_size(size),
                 self.store.folder,
@@ -147,36 +148,36 @@ class CachedReader:
             self.store.add(self._compute(rest, max_seconds))  # of ranks without a common disk
         return keys
 
-    def gather(self, keys: Sequence[str]) -> Floats:
-        """Return the pooled features (N, L, H) of stored keys."""
+    def gather(self, keys: Sequence[str]) -> Array:
+        """Return the arrays of stored keys end to end: (N, L, H) of N pooled ones."""
         return np.concatenate([self.store[key] for key in keys])
 
-    def read(self, utterances: Sequence[Utterance], *, max_seconds: float | None = None) -> Floats:
-        """Return the pooled features (N, L, H) of utterances without storing anything."""
+    def read(self, utterances: Sequence[Utterance], *, max_seconds: float | None = None) -> Array:
+        """Return what `gather` gives, without storing anything."""
         pairs = [(str(number), utterance) for number, utterance in enumerate(utterances)]
         return np.concatenate([array for _, array in self._compute(pairs, max_seconds)])
 
     def _estimate(
         self,
-        first: list[tuple[str, Floats]],
+        first: list[tuple[str, Array]],
         utterances: Sequence[Utterance],
         max_seconds: float | None,
     ) -> float:
+        """Return how many bytes all utterances will take, judged by the array of the first."""
         if not first:
             return 0.0
-        array = first[0][1]
-        if self.reading.pooled:
-            return float(array.nbytes * len(utterances))
+        num_bytes = first[0][1].nbytes
+        if self._pooled:
+            return float(num_bytes * len(utterances))
         longest = np.inf if max_seconds is None else max_seconds
-        seconds = sum(min(read_info(u.path).seconds, longest) for u in utterances)
-        return seconds * SAMPLE_RATE / self.reading.rate * array.nbytes / len(array)
+        seconds = [min(read_info(u.path).seconds, longest) for u in utterances]
+        return num_bytes * sum(seconds) / seconds[0]
 
     def _compute(
         self, todo: Sequence[tuple[str, Utterance]], max_seconds: float | None
-    ) -> Iterator[tuple[str, Floats]]:
-        """Yield key and (T or 1, L, H) of each utterance, in order."""
+    ) -> Iterator[tuple[str, Array]]:
+        """Yield key and array of each utterance, in order, decoding ahead."""
         load = functools.partial(_load, max_seconds=max_seconds)
-        training = self._upstream.training
         blocks = [todo[:1]] if todo else []  # alone: the room is judged by it
         blocks += [todo[start : start + _BLOCK] for start in range(1, len(todo), _BLOCK)]
         with ThreadPoolExecutor(max_workers=1) as pool:
@@ -185,32 +186,54 @@ class CachedReader:
                 wavs = list(ahead)
                 if number + 1 < len(blocks):
                     ahead = pool.map(load, [u for _, u in blocks[number + 1]])
-                self._upstream.eval()
-                try:
-                    arrays = self._run(wavs)
-                finally:
-                    self._upstream.train(training)
-                for (key, _), array in zip(block, arrays, strict=True):
+                for (key, _), array in zip(block, self._run(wavs), strict=True):
                     yield key, array
 
     @torch.no_grad()
-    def _run(self, wavs: list[Floats]) -> list[Floats]:
-        arrays: dict[int, Floats] = {}
+    def _run(self, wavs: list[Floats]) -> list[Array]:
+        arrays: dict[int, Array] = {}
         order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))
-        for num_samples, same in itertools.groupby(order, key=lambda index: len(wavs[index])):
+        for _, same in itertools.groupby(order, key=lambda index: len(wavs[index])):
             members = list(same)
             for start in range(0, len(members), self._group_size):
                 group = members[start : start + self._group_size]
                 batch = [torch.from_numpy(wavs[index]).to(self._device) for index in group]
-                output = self._upstream(batch)
-                if self._gate is None:
-                    kept = self.reading(output, num_samples)
-                else:
-                    kept = self._gate(self.reading._replace(pooled=False)(output, num_samples))
-                    kept = kept.mean(dim=1, keepdim=True) if self.reading.pooled else kept
-                for index, array in zip(group, kept.cpu().numpy(), strict=True):
-                    arrays[index] = array.astype(np.float32, copy=False)
+                arrays.update(zip(group, self._read(batch), strict=True))
         return [arrays[index] for index in range(len(wavs))]
+
+
+def upstream_reader(
+    upstream: nn.Module,
+    reading: Reading,
+    *,
+    config: UpstreamConfig,
+    gate: nn.Module | None = None,
+    device: torch.device | str = "cpu",
+) -> CachedReader:
+    """Return the reader of what `reading` keeps of an upstream, behind a gate if there is one.
+
+    The upstream is in evaluation mode while it is read.
+    """
+
+    def compute(wavs: list[Tensor]) -> list[Array]:
+        training = upstream.training
+        upstream.eval()
+        try:
+            output = upstream(wavs)
+        finally:
+            upstream.train(training)
+        kept = reading(output, len(wavs[0]), gate)
+        return list(kept.cpu().numpy())
+
+    weights = fingerprint(upstream, *([gate] if gate is not None else []))
+    return CachedReader(
+        compute,
+        about={"upstream": weights, **reading._asdict()},
+        folder=config.cache_dir,
+        limit_gb=config.cache_limit_gb,
+        pooled=reading.pooled,
+        device=device,
+    )
 
 
 def _rank_and_world() -> tuple[int, int]:

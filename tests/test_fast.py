@@ -1,0 +1,266 @@
+import functools
+import logging
+
+import numpy as np
+import pytest
+import soundfile
+import tiny_upstreams
+import torch
+
+from spknorm import fast
+from spknorm.corpora.records import Utterance
+from spknorm.fast import PackedEncoder, dropout, make_encoder, why_not
+from spknorm.features import FrontEnds
+from spknorm.schema import UpstreamConfig
+
+ON = UpstreamConfig()
+
+
+@functools.cache
+def _checkpoint(folder, kind, changes):
+    path = folder / f"{kind}-{abs(hash(changes))}.pt"
+    if kind == "wav2vec2":
+        return tiny_upstreams.make_wav2vec2(path)
+    return tiny_upstreams.make_hubert(path, **dict(changes))
+
+
+@pytest.fixture(scope="session")
+def make_upstream(tmp_path_factory):
+    """A function that returns a tiny upstream of s3prl in evaluation mode."""
+    import spknorm.compat  # noqa: F401
+
+    folder = tmp_path_factory.mktemp("fast")
+
+    def make(kind="hubert", **changes):
+        from s3prl.upstream.hubert.expert import UpstreamExpert as Hubert
+        from s3prl.upstream.wav2vec2.expert import UpstreamExpert as Wav2Vec2
+
+        path = _checkpoint(folder, kind, tuple(changes.items()))
+        return (Wav2Vec2 if kind == "wav2vec2" else Hubert)(str(path)).eval()
+
+    return make
+
+
+def featurizer_of(upstream, selection="last_hidden_state", **options):
+    from s3prl.upstream.interfaces import Featurizer
+
+    featurizer = Featurizer(upstream, selection, upstream_device="cpu", **options)
+    if hasattr(featurizer, "weights"):
+        torch.nn.init.normal_(featurizer.weights, generator=torch.Generator().manual_seed(1))
+    return featurizer
+
+
+def wavs(*seconds):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(int(16000 * s), generator=generator) for s in seconds]
+
+
+@pytest.mark.parametrize("kind", ["hubert", "wav2vec2"])
+@pytest.mark.parametrize(
+    "reading",
+    [
+        {},
+        {"selection": "hidden_states"},
+        {"selection": "hidden_states", "normalize": True},
+        {"selection": "hidden_states", "layer_selection": 1},
+        {"selection": "hidden_state_0"},
+    ],
+)
+def test_packed_features_and_gradients_are_those_of_each_utterance_alone(
+    make_upstream, kind, reading
+):
+    upstream = make_upstream(kind)
+    featurizer = featurizer_of(upstream, **reading)
+    batch = wavs(0.31, 0.8, 0.5)
+    encode = make_encoder(upstream, featurizer, ON)
+    assert isinstance(encode, PackedEncoder)
+    parameters = [*upstream.parameters(), *featurizer.parameters()]
+
+    def outcome(features):
+        loss = sum(frames.pow(2).mean() for frames in features)
+        return torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    packed = encode(batch)
+    alone = [featurizer([wav], upstream([wav]))[0] for wav in batch]
+    for ours, theirs in zip(packed, alone, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(outcome(packed), outcome(alone), strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{"layer_norm_first": True}, {"activation_fn": "relu"}])
+def test_the_other_kinds_of_layers_are_run_alike(make_upstream, changes):
+    upstream = make_upstream(**changes)
+    featurizer = featurizer_of(upstream, "hidden_states")
+    (wav,) = wavs(0.7)
+    torch.testing.assert_close(
+        make_encoder(upstream, featurizer, ON)([wav])[0], featurizer([wav], upstream([wav]))[0]
+    )
+
+
+def test_normalised_waveforms_are_normalised(make_upstream):
+    upstream = make_upstream()
+    featurizer = featurizer_of(upstream)
+    upstream.task_cfg.normalize = True
+    (wav,) = wavs(0.7)
+    torch.testing.assert_close(
+        make_encoder(upstream, featurizer, ON)([7 * wav])[0],
+        featurizer([wav], upstream([7 * wav]))[0],
+    )
+
+
+def test_in_one_length_without_dropout_packed_and_padded_steps_agree(make_upstream):
+    upstream = make_upstream(dropout=0.0, attention_dropout=0.0).train()
+    featurizer = featurizer_of(upstream)
+    upstream.train()
+    batch = wavs(0.6, 0.6)
+    packed, padded = (
+        make_encoder(upstream, featurizer, UpstreamConfig(packed=on))(batch) for on in (True, False)
+    )
+    for ours, theirs in zip(packed, padded, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_the_front_end_is_trained_only_when_it_is_asked_for(make_upstream):
+    upstream = make_upstream()
+    encode = make_encoder(upstream, featurizer_of(upstream), ON)
+    convolution = upstream.model.feature_extractor.conv_layers[0][0].weight
+
+    def gradient():
+        (features,) = encode(wavs(0.5))
+        return torch.autograd.grad(features.pow(2).sum(), convolution, allow_unused=True)[0]
+
+    assert gradient() is None
+    upstream.model.feature_grad_mult = 1.0
+    full = gradient()
+    upstream.model.feature_grad_mult = 0.1
+    torch.testing.assert_close(gradient(), 0.1 * full)
+
+
+def test_recomputed_activations_give_the_same_gradients(make_upstream):
+    upstream = make_upstream().train()
+    featurizer = featurizer_of(upstream)
+    upstream.train()
+
+    def gradients(**options):
+        encode = make_encoder(upstream, featurizer, UpstreamConfig(**options))
+        torch.manual_seed(3)
+        loss = sum(frames.pow(2).sum() for frames in encode(wavs(0.5, 0.7)))
+        return torch.autograd.grad(loss, list(upstream.model.encoder.parameters()))
+
+    for ours, theirs in zip(gradients(checkpoint_activations=True), gradients(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_hidden_states_that_nobody_reads_are_not_kept(make_upstream, monkeypatch):
+    upstream = make_upstream()
+    ran = []
+    monkeypatch.setattr(fast, "_run_layer", lambda layer, x, lengths: ran.append(layer) or x)
+    featurizer = featurizer_of(upstream, "hidden_state_1")
+    make_encoder(upstream, featurizer, ON)(wavs(0.5))
+    assert ran == [upstream.model.encoder.layers[0]]
+
+
+def test_an_upstream_of_another_kind_runs_as_s3prl_runs_it(caplog):
+    class Other(torch.nn.Module):
+        def forward(self, wavs):
+            return {"hidden_states": [torch.zeros(len(wavs), 2, 3)]}
+
+    def featurizer(wavs, output):
+        return [frames + 1 for frames in output["hidden_states"][0]]
+
+    with caplog.at_level(logging.INFO):
+        encode = make_encoder(Other(), featurizer, ON)
+    assert "with padding: test_fast is not s3prl's HuBERT or wav2vec 2.0." in caplog.text
+    assert [frames.tolist() for frames in encode(wavs(0.1))] == [[[1.0] * 3] * 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            lambda u, f: setattr(u.model.encoder, "layerdrop", 0.1),
+            "its encoder is not a plain transformer without layerdrop",
+        ),
+        (lambda u, f: u.remove_hook("self.model.encoder"), "its hidden states are not those"),
+        (lambda u, f: setattr(f, "feature_selection", "PR"), "`PR` is not one of its hidden"),
+        (lambda u, f: u.model.encoder.layers.append(torch.nn.Identity()), "its layers are not"),
+        (lambda u, f: setattr(u.model, "crop_seq_to_multiple", 2), "it quantises or crops"),
+    ],
+)
+def test_what_packing_does_not_cover_says_why(make_upstream, change, reason):
+    upstream = make_upstream()
+    featurizer = featurizer_of(upstream)
+    assert why_not(upstream, featurizer) is None
+    change(upstream, featurizer)
+    assert why_not(upstream, featurizer).startswith(reason)
+
+
+def test_dropout_keeps_the_mean_zeroes_its_share_and_follows_the_seed():
+    x = torch.ones(1000, 1001)
+    torch.manual_seed(5)
+    first = dropout(x, 0.1)
+    torch.manual_seed(5)
+    assert torch.equal(dropout(x, 0.1), first)
+    assert not torch.equal(dropout(x, 0.1), first)
+    assert abs((first == 0).float().mean().item() - 0.1) < 0.001
+    assert set(first.unique().tolist()) == {0.0, float(torch.tensor(1 / 0.9))}
+    assert dropout(x, 0.0) is x
+
+
+def test_dropout_of_neighbours_is_independent():
+    zeroed = (dropout(torch.ones(1_000_000), 0.5) == 0).float() - 0.5
+    for lag in (1, 2, 3, 4, 8):
+        assert abs((zeroed[lag:] * zeroed[:-lag]).mean().item()) < 0.002
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_cached_front_ends_give_what_computing_them_gives(make_upstream, tmp_path, tone, precision):
+    upstream = make_upstream()
+    encode = make_encoder(upstream, featurizer_of(upstream), ON)
+    utterances = []
+    for number, seconds in enumerate((0.5, 0.8)):
+        path = tmp_path / f"u{number}.wav"
+        soundfile.write(path, tone(seconds, seed=number), 16000, subtype="FLOAT")
+        utterances.append(Utterance(id=f"u{number}", path=path))
+    where = UpstreamConfig(cache_dir=str(tmp_path / "cache"))
+    for _ in range(2):  # computed, then found
+        front_ends = FrontEnds(
+            encode, upstream.model.feature_extractor, config=where, precision=precision
+        )
+        assert front_ends.prepare("emotion", utterances)
+    audio = [torch.from_numpy(tone(seconds, seed=n)) for n, seconds in enumerate((0.5, 0.8))]
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    with torch.no_grad(), torch.autocast("cpu", dtype, enabled=precision != "fp32"):
+        live = encode(audio)
+        cached = encode.transform(front_ends("emotion", ["u0", "u1"]))
+    for ours, theirs in zip(cached, live, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_front_ends_that_exceed_the_limit_are_computed_every_time(make_upstream, tmp_path, tone):
+    upstream = make_upstream()
+    encode = make_encoder(upstream, featurizer_of(upstream), ON)
+    soundfile.write(tmp_path / "u.wav", tone(0.5), 16000)
+    small = UpstreamConfig(cache_dir=str(tmp_path / "cache"), cache_limit_gb=1e-9)
+    front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=small)
+    assert not front_ends.prepare("emotion", [Utterance(id="u", path=tmp_path / "u.wav")])
+
+
+def test_a_compiled_encoder_gives_the_same(make_upstream, monkeypatch):
+    compiled = []
+
+    def fake(function, dynamic):
+        compiled.append((function, dynamic))
+        return function
+
+    monkeypatch.setattr(torch, "compile", fake)
+    upstream = make_upstream()
+    featurizer = featurizer_of(upstream)
+    encode = make_encoder(upstream, featurizer, UpstreamConfig(compile=True))
+    assert compiled == [(fast._run_layer, True)]
+    np.testing.assert_array_equal(
+        encode(wavs(0.4))[0].detach(), make_encoder(upstream, featurizer, ON)(wavs(0.4))[0].detach()
+    )
