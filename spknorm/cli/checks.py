@@ -9,7 +9,6 @@ from spknorm import registry
 from spknorm.cli.settings import OUR_TASK, fold_of
 from spknorm.config import parse
 from spknorm.errors import ConfigError, MissingError
-from spknorm.protocols import folds_of
 
 _NO = ("false", "0", "no", "none", "")
 
@@ -22,13 +21,7 @@ def check(args: argparse.Namespace, config: dict[str, Any]) -> None:
         MissingError: A file is not there.
     """
     if args.downstream == OUR_TASK:
-        folds = folds_of(parse(config).downstream_expert.datarc.protocol)
-        fold = fold_of(args, config)
-        if fold not in folds:
-            raise ConfigError(
-                f"`test_fold` must be one of {', '.join(folds)}, but is `{fold}`. "
-                "Choose it with -v or config.downstream_expert.datarc.test_fold."
-            )
+        _check_our_task(args, config)
     args.push_to_hf_hub = str(args.push_to_hf_hub).lower() not in _NO
     if args.push_to_hf_hub:
         raise ConfigError(
@@ -43,6 +36,24 @@ def check(args: argparse.Namespace, config: dict[str, Any]) -> None:
             raise MissingError(f"`{option} {value}`: there is no such file.")
     _check_checkpoint_of_upstream(args)
     _check_mode(args)
+
+
+def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
+    from spknorm.corpora import TREES, root_of  # not needed for --help
+    from spknorm.protocols import folds_of
+
+    expert = parse(config).downstream_expert
+    folds, fold = folds_of(expert.datarc.protocol), fold_of(args, config)
+    if fold not in folds:
+        raise ConfigError(
+            f"`test_fold` must be one of {', '.join(folds)}, but is `{fold}`. "
+            "Choose it with -v or config.downstream_expert.datarc.test_fold."
+        )
+    # The upstream is loaded first, and may have to be downloaded: a missing corpus is told before.
+    if expert.datarc.corpus in TREES:
+        root_of(expert.datarc.corpus, "emotion", expert.datarc.root)
+    if expert.spknorm.strategy != "none" and expert.speaker_corpus.corpus in TREES:
+        root_of(expert.speaker_corpus.corpus, "speaker", expert.speaker_corpus.root)
 
 
 def _check_checkpoint_of_upstream(args: argparse.Namespace) -> None:

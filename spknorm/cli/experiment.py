@@ -69,13 +69,14 @@ def run(args: argparse.Namespace) -> int:
 def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
     from spknorm.compat import DownloadError
 
-    make: Callable[[argparse.Namespace, dict[str, Any]], Any]
-    if settings.is_our_engine(args, config):
-        from spknorm.runner import SpknormRunner as make
-    else:
-        from s3prl.downstream.runner import Runner as make
     try:
-        return make(args, config)
+        if settings.is_our_engine(args, config):
+            from spknorm.runner import SpknormRunner
+
+            return SpknormRunner(args, config)
+        from s3prl.downstream.runner import Runner
+
+        return Runner(args, config)
     except DownloadError as error:
         raise MissingError(
             f"The upstream `{args.upstream}` needs {error.url}, which could not be downloaded "

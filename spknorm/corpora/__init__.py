@@ -26,6 +26,7 @@ from spknorm.errors import ConfigError, MissingError
 __all__ = [
     "CORPORA",
     "EMOTIONS",
+    "TREES",
     "BadAudio",
     "Utterance",
     "check_counts",
@@ -38,6 +39,7 @@ __all__ = [
     "read_librispeech",
     "read_manifest",
     "read_voxceleb1",
+    "root_of",
     "usable",
     "write_folds",
 ]
@@ -51,7 +53,7 @@ class _Where(NamedTuple):
 
 
 CORPORA = ("iemocap", "voxceleb1", "librispeech", "manifest", "demo")
-_TREES = MappingProxyType(
+TREES = MappingProxyType(
     {
         "iemocap": _Where("IEMOCAP", "IEMOCAP_ROOT"),
         "voxceleb1": _Where("VoxCeleb1", "VOXCELEB1_ROOT"),
@@ -113,7 +115,7 @@ def read_corpus(
         )
     if name == "demo":
         return _read_demo(role, rho=demo_rho, seed=demo_seed)
-    found = _root_of(name, role, root)
+    found = root_of(name, role, root)
     if name == "voxceleb1":
         return read_voxceleb1(found, split_file=meta_data)
     if name == "librispeech":
@@ -145,8 +147,13 @@ def _counted(records: list[Utterance]) -> list[Utterance]:
     return records
 
 
-def _root_of(name: str, role: str, given: Path | str | None) -> Path:
-    title, variable = _TREES[name]
+def root_of(name: str, role: str, given: Path | str | None) -> Path:
+    """Return the folder of IEMOCAP, VoxCeleb1 or LibriSpeech.
+
+    Raises:
+        MissingError: It is not there; the message says where it was looked for and what to do.
+    """
+    title, variable = TREES[name]
     where = Path(given or os.environ.get(variable) or "")
     if (given or os.environ.get(variable)) and where.is_dir():
         return where
