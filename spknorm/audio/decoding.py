@@ -20,7 +20,7 @@ _BLOCK_FRAMES = 1 << 20
 _UNKNOWN_FRAMES = 1 << 61
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 768_000  # Hz
 _VORBIS_LEAD = 16384  # frames to decode before a seek is exact: each block overlaps the one before
-_MP3_SLACK = 2 * 1152  # frames; encoder delay and padding are not always in the header
+_MP3_SLACK = 1152  # samples, one MP3 frame: encoders' delay and padding are not always told
 
 
 class AudioInfo(NamedTuple):
@@ -229,6 +229,8 @@ def _decoder(path: Path, descriptor: int) -> _Decoder:
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
         if magic_of(start) is None:
             raise audio_error("not_audio", path, f"it starts with {start[:4]!r}") from error
+        if lacking is not None:
+            raise audio_error("truncated", path, lacking) from error
         raise audio_error("corrupt", path, _reason(error)) from error
     if lacking is not None:
         file.close()
