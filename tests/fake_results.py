@@ -1,6 +1,6 @@
 """Benchmark folders with made-up but schema-true result files, from seeded random numbers.
 
-    make_bench(tmp_path)                          two strategies and a baseline under si5, with audits
+    make_bench(tmp_path)                          none, SNP and TAP under si5, with audits
     make_bench(tmp_path, protocols=("low_resource",), num_samples=(50, 100, 1000))
 
 The numbers mean nothing. Classes, speakers and file names are those of IEMOCAP.
@@ -16,7 +16,14 @@ import numpy as np
 
 CLASSES = ("neu", "hap", "ang", "sad")
 NUM_SPEAKERS = 1211
-_SKILL = {"none": 0.0, "SNP": 0.012, "TAP": 0.022, "leace": 0.006, "znorm": -0.012, "shuffled": -0.02}
+_SKILL = {
+    "none": 0.0,
+    "SNP": 0.012,
+    "TAP": 0.022,
+    "leace": 0.006,
+    "znorm": -0.012,
+    "shuffled": -0.02,
+}
 _LEAKAGE = {"raw": 0.607, "none": 0.52, "SNP": 0.47, "TAP": 0.44, "leace": 0.06, "znorm": 0.33}
 VERSIONS = {"spknorm": "0.1.0", "torch": "2.11.0", "s3prl": "0.4.18", "python": "3.11.2"}
 
@@ -54,10 +61,22 @@ def make_bench(
                         for n in num_samples if low else (None,):
                             for draw in draws if low else (None,):
                                 cells.append(
-                                    (upstream, strategy, value, erasure, wrong, protocol)
-                                    + (f"fold{fold}", seed, n, draw)
+                                    (
+                                        upstream,
+                                        strategy,
+                                        value,
+                                        erasure,
+                                        wrong,
+                                        protocol,
+                                        f"fold{fold}",
+                                        seed,
+                                        n,
+                                        draw,
+                                    )
                                 )
-    order = np.random.default_rng(5).permutation(len(cells)) if pending + failed else range(len(cells))
+    order = (
+        np.random.default_rng(5).permutation(len(cells)) if pending + failed else range(len(cells))
+    )
     unfinished = {int(index) for index in list(order)[len(cells) - pending - failed :]}
     fails = set(sorted(unfinished)[:failed])
     listed: list[dict[str, Any]] = []
@@ -80,7 +99,7 @@ def make_bench(
         for stage, strength in (("raw", 1.0), ("none", 0.75), ("TAP", 0.2)):
             write_features(folder / f"features_{stage}.npz", stage=stage, strength=strength)
     if summary:
-        experiment = "configs/iemocap_hubert_large.yaml"
+        experiment = "iemocap_hubert_large"
         content = {"schema": "spknorm.summary/1", "experiment": experiment, "cells": listed}
         write(folder / "summary.json", content | {"runs": []})
     return folder
@@ -204,7 +223,9 @@ def write(path: Path, value: Any) -> None:
 
 def _confusion(rng: np.random.Generator, skill: float, n: int) -> list[list[int]]:
     shares = np.array([0.31, 0.30, 0.20, 0.19])
-    slips = np.array([[0, 0.5, 0.2, 0.3], [0.6, 0, 0.25, 0.15], [0.4, 0.5, 0, 0.1], [0.7, 0.2, 0.1, 0]])
+    slips = np.array(
+        [[0, 0.5, 0.2, 0.3], [0.6, 0, 0.25, 0.15], [0.4, 0.5, 0, 0.1], [0.7, 0.2, 0.1, 0]]
+    )
     matrix = []
     for row, count in enumerate(rng.multinomial(n, shares)):
         hit = np.clip(skill + rng.normal(0, 0.02) + (0.04, -0.07, 0.02, 0.03)[row], 0.05, 0.97)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from spknorm.cli import arguments, bench, experiment
+from spknorm.cli import arguments, bench, experiment, report
 
 
 class Subcommand(NamedTuple):
@@ -26,6 +26,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         experiment.run,
     ),
     "bench": Subcommand(bench.HELP, bench.add_arguments, bench.run),
+    "report": Subcommand(report.HELP, report.add_arguments, report.run),
 }
 
 

@@ -3,10 +3,21 @@
 What is half-finished is shown as such: n of m runs.
 """
 
+import shlex
 from pathlib import Path
 
 from spknorm.files import write_atomic
-from spknorm.report import figures, leakage, origins, pictures, scores, tables
+from spknorm.report import (
+    breakdowns,
+    figures,
+    leakage,
+    origins,
+    paper,
+    pictures,
+    pooled,
+    scores,
+    tables,
+)
 from spknorm.report.canvas import Figure
 from spknorm.report.estimates import estimate
 from spknorm.report.methods import group_runs
@@ -24,15 +35,14 @@ def build(folder: Path) -> list[Path]:
     blocks = group_runs(results)
     scored = [scores.score_block(block, estimate(block)) for block in blocks]
     probed = leakage.probed_rows(results, blocks)
-    score_tables = _score_tables(scored)
     audits = leakage.audit_tables(probed)
-    sections = _sections(results, scored, score_tables, audits, probed)
+    sections = _sections(results, scored, audits, probed)
+    own = [table for entry in scored for table in _tables_of(entry)]
+    listed = [*_paper_tables(scored), *own, *audits]
     title = f"Speaker normalisation: {results.experiment}"
     contents: dict[str, str | bytes] = {
-        "table.md": tables.to_markdown(
-            [*score_tables, *audits], title=title, remarks=[_state(results)]
-        ),
-        "table.tex": tables.to_latex([*score_tables, *audits], title=title),
+        "table.md": tables.to_markdown(listed, title=title, remarks=[_state(results)]),
+        "table.tex": tables.to_latex(listed, title=title),
         "table.csv": tables.to_csv(scores.records(scored)),
         "report.html": to_html(
             sections, title=title, lead=_lead(results, scored), footer=_footer()
@@ -50,37 +60,38 @@ def build(folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def _score_tables(scored: list[Scored]) -> list[Table]:
-    found = [
-        scores.paper_table(scored, task)
-        for task in dict.fromkeys(entry.block.task for entry in scored)
-    ]
-    for entry in scored:
-        if entry.curves:
-            found.append(scores.low_resource_table(entry))
-        found.append(scores.protocol_table(entry))
-    return found
+def _paper_tables(scored: list[Scored]) -> list[Table]:
+    tasks = dict.fromkeys(entry.block.task for entry in scored)
+    return [scores.paper_table(scored, task) for task in tasks]
+
+
+def _tables_of(entry: Scored) -> list[Table]:
+    curves = [scores.low_resource_table(entry)] if entry.curves else []
+    compared = scores.comparison_table(entry)
+    return [*curves, scores.accuracy_table(entry), *([compared] if compared else [])]
 
 
 def _sections(
     results: Results,
     scored: list[Scored],
-    score_tables: list[Table],
     audits: list[Table],
     probed: list[leakage.Probed],
 ) -> list[Section]:
-    paper_tables = [table for table in score_tables if table.name == "paper"]
-    other_tables = [table for table in score_tables if table.name != "paper"]
-    accuracies = [figures.draw_accuracies(entry) for entry in scored]
-    curves = [figures.draw_low_resource(entry) for entry in scored]
+    methods: list[Part] = []
+    few: list[Part] = []
+    for entry in scored:
+        if entry.curves:
+            few += [*_drawn([figures.draw_low_resource(entry)]), *_tables_of(entry)]
+        else:
+            methods += [*_drawn([figures.draw_accuracies(entry)]), *_tables_of(entry)]
     frontiers = [
         pictures.draw_frontier(found)
         for found in leakage.frontiers(results, [entry.block for entry in scored])
     ]
     return [
-        Section(name="paper", title="Beside the paper", parts=paper_tables),
-        Section(name="methods", title="Methods", parts=[*_drawn(accuracies), *other_tables]),
-        Section(name="few-labels", title="Few labels", parts=_drawn(curves)),
+        Section(name="paper", title="Beside the paper", parts=_paper_tables(scored)),
+        Section(name="methods", title="Methods", parts=methods),
+        Section(name="few-labels", title="Few labels", parts=few),
         Section(
             name="leakage",
             title="Leakage",
@@ -89,12 +100,12 @@ def _sections(
         Section(
             name="speakers",
             title="Speakers",
-            parts=[figure for entry in scored for figure in figures.draw_speakers(entry)],
+            parts=[figure for entry in scored for figure in breakdowns.draw_speakers(entry)],
         ),
         Section(
             name="confusions",
             title="Confusions",
-            parts=[figure for entry in scored for figure in figures.draw_confusions(entry)],
+            parts=[figure for entry in scored for figure in breakdowns.draw_confusions(entry)],
         ),
         Section(
             name="training",
@@ -104,9 +115,11 @@ def _sections(
         Section(
             name="features",
             title="Features",
-            parts=_drawn([pictures.draw_features(results.features)]),
+            parts=_drawn([pooled.draw_features(results.features)]),
         ),
-        Section(name="origins", title="What was run, and how to repeat it", parts=_origins(results)),
+        Section(
+            name="origins", title="What was run, and how to repeat it", parts=_origins(results)
+        ),
     ]
 
 
@@ -121,7 +134,9 @@ def _lead(results: Results, scored: list[Scored]) -> list[Part]:
     if done < planned:
         parts.append(Progress(done=done, planned=planned))
         failed = [cell for cell in results.planned if cell.status == "failed"]
-        told = "; ".join(f"{cell.name} ({cell.error or 'no error recorded'})" for cell in failed[:5])
+        told = "; ".join(
+            f"{cell.name} ({cell.error or 'no error recorded'})" for cell in failed[:5]
+        )
         parts.append(
             Notice(
                 text="This benchmark is not complete: every average below stands on the runs that "
@@ -129,15 +144,17 @@ def _lead(results: Results, scored: list[Scored]) -> list[Part]:
                 + (f" Failed: {told}{' and more' if len(failed) > 5 else ''}." if failed else "")
             )
         )
-    if runs and (corpora := scores.corpora_of(runs)) != [scores.paper.CORPUS]:
-        parts.append(Notice(text=f"Emotion corpus: {', '.join(corpora)}. These are not the paper's "
-                                 "data; its numbers stand in grey for orientation only."))
+    if runs and (corpora := scores.corpora_of(runs)) != [paper.CORPUS]:
+        parts.append(
+            Notice(
+                text=f"Emotion corpus: {', '.join(corpora)}. These are not the paper's "
+                "data; its numbers stand in grey for orientation only."
+            )
+        )
     parts += [Notice(text=doubt) for doubt in results.doubts]
     sentences = scores.findings(scored)
     if sentences:
-        parts.append(Points(items=sentences[:12]))
-        if len(sentences) > 12:
-            parts.append(Text(text=f"{len(sentences) - 12} more comparisons are in the tables."))
+        parts.append(Points(items=sentences))
     return parts
 
 
@@ -157,9 +174,15 @@ def _state(results: Results) -> str:
 
 def _origins(results: Results) -> list[Part]:
     parts: list[Part] = []
-    if results.experiment.endswith((".yaml", ".yml")):
-        parts.append(Text(text="The whole benchmark; what is complete is not run again:"))
-        parts.append(Code(text=f"./run_downstream.sh {results.experiment}", label="Command"))
+    if results.planned:
+        parts.append(
+            Text(
+                text="The whole benchmark, by the experiment file of this name (what is "
+                "complete is not run again):"
+            )
+        )
+        command = f"./run_downstream.sh {shlex.quote(f'configs/{results.experiment}.yaml')}"
+        parts.append(Code(text=command, label="Command of the benchmark"))
     parts.append(Text(text="This report, from the result files alone:"))
     parts.append(Code(text="spknorm report .", label="Command of this report"))
     commands = origins.commands(results)
@@ -183,6 +206,6 @@ def _origins(results: Results) -> list[Part]:
 
 def _footer() -> str:
     return (
-        "Built by spknorm report from result.json, metrics.jsonl, probe.json and summary.json alone; "
-        f"grey rows from {scores.paper.CITATION}."
+        "Built by spknorm report from result.json, metrics.jsonl, probe.json and summary.json "
+        f"alone; grey rows from {paper.CITATION}."
     )

@@ -1,12 +1,12 @@
 """How every figure looks, and how it becomes bytes that depend on nothing but the data.
 
-Before `figures.py` and `pictures.py` in the report. The palette is Okabe and Ito's, which the common
-kinds of colour-blindness can tell apart; markers and direct labels repeat what colour says.
+Before the drawing files in the report. The palette is Okabe and Ito's, which the common kinds of
+colour-blindness can tell apart; markers and direct labels repeat what colour says.
 """
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,6 +38,20 @@ CYCLE = (
 )
 MARKERS = {"none": "s", "SNP": "o", "TAP": "^", "leace": "D", "znorm": "v", "shuffled": "X"}
 _DPI = 160
+_LABEL_PLACES = (
+    (1, 0),
+    (-1, 0),
+    (1, 0.7),
+    (-1, 0.7),
+    (1, -0.7),
+    (-1, -0.7),
+    (0, 1.2),
+    (0, -1.2),
+    (1, 1.6),
+    (-1, 1.6),
+    (1, -1.6),
+    (-1, -1.6),
+)
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -96,15 +110,17 @@ def style() -> Iterator[None]:
 
 
 def new_plot(
-    width: float, height: float, *, rows: int = 1, columns: int = 1, **options: object
+    width: float, height: float, *, rows: int = 1, columns: int = 1
 ) -> "tuple[Plot, list[list[Axes]]]":
-    """Return an empty figure of so many inches, without any window, and its (rows, columns) axes."""
+    """Return an empty figure of so many inches, windowless, and its (rows, columns) axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Plot
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    plot = Plot(figsize=(width, height), layout="constrained")
+    engine = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
+    plot = Plot(figsize=(width, height), layout=engine, dpi=_DPI)
     FigureCanvasAgg(plot)
-    axes = plot.subplots(rows, columns, squeeze=False, **options)  # type: ignore[arg-type] # passed on
+    axes = plot.subplots(rows, columns, squeeze=False)
     return plot, [list(row) for row in axes]
 
 
@@ -120,6 +136,17 @@ def colour_of(family: str) -> str:
     return COLOURS.get(family) or CYCLE[sum(map(ord, family)) % len(CYCLE)]
 
 
+def colours_of(families: Sequence[str]) -> list[str]:
+    """Return a colour for each method; several of one family go from light to their full colour."""
+    colours = []
+    for place, family in enumerate(families):
+        size, earlier = families.count(family), list(families[:place]).count(family)
+        colours.append(
+            _blend(colour_of(family), 1.0 if size == 1 else 0.4 + 0.6 * earlier / (size - 1))
+        )
+    return colours
+
+
 def marker_of(family: str) -> str:
     """Return the marker of a family of methods."""
     return MARKERS.get(family, "P")
@@ -131,6 +158,86 @@ def file_name(*parts: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text).strip("_")[:80] or "figure"
 
 
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Move places apart to at least `gap` between neighbours, each as little as need be."""
+    order = sorted(range(len(places)), key=lambda number: places[number])
+    clusters: list[tuple[float, list[int]]] = []  # centre, members from the bottom up
+    for number in order:
+        centre, members = places[number], [number]
+        while clusters and centre - gap * (len(members) - 1) / 2 < (
+            clusters[-1][0] + gap * (len(clusters[-1][1]) - 1) / 2 + gap
+        ):
+            other, before = clusters.pop()
+            total = len(before) + len(members)
+            centre = (other * len(before) + centre * len(members)) / total
+            members = before + members
+        clusters.append((centre, members))
+    moved = [0.0] * len(places)
+    for centre, members in clusters:
+        for rank, number in enumerate(members):
+            moved[number] = centre + gap * (rank - (len(members) - 1) / 2)
+    return moved
+
+
+def label_points(
+    plot: "Plot",
+    axes: "Axes",
+    points: Sequence[tuple[float, float, str, str]],
+    *,
+    size: float = 8.5,
+) -> None:
+    """Write a name in its colour beside each (x, y, name, colour), where it covers least."""
+    plot.draw_without_rendering()  # settles the axes, so that data can be placed in pixels
+    dots = [axes.transData.transform((x, y)) for x, y, _, _ in points]
+    frame, height = axes.bbox, size * plot.dpi / 72 * 1.35
+    taken: list[tuple[float, float, float, float]] = [
+        (x - 11, y - 11, x + 11, y + 11) for x, y in dots
+    ]
+    for (x, y), (*_, name, colour) in zip(dots, points, strict=True):
+        width = 0.56 * size * plot.dpi / 72 * len(name)
+        best: tuple[float, tuple[float, float, float, float]] | None = None
+        for rank, (across, up) in enumerate(_LABEL_PLACES):
+            left = (
+                x
+                + across * 0.13 * plot.dpi
+                - (width if across < 0 else width / 2 if across == 0 else 0)
+            )
+            bottom = y + up * height - height / 2
+            box = (left, bottom, left + width, bottom + height)
+            outside = max(frame.x0 - box[0], box[2] - frame.x1, frame.y0 - box[1], 0.0) * height
+            cost = sum(_overlap(box, other) for other in taken) + outside + rank
+            if best is None or cost < best[0]:
+                best = cost, box
+        assert best is not None
+        taken.append(best[1])
+        axes.annotate(
+            name,
+            (x, y),
+            xycoords="figure pixels",
+            xytext=best[1][:2],
+            textcoords="figure pixels",
+            fontsize=size,
+            color=colour,
+            va="bottom",
+            annotation_clip=False,
+        ).set_in_layout(False)
+
+
 def shorten(text: str, length: int = 34) -> str:
     """Return a text cut to what a figure has room for."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _blend(colour: str, strength: float) -> str:
+    """Mix a colour with white; strength 1 leaves it as it is."""
+    parts = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(255 + (part - 255) * strength):02x}" for part in parts)
+
+
+def _overlap(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> float:
+    """Area that two boxes (left, bottom, right, top) share."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    up = min(one[3], other[3]) - max(one[1], other[1])
+    return max(across, 0.0) * max(up, 0.0)

@@ -1,7 +1,7 @@
 """From runs to the numbers of a table: averages, intervals, paired tests, curves.
 
-After `methods.py` in the report; the statistics themselves are `spknorm.statistics`. Accuracies stay
-fractions here; `tables.py` and `figures.py` show them in percent.
+After `methods.py` in the report; the statistics themselves are `spknorm.statistics`. Accuracies
+stay fractions here; `tables.py` and `figures.py` show them in percent.
 """
 
 from collections.abc import Iterable
@@ -131,7 +131,9 @@ def chance(runs: Iterable[Run]) -> Chance:
 
 def pooled_confusion(runs: Iterable[Run]) -> NDArray[np.float64]:
     """Return the (C, C) counts of all runs, added up."""
-    return np.sum([np.asarray(run.confusion, dtype=np.float64) for run in runs], axis=0)
+    stacked = np.stack([np.asarray(run.confusion, dtype=np.float64) for run in runs])
+    total: NDArray[np.float64] = stacked.sum(axis=0)
+    return total
 
 
 def speakers_of(runs: Iterable[Run]) -> dict[str, Confusion]:
@@ -173,9 +175,13 @@ def _compare(group: Group, reference: Group) -> Comparison | None:
     if not shared:
         return None
     try:
-        return compare({key: ours[key] for key in shared}, {key: theirs[key] for key in shared}, "wa")
+        return compare(
+            {key: ours[key] for key in shared}, {key: theirs[key] for key in shared}, "wa"
+        )
     except DataError:
-        return None  # fewer than two speakers, or not the same ones: no test is better than a wrong one
+        return (
+            None  # fewer than two speakers, or not the same ones: rather no test than a wrong one
+        )
 
 
 def _intervals(runs: Iterable[Run]) -> dict[str, Interval]:

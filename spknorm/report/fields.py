@@ -170,9 +170,12 @@ def printable(value: Any, depth: int = 0) -> Any:
     Lone surrogates, control characters and direction overrides become U+FFFD.
     """
     if isinstance(value, str):
-        return "".join(map(_printable_character, value)) if not value.isascii() or any(
-            character < " " or character == "\x7f" for character in value
-        ) else value
+        return (
+            "".join(map(_printable_character, value))
+            if not value.isascii()
+            or any(character < " " or character == "\x7f" for character in value)
+            else value
+        )
     if depth > _MAX_DEPTH:
         return "…"
     if isinstance(value, dict):

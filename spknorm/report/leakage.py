@@ -1,14 +1,14 @@
 """What the probes found: the audit's tables, and accuracy against leakage.
 
-After `estimates.py` in the report. A probe is a fresh classifier on frozen features; an adversary at
-chance during training proves nothing, so nothing here comes from the training curves.
+After `estimates.py` in the report. A probe is a fresh classifier on frozen features; an adversary
+at chance during training proves nothing, so nothing here comes from the training curves.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from spknorm.report import paper
-from spknorm.report.methods import Block, Group, Method, method_of
+from spknorm.report.methods import Block, Group, Method
 from spknorm.report.results import ProbeRow, Results
 from spknorm.report.tables import NOTHING, Row, Table, percent
 from spknorm.statistics import MeanStd, mean_std
@@ -17,8 +17,7 @@ _PROBES = ("linear", "mlp", "knn", "eer")
 _PROBE_NAMES = {"linear": "Linear", "mlp": "MLP", "knn": "k-NN", "eer": "EER"}
 _STAGES = ("raw", "none", "SNP", "TAP")
 _STAGE_NAMES = {"raw": "raw upstream", "none": "fine-tuned, adversary off"}
-_CONTROLS = ("shuffled", "chance")
-_CONTROL_NAMES = {"shuffled": "shuffled labels", "chance": "chance"}
+_CONTROL_NAMES = {"shuffled": "control: shuffled labels", "chance": "control: chance"}
 
 
 class Probed(NamedTuple):
@@ -74,8 +73,17 @@ def probed_rows(results: Results, blocks: Iterable[Block]) -> list[Probed]:
 
 def audit_tables(probed: Sequence[Probed]) -> list[Table]:
     """Return one table per probed corpus and label."""
-    kinds = sorted({(entry.row.label != "speaker", entry.row.corpus != "speaker", entry.row.label,
-                     entry.row.corpus) for entry in probed})
+    kinds = sorted(
+        {
+            (
+                entry.row.label != "speaker",
+                entry.row.corpus != "speaker",
+                entry.row.label,
+                entry.row.corpus,
+            )
+            for entry in probed
+        }
+    )
     return [_audit_table(probed, label, corpus) for _, _, label, corpus in kinds]
 
 
@@ -107,8 +115,11 @@ def _frontier(results: Results, block: Block, groups: Sequence[Group], upstream:
             own = [row for row in run.probes if row in chosen and row.stage != "raw"]
             own = [row for row in own if row.control is None]
             if not own and _is_only_of_its_stage(group, groups):
-                own = [row for row in results.probes if row in chosen and row.control is None
-                       and row.stage == group.method.strategy]
+                own = [
+                    row
+                    for row in results.probes
+                    if row in chosen and row.control is None and row.stage == group.method.strategy
+                ]
             pairs += [(row.accuracy, run.wa) for row in own[:1]]
         if pairs:
             leakages, accuracies = zip(*pairs, strict=True)
@@ -147,27 +158,32 @@ def _audit_table(probed: Sequence[Probed], label: str, corpus: str) -> Table:
         chosen = [entry for entry in chosen if entry.row.layer in named]
     probes = sorted({entry.row.probe for entry in chosen}, key=_probe_rank)
     rows = []
-    lines = {(e.row.upstream, _control_rank(e.row.control), e.rank, e.row.layer, e.subject,
-              e.row.control) for e in chosen}
-    for upstream, _, _, layer, subject, control in sorted(lines, key=lambda line: line[:5]):
-        cells = []
-        for probe in probes:
-            values = [e.row for e in chosen if (e.row.upstream, e.row.layer, e.subject)
-                      == (upstream, layer, subject)
-                      and (e.row.control, e.row.probe) == (control, probe)]
-            cells.append(_accuracy(values))
-        name = f"{subject}: {_CONTROL_NAMES.get(control, control)}" if control else subject
-        kind = "control" if control else "ours"
-        rows.append(Row(cells=(upstream, name, _layer(layer), *cells), kind=kind))
+    for upstream in sorted({entry.row.upstream for entry in chosen}):
+        found = [entry for entry in chosen if entry.row.upstream == upstream]
+        lines = sorted({(entry.rank, entry.row.layer, entry.subject) for entry in found})
+        for rank, layer, subject in lines:
+            wanted = [e.row for e in found if (e.rank, e.row.layer) == (rank, layer)]
+            cells = [_accuracy(wanted, probe, None) for probe in probes]
+            if any(cell != NOTHING for cell in cells):
+                rows.append(Row(cells=(upstream, subject, _layer(layer), *cells)))
+        for control in sorted({e.row.control or "" for e in found} - {""}):
+            for layer in sorted({entry.row.layer for entry in found}):
+                wanted = [entry.row for entry in found if entry.row.layer == layer]
+                cells = [_accuracy(wanted, probe, control) for probe in probes]
+                name = _CONTROL_NAMES.get(control, control)
+                if any(cell != NOTHING for cell in cells):
+                    rows.append(Row(cells=(upstream, name, _layer(layer), *cells), kind="control"))
     units = {(entry.row.n, entry.row.num_classes) for entry in chosen if entry.row.n}
-    stands = [f"{n} utterances" + (f" of {k} classes" if k else "") for n, k in sorted(
-        units, key=str)]
+    stands = [
+        f"{n} utterances" + (f" of {k} classes" if k else "") for n, k in sorted(units, key=str)
+    ]
     what = "How well the speaker can be told" if label == "speaker" else f"What was kept: {label}"
     notes = [
         f"Accuracy in percent of fresh probes that predict `{label}` on held-out utterances of the "
         f"{corpus} corpus, on frozen features (EER: equal error rate of verification, where 50 is "
-        "chance and higher means less leakage). In brackets the 95 % interval of one audit; ± is "
-        "the standard deviation over several, with their number. Grey rows are controls.",
+        "chance and higher means less leakage). In square brackets the 95 % interval of one audit; "
+        "± is the standard deviation over several, whose number stands in round brackets. Grey "
+        "rows are controls, over all stages.",
         f"Tested on {'; '.join(stands)}." if stands else "",
     ]
     if (label, corpus) == ("speaker", "speaker"):
@@ -186,16 +202,19 @@ def _audit_table(probed: Sequence[Probed], label: str, corpus: str) -> Table:
     )
 
 
-def _accuracy(rows: Sequence[ProbeRow]) -> str:
+def _accuracy(candidates: Sequence[ProbeRow], probe: str, control: str | None) -> str:
+    rows = [row for row in candidates if (row.probe, row.control) == (probe, control)]
     if not rows:
         return NOTHING
     if len(rows) > 1:
         found = mean_std(row.accuracy for row in rows)
+        if found.std == 0:
+            return f"{percent(found.mean)} ({found.n})"
         return f"{percent(found.mean)} ± {percent(found.std)} ({found.n})"
     row = rows[0]
     if row.low is None or row.high is None:
         return percent(row.accuracy)
-    return f"{percent(row.accuracy)} ({percent(row.low)} to {percent(row.high)})"
+    return f"{percent(row.accuracy)} [{percent(row.low)} to {percent(row.high)}]"
 
 
 def _layer(layer: str) -> str:
@@ -204,7 +223,3 @@ def _layer(layer: str) -> str:
 
 def _probe_rank(probe: str) -> tuple[int, str]:
     return (_PROBES.index(probe) if probe in _PROBES else len(_PROBES)), probe
-
-
-def _control_rank(control: str | None) -> int:
-    return 0 if control is None else 1

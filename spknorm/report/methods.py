@@ -1,8 +1,8 @@
 """Which runs belong together: a method is everything but the place in the grid.
 
-After `results.py` in the report. Runs of one method differ in fold, seed, draw and samples per label
-alone. Any other setting that differs between two runs and could matter makes two methods of them, so
-that no average mixes two settings in silence.
+After `results.py` in the report. Runs of one method differ in fold, seed, draw and samples per
+label alone. Any other setting that differs between two runs and could matter makes two methods of
+them, so that no average mixes two settings in silence.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,9 +30,19 @@ _WITHOUT_EFFECT = (
     *(f"{_DATA}{key}" for key in ("skip_bad", "check_audio", "eval_batch_size")),
     *(f"{_SPEAKERS}{key}" for key in ("root", "meta_data", "manifest")),
 )
+_ARGS = (
+    "upstream_ckpt",
+    "upstream_model_config",
+    "upstream_feature_selection",
+    "upstream_layer_selection",
+    "upstream_feature_normalize",
+)
 _TOLD_ELSEWHERE = (
     *(f"{_DATA}{key}" for key in ("test_fold", "protocol", "samples_per_label", "draw")),
-    *(f"{_METHOD}{key}" for key in ("strategy", "update", "adversary", "speaker_lambda", "erasure")),
+    *(
+        f"{_METHOD}{key}"
+        for key in ("strategy", "update", "adversary", "speaker_lambda", "erasure")
+    ),
     f"{_SPEAKERS}shuffle_labels",
 )
 _ADVERSARY_ONLY = (
@@ -149,14 +159,18 @@ def group_runs(results: Results) -> list[Block]:
         block = found.setdefault((run.task, run.protocol), {})
         block.setdefault(method_of(run, varying), []).append(run)
     order = list(PROTOCOLS)
-    keys = sorted(found, key=lambda key: (key[0], order.index(key[1]) if key[1] in order else 9, key))
-    return [Block(task=key[0], protocol=key[1], groups=tuple(_groups(found[key], results, key[1])))
-            for key in keys]
+    keys = sorted(
+        found, key=lambda key: (key[0], order.index(key[1]) if key[1] in order else 9, key)
+    )
+    return [
+        Block(task=key[0], protocol=key[1], groups=tuple(_groups(found[key], results, key[1])))
+        for key in keys
+    ]
 
 
 def method_of(run: Run, varying: Iterable[str] = ()) -> Method:
     """Return the method of a run; `varying` names the further settings that tell methods apart."""
-    settings = dict(_flatten(run.config))
+    settings = _settings(run)
     erasure = settings.get(f"{_METHOD}erasure")
     plain = Method(
         task=run.task,
@@ -214,11 +228,15 @@ def _belongs(cell: PlannedRun, method: Method, protocol: str) -> bool:
 
 def _varying_settings(runs: Iterable[Run]) -> tuple[str, ...]:
     seen: dict[str, set[str]] = {}
-    flat = [dict(_flatten(run.config)) for run in runs]
+    flat = [_settings(run) for run in runs]
     for key in sorted({key for settings in flat for key in settings}):
         if not key.startswith(_WITHOUT_EFFECT) and key not in _TOLD_ELSEWHERE:
             seen[key] = {_text(settings.get(key)) for settings in flat}
     return tuple(key for key, values in seen.items() if len(values) > 1)
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return dict(_flatten(run.config)) | {f"args.{key}": run.args.get(key) for key in _ARGS}
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

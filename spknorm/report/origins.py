@@ -1,7 +1,7 @@
 """What was run, with which versions, and how to run it again.
 
-After `results.py` in the report. Commands are built from result.json alone: its `args`, and its whole
-`config` (by the config_*.yaml kept beside it, or setting by setting where there is none).
+After `results.py` in the report. Commands are built from result.json alone: its `args`, and its
+whole `config` (by the config_*.yaml kept beside it, or setting by setting where there is none).
 """
 
 import shlex
@@ -86,8 +86,7 @@ def version_table(results: Results) -> Table:
             if isinstance(version, str | int | float):
                 counted[name, str(version)] = counted.get((name, str(version)), 0) + 1
     rows = [
-        Row(cells=(name, version, str(count)))
-        for (name, version), count in sorted(counted.items())
+        Row(cells=(name, version, str(count))) for (name, version), count in sorted(counted.items())
     ]
     return Table(
         name="versions",

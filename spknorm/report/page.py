@@ -1,7 +1,7 @@
 """One HTML file: text, tables and pictures in it, nothing loaded, no script.
 
-After `tables.py` and `canvas.py` in the report. Every text is escaped here, at the one place where it
-becomes HTML; the page's own policy forbids scripts and the network besides.
+After `tables.py` and `canvas.py` in the report. Every text is escaped here, at the one place where
+it becomes HTML; the page's own policy forbids scripts and the network besides.
 """
 
 import base64
@@ -33,9 +33,9 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """A list of sentences."""
+    """Sentences, each with the sentences that belong under it."""
 
-    items: Sequence[str]
+    items: Sequence[tuple[str, Sequence[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +106,7 @@ def _part(part: Part) -> str:
     if isinstance(part, Notice):
         return f'<p class="notice" role="note">{_text(part.text)}</p>'
     if isinstance(part, Points):
-        items = "\n".join(f"<li>{_text(item)}</li>" for item in part.items)
-        return f"<ul>\n{items}\n</ul>"
+        return _list(f"{_text(head)}{_list(map(_text, below))}" for head, below in part.items)
     if isinstance(part, Code):
         code = (
             f'<pre tabindex="0" role="region" aria-label="{_attribute(part.label)}">'
@@ -127,6 +126,11 @@ def _part(part: Part) -> str:
     return _figure(part)
 
 
+def _list(items: Iterable[str]) -> str:
+    lines = "\n".join(f"<li>{item}</li>" for item in items)
+    return f"\n<ul>\n{lines}\n</ul>" if lines else ""
+
+
 def _details(summary: str, body: str) -> str:
     return f"<details><summary>{_text(summary)}</summary>\n{body}\n</details>"
 
@@ -141,7 +145,8 @@ def _table(table: Table) -> str:
     title = _attribute(table.title)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {title}">\n'
-        f'<table id="table-{_attribute(table.name)}">\n<caption>{_text(table.title)}</caption>\n'
+        f'<table id="table-{_attribute(table.name)}">\n'
+        f"<caption><span>{_text(table.title)}</span></caption>\n"
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n{notes}"
     )
 
@@ -151,7 +156,8 @@ def _row(row: Row, table: Table) -> str:
     for number, cell in enumerate(row.cells):
         if number < table.num_heads:
             long = " long" if len(cell) > _LONG_LABEL else ""
-            cells.append(f'<th scope="row" class="head{long}">{_text(cell)}</th>')
+            name = " name" if number == min(1, table.num_heads - 1) else ""
+            cells.append(f'<th scope="row" class="head{name}{long}">{_text(cell)}</th>')
         else:
             cells.append(f"<td>{_text(cell)}</td>")
     return f'<tr class="{row.kind}">{"".join(cells)}</tr>'

@@ -1,7 +1,7 @@
 """The paper's numbers, each with how sure we are of it, to stand in grey beside ours.
 
-Source: Gat, Aronowitz, Zhu, Morais, Hoory, "Speaker Normalization for Self-supervised Speech Emotion
-Recognition", ICASSP 2022 (arXiv 2202.01252). Accuracies are percentages of utterances (WA).
+Source: Gat, Aronowitz, Zhu, Morais, Hoory, "Speaker Normalization for Self-supervised Speech
+Emotion Recognition", ICASSP 2022 (arXiv 2202.01252). Accuracies are percentages of utterances (WA).
 Nothing else in the report holds a number that no result file holds.
 """
 
@@ -50,7 +50,7 @@ CURVES = {
 """Figure 2 (HuBERT Large): WA at each of `NUM_POINTS` samples per label."""
 
 LEAKAGE = {"before": 60.7, "after": 45.9}
-"""Speaker-ID accuracy of a head on frozen HuBERT Large; which corpus, and which head, is not known."""
+"""Speaker-ID accuracy of a head on frozen HuBERT Large; corpus and head are not known."""
 
 _UPSTREAMS = {
     "hubert": "HuBERT Base",

@@ -1,0 +1,22 @@
+"""`spknorm report`: tables, figures and a page from the result files of a folder."""
+
+import argparse
+from pathlib import Path
+
+HELP = "tables, figures and one HTML page from the result files of a folder, at any time"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `spknorm report`."""
+    parser.add_argument(
+        "folder", metavar="DIR", type=Path, help="a benchmark folder, or that of a single run"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report and print the paths of its files."""
+    from spknorm import report
+
+    for path in report.build(args.folder):
+        print(path)
+    return 0
