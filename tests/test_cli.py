@@ -1,4 +1,5 @@
 import argparse
+import errno
 import importlib
 import os
 import subprocess
@@ -69,6 +70,13 @@ def fail(argv, capsys):
     """Return exit status and the text on stderr of a command that must not load s3prl's hub."""
     status = run_downstream(argv)
     return status, capsys.readouterr().err.strip()
+
+
+@pytest.fixture(autouse=True)
+def corpora(tmp_path_factory, monkeypatch):
+    """Folders that stand for the corpora: to be found is all that is asked of them here."""
+    for variable in ("IEMOCAP_ROOT", "VOXCELEB1_ROOT"):
+        monkeypatch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
 
 
 # The surface
@@ -413,6 +421,43 @@ def test_a_missing_corpus_of_a_stock_task_has_three_ways_out(tmp_path, monkeypat
     monkeypatch.setenv("IEMOCAP_ROOT", str(tmp_path))
     told = fail(["-d", "emotion", "-u", "fbank"], capsys)[1]
     assert told.endswith(f"python -m s3prl.downstream.emotion.IEMOCAP_preprocess {tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("variable", "role", "key"),
+    [("IEMOCAP_ROOT", "emotion", "datarc"), ("VOXCELEB1_ROOT", "speaker", "speaker_corpus")],
+)
+def test_a_missing_corpus_is_told_before_torch_is_loaded(
+    variable, role, key, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(variable)
+    monkeypatch.setattr(process, "prepare", lambda args: pytest.fail("torch would be loaded"))
+    argv = ["-d", "emotion_spknorm", "-u", "hubert_large_ll60k"]
+    status, text = fail(argv, capsys)
+    assert status == 2
+    assert text.startswith(f"spknorm: The {role} corpus ")
+    assert f"export {variable}=FOLDER" in text
+    assert f"-o config.downstream_expert.{key}.corpus=demo" in text
+    if role == "speaker":  # without an adversary there is no need for one
+        none = ["-o", "config.downstream_expert.spknorm.strategy=none"]
+        with pytest.raises(pytest.fail.Exception, match="torch would be loaded"):
+            run_downstream([*argv, *none])
+
+
+def test_a_full_disk_ends_with_one_text(capsys):
+    def command():
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/x")
+
+    assert experiment.told(command) == 5
+    told = "spknorm: /data/x takes no more data (No space left on device).\n"
+    assert capsys.readouterr().err == told
+
+    def other():
+        raise OSError(errno.EACCES, "no")
+
+    with pytest.raises(OSError, match="no"):
+        experiment.told(other)
 
 
 def test_inference_needs_an_audio_file(tmp_path, capsys, monkeypatch):

@@ -2,7 +2,9 @@
 
 import re
 
+import numpy as np
 import pytest
+import soundfile
 import stock_trees
 import torch
 import yaml
@@ -23,6 +25,11 @@ PREDICTIONS = {
     "emotion": "{}_fold2_predict.txt",
     "voxceleb1": "{}_predict.txt",
     "fluent_commands": "{}_predict.csv",
+}
+SAYS = {
+    "emotion": r"speech (neu|hap|ang|sad)",
+    "voxceleb1": r"speech id1\d{4}",
+    "fluent_commands": r"speech (de)?activate lights kitchen",
 }
 
 
@@ -54,7 +61,7 @@ def open_log(expdir):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, indirect=True)
-def test_a_stock_task_trains_resumes_evaluates_and_goes_on(task, tiny_hubert, tmp_path):
+def test_a_stock_task_trains_resumes_evaluates_and_infers(task, tiny_hubert, tmp_path, capsys):
     expdir = tmp_path / "expdir"
     begin = ["-d", task, "-u", "hubert_local", "-k", str(tiny_hubert), "-p", str(expdir)]
     begin += ["-v", "fold2"] if task == "emotion" else []
@@ -65,14 +72,22 @@ def test_a_stock_task_trains_resumes_evaluates_and_goes_on(task, tiny_hubert, tm
     [written] = expdir.glob("config_*.yaml")
     assert yaml.safe_load(written.read_text())["runner"]["total_steps"] == 2
     saved = torch.load(expdir / "states-2.ckpt", weights_only=True)
-    assert set(saved) == {"Optimizer", "Step", "Epoch", "Args", "Config", "Featurizer", "Downstream"}
+    assert set(saved) == {
+        "Optimizer",
+        "Step",
+        "Epoch",
+        "Args",
+        "Config",
+        "Featurizer",
+        "Downstream",
+    }
     assert saved["Args"].upstream_trainable is False
     assert saved["Args"].upstream_feature_selection == "hidden_states"
 
     # -a with more steps: the checkpoint's settings, and -o on top
     assert run_downstream([*begin, "-a", "-o", SHORT.format(steps=4)]) == 0
     assert ("train", "4") in {line[:2] for line in lines_of(expdir)}
-    assert [line for line in lines_of(expdir) if line[:2] == ("train", "1")].__len__() == 1
+    assert [line[:2] for line in lines_of(expdir)].count(("train", "1")) == 1
 
     # -e needs nothing else; a folder gives its newest checkpoint
     more = "config.runner.total_steps=6"
@@ -86,6 +101,15 @@ def test_a_stock_task_trains_resumes_evaluates_and_goes_on(task, tiny_hubert, tm
         predictions.unlink()
         assert run_downstream(["-m", "evaluate", "-t", "test", *option]) == 0
         assert predictions.read_text() == trained
+
+    # -m inference on a file of another rate, with two channels
+    speech = tmp_path / "speech.wav"
+    soundfile.write(speech, np.random.default_rng(0).normal(0, 0.1, (8000, 2)), 8000)
+    capsys.readouterr()
+    assert run_downstream(["-m", "inference", "-t", str(speech), "-e", str(expdir)]) == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(SAYS[task], told)
+    assert (expdir / "inference.txt").read_text() == told + "\n"
 
 
 @pytest.mark.slow

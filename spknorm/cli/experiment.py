@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from spknorm.checkpoint import is_disk_full
 from spknorm.cli import arguments, checks, overrides, process, resume, settings
-from spknorm.errors import USER_ERRORS, MissingError
+from spknorm.errors import USER_ERRORS, CheckpointError, ConfigError, MissingError
 from spknorm.files import FolderLock
 
 
@@ -37,6 +38,12 @@ def told(command: Callable[[], int]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        place = error.filename or "A disk"
+        print(f"spknorm: {place} takes no more data ({error.strerror}).", file=sys.stderr)
+        return CheckpointError.exit_code
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         if process.is_leader():
             process.write_settings(args, config)
         process.seed(args)
-        return _run_mode(_runner(args, config), args.mode)
+        _run_mode(_runner(args, config), args)
+    return 0
 
 
 def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
@@ -85,7 +93,15 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
         ) from error
 
 
-def _run_mode(runner: Any, mode: str) -> int:
-    modes = {"train": runner.train, "evaluate": runner.evaluate, "inference": runner.inference}
-    status = modes[mode]()
-    return status if isinstance(status, int) else 0
+def _run_mode(runner: Any, args: argparse.Namespace) -> None:
+    if args.mode == "train":
+        runner.train()
+    elif args.mode == "evaluate":
+        runner.evaluate()
+    elif not hasattr(runner.downstream.model, "inference"):
+        raise ConfigError(f"The task `{args.downstream}` has no inference: use -m evaluate.")
+    else:
+        runner.inference()
+        written = Path(args.expdir) / "inference.txt"
+        if written.is_file():
+            print(written.read_text().splitlines()[-1])

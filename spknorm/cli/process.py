@@ -1,9 +1,11 @@
 """What an experiment sets in its process and folder, as s3prl's own main does."""
 
 import argparse
+import logging
 import os
 import random
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ def prepare(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: A GPU was asked for, and there is none.
     """
+    if not args.verbose:
+        _hush()
     # No environment may turn the safe way of loading checkpoints off.
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
     import torch
@@ -50,6 +54,17 @@ def prepare(args: argparse.Namespace) -> None:
         vars(args).pop(name, None)
     if args.hub == "huggingface":
         args.from_hf_hub = True
+
+
+def _hush() -> None:
+    # s3prl uses what torch will drop some day, and looks for packages that it can do without.
+    for text in (
+        ".*weight_norm.* is deprecated",
+        ".*torch.cuda.amp.* is deprecated",
+        ".*torch.jit",
+    ):
+        warnings.filterwarnings("ignore", message=text)
+    logging.getLogger("s3prl.upstream.espnet_hubert.expert").setLevel(logging.ERROR)
 
 
 def write_settings(args: argparse.Namespace, config: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ they are imported. Nothing on disk is changed. One file per library says what an
 - `torch_and_torchaudio`: the CUDA check, audio back ends, `load`, `info`, sox effects, safe globals
 - `hugging_face`: names that left huggingface_hub
 - `s3prl_modules`: s3prl's own modules, corrected through an import hook
+- `stock_tasks`: what three of s3prl's tasks lack or do in the wrong place
 - `expressions`: what stands in for `eval` there
 """
 

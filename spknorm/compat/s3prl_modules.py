@@ -6,7 +6,6 @@ An import hook gives every s3prl module a safe `eval` and `torch.load`, and corr
 import contextlib
 import functools
 import importlib.machinery
-import json
 import pickle
 import sys
 from collections.abc import Callable
@@ -16,10 +15,9 @@ from typing import Any
 
 import torch
 
-from spknorm.compat import hugging_face
+from spknorm.compat import hugging_face, stock_tasks
 from spknorm.compat.expressions import read_conv_layers, read_expression
 from spknorm.errors import CheckpointError, DataError, MissingError
-from spknorm.files import sha256_of, write_atomic
 
 MIN_SAMPLES = 400
 """Samples at 16 kHz that one frame of a HuBERT-like front end needs (25 ms)."""
@@ -188,31 +186,12 @@ def _cuda_device(device: Any) -> Any:
 
 
 def _correct_voxceleb1_dataset(module: Any) -> None:
-    # It pickles its file list; JSON holds the same list of texts.
-    module.pickle = _Overlay(module.pickle, load=json.load, dump=_dump_json)
-
-
-def _dump_json(value: Any, file: Any) -> None:
-    write_atomic(Path(file.name), json.dumps(value))
+    module.pickle = stock_tasks.JsonInPlaceOfPickle
 
 
 def _correct_voxceleb1_expert(module: Any) -> None:
-    # The list was kept beside s3prl's code and reused whatever the root was.
-    expert = module.DownstreamExpert
-    initialise = expert.__init__
-
-    @functools.wraps(initialise)
-    def with_own_cache(
-        self: Any, upstream_dim: int, downstream_expert: Any, expdir: Any, **options: Any
-    ) -> None:
-        data = downstream_expert["datarc"]
-        root = str(Path(data["file_path"]).resolve())
-        key = sha256_of(root.encode() + b"\0" + Path(data["meta_data"]).read_bytes())[:16]
-        dataset = sys.modules["s3prl.downstream.voxceleb1.dataset"]
-        dataset.CACHE_PATH = str(Path(expdir) / f"voxceleb1-{key}")  # type: ignore[attr-defined]
-        initialise(self, upstream_dim, downstream_expert, expdir, **options)
-
-    expert.__init__ = with_own_cache
+    stock_tasks.keep_file_list_per_root(module)
+    stock_tasks.add_inference(0, "predict_speaker")(module)
 
 
 _CORRECTIONS: dict[str, Callable[[Any], None]] = {
@@ -222,6 +201,8 @@ _CORRECTIONS: dict[str, Callable[[Any], None]] = {
     "s3prl.upstream.hf_hubert.expert": _correct_hugging_face_upstream,
     "s3prl.upstream.hf_wav2vec2.expert": _correct_hugging_face_upstream,
     "s3prl.downstream.runner": _correct_runner,
+    "s3prl.downstream.emotion.expert": stock_tasks.add_inference(0, "predict"),
+    "s3prl.downstream.fluent_commands.expert": stock_tasks.add_inference([0, 0, 0], "predict"),
     "s3prl.downstream.voxceleb1.dataset": _correct_voxceleb1_dataset,
     "s3prl.downstream.voxceleb1.expert": _correct_voxceleb1_expert,
 }
