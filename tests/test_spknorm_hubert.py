@@ -69,6 +69,16 @@ def test_the_gate_is_part_of_what_fine_tuning_trains(hub, exported):
     assert any(name.startswith("gate.") for name in upstream.state_dict())
 
 
+def test_the_fast_encoder_does_not_run_past_the_gate(hub, exported):
+    from s3prl.upstream.interfaces import Featurizer
+
+    from spknorm.fast import why_not
+
+    upstream = hub.spknorm_hubert_local(ckpt=str(exported))
+    featurizer = Featurizer(upstream, "last_hidden_state", upstream_device="cpu")
+    assert why_not(upstream, featurizer) is not None
+
+
 def test_it_says_what_is_missing(hub, tmp_path):
     with pytest.raises(MissingError) as caught:
         hub.spknorm_hubert_local(ckpt=None)

@@ -39,6 +39,14 @@ class UpstreamExpert(HubertExpert):  # type: ignore[misc]  # s3prl is untyped
         self._postprocess = self.hook_postprocess
         self.hook_postprocess = self._append_gated
 
+    def forward(self, wavs: list[Tensor]) -> Any:
+        """Run s3prl's HuBERT on B waveforms (L_i,).
+
+        It is defined here so that spknorm.fast, which knows s3prl's own HuBERT but no gate, sees
+        that this is another upstream.
+        """
+        return super().forward(wavs)
+
     def _append_gated(self, hidden: Hidden) -> Hidden:
         # Called by s3prl after the forward pass, with (name, (B, T, H)) of every layer.
         hidden = list(self._postprocess(hidden))
