@@ -29,3 +29,11 @@ def tone():
         return (0.3 * np.sin(2 * np.pi * pitch * time) + noise).astype(np.float32)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_corpora(tmp_path_factory):
+    """Folder with a small IEMOCAP and VoxCeleb1 of tones, for runs of `tiny_runs`."""
+    import tiny_runs
+
+    return tiny_runs.make_corpora(tmp_path_factory.mktemp("corpora"))

@@ -61,24 +61,24 @@ def settings_of(
     return config.merge(task, other or {})
 
 
-def make_runner(upstream, mapping, expdir, *, runner=None, **flags):
+def make_runner(ckpt, mapping, expdir, *, runner=None, **flags):
     """Return a Runner (ours by default) of a run in `expdir`."""
     registry.register()
-    if runner is None:
-        from spknorm.runner import SpknormRunner as runner
+    from spknorm.runner import SpknormRunner
+
     Path(expdir).mkdir(parents=True, exist_ok=True)
-    args = argparse.Namespace(**{**FLAGS, "upstream_ckpt": str(upstream), **flags})
+    args = argparse.Namespace(**{**FLAGS, "upstream_ckpt": ckpt and str(ckpt), **flags})
     args.expdir = str(expdir)
-    return runner(args, copy.deepcopy(mapping))
+    return (runner or SpknormRunner)(args, copy.deepcopy(mapping))
 
 
-def train(upstream, mapping, expdir, *, resume=False, **flags):
+def train(ckpt, mapping, expdir, *, resume=False, **flags):
     """Train a run, or go on with it where its newest checkpoint stands; return its runner."""
     from spknorm import checkpoint
 
     if resume and checkpoint.existing(Path(expdir)):
         flags["init_ckpt"] = str(checkpoint.latest(Path(expdir))[0])
-    trained = make_runner(upstream, mapping, expdir, **flags)
+    trained = make_runner(ckpt, mapping, expdir, **flags)
     trained.train()
     return trained
 

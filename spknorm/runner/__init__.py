@@ -4,6 +4,7 @@
 come from, the two passes, the journal, and the state that a checkpoint keeps.
 """
 
+import spknorm.compat  # noqa: F401  # before s3prl
 from spknorm.runner.engine import SpknormRunner
 from spknorm.runner.folder import prepare_folder
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from spknorm import features
 from spknorm.errors import ConfigError
+from spknorm.fast import PackedEncoder, make_encoder
 from spknorm.runner.distributed import World
 from spknorm.runner.sources import CachedSource, Source, UpstreamSource
 from spknorm.schema import TaskConfig
@@ -137,19 +138,38 @@ def make_source(
     config: TaskConfig,
     trainable: bool,
 ) -> Source:
-    """Return the upstream itself, or the cache of what a frozen one says."""
-    source = UpstreamSource(upstream, featurizer, trainable=trainable, device=world.device)
+    """Return the upstream itself, or the cache of what it or its front end says once and for all."""
+    encode = make_encoder(upstream, featurizer, config.upstream, trainable=trainable)
+    source = UpstreamSource(encode, device=world.device)
     kind = features.plan(config, upstream_trainable=trainable)
-    if kind == "off":
+    seconds = config.downstream_expert.speaker_corpus.max_seconds
+    cache: features.FrozenFeatures | features.FrontEnds
+    speakers = expert.data.speaker_utterances
+    split, held = expert.split, set()
+    if kind != "off":
+        cache = features.FrozenFeatures(
+            upstream, featurizer, kind=kind, config=config.upstream, device=world.device
+        )
+        if speakers and cache.prepare("speaker", speakers, max_seconds=seconds):
+            held.add("speaker")
+    elif trainable and _front_end_is_frozen(config) and isinstance(encode, PackedEncoder):
+        cache = features.FrontEnds(
+            encode,
+            upstream.model.feature_extractor,  # type: ignore[union-attr,arg-type]  # s3prl's
+            config=config.upstream,
+            precision=config.runner.precision,
+            device=world.device,
+        )
+        # Random crops differ in every epoch, whole utterances do not.
+        if speakers and seconds is None and cache.prepare("speaker", speakers):
+            held.add("speaker")
+    else:
         return source
-    cache = features.FrozenFeatures(
-        upstream, featurizer, kind=kind, config=config.upstream, device=world.device
-    )
-    split, seconds = expert.split, config.downstream_expert.speaker_corpus.max_seconds
-    held = set()
     if cache.prepare("emotion", [*split.train, *split.dev, *split.test]):
         held.add("emotion")
-    speakers = expert.data.speaker_utterances
-    if speakers and cache.prepare("speaker", speakers, max_seconds=seconds):
-        held.add("speaker")
     return CachedSource(cache, frozenset(held), source) if held else source
+
+
+def _front_end_is_frozen(config: TaskConfig) -> bool:
+    method = config.downstream_expert.spknorm
+    return config.upstream.cache == "auto" and not method.train_feature_extractor

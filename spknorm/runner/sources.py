@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spknorm.batches import Batch, Stream
+from spknorm.fast import Encoder
 
 
 class Source(Protocol):
@@ -27,28 +28,20 @@ class Source(Protocol):
 
 
 class UpstreamSource:
-    """Runs the upstream and s3prl's Featurizer.
+    """Runs the upstream and what reads it.
 
     Args:
-        upstream: s3prl's upstream.
-        featurizer: s3prl's Featurizer of it.
-        trainable: Whether the upstream is fine-tuned; else no graph is built through it.
-        device: Where it is.
+        encode: From waveforms to features; see spknorm.fast.
+        device: Where it computes.
     """
 
-    def __init__(
-        self, upstream: nn.Module, featurizer: nn.Module, *, trainable: bool, device: torch.device
-    ) -> None:
-        self._upstream, self._featurizer = upstream, featurizer
-        self._trainable, self._device = trainable, device
+    def __init__(self, encode: Encoder, *, device: torch.device) -> None:
+        self._encode, self._device = encode, device
 
     def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
         """Return (T_i, H) per utterance."""
         wavs = [torch.as_tensor(w, dtype=torch.float32).to(self._device) for w in batch.wavs]
-        with torch.set_grad_enabled(self._trainable and torch.is_grad_enabled()):
-            hidden = self._upstream(wavs)
-        features: list[Tensor] = self._featurizer(wavs, hidden)
-        return features
+        return self._encode(wavs)
 
     def batches(
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
@@ -58,10 +51,10 @@ class UpstreamSource:
 
 
 class CachedSource:
-    """Looks up what a frozen upstream said; audio is not even read.
+    """Looks up what a frozen upstream, or the frozen front end of one, said; no audio is read.
 
     Args:
-        cache: spknorm.features.FrozenFeatures.
+        cache: FrozenFeatures or FrontEnds of spknorm.features.
         corpora: Names of the corpora that it holds.
         otherwise: The source of all others.
     """

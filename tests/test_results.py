@@ -1,0 +1,97 @@
+import json
+
+import numpy as np
+import pytest
+
+from spknorm import config
+from spknorm.metrics import score
+from spknorm.results import MetricsLog, make_result, versions, write_predictions
+
+
+def test_predictions_have_s3prls_names_and_format(tmp_path):
+    write_predictions(tmp_path, "test", "fold3", ["a 1", "b"], ["neu", "sad"], ["neu", "ang"])
+    assert (tmp_path / "test_fold3_predict.txt").read_text() == "a 1 neu\nb sad\n"
+    assert (tmp_path / "test_fold3_truth.txt").read_text() == "a 1 neu\nb ang\n"
+
+
+def test_predictions_and_ids_must_be_as_many(tmp_path):
+    with pytest.raises(ValueError, match="zip"):
+        write_predictions(tmp_path, "dev", "fold1", ["a"], ["neu", "sad"], ["neu"])
+
+
+def test_metrics_are_a_line_each_and_what_is_not_finite_is_null(tmp_path):
+    log = MetricsLog(tmp_path)
+    log.append({"step": 1, "grad_norm": {"gate": float("inf")}, "loss": float("nan")})
+    log.append({"step": 2, "loss": 0.1})
+    log.sync()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"grad_norm": {"gate": None}, "loss": None, "step": 1},
+        {"loss": 0.1, "step": 2},
+    ]
+
+
+def test_metrics_of_a_resumed_run_drop_what_came_after_its_checkpoint(tmp_path):
+    log = MetricsLog(tmp_path)
+    for step in range(4):
+        log.append({"step": step})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # a killed process
+    MetricsLog(tmp_path, keep=2).append({"step": 2, "again": True})
+    assert (tmp_path / "metrics.jsonl").read_text() == (
+        '{"step": 0}\n{"step": 1}\n{"again": true, "step": 2}\n'
+    )
+    MetricsLog(tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
+
+
+def result(**changes):
+    scores = score([0, 1, 2, 3], [0, 1, 2, 0], 4)
+    arguments = {
+        "config": config.parse({}),
+        "args": {"seed": 5, "upstream": "fbank", "upstream_trainable": True, "expdir": "x"},
+        "fold": "fold2", "steps": 20, "best_step": 10, "seconds": 1.23456, "num_speakers": 3,
+        "classes": ("neu", "hap", "ang", "sad"), "dev": scores, "test": scores,
+        "by_speaker": {"b": scores, "a": scores},
+        "final": {"speaker_loss": 1.0, "emotion_loss": float("nan")},
+    }  # fmt: skip
+    return make_result(**{**arguments, **changes})
+
+
+def test_the_result_has_exactly_the_promised_keys():
+    found = result()
+    assert set(found) == {
+        "schema", "task", "upstream", "strategy", "update", "adversary", "speaker_lambda",
+        "protocol", "fold", "seed", "draw", "samples_per_label", "frozen",
+        "train_feature_extractor", "steps", "best_step", "seconds", "num_speakers", "dev", "test",
+        "final", "versions", "config", "args",
+    }  # fmt: skip
+    assert set(found["dev"]) == {"wa", "ua", "macro_f1", "n"}
+    assert set(found["test"]) == {"wa", "ua", "macro_f1", "n", "classes", "confusion", "by_speaker"}
+    assert found["schema"] == "spknorm.result/1"
+    assert (found["seed"], found["frozen"], found["fold"]) == (5, False, "fold2")
+    assert found["test"]["wa"] == 0.75
+    assert np.array(found["test"]["confusion"]).sum() == 4
+    assert list(found["test"]["by_speaker"]) == ["a", "b"]
+
+
+def test_the_result_is_plain_json_and_says_what_it_takes_to_run_again():
+    found = result()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["final"]["emotion_loss"] is None
+    assert found["config"] == config.to_mapping(config.parse({}))
+    assert config.parse(found["config"]) == config.parse({})
+    assert "expdir" not in found["args"]
+
+
+def test_a_run_without_dev_or_test_has_null_scores():
+    found = result(dev=None, test=None, by_speaker={})
+    assert found["dev"] is None
+    assert found["test"] is None
+
+
+def test_versions_name_the_packages_that_decide_the_numbers():
+    assert set(versions()) == {
+        "python", "spknorm", "s3prl", "torch", "torchaudio", "transformers", "numpy",
+    }  # fmt: skip
+    assert versions()["spknorm"] is not None
