@@ -29,18 +29,27 @@ logger = logging.getLogger(__name__)
 Encoder = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
-def make_encoder(upstream: nn.Module, featurizer: Any, config: UpstreamConfig) -> Encoder:
+def make_encoder(
+    upstream: nn.Module, featurizer: Any, config: UpstreamConfig, *, trainable: bool = True
+) -> Encoder:
     """Return a function from B waveforms (L_i,) to B features (T_i, H).
 
     It is a `PackedEncoder` where the upstream is one of s3prl's wav2vec 2.0 family and
-    `config.packed` is on, else s3prl's own `featurizer(wavs, upstream(wavs))`.
+    `config.packed` is on, else s3prl's own `featurizer(wavs, upstream(wavs))`. Without
+    `trainable` no graph is built through the upstream, only through the featurizer.
     """
     if config.packed:
         reason = why_not(upstream, featurizer)
         if reason is None:
-            return PackedEncoder(upstream, featurizer, config)
+            return PackedEncoder(upstream, featurizer, config, trainable=trainable)
         logger.info("The upstream runs as s3prl runs it, with padding: %s.", reason)
-    return lambda wavs: list(featurizer(wavs, upstream(list(wavs))))
+
+    def encode(wavs: Sequence[Tensor]) -> list[Tensor]:
+        with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
+            hidden = upstream(list(wavs))
+        return list(featurizer(wavs, hidden))
+
+    return encode
 
 
 def why_not(upstream: nn.Module, featurizer: Any) -> str | None:
@@ -73,9 +82,18 @@ class PackedEncoder:
         upstream: s3prl's expert, of which `why_not` says None.
         featurizer: s3prl's Featurizer of it.
         config: `upstream` of the configuration.
+        trainable: Build a graph through the upstream.
     """
 
-    def __init__(self, upstream: nn.Module, featurizer: Any, config: UpstreamConfig) -> None:
+    def __init__(
+        self,
+        upstream: nn.Module,
+        featurizer: Any,
+        config: UpstreamConfig,
+        *,
+        trainable: bool = True,
+    ) -> None:
+        self._trainable = trainable
         self._model: Any = upstream.model
         self._featurizer = featurizer
         task = getattr(upstream, "task_cfg", None)
@@ -105,9 +123,15 @@ class PackedEncoder:
 
     def transform(self, front_ends: Sequence[Tensor]) -> list[Tensor]:
         """Return features (T_i, H) of the convolutions' outputs (T_i, C)."""
-        model, encoder = self._model, self._model.encoder
         lengths = [len(frames) for frames in front_ends]
-        x = model.layer_norm(torch.cat(list(front_ends)))  # (N, C)
+        with torch.set_grad_enabled(self._trainable and torch.is_grad_enabled()):
+            kept = self._hidden_states(torch.cat(list(front_ends)), lengths)
+        return list(torch.split(self._read(kept), lengths))
+
+    def _hidden_states(self, x: Tensor, lengths: list[int]) -> list[Tensor]:
+        """Return the hidden states (N, H) that the featurizer reads, of (N, C)."""
+        model, encoder = self._model, self._model.encoder
+        x = model.layer_norm(x)
         if model.post_extract_proj is not None:
             x = model.post_extract_proj(x)  # (N, C) -> (N, H)
         x = _drop(model.dropout_input, x)
@@ -128,7 +152,7 @@ class PackedEncoder:
                 x = encoder.layer_norm(x)
             if number in self._wanted:
                 kept.append(x)
-        return list(torch.split(self._read(kept), lengths))
+        return kept
 
     def _read(self, kept: list[Tensor]) -> Tensor:
         """Return what the featurizer makes of one or several layers (N, H)."""

@@ -1,14 +1,13 @@
 """What the frozen convolutions of a fine-tuned upstream compute once instead of every epoch.
 
 s3prl never trains the front end of HuBERT and wav2vec 2.0 (feature_grad_mult = 0), so its output is
-a function of the audio alone. It is kept in the type in which it is computed.
+a function of the audio alone. It is kept in float32; where that does not fit and the step computes
+in bfloat16 anyway, in bfloat16.
 """
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,15 +16,13 @@ from spknorm.features.fingerprint import fingerprint
 from spknorm.features.reader import Array, CachedReader
 from spknorm.schema import UpstreamConfig
 
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 class FrontEnds:
-    """Outputs of a frozen front end, from the cache.
+    """Features of a fine-tuned upstream whose front end is frozen and cached.
 
     Args:
-        encoder: Of spknorm.fast: `encoder.front_end(wav)` is (T, C) of a waveform (L,).
-        model: What `front_end` runs: its weights and settings are the cache's key.
+        encoder: A `PackedEncoder` of spknorm.fast.
+        model: What `encoder.front_end` runs: its weights and settings are the cache's key.
         config: `upstream` of the configuration: where, and how much at most.
         precision: fp32, bf16 or fp16: what the training step computes in.
         device: Where the model is.
@@ -41,41 +38,48 @@ class FrontEnds:
         device: torch.device | str = "cpu",
     ) -> None:
         self._encoder, self._device = encoder, torch.device(device)
-        self._dtype = _PRECISIONS[precision]
-        self._keys: dict[str, dict[str, str]] = {}
-        self._reader = CachedReader(
-            self._compute,
-            about={
-                "front_end": fingerprint(model),
-                "normalize": bool(encoder.normalize),
-                "precision": precision,
-            },
-            folder=config.cache_dir,
-            limit_gb=config.cache_limit_gb,
-            device=device,
-        )
+        self._keys: dict[str, tuple[CachedReader, dict[str, str]]] = {}
+        weights = fingerprint(model)
+        self._readers = [
+            CachedReader(
+                compute,
+                about={"front_end": weights, "normalize": bool(encoder.normalize), "type": kind},
+                folder=config.cache_dir,
+                limit_gb=config.cache_limit_gb,
+                device=device,
+            )
+            for kind, compute in (("float32", self._whole), ("bfloat16", self._halved))
+            if kind == "float32" or precision == "bf16"
+        ]
 
     def prepare(self, corpus: str, utterances: Sequence[Utterance]) -> bool:
-        """Compute what is not cached of a corpus; return False if it may not be cached."""
-        keys = self._reader.fill(utterances)
-        if keys is None:
-            return False
-        ids = [utterance.id for utterance in utterances]
-        self._keys[corpus] = dict(zip(ids, keys, strict=True))
-        return True
+        """Compute what is not cached of a corpus; return False if it may not be cached.
 
-    def __call__(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
-        """Return (T_i, C) of each utterance, for `PackedEncoder.transform`."""
-        keys = self._keys[corpus]
-        arrays = (torch.from_numpy(self._reader.store[keys[id]]) for id in ids)
-        return [array.view(self._dtype).to(self._device) for array in arrays]
+        Args:
+            corpus: The name under which `features` will ask for it.
+            utterances: All of it, with distinct ids; read whole.
+        """
+        for reader in self._readers:
+            keys = reader.fill(utterances)
+            if keys is not None:
+                ids = [utterance.id for utterance in utterances]
+                self._keys[corpus] = reader, dict(zip(ids, keys, strict=True))
+                return True
+        return False
 
-    def _compute(self, wavs: list[Tensor]) -> list[Array]:
-        autocast: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-        if self._dtype != torch.float32:
-            autocast = torch.autocast(self._device.type, self._dtype)
-        with autocast:
-            frames = [self._encoder.front_end(wav).to(self._dtype).cpu() for wav in wavs]
-        if self._dtype == torch.bfloat16:  # numpy has no such type
-            return [frame.contiguous().view(torch.int16).numpy() for frame in frames]
-        return [np.ascontiguousarray(frame.numpy()) for frame in frames]
+    def features(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
+        """Return (T_i, H) of each utterance, as the encoder gives it."""
+        reader, keys = self._keys[corpus]
+        arrays = [torch.from_numpy(reader.store[keys[id]]) for id in ids]
+        if reader is not self._readers[0]:
+            arrays = [array.view(torch.bfloat16) for array in arrays]
+        front_ends = [array.to(self._device).float() for array in arrays]
+        features: list[Tensor] = self._encoder.transform(front_ends)
+        return features
+
+    def _whole(self, wavs: list[Tensor]) -> list[Array]:
+        return [self._encoder.front_end(wav).cpu().contiguous().numpy() for wav in wavs]
+
+    def _halved(self, wavs: list[Tensor]) -> list[Array]:
+        frames = (self._encoder.front_end(wav).bfloat16().cpu().contiguous() for wav in wavs)
+        return [frame.view(torch.int16).numpy() for frame in frames]  # numpy has no bfloat16

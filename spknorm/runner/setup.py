@@ -138,7 +138,7 @@ def make_source(
     config: TaskConfig,
     trainable: bool,
 ) -> Source:
-    """Return the upstream itself, or the cache of what it or its front end says once and for all."""
+    """Return the upstream itself, or the cache of what it, or its front end, says once."""
     encode = make_encoder(upstream, featurizer, config.upstream, trainable=trainable)
     source = UpstreamSource(encode, device=world.device)
     kind = features.plan(config, upstream_trainable=trainable)
