@@ -522,6 +522,40 @@ def test_an_upstream_that_cannot_be_downloaded_is_one_clear_text(tmp_path, capsy
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["-u", "hf_hubert_custom", "-k", "nobody/nothing"], "nobody/nothing"),
+        (["-u", "nobody/nothing", "--hub", "huggingface"], "nobody/nothing"),
+    ],
+)
+def test_a_model_that_the_hugging_face_hub_does_not_give_is_one_clear_text(
+    options, name, tmp_path, capsys, caplog
+):
+    argv = ["-d", "emotion_spknorm", *options, "-p", str(tmp_path / "x")]
+    status, text = fail(argv, capsys)  # the tests run with HF_HUB_OFFLINE=1
+    assert status == 2
+    assert text.splitlines()[-1].startswith(
+        f"spknorm: The upstream `{options[1]}` needs `{name}`, which is neither a folder here nor "
+        "in the Hugging Face cache, and could not be downloaded ("
+    )
+    assert ("runs the Python code of the repository" in caplog.text) == ("--hub" in options)
+
+
+def test_the_demo_corpora_are_written_where_asked(tmp_path, capsys, monkeypatch):
+    import spknorm.demo
+
+    def make(folder, *, rho, seed, progress):
+        progress(1, 2)
+        assert (rho, seed) == (0.5, 3)
+        return spknorm.demo.DemoRoots(folder / "iemocap", folder / "voxceleb1", folder / "list")
+
+    monkeypatch.setattr(spknorm.demo, "make_demo_corpora", make)
+    assert commands.main(["demo", str(tmp_path), "--rho", "0.5", "--seed", "3"]) == 0
+    told = f"export IEMOCAP_ROOT={tmp_path}/iemocap VOXCELEB1_ROOT={tmp_path}/voxceleb1\n"
+    assert capsys.readouterr().out == told
+
+
 @pytest.mark.parametrize("error", USER_ERRORS)
 def test_a_user_s_error_ends_with_its_status(error, capsys):
     def command():

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from spknorm.cli import arguments, bench, experiment, report
+from spknorm.cli import arguments, bench, demo, doctor, experiment, report
 
 
 class Subcommand(NamedTuple):
@@ -26,6 +26,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         experiment.run,
     ),
     "bench": Subcommand(bench.HELP, bench.add_arguments, bench.run),
+    "demo": Subcommand(demo.HELP, demo.add_arguments, demo.run),
+    "doctor": Subcommand(doctor.HELP, doctor.add_arguments, doctor.run),
     "report": Subcommand(report.HELP, report.add_arguments, report.run),
 }
 

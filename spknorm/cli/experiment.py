@@ -91,6 +91,17 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
             f"({error.reason}) and is not in {error.folder} either. Give it a file with -k and a "
             "*_local upstream, or a folder with earlier downloads with --cache_dir."
         ) from error
+    except OSError as error:
+        # transformers and huggingface_hub, without a network or with a name that is not there
+        on_the_hub = args.hub == "huggingface" or args.upstream.startswith("hf_")
+        if isinstance(error, USER_ERRORS) or not on_the_hub:
+            raise
+        what = args.upstream if args.hub == "huggingface" else args.upstream_ckpt
+        raise MissingError(
+            f"The upstream `{args.upstream}` needs `{what}`, which is neither a folder here nor in "
+            f"the Hugging Face cache, and could not be downloaded ({type(error).__name__}). "
+            "Name a folder with -k, or set HF_HOME to a cache that has it."
+        ) from error
 
 
 def _run_mode(runner: Any, args: argparse.Namespace) -> None:

@@ -14,6 +14,8 @@ import yaml
 from spknorm.errors import ConfigError
 from spknorm.files import write_atomic
 
+logger = logging.getLogger(__name__)
+
 _NOT_S3PRLS = ("frozen", "skip_bad")
 
 
@@ -54,6 +56,7 @@ def prepare(args: argparse.Namespace) -> None:
         vars(args).pop(name, None)
     if args.hub == "huggingface":
         args.from_hf_hub = True
+        logger.warning("This runs the Python code of the repository %s.", args.upstream)
 
 
 def _hush() -> None:

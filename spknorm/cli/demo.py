@@ -1,0 +1,31 @@
+"""`spknorm demo`: the generated corpora, in the layouts of IEMOCAP and VoxCeleb1."""
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "write the generated corpora that stand in for IEMOCAP and VoxCeleb1"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `spknorm demo`."""
+    add = parser.add_argument
+    add("folder", metavar="DIR", type=Path, nargs="?", help="default: a folder in ~/.cache/spknorm")
+    add("--rho", type=float, default=0.8, help="confounding of speaker and emotion, 0 to 1 (0.8)")
+    add("--seed", type=int, default=0, help="of voices, words and noise (0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the corpora unless they are there, and print how to name them."""
+    from tqdm import tqdm
+
+    from spknorm.demo import NUM_UTTERANCES, make_demo_corpora
+
+    with tqdm(total=NUM_UTTERANCES, desc="utterances", file=sys.stderr, disable=None) as bar:
+
+        def show(done: int, _: int) -> None:
+            bar.update(done - bar.n)
+
+        roots = make_demo_corpora(args.folder, rho=args.rho, seed=args.seed, progress=show)
+    print(f"export IEMOCAP_ROOT={roots.iemocap} VOXCELEB1_ROOT={roots.voxceleb1}")
+    return 0
