@@ -1,0 +1,290 @@
+"""The benchmark's runs: a file of rows per part, written whole, never computed twice.
+
+After `frozen.py` and `finetuning.py`; `verdicts.py` reads the rows.
+"""
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from spknorm.controlled import finetuning, frozen, pool
+from spknorm.controlled.plan import Part, Plan, Variant
+from spknorm.controlled.pool import Floats, Integers, Pool
+from spknorm.erasure import erase, fit_leace, normalise_per_speaker
+from spknorm.files import read_json, write_json
+
+Progress = Callable[[int, int], None]
+
+
+class Row(NamedTuple):
+    """One model.
+
+    Attributes:
+        features: See `Variant`.
+        method: See `Variant`.
+        labels: See `Variant`.
+        rho: Confounding of its training utterances.
+        seed: Of corpus and model.
+        fold: 0-4, the session held out.
+        unseen: Accuracy on the balanced utterances of unseen speakers.
+        seen: Accuracy on the balanced utterances of the training speakers.
+        leakage: Accuracy of a fresh linear probe for 80 speakers on what the emotion head sees.
+        speaker_loss: Of the adversary at the end of training; None without one.
+    """
+
+    features: str
+    method: str
+    labels: str
+    rho: float
+    seed: int
+    fold: int
+    unseen: float
+    seen: float
+    leakage: float
+    speaker_loss: float | None
+
+
+def run_grid(
+    plan: Plan, out: Path, *, workers: int = 2, progress: Progress | None = None
+) -> list[Row]:
+    """Return the rows of all parts, computing those that `out` does not hold yet.
+
+    Args:
+        plan: What to run.
+        out: Holds rows/*.json and features/*.npz.
+        workers: Processes.
+        progress: Called with (parts done, parts in all).
+    """
+    missing = [part for part in plan.parts if _read(plan, out, part) is None]
+    done = len(plan.parts) - len(missing)
+    if progress is not None:
+        progress(done, len(plan.parts))
+    for _ in _parts_done(plan, out, missing, workers):
+        done += 1
+        if progress is not None:
+            progress(done, len(plan.parts))
+    return read_rows(plan, out)
+
+
+def read_rows(plan: Plan, out: Path) -> list[Row]:
+    """Return the rows of the parts that `out` holds."""
+    found = [_read(plan, out, part) for part in plan.parts]
+    return [row for rows in found if rows is not None for row in rows]
+
+
+def run_part(plan: Plan, out: Path, part: Part) -> None:
+    """Compute and write one part."""
+    import torch
+
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    if part.kind == "frozen":
+        cached = out / "features" / f"seed-{part.seed}-{_fingerprint()}.npz"
+        rows = list(_frozen_rows(plan, pool.make_pool(part.seed, cached), part.rho))
+    else:
+        rows = list(_tuned_rows(plan, part.rho, part.seed))
+    content = {
+        "key": _key(plan, part),
+        "seconds": round(time.perf_counter() - began, 1),
+        "rows": [row._asdict() for row in rows],
+    }
+    write_json(_path(out, part), content)
+
+
+def leakage(train: Floats, speaker: Integers, test: Floats, expected: Integers) -> float:
+    """Return the accuracy of a fresh linear probe (a shrunk linear discriminant) on (N, D)."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    probe = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
+    return float(probe.fit(train, speaker).score(test, expected))
+
+
+def shuffled_speakers(speaker: Integers, seed: int) -> Integers:
+    """Return the labels (N,) in another order: the same counts, nothing to learn."""
+    return np.random.default_rng(seed).permutation(speaker)
+
+
+def _frozen_rows(plan: Plan, features: Pool, rho: float) -> Iterator[Row]:
+    for name in plan.features:
+        for fold in range(plan.num_folds):
+            data = _FoldData(features, name, rho, fold)
+            for variant in plan.variants(name, rho):
+                yield data.row(variant, plan)
+
+
+class _FoldData:
+    """The standardised features of one fold, and what each method makes of them."""
+
+    def __init__(self, features: Pool, name: str, rho: float, fold: int) -> None:
+        self.rho, self.seed, self.fold, self.name = rho, features.seed, fold, name
+        self.train = pool.training_rows(features.seed, rho, fold)
+        self.test = pool.test_rows(features.seed, fold)
+        self.seen = pool.test_rows(features.seed, fold, seen=True)
+        self.speaker, self.is_train = pool.speaker_split()
+        emotional, neutral = features.emotional[name], features.neutral[name]
+        known = np.concatenate([emotional[self.train.row], neutral[self.is_train]])
+        mean, std = known.mean(0), known.std(0) + 1e-6
+        self.emotional, self.neutral = (emotional - mean) / std, (neutral - mean) / std
+
+    def row(self, variant: Variant, plan: Plan) -> Row:
+        """Train and score one model."""
+        speaker = self.speaker[self.is_train]
+        if variant.labels == "shuffled":
+            speaker = shuffled_speakers(speaker, self.seed)
+        train, test, seen, neutral = self._features(variant, speaker, plan.rank)
+        settings = plan.frozen
+        if variant.method == "gate":
+            settings = replace(settings, speaker_lambda=0.0)
+        data = frozen.Data(train, self.train.emotion, neutral[self.is_train], speaker)
+        model = frozen.train(
+            data,
+            settings,
+            strategy="SNP" if variant.method in ("gate", "SNP", "confusion") else "none",
+            adversary="confusion" if variant.method == "confusion" else "ascent",
+            seed=self.seed,
+        )
+        represented = model.represent(neutral)
+        return Row(
+            *variant,
+            self.rho,
+            self.seed,
+            self.fold,
+            unseen=float(np.mean(model.predict(test) == self.test.emotion)),
+            seen=float(np.mean(model.predict(seen) == self.seen.emotion)),
+            leakage=leakage(
+                represented[self.is_train],
+                self.speaker[self.is_train],
+                represented[~self.is_train],
+                self.speaker[~self.is_train],
+            ),
+            speaker_loss=None if np.isnan(model.speaker_loss) else model.speaker_loss,
+        )
+
+    def _features(
+        self, variant: Variant, speaker: Integers, rank: int
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return what the model sees of the training, unseen, seen and neutral utterances."""
+        parts = [self.emotional[rows.row] for rows in (self.train, self.test, self.seen)]
+        neutral = self.neutral
+        if variant.method == "erasure":
+            eraser = fit_leace(neutral[self.is_train], speaker, rank=rank)
+            parts, neutral = [erase(part, eraser) for part in parts], erase(neutral, eraser)
+        elif variant.method == "znorm":
+            rows = (self.train, self.test, self.seen)
+            parts = [
+                normalise_per_speaker(part, one.speaker)
+                for part, one in zip(parts, rows, strict=True)
+            ]
+            neutral = normalise_per_speaker(neutral, self.speaker)
+        return parts[0], parts[1], parts[2], neutral
+
+
+class _Fronts:
+    """The front end's output for one seed's utterances, in the pool's order."""
+
+    def __init__(self, seed: int) -> None:
+        from spknorm.controlled.upstream import load_upstream
+
+        upstream = load_upstream()
+        self.emotional = finetuning.front_end(upstream, pool.emotional_waves(seed))
+        self.neutral = finetuning.front_end(upstream, pool.neutral_waves(seed))
+
+
+def _tuned_rows(plan: Plan, rho: float, seed: int) -> Iterator[Row]:
+    fronts = _Fronts(seed)
+    speaker, is_train = pool.speaker_split()
+    for fold in range(plan.tuned_folds):
+        train, test = pool.training_rows(seed, rho, fold), pool.test_rows(seed, fold)
+        seen = pool.test_rows(seed, fold, seen=True)
+        frames = finetuning.Frames(
+            fronts.emotional[train.row], train.emotion, fronts.neutral[is_train], speaker[is_train]
+        )
+        for method in plan.tuned:
+            model = finetuning.fine_tune(
+                frames,
+                plan.fine_tuning,
+                strategy="none" if method == "none" else "TAP",
+                adversary="confusion" if method == "confusion" else "ascent",
+                seed=seed,
+            )
+            neutral = model.represent(fronts.neutral)
+            yield Row(
+                "fine-tuned",
+                method,
+                "true",
+                rho,
+                seed,
+                fold,
+                unseen=float(np.mean(model.predict(fronts.emotional[test.row]) == test.emotion)),
+                seen=float(np.mean(model.predict(fronts.emotional[seen.row]) == seen.emotion)),
+                leakage=leakage(
+                    neutral[is_train], speaker[is_train], neutral[~is_train], speaker[~is_train]
+                ),
+                speaker_loss=None if np.isnan(model.speaker_loss) else model.speaker_loss,
+            )
+
+
+def _parts_done(plan: Plan, out: Path, parts: list[Part], workers: int) -> Iterator[Part]:
+    """Yield each part when its rows are written."""
+    if workers <= 1 or len(parts) <= 1:
+        for part in parts:
+            run_part(plan, out, part)
+            yield part
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        running = {executor.submit(run_part, plan, out, part): part for part in parts}
+        try:
+            for future in as_completed(running):
+                future.result()
+                yield running[future]
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _path(out: Path, part: Part) -> Path:
+    return out / "rows" / f"{part.kind}-rho{part.rho:g}-seed{part.seed}.json"
+
+
+def _read(plan: Plan, out: Path, part: Part) -> list[Row] | None:
+    path = _path(out, part)
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    if content["key"] != _key(plan, part):
+        return None
+    return [Row(**row) for row in content["rows"]]
+
+
+def _key(plan: Plan, part: Part) -> str:
+    """Return a hash of everything that decides the rows of a part."""
+    if part.kind == "frozen":
+        variants = [plan.variants(name, part.rho) for name in plan.features]
+        decides = [variants, plan.num_folds, plan.rank, asdict(plan.frozen)]
+    else:
+        decides = [plan.tuned, plan.tuned_folds, asdict(plan.fine_tuning)]
+    text = json.dumps([*part, decides, _fingerprint()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _fingerprint() -> str:
+    """Return a hash of the generator's code and the upstream's checkpoint."""
+    from spknorm import demo, registry
+
+    digest = hashlib.sha256()
+    folder = Path(demo.__file__).parent
+    sources = [folder / f"{name}.py" for name in ("synthesis", "population", "acoustics")]
+    checkpoint = registry.plugin_root() / "upstream_adapters" / "demo_hubert" / "demo_hubert.pt"
+    for path in (*sources, checkpoint):
+        with contextlib.suppress(FileNotFoundError):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

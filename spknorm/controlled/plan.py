@@ -1,0 +1,161 @@
+"""What the controlled benchmark compares, read from its experiment file.
+
+Used by `grid.py`; every key of configs/controlled.yaml is a field here.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from spknorm import config
+from spknorm.controlled.finetuning import FineTuning
+from spknorm.controlled.frozen import Settings
+from spknorm.errors import ConfigError
+
+Method = Literal["none", "gate", "SNP", "confusion", "erasure", "znorm"]
+Tuned = Literal["none", "TAP", "confusion"]
+FeatureSet = Literal["hubert", "handcrafted"]
+
+FIRST_CONFIRMATION_SEED = 100
+
+
+class Variant(NamedTuple):
+    """One method under one condition; a row of the table.
+
+    Attributes:
+        features: `hubert` or `handcrafted` (frozen), or `fine-tuned`.
+        method: none, gate (SNP's gate with lambda 0), SNP, confusion, erasure, znorm, TAP.
+        labels: `true`, or `shuffled`: the control with permuted speaker labels.
+    """
+
+    features: str
+    method: str
+    labels: str
+
+
+class Part(NamedTuple):
+    """Rows that are computed together.
+
+    Attributes:
+        kind: `frozen` or `tuned`.
+        rho: Confounding.
+        seed: Of the corpus.
+    """
+
+    kind: str
+    rho: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quick:
+    """What `--quick` leaves of the plan."""
+
+    rho: tuple[float, ...] = (0.0, 0.8, 0.9)
+    features: tuple[FeatureSet, ...] = ("hubert",)
+    methods: tuple[Method, ...] = ("none", "SNP", "erasure")
+    controls: tuple[Method, ...] = ("gate",)
+    shuffled: tuple[Method, ...] = ("SNP",)
+    control_rho: tuple[float, ...] = (0.9,)
+    tuned_folds: int = 1
+    num_seeds: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The experiment file.
+
+    Attributes:
+        name: Of the experiment and its folder.
+        kind: `controlled`.
+        rho: Values of the confounding, in the order in which they are run.
+        features: Feature sets of the frozen models.
+        methods: Methods on frozen features, at every rho.
+        controls: Further methods on frozen features, at `control_rho`.
+        shuffled: Methods that are also run with shuffled speaker labels, at `control_rho`.
+        control_rho: Some of `rho`.
+        tuned: Methods that fine-tune the upstream.
+        tuned_rho: Values of the confounding for these.
+        num_folds: Folds of the frozen models, at most 5.
+        tuned_folds: Folds of the fine-tuned models.
+        first_seed: Seeds from 100 on confirm; 0 to 4 are for choosing settings.
+        num_seeds: Corpora.
+        rank: Directions that erasure removes; there are more speakers than dimensions, so removing
+            all would leave nothing.
+        frozen: Settings per feature set.
+        fine_tuning: Settings.
+        quick: What `--quick` leaves.
+    """
+
+    name: str = "controlled"
+    kind: Literal["controlled"] = "controlled"
+    rho: tuple[float, ...] = (0.9, 0.0, 0.8, 0.6, 0.4)
+    features: tuple[FeatureSet, ...] = ("hubert",)
+    methods: tuple[Method, ...] = ("none", "SNP", "erasure")
+    controls: tuple[Method, ...] = ("gate", "confusion", "znorm")
+    shuffled: tuple[Method, ...] = ("SNP", "erasure")
+    control_rho: tuple[float, ...] = (0.9, 0.0)
+    tuned: tuple[Tuned, ...] = ("none", "TAP")
+    tuned_rho: tuple[float, ...] = (0.9,)
+    num_folds: int = 5
+    tuned_folds: int = 5
+    first_seed: int = FIRST_CONFIRMATION_SEED
+    num_seeds: int = 10
+    rank: int = 10
+    frozen: Settings = field(default_factory=Settings)
+    fine_tuning: FineTuning = field(default_factory=FineTuning)
+    quick: Quick = field(default_factory=Quick)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the corpora."""
+        return tuple(range(self.first_seed, self.first_seed + self.num_seeds))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What is run, in order; each part is one file of rows."""
+        frozen = [Part("frozen", rho, seed) for rho in self.rho for seed in self.seeds]
+        if not self.tuned or not self.tuned_folds:
+            return tuple(frozen)
+        tuned = [Part("tuned", rho, seed) for rho in self.tuned_rho for seed in self.seeds]
+        return (*frozen, *tuned)
+
+    def variants(self, features: str, rho: float) -> list[Variant]:
+        """Return the variants on one frozen feature set at one rho."""
+        found = [Variant(features, method, "true") for method in self.methods]
+        if rho in self.control_rho:
+            found += [Variant(features, method, "true") for method in self.controls]
+            found += [Variant(features, method, "shuffled") for method in self.shuffled]
+        return found
+
+
+def read_plan(path: Path, *, quick: bool = False) -> Plan:
+    """Return the checked experiment file, or what `--quick` leaves of it.
+
+    Raises:
+        ConfigError: An unknown key, a wrong type, or a value out of range.
+        MissingError: No such file.
+    """
+    plan = config.build(Plan, config.load_yaml(path), path=Path(path).name)
+    if quick:
+        plan = replace(
+            plan,
+            name=f"{plan.name}-quick",
+            rho=plan.quick.rho,
+            features=plan.quick.features,
+            methods=plan.quick.methods,
+            controls=plan.quick.controls,
+            control_rho=plan.quick.control_rho,
+            shuffled=plan.quick.shuffled,
+            tuned_folds=plan.quick.tuned_folds,
+            num_seeds=plan.quick.num_seeds,
+        )
+    for rho in (*plan.rho, *plan.tuned_rho):
+        if not 0.0 <= rho <= 1.0:
+            raise ConfigError(f"{path}: `rho` must be within 0 and 1, but is {rho:g}.")
+    for key in ("num_folds", "tuned_folds"):
+        if not 0 <= getattr(plan, key) <= 5:
+            raise ConfigError(f"{path}: `{key}` must be within 0 and 5.")
+    if plan.num_seeds < 2:
+        raise ConfigError(f"{path}: `num_seeds` must be 2 or more: seeds are what is tested over.")
+    return plan

@@ -1,0 +1,148 @@
+"""All utterances of one seed as features, computed once for every confounding rho.
+
+First in the benchmark's flow: utterances depend on rho only through the emotion drawn for a
+training slot, so each slot is spoken in its free and in its dominant emotion, and a corpus of any
+rho is a choice of rows. Nothing is written but the features.
+
+Legend: N utterances, T frames, H dimensions of a frame, D of a pooled feature.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from spknorm.demo import population
+from spknorm.demo.acoustics import pooled_features
+from spknorm.demo.synthesis import FloatArray, to_pcm16
+from spknorm.files import atomic_path
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+FEATURE_SETS = ("hubert", "handcrafted")
+_BATCH = 40
+
+
+class Rows(NamedTuple):
+    """Utterances of one part of one corpus.
+
+    Attributes:
+        row: (N,) rows of the pool's arrays.
+        emotion: (N,) index into EMOTIONS.
+        speaker: (N,) 0-9.
+    """
+
+    row: Integers
+    emotion: Integers
+    speaker: Integers
+
+
+class Pool(NamedTuple):
+    """The features of one seed.
+
+    Attributes:
+        seed: Of the corpora.
+        emotional: Feature set -> (N, D), in the order of `utterances_of`.
+        neutral: Feature set -> (1280, D), the speaker corpus.
+    """
+
+    seed: int
+    emotional: dict[str, Floats]
+    neutral: dict[str, Floats]
+
+
+def make_pool(seed: int, cache: Path | None = None) -> Pool:
+    """Return the features of a seed, read from `cache` where they are (35 s of one core if not).
+
+    Args:
+        seed: Of the corpora.
+        cache: An .npz file to read or to write.
+    """
+    if cache is not None and cache.is_file():
+        with np.load(cache, allow_pickle=False) as arrays:
+            return Pool(
+                seed,
+                {name: arrays[f"emotional_{name}"] for name in FEATURE_SETS},
+                {name: arrays[f"neutral_{name}"] for name in FEATURE_SETS},
+            )
+    pool = Pool(seed, _measure(emotional_waves(seed)), _measure(neutral_waves(seed)))
+    if cache is not None:
+        arrays = {f"emotional_{name}": values for name, values in pool.emotional.items()}
+        arrays |= {f"neutral_{name}": values for name, values in pool.neutral.items()}
+        with atomic_path(cache) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
+    return pool
+
+
+def utterances_of(seed: int) -> list[tuple[population.Slot, int]]:
+    """Return every (slot, emotion) that is spoken under some rho, in the pool's order."""
+    return [
+        (slot, emotion)
+        for slot in population.emotion_slots(seed)
+        for emotion in sorted({slot.emotion(0.0), slot.emotion(1.0)})
+    ]
+
+
+def training_rows(seed: int, rho: float, fold: int) -> Rows:
+    """Return the training utterances (384) of a fold: all sessions but `fold` (0-4)."""
+    return _rows(seed, rho, lambda slot: not slot.is_test and slot.speaker // 2 != fold)
+
+
+def test_rows(seed: int, fold: int, *, seen: bool = False) -> Rows:
+    """Return the balanced test utterances of the session held out (128), or of the others (512)."""
+    return _rows(seed, 0.0, lambda slot: slot.is_test and (slot.speaker // 2 != fold) == seen)
+
+
+def speaker_split() -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """Return who speaks in the speaker corpus (1280,), and what trains (the rest is to probe)."""
+    number = np.tile(np.arange(population.UTTERANCES_PER_SPEAKER), population.NUM_SPEAKERS)
+    speaker = np.repeat(np.arange(population.NUM_SPEAKERS), population.UTTERANCES_PER_SPEAKER)
+    return speaker, number < population.UTTERANCES_PER_SPEAKER - population.PROBE_PER_SPEAKER
+
+
+def emotional_waves(seed: int) -> Iterator[FloatArray]:
+    """Yield the samples (L,) of `utterances_of(seed)`."""
+    for slot, emotion in utterances_of(seed):
+        yield as_read(population.speak_emotion(seed, slot, emotion))
+
+
+def neutral_waves(seed: int) -> Iterator[FloatArray]:
+    """Yield the samples (L,) of the speaker corpus, by speaker."""
+    for speaker in range(population.NUM_SPEAKERS):
+        for number in range(population.UTTERANCES_PER_SPEAKER):
+            yield as_read(population.speak_neutral(seed, speaker, number))
+
+
+def as_read(samples: FloatArray) -> FloatArray:
+    """Return samples (L,) as they are when written to a 16-bit file and read again."""
+    return to_pcm16(samples) / 32768.0
+
+
+def _rows(seed: int, rho: float, wanted: Callable[[population.Slot], bool]) -> Rows:
+    found = [
+        (row, emotion, slot.speaker)
+        for row, (slot, emotion) in enumerate(utterances_of(seed))
+        if wanted(slot) and emotion == slot.emotion(rho)
+    ]
+    rows, emotions, speakers = np.array(found, dtype=np.int64).T
+    return Rows(rows, emotions, speakers)
+
+
+def _measure(waves: Iterator[FloatArray]) -> dict[str, Floats]:
+    """Return both feature sets of all waves."""
+    from spknorm.controlled.upstream import load_upstream, pool_layers
+
+    upstream = load_upstream()
+    by_hand: list[FloatArray] = []
+    learnt: list[Floats] = []
+    while batch := list(itertools.islice(waves, _BATCH)):
+        by_hand += [pooled_features(wave) for wave in batch]
+        learnt.append(pool_layers(upstream, batch))
+    return {
+        "handcrafted": np.array(by_hand, dtype=np.float32),
+        "hubert": np.concatenate(learnt),
+    }
