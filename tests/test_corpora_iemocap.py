@@ -1,5 +1,6 @@
 """IEMOCAP's release layout and s3prl's fold JSON, against s3prl's own generator and loader."""
 
+import importlib
 import json
 import os
 import time
@@ -90,10 +91,8 @@ def test_the_full_folds_equal_s3prls_own_generator(full_tree, tmp_path, sorted_l
 
 
 def test_train_and_dev_equal_s3prls_emotion_expert_index_by_index(full_tree, tmp_path):
-    from s3prl.downstream.emotion.expert import DownstreamExpert
-
-    import spknorm.compat  # noqa: F401
-
+    importlib.import_module("spknorm.compat")
+    expert_class = importlib.import_module("s3prl.downstream.emotion.expert").DownstreamExpert
     write_folds(full_tree, tmp_path / "meta_data")
     for fold in FOLDS:
         data = {
@@ -109,7 +108,7 @@ def test_train_and_dev_equal_s3prls_emotion_expert_index_by_index(full_tree, tmp
             "UtteranceLevel": {"pooling": "MeanPooling"},
         }
         config = {"datarc": data, "modelrc": model}
-        expert = DownstreamExpert(upstream_dim=4, downstream_expert=config, expdir=str(tmp_path))
+        expert = expert_class(upstream_dim=4, downstream_expert=config, expdir=str(tmp_path))
         records = read_corpus(
             "iemocap", root=full_tree, meta_data=tmp_path / "meta_data", fold=fold
         )

@@ -1,0 +1,74 @@
+"""`spknorm doctor`: machine and corpora before a run, as one table."""
+
+import argparse
+import os
+import shutil
+import textwrap
+from pathlib import Path
+
+from spknorm import registry
+from spknorm.cli import overrides
+from spknorm.cli.settings import OUR_TASK
+from spknorm.config import load_yaml, merge, parse
+from spknorm.doctor.checks import Check, status_of
+from spknorm.errors import DataError, MissingError
+
+HELP = "look at the machine, the corpora and the disk before a run"
+_CORPORA = ("iemocap", "voxceleb1", "librispeech")
+_WIDEST = 110
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `spknorm doctor`."""
+    add = parser.add_argument
+    add("-c", "--config", metavar="YAML", type=Path, help="the run's configuration, if any")
+    add("-o", "--override", metavar="TEXT", help="as in a run: config.a.b=value,,config.c=value")
+    add("-p", "--expdir", metavar="DIR", type=Path, default=Path("result"), help="of the results")
+    add("--audio", action="store_true", help="decode every file: NaN, damage, silence, clipping")
+    for name in _CORPORA:
+        add(f"--{name}", metavar="DIR", type=Path, help=f"sets {name.upper()}_ROOT")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table; the status is 0, or 3 if a run could not work."""
+    from spknorm.doctor import examine  # not needed for --help
+
+    for name in _CORPORA:
+        folder = getattr(args, name)
+        if folder is not None:
+            if not folder.is_dir():
+                raise MissingError(f"`--{name} {folder}`: there is no such folder.")
+            os.environ[f"{name.upper()}_ROOT"] = str(folder.resolve())
+    config = load_yaml(registry.config_path(OUR_TASK))
+    if args.config is not None:
+        config = merge(config, load_yaml(args.config))
+    overrides.apply_to_config(overrides.parse_overrides(args.override), config)
+    expert = parse(config).downstream_expert
+    checks = examine(expert, folder=args.expdir, audio=args.audio)
+    print(table(checks, width=min(shutil.get_terminal_size().columns, _WIDEST)))
+    return DataError.exit_code if status_of(checks) == "fail" else 0
+
+
+def table(checks: list[Check], *, width: int) -> str:
+    """Return the checks as lines of at most `width` characters, and the verdict."""
+    name_width = max(len(check.name) for check in checks)
+    indent = " " * (name_width + 8)
+    lines = []
+    for check in checks:
+        start = f"{check.status:<5} {check.name:<{name_width}}  "
+        for line in check.detail.splitlines():
+            lines += textwrap.wrap(
+                line,
+                max(width, len(indent) + 30),
+                initial_indent=start,
+                subsequent_indent=indent + ("  " if line.startswith(" ") else ""),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            start = indent
+    verdict = {
+        "ok": "Everything is in place.",
+        "warn": "A run can start; mind the warnings.",
+        "fail": "A run cannot start before what failed is put right.",
+    }
+    return "\n".join([*lines, "", verdict[status_of(checks)]])

@@ -1,0 +1,106 @@
+"""Software, device, memory, disk and permissions."""
+
+import os
+import platform
+import shutil
+import tempfile
+from importlib import import_module, metadata
+from pathlib import Path
+
+from spknorm.doctor.checks import Check
+
+_PACKAGES = ("torch", "torchaudio", "s3prl", "soundfile", "numpy", "scipy", "librosa")
+_LEAST_DISK_GB = 1.0
+_ADVISED_DISK_GB = 20.0  # two checkpoints of a fine-tuned HuBERT Large with Adam's moments: 8 GB
+_ADVISED_MEMORY_GB = 8.0
+
+
+def check_machine(folder: Path) -> list[Check]:
+    """Look at what every run needs, whatever its corpora."""
+    return [
+        _check_python(),
+        *map(_check_package, _PACKAGES),
+        _check_s3prl(),
+        _check_device(),
+        _check_memory(),
+        check_disk(folder),
+        check_writing(folder),
+    ]
+
+
+def check_disk(folder: Path) -> Check:
+    """Say how much room there is where `folder` is or would be."""
+    free = shutil.disk_usage(_existing(folder)).free / 1e9
+    found = f"{free:.1f} GB free for {folder}"
+    if free < _LEAST_DISK_GB:
+        return Check("disk", "fail", f"{found}. A checkpoint would not fit: choose another with -p")
+    if free < _ADVISED_DISK_GB:
+        advice = f"HuBERT Large wants {_ADVISED_DISK_GB:.0f}"
+        return Check("disk", "warn", f"{found}. {advice}; runner.max_keep: 1 saves some")
+    return Check("disk", "ok", found)
+
+
+def check_writing(folder: Path) -> Check:
+    """Try to write where `folder` is or would be."""
+    place = _existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        advice = "change its permissions or choose another folder with -p"
+        return Check(
+            "permission", "fail", f"{place} cannot be written ({error.strerror}): {advice}"
+        )
+    return Check("permission", "ok", f"{place} can be written")
+
+
+def _check_python() -> Check:
+    return Check("python", "ok", platform.python_version())
+
+
+def _check_package(name: str) -> Check:
+    try:
+        return Check(name, "ok", metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, "fail", f"not installed: pip install {name}")
+
+
+def _check_s3prl() -> Check:
+    name = "s3prl's parts"
+    try:
+        import_module("spknorm.compat")  # puts back what s3prl needs
+        hub = import_module("s3prl.hub")
+    except Exception as error:  # whatever a library that does not fit raises
+        return Check(name, "fail", f"cannot be imported: {type(error).__name__}: {error}")
+    return Check(name, "ok", f"imported; {len(hub.options())} upstreams")
+
+
+def _check_device() -> Check:
+    try:
+        import torch
+    except Exception as error:  # as above
+        return Check("device", "fail", f"torch cannot be imported: {type(error).__name__}: {error}")
+    if not torch.cuda.is_available():
+        found = f"CPU only, {os.cpu_count()} cores"
+        return Check("device", "warn", f"{found}. Fine for the demo, slow for a full HuBERT")
+    found = ", ".join(
+        f"{torch.cuda.get_device_name(number)} ({memory / 1e9:.0f} GB)"
+        for number in range(torch.cuda.device_count())
+        for memory in (torch.cuda.get_device_properties(number).total_memory,)
+    )
+    return Check("device", "ok", found)
+
+
+def _check_memory() -> Check:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    found = f"{total:.0f} GB"
+    if total < _ADVISED_MEMORY_GB:
+        advice = f"less than {_ADVISED_MEMORY_GB:.0f}: set datarc.pre_load: false"
+        return Check("memory", "warn", f"{found}, {advice}")
+    return Check("memory", "ok", found)
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that exists."""
+    folder = folder.absolute()
+    return next(place for place in (folder, *folder.parents) if place.is_dir())

@@ -1,0 +1,168 @@
+"""A corpus: whether it is found and can serve, its counts, and its files one by one."""
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from spknorm.audio import AudioError, AudioIndex, AudioInfo, iter_windows
+from spknorm.audio.faults import listing
+from spknorm.corpora import (
+    EMOTIONS,
+    Utterance,
+    check_counts,
+    check_records,
+    find_bad_audio,
+    is_full,
+    read_corpus,
+)
+from spknorm.doctor.checks import Check
+from spknorm.errors import USER_ERRORS
+from spknorm.schema import DataConfig, SpeakerCorpusConfig
+
+_SILENT_BELOW = 10 ** (-60 / 20)  # peak of a recording, full scale 1
+_CLIPPED_AT = 0.999
+_CLIPPED_SHARE = 0.001  # of the samples
+_LONG_SECONDS = 60.0
+_NUM_THREADS = 8
+
+
+class Levels(NamedTuple):
+    """The peak of a recording, full scale 1, and the share of its samples at full scale."""
+
+    peak: float
+    clipped: float
+
+
+def check_corpus(
+    config: DataConfig | SpeakerCorpusConfig,
+    *,
+    role: str,
+    fold: str | None = None,
+    demo: tuple[float, int] | None = None,
+    label: str = "speaker",
+    audio: bool = False,
+) -> list[Check]:
+    """Read a corpus as a run would, and look at its files.
+
+    Args:
+        config: Where the corpus is.
+        role: `emotion` or `speaker`.
+        fold: Which fold of s3prl's fold JSON, if that is given.
+        demo: rho and seed of the demo; None: those of `config`.
+        label: The column that a speaker corpus is taken for.
+        audio: Decode every file, instead of headers alone.
+    """
+    name = f"{role} corpus"
+    if demo is None:
+        demo = (config.demo_rho, config.demo_seed) if isinstance(config, DataConfig) else (0.8, 0)
+    try:
+        records = read_corpus(
+            config.corpus,
+            role=role,
+            root=config.root,
+            meta_data=config.meta_data,
+            fold=fold,
+            manifest=config.manifest,
+            allow_outside=config.allow_outside,
+            demo_rho=demo[0],
+            demo_seed=demo[1],
+        )
+        check_records(records, role=role, label=label)
+    except USER_ERRORS as error:
+        return [Check(name, "fail", str(error))]
+    checks = [Check(name, "ok", _counts(config.corpus, records))]
+    if config.corpus == "iemocap":
+        checks.append(_check_counts(records))
+    return checks + _check_files(name, records, audio=audio)
+
+
+def levels_of(utterance: Utterance) -> Levels:
+    """Return how loud a recording is, decoding it a minute at a time.
+
+    Raises:
+        AudioError: It cannot be decoded.
+    """
+    peak, clipped, total = 0.0, 0, 0
+    for _, samples in iter_windows(utterance.path, window_seconds=60, hop_seconds=60):
+        size = np.abs(samples)
+        peak = max(peak, float(size.max()))
+        clipped += int((size >= _CLIPPED_AT).sum())
+        total += len(samples)
+    return Levels(peak, clipped / total)
+
+
+def _counts(corpus: str, records: Sequence[Utterance]) -> str:
+    speakers = {record.speaker for record in records if record.speaker is not None}
+    text = f"{corpus}: {len(records)} utterances of {len(speakers)} speakers"
+    emotions = Counter(record.emotion for record in records)
+    if emotions.keys() & set(EMOTIONS):
+        text += "; " + ", ".join(f"{emotions[emotion]} {emotion}" for emotion in EMOTIONS)
+    return text
+
+
+def _check_counts(records: Sequence[Utterance]) -> Check:
+    differences = check_counts(records)
+    if differences:
+        return Check("IEMOCAP counts", "warn", "; ".join(differences))
+    if is_full(records):
+        return Check("IEMOCAP counts", "ok", "the 5531 utterances of the literature")
+    return Check("IEMOCAP counts", "warn", "a part of the corpus, so not compared with 5531")
+
+
+def _check_files(name: str, records: Sequence[Utterance], *, audio: bool) -> list[Check]:
+    index = AudioIndex(None)
+    bad = find_bad_audio(records, index=index, decode=audio)
+    files = f"{name}, {'audio' if audio else 'headers'}"
+    left_out = {one.utterance.id for one in bad}
+    good = [record for record in records if record.id not in left_out]
+    checks = []
+    if bad:
+        heading = f"{len(bad)} of {len(records)} files cannot be used (--skip-bad leaves them out):"
+        checks.append(Check(files, "fail", listing([str(one.error) for one in bad], heading)))
+    if good:
+        checks.append(_check_lengths(files, index.infos([record.path for record in good])))
+        if audio:
+            checks += _check_levels(name, good)
+    return checks
+
+
+def _check_lengths(name: str, infos: Sequence[AudioInfo]) -> Check:
+    seconds = [info.seconds for info in infos]
+    rates = Counter(info.sample_rate for info in infos)
+    detail = (
+        f"{sum(seconds) / 3600:.1f} h, {min(seconds):.1f} to {max(seconds):.1f} s, at "
+        + ", ".join(f"{rate} Hz" for rate in sorted(rates))
+    )
+    long = sum(one > _LONG_SECONDS for one in seconds)
+    if long:
+        return Check(name, "warn", f"{detail}; {long} are longer than a minute: much memory")
+    return Check(name, "ok", detail)
+
+
+def _check_levels(name: str, records: Sequence[Utterance]) -> list[Check]:
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        levels = list(pool.map(_levels_or_none, records))
+    known = [(one, level) for one, level in zip(records, levels, strict=True) if level is not None]
+    silent = [str(one.path) for one, level in known if level.peak < _SILENT_BELOW]
+    clipped = [str(one.path) for one, level in known if level.clipped > _CLIPPED_SHARE]
+    checks = []
+    for what, found, meaning in (
+        ("silence", silent, "peak under -60 dB"),
+        ("clipping", clipped, "over 0.1 % of the samples at full scale"),
+    ):
+        if found:
+            text = listing(found, f"{len(found)} of {len(records)} files ({meaning}):")
+            checks.append(Check(f"{name}, {what}", "warn", text))
+        else:
+            checks.append(Check(f"{name}, {what}", "ok", f"none in {len(records)} files"))
+    return checks
+
+
+def _levels_or_none(utterance: Utterance) -> Levels | None:
+    try:
+        return levels_of(utterance)
+    except AudioError:  # gone since it was decoded a moment ago
+        return None
