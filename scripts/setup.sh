@@ -19,12 +19,12 @@ set_up() {
         _spknorm_venv "$root" "${SPKNORM_VENV:-.venv}" || return 1
     fi
     constraints="${SPKNORM_CONSTRAINTS:-constraints.txt}"
-    stamp="$(python -c 'import sys; print(sys.prefix)')/.spknorm-${extra:-run}" || return 1
+    stamp="$VIRTUAL_ENV/.spknorm-${extra:-run}"
     wanted="$(_spknorm_hash "$root" "$constraints" "$extra ${SPKNORM_TORCH:-}")" || return 1
     if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
         return 0
     fi
-    echo "Installing spknorm${extra:+[$extra]} into $(python -c 'import sys; print(sys.prefix)')" \
+    echo "Installing spknorm${extra:+[$extra]} into $VIRTUAL_ENV" \
         "(torch is large: the first time takes minutes)" >&2
     (
         cd "$root" || exit 1
