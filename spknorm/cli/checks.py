@@ -22,6 +22,8 @@ def check(args: argparse.Namespace, config: dict[str, Any]) -> None:
     """
     if args.downstream == OUR_TASK:
         _check_our_task(args, config)
+    elif args.downstream == "speaker_probe":
+        _check_speaker_corpus(config)
     args.push_to_hf_hub = str(args.push_to_hf_hub).lower() not in _NO
     if args.push_to_hf_hub:
         raise ConfigError(
@@ -52,8 +54,18 @@ def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
     # The upstream is loaded first, and may have to be downloaded: a missing corpus is told before.
     if expert.datarc.corpus in TREES:
         root_of(expert.datarc.corpus, "emotion", expert.datarc.root)
-    if expert.spknorm.strategy != "none" and expert.speaker_corpus.corpus in TREES:
-        root_of(expert.speaker_corpus.corpus, "speaker", expert.speaker_corpus.root)
+    if expert.spknorm.strategy != "none":
+        _check_speaker_corpus(config)
+
+
+def _check_speaker_corpus(config: dict[str, Any]) -> None:
+    from spknorm.corpora import TREES, root_of
+
+    expert = config.get("downstream_expert") or {}
+    corpus = expert.get("speaker_corpus") or {}
+    name = corpus.get("corpus", "voxceleb1")
+    if name in TREES:
+        root_of(name, "speaker", corpus.get("root"))
 
 
 def _check_checkpoint_of_upstream(args: argparse.Namespace) -> None:

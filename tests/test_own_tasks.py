@@ -1,0 +1,98 @@
+"""This project's tasks from the command line, under our engine and under s3prl's own Runner."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from spknorm.cli import run_downstream
+
+SHORT = (
+    "config.runner.total_steps={steps},,config.runner.log_step=1,,config.runner.eval_step=2,,"
+    "config.runner.save_step=2,,config.runner.gradient_accumulate_steps=1,,"
+    "config.downstream_expert.datarc.num_workers=0,,"
+    "config.downstream_expert.speaker_corpus.max_seconds=0.2"
+)
+S3PRLS = (
+    ",,config.runner.engine=s3prl,,config.downstream_expert.spknorm.update=reversal,,"
+    "config.optimizer.groups=None"
+)
+
+
+@pytest.fixture
+def begin(tiny_corpora, tiny_hubert, tmp_path, monkeypatch):
+    """Options of an experiment whose corpora are named by the environment."""
+    monkeypatch.setenv("IEMOCAP_ROOT", str(tiny_corpora / "iemocap"))
+    monkeypatch.setenv("VOXCELEB1_ROOT", str(tiny_corpora / "voxceleb1"))
+    monkeypatch.chdir(tmp_path)
+    return ["-d", "emotion_spknorm", "-u", "hubert_local", "-k", str(tiny_hubert)]
+
+
+def test_an_experiment_from_training_to_a_recording(begin, tiny_corpora, tmp_path, capsys):
+    assert run_downstream([*begin, "-v", "fold2", "-o", SHORT.format(steps=2)]) == 0
+    expdir = tmp_path / "result/downstream/emotion_spknorm-hubert_local-TAP-fold2"
+    result = json.loads((expdir / "result.json").read_text())
+    assert (result["fold"], result["steps"], result["strategy"]) == ("fold2", 2, "TAP")
+    tested = (expdir / "test_fold2_predict.txt").read_text()
+
+    # the same command with -a and more steps goes on
+    again = [*begin, "-v", "fold2", "-a", "-o"]
+    assert run_downstream([*again, SHORT.format(steps=4)]) == 0
+    assert json.loads((expdir / "result.json").read_text())["steps"] == 4
+
+    # with -a and another setting it is refused, and told which
+    capsys.readouterr()
+    other = SHORT.format(steps=4) + ",,config.optimizer.lr=0.5"
+    assert run_downstream([*again, other]) == 2
+    assert "config.optimizer.lr was 0.0001, is 0.5" in capsys.readouterr().err
+
+    # evaluation of the best step, from anywhere, by -e and by -i
+    best = expdir / "dev-best.ckpt"
+    tested = (expdir / "test_fold2_predict.txt").read_text()
+    assert run_downstream(["-m", "evaluate", "-e", str(best)]) == 0
+    assert (expdir / "test_fold2_predict.txt").read_text() == tested
+    elsewhere = ["-p", "elsewhere", "-v", "fold2", "-o", SHORT.format(steps=4)]
+    assert run_downstream(["-m", "evaluate", "-i", str(best), *begin, *elsewhere]) == 0
+    assert (tmp_path / "elsewhere" / "test_fold2_predict.txt").read_text() == tested
+
+    # one recording
+    wav = next((tiny_corpora / "iemocap").rglob("*.wav"))
+    capsys.readouterr()
+    assert run_downstream(["-m", "inference", "-t", str(wav), "-e", str(best)]) == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(rf"{wav.stem} (neu|hap|ang|sad)", told)
+
+
+def test_a_second_run_does_not_write_over_the_first(begin, capsys):
+    argv = [*begin, "-p", "x", "-o", SHORT.format(steps=2)]
+    assert run_downstream(argv) == 0
+    assert run_downstream(argv) == 2
+    assert "go on with it (-a), or choose another folder" in capsys.readouterr().err
+
+
+def test_s3prl_s_own_runner_trains_and_evaluates_the_task(begin, tmp_path):
+    options = ["-p", "x", "-o", SHORT.format(steps=2) + S3PRLS]
+    assert run_downstream([*begin, *options]) == 0
+    saved = torch.load(tmp_path / "x" / "states-2.ckpt", weights_only=True)
+    assert "Spknorm" not in saved  # not our engine's
+    assert saved["Args"].upstream_trainable is True
+    tested = (tmp_path / "x" / "test_fold1_predict.txt").read_text()
+    assert run_downstream(["-m", "evaluate", "-e", "x"]) == 0
+    assert (tmp_path / "x" / "test_fold1_predict.txt").read_text() == tested
+
+
+def test_the_speaker_probe_keeps_s3prl_s_defaults(begin, tmp_path):
+    argv = ["-d", "speaker_probe", *begin[2:], "-p", "x", "-o", SHORT.format(steps=2)]
+    assert run_downstream(argv) == 0
+    saved = torch.load(tmp_path / "x" / "states-2.ckpt", weights_only=True)
+    assert "Upstream" not in saved  # frozen
+    assert saved["Args"].upstream_feature_selection == "hidden_states"
+
+
+def test_a_missing_speaker_corpus_of_the_probe_is_told_at_once(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VOXCELEB1_ROOT", raising=False)
+    assert run_downstream(["-d", "speaker_probe", "-u", "hubert_base"]) == 2
+    assert "The speaker corpus VoxCeleb1 was not found" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
