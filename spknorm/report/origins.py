@@ -115,7 +115,7 @@ def command_of(run: Run) -> str:
     if run.config_file:
         words += ["-c", f"{run.folder}/{run.config_file}"]
     else:
-        settings = [f"config.{key}={value!r}" for key, value in _leaves(run.config)]
+        settings = [f"config.{key}={_literal(value)}" for key, value in _leaves(run.config)]
         words += ["-o", ",,".join(settings)] if settings else []
     return shlex.join(words)
 
@@ -127,6 +127,13 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield from _leaves(value, f"{name}.")
         elif name not in _NOT_SETTINGS and not isinstance(value, Mapping):
             yield name, value
+
+
+def _literal(value: Any) -> str:
+    """Write a value as `-o` reads it back: bare words as they are, all else as a literal."""
+    if isinstance(value, str) and value.isidentifier() and value not in ("None", "True", "False"):
+        return value
+    return repr(value)
 
 
 def _number(value: int | None) -> str:

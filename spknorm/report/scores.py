@@ -125,8 +125,8 @@ def accuracy_table(scored: Scored) -> Table:
         notes=(
             "WA, UA (mean recall of the classes) and macro-F1 in percent: mean ± standard "
             "deviation over runs, each fold and seed counting alike. Interval: 95 %, of WA over "
-            "all utterances pooled, by bootstrap over whole speakers. Worst speaker: the lowest UA of "
-            "any; spread: from there to the best."
+            "all utterances pooled, by bootstrap over whole speakers. Worst speaker: the lowest UA "
+            "of any; spread: from there to the best."
             + (" Runs of all sizes together." if scored.curves else ""),
             _chance_note([scored]),
         ),
