@@ -9,6 +9,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 import tiny_upstreams
+from hypothesis import settings
+
+# HYPOTHESIS_PROFILE=nightly makes the fuzz tests (reliability/test_fuzz_*) try over 100 000 inputs.
+settings.register_profile("short", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("nightly", max_examples=25_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,241 @@
+"""Whatever a manifest, label file, fold JSON, list or sound file holds: a result or a clear error.
+
+A hundred inputs per test by default; HYPOTHESIS_PROFILE=nightly tries 25 000 of each.
+"""
+
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spknorm.audio import AudioError, AudioIndex, iter_windows, load_audio
+from spknorm.audio.faults import KINDS
+from spknorm.corpora import (
+    EMOTIONS,
+    read_folds,
+    read_iemocap,
+    read_manifest,
+    read_voxceleb1,
+)
+from spknorm.corpora.manifest import COLUMNS
+from spknorm.errors import DataError, MissingError
+
+DOCUMENTED = (DataError, MissingError)
+
+EVALUATION = (
+    b"% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+    b"[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]\n"
+    b"C-E2:\tNeutral;\t()\nA-E3:\tval 3; act 2; dom  2;\t()\n\n"
+    b"[10.0100 - 11.3925]\tSes01F_impro01_M000\texc\t[2.5000, 2.5000, 2.5000]\n"
+)
+MANIFEST = b'id,path,emotion,speaker\n1,a.wav,neu,"x, y"\n2,b/../c.wav,hap,"q""q"\n'
+LINES = b'{"id": "1", "path": "a.wav", "speaker": "x"}\n{"path": "b/../c.wav", "age": 3}\n'
+LIST = b"1 id10001/x/00001.wav\n3 id10002/y/00001.wav\n"
+PIECES = (
+    b"\n",
+    b"\t",
+    b",",
+    b'"',
+    b"[",
+    b"../",
+    b"/",
+    b"\0",
+    b"\xff",
+    b"\r",
+    b"\xef\xbb\xbf",
+    b" ",
+)
+
+
+@st.composite
+def mutated(draw, content):
+    """Valid content with a few places cut out, doubled or overwritten."""
+    result = bytearray(content)
+    for _ in range(draw(st.integers(1, 6))):
+        start = draw(st.integers(0, len(result)))
+        stop = min(len(result), start + draw(st.integers(0, 30)))
+        piece = draw(
+            st.sampled_from(PIECES) | st.binary(max_size=8) | st.just(result[start:stop] * 2)
+        )
+        result[start:stop] = piece
+    return bytes(result)
+
+
+def content_like(valid):
+    text = st.text(st.sampled_from('[]{}",:\t\n .-/0129aSesFM_impro'), max_size=200)
+    return mutated(valid) | st.binary(max_size=300) | text.map(str.encode)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+ENTRY = st.fixed_dictionaries(
+    {},
+    optional={
+        "path": JSON
+        | st.sampled_from(
+            ("Session2/a/Ses02F_impro01_F000.wav", "Session1/Ses01M_script01_1_M000.wav")
+        )
+        | st.text(st.sampled_from("./Ses02F_improM\0\ud800"), max_size=40),
+        "label": st.sampled_from(EMOTIONS) | JSON,
+        "speaker": JSON,
+    },
+)
+FOLD = st.fixed_dictionaries(
+    {
+        "labels": st.just({emotion: number for number, emotion in enumerate(EMOTIONS)}) | JSON,
+        "meta_data": st.lists(ENTRY, max_size=4) | JSON,
+    }
+)
+ROW = st.dictionaries(
+    st.sampled_from((*COLUMNS, "gender", "")),
+    JSON
+    | st.text(st.characters(codec=None), max_size=30)
+    | st.sampled_from(("a.wav", "..", "/a", "x/y")),
+    max_size=6,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder beside which nothing may appear."""
+    folder = tmp_path_factory.mktemp("fuzz") / "folder"
+    folder.mkdir()
+    yield folder
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def attempt(reader, *arguments, **options):
+    """Return the records, or None after a documented error with something to say."""
+    try:
+        records = reader(*arguments, **options)
+    except DOCUMENTED as error:
+        assert str(error)
+        assert str(error).count("\n") <= 500
+        return None
+    ids = [one.id for one in records]
+    assert ids
+    assert all(one.path.is_absolute() for one in records)
+    return records
+
+
+def stays_inside(records, root):
+    real = os.path.realpath(root)
+    for one in records or ():
+        assert (
+            os.path.realpath(one.path).startswith(real + "/") or os.path.realpath(one.path) == real
+        )
+
+
+@given(content=content_like(MANIFEST))
+def test_a_csv_manifest_of_any_content(folder, content):
+    (folder / "m.csv").write_bytes(content)
+    records = attempt(read_manifest, folder / "m.csv")
+    stays_inside(records, folder)
+    if records:
+        assert len({one.id for one in records}) == len(records)
+
+
+@given(
+    content=content_like(LINES)
+    | st.lists(ROW, max_size=4).map(lambda rows: "\n".join(map(json.dumps, rows)).encode())
+)
+def test_a_jsonl_manifest_of_any_content(folder, content):
+    (folder / "m.jsonl").write_bytes(content)
+    records = attempt(read_manifest, folder / "m.jsonl")
+    stays_inside(records, folder)
+
+
+@given(content=content_like(EVALUATION))
+def test_a_label_file_of_any_content(folder, content):
+    labels = folder / "I/Session1/dialog/EmoEvaluation"
+    wavs = folder / "I/Session1/sentences/wav/Ses01F_impro01"
+    if not labels.is_dir():
+        labels.mkdir(parents=True)
+        wavs.mkdir(parents=True)
+        for name in ("Ses01F_impro01_F000", "Ses01F_impro01_M000"):
+            (wavs / f"{name}.wav").write_bytes(b"")
+    (labels / "Ses01F_impro01.txt").write_bytes(content)
+    try:
+        records = read_iemocap(folder / "I")
+    except DOCUMENTED as error:
+        assert "Ses01F_impro01.txt, line " in str(error)
+        return
+    assert {one.emotion for one in records} <= set(EMOTIONS)
+    stays_inside(records, wavs)
+
+
+@given(
+    content=FOLD.map(lambda value: json.dumps(value).encode())
+    | st.binary(max_size=100)
+    | JSON.map(lambda value: json.dumps(value).encode())
+)
+def test_fold_json_of_any_content(folder, content):
+    (folder / "Session1").mkdir(exist_ok=True)
+    for part in ("train", "test"):
+        (folder / "Session1" / f"{part}_meta_data.json").write_bytes(content)
+    stays_inside(attempt(read_folds, folder, "fold1", folder), folder)
+
+
+@given(content=content_like(LIST))
+def test_a_split_list_of_any_content(folder, content):
+    for name in ("id10001/x/00001.wav", "id10002/y/00001.wav"):
+        (folder / "V/dev/wav" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "V/dev/wav" / name).write_bytes(b"")
+    (folder / "V/iden_split.txt").write_bytes(content)
+    stays_inside(attempt(read_voxceleb1, folder / "V"), folder / "V")
+
+
+def sounds():
+    noise = np.random.default_rng(0).normal(0, 0.1, 900)
+    for form, subtype in (
+        ("WAV", "PCM_16"),
+        ("WAV", "FLOAT"),
+        ("RF64", "PCM_16"),
+        ("AIFF", "PCM_16"),
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+    ):
+        buffer = io.BytesIO()
+        soundfile.write(buffer, noise, 16000, format=form, subtype=subtype)
+        yield buffer.getvalue()
+
+
+@given(content=st.sampled_from(list(sounds())).flatmap(mutated) | st.binary(max_size=200))
+def test_a_sound_file_of_any_content(folder, content):
+    path = folder / "a.wav"
+    path.write_bytes(content)
+    try:
+        samples = load_audio(path)
+    except AudioError as error:
+        assert error.kind in KINDS
+        return
+    assert len(samples) >= 400
+    assert samples.dtype == np.float32
+    assert np.isfinite(samples).all()
+    crop = load_audio(path, max_seconds=0.025, crop_seed=1)
+    assert len(crop) == 400
+    windows = list(iter_windows(path, window_seconds=0.03, hop_seconds=0.02))
+    assert np.array_equal(windows[0].samples, samples[:480])
+
+
+@given(
+    content=st.binary(max_size=200)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | JSON.map(
+        lambda value: json.dumps({"schema": "spknorm.audio-index/1", "files": value}).encode()
+    )
+)
+def test_an_audio_index_of_any_content(folder, content):
+    (folder / "audio-index.json").write_bytes(content)
+    (found,) = AudioIndex(folder).look_up([folder / "none.wav"])
+    assert isinstance(found, AudioError)
