@@ -64,7 +64,23 @@ def _experiment_file(path: Path) -> Path:
 def _run_controlled(path: Path, out: Path, args: argparse.Namespace) -> int:
     from spknorm import controlled
 
-    return controlled.run_command(path, out, dry_run=args.dry_run, quick=args.quick)
+    if args.dry_run:
+        print(controlled.describe(path, quick=args.quick))
+        return 0
+    try:
+        outcome = controlled.run(path, out, quick=args.quick, progress=_show_parts)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues where it was.", file=sys.stderr)
+        return 130
+    print(f"{outcome.text}\n\nReport: {out}")
+    return 0
+
+
+def _show_parts(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    start = "\r" if sys.stderr.isatty() else ""
+    end = end if sys.stderr.isatty() else "\n"
+    print(f"{start}{done} of {total} parts", end=end, file=sys.stderr, flush=True)
 
 
 def _make_demo_corpora(cells: list[Cell]) -> None:

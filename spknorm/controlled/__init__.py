@@ -1,1 +1,68 @@
-"""A benchmark in which the confounding of speaker and emotion is a knob."""
+"""A benchmark in which the confounding of speaker and emotion is a knob.
+
+    plan       the experiment file          pool        features of a seed, for every rho
+    upstream   the demo's HuBERT            frozen      a model on frozen features
+    finetuning TAP and its control          grid        rows per (rho, seed), resumable
+    verdicts   hypotheses, judged by code   outcome     table, figures, page
+    planted    Gaussians with known Bayes values
+
+Hypotheses, settings and results are in docs/controlled.md.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spknorm.controlled.outcome import Outcome
+
+
+def run(
+    config_path: Path | str,
+    out: Path | str,
+    *,
+    quick: bool = False,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> "Outcome":
+    """Run the experiment file, or continue it, and write its table, figures and page.
+
+    Args:
+        config_path: Of `kind: controlled`.
+        out: Folder of the results; rows in it are not computed again.
+        quick: The essential figure alone.
+        workers: Processes of one core each.
+        progress: Called with (parts done, parts in all).
+
+    Returns:
+        Cells, verdicts, `text` to print and the files written.
+
+    Raises:
+        ConfigError: The file has an unknown key or a wrong value, or another process uses `out`.
+        MissingError: There is no such file.
+    """
+    from spknorm.controlled.grid import run_grid
+    from spknorm.controlled.outcome import write_outcome
+    from spknorm.controlled.plan import read_plan
+    from spknorm.files import FolderLock
+
+    plan = read_plan(Path(config_path), quick=quick)
+    with FolderLock(Path(out)):
+        rows = run_grid(plan, Path(out), workers=workers, progress=progress)
+        return write_outcome(plan, rows, Path(out))
+
+
+def describe(config_path: Path | str, *, quick: bool = False) -> str:
+    """Return what `run` would do, in words."""
+    from spknorm.controlled.plan import read_plan
+
+    plan = read_plan(Path(config_path), quick=quick)
+    parts = plan.parts
+    frozen, tuned = (
+        sum(folds * len(plan.variants_of(part)) for part in parts if part.kind == kind)
+        for kind, folds in (("frozen", plan.num_folds), ("tuned", plan.tuned_folds))
+    )
+    return (
+        f"{len(parts)} parts: {frozen} models on frozen features and {tuned} fine-tuned ones, "
+        f"seeds {plan.seeds[0]} to {plan.seeds[-1]}, rho {', '.join(f'{r:g}' for r in plan.rho)}."
+    )

@@ -4,10 +4,11 @@ After `frozen.py` and `finetuning.py`; `verdicts.py` reads the rows.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from multiprocessing import get_context
@@ -82,22 +83,31 @@ def read_rows(plan: Plan, out: Path) -> list[Row]:
 
 
 def run_part(plan: Plan, out: Path, part: Part) -> None:
-    """Compute and write one part."""
+    """Compute the variants of a part that its file lacks, and write the file."""
     import torch
 
     torch.set_num_threads(1)
+    known = _known(plan, out, part)
+    missing = [one for one in plan.variants_of(part) if one not in known]
     began = time.perf_counter()
     if part.kind == "frozen":
         cached = out / "features" / f"seed-{part.seed}-{_fingerprint()}.npz"
-        rows = list(_frozen_rows(plan, pool.make_pool(part.seed, cached), part.rho))
+        found = _frozen_rows(plan, pool.make_pool(part.seed, cached), part.rho, missing)
     else:
-        rows = list(_tuned_rows(plan, part.rho, part.seed))
-    content = {
-        "key": _key(plan, part),
-        "seconds": round(time.perf_counter() - began, 1),
-        "rows": [row._asdict() for row in rows],
-    }
-    write_json(_path(out, part), content)
+        found = _tuned_rows(plan, part, missing)
+    for row in found:
+        variant = Variant(row.features, row.method, row.labels)
+        known.setdefault(variant, []).append(row)
+    content = [
+        {
+            "key": _key(plan, part, variant),
+            "variant": variant._asdict(),
+            "rows": [row._asdict() for row in rows],
+        }
+        for variant, rows in known.items()
+    ]
+    seconds = round(time.perf_counter() - began, 1)
+    write_json(_path(out, part), {"seconds": seconds, "variants": content})
 
 
 def leakage(train: Floats, speaker: Integers, test: Floats, expected: Integers) -> float:
@@ -113,12 +123,15 @@ def shuffled_speakers(speaker: Integers, seed: int) -> Integers:
     return np.random.default_rng(seed).permutation(speaker)
 
 
-def _frozen_rows(plan: Plan, features: Pool, rho: float) -> Iterator[Row]:
-    for name in plan.features:
+def _frozen_rows(
+    plan: Plan, features: Pool, rho: float, variants: Sequence[Variant]
+) -> Iterator[Row]:
+    for name in dict.fromkeys(variant.features for variant in variants):
         for fold in range(plan.num_folds):
             data = _FoldData(features, name, rho, fold)
-            for variant in plan.variants(name, rho):
-                yield data.row(variant, plan)
+            for variant in variants:
+                if variant.features == name:
+                    yield data.row(variant, plan)
 
 
 class _FoldData:
@@ -199,7 +212,8 @@ class _Fronts:
         self.neutral = finetuning.front_end(upstream, pool.neutral_waves(seed))
 
 
-def _tuned_rows(plan: Plan, rho: float, seed: int) -> Iterator[Row]:
+def _tuned_rows(plan: Plan, part: Part, variants: Sequence[Variant]) -> Iterator[Row]:
+    rho, seed = part.rho, part.seed
     fronts = _Fronts(seed)
     speaker, is_train = pool.speaker_split()
     for fold in range(plan.tuned_folds):
@@ -208,19 +222,17 @@ def _tuned_rows(plan: Plan, rho: float, seed: int) -> Iterator[Row]:
         frames = finetuning.Frames(
             fronts.emotional[train.row], train.emotion, fronts.neutral[is_train], speaker[is_train]
         )
-        for method in plan.tuned:
+        for variant in variants:
             model = finetuning.fine_tune(
                 frames,
                 plan.fine_tuning,
-                strategy="none" if method == "none" else "TAP",
-                adversary="confusion" if method == "confusion" else "ascent",
+                strategy="none" if variant.method == "none" else "TAP",
+                adversary="confusion" if variant.method == "confusion" else "ascent",
                 seed=seed,
             )
             neutral = model.represent(fronts.neutral)
             yield Row(
-                "fine-tuned",
-                method,
-                "true",
+                *variant,
                 rho,
                 seed,
                 fold,
@@ -255,27 +267,39 @@ def _path(out: Path, part: Part) -> Path:
     return out / "rows" / f"{part.kind}-rho{part.rho:g}-seed{part.seed}.json"
 
 
-def _read(plan: Plan, out: Path, part: Part) -> list[Row] | None:
+def _known(plan: Plan, out: Path, part: Part) -> dict[Variant, list[Row]]:
+    """Return the rows of a part by variant, those alone that today's plan would give."""
     path = _path(out, part)
     if not path.is_file():
-        return None
-    content = read_json(path)
-    if content["key"] != _key(plan, part):
-        return None
-    return [Row(**row) for row in content["rows"]]
+        return {}
+    known = {}
+    for entry in read_json(path)["variants"]:
+        variant = Variant(**entry["variant"])
+        if entry["key"] == _key(plan, part, variant):
+            known[variant] = [Row(**row) for row in entry["rows"]]
+    return known
 
 
-def _key(plan: Plan, part: Part) -> str:
-    """Return a hash of everything that decides the rows of a part."""
+def _read(plan: Plan, out: Path, part: Part) -> list[Row] | None:
+    """Return the rows of a part, or None if a variant is missing."""
+    known = _known(plan, out, part)
+    wanted = plan.variants_of(part)
+    if any(variant not in known for variant in wanted):
+        return None
+    return [row for variant in wanted for row in known[variant]]
+
+
+def _key(plan: Plan, part: Part, variant: Variant) -> str:
+    """Return a hash of everything that decides the rows of a variant."""
     if part.kind == "frozen":
-        variants = [plan.variants(name, part.rho) for name in plan.features]
-        decides = [variants, plan.num_folds, plan.rank, asdict(plan.frozen)]
+        decides = [plan.num_folds, plan.rank, asdict(plan.frozen)]
     else:
-        decides = [plan.tuned, plan.tuned_folds, asdict(plan.fine_tuning)]
-    text = json.dumps([*part, decides, _fingerprint()], sort_keys=True)
+        decides = [plan.tuned_folds, asdict(plan.fine_tuning)]
+    text = json.dumps([*part, *variant, decides, _fingerprint()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@functools.cache
 def _fingerprint() -> str:
     """Return a hash of the generator's code and the upstream's checkpoint."""
     from spknorm import demo, registry

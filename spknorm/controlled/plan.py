@@ -120,8 +120,13 @@ class Plan:
         tuned = [Part("tuned", rho, seed) for rho in self.tuned_rho for seed in self.seeds]
         return (*frozen, *tuned)
 
-    def variants(self, features: str, rho: float) -> list[Variant]:
-        """Return the variants on one frozen feature set at one rho."""
+    def variants_of(self, part: Part) -> list[Variant]:
+        """Return what is compared in a part."""
+        if part.kind == "tuned":
+            return [Variant("fine-tuned", method, "true") for method in self.tuned]
+        return [one for name in self.features for one in self._frozen(name, part.rho)]
+
+    def _frozen(self, features: str, rho: float) -> list[Variant]:
         found = [Variant(features, method, "true") for method in self.methods]
         if rho in self.control_rho:
             found += [Variant(features, method, "true") for method in self.controls]

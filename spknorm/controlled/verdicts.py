@@ -6,7 +6,7 @@ correction is over all hypotheses that are judged. docs/controlled.md states the
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy import stats
 
 from spknorm.controlled.grid import Row
 from spknorm.controlled.plan import Variant
+from spknorm.demo.synthesis import FloatArray
 from spknorm.statistics import holm
 
 LEVEL = 0.05
@@ -61,6 +62,8 @@ class Cell(NamedTuple):
     rho: float
     unseen: float
     unseen_std: float
+    low: float
+    high: float
     seen: float
     leakage: float
     leakage_std: float
@@ -159,23 +162,25 @@ def summarise(rows: Iterable[Row]) -> list[Cell]:
             np.array([np.mean([getattr(row, name) for row in of]) for of in by_seed.values()])
             for name in ("unseen", "seen", "leakage")
         )
-        deviation: Callable[[np.ndarray], float] = lambda values: (  # noqa: E731
-            float(values.std(ddof=1)) if len(values) > 1 else 0.0
-        )
         cells.append(
             Cell(
                 variant,
                 rho,
                 float(unseen.mean()),
-                deviation(unseen),
+                _deviation(unseen),
+                *(confidence(unseen) if len(unseen) > 1 else (float(unseen[0]),) * 2),
                 float(seen.mean()),
                 float(leakage.mean()),
-                deviation(leakage),
+                _deviation(leakage),
                 len(by_seed),
                 sum(len(of) for of in by_seed.values()),
             )
         )
     return cells
+
+
+def _deviation(values: FloatArray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
 def regained_share(cells: Sequence[Cell], variant: Variant, rho: float) -> float | None:
@@ -193,7 +198,7 @@ def regained_share(cells: Sequence[Cell], variant: Variant, rho: float) -> float
     return gained / lost if lost > 0 else None
 
 
-def confidence(values: Sequence[float]) -> tuple[float, float]:
+def confidence(values: Sequence[float] | FloatArray) -> tuple[float, float]:
     """Return the 95 % interval of a mean over seeds (Student's t)."""
     mean, error = float(np.mean(values)), float(stats.sem(values))
     reach = float(stats.t.ppf(0.975, len(values) - 1)) * error

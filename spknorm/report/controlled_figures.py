@@ -1,7 +1,7 @@
 """The figures of the controlled benchmark: accuracy, regained share and leakage under confounding.
 
-After `canvas.py` in the report. Curves come as plain numbers, so that the report knows nothing of how
-they were made; every figure stands on one number per corpus (seed).
+After `canvas.py` in the report. Curves come as plain numbers, so that the report knows nothing of
+how they were made; every figure stands on one number per corpus (seed).
 """
 
 from collections.abc import Sequence
@@ -100,7 +100,9 @@ def draw_accuracy(lines: Sequence[Line], *, num_seeds: int) -> Figure:
         "corpora (Student's t). Dashed: controls. Four balanced classes.",
         alt="; ".join(
             f"{line.label}: "
-            + ", ".join(f"{100 * point.accuracy:.1f} % at rho {point.rho:g}" for point in line.points)
+            + ", ".join(
+                f"{100 * point.accuracy:.1f} % at rho {point.rho:g}" for point in line.points
+            )
             for line in lines
         ),
         png=png,
@@ -147,9 +149,7 @@ def draw_regained(lines: Sequence[Line], *, num_seeds: int) -> Figure | None:
 
 def draw_trade(lines: Sequence[Line], *, rho: float, num_seeds: int) -> Figure:
     """Draw accuracy on unseen speakers against leakage at one rho, controls on the same axes."""
-    rows = [
-        (line, point) for line in lines for point in line.points if abs(point.rho - rho) < 1e-9
-    ]
+    rows = [(line, point) for line in lines for point in line.points if abs(point.rho - rho) < 1e-9]
     with style():
         plot, ((axes,),) = new_plot(7.2, 4.4)
         for line, point in rows:
@@ -169,6 +169,7 @@ def draw_trade(lines: Sequence[Line], *, rho: float, num_seeds: int) -> Figure:
         axes.set_ylabel("Accuracy on unseen speakers, %")
         axes.margins(0.15)
         label_points(
+            plot,
             axes,
             [
                 (100 * point.leakage, 100 * point.accuracy, line.label, _colour(line))

@@ -1,0 +1,233 @@
+"""What the controlled benchmark hands out: a table, verdicts, figures and one page.
+
+Last in the benchmark's flow; everything here comes from rows, and every number it shows is in
+controlled.json.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spknorm.controlled.grid import Row
+from spknorm.controlled.plan import Plan, Variant
+from spknorm.controlled.verdicts import Cell, Verdict, judge, regained_share, summarise
+from spknorm.files import write_atomic, write_json
+from spknorm.report import tables as forms
+from spknorm.report.canvas import Figure
+from spknorm.report.controlled_figures import (
+    Line,
+    Point,
+    draw_accuracy,
+    draw_regained,
+    draw_trade,
+)
+from spknorm.report.page import Section, Text, to_html
+from spknorm.report.tables import Table, p_value, percent, signed_points, to_markdown
+
+SCHEMA = "spknorm.controlled/1"
+_CONTROLS = ("gate",)
+_HEADLINE_RHO = 0.9
+
+
+class Outcome(NamedTuple):
+    """A finished (or partial) controlled benchmark.
+
+    Attributes:
+        cells: Per variant and rho.
+        verdicts: Of the hypotheses that could be judged.
+        text: Both as plain text, for a terminal.
+        files: What was written.
+    """
+
+    cells: list[Cell]
+    verdicts: list[Verdict]
+    text: str
+    files: list[Path]
+
+
+def write_outcome(plan: Plan, rows: Sequence[Row], out: Path) -> Outcome:
+    """Write controlled.json, table.md, report.html and figures/*.png into `out`."""
+    cells, verdicts = summarise(rows), judge(rows)
+    tables = [_table(cells), _verdict_table(verdicts)]
+    figures = _figures(cells, plan.num_seeds)
+    files = [out / "controlled.json", out / "table.md", out / "report.html"]
+    write_json(files[0], to_record(plan, cells, verdicts))
+    remarks = [_remark(plan)]
+    write_atomic(files[1], to_markdown(tables, title="Controlled benchmark", remarks=remarks))
+    sections = [
+        Section(name="verdicts", title="Verdicts", parts=[tables[1]]),
+        Section(name="figures", title="Figures", parts=figures),
+        Section(name="numbers", title="Numbers", parts=[tables[0]]),
+    ]
+    page = to_html(sections, title="Controlled benchmark", lead=[Text(text=remarks[0])])
+    write_atomic(files[2], page)
+    for figure in figures:
+        files.append(out / "figures" / f"{figure.name}.png")
+        write_atomic(files[-1], figure.png)
+    return Outcome(cells, verdicts, _as_text(tables), files)
+
+
+def to_record(plan: Plan, cells: Sequence[Cell], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Return everything that a page shows, and the plan behind it, as JSON."""
+    return {
+        "schema": SCHEMA,
+        "plan": asdict(plan),
+        "seeds": list(plan.seeds),
+        "cells": [
+            {**cell._asdict(), "variant": cell.variant._asdict()}
+            | {"regained": regained_share(cells, cell.variant, cell.rho)}
+            for cell in cells
+        ],
+        "verdicts": [verdict._asdict() for verdict in verdicts],
+    }
+
+
+def label_of(variant: Variant) -> str:
+    """Return how a reader sees a variant."""
+    text = {"gate": "gate alone", "none": "none"}.get(variant.method, variant.method)
+    if variant.labels == "shuffled":
+        text += ", shuffled speakers"
+    if variant.features == "handcrafted":
+        text += " (handcrafted)"
+    return f"{text}, fine-tuned" if variant.features == "fine-tuned" else text
+
+
+def _table(cells: Sequence[Cell]) -> Table:
+    rows = []
+    for cell in sorted(cells, key=_order):
+        share = regained_share(cells, cell.variant, cell.rho)
+        if cell.variant.method == "none" or cell.rho == 0:
+            share = None
+        rows.append(
+            forms.Row(
+                cells=(
+                    label_of(cell.variant),
+                    f"{cell.rho:g}",
+                    f"{percent(cell.unseen)} ± {percent(cell.unseen_std)}",
+                    percent(cell.seen),
+                    percent(share, 0),
+                    percent(cell.leakage),
+                    f"{cell.num_seeds} x {cell.num_models // max(1, cell.num_seeds)}",
+                ),
+                kind="control" if _is_control(cell.variant) else "ours",
+            )
+        )
+    return Table(
+        name="controlled",
+        title="Accuracy and leakage under confounding",
+        notes=(
+            "Accuracy in percent on balanced utterances (four emotions, chance 25.0) of unseen and "
+            "of the training speakers; mean ± standard deviation over seeds of means over folds.",
+            "Regained: part of what confounding costs `none` on unseen speakers.",
+            "Leakage: accuracy of a fresh linear probe for 80 speakers (chance 1.2).",
+        ),
+        columns=("method", "rho", "unseen", "seen", "regained %", "leakage", "seeds x folds"),
+        rows=tuple(rows),
+        num_heads=2,
+    )
+
+
+def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    rows = [
+        forms.Row(
+            cells=(
+                one.name,
+                one.claim,
+                signed_points(one.difference),
+                f"{signed_points(one.low)} to {signed_points(one.high)}",
+                p_value(one.p),
+                p_value(one.p_holm),
+                str(one.num_seeds),
+                one.verdict,
+            )
+        )
+        for one in verdicts
+    ]
+    return Table(
+        name="verdicts",
+        title="Hypotheses",
+        notes=(
+            "Differences in points, with 95 % intervals over seeds; paired t-tests by seed, Holm's "
+            "correction over the family. H4 tests that the gain is below 1 point.",
+        ),
+        columns=("", "claim", "difference", "95 % interval", "p", "p (Holm)", "n", "verdict"),
+        rows=tuple(rows),
+        num_heads=2,
+    )
+
+
+def _figures(cells: Sequence[Cell], num_seeds: int) -> list[Figure]:
+    lines = _lines(cells)
+    frozen = [line for line in lines if "fine-tuned" not in line.label]
+    figures = [draw_accuracy(frozen, num_seeds=num_seeds)] if frozen else []
+    regained = draw_regained(lines, num_seeds=num_seeds)
+    if regained is not None:
+        figures.append(regained)
+    if any(cell.rho == _HEADLINE_RHO for cell in cells):
+        figures.append(draw_trade(lines, rho=_HEADLINE_RHO, num_seeds=num_seeds))
+    return figures
+
+
+def _lines(cells: Sequence[Cell]) -> list[Line]:
+    ordered = sorted(cells, key=_order)
+    return [
+        Line(
+            method=variant.method,
+            label=label_of(variant),
+            is_control=_is_control(variant),
+            points=[
+                Point(
+                    rho=cell.rho,
+                    accuracy=cell.unseen,
+                    low=cell.low,
+                    high=cell.high,
+                    leakage=cell.leakage,
+                    regained=regained_share(cells, variant, cell.rho) if cell.rho else None,
+                )
+                for cell in ordered
+                if cell.variant == variant
+            ],
+        )
+        for variant in dict.fromkeys(cell.variant for cell in ordered)
+    ]
+
+
+def _is_control(variant: Variant) -> bool:
+    return variant.labels == "shuffled" or variant.method in _CONTROLS
+
+
+def _order(cell: Cell) -> tuple[bool, bool, str, bool, str, float]:
+    one = cell.variant
+    return (
+        one.features == "fine-tuned",
+        _is_control(one),
+        one.features,
+        one.method != "none",
+        one.method,
+        cell.rho,
+    )
+
+
+def _remark(plan: Plan) -> str:
+    return (
+        f"Seeds {plan.first_seed} to {plan.seeds[-1]}. "
+        "Hypotheses, settings and tests: docs/controlled.md."
+    )
+
+
+def _as_text(tables: Sequence[Table]) -> str:
+    """Return tables as aligned columns of plain text."""
+    blocks = []
+    for table in tables:
+        grid = [table.columns, *(row.cells for row in table.rows)]
+        widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if number < table.num_heads else cell.rjust(width)
+                for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            ).rstrip()
+            for cells in grid
+        ]
+        blocks.append("\n".join([table.title, *lines, *table.notes]))
+    return "\n\n".join(blocks)
