@@ -1,0 +1,127 @@
+"""The walls of docs/architecture.md, held against the code itself."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ORDER = [
+    "errors", "files", "schema", "config", "compat", "audio", "corpora.records", "demo", "corpora",
+    "protocols", "batches", "gradients", "adversaries", "model", "updates", "task", "fast",
+    "features", "metrics", "statistics", "erasure", "probe", "results", "checkpoint", "runner",
+    "registry", "export", "predict", "audit", "bench", "report", "controlled", "doctor", "cli",
+    "run_downstream",
+]  # fmt: skip
+"""A module imports only modules of its own room and of rooms that come before it."""
+PLUGINS = [*ROOT.glob("downstream/*/*.py"), *ROOT.glob("upstream_adapters/*/*.py")]
+LIBRARY = sorted(ROOT.glob("spknorm/**/*.py"))
+CODE = [*LIBRARY, *PLUGINS, ROOT / "run_downstream.py"]
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path):
+    """Modules that a file imports anywhere, `from package import name` resolved to both."""
+    package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def room_of(module):
+    """The place in ORDER of `spknorm.x.y`, by its longest known name; None outside the library."""
+    if not module.startswith("spknorm."):
+        return None
+    parts = module.split(".")[1:]
+    for end in range(len(parts), 0, -1):
+        if ".".join(parts[:end]) in ORDER:
+            return ORDER.index(".".join(parts[:end]))
+    return None
+
+
+def test_every_module_of_the_library_has_its_room():
+    rooms = {name_of(path) for path in LIBRARY} - {"spknorm"}
+    assert not [module for module in rooms if room_of(module) is None]
+    assert all(any(room_of(module) == place for module in rooms) for place in range(len(ORDER)))
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_imports_point_upwards(path):
+    here = room_of(name_of(path))
+    if here is None:  # spknorm/__init__.py imports lazily
+        return
+    wrong = {
+        module
+        for module in imports_of(path)
+        if (there := room_of(module)) is not None and there > here
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", CODE, ids=name_of)
+def test_nothing_is_evaluated_printed_or_loaded_under_a_second_name(path):
+    tree = ast.parse(path.read_text())
+    called = {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not called & {"eval", "exec"}
+    if not name_of(path).startswith("spknorm.cli"):
+        assert "print" not in called
+    assert not {m for m in imports_of(path) if re.match(r"(downstream|upstream_adapters)(\.|$)", m)}
+    reads = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not reads & {"pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load"}
+    assert "weights_only=False" not in path.read_text()
+
+
+def test_the_only_minus_sign_of_the_method_is_in_gradients():
+    negated = {
+        name_of(path)
+        for path in LIBRARY
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, ast.USub)
+        and not isinstance(node.operand, ast.Constant)
+        and "gradient" in ast.unparse(node.operand).lower()
+    }
+    assert negated <= {"spknorm.gradients"}
+
+
+def test_the_picture_shows_every_room():
+    picture = (ROOT / "docs" / "architecture.md").read_text().split("## Walls")[0]
+    words = set(re.findall(r"[a-z_]+", picture))
+    assert {room.split(".")[0] for room in ORDER} <= words
+
+
+def test_importing_the_package_loads_neither_torch_nor_s3prl():
+    code = (
+        "import sys, spknorm; print([m for m in ('torch', 's3prl', 'numpy') if m in sys.modules])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert shown.stdout.strip() == "[]"
+
+
+def test_the_entry_script_is_three_statements():
+    body = ast.parse((ROOT / "run_downstream.py").read_text()).body
+    statements = [
+        node for node in body
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]  # fmt: skip
+    assert len(statements) == 3
