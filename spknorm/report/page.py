@@ -164,7 +164,9 @@ def _row(row: Row, table: Table) -> str:
 
 
 def _class(number: int, table: Table) -> str:
-    return ' class="head"' if number < table.num_heads else ""
+    if number >= table.num_heads:
+        return ""
+    return ' class="head name"' if number == min(1, table.num_heads - 1) else ' class="head"'
 
 
 def _figure(figure: Figure) -> str:
