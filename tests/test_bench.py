@@ -10,74 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from bench_stubs import EXPERIMENT, result_of, starts, stub_command
 
-from spknorm import bench, config
+from spknorm import bench
 from spknorm.bench.cells import literal
 from spknorm.bench.worker import is_running
 from spknorm.cli.overrides import apply_to_config, parse_overrides
 from spknorm.errors import ConfigError, MissingError
-
-EXPERIMENT = """\
-name: stubs
-config: {runner: {total_steps: 30}}
-upstreams: [spknorm_demo_hubert]
-variants: [{strategy: none}, {strategy: SNP, frozen: true}]
-protocols: [{protocol: si5, folds: [fold1, fold2]}]
-executor: {max_parallel: 2}
-"""
-
-# Counts to 5 and keeps the count in a file, as a training keeps its checkpoint.
-STUB = """\
-import json, os, sys, time
-folder, result, pause = sys.argv[1], json.loads(sys.argv[2]), float(sys.argv[3])
-state = os.path.join(folder, "state")
-step = int(open(state).read()) if os.path.exists(state) else 0
-with open(os.path.join(folder, "starts"), "a") as file:
-    file.write(f"{step}\\n")
-while step < 5:
-    time.sleep(pause)
-    step += 1
-    with open(state + ".new", "w") as file:
-        file.write(str(step))
-    os.replace(state + ".new", state)
-if result["fold"] == "fold2" and result["strategy"] == sys.argv[4]:
-    print("spknorm: The stub was told to fail.", file=sys.stderr)
-    sys.exit(3)
-result["seconds"] = time.time()
-with open(os.path.join(folder, "result.new"), "w") as file:
-    json.dump(result, file)
-os.replace(os.path.join(folder, "result.new"), os.path.join(folder, "result.json"))
-"""
-
-
-def result_of(cell):
-    """What a run of the cell would leave behind, but for the numbers."""
-    made_with = config.to_mapping(config.parse(cell.changes))
-    method = made_with["downstream_expert"]["spknorm"]
-    return {
-        "schema": "spknorm.result/1",
-        "upstream": cell.upstream,
-        "strategy": method["strategy"],
-        "protocol": made_with["downstream_expert"]["datarc"]["protocol"],
-        "seed": cell.seed,
-        "fold": cell.fold,
-        "frozen": cell.frozen,
-        "seconds": 10.0,
-        "args": {"upstream_ckpt": cell.upstream_ckpt, "upstream_layer_selection": cell.layer},
-        "config": made_with,
-        "test": {"wa": 0.5, "ua": 0.4, "n": 8, "confusion": [[4, 0], [4, 0]]},
-    }
-
-
-def stub_command(folder, *, pause=0.0, failing="nobody"):
-    script = folder / "stub.py"
-    script.write_text(STUB)
-
-    def command(cell, expdir):
-        values = [str(expdir), json.dumps(result_of(cell)), str(pause), failing]
-        return [sys.executable, "-S", "-E", str(script), *values]
-
-    return command
 
 
 @pytest.fixture
@@ -91,10 +30,6 @@ def write(tmp_path, text):
     path = tmp_path / "other.yaml"
     path.write_text(text)
     return path
-
-
-def starts(out, cell):
-    return (out / cell.name / "starts").read_text().split()
 
 
 def test_an_experiment_is_every_variant_on_every_fold_and_seed(experiment):
@@ -277,11 +212,11 @@ BENCH = """\
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-import test_bench
+import bench_stubs
 from spknorm import bench
 folder = Path(sys.argv[2])
 bench.run(folder / "stubs.yaml", folder / "out",
-          command=test_bench.stub_command(folder, pause=float(sys.argv[3])))
+          command=bench_stubs.stub_command(folder, pause=float(sys.argv[3])))
 """
 
 
@@ -401,3 +336,9 @@ def test_slurm_without_sbatch_is_told(experiment, tmp_path, monkeypatch):
     experiment.write_text(EXPERIMENT.replace("max_parallel: 2", "kind: slurm"))
     with pytest.raises(ConfigError, match=r"^`executor.kind` is slurm, but there is no sbatch"):
         bench.run(experiment, tmp_path / "out", command=stub_command(tmp_path))
+
+
+def test_a_run_that_never_starts_is_explained_by_what_submitit_said(experiment, tmp_path):
+    experiment.write_text(EXPERIMENT.replace("fold1, fold2", "fold1"))
+    summary = bench.run(experiment, tmp_path / "out", command=lambda *_: ["/no/such/program"])
+    assert "/no/such/program" in summary.failed[0].error

@@ -4,10 +4,11 @@ A cell that fails does not stop the others. Killed at any moment, the bench goes
 everything it knows is in the cells' own result files.
 """
 
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from spknorm.bench.cells import Cell
 from spknorm.bench.experiment import Executor, Experiment, expand, read_experiment
 from spknorm.bench.summary import CellStatus, Summary, error_of, status_of, write_summary
-from spknorm.bench.worker import CellRun, RequeuedCellRun, is_running
+from spknorm.bench.worker import RUN_LOG, CellRun, RequeuedCellRun, is_running
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
 
@@ -103,7 +104,7 @@ def run(
             while waiting or board.running:
                 for cell in board.running_cells():
                     if jobs.is_over(cell):
-                        board.end(cell, started_by_us=cell.name in jobs.started)
+                        board.end(cell, jobs.logs_of(cell))
                         if board.statuses[cell.name].status == "pending":
                             waiting.append(cell)  # someone else's run, and it did not finish
                         board.tell(on_progress, ended=cell)
@@ -143,10 +144,11 @@ class _Board:
     def running_cells(self) -> list[Cell]:
         return [self.statuses[name].cell for name in sorted(self.running)]
 
-    def end(self, cell: Cell, *, started_by_us: bool) -> None:
+    def end(self, cell: Cell, logs: Sequence[Path]) -> None:
+        """Note how a cell ended; without `logs` it was not our run, and may be pending again."""
         status = status_of(cell, self.out)
-        if status.status == "pending" and started_by_us:
-            status = CellStatus(cell, "failed", error=error_of(cell, self.out))
+        if status.status == "pending" and logs:
+            status = CellStatus(cell, "failed", error=error_of(logs))
         self.running.pop(cell.name, None)
         self.statuses[cell.name] = status
         write_summary(self.name, list(self.statuses.values()), self.out)
@@ -190,7 +192,8 @@ class _Jobs:
         call = kind(command, self._out / cell.name, environment)
         if self._executor is None:
             self._executor = _submitit_executor(self._settings, self._out / _JOBS, self._name)
-        self.started[cell.name] = self._executor.submit(call)
+        with _importable():
+            self.started[cell.name] = self._executor.submit(call)
 
     def is_over(self, cell: Cell) -> bool:
         job = self.started.get(cell.name)
@@ -200,6 +203,11 @@ class _Jobs:
             return False
         self._gpu_of.pop(cell.name, None)
         return True
+
+    def logs_of(self, cell: Cell) -> list[Path]:
+        """The files that say why a cell failed; none if it was not started here."""
+        job = self.started.get(cell.name)
+        return [] if job is None else [self._out / cell.name / RUN_LOG, Path(job.paths.stderr)]
 
     def cancel(self) -> None:
         for job in self.started.values():
@@ -230,6 +238,20 @@ def _submitit_executor(settings: Executor, folder: Path, name: str) -> Any:
     executor = submitit.AutoExecutor(folder=folder, cluster=settings.kind)
     executor.update_parameters(**{key: one for key, one in options.items() if one is not None})
     return executor
+
+
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
+    """Let the processes started meanwhile find this package, installed or not."""
+    before = os.environ.get("PYTHONPATH")
+    root = str(Path(__file__).resolve().parents[2])
+    os.environ["PYTHONPATH"] = root if not before else os.pathsep.join((root, before))
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def _max_parallel(executor: Executor) -> int | None:

@@ -11,7 +11,6 @@ from spknorm.results import RESULT_SCHEMA
 from spknorm.statistics import MeanStd, mean_std
 
 SUMMARY_SCHEMA = "spknorm.summary/1"
-RUN_LOG = "run.log"
 _LEFT_OUT = ("args", "config", "versions")
 _TAIL_BYTES = 8000
 _MAX_ERROR = 500
@@ -123,17 +122,15 @@ def status_of(cell: Cell, out: Path) -> CellStatus:
     )
 
 
-def error_of(cell: Cell, out: Path) -> str:
-    """Return the last thing a failed run said."""
-    path = out / cell.name / RUN_LOG
-    try:
-        text = path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-    except FileNotFoundError:
-        return "It ended before its command was started."
-    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-    told = [line.removeprefix("spknorm: ") for line in lines if line.startswith("spknorm: ")]
-    last = told[-1] if told else lines[-1] if lines else "It ended without a word."
-    return f"{last[:_MAX_ERROR]} (all of it: {path})"
+def error_of(logs: Sequence[Path]) -> str:
+    """Return the last thing a failed run said, from the first of its logs that says anything."""
+    for path in logs:
+        text = path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if path.is_file() else ""
+        lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
+        told = [line.removeprefix("spknorm: ") for line in lines if line.startswith("spknorm: ")]
+        if lines:
+            return f"{(told or lines)[-1][:_MAX_ERROR]} (all of it: {path})"
+    return "It ended without a word."
 
 
 def write_summary(name: str, statuses: Sequence[CellStatus], out: Path) -> Summary:

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from spknorm.bench.summary import RUN_LOG
-
+RUN_LOG = "run.log"
 _LOCK = ".bench.lock"
 _GRACE_SECONDS = 0.7
 

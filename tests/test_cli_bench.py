@@ -1,0 +1,96 @@
+"""`spknorm bench` as it is typed: what it prints, which status it ends with."""
+
+import functools
+import os
+import re
+
+import pytest
+from bench_stubs import EXPERIMENT, stub_command
+
+from spknorm import bench
+from spknorm.cli import main
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stubs.yaml").write_text(EXPERIMENT)
+    return tmp_path / "stubs.yaml"
+
+
+@pytest.fixture
+def stubbed(tmp_path, monkeypatch):
+    """Let `spknorm bench` run stubs; the function says which strategy fails on fold2."""
+
+    def stub(failing="nobody"):
+        command = stub_command(tmp_path, failing=failing)
+        monkeypatch.setattr("spknorm.bench.run", functools.partial(bench.run, command=command))
+
+    return stub
+
+
+def test_a_dry_run_prints_the_grid_and_the_first_command(experiment, capsys):
+    assert main(["bench", str(experiment), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("pending   spknorm_demo_hubert-none-si5-fold1-seed1337\n")
+    assert "4 runs, of which 0 are complete, in result/stubs\nAt a time: 2\n" in printed
+    assert "Time: not known before the first run is complete\n" in printed
+    assert "python -m spknorm.run_downstream -m train -d emotion_spknorm" in printed
+    assert not (experiment.parent / "result").exists()
+
+
+def test_a_bench_ends_with_one_table_chance_and_the_report(experiment, stubbed, capsys):
+    stubbed()
+    assert main(["bench", str(experiment)]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert re.fullmatch(r" +WA % +UA % +runs", lines[0])
+    assert re.fullmatch(r"\S+ none \(si5\) +62\.5 ± 0\.0 +63\.3 ± 0\.0 +2", lines[1])
+    assert re.fullmatch(r"\S+ SNP-frozen \(si5\) +62\.5 ± 0\.0 +63\.3 ± 0\.0 +2", lines[2])
+    assert re.fullmatch(r"chance +62\.5 +50\.0", lines[3])
+    assert lines[-1] == "4 of 4 runs are complete. Report: result/stubs"
+    assert "[4/4, about 0 s left] spknorm_demo_hubert-" in printed.err
+    assert (experiment.parent / "result/stubs/report.html").is_file()
+    main(["bench", str(experiment), "--dry-run"])
+    assert capsys.readouterr().out.count("complete  spknorm_demo_hubert-") == 4
+
+
+def test_a_failed_run_ends_with_status_1_and_its_reason(experiment, stubbed, capsys):
+    stubbed(failing="SNP")
+    assert main(["bench", str(experiment), "--out", "there"]) == 1
+    printed = capsys.readouterr()
+    reason = "FAILED spknorm_demo_hubert-SNP-frozen-si5-fold2-seed1337: The stub was told to fail."
+    assert reason in printed.err
+    assert "3 of 4 runs are complete. Report: there" in printed.out
+
+
+def test_ctrl_c_says_how_to_go_on(experiment, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spknorm.bench.run", interrupted)
+    assert main(["bench", str(experiment)]) == 130
+    assert "Stopped. The same command continues where it was." in capsys.readouterr().err
+
+
+def test_corpora_named_on_the_command_line_reach_the_runs(experiment, tmp_path, monkeypatch):
+    monkeypatch.setenv("IEMOCAP_ROOT", "elsewhere")
+    assert main(["bench", str(experiment), "--dry-run", "--iemocap", str(tmp_path)]) == 0
+    assert os.environ["IEMOCAP_ROOT"] == str(tmp_path.resolve())
+
+
+def test_a_corpus_that_is_no_folder_is_refused(experiment, capsys):
+    assert main(["bench", str(experiment), "--iemocap", "nowhere"]) == 2
+    assert capsys.readouterr().err == "spknorm: `--iemocap nowhere`: there is no such folder.\n"
+
+
+def test_the_projects_own_experiments_are_found_by_name(experiment, capsys):
+    assert main(["bench", "low_resource.yaml", "--dry-run", "--quick"]) == 0
+    assert (
+        "3 runs, of which 0 are complete, in result/low_resource-quick" in capsys.readouterr().out
+    )
+
+
+def test_a_missing_experiment_file_is_named(experiment, capsys):
+    assert main(["bench", "none.yaml"]) == 2
+    assert "There is no configuration file none.yaml." in capsys.readouterr().err
