@@ -412,7 +412,9 @@ def test_an_upstream_without_parameters_trains(tiny_corpora, tmp_path, strategy)
 def test_a_frozen_upstream_is_not_saved(tiny_hubert, tiny_corpora, tmp_path, monkeypatch):
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
     for strategy in ("none", "SNP"):
-        mapping = settings_of(tiny_corpora, strategy=strategy, total_steps=2)
+        mapping = settings_of(
+            tiny_corpora, strategy=strategy, total_steps=2, other={"upstream": {"cache": "auto"}}
+        )
         train(tiny_hubert, mapping, tmp_path / strategy, upstream_trainable=False)
         assert "Upstream" not in checkpoint.latest(tmp_path / strategy)[1]
         result = json.loads((tmp_path / strategy / "result.json").read_text())

@@ -45,6 +45,7 @@ def settings_of(
             "total_steps": 6, "gradient_accumulate_steps": 1, "log_step": 1,
             "eval_step": 2, "save_step": 2, **runner,
         },
+        "upstream": {"cache": "off"},
         "downstream_expert": {
             "datarc": {
                 "root": str(corpora / "iemocap"), "num_workers": 0, "train_batch_size": 4,

@@ -50,7 +50,7 @@ class World:
             torch.cuda.set_device(self.device)
         if not torch.distributed.is_initialized():
             backend = "nccl" if self.device.type == "cuda" else "gloo"
-            torch.distributed.init_process_group(backend, timeout=TIMEOUT)
+            _join(backend)
 
     @property
     def is_leader(self) -> bool:
@@ -111,6 +111,17 @@ class World:
         if self.size > 1 and torch.distributed.is_initialized():
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
+
+
+def _join(backend: str) -> None:
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    # torchrun keeps the store over a restart, with the addresses of the processes that died.
+    store = torch.distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    torch.distributed.init_process_group(
+        backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT
+    )
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:

@@ -90,6 +90,17 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             ) from error
         return ModelEntry(model, name, trainable, interfaces)
 
+    def _get_downstream(self) -> Any:
+        """Build the expert; s3prl passes sections and arguments by name, and has an `upstream`."""
+        whole = self.config
+        self.config = {key: section for key, section in whole.items() if key != "upstream"}
+        try:
+            entry = super()._get_downstream()
+        finally:
+            self.config = whole
+        entry.model.config = self.settings
+        return entry
+
     def train(self) -> None:
         """Train, choose the best dev step and test it once; go on where a checkpoint stands.
 

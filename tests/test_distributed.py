@@ -1,0 +1,129 @@
+"""Two processes under torchrun against one process with the same global batch."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import outcome_of, settings_of, train, weights_of
+
+SCRIPT = Path(__file__).parent / "tiny_runs.py"
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def still_hubert(tmp_path_factory):
+    """A HuBERT without dropout, whose masks differ from process to process."""
+    import tiny_upstreams
+
+    import spknorm.compat  # noqa: F401
+
+    path = tmp_path_factory.mktemp("hubert") / "still.pt"
+    rates = ("dropout", "attention_dropout", "activation_dropout", "dropout_input")
+    return tiny_upstreams.make_hubert(path, **dict.fromkeys(rates, 0.0))
+
+
+def torchrun(folder, ckpt, corpora, options, *, processes=2, restarts=0):
+    """Start a run under torchrun; return its process."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone",
+        f"--nproc-per-node={processes}", f"--max-restarts={restarts}", str(SCRIPT),
+        str(folder), str(ckpt), str(corpora), json.dumps(options),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    folder.mkdir()
+    with (folder / "output.txt").open("w") as output:
+        return subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True
+        )
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the run ended early"
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def workers_of(process):
+    """Return the process numbers of torchrun's workers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [
+        int(child)
+        for child in children
+        if SCRIPT.name in Path(f"/proc/{child}/cmdline").read_text(errors="replace")
+    ]
+
+
+def options_of(update, batch_size, **more):
+    sizes = {
+        "datarc": {"train_batch_size": batch_size},
+        "speaker_corpus": {"batch_size": batch_size},
+    }
+    return {
+        "update": update, "total_steps": 12, "eval_step": 6, "save_step": 6, "expert": sizes,
+        "method": {"speaker_steps": 2}, "gradient_accumulate_steps": 2, **more,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("update", ["literal", "reversal"])
+def test_two_processes_train_as_one_with_the_same_global_batch(
+    still_hubert, tiny_corpora, tmp_path, update
+):
+    """32 training utterances in batches of 3 per process: the last global batch is short."""
+    process = torchrun(tmp_path / "two", still_hubert, tiny_corpora, options_of(update, 3))
+    assert process.wait(300) == 0, (tmp_path / "two" / "output.txt").read_text()
+    train(still_hubert, settings_of(tiny_corpora, **options_of(update, 6)), tmp_path / "one")
+    one, two = weights_of(tmp_path / "one"), weights_of(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name, weight in one.items():
+        assert torch.allclose(weight, two[name], rtol=TOLERANCE, atol=TOLERANCE), name
+    lines = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    for single, double in zip(*lines, strict=True):
+        assert single.keys() == double.keys()
+        for key, value in single.items():
+            expected = pytest.approx(value, rel=1e-4, abs=1e-6) if key != "split" else value
+            assert double[key] == expected, (single["step"], key)
+    assert outcome_of(tmp_path / "one")[2] == outcome_of(tmp_path / "two")[2]
+
+
+@pytest.mark.slow
+def test_a_signal_ends_all_processes_with_a_checkpoint_to_go_on_from(
+    still_hubert, tiny_corpora, tmp_path
+):
+    options = options_of("literal", 3, total_steps=400, eval_step=400, save_step=400)
+    process = torchrun(tmp_path / "run", still_hubert, tiny_corpora, options)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0, process)
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) != 0
+    assert time.monotonic() - started < 30
+    assert list((tmp_path / "run").glob("states-*.ckpt"))
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_all_and_torchruns_restart_goes_on(
+    still_hubert, tiny_corpora, tmp_path
+):
+    options = options_of("literal", 3, total_steps=40, eval_step=10, save_step=10)
+    process = torchrun(tmp_path / "run", still_hubert, tiny_corpora, options, restarts=1)
+    folder = tmp_path / "run"
+    wait_for(lambda: (folder / "states-10.ckpt").exists(), process)
+    os.kill(workers_of(process)[1], signal.SIGKILL)
+    assert process.wait(300) == 0, (folder / "output.txt").read_text()
+    undisturbed = torchrun(tmp_path / "whole", still_hubert, tiny_corpora, options)
+    assert undisturbed.wait(300) == 0
+    assert outcome_of(folder) == outcome_of(tmp_path / "whole")
+    ours, theirs = weights_of(folder), weights_of(tmp_path / "whole")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
