@@ -81,16 +81,14 @@ def make_bench(
     fails = set(sorted(unfinished)[:failed])
     listed: list[dict[str, Any]] = []
     for index, cell in enumerate(cells):
-        name = "-".join(str(part) for part in cell if part is not None and part is not False)
+        name = _name(*cell)
         status = "failed" if index in fails else "pending" if index in unfinished else "complete"
-        keys = ("upstream", "strategy", "speaker_lambda", "erasure", "shuffle_labels", "protocol")
         listed.append(
             {
                 "name": name,
                 "expdir": name,
                 "status": status,
                 "error": "CUDA out of memory" if status == "failed" else None,
-                "settings": dict(zip(keys, cell, strict=False)) | {"erasure": cell[3] or "none"},
             }
         )
         if status == "complete":
@@ -103,6 +101,24 @@ def make_bench(
         content = {"schema": "spknorm.summary/1", "experiment": experiment, "cells": listed}
         write(folder / "summary.json", content | {"runs": []})
     return folder
+
+
+def _name(
+    upstream: str,
+    strategy: str,
+    value: float,
+    erasure: str | None,
+    shuffled: bool,
+    protocol: str,
+    fold: str,
+    seed: int,
+    n: int | None,
+    draw: int | None,
+) -> str:
+    """Name a run as the bench does."""
+    variant = [erasure or strategy] + [f"lambda{value:g}"] * bool(value) + ["shuffled"] * shuffled
+    point = [f"n{n}", f"draw{draw}"] if n else []
+    return "-".join([upstream, *variant, protocol, *point, fold, f"seed{seed}"])
 
 
 def write_run(

@@ -5,12 +5,14 @@ label alone. Any other setting that differs between two runs and could matter ma
 them, so that no average mixes two settings in silence.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from spknorm.report.results import PlannedRun, Results, Run
+from spknorm.report.results import Results, Run
 
+_UNSET = "None"
 _ORDER = {"none": 0, "SNP": 2, "TAP": 3}
 _ERASURES = {"leace": "LEACE erasure", "znorm": "z-norm per speaker"}
 PROTOCOLS = {
@@ -19,6 +21,7 @@ PROTOCOLS = {
     "sd": "random split (speaker-dependent)",
     "low_resource": "few training utterances per label",
 }
+_PLACE = re.compile(r"(-n\d+-draw\d+)?-fold\d+-seed\d+$")
 _DATA, _SPEAKERS, _METHOD = (
     f"downstream_expert.{name}." for name in ("datarc", "speaker_corpus", "spknorm")
 )
@@ -93,7 +96,8 @@ class Method:
                 parts.append(f"λ {self.speaker_lambda:g}")
         if self.shuffled:
             parts.append("shuffled speaker labels")
-        parts += [f"{key.rpartition('.')[2]} {value}" for key, value in self.extra]
+        told = [(key, value) for key, value in self.extra if value != _UNSET]
+        parts += [f"{key.rpartition('.')[2]} {value}" for key, value in told]
         return ", ".join(parts)
 
     @property
@@ -163,7 +167,7 @@ def group_runs(results: Results) -> list[Block]:
         found, key=lambda key: (key[0], order.index(key[1]) if key[1] in order else 9, key)
     )
     return [
-        Block(task=key[0], protocol=key[1], groups=tuple(_groups(found[key], results, key[1])))
+        Block(task=key[0], protocol=key[1], groups=tuple(_groups(found[key], results)))
         for key in keys
     ]
 
@@ -187,43 +191,25 @@ def method_of(run: Run, varying: Iterable[str] = ()) -> Method:
         shuffled=settings.get(f"{_SPEAKERS}shuffle_labels") is True,
         update=run.update,
         adversary=run.adversary,
-        speaker_lambda=run.speaker_lambda,
+        speaker_lambda=None if run.update == "adaptive" else run.speaker_lambda,  # no effect there
     )
 
 
-def _groups(
-    methods: Mapping[Method, list[Run]], results: Results, protocol: str
-) -> Iterator[Group]:
+def _groups(methods: Mapping[Method, list[Run]], results: Results) -> Iterator[Group]:
     everywhere = {run.position for runs in methods.values() for run in runs}
     for method in sorted(methods, key=Method.sort_key):
         runs = sorted(methods[method], key=lambda run: (run.position, run.folder))
-        waiting = [cell for cell in results.planned if cell.status != "complete"]
-        known = [cell for cell in waiting if cell.settings]
-        if len(known) == len(waiting) and results.planned:
-            num_planned = len(runs) + sum(_belongs(cell, method, protocol) for cell in known)
-        else:
-            num_planned = max(len(everywhere), len(runs))
+        stems = {_stem(run.folder) for run in runs}
+        num_planned = sum(_stem(cell.name) in stems for cell in results.planned)
+        if not num_planned:
+            num_planned = len(everywhere)
+        num_planned = max(num_planned, len(runs))
         yield Group(method=method, runs=tuple(runs), num_planned=num_planned)
 
 
-def _belongs(cell: PlannedRun, method: Method, protocol: str) -> bool:
-    """Tell whether a run that has not ended is one of this method, by what its cell says of it."""
-    wanted: dict[str, Any] = {
-        "task": method.task,
-        "upstream": method.upstream,
-        "frozen": method.frozen,
-        "strategy": method.strategy,
-        "protocol": protocol,
-        "erasure": method.erasure or "none",
-    }
-    if method.strategy != "none":
-        wanted |= {
-            "update": method.update,
-            "adversary": method.adversary,
-            "speaker_lambda": method.speaker_lambda,
-            "shuffle_labels": method.shuffled,
-        }
-    return all(cell.settings.get(key) in (None, value) for key, value in wanted.items())
+def _stem(name: str) -> str:
+    """Return the name of a run, as the bench makes it, without its place in the grid."""
+    return _PLACE.sub("", name.rpartition("/")[2])
 
 
 def _varying_settings(runs: Iterable[Run]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ Folders are read in sorted order, names are kept relative to the folder, and no 
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,7 +121,6 @@ class PlannedRun:
     name: str
     status: str
     error: str | None
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +286,6 @@ def _read_summary(folder: Path) -> tuple[str, tuple[PlannedRun, ...]]:
                 name=cell.text("name"),
                 status=status,
                 error=cell.text("error", "") or None,
-                settings=cell.fields("settings", optional=True).items(),
             )
         )
     return fields.text("experiment", folder.resolve().name), tuple(planned)
