@@ -29,7 +29,8 @@ class Gate(nn.Module):
     """SNP's speaker-normalisation projector: a non-linear layer between upstream and heads.
 
     It works frame by frame. Size and activation are not in the paper. With `residual` the gate
-    starts as the identity, so that strategy SNP starts exactly where strategy none does.
+    starts as the identity, so that strategy SNP starts exactly where strategy none does; without,
+    which is the default, it kept less of the speaker in our measurements (docs/controlled.md).
 
     Args:
         dim: H, kept by the gate so that whatever read the upstream can read the gate.
@@ -46,7 +47,7 @@ class Gate(nn.Module):
         width: int | None = None,
         depth: int = 1,
         activation: str = "ReLU",
-        residual: bool = True,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         width = width or dim

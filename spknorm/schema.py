@@ -154,7 +154,9 @@ class GateConfig:
     depth: int = 1
     """Hidden layers; at least 1, else the gate would be linear."""
     activation: Literal["ReLU", "GELU", "Tanh", "SiLU", "LeakyReLU"] = "ReLU"
-    residual: bool = True
+    residual: bool = False
+    """Add the input to the output. A gate that starts as the identity keeps more of the speaker and
+    gains less (docs/controlled.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ def test_the_reversed_gradient_is_the_gradient_times_minus_the_coefficient():
 
 
 def test_a_residual_gate_starts_as_the_identity_and_stays_trainable():
-    gate = Gate(8, width=3, depth=2, activation="GELU")
+    gate = Gate(8, width=3, depth=2, activation="GELU", residual=True)
     features = torch.randn(2, 5, 8)
     assert torch.equal(gate(features), features)
     gate(features).square().sum().backward()
@@ -30,7 +30,7 @@ def test_a_residual_gate_starts_as_the_identity_and_stays_trainable():
 
 
 def test_a_gate_is_not_linear():
-    gate = Gate(8, residual=False)
+    gate = Gate(8)
     x, y = torch.randn(8), torch.randn(8)
     zero = gate(torch.zeros(8))
     assert not torch.allclose(gate(x + y) - zero, (gate(x) - zero) + (gate(y) - zero), atol=1e-4)
@@ -113,7 +113,7 @@ def test_the_speaker_head_takes_utterances_of_any_length_with_and_without_batch_
 
 
 def test_snp_gates_both_heads():
-    heads = make_heads("SNP", gate={"residual": False})
+    heads = make_heads("SNP")
     frames = torch.randn(4, 8)
     assert torch.equal(heads.gated(frames), heads.gate(frames))
     assert not torch.equal(heads.gated(frames), frames)

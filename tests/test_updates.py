@@ -30,7 +30,6 @@ class Toy:
             strategy=strategy,
             adversary=adversary,
             projector_dim=5,
-            gate={"residual": False},
             speaker_head={"hidden": (7,)},
         ).double()
         self.emotion_x = [torch.randn(n, 5, dtype=torch.float64) for n in (4, 7, 3)]
