@@ -7,6 +7,7 @@ rho is a choice of rows. Nothing is written but the features.
 Legend: N utterances, T frames, H dimensions of a frame, D of a pooled feature.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,13 +79,14 @@ def make_pool(seed: int, cache: Path | None = None) -> Pool:
     return pool
 
 
-def utterances_of(seed: int) -> list[tuple[population.Slot, int]]:
+@functools.lru_cache(maxsize=2)
+def utterances_of(seed: int) -> tuple[tuple[population.Slot, int], ...]:
     """Return every (slot, emotion) that is spoken under some rho, in the pool's order."""
-    return [
+    return tuple(
         (slot, emotion)
         for slot in population.emotion_slots(seed)
         for emotion in sorted({slot.emotion(0.0), slot.emotion(1.0)})
-    ]
+    )
 
 
 def training_rows(seed: int, rho: float, fold: int) -> Rows:

@@ -94,7 +94,7 @@ def draw_accuracy(lines: Sequence[Line], *, num_seeds: int) -> Figure:
         axes.set_ylabel("Accuracy on unseen speakers, %")
         png = to_png(plot)
     return Figure(
-        name="controlled-accuracy",
+        name="controlled_accuracy",
         title="Accuracy against confounding",
         caption=f"Mean over {num_seeds} corpora of five folds each; bands are 95 % intervals over "
         "corpora (Student's t). Dashed: controls. Four balanced classes.",
@@ -135,7 +135,7 @@ def draw_regained(lines: Sequence[Line], *, num_seeds: int) -> Figure | None:
         axes.set_xlabel("Regained share of the loss from confounding, %")
         png = to_png(plot)
     return Figure(
-        name="controlled-regained",
+        name="controlled_regained",
         title="Regained share",
         caption="(method - none) / (none at rho 0 - none), both on unseen speakers; means over "
         f"{num_seeds} corpora. 100 would undo the confounding, below 0 is harm. Hatched: controls.",
@@ -178,7 +178,7 @@ def draw_trade(lines: Sequence[Line], *, rho: float, num_seeds: int) -> Figure:
         )
         png = to_png(plot)
     return Figure(
-        name="controlled-leakage",
+        name="controlled_leakage",
         title=f"Accuracy against leakage at rho {rho:g}",
         caption=f"Means over {num_seeds} corpora; bars are 95 % intervals of the accuracy over "
         "corpora. Open circles: controls. Left and up is better.",
