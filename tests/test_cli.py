@@ -445,6 +445,26 @@ def test_a_missing_corpus_is_told_before_torch_is_loaded(
             run_downstream([*argv, *none])
 
 
+@pytest.mark.parametrize(
+    ("task", "way_out"),
+    [
+        ("emotion", "without torchrun."),
+        ("emotion_spknorm", "or with config.runner.engine=spknorm."),
+    ],
+)
+def test_s3prl_s_own_runner_is_not_started_on_several_processes(
+    task, way_out, iemocap, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    options = "config.runner.engine=s3prl,,config.optimizer.groups=None,,"
+    options += "config.downstream_expert.spknorm.strategy=none"
+    status, text = fail(["-d", task, "-u", "fbank", "-o", options], capsys)
+    assert status == 2
+    assert text.startswith("spknorm: s3prl's own Runner never ends on several processes")
+    assert text.endswith(way_out)
+
+
 def test_a_full_disk_ends_with_one_text(capsys):
     def command():
         raise OSError(errno.ENOSPC, "No space left on device", "/data/x")

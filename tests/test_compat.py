@@ -38,10 +38,21 @@ def run_python(code, **environment):
 # Importing
 
 
-def test_the_modules_that_broke_import_again():
+def test_everything_imports_again_in_a_fresh_process_whatever_came_first():
+    # torch 2.15 is built for CUDA 13.2, torchaudio 2.11 for 13.0: stage that disagreement.
+    # s3prl.utility.helper comes before compat, and is corrected all the same.
     result = run_python(
         """
+        import torch
+        torch.version.cuda = "99.9"
+        import s3prl.utility.helper as helper
+        before = isinstance
         import spknorm.compat
+        from spknorm.compat.expressions import read_expression
+        assert torch.version.cuda == "99.9"
+        assert helper.eval is read_expression
+        helper.hack_isinstance()
+        assert isinstance is before
         import s3prl.hub, s3prl.nn, s3prl.downstream.runner, s3prl.run_downstream
         for name in ("hubert_large_ll60k", "wav2vec2", "wavlm", "hf_hubert_custom", "fbank"):
             assert callable(getattr(s3prl.hub, name))
@@ -50,19 +61,11 @@ def test_the_modules_that_broke_import_again():
     assert result.returncode == 0, result.stderr
 
 
-def test_the_cuda_check_of_torchaudio_is_hidden_only_while_it_is_imported():
-    # torch 2.15 is built for CUDA 13.2, torchaudio 2.11 for 13.0: stage that disagreement.
-    stage = """
-        import torch
-        torch.version.cuda = "99.9"
-        {}
-        print(torch.version.cuda)
-    """
-    refused = run_python(stage.format("import torchaudio"))
-    served = run_python(stage.format("import spknorm.compat, torchaudio"))
-    if torch.ops._torchaudio.cuda_version() is not None:
-        assert "compiled with different CUDA versions" in refused.stderr
-    assert served.stdout == "99.9\n", served.stderr
+def test_without_compat_torchaudio_refuses_another_cuda():
+    if torch.ops._torchaudio.cuda_version() is None:
+        return  # a torchaudio without CUDA has nothing to compare
+    result = run_python("import torch; torch.version.cuda = '99.9'; import torchaudio")
+    assert "compiled with different CUDA versions" in result.stderr
 
 
 def test_applying_twice_changes_nothing():
@@ -70,21 +73,6 @@ def test_applying_twice_changes_nothing():
     spknorm.compat.apply()
     assert sys.meta_path == hooks
     assert torchaudio.load is load
-
-
-def test_a_module_that_was_imported_before_is_corrected_as_well():
-    result = run_python(
-        """
-        import s3prl.utility.helper as helper
-        before = isinstance
-        import spknorm.compat
-        helper.hack_isinstance()
-        assert isinstance is before
-        from spknorm.compat.expressions import read_expression
-        assert helper.eval is read_expression
-        """
-    )
-    assert result.returncode == 0, result.stderr
 
 
 def test_what_a_library_still_has_is_left_alone(monkeypatch):
@@ -393,6 +381,25 @@ def test_an_upstream_gives_hidden_states_and_a_last_one(name, upstream, tone):
     featurizer = Featurizer(model, "last_hidden_state", upstream_device="cpu")
     assert not hasattr(featurizer, "weights")  # one layer, no silent weighted sum
     assert len(featurizer(wavs, result)) == 2
+
+
+def test_upstreams_serve_s3prl_s_programming_interface(tmp_path, tone):
+    nn = importlib.import_module("s3prl.nn")
+    path = tiny_upstreams.make_hubert(tmp_path / "hubert.pt")
+    model = nn.S3PRLUpstream("hubert_local", path_or_url=str(path)).eval()
+    wavs = torch.from_numpy(tone(0.5))[None]
+    hidden, lengths = model(wavs, torch.tensor([8000]))
+    assert len(hidden) == model.num_layers == 3
+    assert hidden[0].shape == (1, int(lengths[0].max()), 32)
+
+
+def test_a_damaged_checkpoint_of_an_upstream_is_named(tmp_path):
+    hub = importlib.import_module("s3prl.hub")
+    content = tiny_upstreams.make_hubert(tmp_path / "whole.pt").read_bytes()
+    for name, part in (("short.pt", content[: len(content) // 2]), ("empty.pt", b"")):
+        (tmp_path / name).write_bytes(part)
+        with pytest.raises(CheckpointError, match=name):
+            hub.hubert_local(ckpt=str(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,9 @@
 """s3prl's own tasks through our command line, under s3prl's own Runner, on today's libraries."""
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +12,9 @@ import stock_trees
 import torch
 import yaml
 
+from spknorm import registry
 from spknorm.cli import run_downstream
+from spknorm.config import load_yaml
 
 SHORT = (
     "config.runner.total_steps={steps},,config.runner.log_step=1,,config.runner.eval_step=2,,"
@@ -146,3 +151,24 @@ def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(
     assert run_downstream(again) == 0
     assert "states-3.ckpt" in caplog.text
     assert ("train", "3") in {line[:2] for line in lines_of(expdir)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["fluent_commands"], indirect=True)
+def test_s3prl_s_own_command_runs_with_compat_alone(task, roots, tmp_path):
+    config = load_yaml(registry.config_path(task))
+    config["downstream_expert"]["datarc"]["file_path"] = str(roots[task])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    code = "import spknorm.compat; from s3prl.run_downstream import main; main()"
+    stock = [sys.executable, "-c", code, "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(registry.plugin_root())}
+    train = ["-m", "train", "-d", task, "-u", "fbank", "-c", "config.yaml", "-n", "stock"]
+    more = ",,config.runner.total_steps=4"
+    for argv in (
+        [*train, "-o", SHORT.format(steps=2)],
+        [*train, "-a", "-o", SHORT.format(steps=2) + more],
+        ["-m", "evaluate", "-e", "result/downstream/stock/states-4.ckpt"],
+    ):
+        subprocess.run([*stock, *argv], check=True, env=environment, cwd=tmp_path)
+    assert (tmp_path / "result/downstream/stock/states-4.ckpt").exists()
+    assert (tmp_path / "result/downstream/stock/test_predict.csv").exists()

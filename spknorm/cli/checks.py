@@ -2,11 +2,12 @@
 
 import argparse
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
 from spknorm import registry
-from spknorm.cli.settings import OUR_TASK, fold_of
+from spknorm.cli.settings import OUR_TASK, fold_of, is_our_engine
 from spknorm.config import parse
 from spknorm.errors import ConfigError, MissingError
 
@@ -24,6 +25,12 @@ def check(args: argparse.Namespace, config: dict[str, Any]) -> None:
         _check_our_task(args, config)
     elif args.downstream == "speaker_probe":
         _check_speaker_corpus(config)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not is_our_engine(args, config):
+        raise ConfigError(
+            "s3prl's own Runner never ends on several processes, since all but the first do not "
+            f"count their steps: run `-d {args.downstream}` without torchrun"
+            + (", or with config.runner.engine=spknorm." if args.downstream == OUR_TASK else ".")
+        )
     args.push_to_hf_hub = str(args.push_to_hf_hub).lower() not in _NO
     if args.push_to_hf_hub:
         raise ConfigError(

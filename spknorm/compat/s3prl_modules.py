@@ -98,8 +98,12 @@ def _load_weights(f: Any, *args: Any, **options: Any) -> Any:
             f"{f} is not a checkpoint of plain weights ({type(error).__name__}); "
             "it was not loaded, since other content could run code."
         ) from error
-    except RuntimeError as error:  # a zip archive that ends too early
-        raise CheckpointError(f"The checkpoint {f} is damaged ({error}).") from error
+    except FileNotFoundError:
+        raise
+    except (RuntimeError, OSError) as error:  # a zip archive that ends too early, or is none
+        raise CheckpointError(
+            f"The checkpoint {f} is damaged ({error}). If it was downloaded, -r does so again."
+        ) from error
 
 
 class DownloadError(MissingError):
