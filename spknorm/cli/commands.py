@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from spknorm.cli import arguments, bench, demo, doctor, experiment, report
+from spknorm.cli import arguments, audit, bench, demo, doctor, experiment, export, predict, report
 
 
 class Subcommand(NamedTuple):
@@ -25,9 +25,12 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         arguments.add_arguments,
         experiment.run,
     ),
+    "audit": Subcommand(audit.HELP, audit.add_arguments, audit.run),
     "bench": Subcommand(bench.HELP, bench.add_arguments, bench.run),
     "demo": Subcommand(demo.HELP, demo.add_arguments, demo.run),
     "doctor": Subcommand(doctor.HELP, doctor.add_arguments, doctor.run),
+    "export": Subcommand(export.HELP, export.add_arguments, export.run),
+    "predict": Subcommand(predict.HELP, predict.add_arguments, predict.run),
     "report": Subcommand(report.HELP, report.add_arguments, report.run),
 }
 

@@ -1,0 +1,30 @@
+"""`spknorm export`: the normalised upstream of an experiment as files for others."""
+
+import argparse
+from pathlib import Path
+
+HELP = "write an experiment's normalised upstream for s3prl and transformers"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `spknorm export`."""
+    add = parser.add_argument
+    add("expdir", metavar="EXPDIR", type=Path, help="a finished experiment of emotion_spknorm")
+    add("--out", metavar="DIR", type=Path, help="default: EXPDIR/export")
+    add("--format", action="append", help="s3prl or transformers; both unless given")
+    add("--push", metavar="USER/NAME", help="upload the folder to this repository of a model hub")
+    add("--public", action="store_true", help="make a new repository public")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the export, print its folder, and upload it if asked."""
+    from spknorm import export
+
+    formats = tuple(args.format) if args.format else export.FORMATS
+    exported = export.export(args.expdir, args.out, formats=formats)
+    print(exported.folder)
+    if "transformers" in formats and not exported.classifier:
+        print(f"without the emotion classifier for transformers: {exported.reason}")
+    if args.push is not None:
+        print(export.push(exported.folder, args.push, private=not args.public))
+    return 0
