@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 from html.parser import HTMLParser
 
@@ -10,6 +11,10 @@ from fake_results import make_bench, write
 
 from spknorm import report
 from spknorm.cli import main
+from spknorm.cli.overrides import apply_to_config, parse_overrides
+from spknorm.config import parse, to_mapping
+from spknorm.report.origins import command_of
+from spknorm.report.results import read_results
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`$\\{&"
 VOID = {"meta", "link", "img", "br"}
@@ -179,7 +184,7 @@ def test_every_run_comes_with_its_command(bench):
     text = " ".join(page_of(bench[0]).words)
     for path in bench[0].rglob("result.json"):
         assert f"# {path.parent.name}\n" in text
-    assert "python run_downstream.py -d emotion_spknorm -u hubert_large_ll60k" in text
+    assert "spknorm run-downstream -d emotion_spknorm -u hubert_large_ll60k" in text
     assert "config.downstream_expert.spknorm.strategy=TAP" in text
     assert "./run_downstream.sh configs/iemocap_hubert_large.yaml" in text
 
@@ -191,7 +196,7 @@ def test_the_command_names_the_configuration_that_lies_beside_the_result(tmp_pat
     report.build(tmp_path)
     text = " ".join(page_of(tmp_path).words)
     assert (
-        "python run_downstream.py -d emotion_spknorm -u hubert_large_ll60k --device cuda "
+        "spknorm run-downstream -d emotion_spknorm -u hubert_large_ll60k --device cuda "
         f"-v fold1 -f --seed 0 -c {run.name}/config_2026.yaml"
     ) in text
 
@@ -281,3 +286,19 @@ def test_the_command_prints_what_it_wrote(tmp_path, capsys):
     make_bench(tmp_path, methods=(("none", 0.0),), num_folds=1, features=False, probes=False)
     assert main(["report", str(tmp_path)]) == 0
     assert str(tmp_path / "report.html") in capsys.readouterr().out.splitlines()
+
+
+def test_the_settings_in_a_command_are_the_whole_configuration(tmp_path):
+    changed = {
+        "optimizer": {"betas": [0.9, 0.98], "groups": {"upstream": {"lr": 1e-5}}},
+        "downstream_expert": {"spknorm": {"strategy": "SNP", "ceiling": None}},
+    }
+    config = to_mapping(parse(changed))
+    make_bench(tmp_path, methods=(("none", 0.0),), num_folds=1, features=False, probes=False)
+    path = next(tmp_path.rglob("result.json"))
+    write(path, json.loads(path.read_text()) | {"config": json.loads(json.dumps(config))})
+    [run] = read_results(tmp_path).runs
+    words = shlex.split(command_of(run))
+    again = {}
+    apply_to_config(parse_overrides(words[words.index("-o") + 1]), again)
+    assert to_mapping(parse(again)) == config

@@ -187,7 +187,7 @@ def _origins(results: Results) -> list[Part]:
     parts.append(Code(text="spknorm report .", label="Command of this report"))
     commands = origins.commands(results)
     if commands:
-        parts.append(Text(text="Single runs, from the benchmark's folder:"))
+        parts.append(Text(text="Single runs, from the folder of this report:"))
         parts.append(
             Code(
                 text="\n\n".join(f"# {entry.folder}\n{entry.text}" for entry in commands),

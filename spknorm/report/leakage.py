@@ -145,10 +145,10 @@ def _is_only_of_its_stage(group: Group, groups: Sequence[Group]) -> bool:
     return sum(not (other.method.erasure or other.method.shuffled) for other in rivals) == 1
 
 
-def _preference(key: tuple[str, str, str]) -> tuple[bool, int, bool, str]:
+def _preference(key: tuple[str, str, str]) -> tuple[bool, int, bool, tuple[str, str, str]]:
     corpus, probe, layer = key
     rank = _PROBES.index(probe) if probe in _PROBES else len(_PROBES)
-    return corpus != "speaker", rank, layer != "last", layer
+    return corpus != "speaker", rank, layer != "last", key
 
 
 def _audit_table(probed: Sequence[Probed], label: str, corpus: str) -> Table:

@@ -74,7 +74,6 @@ def run_table(results: Results) -> Table:
             "Minutes",
         ),
         rows=tuple(rows),
-        num_heads=2,
     )
 
 
@@ -104,7 +103,7 @@ def commands(results: Results) -> list[Command]:
 
 def command_of(run: Run) -> str:
     """Return the command line that repeats a run."""
-    words = ["python", "run_downstream.py", "-d", run.task, "-u", run.upstream]
+    words = ["spknorm", "run-downstream", "-d", run.task, "-u", run.upstream]
     for name, option in _OPTIONS.items():
         value = run.args.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
