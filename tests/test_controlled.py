@@ -310,6 +310,20 @@ def test_znorm_and_erasure_take_out_what_they_promise(small):
     assert np.abs(np.std(means, axis=0)).max() < 1e-5
 
 
+def test_the_probe_is_the_shrunk_discriminant_of_scikit_learn():
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    rng = np.random.default_rng(0)
+    speaker = np.repeat(np.arange(7), 12)
+    centres = rng.standard_normal((7, 5))
+    train = (centres[speaker] + rng.standard_normal((84, 5))).astype(np.float32)
+    test = (centres[speaker] + rng.standard_normal((84, 5))).astype(np.float32)
+    reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(train, speaker)
+    expected = reference.score(test, speaker)
+    assert 0.3 < expected < 0.9
+    assert grid.leakage(train, speaker, test, speaker) == pytest.approx(expected)
+
+
 # Verdicts
 
 

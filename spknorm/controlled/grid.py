@@ -111,11 +111,21 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
 
 
 def leakage(train: Floats, speaker: Integers, test: Floats, expected: Integers) -> float:
-    """Return the accuracy of a fresh linear probe (a shrunk linear discriminant) on (N, D)."""
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    """Return the accuracy of a fresh linear probe on (N, D): a shrunk linear discriminant.
 
-    probe = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
-    return float(probe.fit(train, speaker).score(test, expected))
+    The classes share one covariance, shrunk by a tenth towards a multiple of the identity; speakers
+    are numbered from 0 and as frequent as each other.
+    """
+    values = train.astype(np.float64)
+    num_speakers = int(speaker.max()) + 1
+    means = np.stack([values[speaker == one].mean(0) for one in range(num_speakers)])  # (K, D)
+    within = values - means[speaker]
+    covariance = within.T @ within / len(within)
+    dim = len(covariance)
+    shrunk = 0.9 * covariance + 0.1 * np.trace(covariance) / dim * np.eye(dim)
+    directions = np.linalg.lstsq(shrunk, means.T, rcond=None)[0]  # (D, K)
+    scores = test @ directions - 0.5 * np.sum(means.T * directions, axis=0)
+    return float(np.mean(scores.argmax(1) == expected))
 
 
 def shuffled_speakers(speaker: Integers, seed: int) -> Integers:
