@@ -15,7 +15,7 @@ from torch.distributed import get_rank, get_world_size, is_initialized
 from torch.utils.data import DataLoader
 
 from spknorm import config as configuration
-from spknorm.audio import load_audio
+from spknorm.audio import load_audio, read_info
 from spknorm.batches import MixedEpoch, Order, Stream
 from spknorm.files import write_json
 from spknorm.metrics import Scores, score, score_by_speaker
@@ -85,13 +85,16 @@ class DownstreamExpert(nn.Module):
 
     def emotion_stream(self, rank: int = 0, world: int = 1) -> Stream:
         """Return the shuffled training stream of the emotion corpus for one process."""
-        data = self.config.downstream_expert.datarc
+        data, lengths = self.config.downstream_expert.datarc, None
+        if self.config.upstream.bucket:
+            lengths = [read_info(utterance.path).seconds for utterance in self.split.train]
         order = Order(
             len(self.split.train),
             batch_size=data.train_batch_size,
             seed=self.seed,
             rank=rank,
             world=world,
+            lengths=lengths,
         )
         return emotion_stream(self.split.train, self.emotions, order, pre_load=data.pre_load)
 
