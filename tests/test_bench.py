@@ -265,7 +265,11 @@ def test_a_bench_killed_five_times_at_random_ends_as_an_undisturbed_one(tmp_path
         (
             "upstream: [a]",
             "{path}: `upstream` is not a known key. Did you mean `upstreams`? Known here: name, "
-            "kind, config, upstreams, variants, lambdas, protocols, seeds, executor.",
+            "kind, config, upstreams, variants, lambdas, protocols, seeds, audit, executor.",
+        ),
+        (
+            "upstreams: [a]\nvariants: [none]\naudit: 1",
+            "{path}: `audit` must be true or false, but is 1.",
         ),
         ("upstreams: a", "{path}: `upstreams` must be a list of at least one."),
         ("kind: other", "{path}: `kind` must be one of bench, controlled, but is `other`."),

@@ -9,6 +9,7 @@ from bench_stubs import EXPERIMENT, stub_command
 
 from spknorm import bench
 from spknorm.cli import main
+from spknorm.errors import DataError
 
 
 @pytest.fixture
@@ -94,3 +95,28 @@ def test_the_projects_own_experiments_are_found_by_name(experiment, capsys):
 def test_a_missing_experiment_file_is_named(experiment, capsys):
     assert main(["bench", "none.yaml"]) == 2
     assert "There is no configuration file none.yaml." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_leakage_is_measured_once_where_the_experiment_says_so(
+    experiment, stubbed, capsys, monkeypatch, works
+):
+    stubbed()
+    heard = []
+
+    def audit(out, *, device, tell):
+        tell("a stage")
+        heard.append(out)
+        if not works:
+            raise DataError("No speaker corpus.")
+        probe = out / "spknorm_demo_hubert-none-si5-fold1-seed1337" / "probe.json"
+        probe.write_text('{"schema": "spknorm.probe/1", "rows": []}')
+
+    monkeypatch.setattr("spknorm.audit.audit", audit)
+    experiment.write_text(EXPERIMENT.replace("fold1, fold2", "fold1") + "audit: true\n")
+    assert main(["bench", str(experiment)]) == (0 if works else 1)
+    said = capsys.readouterr().err
+    assert "Audit: a stage" in said
+    assert works or "The leakage audit failed: No speaker corpus." in said
+    main(["bench", str(experiment)])
+    assert len(heard) == (1 if works else 2)

@@ -7,6 +7,7 @@
     lambdas: [1.0e-4, 1.0e-3]                 # times every variant with an adversary
     protocols: [si5, {protocol: sd, seeds: [0, 1, 2]}]
     seeds: [1337]
+    audit: true                               # measure the leakage of each variant at the end
     executor: {kind: local, max_parallel: 2}
 
 A variant names settings of `downstream_expert.spknorm`, and of: name, frozen, selection (-s), layer
@@ -71,6 +72,7 @@ class Experiment:
     lambdas: tuple[float, ...] = ()
     protocols: tuple[Any, ...] = ("si5",)
     seeds: tuple[int, ...] = (DEFAULT_SEED,)
+    audit: bool = False
     executor: Executor = field(default_factory=Executor)
 
 
@@ -97,6 +99,8 @@ def read_experiment(path: Path) -> Experiment:
     for key in ("upstreams", "variants"):
         if key not in content:
             raise ConfigError(f"{path}: `{key}` is missing: what should be compared?")
+    if not isinstance(content.get("audit", False), bool):
+        raise ConfigError(f"{path}: `audit` must be true or false, but is {content['audit']!r}.")
     executor = _executor(content.pop("executor", None) or {}, path)
     return Experiment(**{**content, "name": name}, executor=executor)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spknorm import bench, registry
 from spknorm.bench import Cell, CellStatus, Plan, Progress, Summary
-from spknorm.errors import MissingError
+from spknorm.errors import USER_ERRORS, MissingError
 
 HELP = "run an experiment file: folds, seeds and variants, with a report"
 _CORPORA = ("iemocap", "voxceleb1", "librispeech")
@@ -49,8 +49,27 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nStopped. The same command continues where it was.", file=sys.stderr)
         return 130
+    has_new = any(one.status == "pending" for one in plan.statuses)
+    audited = not experiment.audit or not summary.complete or _audit(out, has_new)
     _show_table(summary, out)
-    return 1 if summary.failed else 0
+    return 1 if summary.failed or not audited else 0
+
+
+def _audit(out: Path, has_new: bool) -> bool:
+    """Measure leakage unless that is done; say whether it worked."""
+    if not has_new and any(out.glob("*/probe.json")):
+        return True
+    import torch
+
+    from spknorm.audit import audit
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        audit(out, device=device, tell=lambda text: print(f"Audit: {text}", file=sys.stderr))
+    except USER_ERRORS as error:
+        print(f"The leakage audit failed: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _experiment_file(path: Path) -> Path:
