@@ -17,6 +17,7 @@ def make_trained(
     selection: str = "last_hidden_state",
     modelrc: dict | None = None,
     datarc: dict | None = None,
+    speaker_corpus: dict | None = None,
     layer_selection: int | None = None,
     normalize: bool = False,
     result: bool = True,
@@ -28,7 +29,7 @@ def make_trained(
     from spknorm.model import Heads
     from spknorm.results import RESULT_SCHEMA
 
-    torch.manual_seed(1)
+    torch.manual_seed(("none", "SNP", "TAP").index(strategy))
     upstream = hub.hubert_local(ckpt=str(upstream_file))
     with torch.no_grad():
         for parameter in upstream.parameters():
@@ -38,7 +39,7 @@ def make_trained(
             {
                 "downstream_expert": {
                     "datarc": {"corpus": "demo", **(datarc or {})},
-                    "speaker_corpus": {"corpus": "demo"},
+                    "speaker_corpus": {"corpus": "demo", **(speaker_corpus or {})},
                     "modelrc": {"projector_dim": 8, **(modelrc or {})},
                     "spknorm": {"strategy": strategy},
                 }

@@ -119,6 +119,12 @@ def original_checkpoint(name: str, ckpt: str | None) -> Path:
     return Path(files[-1])
 
 
+def sections(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a checkpoint's configuration that spknorm.config knows."""
+    known = ("runner", "optimizer", "scheduler", "specaug", "upstream", "downstream_expert")
+    return {key: config[key] for key in known if isinstance(config.get(key), Mapping)}
+
+
 @contextlib.contextmanager
 def _loaded_files() -> Iterator[list[str]]:
     """Collect the files that s3prl's HuBERT expert reads: only it knows where a name leads."""
@@ -162,7 +168,7 @@ def _gate_of(state: Mapping[str, Any]) -> GateState | None:
     }
     if not weights:
         return None
-    model = configuration.parse(_sections(state["Config"])).downstream_expert.modelrc
+    model = configuration.parse(sections(state["Config"])).downstream_expert.modelrc
     dim = int(next(iter(weights.values())).shape[-1])
     gate = GateState({"dim": dim, **configuration.to_mapping(model.gate)}, weights)
     args = vars(state["Args"])
@@ -183,7 +189,7 @@ def _classifier_of(
     state: Mapping[str, Any], result: Mapping[str, Any], *, gated: bool
 ) -> tuple[Classifier | None, str]:
     """Return the emotion head as transformers' classifier, or the reason why it is none."""
-    task, args = configuration.parse(_sections(state["Config"])), vars(state["Args"])
+    task, args = configuration.parse(sections(state["Config"])), vars(state["Args"])
     model = task.downstream_expert.modelrc
     head = state["Downstream"]
     linear = {"heads.model.post_net.linear.weight", "heads.model.post_net.linear.bias"}
@@ -223,11 +229,6 @@ def class_names(result: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
     if len(names) != num_classes:
         names = [f"class_{index}" for index in range(num_classes)]
     return tuple(names)
-
-
-def _sections(config: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("runner", "optimizer", "scheduler", "specaug", "upstream", "downstream_expert")
-    return {key: config[key] for key in known if isinstance(config.get(key), Mapping)}
 
 
 def _json_of(path: Path) -> Mapping[str, Any]:

@@ -97,12 +97,13 @@ PROBES: dict[str, Callable[[Floats, Integers, Floats, int, int], Integers]] = {
 def _best_penalty(
     train: Floats, labels: Integers, fit: Integers, held_out: Integers, num_classes: int
 ) -> float:
-    best, chosen, weights = -1.0, _PENALTIES[0], None
+    best, chosen, weights = (-1.0, 0.0), _PENALTIES[0], None
     for penalty in _PENALTIES:  # from strong to weak, each starting at the one before
         weights = _fit_logistic(train[fit], labels[fit], num_classes, penalty, weights)
-        right = float((_predict(train[held_out], weights) == labels[held_out]).mean())
-        if right > best:
-            best, chosen = right, penalty
+        logits = torch.from_numpy(train[held_out]) @ weights[:-1] + weights[-1]
+        found = _quality(logits, labels[held_out])
+        if found > best:
+            best, chosen = found, penalty
     return chosen
 
 
@@ -172,7 +173,7 @@ def _train_mlp(
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
     inputs, targets = torch.from_numpy(features), torch.from_numpy(labels)
-    best, best_epoch = -1.0, epochs
+    best, best_epoch = (-1.0, 0.0), epochs
     for epoch in range(1, epochs + 1):
         model.train()
         for batch in torch.split(torch.randperm(len(inputs)), _BATCH):
@@ -182,13 +183,19 @@ def _train_mlp(
         model.eval()
         if held_out is not None:
             with torch.no_grad():
-                guesses = model(torch.from_numpy(held_out[0])).argmax(dim=1).numpy()
-            right = float((guesses == held_out[1]).mean())
-            if right > best:
-                best, best_epoch = right, epoch
+                found = _quality(model(torch.from_numpy(held_out[0])), held_out[1])
+            if found > best:
+                best, best_epoch = found, epoch
             elif epoch - best_epoch >= 10:
                 break
     return model, best_epoch
+
+
+def _quality(logits: Tensor, labels: Integers) -> tuple[float, float]:
+    """Return accuracy and, to decide between equals, the negative cross-entropy."""
+    targets = torch.from_numpy(labels)
+    accuracy = (logits.argmax(dim=1) == targets).float().mean()
+    return float(accuracy), -float(functional.cross_entropy(logits, targets))
 
 
 def _vote(similarity: Floats, labels: Integers, k: int, num_classes: int) -> Integers:

@@ -1,0 +1,113 @@
+"""What an audit asks of every upstream: which label, on which utterances of which corpus.
+
+The speaker, or other columns, on the speaker corpus' held-out utterances; the speaker on held-out
+utterances of the emotion corpus; and, for what was kept, the emotion of the held-out session.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spknorm.audit.runs import Run
+from spknorm.corpora.records import Utterance
+from spknorm.errors import DataError
+from spknorm.probe import index_labels
+from spknorm.probe.corpus import LabelledSplit, ProbeDataConfig, read_labelled, split_by_label
+from spknorm.task import read_emotion_split
+
+
+class Question(NamedTuple):
+    """A label to predict on held-out utterances.
+
+    Attributes:
+        corpus: speaker or emotion.
+        label: speaker, emotion or another column.
+        train: (N,) utterances to learn on.
+        test: (M,) utterances to name.
+        classes: (N,) class indices.
+        truth: (M,) likewise.
+        clusters: (M,) who speaks; the unit of the intervals.
+    """
+
+    corpus: str
+    label: str
+    train: tuple[Utterance, ...]
+    test: tuple[Utterance, ...]
+    classes: NDArray[np.integer]
+    truth: NDArray[np.integer]
+    clusters: NDArray[Any]
+
+
+def questions_for(
+    run: Run, *, labels: Sequence[str], max_speakers: int | None, seed: int, work_dir: Path
+) -> list[Question]:
+    """Return what is asked of the features of `run` and of its raw upstream.
+
+    Args:
+        run: Its configuration says which corpora.
+        labels: Columns of the speaker corpus; none: leave that corpus out.
+        max_speakers: Keep that many classes of the speaker corpus.
+        seed: Of splits where a corpus has none.
+        work_dir: Keeps the index of audio headers.
+
+    Raises:
+        MissingError, DataError: A corpus is not there or cannot be probed.
+    """
+    expert = run.settings.downstream_expert
+    sizes = ProbeDataConfig(
+        skip_bad=expert.datarc.skip_bad,
+        demo_rho=expert.datarc.demo_rho,
+        demo_seed=expert.datarc.demo_seed,
+    )
+    found = []
+    for label in labels:
+        corpus = dataclasses.replace(
+            expert.speaker_corpus,
+            label=label,
+            max_speakers=max_speakers or expert.speaker_corpus.max_speakers,
+        )
+        split = read_labelled(corpus, sizes, seed=seed, work_dir=work_dir)
+        found.append(_about("speaker", split))
+    parts = read_emotion_split(expert.datarc, fold=run.fold, seed=run.seed, work_dir=work_dir)
+    everything = (*parts.train, *parts.dev, *parts.test)
+    if all(utterance.speaker for utterance in everything):
+        whole = [dataclasses.replace(utterance, split=None) for utterance in everything]
+        try:
+            found.append(_about("emotion", split_by_label(whole, "speaker", seed=seed)))
+        except DataError as error:
+            raise DataError(f"The emotion corpus cannot be probed for speakers: {error}") from error
+    found.append(_about_emotion((*parts.train, *parts.dev), parts.test))
+    return found
+
+
+def _about(corpus: str, split: LabelledSplit) -> Question:
+    return Question(
+        corpus=corpus,
+        label=split.label,
+        train=(*split.train, *split.dev),
+        test=split.test,
+        classes=np.concatenate([split.labels("train"), split.labels("dev")]),
+        truth=split.labels("test"),
+        clusters=_speakers(split.test),
+    )
+
+
+def _about_emotion(train: tuple[Utterance, ...], test: tuple[Utterance, ...]) -> Question:
+    names = [str(utterance.emotion) for utterance in train]
+    return Question(
+        corpus="emotion",
+        label="emotion",
+        train=train,
+        test=test,
+        classes=index_labels(names),
+        truth=index_labels([str(utterance.emotion) for utterance in test], names),
+        clusters=_speakers(test),
+    )
+
+
+def _speakers(utterances: Sequence[Utterance]) -> NDArray[Any]:
+    return np.array([utterance.speaker or utterance.id for utterance in utterances])

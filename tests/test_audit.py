@@ -1,0 +1,223 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from trained_folders import make_trained
+
+from spknorm import audit as auditing
+from spknorm.audit import audit, table
+from spknorm.errors import DataError, MissingError
+
+EMOTIONS = ("neu", "hap", "ang", "sad")
+NUM_EMOTIONAL = 5 * 2 * 10
+NUM_SPEAKING = 4 * 10
+
+
+def _voice(path, pitch, seed):
+    time = np.arange(1600) / 16000
+    noise = np.random.default_rng(seed).normal(0, 0.02, 1600)
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * pitch * time) + noise, 16000)
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """Two manifests: ten speakers in five sessions with emotions, four others with a channel."""
+    root = tmp_path_factory.mktemp("corpora")
+    with (root / "emotion.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "path", "emotion", "speaker", "session"])
+        for speaker in range(10):
+            for number in range(10):
+                name = f"e{speaker}_{number}"
+                _voice(root / f"{name}.wav", 100 + 20 * speaker, speaker * 10 + number)
+                session = f"Session{speaker // 2 + 1}"
+                emotion = EMOTIONS[number % 4]
+                rows.writerow([name, f"{name}.wav", emotion, f"speaker{speaker}", session])
+    with (root / "speaker.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "path", "speaker", "channel"])
+        for speaker in range(4):
+            for number in range(10):
+                name = f"s{speaker}_{number}"
+                _voice(root / f"{name}.wav", 150 + 60 * speaker, 1000 + speaker * 10 + number)
+                rows.writerow([name, f"{name}.wav", f"voice{speaker}", f"channel{speaker % 2}"])
+    return root
+
+
+@pytest.fixture
+def bench(tmp_path, corpora, tiny_hubert, monkeypatch):
+    """A benchmark's folder with a run of every stage, and a cache of its own."""
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    for name, options in (
+        ("none", {"strategy": "none"}),
+        ("SNP", {"strategy": "SNP"}),
+        ("TAP", {"strategy": "TAP"}),
+        ("SNP-frozen", {"strategy": "SNP", "frozen": True}),
+        ("none-frozen", {"strategy": "none", "frozen": True}),
+    ):
+        make_trained(
+            tmp_path / "bench" / name,
+            tiny_hubert,
+            datarc={"corpus": "manifest", "manifest": str(corpora / "emotion.csv")},
+            speaker_corpus={"corpus": "manifest", "manifest": str(corpora / "speaker.csv")},
+            **options,
+        )
+    return tmp_path / "bench"
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """Counts the utterances that an upstream hears."""
+    from spknorm.registry import register
+
+    register()
+    from s3prl.upstream.spknorm_hubert.expert import UpstreamExpert
+
+    count = []
+    forward = UpstreamExpert.forward
+
+    def counting(self, wavs):
+        count.append(len(wavs))
+        return forward(self, wavs)
+
+    monkeypatch.setattr(UpstreamExpert, "forward", counting)
+    return count
+
+
+def test_each_upstream_hears_each_utterance_once(bench, heard):
+    audit(bench)
+    num_upstreams = 5  # raw, none, SNP, TAP and SNP on the raw one; frozen none is the raw one
+    assert sum(heard) == num_upstreams * (NUM_EMOTIONAL + NUM_SPEAKING)
+    before = sum(heard)
+    audit(bench)
+    assert sum(heard) == before
+
+
+def test_every_stage_stands_beside_its_controls(bench):
+    rows = audit(bench)
+    kinds = {(row.stage, row.frozen) for row in rows}
+    assert kinds == {("raw", True), ("none", False), ("SNP", False), ("TAP", False), ("SNP", True)}
+    for stage, frozen in kinds:
+        for corpus in ("speaker", "emotion"):
+            found = {
+                (row.probe, row.control)
+                for row in rows
+                if (row.stage, row.frozen, row.corpus) == (stage, frozen, corpus)
+                and (row.label, row.layer) == ("speaker", "last")
+                and row.control != "chance"
+            }
+            assert found == {
+                (probe, control)
+                for probe in ("linear", "mlp", "knn", "eer")
+                for control in (None, "shuffled")
+            }
+        assert any(
+            row.label == "emotion" and (row.stage, row.frozen) == (stage, frozen) for row in rows
+        )
+    chance = [row for row in rows if row.control == "chance" and row.probe == "linear"]
+    assert {(row.corpus, row.label): row.accuracy for row in chance} == {
+        ("speaker", "speaker"): 0.25,
+        ("emotion", "speaker"): 0.1,
+        ("emotion", "emotion"): 0.3,
+    }
+
+
+def test_probe_json_lies_beside_each_result_and_reads_as_a_report_wants_it(bench):
+    from spknorm.report.results import read_results
+
+    audit(bench)
+    for name, stages in (
+        ("none", {"raw", "none"}),
+        ("TAP", {"raw", "TAP"}),
+        ("SNP-frozen", {"raw", "SNP"}),
+        ("none-frozen", {"raw"}),
+    ):
+        content = json.loads((bench / name / "probe.json").read_text())
+        assert content["schema"] == "spknorm.probe/1"
+        assert {row["stage"] for row in content["rows"]} == stages
+    results = read_results(bench)
+    assert sum(len(run.probes) for run in results.runs) > 100
+
+
+def test_features_for_a_picture_are_small_and_told_apart(bench):
+    from spknorm.report.pooled import read_features
+
+    audit(bench)
+    paths = sorted(bench.rglob("features_*.npz"))
+    assert {read_features(path).stage for path in paths} == {"raw", "none", "SNP", "TAP"}
+    for path in paths:
+        with np.load(path) as file:
+            assert file["features"].dtype == np.float16
+            assert file["features"].shape == (NUM_EMOTIONAL, 32)
+            assert set(file["emotion"]) == set(EMOTIONS)
+            assert len(set(file["speaker"])) == 10
+
+
+def test_one_run_of_each_variant_is_probed_unless_all_are_asked_for(bench, tiny_hubert, corpora):
+    make_trained(
+        bench / "TAP-fold2",
+        tiny_hubert,
+        datarc={
+            "corpus": "manifest",
+            "manifest": str(corpora / "emotion.csv"),
+            "test_fold": "fold2",
+        },
+        speaker_corpus={"corpus": "manifest", "manifest": str(corpora / "speaker.csv")},
+    )
+    told = []
+    audit(bench, tell=told.append)
+    assert len(told) == 5
+    rows = audit([bench / "TAP", bench / "TAP-fold2"], every_run=True)
+    assert {row.run for row in rows if row.stage == "TAP"} == {"TAP", "TAP-fold2"}
+    assert "mean of 2 runs" in table(rows)
+
+
+def test_any_column_and_every_layer_can_be_probed(bench):
+    rows = audit(bench / "SNP", labels=("channel",), every_layer=True)
+    layers = {row.layer for row in rows if row.stage == "SNP" and row.label == "channel"}
+    assert layers == {"last", "weighted", 0, 1, 2, 3}
+    assert {row.layer for row in rows if row.stage == "raw"} == {"last", "weighted", 0, 1, 2}
+    channel = next(row for row in rows if row.label == "channel")
+    assert (channel.corpus, channel.num_classes) == ("speaker", 2)
+
+
+def test_the_table_names_stages_controls_and_intervals(bench):
+    text = table(audit([bench / "SNP", bench / "SNP-frozen"]))
+    head, *lines = text.splitlines()
+    assert head.split() == [
+        *("upstream", "corpus", "label", "probe", "layer", "control", "stage", "%", "95", "%", "n")
+    ]
+    assert any("SNP (frozen)" in line for line in lines)
+    assert any(" chance " in line and " 25.0 " in line for line in lines)
+    assert any(" shuffled " in line and " to " in line for line in lines)
+
+
+def test_what_cannot_be_audited_is_told(tmp_path, bench):
+    with pytest.raises(MissingError) as caught:
+        audit(tmp_path / "cache")
+    assert str(caught.value) == (
+        f"{tmp_path / 'cache'} holds no finished experiment (no dev-best.ckpt in it or below it)."
+    )
+    with pytest.raises(DataError):
+        audit(bench / "TAP", labels=("weather",))
+
+
+def test_an_audit_finds_speakers_where_they_are(bench, monkeypatch):
+    """Features that are the speaker's pitch: every probe must name it, and say so of no other."""
+    import spknorm.audit.probing as probing
+
+    def pitch(upstream, utterances, **_):
+        number = np.array([int(u.speaker[-1]) for u in utterances])
+        generator = np.random.default_rng(0)
+        scale = 1 + generator.normal(0, 0.01, (len(number), 1, 1))
+        return (scale * np.eye(12)[number][:, None]).astype(np.float32)
+
+    monkeypatch.setattr(probing, "pooled_features", pitch)
+    rows = auditing.audit(bench / "none-frozen")
+    for row in rows:
+        if row.label == "speaker" and row.control is None:
+            assert row.accuracy == (0.0 if row.probe == "eer" else 1.0)
+        if row.control == "shuffled" and row.probe == "linear" and row.corpus == "emotion":
+            assert row.accuracy < 0.5
