@@ -4,7 +4,18 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from spknorm.cli import arguments, audit, bench, demo, doctor, experiment, export, predict, report
+from spknorm.cli import (
+    arguments,
+    audit,
+    bench,
+    demo,
+    doctor,
+    experiment,
+    export,
+    predict,
+    process,
+    report,
+)
 
 
 class Subcommand(NamedTuple):
@@ -42,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, or that of the user's error (see `spknorm.errors`), told on stderr.
     """
     args = parser().parse_args(argv)
+    process.hush()
     return experiment.told(lambda: SUBCOMMANDS[args.command].run(args))
 
 

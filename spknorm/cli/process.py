@@ -31,7 +31,7 @@ def prepare(args: argparse.Namespace) -> None:
         ConfigError: A GPU was asked for, and there is none.
     """
     if not args.verbose:
-        _hush()
+        hush()
     # No environment may turn the safe way of loading checkpoints off.
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
     import torch
@@ -59,7 +59,8 @@ def prepare(args: argparse.Namespace) -> None:
         logger.warning("This runs the Python code of the repository %s.", args.upstream)
 
 
-def _hush() -> None:
+def hush() -> None:
+    """Silence what other packages say on every start and no user can change."""
     # s3prl uses what torch will drop some day, and looks for packages that it can do without.
     for text in (
         ".*weight_norm.* is deprecated",
