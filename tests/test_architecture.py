@@ -14,7 +14,7 @@ ORDER = [
     "protocols", "batches", "gradients", "adversaries", "model", "updates", "task", "fast",
     "features", "metrics", "statistics", "erasure", "probe", "results", "checkpoint", "runner",
     "registry", "export", "predict", "audit", "bench", "report", "controlled", "doctor", "cli",
-    "run_downstream",
+    "run_downstream", "__main__",
 ]  # fmt: skip
 """A module imports only modules of its own room and of rooms that come before it."""
 PLUGINS = [*ROOT.glob("downstream/*/*.py"), *ROOT.glob("upstream_adapters/*/*.py")]
