@@ -1,0 +1,35 @@
+"""Rows of the controlled benchmark with known effects."""
+
+import numpy as np
+
+from spknorm.controlled import verdicts
+from spknorm.controlled.grid import Row
+
+
+def rows_of(effects, *, seeds=range(100, 110), noise=0.01, number=0):
+    """Rows in which each (method, rho) has a known accuracy and leakage."""
+    rng = np.random.default_rng(number)
+    return [
+        Row(*variant, rho, seed, fold, *(value + noise * rng.standard_normal(3)), None)
+        for (variant, rho), value in effects.items()
+        for seed in seeds
+        for fold in range(2)
+    ]
+
+
+def world_of(gain_at_9=0.1, gain_at_0=0.0, shuffled=-0.03, tap=0.0, tap_leakage=-0.1):
+    def level(unseen=0.0, leakage=0.0):
+        return np.array([0.4 + unseen, 0.4, 0.3 + leakage])
+
+    return {
+        (verdicts.NONE, 0.0): level(0.15),
+        (verdicts.NONE, 0.8): level(0.03),
+        (verdicts.NONE, 0.9): level(),
+        (verdicts.SNP, 0.0): level(0.15 + gain_at_0, -0.1),
+        (verdicts.SNP, 0.8): level(0.08, -0.1),
+        (verdicts.SNP, 0.9): level(gain_at_9, -0.1),
+        (verdicts.GATE, 0.9): level(),
+        (verdicts.SHUFFLED, 0.9): level(shuffled),
+        (verdicts.TUNED, 0.9): level(0.0, 0.3),
+        (verdicts.TAP, 0.9): level(tap, 0.3 + tap_leakage),
+    }

@@ -1,0 +1,164 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spknorm import controlled
+from spknorm.controlled import frozen, grid, pool
+from spknorm.controlled.plan import Plan, Variant
+
+
+def test_a_fold_trains_on_four_sessions_and_tests_on_the_fifth():
+    for fold in range(5):
+        train, test = pool.training_rows(0, 0.9, fold), pool.test_rows(0, fold)
+        seen = pool.test_rows(0, fold, seen=True)
+        assert (len(train.row), len(test.row), len(seen.row)) == (384, 128, 512)
+        assert set(test.speaker) == {2 * fold, 2 * fold + 1}
+        assert set(train.speaker) == set(seen.speaker) == set(range(10)) - set(test.speaker)
+        assert np.bincount(test.emotion).tolist() == [32, 32, 32, 32]
+        assert not set(train.row) & (set(test.row) | set(seen.row))
+
+
+def test_rows_carry_the_emotion_that_their_utterance_was_spoken_in():
+    spoken = pool.utterances_of(0)
+    rows = pool.training_rows(0, 0.6, 2)
+    assert [spoken[row][1] for row in rows.row] == rows.emotion.tolist()
+    assert [spoken[row][0].speaker for row in rows.row] == rows.speaker.tolist()
+
+
+def test_corpora_of_neighbouring_rho_share_most_of_their_utterances():
+    shared = set(pool.training_rows(0, 0.8, 0).row) & set(pool.training_rows(0, 0.9, 0).row)
+    assert len(shared) > 0.85 * 384
+
+
+def test_twelve_utterances_of_each_speaker_train_and_four_probe():
+    speaker, is_train = pool.speaker_split()
+    assert np.bincount(speaker[is_train]).tolist() == [12] * 80
+    assert np.bincount(speaker[~is_train]).tolist() == [4] * 80
+
+
+def test_features_are_computed_once_and_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "emotional_waves", lambda seed: iter([np.zeros(16000)] * 45))
+    monkeypatch.setattr(pool, "neutral_waves", lambda seed: iter([np.ones(16000)] * 2))
+    first = pool.make_pool(1, tmp_path / "features" / "seed-1.npz")
+    assert first.emotional["hubert"].shape == (45, 128)
+    assert first.neutral["handcrafted"].shape == (2, 74)
+    monkeypatch.setattr(pool, "emotional_waves", lambda seed: pytest.fail("computed twice"))
+    second = pool.make_pool(1, tmp_path / "features" / "seed-1.npz")
+    assert np.array_equal(first.emotional["hubert"], second.emotional["hubert"])
+
+
+def test_shuffled_speakers_are_the_same_labels_in_another_order():
+    speaker, _ = pool.speaker_split()
+    shuffled = grid.shuffled_speakers(speaker, 3)
+    assert np.bincount(shuffled).tolist() == np.bincount(speaker).tolist()
+    assert np.mean(shuffled == speaker) < 0.1
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A plan of seconds: random features, five steps."""
+
+    def make_pool(seed, cache=None):
+        rng = np.random.default_rng(seed)
+        emotional = rng.standard_normal((len(pool.utterances_of(seed)), 6)).astype(np.float32)
+        neutral = rng.standard_normal((1280, 6)).astype(np.float32)
+        return pool.Pool(seed, {"hubert": emotional}, {"hubert": neutral})
+
+    monkeypatch.setattr(pool, "make_pool", make_pool)
+    return Plan(
+        rho=(0.9, 0.0),
+        controls=("gate", "confusion", "znorm"),
+        tuned=(),
+        num_folds=1,
+        num_seeds=2,
+        rank=2,
+        frozen=frozen.Settings(steps=3, emotion_batch=8, speaker_batch=8),
+    )
+
+
+def test_a_grid_has_a_row_per_variant_rho_seed_and_fold(small, tmp_path):
+    progress = []
+    rows = grid.run_grid(small, tmp_path, workers=1, progress=lambda *at: progress.append(at))
+    variants = {Variant(row.features, row.method, row.labels) for row in rows}
+    assert len(variants) == 8
+    assert len(rows) == 8 * 2 * 2
+    assert {row.seed for row in rows} == {100, 101}
+    assert progress == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert {row.method: row.speaker_loss is None for row in rows} == {
+        "none": True,
+        "SNP": False,
+        "erasure": True,
+        "gate": False,
+        "confusion": False,
+        "znorm": True,
+    }
+
+
+def test_what_is_there_is_not_computed_again(small, tmp_path, monkeypatch):
+    first = grid.run_grid(small, tmp_path, workers=1)
+    monkeypatch.setattr(frozen, "train", lambda *_, **__: pytest.fail("computed twice"))
+    assert grid.run_grid(small, tmp_path, workers=1) == first
+
+
+def test_a_stopped_grid_continues_with_what_is_missing(small, tmp_path):
+    first = grid.run_grid(small, tmp_path, workers=1)
+    (tmp_path / "rows" / "frozen-rho0-seed101.json").unlink()
+    before = (tmp_path / "rows" / "frozen-rho0-seed100.json").stat().st_mtime_ns
+    assert len(grid.read_rows(small, tmp_path)) == 3 * 8
+    assert grid.run_grid(small, tmp_path, workers=1) == first
+    assert (tmp_path / "rows" / "frozen-rho0-seed100.json").stat().st_mtime_ns == before
+
+
+def test_another_method_adds_rows_and_keeps_the_others(small, tmp_path):
+    few = replace(small, controls=(), shuffled=())
+    kept = grid.run_grid(few, tmp_path, workers=1)
+    rows = grid.run_grid(small, tmp_path, workers=1)
+    assert set(kept) < set(rows)
+
+
+def test_other_settings_are_other_rows(small, tmp_path):
+    first = grid.run_grid(small, tmp_path, workers=1)
+    other = replace(small, frozen=replace(small.frozen, speaker_lambda=3.0))
+    assert grid.read_rows(other, tmp_path) == []
+    assert grid.run_grid(other, tmp_path, workers=1) != first
+
+
+def test_znorm_and_erasure_take_out_what_they_promise(small):
+    features = pool.make_pool(100)
+    data = grid._FoldData(features, "hubert", 0.9, 0)
+    speaker = data.speaker[data.is_train]
+    train, *_ = data._features(Variant("hubert", "znorm", "true"), speaker, 2)
+    for one in set(data.train.speaker):
+        assert np.abs(train[data.train.speaker == one].mean(0)).max() < 1e-5
+    *_, neutral = data._features(Variant("hubert", "erasure", "true"), speaker, 6)
+    means = [neutral[data.is_train][speaker == one].mean(0) for one in range(80)]
+    assert np.abs(np.std(means, axis=0)).max() < 1e-5
+
+
+def test_the_probe_is_the_shrunk_discriminant_of_scikit_learn():
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    rng = np.random.default_rng(0)
+    speaker = np.repeat(np.arange(7), 12)
+    centres = rng.standard_normal((7, 5))
+    train = (centres[speaker] + rng.standard_normal((84, 5))).astype(np.float32)
+    test = (centres[speaker] + rng.standard_normal((84, 5))).astype(np.float32)
+    reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(train, speaker)
+    expected = reference.score(test, speaker)
+    assert 0.3 < expected < 0.9
+    assert grid.leakage(train, speaker, test, speaker) == pytest.approx(expected)
+
+
+def test_run_goes_from_file_to_report_and_again(small, tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "kind: controlled\nrho: [0.9, 0.0]\nnum_folds: 1\nnum_seeds: 2\nrank: 2\ntuned: []\n"
+        "frozen: {steps: 2, emotion_batch: 8, speaker_batch: 8}\n"
+    )
+    assert controlled.describe(path) == (
+        "4 parts: 32 models on frozen features and 0 fine-tuned ones, seeds 100 to 101, rho 0.9, 0."
+    )
+    first = controlled.run(path, tmp_path / "out", workers=1)
+    assert [one.name for one in first.verdicts] == ["H1", "H2b", "H3", "H4", "H5a"]
+    assert controlled.run(path, tmp_path / "out", workers=1) == first

@@ -1,0 +1,164 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from spknorm.controlled import finetuning, frozen, planted, upstream
+from spknorm.demo import population
+from spknorm.erasure import erase, fit_leace
+from spknorm.model import Heads
+
+TWO_POINTS = 0.02
+LEARN = frozen.Settings(
+    steps=400, weight_decay=0.01, dropout=0.0, emotion_batch=256, speaker_batch=256, gate_width=32
+)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return planted.plant(num_speakers=100, per_speaker=96)
+
+
+def accuracy(model, features, emotion):
+    return np.mean(model.predict(features) == emotion)
+
+
+def test_confounding_costs_what_bayes_says_it_costs(world):
+    model = frozen.train(world.train, LEARN, strategy="none", seed=0)
+    assert world.confounded < world.free - 0.08
+    assert accuracy(model, world.test, world.emotion) == pytest.approx(
+        world.confounded, abs=TWO_POINTS
+    )
+
+
+def test_erasing_the_planted_speaker_regains_what_bayes_says(world):
+    eraser = fit_leace(world.train.neutral, world.train.speaker, rank=planted.NUM_EMOTIONS)
+    train = world.train._replace(emotional=erase(world.train.emotional, eraser))
+    model = frozen.train(train, LEARN, strategy="none", seed=0)
+    assert accuracy(model, erase(world.test, eraser), world.emotion) == pytest.approx(
+        world.free, abs=TWO_POINTS
+    )
+
+
+def test_the_gate_regains_what_bayes_says_and_its_adversary_ends_at_chance(world):
+    settings = replace(LEARN, steps=600, speaker_lambda=2.0)
+    model = frozen.train(world.train, settings, strategy="SNP", seed=0)
+    assert accuracy(model, world.test, world.emotion) == pytest.approx(world.free, abs=TWO_POINTS)
+    assert model.speaker_loss == pytest.approx(np.log(100), abs=0.3)
+
+
+def test_without_confounding_nothing_is_lost():
+    world = planted.plant(kappa=0.0, num_speakers=100, per_speaker=96)
+    model = frozen.train(world.train, LEARN, strategy="none", seed=0)
+    assert world.confounded == world.free
+    assert accuracy(model, world.test, world.emotion) == pytest.approx(world.free, abs=TWO_POINTS)
+
+
+def test_the_gate_alone_regains_nothing(world):
+    settings = replace(LEARN, speaker_lambda=0.0)
+    model = frozen.train(world.train, settings, strategy="SNP", seed=0)
+    assert accuracy(model, world.test, world.emotion) == pytest.approx(
+        world.confounded, abs=TWO_POINTS
+    )
+
+
+def test_bayes_accuracy_of_two_far_apart_worlds_is_certain():
+    assert planted.bayes_accuracies(20.0, 0.0, num_draws=1000) == (1.0, 1.0)
+    assert planted.bayes_accuracies(0.0, 0.0, num_draws=100_000)[1] == pytest.approx(0.25, abs=0.01)
+
+
+def heads_of(strategy, dim=12):
+    torch.manual_seed(0)
+    return Heads(
+        dim,
+        num_emotions=4,
+        num_speakers=5,
+        strategy=strategy,
+        projector_dim=8,
+        select="NonLinearProjection",
+        gate={"residual": False},
+        speaker_head={"hidden": (7,), "batch_norm": True},
+    )
+
+
+@pytest.mark.parametrize("strategy", ["none", "SNP", "TAP"])
+def test_emotion_logits_are_those_of_the_products_heads(strategy):
+    heads, features = heads_of(strategy), torch.randn(6, 12)
+    expected = heads.emotion_logits([row.unsqueeze(0) for row in features])
+    assert torch.allclose(frozen.emotion_logits(heads, features), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("adversary", ["ascent", "confusion", "entropy"])
+def test_the_speaker_loss_and_its_gradients_are_those_of_the_products_heads(adversary):
+    labels, features = torch.tensor([0, 1, 2, 3, 4, 0]), torch.randn(6, 12)
+    gradients = []
+    for ours in (True, False):
+        torch.manual_seed(0)
+        heads = Heads(
+            12,
+            num_emotions=4,
+            num_speakers=5,
+            strategy="SNP",
+            adversary=adversary,
+            speaker_head={"hidden": (7,), "batch_norm": True},
+            gate={"residual": False},
+        )
+        if ours:
+            loss = frozen.speaker_loss(heads, features, labels, 0.3, adversary)
+        else:
+            frames = [row.unsqueeze(0) for row in features]
+            loss = heads.speaker(frames, labels, coefficient=0.3).loss
+        loss.backward()
+        gradients.append(
+            [loss.detach()] + [p.grad for p in heads.parameters() if p.grad is not None]
+        )
+    assert len(gradients[0]) == len(gradients[1]) > 8
+    for mine, theirs in zip(*gradients, strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-6)
+
+
+def test_training_is_a_function_of_its_seed(world):
+    settings = replace(LEARN, steps=5)
+    first, second, other = (
+        frozen.train(world.train, settings, strategy="SNP", seed=seed) for seed in (3, 3, 4)
+    )
+    assert np.array_equal(first.represent(world.test), second.represent(world.test))
+    assert not np.allclose(first.represent(world.test), other.represent(world.test))
+
+
+def test_training_leaves_the_global_generator_alone(world):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    frozen.train(world.train, replace(LEARN, steps=2), strategy="SNP", seed=0)
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.fixture(scope="module")
+def some_waves():
+    return [population.speak_neutral(0, speaker, 0) for speaker in range(6)]
+
+
+def test_the_transformer_that_is_tuned_starts_as_the_frozen_upstream(some_waves):
+    expert = upstream.load_upstream()
+    expected = upstream.pool_layers(expert, some_waves)
+    frames = finetuning.front_end(expert, some_waves)
+    tuned = finetuning.TunedModel(upstream.load_encoder(), heads_of("none", 128), 0.0)
+    assert np.abs(tuned.represent(frames) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("strategy", ["none", "TAP"])
+def test_fine_tuning_moves_the_transformer_and_tap_hears_the_speakers(some_waves, strategy):
+    frames = finetuning.front_end(upstream.load_upstream(), some_waves)
+    labels = np.arange(6) % 4
+    data = finetuning.Frames(frames, labels, frames, np.arange(6))
+    settings = finetuning.FineTuning(steps=2, emotion_batch=4, speaker_batch=4, speaker_steps=2)
+    model = finetuning.fine_tune(data, settings, strategy=strategy, seed=0)
+    start = dict(upstream.load_encoder().named_parameters())
+    moved = [
+        not torch.equal(weight, start[name]) for name, weight in model.encoder.named_parameters()
+    ]
+    assert all(moved)
+    assert model.predict(frames).shape == (6,)
+    assert np.isnan(model.speaker_loss) == (strategy == "none")

@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+from controlled_rows import rows_of, world_of
+
+from spknorm import controlled
+from spknorm.controlled import outcome
+from spknorm.controlled.plan import Plan, read_plan
+from spknorm.errors import ConfigError, MissingError
+
+
+def test_the_projects_own_plan_confirms_on_seeds_that_chose_nothing():
+    plan = read_plan(Path(__file__).parent.parent / "configs/controlled.yaml")
+    assert plan.seeds == tuple(range(100, 110))
+    assert sorted(plan.rho) == [0.0, 0.4, 0.6, 0.8, 0.9]
+    assert set(plan.methods) | set(plan.controls) == {
+        "none",
+        "gate",
+        "SNP",
+        "confusion",
+        "erasure",
+        "znorm",
+    }
+    quick = read_plan(Path(__file__).parent.parent / "configs/controlled.yaml", quick=True)
+    assert sorted(quick.rho) == [0.0, 0.8, 0.9]
+    assert len(quick.seeds) == 3
+    assert quick.frozen == plan.frozen
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rho: [1.5]", "{path}: `rho` must be within 0 and 1, but is 1.5."),
+        ("tuned_folds: 6", "{path}: `tuned_folds` must be within 0 and 5."),
+        ("num_seeds: 1", "{path}: `num_seeds` must be 2 or more: seeds are what is tested over."),
+        (
+            "methods: [SNIP]",
+            "`plan.yaml.methods[0]` must be one of none, gate, SNP, confusion, erasure, znorm, "
+            "but is `'SNIP'` (str).",
+        ),
+    ],
+)
+def test_mistakes_in_a_plan_are_told(tmp_path, text, message):
+    path = tmp_path / "plan.yaml"
+    path.write_text(f"kind: controlled\n{text}\n")
+    with pytest.raises(ConfigError) as error:
+        read_plan(path)
+    assert str(error.value) == message.format(path=path)
+
+
+def test_a_missing_plan_is_missing(tmp_path):
+    with pytest.raises(MissingError):
+        controlled.describe(tmp_path / "no.yaml")
+
+
+def test_the_outcome_holds_every_number_that_it_shows(tmp_path):
+    rows = rows_of(world_of())
+    done = outcome.write_outcome(Plan(), rows, tmp_path)
+    record = json.loads((tmp_path / "controlled.json").read_text())
+    assert record["schema"] == "spknorm.controlled/1"
+    assert len(record["cells"]) == len(done.cells) == 10
+    assert [one["name"] for one in record["verdicts"]] == [one.name for one in done.verdicts]
+    assert {path.name for path in done.files} == {
+        "controlled.json",
+        "table.md",
+        "report.html",
+        "controlled_accuracy.png",
+        "controlled_regained.png",
+        "controlled_leakage.png",
+    }
+    assert all(path.stat().st_size > 500 for path in done.files)
+    for text in (done.text, (tmp_path / "table.md").read_text()):
+        assert "SNP, shuffled speakers" in text
+        assert "confirmed" in text
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64") == 3
+
+
+def test_equal_rows_give_equal_bytes(tmp_path):
+    rows = rows_of(world_of())
+    contents = [
+        [path.read_bytes() for path in outcome.write_outcome(Plan(), rows, tmp_path / name).files]
+        for name in "ab"
+    ]
+    assert contents[0] == contents[1]

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from controlled_rows import rows_of, world_of
+
+from spknorm.controlled import verdicts
+from spknorm.controlled.grid import Row
+
+
+def test_a_world_in_which_the_paper_is_right_is_recognised():
+    judged = {one.name: one.verdict for one in verdicts.judge(rows_of(world_of(tap=0.05)))}
+    assert judged == dict.fromkeys(
+        ["H1", "H2a", "H2b", "H3", "H4", "H5a", "H5b", "H6"], "confirmed"
+    )
+
+
+def test_where_nothing_happens_a_family_is_wrong_once_in_twenty_at_most():
+    level = np.array([0.4, 0.4, 0.3])
+    wrong = 0
+    for number in range(60):
+        rows = rows_of(dict.fromkeys(world_of(), level), noise=0.02, number=number)
+        words = {one.verdict for one in verdicts.judge(rows) if one.name != "H4"}
+        wrong += words != {"not shown"}
+    assert wrong <= 7  # 3 expected; P(more than 7) = .01 at a rate of 5 %
+
+
+def test_harm_is_called_refuted_and_an_equal_gain_everywhere_does_not_confirm_h3():
+    harmful = world_of(gain_at_9=-0.1, tap=-0.1, tap_leakage=0.1, shuffled=0.05)
+    judged = {one.name: one.verdict for one in verdicts.judge(rows_of(harmful))}
+    assert (judged["H2b"], judged["H5b"], judged["H6"]) == ("refuted", "refuted", "refuted")
+    assert judged["H4"] == "not shown"
+    everywhere = rows_of(world_of(gain_at_9=0.1, gain_at_0=0.1))
+    assert {one.name: one.verdict for one in verdicts.judge(everywhere)}["H3"] == "not shown"
+
+
+def test_intervals_and_p_values_are_those_of_a_paired_t_test():
+    from scipy import stats
+
+    rows = rows_of(world_of())
+    (h2b,) = [one for one in verdicts.judge(rows) if one.name == "H2b"]
+
+    def per_seed(variant):
+        return [
+            np.mean([row.unseen for row in rows if row[:4] == (*variant, 0.9) and row.seed == seed])
+            for seed in range(100, 110)
+        ]
+
+    expected = stats.ttest_rel(per_seed(verdicts.SNP), per_seed(verdicts.NONE))
+    assert h2b.p == pytest.approx(expected.pvalue)
+    assert (h2b.low, h2b.high) == pytest.approx(tuple(expected.confidence_interval()))
+    assert h2b.p_holm >= h2b.p
+    assert h2b.num_seeds == 10
+
+
+def test_hypotheses_without_rows_are_left_out_and_one_seed_judges_nothing():
+    effects = {key: value for key, value in world_of().items() if key[0].features == "hubert"}
+    names = [one.name for one in verdicts.judge(rows_of(effects))]
+    assert names == ["H1", "H2a", "H2b", "H3", "H4", "H5a"]
+    assert verdicts.judge(rows_of(effects, seeds=[100])) == []
+    assert verdicts.judge([]) == []
+
+
+def test_only_seeds_that_have_both_sides_count():
+    effects = world_of()
+    rows = [row for row in rows_of(effects) if not (row.method == "SNP" and row.seed in (100, 101))]
+    counts = {one.name: one.num_seeds for one in verdicts.judge(rows)}
+    assert (counts["H1"], counts["H2b"]) == (10, 8)
+
+
+def test_the_regained_share_is_the_part_of_the_loss_that_comes_back():
+    cells = verdicts.summarise(rows_of(world_of(), noise=0.0))
+    assert verdicts.regained_share(cells, verdicts.SNP, 0.9) == pytest.approx(0.1 / 0.15)
+    assert verdicts.regained_share(cells, verdicts.TAP, 0.9) is None
+    assert verdicts.regained_share(cells, verdicts.SNP, 0.0) is None
+
+
+def test_a_cell_averages_folds_first_and_then_seeds():
+    rows = [
+        Row("hubert", "none", "true", 0.9, seed, fold, value, value, 0.1, None)
+        for seed, fold, value in [(0, 0, 0.2), (0, 1, 0.4), (1, 0, 0.5)]
+    ]
+    (cell,) = verdicts.summarise(rows)
+    assert cell.unseen == pytest.approx((0.3 + 0.5) / 2)
+    assert cell.unseen_std == pytest.approx(np.std([0.3, 0.5], ddof=1))
+    assert (cell.num_seeds, cell.num_models) == (2, 3)
