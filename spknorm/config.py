@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from spknorm.errors import ConfigError, MissingError
-from spknorm.schema import TaskConfig
+from spknorm.schema import TaskConfig, UpstreamConfig
 
 T = TypeVar("T")
 
@@ -277,6 +277,11 @@ def _check_combinations(config: TaskConfig) -> None:
             "config.runner.engine to s3prl.",
         )
         return
+    refuse(
+        config.upstream != UpstreamConfig(),
+        "`config.upstream` has no effect under engine s3prl: leave it out, or set "
+        "config.runner.engine to spknorm.",
+    )
     adversarial = method.strategy != "none"
     for bad, key, value in (
         (

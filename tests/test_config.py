@@ -100,6 +100,11 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
             "set it to reversal, or set config.runner.engine to spknorm.",
         ),
         (
+            {"runner": {"engine": "s3prl"}, "upstream": {"packed": False}},
+            "`config.upstream` has no effect under engine s3prl: leave it out, or set "
+            "config.runner.engine to spknorm.",
+        ),
+        (
             {"specaug": {}},
             "`config.specaug` has no effect under engine spknorm: leave it out, or set "
             "config.runner.engine to s3prl.",

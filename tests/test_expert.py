@@ -166,14 +166,3 @@ def test_settings_are_checked_before_corpora_are_read(tmp_path):
     expert = importlib.import_module("s3prl.downstream.emotion_spknorm.expert").DownstreamExpert
     with pytest.raises(ConfigError, match="Did you mean `strategy`"):
         expert(4, 320, downstream_expert={"spknorm": {"stratgy": "TAP"}}, expdir=str(tmp_path))
-
-
-def test_bucketed_training_batches_know_how_long_their_utterances_are(
-    corpora, tiny_hubert, tmp_path
-):
-    mapping = settings(corpora, strategy="none")
-    expert = make_runner(tiny_hubert, mapping, tmp_path / "shuffled").downstream.model
-    assert expert.emotion_stream().order._lengths is None
-    mapping["upstream"] = {"bucket": True}
-    expert = make_runner(tiny_hubert, mapping, tmp_path / "bucketed").downstream.model
-    assert expert.emotion_stream().order._lengths.tolist() == [0.3] * len(expert.split.train)

@@ -586,3 +586,12 @@ def test_collapse_is_said_with_the_setting_to_try(tiny_hubert, tiny_corpora, tmp
         "Collapse at step 5: dev UA has been at chance (0.25) for 5 evaluations: try a lower "
         "optimizer.groups.upstream.lr or speaker_lambda." in caplog.text
     )
+
+
+def test_bucketed_training_batches_know_how_long_their_utterances_are(
+    tiny_hubert, tiny_corpora, tmp_path
+):
+    mapping = settings_of(tiny_corpora, strategy="none", other={"upstream": {"bucket": True}})
+    expert = make_runner(tiny_hubert, mapping, tmp_path).expert
+    lengths = expert.emotion_stream().order._lengths
+    assert lengths.tolist() == [0.3] * len(expert.split.train)

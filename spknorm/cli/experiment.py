@@ -84,7 +84,8 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
             return SpknormRunner(args, config)
         from s3prl.downstream.runner import Runner
 
-        return Runner(args, config)
+        # It passes sections and arguments by name, and has an argument `upstream`.
+        return Runner(args, {key: part for key, part in config.items() if key != "upstream"})
     except DownloadError as error:
         raise MissingError(
             f"The upstream `{args.upstream}` needs {error.url}, which could not be downloaded "
