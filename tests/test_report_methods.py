@@ -7,6 +7,7 @@ import pytest
 from fake_results import make_bench, write
 
 from spknorm.report.estimates import chance, curve, estimate
+from spknorm.report.leakage import frontiers
 from spknorm.report.methods import group_runs
 from spknorm.report.results import read_results
 from spknorm.report.scores import accuracy_table, comparison_table, paper_table, score_block
@@ -199,3 +200,41 @@ def test_ours_stand_under_the_papers_row_that_they_repeat(tmp_path):
     assert [row.kind for row in table.rows].count("paper") == 13
     assert table.rows[names.index("HuBERT Large + TAP")].cells[2:6] == (
         "74.2", "81.0", "64.9", "68.3")  # fmt: skip
+
+
+def test_leakage_stands_beside_the_accuracy_of_all_runs_of_a_method(tmp_path):
+    make_bench(tmp_path, erasures=("leace",), num_folds=2, features=False)
+    for path in sorted(tmp_path.rglob("probe.json"))[1:]:
+        if "fold2" in path.parent.name:
+            path.unlink()  # audited on one fold alone
+    results = read_results(tmp_path)
+    [frontier] = frontiers(results, group_runs(results))
+    assert [point.method.label for point in frontier.points] == [
+        "none",
+        "LEACE erasure",
+        "SNP, literal, λ 0.001",
+        "TAP, literal, λ 0.001",
+    ]
+    assert {(point.leakage.n, point.wa.n) for point in frontier.points} == {(1, 2)}
+    assert frontier.axis == "Linear probe, last layer, speaker corpus; WA under si5"
+    assert frontier.raw == pytest.approx(0.607, abs=0.02)
+    assert frontier.chance == 0.0008
+
+
+def test_a_frozen_upstream_without_adversary_leaks_what_the_raw_one_does(tmp_path):
+    make_bench(tmp_path, erasures=("leace",), num_folds=1, features=False)
+    for path in tmp_path.rglob("result.json"):
+        write(path, json.loads(path.read_text()) | {"frozen": True})
+        probe = path.with_name("probe.json")
+        content = json.loads(probe.read_text())
+        if "-none-" in path.parent.name or "-leace-" in path.parent.name:
+            content["rows"] = [row for row in content["rows"] if row["stage"] == "raw"]
+            write(probe, content)
+    results = read_results(tmp_path)
+    [frontier] = frontiers(results, group_runs(results))
+    assert [point.method.full_label for point in frontier.points] == [
+        "none, frozen",  # and nothing of the erasure, which was not probed
+        "SNP, literal, λ 0.001, frozen",
+        "TAP, literal, λ 0.001, frozen",
+    ]
+    assert frontier.points[0].leakage.mean == pytest.approx(0.607, abs=0.02)

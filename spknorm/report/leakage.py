@@ -29,7 +29,7 @@ class Probed(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A method on the plane of leakage and accuracy; both fractions."""
+    """A method on the plane of leakage (of the probed runs) and WA (of all its runs); fractions."""
 
     method: Method
     leakage: MeanStd
@@ -62,7 +62,7 @@ def probed_rows(results: Results, blocks: Iterable[Block]) -> list[Probed]:
             for run in group.runs:
                 for row in run.probes:
                     own = row.stage != "raw"
-                    name = group.method.label if own else _STAGE_NAMES["raw"]
+                    name = group.method.full_label if own else _STAGE_NAMES["raw"]
                     name = _STAGE_NAMES["none"] if name == "none" else name
                     found[Probed(name, (number + 1, name) if own else (0, ""), row)] = None
     for row in results.probes:
@@ -110,9 +110,11 @@ def _frontier(results: Results, block: Block, groups: Sequence[Group], upstream:
     chosen = dict.fromkeys(row for row in wanted if (row.corpus, row.probe, row.layer) == key)
     points = []
     for group in groups:
-        pairs = []
+        untouched = group.method.frozen and group.method.is_reference
+        stage = "raw" if untouched else group.method.strategy
+        leakages = []
         for run in group.runs:
-            own = [row for row in run.probes if row in chosen and row.stage != "raw"]
+            own = [row for row in run.probes if row in chosen and row.stage == stage]
             own = [row for row in own if row.control is None]
             if not own and _is_only_of_its_stage(group, groups):
                 own = [
@@ -120,10 +122,10 @@ def _frontier(results: Results, block: Block, groups: Sequence[Group], upstream:
                     for row in results.probes
                     if row in chosen and row.control is None and row.stage == group.method.strategy
                 ]
-            pairs += [(row.accuracy, run.wa) for row in own[:1]]
-        if pairs:
-            leakages, accuracies = zip(*pairs, strict=True)
-            points.append(Point(group.method, mean_std(leakages), mean_std(accuracies)))
+            leakages += [row.accuracy for row in own[:1]]
+        if leakages:
+            accuracies = mean_std(run.wa for run in group.runs)
+            points.append(Point(group.method, mean_std(leakages), accuracies))
     raw = [row.accuracy for row in chosen if row.stage == "raw" and not row.control]
     least = [row.accuracy for row in chosen if row.control == "chance"]
     corpus, probe, layer = key or ("", "", "")

@@ -101,6 +101,11 @@ class Method:
         return ", ".join(parts)
 
     @property
+    def full_label(self) -> str:
+        """The label, and whether the upstream was kept frozen."""
+        return f"{self.label}, frozen" if self.frozen else self.label
+
+    @property
     def family(self) -> str:
         """What gives the method its colour: none, SNP, TAP, leace, znorm or shuffled."""
         if self.shuffled:

@@ -93,7 +93,7 @@ def draw_frontier(frontier: Frontier) -> Figure:
     labels: list[tuple[float, float, str, str]] = []
     with style():
         plot, ((axes,),) = new_plot(8.4, 4.8)
-        lines: dict[tuple[str, str | None, str | None], list[tuple[float, float, float]]] = {}
+        lines: dict[tuple[str, str | None, object], list[tuple[float, float, float]]] = {}
         for point in frontier.points:
             x, y = 100 * point.leakage.mean, 100 * point.wa.mean
             colour = colour_of(point.method.family)
@@ -108,11 +108,13 @@ def draw_frontier(frontier: Frontier) -> Figure:
                 ecolor=(*_rgb(colour), 0.35),
                 elinewidth=1.2,
             )
-            labels.append((x, y, shorten(point.method.label, 40), colour))
-            said.append(f"{point.method.label}: leakage {x:.1f}, WA {y:.1f} ({point.wa.n} runs).")
+            labels.append((x, y, shorten(point.method.full_label, 44), colour))
+            said.append(
+                f"{point.method.full_label}: leakage {x:.1f}, WA {y:.1f} ({point.wa.n} runs)."
+            )
             if point.method.speaker_lambda is not None and not point.method.is_reference:
                 method = point.method
-                key = method.family, method.update, method.adversary
+                key = method.family, method.update, (method.adversary, method.frozen)
                 lines.setdefault(key, []).append((method.speaker_lambda or 0.0, x, y))
         for (family, _, _), places in lines.items():
             _, xs, ys = zip(*sorted(places), strict=True)
@@ -144,8 +146,9 @@ def draw_frontier(frontier: Frontier) -> Figure:
     return Figure(
         name=file_name("frontier", frontier.upstream),
         title=f"Accuracy against leakage, {frontier.upstream}",
-        caption=f"Up and to the left is better. {frontier.axis}; means over the probed runs, "
-        "bars: ± one standard deviation over them. A line joins the λ of one strategy.",
+        caption=f"Up and to the left is better. {frontier.axis}, mean over all "
+        "runs; leakage: mean over the probed ones; bars: ± one standard deviation. A line joins "
+        "the λ of one strategy.",
         alt="Scatter plot of weighted accuracy against speaker probe accuracy, both in percent. "
         + " ".join(said),
         png=png,
