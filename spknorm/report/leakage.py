@@ -175,13 +175,17 @@ def _audit_table(probed: Sequence[Probed], label: str, corpus: str) -> Table:
                 name = _CONTROL_NAMES.get(control, control)
                 if any(cell != NOTHING for cell in cells):
                     rows.append(Row(cells=(upstream, name, _layer(layer), *cells), kind="control"))
-    units = {(entry.row.n, entry.row.num_classes) for entry in chosen if entry.row.n}
+    units = {
+        (entry.row.n, entry.row.num_classes)
+        for entry in chosen
+        if entry.row.n and entry.row.probe != "eer"
+    }
     stands = [
         f"{n} utterances" + (f" of {k} classes" if k else "") for n, k in sorted(units, key=str)
     ]
     what = "How well the speaker can be told" if label == "speaker" else f"What was kept: {label}"
     notes = [
-        f"Accuracy in percent of fresh probes that predict `{label}` on held-out utterances of the "
+        f"Accuracy in percent of fresh probes that predict the {label} on held-out utterances of the "
         f"{corpus} corpus, on frozen features (EER: equal error rate of verification, where 50 is "
         "chance and higher means less leakage). In square brackets the 95 % interval of one audit; "
         "± is the standard deviation over several, whose number stands in round brackets. Grey "
@@ -214,7 +218,7 @@ def _accuracy(candidates: Sequence[ProbeRow], probe: str, control: str | None) -
             return f"{percent(found.mean)} ({found.n})"
         return f"{percent(found.mean)} ± {percent(found.std)} ({found.n})"
     row = rows[0]
-    if row.low is None or row.high is None:
+    if row.low is None or row.high is None or row.low == row.high:
         return percent(row.accuracy)
     return f"{percent(row.accuracy)} [{percent(row.low)} to {percent(row.high)}]"
 
