@@ -114,11 +114,12 @@ class World:
 
 
 def _join(backend: str) -> None:
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     # torchrun keeps the store over a restart, with the addresses of the processes that died.
-    store = torch.distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
     torch.distributed.init_process_group(
         backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT
     )

@@ -1,0 +1,112 @@
+"""Real signals and real damage: a run that is interrupted ends as an undisturbed one does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import tiny_runs
+import torch
+
+from spknorm import checkpoint
+
+HERE = Path(__file__).parent
+SCRIPT = HERE.parent / "tiny_runs.py"
+LONG = {"total_steps": 5000, "eval_step": 5000, "save_step": 5000, "log_step": 1}
+
+
+def start(folder, upstream, corpora, options):
+    """Start a run in a process of its own."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, str(SCRIPT), *map(str, (folder, upstream, corpora))]
+    with (folder.parent / "output.txt").open("w") as output:
+        return subprocess.Popen(
+            [*command, json.dumps(options)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def wait_until_it_trains(folder, process):
+    metrics = folder / "metrics.jsonl"
+    end = time.monotonic() + 120
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert process.poll() is None, (folder.parent / "output.txt").read_text()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_change_nothing():
+    """SPKNORM_KILLS=50 is the full set, per strategy; see kills.py."""
+    count = os.environ.get("SPKNORM_KILLS", "2")
+    command = [sys.executable, str(HERE / "kills.py"), "--kills", count]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    strategies = json.loads(ended.stdout)["strategies"]
+    assert {name: part["bit_equal"] for name, part in strategies.items()} == dict.fromkeys(
+        ("none", "SNP", "TAP"), int(count)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)]
+)
+def test_a_signal_ends_a_run_within_30_s_by_its_status(
+    tiny_hubert, tiny_corpora, tmp_path, number, status
+):
+    process = start(tmp_path / "run", tiny_hubert, tiny_corpora, LONG)
+    wait_until_it_trains(tmp_path / "run", process)
+    process.send_signal(getattr(signal, number))
+    assert process.wait(30) == status
+    path, states = checkpoint.latest(tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert states["Step"] == len(lines)
+    assert path.name == f"states-{len(lines)}.ckpt"
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_a_run_at_once(tiny_hubert, tiny_corpora, tmp_path):
+    """The run is made to wait for audio from a pipe that nobody writes to."""
+    (tmp_path / "corpora").mkdir()
+    corpora = tiny_runs.make_corpora(tmp_path / "corpora")
+    process = start(tmp_path / "run", tiny_hubert, corpora, LONG)
+    wait_until_it_trains(tmp_path / "run", process)
+    os.kill(process.pid, signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGUSR1)
+    os.kill(process.pid, signal.SIGCONT)
+    assert process.wait(30) in (143, 138)
+    assert not list((tmp_path / "run").glob("states-*.ckpt"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(
+    tiny_hubert, tiny_corpora, tmp_path, caplog, damage
+):
+    options = {"max_keep": 2, "total_steps": 4}
+    mapping = tiny_runs.settings_of(tiny_corpora, **options)
+    whole = tiny_runs.settings_of(tiny_corpora, max_keep=2, total_steps=6)
+    tiny_runs.train(tiny_hubert, whole, tmp_path / "whole")
+    tiny_runs.train(tiny_hubert, mapping, tmp_path / "run")
+    newest = tmp_path / "run" / "states-4.ckpt"
+    with zipfile.ZipFile(newest) as archive:  # torch leaves gaps, where a flip does no harm
+        largest = max(archive.infolist(), key=lambda item: item.file_size)
+    content = bytearray(newest.read_bytes())
+    content[largest.header_offset + largest.file_size // 2] ^= 1
+    newest.write_bytes(
+        {"truncated": content[: len(content) // 2], "flipped": content, "empty": b""}[damage]
+    )
+    tiny_runs.train(tiny_hubert, whole, tmp_path / "run", resume=True)
+    assert f"The checkpoint {newest} is damaged" in caplog.text
+    assert "The one before, states-2.ckpt, is used." in caplog.text
+    assert tiny_runs.outcome_of(tmp_path / "run") == tiny_runs.outcome_of(tmp_path / "whole")
+    ours, theirs = (tiny_runs.weights_of(tmp_path / name) for name in ("run", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
