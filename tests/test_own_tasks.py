@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
+from tiny_upstreams import make_hubert
 
 from spknorm.cli import run_downstream
 
@@ -96,3 +98,33 @@ def test_a_missing_speaker_corpus_of_the_probe_is_told_at_once(monkeypatch, tmp_
     assert run_downstream(["-d", "speaker_probe", "-u", "hubert_base"]) == 2
     assert "The speaker corpus VoxCeleb1 was not found" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_one_step_of_tap_on_a_full_size_hubert_base(begin, tmp_path):
+    base = make_hubert(tmp_path / "base.pt", base=True)
+    options = SHORT.format(steps=1).replace("eval_step=2", "eval_step=1")
+    argv = [
+        "-d",
+        "emotion_spknorm",
+        "-u",
+        "hubert_local",
+        "-k",
+        str(base),
+        "-p",
+        "x",
+        "-o",
+        options,
+    ]
+    assert run_downstream(argv) == 0
+    before = torch.load(base, weights_only=True)["model_weight"]
+    assert sum(weight.numel() for weight in before.values()) > 94_000_000
+    after = torch.load(tmp_path / "x" / "dev-best.ckpt", weights_only=True)["Upstream"]
+    for layer in (0, 11):
+        key = f"encoder.layers.{layer}.fc1.weight"
+        assert not torch.equal(before[key], after[f"model.{key}"])
+    line = json.loads((tmp_path / "x" / "metrics.jsonl").read_text().splitlines()[0])
+    assert line["step"] == 1
+    assert line["speaker_loss"] > 0
+    shutil.rmtree(tmp_path / "x")  # half a gigabyte
+    base.unlink()

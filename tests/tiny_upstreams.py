@@ -20,15 +20,19 @@ _TRANSFORMER = {
 }
 
 
-def make_hubert(path: Path, **changed) -> Path:
-    """Write a HuBERT in s3prl's converted format: what `hubert_local(ckpt=path)` loads."""
+def make_hubert(path: Path, *, base: bool = False, **changed) -> Path:
+    """Write a HuBERT in s3prl's converted format: what `hubert_local(ckpt=path)` loads.
+
+    With `base` it has HuBERT Base's size (95 M weights); `changed` alters what the file says of it.
+    """
     from s3prl.upstream.hubert.hubert_model import (
         HubertConfig,
         HubertModel,
         HubertPretrainingConfig,
     )
 
-    model_cfg = {**_TRANSFORMER, "label_rate": 50.0, "final_dim": 16}
+    size = {"final_dim": 256} if base else {**_TRANSFORMER, "final_dim": 16}
+    model_cfg = {**size, "label_rate": 50.0}
     task_cfg = {"label_rate": 50.0, "normalize": False}
     symbols = [[str(unit) for unit in range(8)]]
     torch.manual_seed(0)
