@@ -95,7 +95,13 @@ def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Pa
         test_turns=config.test_turns,
         ordered=config.corpus != "manifest",  # s3prl's order, so that its dev split is ours
     )
-    check_split(split, protocol=config.protocol, check_audio=config.check_audio)
+    check_split(
+        split,
+        protocol=config.protocol,
+        base=config.base,
+        dev=config.dev,
+        check_audio=config.check_audio,
+    )
     return split
 
 

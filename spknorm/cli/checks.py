@@ -52,7 +52,8 @@ def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
     from spknorm.protocols import folds_of
 
     expert = parse(config).downstream_expert
-    folds, fold = folds_of(expert.datarc.protocol), fold_of(args, config)
+    data, fold = expert.datarc, fold_of(args, config)
+    folds = folds_of(data.protocol, base=data.base)
     if fold not in folds:
         raise ConfigError(
             f"`test_fold` must be one of {', '.join(folds)}, but is `{fold}`. "
