@@ -272,7 +272,7 @@ def test_a_bench_killed_five_times_at_random_ends_as_an_undisturbed_one(tmp_path
             "{path}: `audit` must be true or false, but is 1.",
         ),
         ("upstreams: a", "{path}: `upstreams` must be a list of at least one."),
-        ("kind: other", "{path}: `kind` must be one of bench, controlled, but is `other`."),
+        ("kind: other", "{path}: `kind` must be one of bench, controlled, superb, but is `other`."),
         (
             "upstreams: [a]\nvariants: [{strateg: SNP}]",
             "variants: `strateg` is not a known key. Did you mean `strategy`? Known here: name, "

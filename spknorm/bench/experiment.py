@@ -12,7 +12,7 @@
 
 A variant names settings of `downstream_expert.spknorm`, and of: name, frozen, selection (-s), layer
 (-l), config (other sections). A protocol may have its own folds, seeds, draws, samples_per_label,
-base and dev. `kind: controlled` files belong to `spknorm.controlled`.
+base and dev. Files of kind controlled belong to `spknorm.controlled`, of superb to `spknorm.superb`.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from spknorm.errors import ConfigError
 from spknorm.protocols import NUM_DRAWS, PROTOCOLS, SAMPLES_PER_LABEL, folds_of
 from spknorm.schema import MethodConfig
 
-KINDS = ("bench", "controlled")
+KINDS = ("bench", "controlled", "superb")
 DEFAULT_SEED = 1337
 """s3prl's."""
 _UPSTREAM_KEYS = ("name", "ckpt", "config", "label")
@@ -77,7 +77,7 @@ class Experiment:
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Return the experiment file; one of `kind: controlled` is read no further than that.
+    """Return the experiment file; one of another kind is read no further than that.
 
     Raises:
         ConfigError: An unknown key (named with the nearest valid one) or a value of a wrong type.
@@ -88,7 +88,7 @@ def read_experiment(path: Path) -> Experiment:
     if kind not in KINDS:
         raise ConfigError(f"{path}: `kind` must be one of {', '.join(KINDS)}, but is `{kind}`.")
     name = str(content.get("name", Path(path).stem))
-    if kind == "controlled":
+    if kind != "bench":
         return Experiment(name=name, kind=kind)
     _known(content, [one.name for one in dataclasses.fields(Experiment)], str(path))
     for key in ("upstreams", "variants", "lambdas", "protocols", "seeds"):

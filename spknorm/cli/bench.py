@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("result") / (experiment.name + ("-quick" if args.quick else ""))
     if experiment.kind == "controlled":
         return _run_controlled(path, out, args)
+    if experiment.kind == "superb":
+        return _run_superb(path, out, args)
     plan = bench.plan(experiment, out, quick=args.quick)
     if args.dry_run:
         _show_plan(plan, out)
@@ -93,6 +95,21 @@ def _run_controlled(path: Path, out: Path, args: argparse.Namespace) -> int:
         return 130
     print(f"{outcome.text}\n\nReport: {out}")
     return 0
+
+
+def _run_superb(path: Path, out: Path, args: argparse.Namespace) -> int:
+    from spknorm import superb
+
+    if args.dry_run:
+        print(superb.describe(path, quick=args.quick))
+        return 0
+    try:
+        cells = superb.run(path, out, quick=args.quick, progress=_show_parts)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues where it was.", file=sys.stderr)
+        return 130
+    print(f"{superb.table(cells)}\n\nReport: {out}")
+    return 1 if any(cell.error for cell in cells) else 0
 
 
 def _show_parts(done: int, total: int) -> None:
