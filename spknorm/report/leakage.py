@@ -186,10 +186,10 @@ def _audit_table(probed: Sequence[Probed], label: str, corpus: str) -> Table:
     what = "How well the speaker can be told" if label == "speaker" else f"What was kept: {label}"
     notes = [
         f"Accuracy in percent of fresh probes that predict the {label} on held-out utterances of "
-        f"the {corpus} corpus, on frozen features (EER: equal error rate of verification, where 50 is "
-        "chance and higher means less leakage). In square brackets the 95 % interval of one audit; "
-        "± is the standard deviation over several, whose number stands in round brackets. Grey "
-        "rows are controls, over all stages.",
+        f"the {corpus} corpus, on frozen features (EER: equal error rate of verification, where 50 "
+        "is chance and higher means less leakage). In square brackets the 95 % interval of one "
+        "audit; ± is the standard deviation over several, whose number stands in round brackets. "
+        "Grey rows are controls, over all stages.",
         f"Tested on {'; '.join(stands)}." if stands else "",
     ]
     if (label, corpus) == ("speaker", "speaker"):
