@@ -12,7 +12,7 @@
 
 A variant names settings of `downstream_expert.spknorm`, and of: name, frozen, selection (-s), layer
 (-l), config (other sections). A protocol may have its own folds, seeds, draws, samples_per_label,
-base and dev. Files of kind controlled belong to `spknorm.controlled`, of superb to `spknorm.superb`.
+base and dev. Files of another kind belong to `spknorm.controlled` and `spknorm.superb`.
 """
 
 import dataclasses
