@@ -1,0 +1,107 @@
+"""Measures every speed figure of docs/performance.md against its target.
+
+    python benchmarks/run.py                     all figures (about half an hour on two cores)
+    python benchmarks/run.py --only finetune     one family: frozen, finetune, gpu, reading, xlarge
+    python benchmarks/run.py --quick             two layers and short audio: does it run?
+
+Prints one JSON line per figure, then a table, and writes results/<date>-speed.json. Run it on a
+machine that does nothing else: the load average is in the file.
+"""
+
+import argparse
+import datetime
+import json
+import logging
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+from speed import finetune, frozen, measure, reading, xlarge  # noqa: E402
+
+import spknorm.compat  # noqa: E402, F401
+
+FAMILIES = {
+    "reading": reading.measure,
+    "finetune": finetune.measure,
+    "frozen": frozen.measure,
+    "gpu": finetune.measure_gpu,
+    "xlarge": xlarge.measure,
+}
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--quick", action="store_true", help="tiny sizes; nothing is written")
+    parser.add_argument("--folder", type=Path, help="where upstreams and corpora are kept")
+    parser.add_argument("--out", type=Path, help="result file; results are added to those in it")
+    parser.add_argument(
+        "--clock", choices=measure.CLOCKS, default="wall",
+        help="cpu: processor seconds in one thread, for a machine that others use, too",
+    )  # fmt: skip
+    arguments = parser.parse_args()
+    measure.use_clock(arguments.clock)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    figures = []
+    before = measure.machine()
+    with tempfile.TemporaryDirectory(prefix="spknorm-benchmark-") as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for family in arguments.only:
+            for figure in FAMILIES[family](folder, quick=arguments.quick):
+                figures.append({"family": family, **figure.as_json()})
+                print(json.dumps(figures[-1]), flush=True)
+    print(table(figures))
+    if not arguments.quick:
+        today = datetime.datetime.now(datetime.UTC).date()
+        write(
+            arguments.out or HERE / "results" / f"{today}-speed.json",
+            figures,
+            before,
+            clock=arguments.clock,
+        )
+    return 0
+
+
+def table(figures: list[dict]) -> str:
+    """Return the figures as a Markdown table."""
+    lines = ["| figure | measured | target | |", "|---|---:|---:|---|"]
+    for figure in figures:
+        sign = "at least" if figure["at_least"] else "at most"
+        target = "" if figure["target"] is None else f"{sign} {figure['target']:g}"
+        value = "" if figure["value"] is None else f"{figure['value']:.3g} {figure['unit']}"
+        verdict = figure["verdict"]
+        note = f"{verdict}; {figure['note']}" if figure["note"] else verdict
+        lines.append(f"| {figure['name']} | {value} | {target} | {note} |")
+    return "\n".join(lines)
+
+
+def write(path: Path, figures: list[dict], before: dict, *, clock: str) -> None:
+    """Write the result file; families measured earlier stay in it, with their machine's state."""
+    content = json.loads(path.read_text()) if path.exists() else {"schema": "spknorm.speed/1"}
+    runs = content.setdefault("runs", [])
+    after = measure.machine()
+    families = sorted({figure["family"] for figure in figures})
+    runs[:] = [run for run in runs if not set(run["families"]) <= set(families)]
+    runs.append(
+        {
+            "families": families,
+            "command": f"python benchmarks/run.py --clock {clock} --only {' '.join(families)}",
+            "machine": before,
+            "load_average_after": after["load_average"],
+            "matrix_gflops_after": after["matrix_gflops"],
+            "figures": figures,
+        }
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

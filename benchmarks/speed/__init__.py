@@ -1,0 +1,1 @@
+"""The figures that `benchmarks/run.py` measures, one family per file."""

@@ -1,0 +1,182 @@
+"""Fine-tuning: this project's steps against stock s3prl's and against transformers' Trainer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speed.loops import Loop, our_loop, stock_loop, transformers_loop
+from speed.measure import Figure, Relay, matrix_rate, median, summary
+from speed.world import BASE, LARGE, Corpus, make_corpus, make_hubert, useful_flops
+
+LENGTHS = (2.2, 3.1, 4.7, 8.0)
+"""Seconds of the four utterances of a batch; the speaker batch is as long."""
+
+
+def measure(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
+    """Yield the figures of one training step on the CPU."""
+    lengths = tuple(length / 8 for length in LENGTHS) if quick else LENGTHS
+    shape = {**BASE, "layers": 2} if quick else BASE
+    ckpt = make_hubert(folder / f"hubert-{shape['layers']}.pt", shape)
+    corpus, batch = _corpus(folder / "finetune", lengths)
+    seconds = sum(lengths)
+
+    def ours(strategy: str, cache: str = "off", **options: Any) -> Loop:
+        return our_loop(
+            ckpt, corpus, batch=batch, strategy=strategy, cache=folder / "cache",
+            upstream={"cache": cache}, **options,
+        )  # fmt: skip
+
+    times = Relay(rounds=2 if quick else 5).run(
+        {
+            "s3prl float32": stock_loop(ckpt, corpus, batch=batch),
+            "none float32": ours("none"),
+            "TAP float32": ours("TAP"),
+            "SNP float32": ours("SNP"),
+            "transformers float32": transformers_loop(corpus, batch, shape=shape),
+            "none bfloat16, front end cached": ours("none", "auto", precision="bf16"),
+            "TAP bfloat16, front end cached": ours("TAP", "auto", precision="bf16"),
+            "none bfloat16": ours("none", precision="bf16"),
+            "transformers bfloat16": transformers_loop(
+                corpus, batch, shape=shape, precision="bf16"
+            ),
+        }
+    )
+    rates = {kind: matrix_rate(kind) for kind in (torch.float32, torch.bfloat16)}
+    middle = {name: median(values) for name, values in times.items()}
+    stock, details = middle["s3prl float32"], summary(times)
+
+    def faster(name: str, peer: float, *, passes: int = 1) -> float:
+        """Seconds of audio per second, over the peer's."""
+        return passes * peer / middle[name]
+
+    yield Figure(
+        "TAP step, float32, over stock s3prl", faster("TAP float32", stock, passes=2), 1.8,
+        note="seconds of audio per second; HuBERT Base, CPU, 2.2 + 3.1 + 4.7 + 8.0 s",
+        details=details,
+    )  # fmt: skip
+    yield Figure(
+        "emotion step, float32, over stock s3prl", faster("none float32", stock), 1.8,
+        note="the same without an adversary",
+    )  # fmt: skip
+    yield Figure(
+        "TAP step, bfloat16 and front end cached, over stock s3prl in float32",
+        faster("TAP bfloat16, front end cached", stock, passes=2), 3.5,
+    )  # fmt: skip
+    yield Figure(
+        "emotion step, bfloat16 and front end cached, over stock s3prl in float32",
+        faster("none bfloat16, front end cached", stock), 3.5,
+    )  # fmt: skip
+    front_end, transformer = useful_flops(shape, lengths)
+    for name, kind, flops in (
+        ("none float32", torch.float32, front_end + transformer),
+        ("none bfloat16, front end cached", torch.bfloat16, transformer),
+    ):
+        yield Figure(
+            f"useful FLOPs of the step `{name}` over the matrix rate",
+            flops / middle[name] / rates[kind], 0.7, unit="of the rate",
+            note=f"{flops / middle[name] / 1e9:.0f} of {rates[kind] / 1e9:.0f} GFLOP/s",
+        )  # fmt: skip
+    yield Figure(
+        "emotion step over transformers' Trainer, float32",
+        faster("none float32", middle["transformers float32"]), 1.5,
+    )  # fmt: skip
+    yield Figure(
+        "emotion step over transformers' Trainer, bfloat16",
+        faster("none bfloat16, front end cached", middle["transformers bfloat16"]), 1.5,
+        note="front end cached here; without: "
+        f"{faster('none bfloat16', middle['transformers bfloat16']):.2f}",
+    )  # fmt: skip
+    for strategy, target in (("TAP", 2.05), ("SNP", 1.5)):
+        yield Figure(
+            f"{strategy} iteration over the emotion-only step",
+            middle[f"{strategy} float32"] / middle["none float32"], target, at_least=False,
+            note="as many seconds of speaker audio as of emotion audio, float32",
+        )  # fmt: skip
+    yield from _recomputation(ckpt, corpus, batch, folder, seconds=seconds, quick=quick)
+
+
+def _recomputation(
+    ckpt: Path, corpus: Corpus, batch: list[int], folder: Path, *, seconds: float, quick: bool
+) -> Iterator[Figure]:
+    def ours(**upstream: Any) -> Loop:
+        return our_loop(
+            ckpt, corpus, batch=batch, strategy="none", cache=folder / "cache",
+            upstream={"cache": "off", **upstream},
+        )  # fmt: skip
+
+    times = Relay(rounds=2 if quick else 5).run(
+        {
+            "plain": ours(),
+            "padded": ours(packed=False),
+            "activations recomputed": ours(checkpoint_activations=True),
+        }
+    )
+    for name in ("padded", "activations recomputed"):
+        yield Figure(
+            f"emotion step, {name}, over the plain one",
+            median(times[name]) / median(times["plain"]),
+            note="an option's cost", details=summary(times) if name == "padded" else {},
+        )  # fmt: skip
+
+
+def measure_gpu(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
+    """Yield the figures of HuBERT Large on a GPU, or say that there is none."""
+    names = (
+        ("Large, bfloat16, one GPU, over stock s3prl in float32", 6.0, True, "times"),
+        ("Large, useful FLOPs over the bfloat16 matrix rate", 0.45, True, "of the rate"),
+        ("Large, peak GPU memory", 24.0, False, "GB"),
+        ("Large, peak GPU memory with activations recomputed", 12.0, False, "GB"),
+    )
+    if not torch.cuda.is_available():
+        for name, target, at_least, unit in names:
+            yield Figure(name, None, target, at_least=at_least, unit=unit, note="there is no GPU")
+        return
+    lengths = [3.0 + 3.0 * place / 31 for place in range(32)]  # 4.5 s on average
+    ckpt = make_hubert(folder / "hubert-large.pt", LARGE)
+    corpus, batch = _corpus(folder / "gpu", lengths)
+
+    def ours(**upstream: Any) -> Loop:
+        return our_loop(
+            ckpt, corpus, batch=batch, batch_size=32, strategy="none", cache=folder / "cache",
+            precision="bf16", device="cuda", upstream=upstream,
+        )  # fmt: skip
+
+    stock = stock_loop(ckpt, corpus, batch=batch, batch_size=32, device="cuda")
+    times = Relay(rounds=2 if quick else 5, warmup=2).run(
+        {"s3prl": _synced(stock), "ours": _synced(ours())}
+    )
+    middle = {name: median(values) for name, values in times.items()}
+    yield Figure(names[0][0], middle["s3prl"] / middle["ours"], 6.0, details=summary(times))
+    flops = useful_flops(LARGE, lengths)[1]
+    rate = matrix_rate(torch.bfloat16, device="cuda")
+    yield Figure(names[1][0], flops / middle["ours"] / rate, 0.45, unit="of the rate")
+    for (name, target, _, _), options in zip(
+        names[2:], ({}, {"checkpoint_activations": True}), strict=True
+    ):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        Relay(rounds=1).run({"ours": _synced(ours(**options))})
+        peak = torch.cuda.max_memory_allocated() / 1e9
+        yield Figure(name, peak, target, at_least=False, unit="GB")
+
+
+def _synced(loop: Loop) -> Loop:
+    """Let the GPU finish before a step's time is taken."""
+
+    def synced(tick: Any) -> None:
+        def tick_when_done() -> None:
+            torch.cuda.synchronize()
+            tick()
+
+        loop(tick_when_done)
+
+    return synced
+
+
+def _corpus(folder: Path, lengths: tuple[float, ...] | list[float]) -> tuple[Corpus, list[int]]:
+    """Return a corpus and one place of each length, none in the held-out session."""
+    every = [length for length in lengths for _ in range(5)]
+    batch = [5 * place + 1 for place in range(len(lengths))]  # Session2
+    return make_corpus(folder, every), batch

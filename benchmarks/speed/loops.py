@@ -1,0 +1,284 @@
+"""Training loops that tick: s3prl's own Runner, this project's, and transformers' Trainer.
+
+Each function returns a loop for `measure.Relay`. All see the batches that they are given, in that
+order, again and again.
+"""
+
+import argparse
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+
+from speed.world import EMOTIONS, Corpus
+from spknorm import config, registry
+from spknorm.batches import Batch, Order, Recordings, Stream
+
+Tick = Callable[[], None]
+Loop = Callable[[Tick], None]
+
+FOREVER = 1_000_000
+_FLAGS = {
+    "mode": "train", "evaluate_split": "test", "override": None, "backend": "nccl",
+    "local_rank": None, "past_exp": None, "init_ckpt": None, "config": None,
+    "downstream_variant": None, "hub": "torch", "upstream": "hubert_local",
+    "upstream_model_config": None, "upstream_refresh": False, "upstream_layer_selection": None,
+    "upstream_feature_normalize": False, "upstream_model_name": "model.pt",
+    "upstream_revision": None, "expname": None, "auto_resume": False, "push_to_hf_hub": False,
+    "hf_hub_org": None, "seed": 1337, "cache_dir": None, "verbose": False, "disable_cudnn": False,
+}  # fmt: skip
+_QUIET = {"log_step": FOREVER, "save_step": FOREVER, "eval_step": FOREVER, "eval_dataloaders": []}
+
+
+def stock_runner(
+    ckpt: Path, corpus: Corpus, *, batch_size: int, trainable: bool, device: str = "cpu"
+) -> Any:
+    """Return s3prl's own Runner on its own `emotion` task."""
+    registry.register()
+    from s3prl.downstream.runner import Runner
+
+    mapping = config.load_yaml(registry.config_path("emotion"))
+    mapping["runner"].update(total_steps=FOREVER, gradient_accumulate_steps=1, **_QUIET)
+    mapping["downstream_expert"]["datarc"].update(
+        root=str(corpus.root), meta_data=str(corpus.meta_data), train_batch_size=batch_size,
+        eval_batch_size=batch_size, num_workers=0,
+    )  # fmt: skip
+    selection = "last_hidden_state" if trainable else "hidden_states"
+    return Runner(_arguments("emotion", ckpt, selection, trainable, device), mapping)
+
+
+def stock_loop(
+    ckpt: Path,
+    corpus: Corpus,
+    *,
+    batch_size: int = 4,
+    trainable: bool = True,
+    batch: Sequence[int] | None = None,
+    device: str = "cpu",
+) -> Loop:
+    """Return s3prl's Runner, on `batch` (places in the corpus) or on its own random batches."""
+
+    def loop(tick: Tick) -> None:
+        runner = stock_runner(
+            ckpt, corpus, batch_size=batch_size, trainable=trainable, device=device
+        )
+        if batch is None:
+            own = runner.downstream.model.get_dataloader
+            runner.downstream.model.get_dataloader = lambda split: _Ticking(own(split), tick)
+        else:
+            files = _files(corpus, batch)
+            wavs = [soundfile.read(file, dtype="float32")[0] for file in files]
+            labels = [EMOTIONS.index("neu")] * len(wavs)
+            fixed = [(wavs, labels, [file.stem for file in files])] * FOREVER
+            runner.downstream.model.get_dataloader = lambda split: _Ticking(fixed, tick)
+        runner.train()
+
+    return loop
+
+
+def our_runner(
+    ckpt: Path,
+    corpus: Corpus,
+    *,
+    strategy: str,
+    cache: Path,
+    batch_size: int = 4,
+    trainable: bool = True,
+    precision: str = "fp32",
+    fold: str = "fold1",
+    device: str = "cpu",
+    runner: dict[str, Any] | None = None,
+    upstream: dict[str, Any] | None = None,
+) -> Any:
+    """Return this project's Runner on the same corpus; it is its own speaker corpus."""
+    registry.register()
+    from spknorm.runner import SpknormRunner
+
+    mapping = {
+        "runner": {
+            "total_steps": FOREVER, "gradient_accumulate_steps": 1, "precision": precision,
+            **_QUIET, **(runner or {}),
+        },
+        "optimizer": {"lr": 1e-5, "fused": True},
+        "upstream": {"cache_dir": str(cache), **(upstream or {})},
+        "downstream_expert": {
+            "datarc": {
+                "corpus": "manifest", "manifest": str(corpus.manifest), "test_fold": fold,
+                "train_batch_size": batch_size, "eval_batch_size": batch_size, "pre_load": True,
+            },
+            "speaker_corpus": {
+                "corpus": "manifest", "manifest": str(corpus.manifest),
+                "batch_size": batch_size, "max_seconds": None,
+            },
+            "spknorm": {"strategy": strategy},
+        },
+    }  # fmt: skip
+    selection = "last_hidden_state" if trainable else "hidden_states"
+    arguments = _arguments("emotion_spknorm", ckpt, selection, trainable, device)
+    return SpknormRunner(arguments, mapping)
+
+
+def our_loop(
+    ckpt: Path,
+    corpus: Corpus,
+    *,
+    batch: Sequence[int] | None = None,
+    every: int = 1,
+    **options: Any,
+) -> Loop:
+    """Return this project's Runner, on `batch` for both streams or on its own random batches.
+
+    Args:
+        ckpt: The upstream.
+        corpus: Both corpora.
+        batch: Places in the corpus.
+        every: Tick once in so many steps.
+        options: Of `our_runner`.
+    """
+
+    def loop(tick: Tick) -> None:
+        runner = our_runner(ckpt, corpus, **options)
+        if batch is not None:
+            expert, files = runner.expert, _files(corpus, batch)
+            every_utterance = {u.path.name: u for part in expert.split for u in part}
+            chosen = [every_utterance[file.name] for file in files]
+            stream = Stream(
+                Recordings(chosen, [0] * len(chosen), pre_load=True),
+                Order(len(chosen), batch_size=len(chosen), shuffle=False),
+            )
+            expert.emotion_stream = lambda rank=0, world=1: stream
+            if options["strategy"] != "none":
+                expert.speaker_stream = lambda rank=0, world=1: stream
+        runner._source = _TickingSource(runner._source, tick, every)
+        runner.train()
+
+    return loop
+
+
+def transformers_loop(
+    corpus: Corpus, batch: Sequence[int], *, shape: dict[str, Any], precision: str = "fp32"
+) -> Loop:
+    """Return transformers' Trainer on a HubertForSequenceClassification of Base's kind."""
+    import transformers
+
+    wavs = [torch.from_numpy(soundfile.read(f, dtype="float32")[0]) for f in _files(corpus, batch)]
+
+    def collate(items: list[int]) -> dict[str, torch.Tensor]:
+        padded = torch.nn.utils.rnn.pad_sequence([wavs[i] for i in items], batch_first=True)
+        return {"input_values": padded, "labels": torch.zeros(len(items), dtype=torch.long)}
+
+    def loop(tick: Tick) -> None:
+        settings = transformers.HubertConfig(
+            hidden_size=shape["dim"],
+            num_hidden_layers=shape["layers"],
+            intermediate_size=shape["ffn"],
+            num_attention_heads=shape["heads"],
+            layerdrop=0.0,
+            apply_spec_augment=False,
+            num_labels=4,
+            attn_implementation="sdpa",
+        )
+        model = transformers.HubertForSequenceClassification(settings)
+        model.freeze_feature_encoder()
+
+        class Callback(transformers.TrainerCallback):
+            def on_step_begin(self, *_: Any, **__: Any) -> None:
+                tick()
+
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = transformers.TrainingArguments(
+                folder,
+                per_device_train_batch_size=len(wavs),
+                max_steps=FOREVER,
+                use_cpu=True,
+                bf16=precision == "bf16",
+                learning_rate=1e-5,
+                report_to=[],
+                save_strategy="no",
+                logging_strategy="no",
+                disable_tqdm=True,
+                remove_unused_columns=False,
+            )
+            transformers.Trainer(
+                model=model,
+                args=arguments,
+                data_collator=collate,
+                train_dataset=_Places(len(wavs)),
+                callbacks=[Callback()],
+            ).train()
+
+    return loop
+
+
+class _Places(torch.utils.data.Dataset[int]):
+    """The numbers 0 ... size - 1."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: int) -> int:
+        return place
+
+
+class _Ticking:
+    """Batches that tick when they are asked for."""
+
+    def __init__(self, batches: Any, tick: Tick) -> None:
+        self._batches, self._tick = batches, tick
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self._batches)
+        while True:
+            self._tick()
+            try:
+                yield next(batches)
+            except StopIteration:
+                return
+
+
+class _TickingSource:
+    """A source of features whose emotion batches tick."""
+
+    def __init__(self, source: Any, tick: Tick, every: int) -> None:
+        self._source, self._tick, self._every = source, tick, every
+
+    def __call__(self, batch: Batch, *, corpus: str) -> list[torch.Tensor]:
+        features: list[torch.Tensor] = self._source(batch, corpus=corpus)
+        return features
+
+    def batches(
+        self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
+    ) -> Iterator[Batch]:
+        batches = self._source.batches(stream, start, stop, corpus=corpus, num_workers=num_workers)
+        for number in itertools.count():
+            if corpus == "emotion" and number % self._every == 0:
+                self._tick()
+            yield next(batches)
+
+
+def _files(corpus: Corpus, places: Sequence[int]) -> list[Path]:
+    return [corpus.root / f"Session{place % 5 + 1}" / f"u{place:05d}.wav" for place in places]
+
+
+def _arguments(
+    task: str, ckpt: Path, selection: str, trainable: bool, device: str
+) -> argparse.Namespace:
+    return argparse.Namespace(
+        **_FLAGS,
+        downstream=task,
+        upstream_ckpt=str(ckpt),
+        upstream_feature_selection=selection,
+        upstream_trainable=trainable,
+        device=device,
+        expdir=tempfile.mkdtemp(prefix="spknorm-benchmark-"),
+    )

@@ -1,0 +1,120 @@
+"""The parts of benchmarks/ that decide what a number means."""
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+
+import run
+from speed import measure, world
+from speed.measure import Figure, Relay, alternate
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "at_least", "verdict"),
+    [
+        (2.0, 1.8, True, "met"),
+        (1.7, 1.8, True, "missed"),
+        (1.7, 1.8, False, "met"),
+        (2.0, 1.8, False, "missed"),
+        (None, 1.8, True, "not measured"),
+        (2.0, None, True, "-"),
+    ],
+)
+def test_a_figure_is_judged_by_its_target(value, target, at_least, verdict):
+    assert Figure("x", value, target, at_least=at_least).verdict == verdict
+
+
+def test_contenders_take_turns_and_their_warmup_is_left_out():
+    calls = []
+    seconds = alternate(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, warmup=1
+    )
+    assert calls == ["a", "b"] * 4
+    assert [len(values) for values in seconds.values()] == [3, 3]
+
+
+def test_loops_take_turns_step_by_step_and_only_their_own_time_counts():
+    order = []
+
+    def loop(name, pause):
+        def endless(tick):
+            while True:
+                tick()
+                order.append(name)
+                time.sleep(pause)
+
+        return endless
+
+    seconds = Relay(rounds=3, warmup=1).run({"slow": loop("slow", 0.02), "fast": loop("fast", 0)})
+    assert order == ["slow", "fast"] * 4
+    assert [len(values) for values in seconds.values()] == [3, 3]
+    assert all(value >= 0.02 for value in seconds["slow"])
+    assert max(seconds["fast"]) < 0.02
+    assert threading.active_count() == 1
+
+
+def test_an_error_in_a_loop_is_raised_and_the_others_end():
+    def broken(tick):
+        tick()
+        raise KeyError("broken")
+
+    def endless(tick):
+        while True:
+            tick()
+
+    with pytest.raises(KeyError, match="broken"):
+        Relay(rounds=2).run({"broken": broken, "endless": endless})
+
+
+def test_the_clock_of_the_processor_does_not_count_waiting():
+    import torch
+
+    threads = torch.get_num_threads()
+    measure.use_clock("cpu")
+    try:
+        assert alternate({"sleep": lambda: time.sleep(0.05)}, rounds=1)["sleep"][0] < 0.02
+    finally:
+        measure.use_clock("wall")
+        torch.set_num_threads(threads)
+
+
+def test_useful_work_counts_no_padding_and_trains_the_transformer_alone():
+    front_end, transformer = world.useful_flops(world.BASE, [4.5])
+    forward = world.useful_flops(world.BASE, [4.5], training=False)
+    assert front_end / 4.5 == pytest.approx(4.9e9, rel=0.05)  # per second of audio
+    assert transformer / 4.5 == pytest.approx(27e9, rel=0.1)
+    assert forward == (front_end, transformer / 3)
+    shorter = world.useful_flops(world.BASE, [2.0])
+    assert sum(shorter) < 0.45 * (front_end + transformer)
+
+
+def test_a_table_says_what_was_missed_and_what_was_not_measured():
+    figures = [
+        Figure("fast", 2.0, 1.8, note="why").as_json(),
+        Figure("gpu", None, 6.0, note="there is no GPU").as_json(),
+    ]
+    assert run.table(figures).splitlines()[2:] == [
+        "| fast | 2 times | at least 1.8 | met; why |",
+        "| gpu |  | at least 6 | not measured; there is no GPU |",
+    ]
+
+
+def test_a_result_file_keeps_the_families_of_other_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        measure, "machine", lambda: {"load_average": [0.0], "matrix_gflops": {"float32": 1.0}}
+    )
+    path = tmp_path / "speed.json"
+    for family, value in (("reading", 1.0), ("frozen", 2.0), ("reading", 3.0)):
+        figure = {"family": family, **Figure("x", value).as_json()}
+        run.write(path, [figure], measure.machine(), clock="wall")
+    runs = json.loads(path.read_text())["runs"]
+    assert [(r["families"], r["figures"][0]["value"]) for r in runs] == [
+        (["frozen"], 2.0),
+        (["reading"], 3.0),
+    ]
