@@ -199,6 +199,21 @@ def test_overrides_are_read_as_literals():
     assert overrides.parse_overrides("None") == overrides.parse_overrides(None) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("(0.9, [1, (2,)])", [0.9, [1, [2]]]),
+        ("{'a': (1,)}", {"a": [1]}),
+        ("{1: 2}", "{1: 2}"),
+        ("{1, 2}", "{1, 2}"),
+        ("b'x'", "b'x'"),
+        ("1j", "1j"),
+    ],
+)
+def test_values_are_what_a_configuration_file_can_hold(text, value):
+    assert overrides.parse_overrides(f"config.a={text}") == [(("config", "a"), value)]
+
+
 @pytest.mark.parametrize("value", ["__import__('os').system('touch canary')", "(" * 9999, "1 +"])
 def test_what_is_no_literal_is_text_and_not_run(value, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -67,6 +67,17 @@ def _parse_piece(piece: str) -> tuple[tuple[str, ...], Any]:
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        return _plain(ast.literal_eval(text))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+
+
+def _plain(value: Any) -> Any:
+    """Return what YAML can hold; a tuple becomes a list, anything else stays the text it was."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise ValueError
