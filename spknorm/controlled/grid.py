@@ -91,8 +91,7 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
     missing = [one for one in plan.variants_of(part) if one not in known]
     began = time.perf_counter()
     if part.kind == "frozen":
-        cached = out / "features" / f"seed-{part.seed}-{_fingerprint()}.npz"
-        found = _frozen_rows(plan, pool.make_pool(part.seed, cached), part.rho, missing)
+        found = _frozen_rows(plan, out / "features", part, missing)
     else:
         found = _tuned_rows(plan, part, missing)
     for row in found:
@@ -133,12 +132,12 @@ def shuffled_speakers(speaker: Integers, seed: int) -> Integers:
     return np.random.default_rng(seed).permutation(speaker)
 
 
-def _frozen_rows(
-    plan: Plan, features: Pool, rho: float, variants: Sequence[Variant]
-) -> Iterator[Row]:
+def _frozen_rows(plan: Plan, cache: Path, part: Part, variants: Sequence[Variant]) -> Iterator[Row]:
     for name in dict.fromkeys(variant.features for variant in variants):
+        cached = cache / f"seed-{part.seed}-{name}-{_fingerprint()}.npz"
+        features = pool.make_pool(part.seed, name, cached)
         for fold in range(plan.num_folds):
-            data = _FoldData(features, name, rho, fold)
+            data = _FoldData(features, part.rho, fold)
             for variant in variants:
                 if variant.features == name:
                     yield data.row(variant, plan)
@@ -147,13 +146,13 @@ def _frozen_rows(
 class _FoldData:
     """The standardised features of one fold, and what each method makes of them."""
 
-    def __init__(self, features: Pool, name: str, rho: float, fold: int) -> None:
-        self.rho, self.seed, self.fold, self.name = rho, features.seed, fold, name
+    def __init__(self, features: Pool, rho: float, fold: int) -> None:
+        self.rho, self.seed, self.fold = rho, features.seed, fold
         self.train = pool.training_rows(features.seed, rho, fold)
         self.test = pool.test_rows(features.seed, fold)
         self.seen = pool.test_rows(features.seed, fold, seen=True)
         self.speaker, self.is_train = pool.speaker_split()
-        emotional, neutral = features.emotional[name], features.neutral[name]
+        emotional, neutral = features.emotional, features.neutral
         known = np.concatenate([emotional[self.train.row], neutral[self.is_train]])
         mean, std = known.mean(0), known.std(0) + 1e-6
         self.emotional, self.neutral = (emotional - mean) / std, (neutral - mean) / std

@@ -47,35 +47,33 @@ class Pool(NamedTuple):
 
     Attributes:
         seed: Of the corpora.
-        emotional: Feature set -> (N, D), in the order of `utterances_of`.
-        neutral: Feature set -> (1280, D), the speaker corpus.
+        features: One of `FEATURE_SETS`.
+        emotional: (N, D), in the order of `utterances_of`.
+        neutral: (1280, D), the speaker corpus.
     """
 
     seed: int
-    emotional: dict[str, Floats]
-    neutral: dict[str, Floats]
+    features: str
+    emotional: Floats
+    neutral: Floats
 
 
-def make_pool(seed: int, cache: Path | None = None) -> Pool:
-    """Return the features of a seed, read from `cache` where they are (35 s of one core if not).
+def make_pool(seed: int, features: str, cache: Path | None = None) -> Pool:
+    """Return the features of a seed, read from `cache` where they are (15 s of one core if not).
 
     Args:
         seed: Of the corpora.
+        features: `hubert`: the embedded upstream, pooled (128); `handcrafted`: 74 statistics.
         cache: An .npz file to read or to write.
     """
     if cache is not None and cache.is_file():
         with np.load(cache, allow_pickle=False) as arrays:
-            return Pool(
-                seed,
-                {name: arrays[f"emotional_{name}"] for name in FEATURE_SETS},
-                {name: arrays[f"neutral_{name}"] for name in FEATURE_SETS},
-            )
-    pool = Pool(seed, _measure(emotional_waves(seed)), _measure(neutral_waves(seed)))
+            return Pool(seed, features, arrays["emotional"], arrays["neutral"])
+    measure = {"hubert": _through_upstream, "handcrafted": _by_hand}[features]
+    pool = Pool(seed, features, measure(emotional_waves(seed)), measure(neutral_waves(seed)))
     if cache is not None:
-        arrays = {f"emotional_{name}": values for name, values in pool.emotional.items()}
-        arrays |= {f"neutral_{name}": values for name, values in pool.neutral.items()}
         with atomic_path(cache) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, emotional=pool.emotional, neutral=pool.neutral)
     return pool
 
 
@@ -134,17 +132,15 @@ def _rows(seed: int, rho: float, wanted: Callable[[population.Slot], bool]) -> R
     return Rows(rows, emotions, speakers)
 
 
-def _measure(waves: Iterator[FloatArray]) -> dict[str, Floats]:
-    """Return both feature sets of all waves."""
+def _through_upstream(waves: Iterator[FloatArray]) -> Floats:
     from spknorm.controlled.upstream import load_upstream, pool_layers
 
     upstream = load_upstream()
-    by_hand: list[FloatArray] = []
-    learnt: list[Floats] = []
+    blocks = []
     while batch := list(itertools.islice(waves, _BATCH)):
-        by_hand += [pooled_features(wave) for wave in batch]
-        learnt.append(pool_layers(upstream, batch))
-    return {
-        "handcrafted": np.array(by_hand, dtype=np.float32),
-        "hubert": np.concatenate(learnt),
-    }
+        blocks.append(pool_layers(upstream, batch))
+    return np.concatenate(blocks)
+
+
+def _by_hand(waves: Iterator[FloatArray]) -> Floats:
+    return np.array([pooled_features(wave) for wave in waves], dtype=np.float32)
