@@ -30,7 +30,7 @@ class TaskData(NamedTuple):
     Attributes:
         split: The emotion corpus' train, dev and test utterances.
         emotions: Class names by label index.
-        speaker_utterances: The speaker corpus, empty with strategy none.
+        speaker_utterances: The speaker corpus; empty with strategy none, unless it is erased.
         speakers: Its label names by index.
         speaker_labels: One index per speaker utterance (permuted if the control asks for it).
     """
@@ -56,14 +56,12 @@ def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path
         DataError: A corpus cannot be used, or train, dev and test overlap.
     """
     split = read_emotion_split(config.datarc, fold=fold, seed=seed, work_dir=work_dir)
-    found = {u.emotion for u in (*split.train, *split.dev, *split.test) if u.emotion}
-    emotions = EMOTIONS if found <= set(EMOTIONS) else tuple(sorted(found))
-    if config.spknorm.strategy == "none":
-        return TaskData(split, emotions, (), (), ())
+    if config.spknorm.strategy == "none" and config.spknorm.erasure != "leace":
+        return TaskData(split, EMOTIONS, (), (), ())
     utterances, speakers, labels = read_speakers(
         config.speaker_corpus, data=config.datarc, seed=seed, work_dir=work_dir
     )
-    return TaskData(split, emotions, utterances, speakers, labels)
+    return TaskData(split, EMOTIONS, utterances, speakers, labels)
 
 
 def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -> Split:
@@ -143,10 +141,10 @@ def read_speakers(
 
 def label_of(utterance: Utterance, column: str) -> str:
     """Return the utterance's label in `column`: speaker, session or any column of a manifest."""
-    value = getattr(utterance, column, None) if column in _FIELDS else utterance.labels.get(column)
+    value = utterance.label(column)
     if value is None:
         raise DataError(f"The utterance {utterance.id} has no label in the column `{column}`.")
-    return str(value)
+    return value
 
 
 def emotion_stream(
@@ -178,9 +176,6 @@ def speaker_stream(
         world=world,
     )
     return Stream(recordings, order)
-
-
-_FIELDS = ("speaker", "session", "emotion", "turn")
 
 
 def _most_common(names: Sequence[str]) -> list[tuple[str, int]]:

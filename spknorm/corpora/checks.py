@@ -18,8 +18,6 @@ ROLES = ("emotion", "speaker")
 SKIPPED = "skipped.json"
 """In the work folder: the files that were left out, by path, with id, kind and message."""
 
-_FIELDS = ("emotion", "speaker", "session", "turn", "split")
-
 
 class BadAudio(NamedTuple):
     """An utterance whose sound file cannot be used, and why."""
@@ -50,7 +48,7 @@ def check_records(records: Sequence[Utterance], *, role: str, label: str = "spea
     repeated = [f"`{name}`, {count} times" for name, count in counts.items() if count > 1]
     _refuse(repeated, f"ids of the {role} corpus occur more than once")
     column = "emotion" if role == "emotion" else label
-    values = [_value(record, column) for record in records]
+    values = [record.label(column) for record in records]
     unlabelled = [f"`{one.id}`" for one, value in zip(records, values, strict=True) if not value]
     _refuse(unlabelled, f"utterances of the {role} corpus have no label `{column}`")
     if role == "emotion":
@@ -118,14 +116,6 @@ def usable(
     logger.warning("%s and are left out; %s lists them", heading, path)
     left_out = {utterance.id for utterance, _ in bad}
     return [record for record in records if record.id not in left_out]
-
-
-def _value(utterance: Utterance, column: str) -> str | None:
-    """Return a field such as `speaker`, or a manifest's further column."""
-    if column in _FIELDS:
-        value: str | None = getattr(utterance, column)
-        return value
-    return utterance.labels.get(column)
 
 
 def _check_emotions(records: Sequence[Utterance]) -> None:

@@ -31,3 +31,10 @@ class Utterance:
     turn: str | None = None
     split: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def label(self, column: str) -> str | None:
+        """Return what is known in `column`, such as `speaker` or a further one of a manifest."""
+        if column in ("emotion", "speaker", "session", "turn", "split"):
+            value: str | None = getattr(self, column)
+            return value
+        return self.labels.get(column)
