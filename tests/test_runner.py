@@ -119,7 +119,9 @@ def test_predictions_and_result_are_those_of_the_best_dev_step(undisturbed, tiny
 
 
 @pytest.mark.parametrize(("strategy", "update"), STRATEGIES)
-@pytest.mark.parametrize("step", [1, 4, 5])
+@pytest.mark.parametrize(
+    "step", [4, pytest.param(1, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_a_killed_run_goes_on_bit_for_bit(
     undisturbed, tiny_hubert, tiny_corpora, tmp_path, monkeypatch, strategy, update, step
 ):
@@ -419,6 +421,38 @@ def test_a_frozen_upstream_is_not_saved(tiny_hubert, tiny_corpora, tmp_path, mon
         assert "Upstream" not in checkpoint.latest(tmp_path / strategy)[1]
         result = json.loads((tmp_path / strategy / "result.json").read_text())
         assert result["frozen"] is True
+
+
+@pytest.mark.parametrize("erasure", ["leace", "znorm"])
+def test_erasure_trains_on_a_frozen_upstreams_pooled_features_without_the_speaker(
+    tiny_hubert, tiny_corpora, tmp_path, monkeypatch, erasure
+):
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    mapping = settings_of(
+        tiny_corpora, strategy="none", total_steps=2, method={"erasure": erasure},
+        other={"upstream": {"cache": "auto"}},
+    )  # fmt: skip
+    runner = train(tiny_hubert, mapping, tmp_path / "run", upstream_trainable=False)
+    batch = runner.expert.emotion_stream().silenced()[0]
+    features = torch.cat(runner._source(batch, corpus="emotion"))
+    mapping["downstream_expert"]["spknorm"]["erasure"] = "none"
+    plain = make_runner(tiny_hubert, mapping, tmp_path / "plain", upstream_trainable=False)
+    before = torch.cat(plain._source(batch, corpus="emotion"))
+    assert features.shape == before.shape == (4, 32)
+    if erasure == "znorm":
+        everything = runner._source._cache.pooled("emotion")[:, 0]
+        speakers = [runner.expert.speakers_of(part) for part in ("train", "dev", "test")]
+        first = [name == "Ses02_F" for part in speakers for name in part]
+        assert abs(everything[first].mean(axis=0)).max() < 1e-5
+    else:  # three speakers: two directions
+        assert torch.linalg.matrix_rank(before - features, rtol=1e-3) <= 2
+    assert not torch.allclose(before, features)
+
+
+def test_erasure_of_a_fine_tuned_upstream_is_refused(tiny_hubert, tiny_corpora, tmp_path):
+    mapping = settings_of(tiny_corpora, strategy="none", method={"erasure": "znorm"})
+    with pytest.raises(ConfigError, match="works on the pooled features of a frozen upstream"):
+        make_runner(tiny_hubert, mapping, tmp_path)
 
 
 def test_evaluate_scores_a_split_with_the_weights_given(

@@ -96,6 +96,16 @@ class FrozenFeatures:
             self._tables[corpus] = {id: row for row, id in enumerate(ids)}, table  # (N, L, H)
         return True
 
+    def pooled(self, corpus: str) -> Floats:
+        """Return the pooled features (N, L, H) of a prepared corpus in its order."""
+        _, table = self._tables[corpus]
+        return table.cpu().numpy()
+
+    def replace_pooled(self, corpus: str, features: Floats) -> None:
+        """Put other pooled features (N, L, H) in the place of a prepared corpus' own."""
+        place, _ = self._tables[corpus]
+        self._tables[corpus] = place, torch.from_numpy(features).to(self._device)
+
     def features(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
         """Return (T_i, H) of each utterance, T_i = 1 if pooled, as the featurizer would."""
         if corpus in self._tables:

@@ -10,7 +10,6 @@ import argparse
 import itertools
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,19 @@ from tqdm import tqdm
 
 from spknorm import checkpoint
 from spknorm import config as configuration
-from spknorm.batches import Batch, Stream
+from spknorm.batches import Stream
 from spknorm.errors import CheckpointError, ConfigError, MissingError
 from spknorm.metrics import Scores
 from spknorm.runner import setup, state
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import Evaluation, evaluate
-from spknorm.runner.folder import check_unused, prepare_folder
+from spknorm.runner.folder import check_unused, goes_on, prepare_folder
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
 from spknorm.runner.outcome import Outcome
 from spknorm.runner.seeds import seeded
 from spknorm.runner.signals import Interrupted, Interruption
+from spknorm.runner.sources import training_batches
 
 logger = logging.getLogger(__name__)
 
@@ -141,10 +141,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         self.world.leave()
 
     def _counters(self) -> state.Counters:
-        here = bool(self.args.init_ckpt) and (
-            Path(self.args.init_ckpt).resolve().parent == self.expdir.resolve()
-        )
-        if self.init_ckpt and (here or getattr(self.args, "past_exp", None)):
+        if goes_on(self.args, self.expdir):
             counters = state.Counters.of(self.init_ckpt)
             state.check_same_run(self.init_ckpt, self.args, self.settings, world=self.world.size)
             return counters
@@ -185,17 +182,14 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         if self.world.is_leader:
             (self.expdir / "result.json").unlink(missing_ok=True)
         run, counters = self.settings.runner, self.counters
-        emotion, speaker = self._training_batches()
+        emotion, speaker = training_batches(
+            self.expert, self._source, self.world, settings=self.settings, step=counters.step
+        )
         each = run.gradient_accumulate_steps
         per_step = each * self.settings.downstream_expert.spknorm.speaker_steps
         saved = counters.step
-        with tqdm(
-            total=run.total_steps,
-            initial=counters.step,
-            desc="train",
-            dynamic_ncols=True,
-            disable=None if self.world.is_leader else True,
-        ) as bar:
+        silent = None if self.world.is_leader else True  # None: where there is no terminal
+        with tqdm(total=run.total_steps, initial=saved, desc="train", disable=silent) as bar:
             try:
                 while True:
                     self._evaluate_if_due()
@@ -219,29 +213,6 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                 self._save()
                 self._journal.say(f"interrupted at step {counters.step}, which was saved")
                 raise
-
-    def _training_batches(self) -> tuple[Iterator[Batch], Iterator[Batch]]:
-        run, expert = self.settings.runner, self.settings.downstream_expert
-        place = (self.world.rank, self.world.size)
-        each = run.gradient_accumulate_steps
-        found: list[Iterator[Batch]] = []
-        for corpus, stream, times in (
-            ("emotion", self.expert.emotion_stream(*place), each),
-            ("speaker", self.expert.speaker_stream(*place), each * expert.spknorm.speaker_steps),
-        ):
-            if stream is None:
-                found.append(iter(()))
-                continue
-            found.append(
-                self._source.batches(
-                    stream,
-                    self.counters.step * times,
-                    run.total_steps * times,
-                    corpus=corpus,
-                    num_workers=expert.datarc.num_workers,
-                )
-            )
-        return found[0], found[1]
 
     def _stop_if_asked(self) -> None:
         number = self.world.largest(self._interruption.signal)
@@ -373,4 +344,6 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         """Write the emotion of the file -t to inference.txt."""
         if not Path(self.args.evaluate_split).is_file():
             raise MissingError(f"There is no audio file {self.args.evaluate_split} (-t).")
+        if self.settings.downstream_expert.spknorm.erasure != "none":
+            raise ConfigError("The erasure baselines score a corpus; they have no -m inference.")
         super().inference()

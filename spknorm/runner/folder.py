@@ -1,5 +1,6 @@
 """The experiment's folder: one process at a time, no leftovers, no run written over another."""
 
+import argparse
 import os
 import socket
 from pathlib import Path
@@ -28,6 +29,14 @@ def prepare_folder(expdir: Path | str) -> FolderLock | None:
     for leftover in folder.glob(".*.tmp"):  # of writes that were killed
         leftover.unlink(missing_ok=True)
     return held
+
+
+def goes_on(args: argparse.Namespace, expdir: Path) -> bool:
+    """Whether `init_ckpt` is where this run stands, and not just a source of weights."""
+    if not args.init_ckpt:
+        return False
+    here = Path(args.init_ckpt).resolve().parent == expdir.resolve()
+    return here or bool(getattr(args, "past_exp", None))
 
 
 def check_unused(expdir: Path) -> None:

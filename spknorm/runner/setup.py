@@ -9,10 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from torch import nn
 from torch.optim import Optimizer
 
 from spknorm import features
+from spknorm.erasure import erase, fit_leace, normalise_per_speaker
 from spknorm.errors import ConfigError
 from spknorm.fast import PackedEncoder, make_encoder
 from spknorm.runner.distributed import World
@@ -152,7 +154,14 @@ def make_source(
         )
         if speakers and cache.prepare("speaker", speakers, max_seconds=seconds):
             held.add("speaker")
-    elif trainable and _front_end_is_frozen(config) and isinstance(encode, PackedEncoder):
+        if cache.prepare("emotion", [*split.train, *split.dev, *split.test]):
+            held.add("emotion")
+        if config.downstream_expert.spknorm.erasure != "none":
+            _erase(cache, expert, kind=kind, held=held, config=config)
+        return CachedSource(cache, frozenset(held), source) if held else source
+    if config.downstream_expert.spknorm.erasure != "none":
+        raise ConfigError(_NO_ERASURE)
+    if trainable and _front_end_is_frozen(config) and isinstance(encode, PackedEncoder):
         cache = features.FrontEnds(
             encode,
             upstream.model.feature_extractor,  # type: ignore[union-attr,arg-type]  # s3prl's
@@ -168,6 +177,42 @@ def make_source(
     if cache.prepare("emotion", [*split.train, *split.dev, *split.test]):
         held.add("emotion")
     return CachedSource(cache, frozenset(held), source) if held else source
+
+
+_NO_ERASURE = (
+    "`config.downstream_expert.spknorm.erasure` works on the pooled features of a frozen upstream: "
+    "use --frozen, mean pooling and upstream.cache auto, with room for the cache."
+)
+
+
+def _erase(
+    cache: features.FrozenFeatures, expert: Any, *, kind: str, held: set[str], config: TaskConfig
+) -> None:
+    """Put features without the speaker in the place of the emotion corpus' own, layer by layer.
+
+    LEACE is fitted on the speaker corpus, as the adversary is; z-normalisation needs to know who
+    speaks in the emotion corpus, its test part included.
+    """
+    leace = config.downstream_expert.spknorm.erasure == "leace"
+    if kind != "pooled" or not held >= ({"emotion", "speaker"} if leace else {"emotion"}):
+        raise ConfigError(_NO_ERASURE)
+    before = cache.pooled("emotion")  # (N, L, H)
+    after = np.empty_like(before)
+    if leace:
+        reference, labels = cache.pooled("speaker"), expert.data.speaker_labels
+        for layer in range(before.shape[1]):
+            eraser = fit_leace(reference[:, layer], labels)
+            if eraser.rank >= before.shape[2]:
+                raise ConfigError(
+                    f"LEACE of {expert.num_speakers} speakers erases all {before.shape[2]} "
+                    "dimensions of this upstream: lower speaker_corpus.max_speakers below that."
+                )
+            after[:, layer] = erase(before[:, layer], eraser)
+    else:
+        speakers = [name for part in ("train", "dev", "test") for name in expert.speakers_of(part)]
+        for layer in range(before.shape[1]):
+            after[:, layer] = normalise_per_speaker(before[:, layer], speakers)
+    cache.replace_pooled("emotion", after)
 
 
 def _front_end_is_frozen(config: TaskConfig) -> bool:

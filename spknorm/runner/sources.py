@@ -11,6 +11,8 @@ from torch import Tensor
 
 from spknorm.batches import Batch, Stream
 from spknorm.fast import Encoder
+from spknorm.runner.distributed import World
+from spknorm.schema import TaskConfig
 
 
 class Source(Protocol):
@@ -79,3 +81,25 @@ class CachedSource:
             )
             return
         yield from stream.silenced().batches(start, stop)
+
+
+def training_batches(
+    expert: Any, source: Source, world: World, *, settings: TaskConfig, step: int
+) -> tuple[Iterator[Batch], Iterator[Batch]]:
+    """Return this process's emotion and speaker micro-batches from optimiser step `step` on.
+
+    Step s has the emotion micro-batches s*A ... s*A+A-1 (A = gradient_accumulate_steps), and
+    `speaker_steps` times as many speaker ones; without a speaker head there are none of these.
+    """
+    run, data = settings.runner, settings.downstream_expert.datarc
+    each = run.gradient_accumulate_steps
+
+    def batches(stream: Stream, corpus: str, times: int) -> Iterator[Batch]:
+        start, stop = step * times, run.total_steps * times
+        return source.batches(stream, start, stop, corpus=corpus, num_workers=data.num_workers)
+
+    emotion = batches(expert.emotion_stream(world.rank, world.size), "emotion", each)
+    if expert.heads.speaker_head is None:
+        return emotion, iter(())
+    each *= settings.downstream_expert.spknorm.speaker_steps
+    return emotion, batches(expert.speaker_stream(world.rank, world.size), "speaker", each)
