@@ -7,9 +7,10 @@ import soundfile
 import tiny_upstreams
 import torch
 
-from spknorm import fast
 from spknorm.corpora.records import Utterance
-from spknorm.fast import PackedEncoder, dropout, make_encoder, why_not
+from spknorm.fast import PackedEncoder, make_encoder, packed, why_not
+from spknorm.fast.dropout import dropout
+from spknorm.fast.layout import Layout
 from spknorm.features import FrontEnds
 from spknorm.schema import UpstreamConfig
 
@@ -90,6 +91,33 @@ def test_packed_features_and_gradients_are_those_of_each_utterance_alone(
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("seconds", [(0.31, 0.8, 0.5), (0.5, 0.5), (0.4,)])
+def test_taking_all_utterances_in_one_call_gives_the_same(make_upstream, monkeypatch, seconds):
+    upstream = make_upstream()
+    encode = make_encoder(upstream, featurizer_of(upstream), ON)
+    batch = wavs(*seconds)
+    parameters = list(upstream.model.encoder.parameters())
+
+    def outcome():
+        features = encode(batch)
+        return features, torch.autograd.grad(sum(f.pow(2).mean() for f in features), parameters)
+
+    one_by_one = outcome()
+    monkeypatch.setattr(packed, "Layout", functools.partial(Layout, together=True))
+    for ours, theirs in zip(outcome(), one_by_one, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_padding_puts_zeros_behind_and_is_undone():
+    layout = Layout([2, 3], device=torch.device("cpu"), together=True)
+    x = torch.arange(1.0, 6.0).unsqueeze(1)
+    padded = layout.pad(x)
+    assert padded.squeeze(-1).tolist() == [[1, 2, 0], [3, 4, 5]]
+    assert layout.mask.squeeze().tolist() == [[True, True, False], [True] * 3]
+    assert torch.equal(layout.unpad(padded), x)
+
+
 @pytest.mark.parametrize("changes", [{"layer_norm_first": True}, {"activation_fn": "relu"}])
 def test_the_other_kinds_of_layers_are_run_alike(make_upstream, changes):
     upstream = make_upstream(**changes)
@@ -157,7 +185,7 @@ def test_recomputed_activations_give_the_same_gradients(make_upstream):
 def test_hidden_states_that_nobody_reads_are_not_kept(make_upstream, monkeypatch):
     upstream = make_upstream()
     ran = []
-    monkeypatch.setattr(fast, "_run_layer", lambda layer, x, lengths: ran.append(layer) or x)
+    monkeypatch.setattr(packed, "run_layer", lambda layer, x, layout: ran.append(layer) or x)
     featurizer = featurizer_of(upstream, "hidden_state_1")
     make_encoder(upstream, featurizer, ON)(wavs(0.5))
     assert ran == [upstream.model.encoder.layers[0]]
@@ -263,9 +291,9 @@ def test_front_ends_are_halved_where_only_that_fits_and_the_step_does_so_too(
 
 def test_a_frozen_upstream_still_trains_the_weights_of_its_layers(make_upstream):
     upstream = make_upstream()
-    for packed in (True, False):
+    for on in (True, False):
         featurizer = featurizer_of(upstream, "hidden_states")
-        encode = make_encoder(upstream, featurizer, UpstreamConfig(packed=packed), trainable=False)
+        encode = make_encoder(upstream, featurizer, UpstreamConfig(packed=on), trainable=False)
         encode(wavs(0.5))[0].pow(2).sum().backward()
         assert featurizer.weights.grad.abs().sum() > 0
         assert all(parameter.grad is None for parameter in upstream.parameters())
@@ -291,7 +319,7 @@ def test_a_compiled_encoder_gives_the_same(make_upstream, monkeypatch):
     upstream = make_upstream()
     featurizer = featurizer_of(upstream)
     encode = make_encoder(upstream, featurizer, UpstreamConfig(compile=True))
-    assert compiled == [(fast._run_layer, True)]
+    assert compiled == [(packed.run_layer, True)]
     np.testing.assert_array_equal(
         encode(wavs(0.4))[0].detach(), make_encoder(upstream, featurizer, ON)(wavs(0.4))[0].detach()
     )
