@@ -1,7 +1,7 @@
 """Measures every speed figure of docs/performance.md against its target.
 
     python benchmarks/run.py                     all figures (about half an hour on two cores)
-    python benchmarks/run.py --only finetune     one family: frozen, finetune, gpu, reading, xlarge
+    python benchmarks/run.py --only finetune     one family of figures
     python benchmarks/run.py --quick             two layers and short audio: does it run?
 
 Prints one JSON line per figure, then a table, and writes results/<date>-speed.json. Run it on a
@@ -28,6 +28,7 @@ FAMILIES = {
     "reading": reading.measure,
     "finetune": finetune.measure,
     "frozen": frozen.measure,
+    "compile": finetune.measure_compiled,
     "gpu": finetune.measure_gpu,
     "xlarge": xlarge.measure,
 }

@@ -121,6 +121,28 @@ def _recomputation(
         )  # fmt: skip
 
 
+def measure_compiled(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
+    """Yield what torch.compile makes of a step of two layers, compilation left out."""
+    shape = {**BASE, "layers": 2}
+    ckpt = make_hubert(folder / "hubert-2.pt", shape)
+    corpus, batch = _corpus(folder / "compiled", LENGTHS)
+
+    def ours(**upstream: Any) -> Loop:
+        return our_loop(
+            ckpt, corpus, batch=batch, strategy="none", cache=folder / "cache", upstream=upstream
+        )
+
+    times = Relay(rounds=2 if quick else 5, warmup=3).run(
+        {"plain": ours(), "compiled": ours(compile=True)}
+    )
+    yield Figure(
+        "emotion step, upstream.compile, over the plain one (two layers)",
+        median(times["compiled"]) / median(times["plain"]),
+        note="an option, off by default",
+        details=summary(times),
+    )
+
+
 def measure_gpu(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
     """Yield the figures of HuBERT Large on a GPU, or say that there is none."""
     names = (

@@ -58,7 +58,8 @@ class PackedEncoder:
         if self.normalize:
             wav = functional.layer_norm(wav, wav.shape)
         model = self._model
-        with torch.set_grad_enabled(torch.is_grad_enabled() and model.feature_grad_mult > 0):
+        trains = self._trainable and model.feature_grad_mult > 0
+        with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
             features: Tensor = model.feature_extractor(wav.unsqueeze(0))
         if model.feature_grad_mult not in (0.0, 1.0) and features.requires_grad:
             features = _scale_gradient(features, model.feature_grad_mult)
