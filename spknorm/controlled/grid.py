@@ -89,6 +89,8 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
     torch.set_num_threads(1)
     known = _known(plan, out, part)
     missing = [one for one in plan.variants_of(part) if one not in known]
+    if not missing:
+        return  # another process was faster
     began = time.perf_counter()
     if part.kind == "frozen":
         found = _frozen_rows(plan, out / "features", part, missing)
