@@ -36,7 +36,7 @@ def _linear(train: Floats, labels: Integers, test: Floats, num_classes: int, see
     fit, held_out = _split(labels, seed)
     penalty = _best_penalty(train, labels, fit, held_out, num_classes)
     weights = _fit_logistic(train, labels, num_classes, penalty)
-    return _predict(test, weights)
+    return _winners(_logits(test, weights))
 
 
 def _weighted(
@@ -44,19 +44,22 @@ def _weighted(
 ) -> Integers:
     """The linear probe on a learnt, softmax-weighted sum of layers, as in s3prl's Featurizer."""
     fit, held_out = _split(labels, seed)
-    middle = train.mean(axis=1)
-    penalty = _best_penalty(middle, labels, fit, held_out, num_classes)
-    mixture = torch.zeros(train.shape[1], requires_grad=True)
-    weights = _zeros(train.shape[2], num_classes)
-    layers, targets = torch.from_numpy(train), torch.from_numpy(labels)
+    penalty = _best_penalty(train.mean(axis=1), labels, fit, held_out, num_classes)
+    num_layers, dim = train.shape[1:]
 
-    def loss() -> Tensor:
-        summed = torch.einsum("nlh,l->nh", layers, mixture.softmax(dim=0))
-        return _penalised(summed, targets, weights, penalty)
+    def loss(flat: Floats) -> tuple[float, Floats]:
+        mixture, weights = _softmax(flat[:num_layers]), flat[num_layers:].reshape(dim + 1, -1)
+        summed = np.einsum("nlh,l->nh", train, mixture.astype(np.float32))
+        value, gradient, errors = _penalised(summed, labels, weights, penalty)
+        slope = errors @ weights[:-1].T.astype(np.float32)  # (N, K) x (K, H) -> (N, H)
+        by_layer = np.einsum("nlh,nh->l", train, slope)
+        of_mixture = mixture * (by_layer - mixture @ by_layer)
+        return value, np.concatenate([of_mixture, gradient.ravel()])
 
-    _minimise(loss, [mixture, weights])
-    summed = np.einsum("nlh,l->nh", test, mixture.detach().softmax(dim=0).numpy())
-    return _predict(summed.astype(np.float32), weights.detach())
+    start = np.zeros(num_layers + (dim + 1) * num_classes)
+    found = _minimise(loss, start)
+    summed = np.einsum("nlh,l->nh", test, _softmax(found[:num_layers]).astype(np.float32))
+    return _winners(_logits(summed, found[num_layers:].reshape(dim + 1, -1)))
 
 
 def _mlp(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int) -> Integers:
@@ -100,7 +103,7 @@ def _best_penalty(
     best, chosen, weights = (-1.0, 0.0), _PENALTIES[0], None
     for penalty in _PENALTIES:  # from strong to weak, each starting at the one before
         weights = _fit_logistic(train[fit], labels[fit], num_classes, penalty, weights)
-        logits = torch.from_numpy(train[held_out]) @ weights[:-1] + weights[-1]
+        logits = torch.from_numpy(_logits(train[held_out], weights))
         found = _quality(logits, labels[held_out])
         if found > best:
             best, chosen = found, penalty
@@ -112,49 +115,64 @@ def _fit_logistic(
     labels: Integers,
     num_classes: int,
     penalty: float,
-    start: Tensor | None = None,
-) -> Tensor:
+    start: Floats | None = None,
+) -> Floats:
     """Return weights (H + 1, K), the last row the bias."""
-    weights = _zeros(features.shape[1], num_classes)
-    if start is not None:
-        weights.data.copy_(start)
-    inputs, targets = torch.from_numpy(features), torch.from_numpy(labels)
-    _minimise(lambda: _penalised(inputs, targets, weights, penalty), [weights])
-    return weights.detach()
+    shape = (features.shape[1] + 1, num_classes)
+
+    def loss(flat: Floats) -> tuple[float, Floats]:
+        value, gradient, _ = _penalised(features, labels, flat.reshape(shape), penalty)
+        return value, gradient.ravel()
+
+    return _minimise(loss, np.zeros(shape) if start is None else start).reshape(shape)
 
 
-def _penalised(inputs: Tensor, targets: Tensor, weights: Tensor, penalty: float) -> Tensor:
-    logits = torch.addmm(weights[-1], inputs, weights[:-1])  # (N, H) x (H, K) -> (N, K)
-    squared = weights[:-1].square().sum()
-    return functional.cross_entropy(logits, targets) + penalty / (2 * len(inputs)) * squared
+def _penalised(
+    features: Floats, labels: Integers, weights: Floats, penalty: float
+) -> tuple[float, Floats, Floats]:
+    """Return the penalised cross-entropy and its gradients: of weights and of logits (N, K)."""
+    size = len(features)
+    logits = _logits(features, weights)
+    logits -= logits.max(axis=1, keepdims=True)
+    odds = np.exp(logits)
+    total = odds.sum(axis=1, keepdims=True)
+    rows = np.arange(size)
+    entropy = float((np.log(total[:, 0]) - logits[rows, labels]).mean(dtype=np.float64))
+    errors = odds / total
+    errors[rows, labels] -= 1
+    errors /= size
+    gradient = np.empty(weights.shape)
+    gradient[:-1] = features.T @ errors + (penalty / size) * weights[:-1]
+    gradient[-1] = errors.sum(axis=0)
+    return entropy + penalty / (2 * size) * float(np.sum(weights[:-1] ** 2)), gradient, errors
 
 
-def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
-    optimizer = torch.optim.LBFGS(
-        parameters,
-        max_iter=100,
-        tolerance_grad=1e-5,
-        tolerance_change=1e-7,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss()
-        torch.autograd.backward(value, inputs=parameters)
-        return value
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+def _logits(features: Floats, weights: Floats) -> Floats:
+    """Return (N, H) x (H + 1, K) -> (N, K), in the precision of the features."""
+    single = weights.astype(features.dtype)
+    logits: Floats = features @ single[:-1] + single[-1]
+    return logits
 
 
-def _zeros(dim: int, num_classes: int) -> Tensor:
-    return torch.zeros(dim + 1, num_classes, requires_grad=True)
+def _winners(scores: Floats) -> Integers:
+    winners: Integers = scores.argmax(axis=1)
+    return winners
 
 
-def _predict(features: Floats, weights: Tensor) -> Integers:
-    matrix = weights.numpy()
-    predicted: Integers = (features @ matrix[:-1] + matrix[-1]).argmax(axis=1)
-    return predicted
+def _minimise(function: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Floats:
+    from scipy.optimize import minimize
+
+    options = {"maxiter": 100, "ftol": 1e-7, "gtol": 1e-5}
+    found: Floats = minimize(
+        function, start.ravel(), jac=True, method="L-BFGS-B", options=options
+    ).x
+    return found
+
+
+def _softmax(values: Floats) -> Floats:
+    odds = np.exp(values - values.max())
+    shares: Floats = odds / odds.sum()
+    return shares
 
 
 def _train_mlp(
@@ -206,8 +224,7 @@ def _vote(similarity: Floats, labels: Integers, k: int, num_classes: int) -> Int
     votes = np.zeros((len(similarity), num_classes))
     rows = np.repeat(np.arange(len(similarity)), k)
     np.add.at(votes, (rows, labels[nearest].ravel()), 1 + 1e-3 * closeness.ravel())
-    winners: Integers = votes.argmax(axis=1)
-    return winners
+    return _winners(votes)
 
 
 def _split(labels: Integers, seed: int) -> tuple[Integers, Integers]:
