@@ -5,7 +5,6 @@ order, again and again.
 """
 
 import argparse
-import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -228,7 +227,7 @@ class _Places(torch.utils.data.Dataset[int]):
 
 
 class _Ticking:
-    """Batches that tick when they are asked for."""
+    """Batches that tick before each is used."""
 
     def __init__(self, batches: Any, tick: Tick) -> None:
         self._batches, self._tick = batches, tick
@@ -237,13 +236,9 @@ class _Ticking:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Any]:
-        batches = iter(self._batches)
-        while True:
+        for batch in self._batches:
             self._tick()
-            try:
-                yield next(batches)
-            except StopIteration:
-                return
+            yield batch
 
 
 class _TickingSource:
@@ -260,10 +255,10 @@ class _TickingSource:
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
     ) -> Iterator[Batch]:
         batches = self._source.batches(stream, start, stop, corpus=corpus, num_workers=num_workers)
-        for number in itertools.count():
+        for number, batch in enumerate(batches):
             if corpus == "emotion" and number % self._every == 0:
                 self._tick()
-            yield next(batches)
+            yield batch
 
 
 def _files(corpus: Corpus, places: Sequence[int]) -> list[Path]:
