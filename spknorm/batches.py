@@ -5,6 +5,7 @@ stored state, and no global random generator is touched.
 """
 
 import copy
+import signal
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -197,7 +198,14 @@ class Stream:
             batch_size=None,
             num_workers=num_workers,
             generator=torch.Generator().manual_seed(0),  # else it draws from the global one
+            worker_init_fn=_leave_signals_to_the_run,
         )
+
+
+def _leave_signals_to_the_run(_: int) -> None:
+    # Clusters signal every process of a job; a worker that died would break off the last step.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Numbered(Dataset[Batch]):

@@ -6,6 +6,7 @@ import logging
 import signal
 
 import pytest
+import tiny_upstreams
 import torch
 from tiny_runs import make_runner, outcome_of, settings_of, train, weights_of
 
@@ -409,6 +410,34 @@ def test_an_upstream_without_parameters_trains(tiny_corpora, tmp_path, strategy)
     mapping = settings_of(tiny_corpora, strategy=strategy, total_steps=2)
     train(None, mapping, tmp_path, upstream="fbank", upstream_feature_selection="hidden_states")
     assert "Upstream" in checkpoint.latest(tmp_path)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("selection", ["last_hidden_state", "hidden_states"])
+@pytest.mark.parametrize("strategy", ["SNP", "TAP"])
+@pytest.mark.parametrize(
+    ("upstream", "make"),
+    [
+        ("wav2vec2_local", lambda folder: tiny_upstreams.make_wav2vec2(folder / "wav2vec2.pt")),
+        ("wavlm_local", lambda folder: tiny_upstreams.make_wavlm(folder / "wavlm.pt")),
+        ("hf_hubert_custom", lambda folder: tiny_upstreams.make_hugging_face(folder, "hubert")),
+        ("hf_wav2vec2_custom", lambda folder: tiny_upstreams.make_hugging_face(folder, "wav2vec2")),
+    ],
+)
+def test_any_upstream_trains_and_goes_on_bit_for_bit(
+    tiny_corpora, tmp_path, monkeypatch, upstream, make, strategy, selection
+):
+    (tmp_path / "upstream").mkdir()
+    ckpt = make(tmp_path / "upstream")
+    flags = {"upstream": upstream, "upstream_feature_selection": selection}
+    mapping = settings_of(tiny_corpora, strategy=strategy, total_steps=4)
+    whole = train(ckpt, mapping, tmp_path / "whole", **flags)
+    assert hasattr(whole.featurizer.model, "weights") == (selection == "hidden_states")
+    with at_step(monkeypatch, 3, kill), pytest.raises(KilledError):
+        train(ckpt, mapping, tmp_path / "run", **flags)
+    train(ckpt, mapping, tmp_path / "run", resume=True, **flags)
+    assert same_weights(tmp_path / "run", tmp_path / "whole")
+    assert outcome_of(tmp_path / "run") == outcome_of(tmp_path / "whole")
 
 
 def test_a_frozen_upstream_is_not_saved(tiny_hubert, tiny_corpora, tmp_path, monkeypatch):

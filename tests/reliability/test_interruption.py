@@ -30,6 +30,7 @@ def start(folder, upstream, corpora, options):
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
 
@@ -70,6 +71,21 @@ def test_a_signal_ends_a_run_within_30_s_by_its_status(
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert states["Step"] == len(lines)
     assert path.name == f"states-{len(lines)}.ckpt"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGUSR1", 138)])
+def test_a_signal_to_all_of_a_jobs_processes_ends_it_as_well(
+    tiny_hubert, tiny_corpora, tmp_path, number, status
+):
+    """Cluster schedulers signal the workers that load data, too."""
+    options = {**LONG, "expert": {"datarc": {"num_workers": 2, "pre_load": False}}}
+    process = start(tmp_path / "run", tiny_hubert, tiny_corpora, options)
+    wait_until_it_trains(tmp_path / "run", process)
+    os.killpg(process.pid, getattr(signal, number))
+    assert process.wait(30) == status, (tmp_path / "output.txt").read_text()
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert checkpoint.latest(tmp_path / "run")[1]["Step"] == len(lines)
 
 
 @pytest.mark.slow
