@@ -134,6 +134,39 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert outcome_of(tmp_path) == outcome_of(undisturbed(strategy, update))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("strategy", ["none", "SNP"])
+def test_a_killed_run_on_cached_features_goes_on_bit_for_bit(
+    tiny_hubert, tiny_corpora, tmp_path, monkeypatch, strategy, trainable
+):
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    cached = {"upstream": {"cache": "auto"}}
+    mapping = settings_of(tiny_corpora, strategy=strategy, other=cached)
+    flags = {"upstream_trainable": trainable}
+    with at_step(monkeypatch, 3, kill), pytest.raises(KilledError):
+        train(tiny_hubert, mapping, tmp_path / "run", **flags)
+    train(tiny_hubert, mapping, tmp_path / "run", resume=True, **flags)
+    train(tiny_hubert, mapping, tmp_path / "whole", **flags)
+    assert same_weights(tmp_path / "run", tmp_path / "whole")
+    assert outcome_of(tmp_path / "run") == outcome_of(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["SNP", "TAP"])
+def test_a_killed_adaptive_run_goes_on_bit_for_bit(
+    undisturbed, tiny_hubert, tiny_corpora, tmp_path, monkeypatch, strategy
+):
+    method = {"ascent_lr": 1e-5}
+    mapping = settings_of(tiny_corpora, strategy=strategy, update="adaptive", method=method)
+    with at_step(monkeypatch, 3, kill), pytest.raises(KilledError):
+        train(tiny_hubert, mapping, tmp_path)
+    train(tiny_hubert, mapping, tmp_path, resume=True)
+    whole = undisturbed(strategy, "adaptive", method=method)
+    assert same_weights(tmp_path, whole)
+    assert outcome_of(tmp_path) == outcome_of(whole)
+
+
 def test_dropout_accumulation_crops_and_schedules_survive_a_kill_bit_for_bit(
     undisturbed, tiny_hubert, tiny_corpora, tmp_path, monkeypatch
 ):
