@@ -1,5 +1,8 @@
 import json
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -340,3 +343,44 @@ def test_the_cache_folder_is_the_named_one_then_the_environment_then_home(monkey
 )
 def test_sizes_are_said_as_people_say_them(size, text):
     assert human_size(size) == text
+
+
+_RANK = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+import spknorm.compat
+from s3prl.upstream.hubert.expert import UpstreamExpert
+from spknorm.corpora.records import Utterance
+from spknorm.features import pooled_features
+from spknorm.schema import UpstreamConfig
+rank, folder, ckpt, limit = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], float(sys.argv[4])
+store = f"file://{folder}/store{limit}"
+torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+upstream = UpstreamExpert(ckpt).eval()
+passes = []
+upstream.register_forward_pre_hook(lambda module, args: passes.append(len(args[0])))
+utterances = [Utterance(id=p.stem, path=p) for p in sorted((folder / "audio").glob("*.wav"))]
+config = UpstreamConfig(cache_dir=str(folder / "cache"), cache_limit_gb=limit)
+np.save(folder / f"{rank}.npy", pooled_features(upstream, utterances, config=config))
+print(sum(passes))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "expected"), [(1.0, [2, 2]), (1e-9, [5, 5])])
+def test_two_processes_share_the_work_or_agree_not_to_cache(
+    corpus, tiny_hubert, tmp_path, limit, expected
+):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", _RANK, str(rank), str(tmp_path),
+             str(tiny_hubert), str(limit)],
+            stdout=subprocess.PIPE, text=True, cwd=Path(__file__).resolve().parent.parent,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert [int(output.split()[-1]) for output in outputs] == expected  # one judged the room
+    np.testing.assert_array_equal(np.load(tmp_path / "0.npy"), np.load(tmp_path / "1.npy"))
