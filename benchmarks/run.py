@@ -28,6 +28,7 @@ FAMILIES = {
     "reading": reading.measure,
     "finetune": finetune.measure,
     "frozen": frozen.measure,
+    "options": finetune.measure_options,
     "compile": finetune.measure_compiled,
     "gpu": finetune.measure_gpu,
     "xlarge": xlarge.measure,
@@ -39,6 +40,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--quick", action="store_true", help="tiny sizes; nothing is written")
+    parser.add_argument(
+        "--short", action="store_true",
+        help="half the audio per batch, a quarter of the utterances: the same ratios, sooner",
+    )  # fmt: skip
     parser.add_argument("--folder", type=Path, help="where upstreams and corpora are kept")
     parser.add_argument("--out", type=Path, help="result file; results are added to those in it")
     parser.add_argument(
@@ -55,7 +60,7 @@ def main() -> int:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for family in arguments.only:
-            for figure in FAMILIES[family](folder, quick=arguments.quick):
+            for figure in FAMILIES[family](folder, quick=arguments.quick, short=arguments.short):
                 figures.append({"family": family, **figure.as_json()})
                 print(json.dumps(figures[-1]), flush=True)
     print(table(figures))
@@ -65,7 +70,7 @@ def main() -> int:
             arguments.out or HERE / "results" / f"{today}-speed.json",
             figures,
             before,
-            clock=arguments.clock,
+            options=f"--clock {arguments.clock}{' --short' if arguments.short else ''}",
         )
     return 0
 
@@ -83,7 +88,7 @@ def table(figures: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def write(path: Path, figures: list[dict], before: dict, *, clock: str) -> None:
+def write(path: Path, figures: list[dict], before: dict, *, options: str) -> None:
     """Write the result file; families measured earlier stay in it, with their machine's state."""
     content = json.loads(path.read_text()) if path.exists() else {"schema": "spknorm.speed/1"}
     runs = content.setdefault("runs", [])
@@ -93,7 +98,7 @@ def write(path: Path, figures: list[dict], before: dict, *, clock: str) -> None:
     runs.append(
         {
             "families": families,
-            "command": f"python benchmarks/run.py --clock {clock} --only {' '.join(families)}",
+            "command": f"python benchmarks/run.py {options} --only {' '.join(families)}",
             "machine": before,
             "load_average_after": after["load_average"],
             "matrix_gflops_after": after["matrix_gflops"],

@@ -112,7 +112,7 @@ def test_a_result_file_keeps_the_families_of_other_runs(tmp_path, monkeypatch):
     path = tmp_path / "speed.json"
     for family, value in (("reading", 1.0), ("frozen", 2.0), ("reading", 3.0)):
         figure = {"family": family, **Figure("x", value).as_json()}
-        run.write(path, [figure], measure.machine(), clock="wall")
+        run.write(path, [figure], measure.machine(), options="--clock wall")
     runs = json.loads(path.read_text())["runs"]
     assert [(r["families"], r["figures"][0]["value"]) for r in runs] == [
         (["frozen"], 2.0),

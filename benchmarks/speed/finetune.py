@@ -14,13 +14,11 @@ LENGTHS = (2.2, 3.1, 4.7, 8.0)
 """Seconds of the four utterances of a batch; the speaker batch is as long."""
 
 
-def measure(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
+def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
     """Yield the figures of one training step on the CPU."""
-    lengths = tuple(length / 8 for length in LENGTHS) if quick else LENGTHS
-    shape = {**BASE, "layers": 2} if quick else BASE
+    shape, lengths = _size(quick=quick, short=short)
     ckpt = make_hubert(folder / f"hubert-{shape['layers']}.pt", shape)
-    corpus, batch = _corpus(folder / "finetune", lengths)
-    seconds = sum(lengths)
+    corpus, batch = _corpus(folder / f"finetune-{sum(lengths)}", lengths)
 
     def ours(strategy: str, cache: str = "off", **options: Any) -> Loop:
         return our_loop(
@@ -61,7 +59,8 @@ def measure(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
 
     yield Figure(
         "TAP step, float32, over stock s3prl", faster("TAP float32", passes=2), 1.8,
-        note="seconds of audio per second; HuBERT Base, CPU, 2.2 + 3.1 + 4.7 + 8.0 s",
+        note="seconds of audio per second; HuBERT Base, CPU, "
+        f"{' + '.join(f'{length:g}' for length in lengths)} s",
         details=details,
     )  # fmt: skip
     yield Figure(
@@ -102,12 +101,14 @@ def measure(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
             middle[f"{strategy} float32"] / middle["none float32"], target, at_least=False,
             note="as many seconds of speaker audio as of emotion audio, float32",
         )  # fmt: skip
-    yield from _recomputation(ckpt, corpus, batch, folder, seconds=seconds, quick=quick)
 
 
-def _recomputation(
-    ckpt: Path, corpus: Corpus, batch: list[int], folder: Path, *, seconds: float, quick: bool
-) -> Iterator[Figure]:
+def measure_options(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
+    """Yield what the options `packed` and `checkpoint_activations` cost or save on the CPU."""
+    shape, lengths = _size(quick=quick, short=short)
+    ckpt = make_hubert(folder / f"hubert-{shape['layers']}.pt", shape)
+    corpus, batch = _corpus(folder / f"finetune-{sum(lengths)}", lengths)
+
     def ours(**upstream: Any) -> Loop:
         return our_loop(
             ckpt, corpus, batch=batch, strategy="none", cache=folder / "cache",
@@ -129,7 +130,7 @@ def _recomputation(
         )  # fmt: skip
 
 
-def measure_compiled(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
+def measure_compiled(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
     """Yield what torch.compile makes of a step of two layers, compilation left out."""
     shape = {**BASE, "layers": 2}
     ckpt = make_hubert(folder / "hubert-2.pt", shape)
@@ -151,7 +152,7 @@ def measure_compiled(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
     )
 
 
-def measure_gpu(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
+def measure_gpu(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
     """Yield the figures of HuBERT Large on a GPU, or say that there is none."""
     names = (
         ("Large, bfloat16, one GPU, over stock s3prl in float32", 6.0, True, "times"),
@@ -203,6 +204,12 @@ def _synced(loop: Loop) -> Loop:
         loop(tick_when_done)
 
     return synced
+
+
+def _size(*, quick: bool, short: bool) -> tuple[dict[str, Any], tuple[float, ...]]:
+    """Return the upstream's shape and the seconds of a batch's utterances."""
+    part = 8 if quick else 2 if short else 1
+    return {**BASE, "layers": 2} if quick else BASE, tuple(length / part for length in LENGTHS)
 
 
 def _corpus(folder: Path, lengths: tuple[float, ...] | list[float]) -> tuple[Corpus, list[int]]:

@@ -15,12 +15,14 @@ from speed.world import BASE, Corpus, make_corpus, make_hubert
 STEPS, BATCH, FOLDS = 200, 32, 5
 
 
-def measure(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
+def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
     """Yield the figures of emotion recognition on a frozen HuBERT Base, and of a probe."""
     shape = {**BASE, "layers": 2} if quick else BASE
     ckpt = make_hubert(folder / f"hubert-{shape['layers']}.pt", shape)
     generator = np.random.default_rng(0)
-    lengths = generator.uniform(1, 8, 40 if quick else 400)
+    part = 4 if short else 1
+    batch = BATCH // part
+    lengths = generator.uniform(1, 8, 40 if quick else 400 // part)
     if quick:
         lengths = lengths / 8
     corpus = make_corpus(folder / f"frozen-{len(lengths)}", [float(length) for length in lengths])
@@ -29,7 +31,7 @@ def measure(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
     started = now()
     for fold in range(1, FOLDS + 1):
         our_runner(
-            ckpt, corpus, strategy="none", cache=cache, batch_size=BATCH, trainable=False,
+            ckpt, corpus, strategy="none", cache=cache, batch_size=batch, trainable=False,
             fold=f"fold{fold}",
             runner={"total_steps": STEPS, "eval_step": STEPS, "eval_dataloaders": ["dev", "test"]},
         ).train()  # fmt: skip
@@ -37,9 +39,9 @@ def measure(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
     every = 10 if quick else 100
     times = Relay(rounds=2 if quick else 5).run(
         {
-            "s3prl": stock_loop(ckpt, corpus, batch_size=BATCH, trainable=False),
+            "s3prl": stock_loop(ckpt, corpus, batch_size=batch, trainable=False),
             f"ours, {every} steps": our_loop(
-                ckpt, corpus, strategy="none", cache=cache, batch_size=BATCH, trainable=False,
+                ckpt, corpus, strategy="none", cache=cache, batch_size=batch, trainable=False,
                 every=every,
             ),
         }
@@ -50,7 +52,7 @@ def measure(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
         stock * STEPS * FOLDS / ours, 100,
         note=f"{ours:.0f} s once, features, dev and test included, against "
         f"{FOLDS} x {STEPS} stock steps of {stock:.2f} s, without dev and test: scaled from "
-        f"{len(times['s3prl'])} steps; {len(lengths)} utterances of 1 to 8 s, batches of {BATCH}",
+        f"{len(times['s3prl'])} steps; {len(lengths)} utterances of 1 to 8 s, batches of {batch}",
         details={"ours_s": round(ours, 1), **summary(times)},
     )  # fmt: skip
     yield Figure(

@@ -53,7 +53,7 @@ print(json.dumps([seconds, peak(), len(split.train)]))
 )
 
 
-def measure(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
+def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
     """Yield the figures of --help, of a crop and of long manifests."""
     yield from _help()
     yield from _crop(folder)

@@ -13,7 +13,7 @@ from speed.world import BASE, XLARGE, make_corpus
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def measure(folder: Path, *, quick: bool = False) -> Iterator[Figure]:
+def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
     """Yield the peak memory of one step of 2 + 2 utterances of 3 s."""
     shape = {**BASE, "layers": 2} if quick else XLARGE
     name = f"hubert-{shape['layers']}-{shape['dim']}.pt"
