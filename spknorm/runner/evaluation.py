@@ -95,6 +95,7 @@ def _predict(
     features = source(batch, corpus="emotion")
     labels = torch.tensor(batch.labels, device=world.device)
     prediction = heads.emotion(features, labels)
-    for place, guess in zip(batch.indices, prediction.logits.argmax(dim=-1), strict=True):
+    guesses = prediction.logits.argmax(dim=-1).tolist()
+    for place, guess in zip(batch.indices, guesses, strict=True):
         predicted[place] = float(guess)
     return float(prediction.loss)

@@ -121,6 +121,7 @@ class Iteration:
             self._skip(emotion, speaker, error)
         for scheduler in self.schedulers.values():
             scheduler.step()
+        self._passes.finish()
         tally = self._passes.tally
         tally.values[:] = self._world.sum(tally.values.tolist())
         counters.step += 1

@@ -9,6 +9,7 @@ Legend: C emotions, N utterances of a micro-batch over all processes.
 import contextlib
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
+from spknorm.adversaries import Prediction
 from spknorm.batches import Batch
 from spknorm.metrics import confusion_matrix
 from spknorm.model import Heads
@@ -72,6 +74,16 @@ class Tally:
         return counts.reshape(self._num_emotions, self._num_emotions)
 
 
+class _Done(NamedTuple):
+    """A micro-batch that has been backward: loss (scalar) and guesses (B,) on the device."""
+
+    kind: str
+    batch: Batch
+    loss: Tensor
+    guesses: Tensor
+    share: float | None
+
+
 class Passes:
     """Runs micro-batches forward and backward.
 
@@ -110,6 +122,26 @@ class Passes:
         """Start a step: an empty tally, and no utterance whose loss was not finite."""
         self.tally = Tally(self._num_emotions)
         self.bad_ids: list[str] = []
+        self._done: list[_Done] = []
+
+    def finish(self) -> None:
+        """Fill the tally; only here does the host wait for the device."""
+        for kind, batch, loss, guesses, share in self._done:
+            value = float(loss)
+            if not math.isfinite(value):
+                self.bad_ids += batch.ids
+                self.tally.add("bad", 1)
+                continue
+            self.tally.add(f"{kind}_loss", value)
+            self.tally.add(f"{kind}_batches", 1.0 if share is None else share)
+            predicted = guesses.tolist()
+            if kind == "emotion":
+                self.tally.add_confusion(batch.labels, predicted)
+                continue
+            hits = sum(one == other for one, other in zip(predicted, batch.labels, strict=True))
+            self.tally.add("speaker_utterances", len(predicted))
+            self.tally.add("speaker_hits", hits)
+        self._done = []
 
     def emotion(self, batches: Sequence[Batch]) -> None:
         """Leave the gradients of l_er (equations 1, 2)."""
@@ -122,9 +154,7 @@ class Passes:
             labels = torch.tensor(batch.labels, device=self._world.device)
             with self._autocast():
                 prediction = self._heads.emotion(features, labels)
-            if self._backward(prediction.loss, share, batch, "emotion"):
-                predicted = prediction.logits.argmax(dim=-1).tolist()
-                self.tally.add_confusion(batch.labels, predicted)
+            self._backward("emotion", batch, prediction, share)
         if not self._one_stage:
             self._world.sum_gradients(self._parameters)
 
@@ -143,10 +173,7 @@ class Passes:
             labels = torch.tensor(batch.labels, device=self._world.device)
             with self._autocast():
                 prediction = self._heads.speaker(features, labels, coefficient=coefficient)
-            if self._backward(prediction.loss, share, batch, "speaker"):
-                hits = int((prediction.logits.argmax(dim=-1) == labels).sum())
-                self.tally.add("speaker_utterances", len(batch.ids))
-                self.tally.add("speaker_hits", hits)
+            self._backward("speaker", batch, prediction, share)
         self._world.sum_gradients(self._parameters)
 
     def _share(self, batch: Batch) -> float | None:
@@ -156,20 +183,15 @@ class Passes:
         (total,) = self._world.sum([len(batch.ids)])
         return len(batch.ids) / total
 
-    def _backward(self, loss: Tensor, share: float | None, batch: Batch, kind: str) -> bool:
-        if share is not None:
-            loss = loss * share
-        value = float(loss.detach())
-        finite = math.isfinite(value)
-        if not finite:
-            self.bad_ids += batch.ids
-            self.tally.add("bad", 1)
-            loss = loss * math.nan  # no finite gradient of a loss that is none gets through
-        self._scaler.scale(loss / self._accumulate).backward()  # type: ignore[no-untyped-call]
-        if finite:
-            self.tally.add(f"{kind}_loss", value)
-            self.tally.add(f"{kind}_batches", 1.0 if share is None else share)
-        return finite
+    def _backward(
+        self, kind: str, batch: Batch, prediction: Prediction, share: float | None
+    ) -> None:
+        loss = prediction.loss if share is None else prediction.loss * share
+        value, guesses = loss.detach(), prediction.logits.detach().argmax(dim=-1)
+        self._done.append(_Done(kind, batch, value, guesses, share))
+        # A loss that is not finite may have a finite gradient: it must not get through.
+        poison = torch.where(value.isfinite(), 1.0, math.nan)
+        self._scaler.scale(loss * poison / self._accumulate).backward()  # type: ignore[no-untyped-call]
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         if self._precision == "fp32":
