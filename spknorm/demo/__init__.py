@@ -40,7 +40,7 @@ def make_demo_corpora(
 ) -> DemoRoots:
     """Write the demo corpora unless they are there; return where they are.
 
-    About 10 s of one core, 110 MB. They are built beside `folder` and renamed, so a folder is
+    Up to 16 s of one core, 106 MB. They are built beside `folder` and renamed, so a folder is
     whole or absent, and stamped, so that other parameters or a changed generator build them anew.
 
     Args:
