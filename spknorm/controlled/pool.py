@@ -59,7 +59,7 @@ class Pool(NamedTuple):
 
 
 def make_pool(seed: int, features: str, cache: Path | None = None) -> Pool:
-    """Return the features of a seed, read from `cache` where they are (up to 20 s of one core if not).
+    """Return the features of a seed, read from `cache` where they are (else 20 s of one core).
 
     Args:
         seed: Of the corpora.
