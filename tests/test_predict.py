@@ -250,6 +250,20 @@ def test_weights_of_another_shape_are_refused(trained, tmp_path, tiny_hubert):
         load(tmp_path)
 
 
+def test_an_erasure_baseline_cannot_hear_single_recordings(trained, tmp_path):
+    from spknorm.export.experiment import read_checkpoint
+
+    state = read_checkpoint(trained)
+    state["Config"]["downstream_expert"]["spknorm"] |= {"strategy": "none", "erasure": "znorm"}
+    torch.save(state, tmp_path / "dev-best.ckpt")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} is a baseline with erasure znorm, which scores a whole corpus; "
+        "it cannot hear single recordings."
+    )
+
+
 def test_loading_leaves_the_global_random_state_alone(trained):
     torch.manual_seed(3)
     expected = torch.rand(1)

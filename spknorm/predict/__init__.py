@@ -5,13 +5,10 @@ but without any corpus. Recordings are heard one at a time, so that no result de
 length; a training-time evaluation with padded batches can differ where the upstream sees padding.
 """
 
-import csv
-import io
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +19,20 @@ from spknorm import config as configuration
 from spknorm.audio import MIN_SAMPLES, SAMPLE_RATE, AudioError, iter_windows, load_audio, read_info
 from spknorm.audio.resampling import Resampler
 from spknorm.errors import CheckpointError, ConfigError, DataError, MissingError
-from spknorm.export.experiment import class_names, read_checkpoint
-from spknorm.files import atomic_path, read_json
+from spknorm.export.experiment import class_names, read_checkpoint, sections
+from spknorm.files import read_json
 from spknorm.model import Heads
+from spknorm.predict.rows import Row, to_csv, write_rows
+
+__all__ = [
+    "Predictor",
+    "Row",
+    "find_audio",
+    "load",
+    "predict_files",
+    "to_csv",
+    "write_rows",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -44,24 +52,6 @@ _SUFFIXES = {
     ".sph",
     ".w64",
 }
-
-
-class Row(NamedTuple):
-    """What was heard in one file, or in one window of it.
-
-    Attributes:
-        path: The file.
-        start: Second at which the window starts.
-        end: Second at which it ends.
-        emotion: The most probable class.
-        probabilities: One per class, in the classes' order; they add up to 1.
-    """
-
-    path: Path
-    start: float
-    end: float
-    emotion: str
-    probabilities: dict[str, float]
 
 
 class Predictor:
@@ -187,7 +177,13 @@ def load(path: Path | str, *, device: str = "cpu") -> Predictor:
     register()
     path = Path(path)
     state = read_checkpoint(path)
-    args, task = state["Args"], configuration.parse(state["Config"])
+    args, task = state["Args"], configuration.parse(sections(state["Config"]))
+    erasure = task.downstream_expert.spknorm.erasure
+    if erasure != "none":
+        raise ConfigError(
+            f"{path} is a baseline with erasure {erasure}, which scores a whole corpus; "
+            "it cannot hear single recordings."
+        )
     entry = getattr(hub, args.upstream, None)
     if entry is None:
         raise ConfigError(f"s3prl's hub has no upstream {args.upstream}.")
@@ -271,44 +267,6 @@ def predict_files(
                 raise
             failed[path] = str(error)
             logger.warning("%s", error)
-
-
-def write_rows(rows: Iterable[Row], path: Path | str) -> int:
-    """Write rows as they come to a .csv or .jsonl file, whole or not at all; return how many.
-
-    Raises:
-        ConfigError: Another suffix.
-    """
-    path = Path(path)
-    if path.suffix not in (".csv", ".jsonl"):
-        raise ConfigError(f"Predictions are written as .csv or .jsonl, but not as `{path.name}`.")
-    count = 0
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        for row in rows:
-            if path.suffix == ".csv":
-                file.write(to_csv(row, header=count == 0))
-            else:
-                file.write(json.dumps(_plain(row)) + "\n")
-            count += 1
-    return count
-
-
-def to_csv(row: Row, *, header: bool = False) -> str:
-    """Return the row as a line of CSV, after a line with the columns' names if `header`."""
-    values = _plain(row)
-    values |= values.pop("probabilities")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, values, lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerow(values)
-    return text.getvalue()
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    probabilities = {name: round(value, 9) for name, value in row.probabilities.items()}
-    times = {"start": round(row.start, 4), "end": round(row.end, 4)}
-    return {**row._asdict(), "path": str(row.path), **times, "probabilities": probabilities}
 
 
 def _heads(state: Mapping[str, Tensor], task: Any, upstream_dim: int) -> Heads:

@@ -1,0 +1,67 @@
+"""What was heard, row by row, and how it is written: CSV or JSON lines."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spknorm.errors import ConfigError
+from spknorm.files import atomic_path
+
+
+class Row(NamedTuple):
+    """What was heard in one file, or in one window of it.
+
+    Attributes:
+        path: The file.
+        start: Second at which the window starts.
+        end: Second at which it ends.
+        emotion: The most probable class.
+        probabilities: One per class, in the classes' order; they add up to 1.
+    """
+
+    path: Path
+    start: float
+    end: float
+    emotion: str
+    probabilities: dict[str, float]
+
+
+def write_rows(rows: Iterable[Row], path: Path | str) -> int:
+    """Write rows as they come to a .csv or .jsonl file, whole or not at all; return how many.
+
+    Raises:
+        ConfigError: Another suffix.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".jsonl"):
+        raise ConfigError(f"Predictions are written as .csv or .jsonl, but not as `{path.name}`.")
+    count = 0
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        for row in rows:
+            if path.suffix == ".csv":
+                file.write(to_csv(row, header=count == 0))
+            else:
+                file.write(json.dumps(_plain(row)) + "\n")
+            count += 1
+    return count
+
+
+def to_csv(row: Row, *, header: bool = False) -> str:
+    """Return the row as a line of CSV, after a line with the columns' names if `header`."""
+    values = _plain(row)
+    values |= values.pop("probabilities")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, values, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerow(values)
+    return text.getvalue()
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    probabilities = {name: round(value, 9) for name, value in row.probabilities.items()}
+    times = {"start": round(row.start, 4), "end": round(row.end, 4)}
+    return {**row._asdict(), "path": str(row.path), **times, "probabilities": probabilities}
