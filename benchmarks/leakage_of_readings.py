@@ -2,7 +2,7 @@
 
     python benchmarks/leakage_of_readings.py --out benchmarks/results/DATE-readings.json
 
-Every run is an ordinary run_downstream, fine-tuned from the last hidden state, on the fold, seed and
+Every run is an ordinary run_downstream, fine-tuned from the last hidden state, on fold, seed and
 batches of its control (strategy none). Leakage is the accuracy of a fresh linear speaker probe on
 what the heads see. Settings were chosen on seed 0, fold 1 (one pass over a coarse grid); the seeds
 here are others. It can be stopped and started again: finished runs are kept in --folder.
