@@ -72,10 +72,13 @@ def main() -> int:
     status = start(experiment, outs["undisturbed"]).wait()
     took = time.monotonic() - began
     generator = random.Random(arguments.seed)
-    after = []
+    after, at_work = [], 0
     for kill in range(NUM_KILLS):
         process = start(experiment, outs["killed"])
-        time.sleep(generator.uniform(0.05, 0.3) * took)
+        while complete(experiment, outs["killed"]) < 2 * kill and process.poll() is None:
+            time.sleep(0.2)  # so that every kill finds a bench at work
+        time.sleep(generator.uniform(0.0, 10.0))
+        at_work += process.poll() is None
         if kill % 2:
             process.kill()
         else:
@@ -94,6 +97,7 @@ def main() -> int:
         "cells": len(cells),
         "complete": complete(experiment, outs["killed"]),
         "complete_after_each_kill": after,
+        "kills_at_work": at_work,
         "unequal": unequal,
         "seconds_undisturbed": round(took, 1),
         "seed": arguments.seed,
