@@ -113,7 +113,7 @@ def our_runner(
                 "corpus": "manifest", "manifest": str(corpus.manifest),
                 "batch_size": batch_size, "max_seconds": None,
             },
-            "spknorm": {"strategy": strategy},
+            "spknorm": {"strategy": strategy, "ceiling": None},  # every ascent counts
         },
     }  # fmt: skip
     selection = "last_hidden_state" if trainable else "hidden_states"
