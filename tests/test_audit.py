@@ -206,6 +206,16 @@ def test_any_column_and_every_layer_can_be_probed(single):
     assert (channel.corpus, channel.num_classes) == ("speaker", 2)
 
 
+def test_a_column_is_asked_of_each_corpus_that_has_it(single):
+    asked = {(row.corpus, row.label) for row in audit(single, labels=("speaker", "session"))}
+    assert asked == {
+        ("speaker", "speaker"),
+        ("emotion", "speaker"),
+        ("emotion", "session"),
+        ("emotion", "emotion"),
+    }
+
+
 def test_the_table_names_stages_controls_and_intervals(audited):
     text = table(audited.rows)
     head, *lines = text.splitlines()

@@ -45,7 +45,7 @@ def audit(
         folders: A benchmark's folder, or experiment folders.
         every_run: All folds and seeds; else the first run of each variant.
         every_layer: Also a linear probe of each hidden state.
-        labels: Columns to probe on the speaker corpus.
+        labels: Columns to probe, on each corpus that has them.
         max_speakers: Keep that many of its speakers, those with the most utterances.
         seed: Of splits, probes and trials.
         device: Where the upstreams run.

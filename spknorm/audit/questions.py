@@ -1,7 +1,7 @@
 """What an audit asks of every upstream: which label, on which utterances of which corpus.
 
-The speaker, or other columns, on the speaker corpus' held-out utterances; the speaker on held-out
-utterances of the emotion corpus; and, for what was kept, the emotion of the held-out session.
+The speaker, or other columns, on held-out utterances of each corpus that has them; the speaker of
+the emotion corpus always; and, for what was kept, the emotion of the held-out session.
 """
 
 import dataclasses
@@ -16,7 +16,13 @@ from spknorm.audit.runs import Run
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
 from spknorm.probe import index_labels
-from spknorm.probe.corpus import LabelledSplit, ProbeDataConfig, read_labelled, split_by_label
+from spknorm.probe.corpus import (
+    LabelledSplit,
+    ProbeDataConfig,
+    read_labelled,
+    read_records,
+    split_by_label,
+)
 from spknorm.task import read_emotion_split
 
 
@@ -49,7 +55,7 @@ def questions_for(
 
     Args:
         run: Its configuration says which corpora.
-        labels: Columns of the speaker corpus; none: leave that corpus out.
+        labels: Columns, asked of each corpus that has them; none: leave the speaker corpus out.
         max_speakers: Keep that many classes of the speaker corpus.
         seed: Of splits where a corpus has none.
         work_dir: Keeps the index of audio headers.
@@ -63,8 +69,13 @@ def questions_for(
         demo_rho=expert.datarc.demo_rho,
         demo_seed=expert.datarc.demo_seed,
     )
+    parts = read_emotion_split(expert.datarc, fold=run.fold, seed=run.seed, work_dir=work_dir)
+    heard = (*parts.train, *parts.dev, *parts.test)
+    spoken = read_records(expert.speaker_corpus, sizes) if labels else []
     found = []
     for label in labels:
+        if label != "speaker" and _all_have(heard, label) and not _all_have(spoken, label):
+            continue  # the emotion corpus' alone, such as IEMOCAP's session
         corpus = dataclasses.replace(
             expert.speaker_corpus,
             label=label,
@@ -72,14 +83,14 @@ def questions_for(
         )
         split = read_labelled(corpus, sizes, seed=seed, work_dir=work_dir)
         found.append(_about("speaker", split))
-    parts = read_emotion_split(expert.datarc, fold=run.fold, seed=run.seed, work_dir=work_dir)
-    everything = (*parts.train, *parts.dev, *parts.test)
-    if all(utterance.speaker for utterance in everything):
-        whole = [dataclasses.replace(utterance, split=None) for utterance in everything]
+    whole = [dataclasses.replace(utterance, split=None) for utterance in heard]
+    for label in dict.fromkeys(("speaker", *labels)):
+        if label == "emotion" or not _all_have(heard, label):
+            continue  # the emotion is asked below, of unheard speakers
         try:
-            found.append(_about("emotion", split_by_label(whole, "speaker", seed=seed)))
+            found.append(_about("emotion", split_by_label(whole, label, seed=seed)))
         except DataError as error:
-            raise DataError(f"The emotion corpus cannot be probed for speakers: {error}") from error
+            raise DataError(f"The emotion corpus cannot be probed: {error}") from error
     found.append(_about_emotion((*parts.train, *parts.dev), parts.test))
     return found
 
@@ -111,3 +122,7 @@ def _about_emotion(train: tuple[Utterance, ...], test: tuple[Utterance, ...]) ->
 
 def _speakers(utterances: Sequence[Utterance]) -> NDArray[Any]:
     return np.array([utterance.speaker or utterance.id for utterance in utterances])
+
+
+def _all_have(utterances: Sequence[Utterance], label: str) -> bool:
+    return all(utterance.label(label) for utterance in utterances)

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--every-run", action="store_true", help="all folds and seeds, not one run per variant")
     add("--every-layer", action="store_true", help="also a linear probe of each hidden state")
-    add("--label", action="append", metavar="COLUMN", help="column to probe (speaker)")
+    add("--label", action="append", metavar="COLUMN", help="column to probe, repeatable (speaker)")
     add("--max-speakers", metavar="N", type=int, help="those with the most utterances")
     add("--seed", type=int, default=0, help="of splits, probes and trials (0)")
     add("--device", default="cpu", help="default: cpu")

@@ -98,15 +98,7 @@ def read_labelled(
         MissingError, DataError: The corpus is not there, or cannot be probed.
     """
     data = data or ProbeDataConfig()
-    records = read_corpus(
-        config.corpus,
-        role="speaker",
-        root=config.root,
-        meta_data=config.meta_data,
-        manifest=config.manifest,
-        demo_rho=data.demo_rho,
-        demo_seed=data.demo_seed,
-    )
+    records = read_records(config, data)
     check_records(records, role="speaker", label=config.label)
     records = usable(records, work_dir=work_dir, skip_bad=data.skip_bad)
     return split_by_label(
@@ -116,6 +108,24 @@ def read_labelled(
         dev_ratio=data.dev_ratio,
         test_ratio=data.test_ratio,
         max_classes=config.max_speakers,
+    )
+
+
+def read_records(config: SpeakerCorpusConfig, data: ProbeDataConfig) -> list[Utterance]:
+    """Return every utterance of a speaker corpus, whatever part of it trained.
+
+    Raises:
+        MissingError: The corpus is not there.
+    """
+    return read_corpus(
+        config.corpus,
+        role="speaker",
+        root=config.root,
+        meta_data=config.meta_data,
+        manifest=config.manifest,
+        allow_outside=config.allow_outside,
+        demo_rho=data.demo_rho,
+        demo_seed=data.demo_seed,
     )
 
 
