@@ -1,20 +1,26 @@
-"""Whatever a manifest, label file, fold JSON, list or sound file holds: a result or a clear error.
+"""Whatever a file or an override that strangers wrote holds: a result or a clear error.
 
-A hundred inputs per test by default; HYPOTHESIS_PROFILE=nightly tries 25 000 of each.
+A hundred inputs per test by default; HYPOTHESIS_PROFILE=nightly tries over 100 000 in all.
 """
 
+import argparse
+import functools
 import io
 import json
 import os
+import zipfile
 
+import fake_results
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spknorm import checkpoint, config
 from spknorm.audio import AudioError, AudioIndex, iter_windows, load_audio
 from spknorm.audio.faults import KINDS
+from spknorm.cli import overrides
 from spknorm.corpora import (
     EMOTIONS,
     read_folds,
@@ -23,8 +29,10 @@ from spknorm.corpora import (
     read_voxceleb1,
 )
 from spknorm.corpora.manifest import COLUMNS
-from spknorm.errors import DataError, MissingError
+from spknorm.errors import CheckpointError, ConfigError, DataError, MissingError
+from spknorm.report.results import read_results
 
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 DOCUMENTED = (DataError, MissingError)
 
 EVALUATION = (
@@ -36,6 +44,11 @@ EVALUATION = (
 MANIFEST = b'id,path,emotion,speaker\n1,a.wav,neu,"x, y"\n2,b/../c.wav,hap,"q""q"\n'
 LINES = b'{"id": "1", "path": "a.wav", "speaker": "x"}\n{"path": "b/../c.wav", "age": 3}\n'
 LIST = b"1 id10001/x/00001.wav\n3 id10002/y/00001.wav\n"
+YAML = (
+    b"runner:\n  total_steps: 6\n  eval_dataloaders: [dev, test]\noptimizer: {lr: 1.0e-4}\n"
+    b"downstream_expert:\n  spknorm: &a\n    strategy: SNP # x\n    schedule: 'dann'\n"
+)
+OVERRIDE = b"config.optimizer.lr=1.0e-4,,args.seed=3,,config.runner.eval_dataloaders=['dev',],,"
 PIECES = (
     b"\n",
     b"\t",
@@ -105,6 +118,21 @@ ROW = st.dictionaries(
 )
 
 
+def fuzz(nightly, **inputs):
+    """Like `given`, with so many inputs at night; counts them for `--fault-counts`."""
+
+    def decorate(test):
+        @functools.wraps(test)
+        def counting(*arguments, **options):
+            counting.inputs += 1
+            return test(*arguments, **options)
+
+        counting.inputs = 0
+        return settings(max_examples=nightly if NIGHTLY else 100)(given(**inputs)(counting))
+
+    return decorate
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder beside which nothing may appear."""
@@ -136,7 +164,7 @@ def stays_inside(records, root):
         )
 
 
-@given(content=content_like(MANIFEST))
+@fuzz(15_000, content=content_like(MANIFEST))
 def test_a_csv_manifest_of_any_content(folder, content):
     (folder / "m.csv").write_bytes(content)
     records = attempt(read_manifest, folder / "m.csv")
@@ -145,9 +173,10 @@ def test_a_csv_manifest_of_any_content(folder, content):
         assert len({one.id for one in records}) == len(records)
 
 
-@given(
+@fuzz(
+    10_000,
     content=content_like(LINES)
-    | st.lists(ROW, max_size=4).map(lambda rows: "\n".join(map(json.dumps, rows)).encode())
+    | st.lists(ROW, max_size=4).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),
 )
 def test_a_jsonl_manifest_of_any_content(folder, content):
     (folder / "m.jsonl").write_bytes(content)
@@ -155,7 +184,7 @@ def test_a_jsonl_manifest_of_any_content(folder, content):
     stays_inside(records, folder)
 
 
-@given(content=content_like(EVALUATION))
+@fuzz(17_000, content=content_like(EVALUATION))
 def test_a_label_file_of_any_content(folder, content):
     labels = folder / "I/Session1/dialog/EmoEvaluation"
     wavs = folder / "I/Session1/sentences/wav/Ses01F_impro01"
@@ -174,10 +203,11 @@ def test_a_label_file_of_any_content(folder, content):
     stays_inside(records, wavs)
 
 
-@given(
+@fuzz(
+    1_000,
     content=FOLD.map(lambda value: json.dumps(value).encode())
     | st.binary(max_size=100)
-    | JSON.map(lambda value: json.dumps(value).encode())
+    | JSON.map(lambda value: json.dumps(value).encode()),
 )
 def test_fold_json_of_any_content(folder, content):
     (folder / "Session1").mkdir(exist_ok=True)
@@ -186,7 +216,7 @@ def test_fold_json_of_any_content(folder, content):
     stays_inside(attempt(read_folds, folder, "fold1", folder), folder)
 
 
-@given(content=content_like(LIST))
+@fuzz(1_000, content=content_like(LIST))
 def test_a_split_list_of_any_content(folder, content):
     for name in ("id10001/x/00001.wav", "id10002/y/00001.wav"):
         (folder / "V/dev/wav" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +240,7 @@ def sounds():
         yield buffer.getvalue()
 
 
-@given(content=st.sampled_from(list(sounds())).flatmap(mutated) | st.binary(max_size=200))
+@fuzz(1_000, content=st.sampled_from(list(sounds())).flatmap(mutated) | st.binary(max_size=200))
 def test_a_sound_file_of_any_content(folder, content):
     path = folder / "a.wav"
     path.write_bytes(content)
@@ -228,14 +258,105 @@ def test_a_sound_file_of_any_content(folder, content):
     assert np.array_equal(windows[0].samples, samples[:480])
 
 
-@given(
+@fuzz(
+    1_000,
     content=st.binary(max_size=200)
     | JSON.map(lambda value: json.dumps(value).encode())
     | JSON.map(
         lambda value: json.dumps({"schema": "spknorm.audio-index/1", "files": value}).encode()
-    )
+    ),
 )
 def test_an_audio_index_of_any_content(folder, content):
     (folder / "audio-index.json").write_bytes(content)
     (found,) = AudioIndex(folder).look_up([folder / "none.wav"])
     assert isinstance(found, AudioError)
+
+
+@fuzz(20_000, content=content_like(YAML))
+def test_a_yaml_file_of_any_content(folder, content):
+    (folder / "config.yaml").write_bytes(content)
+    try:
+        parsed = config.parse(config.load_yaml(folder / "config.yaml"))
+    except ConfigError as error:
+        assert str(error)
+        return
+    assert config.parse(config.to_mapping(parsed)) == parsed
+
+
+@fuzz(
+    25_000,
+    text=content_like(OVERRIDE).map(lambda content: content.decode(errors="surrogateescape"))
+    | st.text(max_size=60).map("config.runner.total_steps={}".format),
+)
+def test_an_override_of_any_text(text):
+    args, mapping = argparse.Namespace(seed=1), {"optimizer": {"lr": 1.0}}
+    try:
+        changes = overrides.parse_overrides(text)
+        overrides.apply_to_args(changes, args)
+        overrides.apply_to_config(changes, mapping)
+        config.parse(mapping)
+    except ConfigError as error:
+        assert str(error)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    """Path and content of a finished run's result.json, which is alone in its folder."""
+    bench = fake_results.make_bench(tmp_path_factory.mktemp("bench"), num_folds=1)
+    path = tmp_path_factory.mktemp("run") / "result.json"
+    return path, json.loads(min(bench.rglob("result.json")).read_text())
+
+
+@fuzz(10_000, data=st.data())
+def test_a_result_of_any_content(result, data):
+    path, whole = result
+    changed = {**whole, "test": dict(whole["test"])}
+    section = data.draw(st.sampled_from([changed, changed["test"]]))
+    section[data.draw(st.sampled_from(sorted(section)))] = data.draw(JSON)
+    valid = st.sampled_from([json.dumps(changed).encode(), json.dumps(whole).encode()])
+    content = data.draw(valid | valid.flatmap(mutated) | st.binary(max_size=200))
+    path.write_bytes(content)
+    try:
+        read_results(path.parent)
+    except (ConfigError, MissingError) as error:
+        assert str(path.parent) in str(error)
+
+
+STATES = {
+    "Step": 3,
+    "Args": argparse.Namespace(seed=1, upstream="fbank"),
+    "Config": {"runner": {"total_steps": 9}},
+    "Downstream": {},
+}
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """The files within a checkpoint, by name, and the whole."""
+    import torch
+
+    path = tmp_path_factory.mktemp("checkpoint") / "states-3.ckpt"
+    weights = {"a": torch.arange(9.0), "b": torch.ones(2, 2, dtype=torch.bfloat16)}
+    checkpoint.save(path, {**STATES, "Downstream": weights})
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}, path.read_bytes()
+
+
+@fuzz(5_000, data=st.data())
+def test_a_checkpoint_of_any_content(folder, parts, data):
+    """Damage to the file, and a file whose checksums are right but whose content is not."""
+    files, whole = parts
+    path = folder / "states-3.ckpt"
+    if data.draw(st.booleans()):
+        path.write_bytes(data.draw(mutated(whole) | st.binary(max_size=200)))
+    else:
+        name = data.draw(st.sampled_from(sorted(files)))
+        with zipfile.ZipFile(path, "w") as archive:
+            for key, content in files.items():
+                archive.writestr(key, data.draw(mutated(content)) if key == name else content)
+    try:
+        states = checkpoint.read(path)
+    except CheckpointError as error:
+        assert str(path) in str(error)
+        return
+    assert set(STATES) <= set(states)
