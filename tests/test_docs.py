@@ -1,0 +1,51 @@
+"""What README.md and docs/ tell people to type works: commands are understood, Python blocks run."""
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from trained_folders import make_trained
+
+from spknorm.cli import arguments, commands
+from spknorm.export import export
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def _commands(page):
+    lines = [line.strip() for line in page.read_text().replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.startswith(("spknorm ", "python run_downstream.py "))]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _commands(page)], ids=lambda p: p.name)
+def test_the_command_lines_have_options_that_exist(page):
+    for line in _commands(page):
+        words = shlex.split(line, comments=True)
+        if words[0] == "spknorm":
+            commands.parser().parse_args(words[1:])
+        else:
+            arguments.parse(words[2:])
+
+
+@pytest.fixture
+def place(tmp_path, tiny_hubert, monkeypatch):
+    """A folder with the experiment and the recording that the pages speak of."""
+    folder = make_trained(tmp_path / "result" / "downstream" / "my_experiment", tiny_hubert)
+    export(folder)
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    soundfile.write(tmp_path / "recording.wav", noise, 8000)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if PYTHON.search(page.read_text())], ids=lambda p: p.name
+)
+def test_the_python_blocks_run_one_after_the_other(page, place):
+    Path("blocks.py").write_text("\n".join(PYTHON.findall(page.read_text())))
+    runpy.run_path("blocks.py")
