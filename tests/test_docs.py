@@ -1,4 +1,4 @@
-"""What README.md and docs/ tell people to type works: commands are understood, Python blocks run."""
+"""What README.md and docs/ tell people to type works: commands are understood, Python runs."""
 
 import re
 import runpy
