@@ -99,6 +99,7 @@ def make_result(
     test: Scores | None,
     by_speaker: Mapping[str, Scores],
     final: Mapping[str, float | None],
+    forked_from: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of result.json.
 
@@ -115,6 +116,7 @@ def make_result(
         test: Likewise.
         by_speaker: Test scores per speaker.
         final: speaker_loss, speaker_accuracy, log_num_speakers, emotion_loss at the last log.
+        forked_from: The run whose first steps these are, if any; the key is absent without one.
     """
     data, method = config.downstream_expert.datarc, config.downstream_expert.spknorm
     described: dict[str, Any] = {
@@ -148,6 +150,8 @@ def make_result(
         described[name] = getattr(method, name)
     for name in ("protocol", "draw", "samples_per_label"):
         described[name] = getattr(data, name)
+    if forked_from is not None:
+        described["forked_from"] = dict(forked_from)
     plain: dict[str, Any] = _finite(described)
     return plain
 

@@ -46,8 +46,9 @@ class RunnerConfig:
     """Steps in a row with a non-finite loss or gradient after which the run ends."""
     max_oom: int = 3
     """Batches that may be skipped for lack of memory."""
-    on_config_change: Literal["refuse", "accept"] = "refuse"
-    """What resuming with a changed configuration does (total_steps may always grow)."""
+    on_config_change: Literal["refuse", "accept", "fork"] = "refuse"
+    """What resuming with a changed configuration does (total_steps may always grow). fork: go on
+    in FOLDER-fork1 (or the fork that has these settings), and leave FOLDER as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,12 @@ def test_the_result_has_exactly_the_promised_keys():
     assert list(found["test"]["by_speaker"]) == ["a", "b"]
 
 
+def test_a_forked_run_says_where_from():
+    origin = {"folder": "run", "step": 4, "changed": {"args.seed": [1, 2]}}
+    assert set(result(forked_from=origin)) - set(result()) == {"forked_from"}
+    assert result(forked_from=origin)["forked_from"] == origin
+
+
 def test_the_result_is_plain_json_and_says_what_it_takes_to_run_again():
     found = result()
     assert json.loads(json.dumps(found, allow_nan=False)) == found

@@ -259,7 +259,7 @@ def test_other_settings_are_named_and_refused_or_accepted_as_asked(
     assert str(refused.value) == (
         "The run cannot go on with other settings: args.seed was 1337, is 7; "
         "config.downstream_expert.spknorm.speaker_lambda was 0.001, is 0.5. Put them back, start "
-        "a new experiment (-n or -p), or set config.runner.on_config_change to accept."
+        "a new experiment (-n or -p), or set config.runner.on_config_change to fork or accept."
     )
     changed["runner"]["on_config_change"] = "accept"
     train(tiny_hubert, changed, tmp_path, resume=True)

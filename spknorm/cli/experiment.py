@@ -66,12 +66,30 @@ def run(args: argparse.Namespace) -> int:
         if args.mode == "train" and process.is_leader():
             held.enter_context(FolderLock(Path(args.expdir)))
         process.prepare(args)
+        if _may_fork(args, config):
+            _follow_fork(args, config, held)
         checks.check_upstream(args)
         if process.is_leader():
             process.write_settings(args, config)
         process.seed(args)
         _run_mode(_runner(args, config), args)
     return 0
+
+
+def _may_fork(args: argparse.Namespace, config: dict[str, Any]) -> bool:
+    asked = (config.get("runner") or {}).get("on_config_change") == "fork"
+    return asked and args.mode == "train" and settings.is_our_engine(args, config)
+
+
+def _follow_fork(args: argparse.Namespace, config: dict[str, Any], held: ExitStack) -> None:
+    """Point `args` at the fork of an experiment whose settings have changed; change locks."""
+    from spknorm.runner import follow_fork
+
+    before = args.expdir
+    follow_fork(args, config)
+    if args.expdir != before and process.is_leader():
+        held.close()  # the first folder may be gone on with meanwhile
+        held.enter_context(FolderLock(Path(args.expdir)))
 
 
 def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:

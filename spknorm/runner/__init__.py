@@ -7,5 +7,6 @@ come from, the two passes, the journal, and the state that a checkpoint keeps.
 import spknorm.compat  # noqa: F401  # before s3prl
 from spknorm.runner.engine import SpknormRunner
 from spknorm.runner.folder import prepare_folder
+from spknorm.runner.fork import follow_fork
 
-__all__ = ["SpknormRunner", "prepare_folder"]
+__all__ = ["SpknormRunner", "follow_fork", "prepare_folder"]

@@ -9,6 +9,7 @@ and counters are all that a resumed run needs.
 import argparse
 import itertools
 import logging
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ from spknorm.runner import setup, state
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import Evaluation, evaluate
 from spknorm.runner.folder import check_unused, goes_on, prepare_folder
+from spknorm.runner.fork import follow_fork
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
 from spknorm.runner.outcome import Outcome
 from spknorm.runner.seeds import seeded
-from spknorm.runner.signals import Interrupted, Interruption
+from spknorm.runner.signals import Interrupted, Interruption, requeue
 from spknorm.runner.sources import training_batches
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
     def __init__(self, args: argparse.Namespace, config: dict[str, Any]) -> None:
         self.args, self.config = args, config
         self.settings = configuration.parse(config)
+        follow_fork(args, config)
         self.expdir = Path(args.expdir)
         self.world = World(args.device)
         args.device = str(self.world.device)
@@ -114,6 +117,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             with self._interruption:
                 self._train()
         except Interrupted as interrupted:
+            if interrupted.signal == signal.SIGUSR1 and self.world.is_leader:
+                requeue()
             raise SystemExit(128 + interrupted.signal) from None
         except OSError as error:
             if not checkpoint.is_disk_full(error):

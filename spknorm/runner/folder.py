@@ -11,6 +11,14 @@ from spknorm.files import FolderLock
 
 
 def prepare_folder(expdir: Path | str) -> FolderLock | None:
+    """Lock an experiment folder as `lock_folder` does, and remove what killed writes left."""
+    held = lock_folder(expdir)
+    for leftover in Path(expdir).glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+    return held
+
+
+def lock_folder(expdir: Path | str) -> FolderLock | None:
     """Lock an experiment folder for this process; None if this process has it already.
 
     Raises:
@@ -26,8 +34,6 @@ def prepare_folder(expdir: Path | str) -> FolderLock | None:
         if not owner.is_file() or owner.read_text().strip() != mine:
             raise
         held = None
-    for leftover in folder.glob(".*.tmp"):  # of writes that were killed
-        leftover.unlink(missing_ok=True)
     return held
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
 
 from spknorm.batches import Batch
-from spknorm.errors import ConfigError, NonFiniteError
+from spknorm.errors import CheckpointError, ConfigError, NonFiniteError
 from spknorm.metrics import score_confusion
 from spknorm.runner.distributed import World
 from spknorm.runner.passes import Passes, Tally
@@ -166,11 +167,26 @@ class Iteration:
         return states
 
     def load_state_dict(self, states: Mapping[str, Any], scaler: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave, and the state of the fp16 scale."""
-        self.update.load_state_dict(states["Optimizer"])
+        """Take back what `state_dict` gave, and the state of the fp16 scale.
+
+        Learning rates and the like stay those of the configuration: it may have changed.
+        """
+        optimizers = self.update.optimizers
+        asked = {name: _options(optimizer) for name, optimizer in optimizers.items()}
+        try:
+            self.update.load_state_dict(states["Optimizer"])
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"The optimisers' state does not fit this experiment: {error}. Start a new one "
+                "(-n or -p); -i takes weights alone along."
+            ) from error
         for name, scheduler in self.schedulers.items():
             if name in states.get("Scheduler", {}):
-                scheduler.load_state_dict(states["Scheduler"][name])
+                own = {"base_lrs": scheduler.base_lrs}
+                scheduler.load_state_dict({**states["Scheduler"][name], **own})
+        for name, optimizer in optimizers.items():
+            for group, options in zip(optimizer.param_groups, asked[name], strict=True):
+                _take(group, options, scheduled=name in states.get("Scheduler", {}))
         self.scaler.load_state_dict(scaler)
 
     def _ascent(self) -> float:
@@ -239,6 +255,23 @@ class Iteration:
         text = f"out of memory at step {counters.step + 1}, batch skipped: {names}"
         logger.warning("%s. %s", text, _ADVICE)
         self._say(text)
+
+
+def _options(optimizer: Optimizer) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+
+
+def _take(group: dict[str, Any], options: dict[str, Any], *, scheduled: bool) -> None:
+    """Give a group that was read from a checkpoint the options of the configuration."""
+    rate, base = group["lr"], group.get("initial_lr")
+    group.update(options)
+    if scheduled and "initial_lr" in options and base:
+        # where the schedule stands, on the rate asked for; exactly as it was if that is the same
+        same = options["initial_lr"] == base
+        group["lr"] = rate if same else options["initial_lr"] * rate / base
 
 
 _NORMS = (nn.modules.batchnorm._NormBase,)

@@ -13,6 +13,7 @@ from spknorm.files import write_json
 from spknorm.metrics import Scores, score
 from spknorm.results import make_result, write_predictions
 from spknorm.runner.evaluation import Evaluation
+from spknorm.runner.fork import forked_from
 from spknorm.runner.state import Counters
 from spknorm.schema import TaskConfig
 
@@ -79,6 +80,7 @@ class Outcome:
             test=None if test is None else test.scores,
             by_speaker={} if test is None else self._by_speaker(test),
             final=counters.final,
+            forked_from=forked_from(self._expdir),
         )
         write_json(self._expdir / "result.json", result)
 

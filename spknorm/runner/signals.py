@@ -5,20 +5,23 @@ Before `runner.py`, which asks `Interruption.signal` between steps.
 
 import logging
 import os
+import shutil
 import signal
+import subprocess
 from types import FrameType
 from typing import Any
 
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_SCONTROL_SECONDS = 60
 
 
 class Interruption:
     """While entered, remembers the first signal instead of dying of it.
 
     Exit statuses are the shell's, 128 + number: SIGINT 130, SIGTERM 143, SIGUSR1 138 (what cluster
-    schedulers send ahead of a time limit: put the job back into the queue).
+    schedulers send ahead of a time limit: see `requeue`).
     """
 
     def __init__(self) -> None:
@@ -52,3 +55,26 @@ class Interrupted(Exception):  # noqa: N818  # not an error
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.signal = number
+
+
+def requeue() -> None:
+    """Put this SLURM job back into its queue; does nothing elsewhere, and a failure is only told.
+
+    With `-a` in the job's command, the job goes on where it was saved.
+    """
+    job, scontrol = os.environ.get("SLURM_JOB_ID"), shutil.which("scontrol")
+    if not job or scontrol is None:
+        return
+    try:
+        subprocess.run(
+            [scontrol, "requeue", job],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_SCONTROL_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or "").strip()
+        logger.warning("Job %s was not put back into the queue: %s %s", job, error, said)
+    else:
+        logger.info("Job %s was put back into the queue.", job)

@@ -122,23 +122,39 @@ def check_same_run(
     """Check that a checkpoint belongs to the run that is asked for.
 
     Raises:
-        ConfigError: Settings differ, and `runner.on_config_change` says refuse.
+        ConfigError: Settings differ, and `runner.on_config_change` does not accept that.
     """
+    changed = changed_settings(states, args, config, world=world)
+    if not changed or config.runner.on_config_change == "accept":
+        return
+    raise ConfigError(
+        f"The run cannot go on with other settings: {describe(changed)}. Put them back, start a "
+        "new experiment (-n or -p), or set config.runner.on_config_change to fork or accept."
+    )
+
+
+def changed_settings(
+    states: Mapping[str, Any], args: argparse.Namespace, config: TaskConfig, *, world: int
+) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ from a checkpoint's and count: (before, now) by path."""
     before = dict(_flat("config", configuration.to_mapping(configuration.parse(states["Config"]))))
     now = dict(_flat("config", configuration.to_mapping(config)))
     for name in _ARGS:
         before[f"args.{name}"] = getattr(states["Args"], name, None)
         now[f"args.{name}"] = getattr(args, name, None)
     before["processes"], now["processes"] = states.get("WorldSize", 1), world
-    changed = sorted(key for key in now if key not in _FREE and before.get(key) != now[key])
-    if not changed or config.runner.on_config_change == "accept":
-        return
-    listed = "; ".join(f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in changed[:10])
-    more = f"; and {len(changed) - 10} more" if len(changed) > 10 else ""
-    raise ConfigError(
-        f"The run cannot go on with other settings: {listed}{more}. Put them back, start a new "
-        "experiment (-n or -p), or set config.runner.on_config_change to accept."
-    )
+    return {
+        key: (before.get(key), now[key])
+        for key in sorted(now)
+        if key not in _FREE and before.get(key) != now[key]
+    }
+
+
+def describe(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return the first ten changes as a text."""
+    pairs = list(changed.items())
+    listed = "; ".join(f"{key} was {before!r}, is {now!r}" for key, (before, now) in pairs[:10])
+    return listed + (f"; and {len(pairs) - 10} more" if len(pairs) > 10 else "")
 
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:

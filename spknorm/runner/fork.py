@@ -1,0 +1,189 @@
+"""`runner.on_config_change: fork`: other settings go on in a folder of their own.
+
+Used by `engine.py`, and by the command line before it writes into the experiment's folder. The
+checkpoints of a fork hold the new settings, so that it is an experiment like any other.
+"""
+
+import argparse
+import itertools
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from spknorm import checkpoint
+from spknorm import config as configuration
+from spknorm.errors import ConfigError
+from spknorm.files import read_json, write_atomic, write_json
+from spknorm.runner import state
+from spknorm.runner.folder import goes_on, lock_folder
+from spknorm.schema import TaskConfig
+
+logger = logging.getLogger(__name__)
+
+FORKED_FROM = "forked_from.json"
+_WAIT_SECONDS = 600
+
+
+def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
+    """Where settings have changed and a fork is asked for, point `args` at the fork.
+
+    A fork that was made for the same settings before is gone on with. The leader alone makes one;
+    other processes wait for it.
+
+    Raises:
+        ConfigError: The run has no step left to do, or its folder is in use.
+        CheckpointError: A checkpoint is damaged, or the disk is full.
+    """
+    config, expdir = configuration.parse(mapping), Path(args.expdir)
+    training = getattr(args, "mode", "train") == "train"
+    if config.runner.on_config_change != "fork" or not training or not goes_on(args, expdir):
+        return
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    states = checkpoint.read(Path(args.init_ckpt))
+    changed = state.changed_settings(states, args, config, world=size)
+    if not changed:
+        return
+    fork = _find(expdir, args, config, world=size)
+    if fork is None and size > 1 and os.environ.get("RANK", "0") != "0":
+        fork = _wait(expdir, args, config, world=size)
+    if fork is None:
+        fork = _make(expdir, states, changed, args, config, world=size)
+    step = read_json(fork / FORKED_FROM)["step"]
+    logger.warning(
+        "Other settings than those of %s: %s. From its step %d on the run goes on in %s; %s stays "
+        "as it is.",
+        expdir, state.describe(changed), step, fork, expdir,
+    )  # fmt: skip
+    args.expdir = str(fork)
+    args.init_ckpt = str(checkpoint.latest(fork)[0])
+    if getattr(args, "past_exp", None):
+        args.past_exp = args.expdir
+
+
+def forked_from(expdir: Path) -> dict[str, Any] | None:
+    """Return which folder a run was forked from, at which step and with which changes."""
+    path = expdir / FORKED_FROM
+    found: dict[str, Any] | None = read_json(path) if path.is_file() else None
+    return found
+
+
+def _find(expdir: Path, args: argparse.Namespace, config: TaskConfig, *, world: int) -> Path | None:
+    """Return the first fork of an experiment that has the settings asked for."""
+    for fork in _numbered(expdir):
+        if not fork.exists():
+            return None
+        origin = forked_from(fork)
+        if origin is not None and origin.get("folder") == expdir.name:
+            _, states = checkpoint.latest(fork)
+            if not state.changed_settings(states, args, config, world=world):
+                return fork
+    raise AssertionError("unreachable: the numbers do not end")
+
+
+def _wait(expdir: Path, args: argparse.Namespace, config: TaskConfig, *, world: int) -> Path:
+    end = time.monotonic() + _WAIT_SECONDS
+    while (fork := _find(expdir, args, config, world=world)) is None:
+        if time.monotonic() > end:
+            raise ConfigError(f"The first process has made no fork of {expdir}: see what it says.")
+        time.sleep(0.2)
+    return fork
+
+
+def _make(
+    expdir: Path,
+    states: dict[str, Any],
+    changed: Mapping[str, tuple[Any, Any]],
+    args: argparse.Namespace,
+    config: TaskConfig,
+    *,
+    world: int,
+) -> Path:
+    counters = state.Counters.of(states)
+    if counters.step >= config.runner.total_steps:
+        raise ConfigError(
+            f"{expdir} has done all {counters.step} steps, so that a fork with other settings "
+            f"({state.describe(changed)}) would have none to do: raise runner.total_steps, or "
+            "start a new experiment (-n or -p)."
+        )
+    lock = lock_folder(expdir)
+    try:
+        for leftover in expdir.parent.glob(f".{expdir.name}-fork.*.tmp"):  # of a killed process
+            shutil.rmtree(leftover)
+        fork = next(folder for folder in _numbered(expdir) if not folder.exists())
+        name = tempfile.mkdtemp(dir=expdir.parent, prefix=f".{expdir.name}-fork.", suffix=".tmp")
+        new = Path(name)
+        try:
+            _fill(new, fork, expdir, states, changed, args, config, world=world)
+            new.chmod(expdir.stat().st_mode & 0o777)
+            new.rename(fork)  # whole or absent
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    finally:
+        if lock is not None:
+            lock.release()
+    return fork
+
+
+def _fill(
+    new: Path,
+    fork: Path,
+    expdir: Path,
+    states: dict[str, Any],
+    changed: Mapping[str, tuple[Any, Any]],
+    args: argparse.Namespace,
+    config: TaskConfig,
+    *,
+    world: int,
+) -> None:
+    """Write what a fork begins with: checkpoints with the new settings, metrics, where from."""
+    counters = state.Counters.of(states)
+    own = {
+        "Args": checkpoint.plain_args(argparse.Namespace(**{**vars(args), "expdir": str(fork)})),
+        "Config": configuration.to_mapping(config),
+        "WorldSize": world,
+    }
+    best = expdir / checkpoint.BEST
+    found = checkpoint.read(best) if counters.best_step and best.exists() else None
+    if found is not None and found["Step"] == counters.best_step:
+        checkpoint.save(new / checkpoint.BEST, {**found, **own})
+    else:
+        # A later best belongs to the course that is left: the next one is the first again.
+        counters.best_step, counters.best_wa, counters.best_predicted = 0, -1.0, []
+        counters.without_gain = 0
+    kept = {**states[state.KEY], "counters": vars(counters)}
+    checkpoint.save(new / f"states-{counters.step}.ckpt", {**states, **own, state.KEY: kept})
+    metrics = expdir / "metrics.jsonl"
+    if metrics.exists():
+        lines = metrics.read_bytes().splitlines(keepends=True)
+        write_atomic(new / "metrics.jsonl", b"".join(lines[: counters.lines]))
+    write_atomic(
+        new / "log.log",
+        f"forked from {expdir.name} at step {counters.step}: {state.describe(changed)}\n",
+    )
+    write_json(
+        new / FORKED_FROM,
+        {
+            "folder": expdir.name,
+            "step": counters.step,
+            "changed": {key: [_plain(value) for value in pair] for key, pair in changed.items()},
+        },
+    )
+
+
+def _numbered(expdir: Path) -> Iterator[Path]:
+    for number in itertools.count(1):
+        yield expdir.with_name(f"{expdir.name}-fork{number}")
+
+
+def _plain(value: Any) -> Any:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return repr(value)
+    return value
