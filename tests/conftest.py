@@ -1,6 +1,8 @@
 """Fixtures that several test files share: tiny upstreams, built once per session."""
 
+import json
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -16,6 +18,45 @@ from hypothesis import settings
 settings.register_profile("short", max_examples=100, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=1_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+FAULTS = pytest.StashKey[dict]()
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fault-counts",
+        metavar="FILE",
+        type=Path,
+        help="write how often each fault of docs/reliability.md was injected, and held",
+    )
+
+
+def pytest_configure(config):
+    config.stash[FAULTS] = {}
+    if config.getoption("--fault-counts") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--fault-counts counts in one process: leave out -n.")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Count each case of a test that is marked `fault`, and each input of a fuzz test."""
+    report = yield
+    marker = item.get_closest_marker("fault")
+    ended = report.when == "call" or (report.when == "setup" and report.failed)
+    if marker and ended and not report.skipped:
+        test = getattr(getattr(item.obj, "hypothesis", None), "inner_test", None)
+        cases = getattr(test, "inputs", 1)
+        faults = item.config.stash[FAULTS]
+        count = faults.setdefault(marker.args[0], {"injected": 0, "held": 0})
+        count["injected"] += cases
+        count["held"] += cases if report.passed else 0
+    return report
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("--fault-counts")
+    if path:
+        path.write_text(json.dumps(session.config.stash[FAULTS], indent=2, sort_keys=True) + "\n")
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,7 @@ def test_the_newest_checkpoint_is_found_by_number_not_by_name(tmp_path):
     assert (path.name, found["Step"]) == ("states-100.ckpt", 100)
 
 
+@pytest.mark.fault("damaged checkpoint")
 def test_torch_itself_reads_a_flipped_bit_without_a_word_but_we_do_not(tmp_path):
     save(tmp_path, 1)
     path = tmp_path / "states-1.ckpt"
@@ -64,6 +65,7 @@ def test_torch_itself_reads_a_flipped_bit_without_a_word_but_we_do_not(tmp_path)
         checkpoint.read(path)
 
 
+@pytest.mark.fault("damaged checkpoint")
 def test_no_flipped_bit_gives_other_weights(tmp_path):
     save(tmp_path, 1)
     path = tmp_path / "states-1.ckpt"
@@ -80,6 +82,7 @@ def test_no_flipped_bit_gives_other_weights(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+@pytest.mark.fault("damaged checkpoint")
 def test_a_truncated_newest_one_is_named_and_the_one_before_used(tmp_path, caplog, share):
     save(tmp_path, 1, 2)
     newest = tmp_path / "states-2.ckpt"
@@ -90,6 +93,7 @@ def test_a_truncated_newest_one_is_named_and_the_one_before_used(tmp_path, caplo
     assert "The one before, states-1.ckpt, is used." in caplog.text
 
 
+@pytest.mark.fault("damaged checkpoint")
 def test_the_best_one_is_used_when_it_is_newer_than_what_is_left(tmp_path):
     save(tmp_path, 1, 3)
     checkpoint.save(tmp_path / checkpoint.BEST, states(2))
@@ -97,6 +101,7 @@ def test_the_best_one_is_used_when_it_is_newer_than_what_is_left(tmp_path):
     assert checkpoint.latest(tmp_path)[0].name == checkpoint.BEST
 
 
+@pytest.mark.fault("damaged checkpoint")
 def test_none_usable_says_what_to_do(tmp_path):
     save(tmp_path, 1)
     (tmp_path / "states-1.ckpt").write_bytes(b"PK")
@@ -125,6 +130,7 @@ class Canary:
         return (Path.touch, (self.path,))
 
 
+@pytest.mark.fault("damaged checkpoint")
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
     torch.save(states(1, Extra=Canary(tmp_path / "canary")), tmp_path / "states-1.ckpt")
     with pytest.raises(CheckpointError, match="it was not loaded, since other content could run"):
@@ -133,6 +139,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"weights": 1}])
+@pytest.mark.fault("damaged checkpoint")
 def test_other_content_is_no_checkpoint(tmp_path, content):
     torch.save(content, tmp_path / "states-1.ckpt")
     with pytest.raises(CheckpointError, match="is not a checkpoint of s3prl: it lacks Step, Args"):
@@ -150,6 +157,7 @@ def test_arguments_become_plain():
     assert vars(args) == {"path": "a", "seed": 1, "none": None}
 
 
+@pytest.mark.fault("full disk")
 def test_a_failed_write_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatch):
     save(tmp_path, 1)
     before = (tmp_path / "states-1.ckpt").read_bytes()
@@ -167,6 +175,7 @@ def test_a_failed_write_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatc
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
+@pytest.mark.fault("full disk")
 def test_a_write_that_did_not_arrive_whole_does_not_replace_the_old_one(tmp_path, monkeypatch):
     save(tmp_path, 1)
     before, real = (tmp_path / "states-1.ckpt").read_bytes(), torch.save
@@ -194,6 +203,7 @@ def small_disk(tmp_path):
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.fault("full disk")
 def test_a_really_full_disk_is_told_and_the_old_one_stands(small_disk):
     if small_disk is None:  # no right to mount: the kernel's own full device does as well
         with pytest.raises(OSError, match="No space left"), Path("/dev/full").open("wb", 0) as full:

@@ -98,6 +98,7 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("signal")
 def test_a_signal_ends_all_processes_with_a_checkpoint_to_go_on_from(
     still_hubert, tiny_corpora, tmp_path
 ):
@@ -113,6 +114,7 @@ def test_a_signal_ends_all_processes_with_a_checkpoint_to_go_on_from(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("killed rank")
 def test_a_killed_process_ends_all_and_torchruns_restart_goes_on(
     still_hubert, tiny_corpora, tmp_path
 ):

@@ -196,6 +196,7 @@ def test_dropout_accumulation_crops_and_schedules_survive_a_kill_bit_for_bit(
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
 )
+@pytest.mark.fault("signal")
 def test_a_signal_finishes_the_step_saves_and_says_so_by_its_status(
     undisturbed, tiny_hubert, tiny_corpora, tmp_path, monkeypatch, number, status
 ):
@@ -212,6 +213,7 @@ def test_a_signal_finishes_the_step_saves_and_says_so_by_its_status(
     assert outcome_of(tmp_path) == outcome_of(undisturbed("TAP", "literal"))
 
 
+@pytest.mark.fault("signal")
 def test_a_signal_within_an_evaluation_leaves_it_to_the_resumed_run(
     undisturbed, tiny_hubert, tiny_corpora, tmp_path, monkeypatch
 ):
@@ -249,6 +251,7 @@ def test_more_steps_go_on_as_if_they_had_been_asked_for_at_once(
     assert outcome_of(tmp_path) == outcome_of(undisturbed("TAP", "literal"))
 
 
+@pytest.mark.fault("changed settings")
 def test_other_settings_are_named_and_refused_or_accepted_as_asked(
     tiny_hubert, tiny_corpora, tmp_path
 ):
@@ -545,6 +548,7 @@ def test_inference_writes_the_emotion_of_a_file(undisturbed, tiny_hubert, tiny_c
     assert (name, emotion in ("neu", "hap", "ang", "sad")) == (wav.stem, True)
 
 
+@pytest.mark.fault("folder")
 def test_a_folder_in_use_is_refused_before_a_model_is_loaded(tiny_corpora, tmp_path):
     with FolderLock(tmp_path):
         (tmp_path / ".lock").write_text("process 1 on elsewhere\n")
@@ -584,6 +588,7 @@ def test_a_checkpoint_of_s3prls_runner_is_not_gone_on_from(
         train(tiny_hubert, settings_of(tiny_corpora), tmp_path, resume=True)
 
 
+@pytest.mark.fault("not finite")
 def test_non_finite_steps_leave_the_weights_alone_and_end_the_run(
     tiny_hubert, tiny_corpora, tmp_path, monkeypatch
 ):
@@ -620,6 +625,7 @@ def test_non_finite_steps_leave_the_weights_alone_and_end_the_run(
     assert "weights untouched" in (tmp_path / "log.log").read_text()
 
 
+@pytest.mark.fault("not finite")
 def test_a_single_bad_batch_is_counted_and_survived(
     tiny_hubert, tiny_corpora, tmp_path, monkeypatch
 ):
@@ -642,6 +648,7 @@ def test_a_single_bad_batch_is_counted_and_survived(
         assert torch.isfinite(tensor).all()
 
 
+@pytest.mark.fault("out of memory")
 def test_out_of_memory_skips_batches_and_then_gives_advice(
     tiny_hubert, tiny_corpora, tmp_path, monkeypatch
 ):
@@ -671,6 +678,7 @@ def test_out_of_memory_skips_batches_and_then_gives_advice(
     ]
 
 
+@pytest.mark.fault("runaway ascent")
 def test_collapse_is_said_with_the_setting_to_try(tiny_hubert, tiny_corpora, tmp_path, caplog):
     mapping = settings_of(
         tiny_corpora, total_steps=10, eval_step=1, strategy="none",

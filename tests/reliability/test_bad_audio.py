@@ -36,6 +36,7 @@ def cut(path, keep):
     path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
 
 
+@pytest.mark.fault("audio")
 def test_a_file_that_is_not_there(tmp_path):
     said = refused(tmp_path / "a.wav", "missing", "there is no such file")
     assert said == (
@@ -48,6 +49,7 @@ def test_a_file_that_is_not_there(tmp_path):
     refused(tmp_path / "dangling.wav", "missing", "there is no such file")
 
 
+@pytest.mark.fault("audio")
 def test_a_file_that_vanishes_between_listing_and_reading(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(1600), 16000)
     listed = list(tmp_path.iterdir())
@@ -55,6 +57,7 @@ def test_a_file_that_vanishes_between_listing_and_reading(tmp_path):
     refused(listed[0], "missing", "there is no such file")
 
 
+@pytest.mark.fault("audio")
 def test_a_file_that_vanishes_while_it_is_read_is_read_to_its_end(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(32000), 16000)
     whole = load_audio(tmp_path / "a.wav")
@@ -64,6 +67,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_read_to_its_end(tmp_path):
     assert np.array_equal(np.concatenate([first.samples, next(windows).samples]), whole)
 
 
+@pytest.mark.fault("audio")
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(1600), 16000)
@@ -81,10 +85,12 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["x" * 256 + ".wav", "a\0.wav", "a\ud800.wav"], ids=["256 bytes", "NUL", "surrogate"]
 )
+@pytest.mark.fault("audio")
 def test_a_name_that_no_file_can_have(tmp_path, name):
     refused(tmp_path / name, "permission", "the file cannot be opened (")
 
 
+@pytest.mark.fault("audio")
 def test_a_folder_and_a_pipe(tmp_path):
     refused(tmp_path, "not_audio", "not an audio file (Is a directory)")
     os.mkfifo(tmp_path / "pipe.wav")
@@ -96,6 +102,7 @@ def test_a_folder_and_a_pipe(tmp_path):
     [b"x", b"hello", b"<html></html>" * 100, b"\0" * 5000, b"PK\3\4" * 50, b"\x80\x04K\x01."],
 )
 @pytest.mark.parametrize("ending", ["wav", "flac", "mp3", "raw"])
+@pytest.mark.fault("audio")
 def test_a_file_that_is_not_audio(tmp_path, content, ending):
     path = tmp_path / f"a.{ending}"
     path.write_bytes(content)
@@ -103,6 +110,7 @@ def test_a_file_that_is_not_audio(tmp_path, content, ending):
 
 
 @pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.fault("audio")
 def test_a_file_of_which_only_the_first_bytes_are_there(tmp_path, ending):
     path = tmp_path / f"a.{ending}"
     soundfile.write(path, noise(16000), 16000)
@@ -117,6 +125,7 @@ def test_a_file_of_which_only_the_first_bytes_are_there(tmp_path, ending):
 @pytest.mark.parametrize(
     ("ending", "position"), [("wav", 12), ("wav", 20), ("flac", 18), ("ogg", 30)]
 )
+@pytest.mark.fault("audio")
 def test_a_header_that_is_corrupt(tmp_path, ending, position):
     path = tmp_path / f"a.{ending}"
     soundfile.write(path, noise(16000), 16000)
@@ -126,6 +135,7 @@ def test_a_header_that_is_corrupt(tmp_path, ending, position):
     refused(path, "corrupt", "the audio header is corrupt (")
 
 
+@pytest.mark.fault("audio")
 def test_an_impossible_rate(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(16000), 16000)
     content = bytearray((tmp_path / "a.wav").read_bytes())
@@ -150,6 +160,7 @@ def test_an_impossible_rate(tmp_path):
         ("mp3", {}),
     ],
 )
+@pytest.mark.fault("audio")
 def test_a_file_that_holds_less_than_its_header_promises(tmp_path, ending, options, keep):
     path = tmp_path / f"a.{ending}"
     soundfile.write(path, noise(48000), 16000, **options)
@@ -168,6 +179,7 @@ def test_the_message_tells_what_is_lacking(tmp_path):
     refused(tmp_path / "a.wav", "truncated", "", by=read_info)
 
 
+@pytest.mark.fault("audio")
 def test_a_flac_with_a_hole_in_it(tmp_path):
     soundfile.write(tmp_path / "a.flac", noise(160_000), 16000)
     content = bytearray((tmp_path / "a.flac").read_bytes())
@@ -176,6 +188,7 @@ def test_a_flac_with_a_hole_in_it(tmp_path):
     refused(tmp_path / "a.flac", "truncated", "the audio is truncated or damaged (")
 
 
+@pytest.mark.fault("audio")
 def test_a_header_that_promises_terabytes_takes_no_memory(tmp_path):
     soundfile.write(tmp_path / "a.flac", noise(16000), 16000)
     content = bytearray((tmp_path / "a.flac").read_bytes())
@@ -192,6 +205,7 @@ def test_a_header_that_promises_terabytes_takes_no_memory(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["wav", "flac", "ogg"])
+@pytest.mark.fault("audio")
 def test_a_file_without_samples(tmp_path, ending):
     path = tmp_path / f"a.{ending}"
     soundfile.write(path, noise(0), 16000)
@@ -204,6 +218,7 @@ def test_a_file_without_samples(tmp_path, ending):
 
 
 @pytest.mark.parametrize(("count", "rate"), [(399, 16000), (1, 16000), (199, 8000), (1099, 44100)])
+@pytest.mark.fault("audio")
 def test_a_file_that_is_too_short_for_one_frame(tmp_path, count, rate):
     soundfile.write(tmp_path / "a.wav", noise(count), rate)
     length = -(-count * 16000 // rate)
@@ -222,6 +237,7 @@ def test_400_samples_are_enough(tmp_path, count, rate):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2)])
+@pytest.mark.fault("audio")
 def test_samples_that_are_not_finite(tmp_path, value, rate, channels):
     samples = noise(rate, channels)
     samples[7000, 0] = value
@@ -260,6 +276,7 @@ def test_a_name_that_is_not_utf_8_is_opened(tmp_path):
     assert len(load_audio(name)) == 800
 
 
+@pytest.mark.fault("audio")
 def test_the_error_survives_the_way_to_another_process(tmp_path):
     with pytest.raises(AudioError) as error:
         load_audio(tmp_path / "a.wav")
@@ -272,6 +289,7 @@ def test_the_error_survives_the_way_to_another_process(tmp_path):
     assert AudioError("text alone, as a data loader makes it").kind == "unknown"
 
 
+@pytest.mark.fault("audio")
 def test_a_corpus_of_every_fault_is_sorted_out(tmp_path):
     good, bad = make_every_fault(tmp_path)
     records = [Utterance(id=path.name, path=path) for path in sorted((*good, *bad))]

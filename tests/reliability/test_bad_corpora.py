@@ -39,6 +39,7 @@ def damage(corpora):
     return [wavs[0], wavs[7]], [wavs[14], speakers[0]]
 
 
+@pytest.mark.fault("audio")
 def test_bad_audio_ends_the_command_with_status_3_before_anything_is_trained(
     corpora, tiny_hubert, tmp_path, capsys
 ):
@@ -51,6 +52,7 @@ def test_bad_audio_ends_the_command_with_status_3_before_anything_is_trained(
     assert not list((tmp_path / "run").glob("states-*.ckpt"))
 
 
+@pytest.mark.fault("audio")
 def test_skip_bad_trains_on_the_rest_and_records_what_was_left_out(corpora, tiny_hubert, tmp_path):
     bad = [path for paths in damage(corpora) for path in paths]
     assert run(corpora, tiny_hubert, tmp_path, "--skip-bad") == 0
@@ -66,6 +68,7 @@ def test_skip_bad_trains_on_the_rest_and_records_what_was_left_out(corpora, tiny
     assert result["num_speakers"] >= 2
 
 
+@pytest.mark.fault("audio")
 def test_samples_that_headers_do_not_show_stop_the_run_when_they_are_read(
     corpora, tiny_hubert, tmp_path, capsys
 ):
@@ -87,6 +90,7 @@ def test_samples_that_headers_do_not_show_stop_the_run_when_they_are_read(
         ("speaker", "path,speaker\na.wav,one\nb.wav,\n", "1 utterances of the speaker corpus have"),
     ],
 )
+@pytest.mark.fault("manifest")
 def test_a_manifest_that_cannot_serve_ends_the_command_with_status_3(
     corpora, tiny_hubert, tmp_path, capsys, role, manifest, said
 ):

@@ -34,6 +34,7 @@ def run(tiny_hubert, tiny_corpora, tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.fault("changed settings")
 def test_a_fork_goes_on_with_the_new_settings_and_leaves_the_first_run_alone(
     run, tiny_hubert, tiny_corpora, caplog
 ):
@@ -56,6 +57,7 @@ def test_a_fork_goes_on_with_the_new_settings_and_leaves_the_first_run_alone(
     assert (states["Step"], states["Args"].expdir) == (6, str(fork))
 
 
+@pytest.mark.fault("changed settings")
 def test_a_fork_has_the_weights_that_accepting_the_change_would_have_given(
     run, tiny_hubert, tiny_corpora, tmp_path
 ):
@@ -68,6 +70,7 @@ def test_a_fork_has_the_weights_that_accepting_the_change_would_have_given(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.fault("changed settings")
 def test_the_same_settings_find_their_fork_and_others_get_one_of_their_own(
     run, tiny_hubert, tiny_corpora
 ):
@@ -88,6 +91,7 @@ def test_the_same_settings_find_their_fork_and_others_get_one_of_their_own(
     assert names() == ["run", "run-fork1", "run-fork2"]
 
 
+@pytest.mark.fault("changed settings")
 def test_a_best_step_that_the_fork_never_saw_is_not_its_own(run, tiny_hubert, tiny_corpora):
     """A run that was killed between a new best and the next checkpoint."""
     states = checkpoint.read(run / "dev-best.ckpt")
@@ -98,6 +102,7 @@ def test_a_best_step_that_the_fork_never_saw_is_not_its_own(run, tiny_hubert, ti
     assert json.loads((fork / "result.json").read_text())["best_step"] == 6
 
 
+@pytest.mark.fault("changed settings")
 def test_a_learning_rate_that_was_changed_counts(run, tiny_hubert, tiny_corpora):
     """The optimiser's state in the checkpoint has the rate of before."""
     rates = {"optimizer": {"lr": 0.25, "groups": {"upstream": {"lr": 0.0}}}}
@@ -107,12 +112,14 @@ def test_a_learning_rate_that_was_changed_counts(run, tiny_hubert, tiny_corpora)
     assert [json.loads(line).get("lr") for line in lines[-4:]] == [0.25, 0.25, None, None]
 
 
+@pytest.mark.fault("changed settings")
 def test_a_run_without_a_step_left_is_not_forked(run, tiny_hubert, tiny_corpora):
     with pytest.raises(ConfigError, match="has done all 4 steps, so that a fork with other"):
         tiny_runs.train(tiny_hubert, forking(tiny_corpora, total_steps=4), run, resume=True)
     assert [path.name for path in run.parent.iterdir()] == ["run"]
 
 
+@pytest.mark.fault("changed settings")
 def test_the_command_line_forks_before_it_writes_into_the_folder(
     tiny_hubert, tiny_corpora, tmp_path, capsys
 ):

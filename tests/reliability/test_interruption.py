@@ -14,6 +14,7 @@ import tiny_runs
 import torch
 
 from spknorm import checkpoint
+from spknorm.runner.signals import requeue
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parent / "tiny_runs.py"
@@ -60,6 +61,7 @@ def test_kills_at_random_moments_change_nothing():
 @pytest.mark.parametrize(
     ("number", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)]
 )
+@pytest.mark.fault("signal")
 def test_a_signal_ends_a_run_within_30_s_by_its_status(
     tiny_hubert, tiny_corpora, tmp_path, number, status
 ):
@@ -75,6 +77,7 @@ def test_a_signal_ends_a_run_within_30_s_by_its_status(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGUSR1", 138)])
+@pytest.mark.fault("signal")
 def test_a_signal_to_all_of_a_jobs_processes_ends_it_as_well(
     tiny_hubert, tiny_corpora, tmp_path, number, status
 ):
@@ -89,6 +92,7 @@ def test_a_signal_to_all_of_a_jobs_processes_ends_it_as_well(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("signal")
 def test_a_second_signal_ends_a_run_at_once(tiny_hubert, tiny_corpora, tmp_path):
     """The run is made to wait for audio from a pipe that nobody writes to."""
     (tmp_path / "corpora").mkdir()
@@ -103,7 +107,64 @@ def test_a_second_signal_ends_a_run_at_once(tiny_hubert, tiny_corpora, tmp_path)
     assert not list((tmp_path / "run").glob("states-*.ckpt"))
 
 
+def stand_in_for_scontrol(folder, monkeypatch, script):
+    """Put a script of that name first on PATH, as on a cluster."""
+    (folder / "bin").mkdir()
+    program = folder / "bin" / "scontrol"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [("SIGUSR1", 138), ("SIGTERM", 143)])
+@pytest.mark.fault("signal")
+def test_sigusr1_puts_a_slurm_job_back_into_the_queue(
+    tiny_hubert, tiny_corpora, tmp_path, monkeypatch, number, status
+):
+    """Once the checkpoint stands; any other signal ends the job."""
+    called, run = tmp_path / "called", tmp_path / "run"
+    script = f"echo $* >> {called}; ls {run} | grep states >> {called}"
+    stand_in_for_scontrol(tmp_path, monkeypatch, script)
+    process = start(run, tiny_hubert, tiny_corpora, LONG)
+    wait_until_it_trains(run, process)
+    process.send_signal(getattr(signal, number))
+    assert process.wait(30) == status
+    saved = checkpoint.latest(run)[0].name
+    expected = ["requeue 4711", saved] if number == "SIGUSR1" else []
+    assert (called.read_text().splitlines() if called.exists() else []) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.fault("signal")
+def test_a_requeueing_that_fails_is_told_and_changes_no_status(
+    tiny_hubert, tiny_corpora, tmp_path, monkeypatch
+):
+    stand_in_for_scontrol(tmp_path, monkeypatch, "echo Invalid job id specified >&2; exit 1")
+    process = start(tmp_path / "run", tiny_hubert, tiny_corpora, LONG)
+    wait_until_it_trains(tmp_path / "run", process)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(30) == 138
+    output = (tmp_path / "output.txt").read_text()
+    assert "Job 4711 was not put back into the queue: " in output
+    assert output.rstrip().endswith("Invalid job id specified")
+    assert checkpoint.existing(tmp_path / "run")
+
+
+def test_without_slurm_nothing_is_put_back(tmp_path, monkeypatch):
+    called = tmp_path / "called"
+    stand_in_for_scontrol(tmp_path, monkeypatch, f"touch {called}")
+    monkeypatch.delenv("SLURM_JOB_ID")
+    requeue()
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    requeue()
+    assert not called.exists()
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+@pytest.mark.fault("damaged checkpoint")
 def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(
     tiny_hubert, tiny_corpora, tmp_path, caplog, damage
 ):

@@ -49,6 +49,7 @@ def refused(path, content, **options):
         ("path\na\0b.wav\n", "line 2: the path is empty or holds a NUL character"),
     ],
 )
+@pytest.mark.fault("manifest")
 def test_a_faulty_csv_is_named_with_its_line(tmp_path, content, said):
     assert said in refused(tmp_path / "m.csv", content)
 
@@ -69,10 +70,12 @@ def test_a_faulty_csv_is_named_with_its_line(tmp_path, content, said):
         ('{"path": ' + "1" * 5000 + "}", "line 1: Exceeds the limit (4300 digits)"),
     ],
 )
+@pytest.mark.fault("manifest")
 def test_a_faulty_jsonl_is_named_with_its_line(tmp_path, content, said):
     assert said in refused(tmp_path / "m.jsonl", content)
 
 
+@pytest.mark.fault("manifest")
 def test_text_that_is_not_utf_8_is_named_with_its_line(tmp_path):
     said = refused(tmp_path / "m.csv", "path\na.wav\nZo\xeb.wav\n".encode("latin-1"))
     assert said == (
@@ -82,11 +85,13 @@ def test_text_that_is_not_utf_8_is_named_with_its_line(tmp_path):
     assert "line 1 has the byte 0xff" in refused(tmp_path / "m.csv", "path\n".encode("utf-16"))
 
 
+@pytest.mark.fault("manifest")
 def test_an_unknown_ending_is_refused(tmp_path):
     said = refused(tmp_path / "m.xlsx", "path\n")
     assert said == f"The manifest {tmp_path / 'm.xlsx'} must end in .csv or .jsonl."
 
 
+@pytest.mark.fault("manifest")
 def test_a_missing_manifest_or_root_is_named(tmp_path):
     with pytest.raises(MissingError) as error:
         read_manifest(tmp_path / "m.csv")
@@ -104,6 +109,7 @@ def test_a_missing_manifest_or_root_is_named(tmp_path):
     )
 
 
+@pytest.mark.fault("manifest")
 def test_20_lines_are_listed_and_the_rest_counted(tmp_path):
     said = refused(tmp_path / "m.csv", "path,id\n" + "".join(f",{n}\n" for n in range(45)))
     lines = said.splitlines()
@@ -148,6 +154,7 @@ LEADING_OUT = (
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 @pytest.mark.parametrize("path", LEADING_OUT)
+@pytest.mark.fault("manifest")
 def test_no_path_leads_out_of_the_root(corpus, path, ending):
     content = f"path\n{path}\n" if ending == "csv" else f'{{"path": "{path}"}}\n'
     said = refused(corpus / f"m.{ending}", content)
@@ -179,6 +186,7 @@ def test_a_root_that_is_itself_a_link_is_fine(corpus):
     assert found.path == corpus.parent / "link/inner/a.wav"
 
 
+@pytest.mark.fault("manifest")
 def test_a_neighbour_whose_name_begins_alike_is_outside(corpus):
     (corpus.parent / "root2").mkdir()
     said = refused(corpus / "m.csv", "path\n../root2/a.wav\n")

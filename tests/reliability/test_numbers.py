@@ -16,6 +16,7 @@ SCRIPT = Path(__file__).parent.parent / "tiny_runs.py"
 
 
 @pytest.mark.slow
+@pytest.mark.fault("not finite")
 def test_a_run_without_finite_numbers_exits_4_with_the_utterances(
     tiny_hubert, tiny_corpora, tmp_path
 ):
@@ -36,6 +37,7 @@ def test_a_run_without_finite_numbers_exits_4_with_the_utterances(
 
 
 @pytest.mark.parametrize(("strategy", "update"), [("TAP", "literal"), ("SNP", "reversal")])
+@pytest.mark.fault("not finite")
 def test_non_finite_audio_at_the_model_never_reaches_a_weight(
     tiny_hubert, tiny_corpora, tmp_path, monkeypatch, strategy, update
 ):
@@ -63,6 +65,7 @@ def test_non_finite_audio_at_the_model_never_reaches_a_weight(
     assert checkpoint.latest(tmp_path)[1]["Spknorm"]["counters"]["nonfinite"] == 10
 
 
+@pytest.mark.fault("runaway ascent")
 def test_an_ascent_that_runs_away_is_said_with_the_setting_to_try(
     tiny_hubert, tiny_corpora, tmp_path
 ):

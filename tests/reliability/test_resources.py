@@ -62,6 +62,7 @@ def size_of(folder, pattern):
 
 
 @pytest.mark.parametrize("share", [0.5, 1.5, 2.5])
+@pytest.mark.fault("full disk")
 def test_a_full_disk_ends_the_run_with_the_last_good_checkpoint_whole(
     tiny_hubert, tiny_corpora, tmp_path, disk_of, share
 ):
@@ -89,6 +90,7 @@ def test_a_full_disk_ends_the_run_with_the_last_good_checkpoint_whole(
 
 
 @pytest.mark.parametrize("room", [0, 300, 3000])
+@pytest.mark.fault("full disk")
 def test_a_disk_too_full_for_a_log_line_is_told_as_well(
     tiny_hubert, tiny_corpora, tmp_path, disk_of, room, monkeypatch
 ):
@@ -116,6 +118,7 @@ def test_a_disk_too_full_for_a_log_line_is_told_as_well(
         tiny_runs.train(tiny_hubert, mapping, disk)
 
 
+@pytest.mark.fault("folder")
 def test_a_read_only_folder_is_refused_before_a_model_is_loaded(tiny_corpora, tmp_path, disk_of):
     disk, reason = disk_of("64k"), "Read-only file system"
     if disk is None:
@@ -146,6 +149,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.fault("folder")
 def test_a_locked_folder_is_refused_and_a_dead_owners_lock_taken_over(
     tiny_hubert, tiny_corpora, tmp_path
 ):
@@ -167,6 +171,7 @@ def test_a_locked_folder_is_refused_and_a_dead_owners_lock_taken_over(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("killed loader")
 def test_a_killed_data_loading_worker_is_an_error_within_60_s_not_a_hang(
     tiny_hubert, tiny_corpora, tmp_path
 ):
