@@ -28,6 +28,24 @@ def test_the_projects_own_plan_confirms_on_seeds_that_chose_nothing():
     assert quick.frozen == plan.frozen
 
 
+def test_fine_tuned_models_may_have_seeds_of_their_own_and_shuffled_controls(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "kind: controlled\nrho: [0.9]\nnum_seeds: 2\ntuned_first_seed: 110\n"
+        "tuned: [none, TAP]\ntuned_shuffled: [TAP]\n"
+    )
+    plan = read_plan(path)
+    assert [(part.kind, part.seed) for part in plan.parts] == [
+        ("frozen", 100), ("frozen", 101), ("tuned", 110), ("tuned", 111)
+    ]  # fmt: skip
+    assert [(one.method, one.labels) for one in plan.variants_of(plan.parts[-1])] == [
+        ("none", "true"), ("TAP", "true"), ("TAP", "shuffled")
+    ]  # fmt: skip
+    quick = read_plan(path, quick=True)
+    assert {part.seed for part in quick.parts if part.kind == "tuned"} == {110, 111, 112}
+    assert quick.tuned_shuffled == ()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

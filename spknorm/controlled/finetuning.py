@@ -20,7 +20,15 @@ from spknorm.controlled.pool import Floats, Integers
 from spknorm.controlled.upstream import load_encoder, mean_and_deviation
 from spknorm.demo.synthesis import FloatArray
 from spknorm.model import Heads
-from spknorm.schema import GroupConfig, GroupsConfig, MethodConfig, OptimizerConfig, Strategy
+from spknorm.schema import (
+    Adversary,
+    GroupConfig,
+    GroupsConfig,
+    MethodConfig,
+    OptimizerConfig,
+    Strategy,
+)
+from spknorm.schema import Update as Reading
 from spknorm.updates import Groups, Update, strength
 
 _BLOCK = 160
@@ -38,7 +46,10 @@ class FineTuning:
         weight_decay: Of the emotion head.
         emotion_batch: Utterances per step.
         speaker_batch: Utterances per step.
-        speaker_lambda: Coefficient of the reversed gradient under TAP.
+        update: Reading of lambda under TAP: reversal, literal or adaptive.
+        speaker_lambda: Coefficient of the reversed gradient under TAP; with another update, the
+            step of its ascent.
+        confusion_lambda: Coefficient of the confusion loss.
         speaker_steps: Speaker batches per step; the ascent uses the last.
         warmup: First part of the steps in which the speaker head trains and nothing ascends.
         ramp: Part of the steps over which lambda grows from 0.
@@ -51,7 +62,9 @@ class FineTuning:
     weight_decay: float = 0.5
     emotion_batch: int = 16
     speaker_batch: int = 24
+    update: Reading = "reversal"
     speaker_lambda: float = 0.3
+    confusion_lambda: float = 1.0
     speaker_steps: int = 1
     warmup: float = 0.0
     ramp: float = 0.2
@@ -112,8 +125,7 @@ def fine_tune(
     settings: FineTuning,
     *,
     strategy: Strategy,
-    adversary: Any = "ascent",
-    update_rule: Any = "reversal",
+    adversary: Adversary = "ascent",
     seed: int,
 ) -> TunedModel:
     """Fine-tune the transformer of the demo's upstream.
@@ -123,7 +135,6 @@ def fine_tune(
         settings: How.
         strategy: `none` or `TAP`.
         adversary: A key of `ADVERSARIES`.
-        update_rule: reversal, literal or adaptive.
         seed: Of weights and batches.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -134,10 +145,12 @@ def fine_tune(
         heads = _make_heads(frames, strategy)
         method = MethodConfig(
             strategy=strategy,
-            update=update_rule,
+            update=settings.update,
             adversary=adversary,
-            speaker_lambda=settings.speaker_lambda,
-            ascent_lr=settings.speaker_lambda if update_rule == "adaptive" else None,
+            speaker_lambda=settings.speaker_lambda
+            if adversary == "ascent"
+            else settings.confusion_lambda,
+            ascent_lr=settings.speaker_lambda if settings.update == "adaptive" else None,
             schedule="linear",
             ramp=settings.ramp,
             speaker_warmup_steps=round(settings.warmup * settings.steps),

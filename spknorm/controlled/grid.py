@@ -230,10 +230,13 @@ def _tuned_rows(plan: Plan, part: Part, variants: Sequence[Variant]) -> Iterator
     for fold in range(plan.tuned_folds):
         train, test = pool.training_rows(seed, rho, fold), pool.test_rows(seed, fold)
         seen = pool.test_rows(seed, fold, seen=True)
-        frames = finetuning.Frames(
-            fronts.emotional[train.row], train.emotion, fronts.neutral[is_train], speaker[is_train]
-        )
         for variant in variants:
+            heard = speaker[is_train]
+            if variant.labels == "shuffled":
+                heard = shuffled_speakers(heard, seed)
+            frames = finetuning.Frames(
+                fronts.emotional[train.row], train.emotion, fronts.neutral[is_train], heard
+            )
             model = finetuning.fine_tune(
                 frames,
                 plan.fine_tuning,

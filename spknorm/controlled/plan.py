@@ -57,6 +57,8 @@ class Quick:
     controls: tuple[Method, ...] = ("gate",)
     shuffled: tuple[Method, ...] = ("SNP",)
     control_rho: tuple[float, ...] = (0.9,)
+    tuned: tuple[Tuned, ...] = ("none", "TAP")
+    tuned_shuffled: tuple[Tuned, ...] = ()
     tuned_folds: int = 1
     num_seeds: int = 3
 
@@ -75,10 +77,12 @@ class Plan:
         shuffled: Methods that are also run with shuffled speaker labels, at `control_rho`.
         control_rho: Some of `rho`.
         tuned: Methods that fine-tune the upstream.
+        tuned_shuffled: Some of them, run with shuffled speaker labels, too.
         tuned_rho: Values of the confounding for these.
         num_folds: Folds of the frozen models, at most 5.
         tuned_folds: Folds of the fine-tuned models.
         first_seed: Seeds from 100 on confirm; 0 to 4 are for choosing settings.
+        tuned_first_seed: Of the fine-tuned models, where it is another one.
         num_seeds: Corpora.
         rank: Directions that erasure removes; there are more speakers than dimensions, so removing
             all would leave nothing.
@@ -96,10 +100,12 @@ class Plan:
     shuffled: tuple[Method, ...] = ("SNP", "erasure")
     control_rho: tuple[float, ...] = (0.9, 0.0)
     tuned: tuple[Tuned, ...] = ("none", "TAP")
+    tuned_shuffled: tuple[Tuned, ...] = ()
     tuned_rho: tuple[float, ...] = (0.9,)
     num_folds: int = 5
     tuned_folds: int = 5
     first_seed: int = FIRST_CONFIRMATION_SEED
+    tuned_first_seed: int | None = None
     num_seeds: int = 10
     rank: int = 10
     frozen: Settings = field(default_factory=Settings)
@@ -108,8 +114,14 @@ class Plan:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds of the corpora."""
+        """Seeds of the corpora of the frozen models."""
         return tuple(range(self.first_seed, self.first_seed + self.num_seeds))
+
+    @property
+    def tuned_seeds(self) -> tuple[int, ...]:
+        """Seeds of the corpora of the fine-tuned models."""
+        first = self.first_seed if self.tuned_first_seed is None else self.tuned_first_seed
+        return tuple(range(first, first + self.num_seeds))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -117,13 +129,14 @@ class Plan:
         frozen = [Part("frozen", rho, seed) for rho in self.rho for seed in self.seeds]
         if not self.tuned or not self.tuned_folds:
             return tuple(frozen)
-        tuned = [Part("tuned", rho, seed) for rho in self.tuned_rho for seed in self.seeds]
+        tuned = [Part("tuned", rho, seed) for rho in self.tuned_rho for seed in self.tuned_seeds]
         return (*frozen, *tuned)
 
     def variants_of(self, part: Part) -> list[Variant]:
         """Return what is compared in a part."""
         if part.kind == "tuned":
-            return [Variant("fine-tuned", method, "true") for method in self.tuned]
+            labels = [("true", self.tuned), ("shuffled", self.tuned_shuffled)]
+            return [Variant("fine-tuned", one, kind) for kind, those in labels for one in those]
         return [one for name in self.features for one in self._frozen(name, part.rho)]
 
     def _frozen(self, features: str, rho: float) -> list[Variant]:
@@ -143,18 +156,7 @@ def read_plan(path: Path, *, quick: bool = False) -> Plan:
     """
     plan = config.build(Plan, config.load_yaml(path), path=Path(path).name)
     if quick:
-        plan = replace(
-            plan,
-            name=f"{plan.name}-quick",
-            rho=plan.quick.rho,
-            features=plan.quick.features,
-            methods=plan.quick.methods,
-            controls=plan.quick.controls,
-            control_rho=plan.quick.control_rho,
-            shuffled=plan.quick.shuffled,
-            tuned_folds=plan.quick.tuned_folds,
-            num_seeds=plan.quick.num_seeds,
-        )
+        plan = replace(plan, name=f"{plan.name}-quick", **vars(plan.quick))
     for rho in (*plan.rho, *plan.tuned_rho):
         if not 0.0 <= rho <= 1.0:
             raise ConfigError(f"{path}: `rho` must be within 0 and 1, but is {rho:g}.")
