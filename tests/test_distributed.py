@@ -36,7 +36,7 @@ def torchrun(folder, ckpt, corpora, options, *, processes=2, restarts=0):
         str(folder), str(ckpt), str(corpora), json.dumps(options),
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     with (folder / "output.txt").open("w") as output:
         return subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True
@@ -129,3 +129,21 @@ def test_a_killed_process_ends_all_and_torchruns_restart_goes_on(
     assert outcome_of(folder) == outcome_of(tmp_path / "whole")
     ours, theirs = weights_of(folder), weights_of(tmp_path / "whole")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("changed settings")
+def test_all_processes_go_on_in_one_fork(still_hubert, tiny_corpora, tmp_path):
+    run, fork = tmp_path / "run", tmp_path / "run-fork1"
+    options = options_of("literal", 3, total_steps=6)
+    assert torchrun(run, still_hubert, tiny_corpora, options).wait(300) == 0
+    files = sorted(path for path in run.rglob("*") if path.is_file() and path.suffix != ".txt")
+    before = {path: path.read_bytes() for path in files if path.name != ".lock"}
+    changed = {"method": {"speaker_steps": 2, "speaker_lambda": 0.5}, "on_config_change": "fork"}
+    options = {**options_of("literal", 3), **changed}
+    process = torchrun(run, still_hubert, tiny_corpora, options)
+    assert process.wait(300) == 0, (run / "output.txt").read_text()
+    assert {path: path.read_bytes() for path in before} == before
+    result = json.loads((fork / "result.json").read_text())
+    assert (result["steps"], result["forked_from"]["step"]) == (12, 6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-fork1"]

@@ -168,6 +168,15 @@ def test_scores_that_do_not_fit_their_predictions_are_doubted(folder):
     )
 
 
+def test_a_forked_run_is_doubted(folder):
+    path = first_result(folder)
+    change(path, forked_from={"folder": "other", "step": 40, "changed": {}})
+    assert read_results(folder).doubts == (
+        f"{path.parent.name}: forked from other after step 40; the steps up to there had other "
+        "settings than those given.",
+    )
+
+
 def test_texts_that_cannot_be_written_or_turn_the_line_around_are_replaced(folder):
     change(first_result(folder), upstream="a\ud800b\u202ec\x00d\ne")
     assert read_results(folder).runs[0].upstream == "a\ufffdb\ufffdc\ufffdd e"

@@ -213,7 +213,7 @@ def _read_run(path: Path, root: Path) -> Run | None:
         args=fields.fields("args", optional=True).items(),
         history=tuple(_read_history(path.with_name("metrics.jsonl"))),
         probes=tuple(_read_probes(path.with_name("probe.json"))),
-        doubts=tuple(_doubts(path.parent, folder, wa, confusion)),
+        doubts=(*_doubts(path.parent, folder, wa, confusion), *_fork(fields, folder)),
         config_file=next((file.name for file in sorted(path.parent.glob("config_*.yaml"))), None),
     )
 
@@ -307,6 +307,15 @@ def _doubts(folder: Path, name: str, wa: float, confusion: Confusion) -> Iterato
                 f"{name}: test.wa is {wa:.4f}, but {predict_path.name} and {truth_path.name} "
                 f"give {share:.4f}."
             )
+
+
+def _fork(fields: Fields, name: str) -> Iterator[str]:
+    origin = fields.fields("forked_from", optional=True)
+    if origin.items():
+        yield (
+            f"{name}: forked from {origin.text('folder')} after step {origin.integer('step')}; the "
+            "steps up to there had other settings than those given."
+        )
 
 
 def _read_labels(path: Path) -> dict[str, str]:
