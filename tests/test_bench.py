@@ -323,6 +323,11 @@ def test_a_bench_killed_five_times_at_random_ends_as_an_undisturbed_one(tmp_path
             "upstreams: [a]\nvariants: [none]\nexecutor: slurm",
             "{path}: `executor` must be a mapping such as {{kind: slurm}}.",
         ),
+        (
+            "upstreams: [a]\nvariants: [none]\nconfig: {runner: {on_config_change: fork}}",
+            "A bench looks for each result in the cell's own folder, so that "
+            "`runner.on_config_change: fork` cannot serve it: leave it out.",
+        ),
         ("kind: controlled", "An experiment of kind controlled has no runs of its own to expand."),
     ],
 )

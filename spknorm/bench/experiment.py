@@ -135,7 +135,11 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
             "names of their own (`name`, `label`)."
         )
     for cell in cells:
-        config.parse(cell.changes)
+        if config.parse(cell.changes).runner.on_config_change == "fork":
+            raise ConfigError(
+                "A bench looks for each result in the cell's own folder, so that "
+                "`runner.on_config_change: fork` cannot serve it: leave it out."
+            )
     return cells
 
 
