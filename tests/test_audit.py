@@ -1,6 +1,7 @@
 import contextlib
 import csv
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -160,6 +161,8 @@ def test_probe_json_lies_beside_each_result_and_reads_as_a_report_wants_it(audit
         content = json.loads((audited.folder / name / "probe.json").read_text())
         assert content["schema"] == "spknorm.probe/1"
         assert {row["stage"] for row in content["rows"]} == stages
+        off = {row["stage"] for row in content["adversary_off"]}
+        assert off == ({"none"} if name == "TAP" else set())
     results = read_results(audited.folder)
     assert sum(len(run.probes) for run in results.runs) > 100
 
@@ -194,7 +197,7 @@ def test_one_run_of_each_variant_is_probed_unless_all_are_asked_for(single, tiny
     assert len(told) == 2
     rows = audit([single / "SNP", single / "SNP-fold2"], every_run=True)
     assert {row.run for row in rows if row.stage == "SNP"} == {"SNP", "SNP-fold2"}
-    assert "mean of 2 runs" in table(rows)
+    assert " (2 runs)  " in table(rows)
 
 
 def test_any_column_and_every_layer_can_be_probed(single):
@@ -216,15 +219,21 @@ def test_a_column_is_asked_of_each_corpus_that_has_it(single):
     }
 
 
-def test_the_table_names_stages_controls_and_intervals(audited):
-    text = table(audited.rows)
-    head, *lines = text.splitlines()
-    assert head.split() == [
-        *("upstream", "corpus", "label", "probe", "layer", "control", "stage", "%", "95", "%", "n")
+def test_the_table_has_a_line_per_probe_and_control_and_a_column_per_stage(audited):
+    upstream, head, *lines = table(audited.rows).splitlines()
+    assert upstream == "hubert_local"
+    assert re.split("  +", head) == [
+        *("corpus", "label", "probe", "layer", "control"),
+        *("raw", "none", "SNP", "SNP (frozen)", "TAP", "chance", "n"),
     ]
-    assert any("SNP (frozen)" in line for line in lines)
-    assert any(" chance " in line and " 25.0 " in line for line in lines)
-    assert any(" shuffled " in line and " to " in line for line in lines)
+    first, shuffled = (re.split("  +", line) for line in lines[:2])
+    interval = r"\d+\.\d \[\d+\.\d to \d+\.\d\]"
+    assert first[:4] == ["speaker", "speaker", "linear", "last"]
+    assert all(re.fullmatch(interval, cell) for cell in first[4:9])
+    assert first[9:] == ["25.0", "8"]
+    assert shuffled[:5] == ["speaker", "speaker", "linear", "last", "shuffled"]
+    assert all(re.fullmatch(interval, cell) for cell in shuffled[5:10])
+    assert sum(line.startswith("emotion  emotion  linear") for line in lines) == 4
 
 
 def test_what_cannot_be_audited_is_told(tmp_path, single):

@@ -357,9 +357,28 @@ def test_the_card_holds_the_audits_rows(tap):
         "num_classes": 80,
         "seed": 0,
     }
-    (tap / "probe.json").write_text(json.dumps({"schema": "spknorm.probe/1", "rows": [row]}))
+    rows = [
+        {**row, "stage": "raw", "accuracy": 0.5},
+        {**row, "stage": "raw", "control": "chance", "accuracy": 0.0125},
+        row,
+        {**row, "control": "shuffled", "accuracy": 0.01},
+    ]
+    probe = {"schema": "spknorm.probe/1", "rows": rows}
+    (tap / "probe.json").write_text(json.dumps(probe))
     card = (export(tap).folder / "README.md").read_text()
-    assert "| TAP | speaker | speaker | linear | last | - | 25.0 | 20.0 to 31.0 | 320 |" in card
+    for line in (
+        "| corpus | label | probe | layer | control | as it came | this upstream | chance | n |",
+        "| speaker | speaker | linear | last |  | 50.0 [20.0 to 31.0] | 25.0 [20.0 to 31.0] "
+        "| 1.2 | 320 |",
+        "| speaker | speaker | linear | last | shuffled | - | 1.0 [20.0 to 31.0] |  | 320 |",
+    ):
+        assert line in card
+    assert "in a run with the adversary off, which the audit did not have." in card
+    off = {**row, "stage": "none", "accuracy": 0.375}
+    (tap / "probe.json").write_text(json.dumps({**probe, "adversary_off": [off]}))
+    card = (export(tap).folder / "README.md").read_text()
+    assert "| 50.0 [20.0 to 31.0] | 37.5 [20.0 to 31.0] | 25.0 [20.0 to 31.0] | 1.2 | 320 |" in card
+    assert "normalisation removed is the difference to the latter." in card
 
 
 def test_without_a_result_file_the_card_says_so(tmp_path, tiny_hubert):

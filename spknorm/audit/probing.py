@@ -127,10 +127,11 @@ def ask(
             continue
         for control in (None, "shuffled"):
             yield "last", run_probe(kind, *at(-1), control=control, seed=seed)
-    yield "weighted", run_probe("weighted", *at(slice(None)), seed=seed)
-    if every_layer:
-        for layer in range(train.shape[1]):
-            yield layer, run_probe("linear", *at(layer), seed=seed)
+    for control in (None, "shuffled"):
+        yield "weighted", run_probe("weighted", *at(slice(None)), control=control, seed=seed)
+    for layer in range(train.shape[1] if every_layer else 0):
+        for control in (None, "shuffled"):
+            yield layer, run_probe("linear", *at(layer), control=control, seed=seed)
 
 
 def write_picture(

@@ -3,7 +3,7 @@
 Every number in it stands in result.json or probe.json; where there is no file, it says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spknorm.errors import DataError
@@ -159,22 +159,64 @@ def _leakage(probe: Mapping[str, Any]) -> str:
     rows = probe.get("rows") or []
     if not rows:
         return "## Leakage\n\nNo probe was run on this upstream; `spknorm audit` does that."
+    raw, off, own = "as it came", "adversary off", "this upstream"
+    found: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
+    chance: dict[tuple[str, ...], str] = {}
+    named = [(raw if row["stage"] == "raw" else own, row) for row in rows]
+    named += [(off, row) for row in probe.get("adversary_off") or []]
+    for name, row in named:
+        what = (row["corpus"], row["label"], row["probe"])
+        if row["control"] == "chance":
+            chance[what] = f"{100 * row['accuracy']:.1f}"
+        else:
+            line = (*what, str(row["layer"]), row["control"] or "")
+            found.setdefault(line, {})[name] = row
+    told = {name for cells in found.values() for name in cells}
+    columns = [name for name in (raw, off, own) if name in told]
+    head = ("corpus", "label", "probe", "layer", "control", *columns, "chance", "n")
     lines = [
         "## Leakage",
         "",
-        "Probes trained afresh on mean-pooled features; eer is the equal error rate, "
-        "the others are accuracies.",
+        "Probes trained afresh on frozen features averaged over time: per cent of held-out "
+        "utterances told right, in brackets the 95 % interval by bootstrap over speakers. eer is "
+        "the equal error rate of verification over n trials, where less is more leakage. "
+        "Control shuffled: the same probe on permuted labels.",
         "",
-        "| stage | corpus | label | probe | layer | control | % | interval | n |",
-        "|---|---|---|---|---|---|---|---|---|",
+        _comparison(rows, has_off=off in told),
+        "",
+        f"| {' | '.join(head)} |",
+        "|---" * len(head) + "|",
     ]
-    for row in rows:
-        lines.append(
-            f"| {row['stage']} | {row['corpus']} | {row['label']} | {row['probe']} "
-            f"| {row['layer']} | {row['control'] or '-'} | {100 * row['accuracy']:.1f} "
-            f"| {100 * row['low']:.1f} to {100 * row['high']:.1f} | {row['n']} |"
-        )
+    for line, cells in found.items():
+        scores = [_probed(cells.get(name)) for name in columns]
+        guess = "" if line[4] else chance.get(line[:3], "")
+        size = str(next(iter(cells.values()))["n"])
+        lines.append(f"| {' | '.join((*line, *scores, guess, size))} |")
     return "\n".join(lines)
+
+
+def _comparison(rows: Sequence[Mapping[str, Any]], *, has_off: bool) -> str:
+    trained = next((row for row in rows if row["stage"] != "raw"), None)
+    if trained is None or trained.get("frozen"):
+        return "*as it came*: the same upstream without normalisation."
+    if trained["stage"] == "none":
+        return "*as it came*: before fine-tuning."
+    if has_off:
+        return (
+            "*as it came*: before fine-tuning; *adversary off*: after fine-tuning alone. What "
+            "normalisation removed is the difference to the latter."
+        )
+    return (
+        "*as it came*: before fine-tuning, which removes some of the speaker by itself. How much "
+        "would show in a run with the adversary off, which the audit did not have."
+    )
+
+
+def _probed(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "-"
+    accuracy, low, high = (100 * row[key] for key in ("accuracy", "low", "high"))
+    return f"{accuracy:.1f} [{low:.1f} to {high:.1f}]"
 
 
 def _limits(trained: Trained, config: Mapping[str, Any]) -> str:
