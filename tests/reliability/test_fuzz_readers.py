@@ -124,8 +124,12 @@ def fuzz(nightly, **inputs):
     def decorate(test):
         @functools.wraps(test)
         def counting(*arguments, **options):
-            counting.inputs += 1
-            return test(*arguments, **options)
+            try:
+                test(*arguments, **options)
+            except Exception:
+                counting.inputs += 1
+                raise
+            counting.inputs += 1  # but not where hypothesis stops before the input is drawn
 
         counting.inputs = 0
         drawn = settings(max_examples=nightly if NIGHTLY else 100)(given(**inputs)(counting))
