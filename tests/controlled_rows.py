@@ -32,4 +32,5 @@ def world_of(gain_at_9=0.1, gain_at_0=0.0, shuffled=-0.03, tap=0.0, tap_leakage=
         (verdicts.SHUFFLED, 0.9): level(shuffled),
         (verdicts.TUNED, 0.9): level(0.0, 0.3),
         (verdicts.TAP, 0.9): level(tap, 0.3 + tap_leakage),
+        (verdicts.CONFUSED, 0.9): level(tap, 0.3 + tap_leakage),
     }

@@ -47,9 +47,8 @@ class FineTuning:
         emotion_batch: Utterances per step.
         speaker_batch: Utterances per step.
         update: Reading of lambda under TAP: reversal, literal or adaptive.
-        speaker_lambda: Coefficient of the reversed gradient under TAP; with another update, the
-            step of its ascent.
-        confusion_lambda: Coefficient of the confusion loss.
+        speaker_lambda: Coefficient of the reversed gradient, or of the confusion loss, under TAP;
+            with another update, the step of its ascent.
         speaker_steps: Speaker batches per step; the ascent uses the last.
         warmup: First part of the steps in which the speaker head trains and nothing ascends.
         ramp: Part of the steps over which lambda grows from 0.
@@ -64,7 +63,6 @@ class FineTuning:
     speaker_batch: int = 24
     update: Reading = "reversal"
     speaker_lambda: float = 0.3
-    confusion_lambda: float = 1.0
     speaker_steps: int = 1
     warmup: float = 0.0
     ramp: float = 0.2
@@ -147,9 +145,7 @@ def fine_tune(
             strategy=strategy,
             update=settings.update,
             adversary=adversary,
-            speaker_lambda=settings.speaker_lambda
-            if adversary == "ascent"
-            else settings.confusion_lambda,
+            speaker_lambda=settings.speaker_lambda,
             ascent_lr=settings.speaker_lambda if settings.update == "adaptive" else None,
             schedule="linear",
             ramp=settings.ramp,

@@ -239,7 +239,7 @@ def _tuned_rows(plan: Plan, part: Part, variants: Sequence[Variant]) -> Iterator
             )
             model = finetuning.fine_tune(
                 frames,
-                plan.fine_tuning,
+                plan.tuning_of(variant),
                 strategy="none" if variant.method == "none" else "TAP",
                 adversary="confusion" if variant.method == "confusion" else "ascent",
                 seed=seed,
@@ -308,7 +308,7 @@ def _key(plan: Plan, part: Part, variant: Variant) -> str:
     if part.kind == "frozen":
         decides = [plan.num_folds, plan.rank, asdict(plan.frozen)]
     else:
-        decides = [plan.tuned_folds, asdict(plan.fine_tuning)]
+        decides = [plan.tuned_folds, asdict(plan.tuning_of(variant))]
     text = json.dumps([*part, *variant, decides, _fingerprint()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

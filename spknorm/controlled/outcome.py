@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from spknorm.controlled.grid import Row
 from spknorm.controlled.plan import Plan, Variant
-from spknorm.controlled.verdicts import Cell, Verdict, judge, regained_share, summarise
+from spknorm.controlled.verdicts import CONFUSED, Cell, Verdict, judge, regained_share, summarise
 from spknorm.files import write_atomic, write_json
 from spknorm.report import tables as forms
 from spknorm.report.canvas import Figure
@@ -85,7 +85,9 @@ def to_record(plan: Plan, cells: Sequence[Cell], verdicts: Sequence[Verdict]) ->
 
 def label_of(variant: Variant) -> str:
     """Return how a reader sees a variant."""
-    text = {"gate": "gate alone", "none": "none"}.get(variant.method, variant.method)
+    text = {"gate": "gate alone"}.get(variant.method, variant.method)
+    if variant == CONFUSED._replace(labels=variant.labels):
+        text = "TAP by confusion"
     if variant.labels == "shuffled":
         text += ", shuffled speakers"
     if variant.features == "handcrafted":

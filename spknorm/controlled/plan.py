@@ -87,7 +87,8 @@ class Plan:
         rank: Directions that erasure removes; there are more speakers than dimensions, so removing
             all would leave nothing.
         frozen: Settings per feature set.
-        fine_tuning: Settings.
+        fine_tuning: Settings of TAP and of its control.
+        confusion_tuning: Settings of TAP by the confusion loss.
         quick: What `--quick` leaves.
     """
 
@@ -110,6 +111,9 @@ class Plan:
     rank: int = 10
     frozen: Settings = field(default_factory=Settings)
     fine_tuning: FineTuning = field(default_factory=FineTuning)
+    confusion_tuning: FineTuning = field(
+        default_factory=lambda: FineTuning(speaker_lambda=3.0, speaker_steps=2)
+    )
     quick: Quick = field(default_factory=Quick)
 
     @property
@@ -122,6 +126,10 @@ class Plan:
         """Seeds of the corpora of the fine-tuned models."""
         first = self.first_seed if self.tuned_first_seed is None else self.tuned_first_seed
         return tuple(range(first, first + self.num_seeds))
+
+    def tuning_of(self, variant: Variant) -> FineTuning:
+        """Return the settings of a fine-tuned variant."""
+        return self.confusion_tuning if variant.method == "confusion" else self.fine_tuning
 
     @property
     def parts(self) -> tuple[Part, ...]:
