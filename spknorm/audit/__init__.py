@@ -157,10 +157,10 @@ def _block(rows: Sequence[AuditRow]) -> str:
         line = (*what, str(row.layer), row.control or "")
         cells.setdefault(line, {}).setdefault(_name(row), []).append(row)
     lines = [("corpus", "label", "probe", "layer", "control", *names, "chance", "n")]
-    for line, found in cells.items():
-        guess = "" if line[4] else f"{100 * float(np.mean(chance[line[:3]])):.1f}"
+    for key, found in cells.items():
+        guess = "" if key[4] else f"{100 * float(np.mean(chance[key[:3]])):.1f}"
         size = str(next(iter(found.values()))[0].n)
-        lines.append((*line, *(_cell(found.get(name, [])) for name in names), guess, size))
+        lines.append((*key, *(_cell(found.get(name, [])) for name in names), guess, size))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))

@@ -173,7 +173,7 @@ def _leakage(probe: Mapping[str, Any]) -> str:
             found.setdefault(line, {})[name] = row
     told = {name for cells in found.values() for name in cells}
     columns = [name for name in (raw, off, own) if name in told]
-    head = ("corpus", "label", "probe", "layer", "control", *columns, "chance", "n")
+    head = ["corpus", "label", "probe", "layer", "control", *columns, "chance", "n"]
     lines = [
         "## Leakage",
         "",
@@ -187,11 +187,11 @@ def _leakage(probe: Mapping[str, Any]) -> str:
         f"| {' | '.join(head)} |",
         "|---" * len(head) + "|",
     ]
-    for line, cells in found.items():
+    for key, cells in found.items():
         scores = [_probed(cells.get(name)) for name in columns]
-        guess = "" if line[4] else chance.get(line[:3], "")
+        guess = "" if key[4] else chance.get(key[:3], "")
         size = str(next(iter(cells.values()))["n"])
-        lines.append(f"| {' | '.join((*line, *scores, guess, size))} |")
+        lines.append(f"| {' | '.join((*key, *scores, guess, size))} |")
     return "\n".join(lines)
 
 
