@@ -77,9 +77,9 @@ def run_grid(
 
 
 def read_rows(plan: Plan, out: Path) -> list[Row]:
-    """Return the rows of the parts that `out` holds."""
-    found = [_read(plan, out, part) for part in plan.parts]
-    return [row for rows in found if rows is not None for row in rows]
+    """Return the rows that `out` holds, those of unfinished parts, too."""
+    found = [(_known(plan, out, part), plan.variants_of(part)) for part in plan.parts]
+    return [row for known, wanted in found for one in wanted for row in known.get(one, [])]
 
 
 def run_part(plan: Plan, out: Path, part: Part) -> None:
