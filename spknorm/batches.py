@@ -192,7 +192,7 @@ class Stream:
         if num_workers == 0:
             yield from (self[number] for number in range(start, stop))
             return
-        yield from DataLoader(
+        loader = DataLoader(
             _Numbered(self),
             sampler=range(start, stop),
             batch_size=None,
@@ -200,6 +200,13 @@ class Stream:
             generator=torch.Generator().manual_seed(0),  # else it draws from the global one
             worker_init_fn=_leave_signals_to_the_run,
         )
+        batches: Any = iter(loader)
+        try:
+            yield from batches
+        finally:
+            # After an error the traceback holds them, and at exit Python waits for workers that it
+            # has only sent a SIGTERM, which these leave to the run.
+            batches._shutdown_workers()
 
 
 def _leave_signals_to_the_run(_: int) -> None:

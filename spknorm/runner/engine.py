@@ -11,6 +11,7 @@ import itertools
 import logging
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         per_step = each * self.settings.downstream_expert.spknorm.speaker_steps
         saved = counters.step
         silent = None if self.world.is_leader else True  # None: where there is no terminal
-        with tqdm(total=run.total_steps, initial=saved, desc="train", disable=silent) as bar:
+        bar = tqdm(total=run.total_steps, initial=saved, desc="train", disable=silent)
+        with closing(emotion), closing(speaker), bar:
             try:
                 while True:
                     self._evaluate_if_due()

@@ -3,7 +3,7 @@
 Between `features` and the passes; a source is a function of a batch and the name of its corpus.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -85,8 +85,10 @@ class CachedSource:
 
 def training_batches(
     expert: Any, source: Source, world: World, *, settings: TaskConfig, step: int
-) -> tuple[Iterator[Batch], Iterator[Batch]]:
+) -> tuple[Generator[Batch, None, None], Generator[Batch, None, None]]:
     """Return this process's emotion and speaker micro-batches from optimiser step `step` on.
+
+    Closing them ends the processes that read for them.
 
     Step s has the emotion micro-batches s*A ... s*A+A-1 (A = gradient_accumulate_steps), and
     `speaker_steps` times as many speaker ones; without a speaker head there are none of these.
@@ -94,12 +96,13 @@ def training_batches(
     run, data = settings.runner, settings.downstream_expert.datarc
     each = run.gradient_accumulate_steps
 
-    def batches(stream: Stream, corpus: str, times: int) -> Iterator[Batch]:
+    def batches(stream: Stream, corpus: str, times: int) -> Generator[Batch, None, None]:
         start, stop = step * times, run.total_steps * times
-        return source.batches(stream, start, stop, corpus=corpus, num_workers=data.num_workers)
+        yield from source.batches(stream, start, stop, corpus=corpus, num_workers=data.num_workers)
 
     emotion = batches(expert.emotion_stream(world.rank, world.size), "emotion", each)
     if expert.heads.speaker_head is None:
-        return emotion, iter(())
+        nothing: tuple[Batch, ...] = ()
+        return emotion, (batch for batch in nothing)
     each *= settings.downstream_expert.spknorm.speaker_steps
     return emotion, batches(expert.speaker_stream(world.rank, world.size), "speaker", each)
