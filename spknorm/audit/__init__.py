@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from spknorm.audit.probing import KINDS, AuditRow, Heard, ask, hear, write_picture
 from spknorm.audit.questions import Question, questions_for
@@ -84,7 +85,8 @@ def audit(
             path = run.folder / name
             write_picture(path, questions[-1], heard, upstream=run.upstream, stage=stage)
         frozen = stage == "raw" or run.frozen
-        return _rows(run, stage, frozen, questions, heard, every_layer=every_layer, seed=seed)
+        with threadpool_limits(1):  # probes are small: two threads take twice as long as one
+            return _rows(run, stage, frozen, questions, heard, every_layer=every_layer, seed=seed)
 
     for run in runs:
         questions = questions_for(
