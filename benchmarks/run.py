@@ -1,5 +1,6 @@
 """Measures every speed figure of docs/performance.md against its target.
 
+    pip install -c constraints.txt '.[benchmark]'
     python benchmarks/run.py                     all figures (about half an hour on two cores)
     python benchmarks/run.py --only finetune     one family of figures
     python benchmarks/run.py --quick             two layers and short audio: does it run?
@@ -10,6 +11,7 @@ machine that does nothing else: the load average is in the file.
 
 import argparse
 import datetime
+import importlib.util
 import json
 import logging
 import sys
@@ -51,6 +53,12 @@ def main() -> int:
         help="cpu: processor seconds in one thread, for a machine that others use, too",
     )  # fmt: skip
     arguments = parser.parse_args()
+    if "finetune" in arguments.only and importlib.util.find_spec("accelerate") is None:
+        parser.error(
+            "transformers' Trainer, one of the peers, needs accelerate, which is not installed: "
+            "pip install -c constraints.txt '.[benchmark]', or name other families with --only"
+        )
+    measure.one_arena()
     measure.use_clock(arguments.clock)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)

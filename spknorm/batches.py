@@ -209,6 +209,15 @@ class Stream:
             batches._shutdown_workers()
 
 
+def is_dead_loader(error: BaseException) -> bool:
+    """Return whether an error tells that a data-loading process died.
+
+    torch raises a RuntimeError wherever the run happens to be when it learns of it, unless a batch
+    was on its way: then the connection to the process breaks.
+    """
+    return isinstance(error, ConnectionError | EOFError) or "DataLoader worker" in str(error)
+
+
 def _leave_signals_to_the_run(_: int) -> None:
     # Clusters signal every process of a job; a worker that died would break off the last step.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):

@@ -240,6 +240,9 @@ class UpstreamConfig:
     faster, and features no longer depend on the batch. false: as s3prl does."""
     bucket: bool = False
     """Batches of similar length (see spknorm.batches)."""
+    keep_freed_memory: bool = True
+    """On the CPU, memory that a step frees stays with the process for the next step
+    (see spknorm.fast.memory)."""
 
 
 @dataclass(frozen=True, kw_only=True)

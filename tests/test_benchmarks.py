@@ -119,3 +119,12 @@ def test_a_result_file_keeps_the_families_of_other_runs(tmp_path, monkeypatch):
         (["frozen"], 2.0),
         (["reading"], 3.0),
     ]
+
+
+def test_a_missing_peer_is_told_before_anything_is_measured(monkeypatch, capsys):
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["run.py", "--only", "finetune"])
+    with pytest.raises(SystemExit) as exit_:
+        run.main()
+    assert exit_.value.code == 2
+    assert "'.[benchmark]'" in capsys.readouterr().err

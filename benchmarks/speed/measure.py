@@ -185,6 +185,16 @@ class _EnoughError(Exception):
     """A loop has done its steps."""
 
 
+def one_arena() -> None:
+    """Let all threads take memory where the main thread takes it, as without threads.
+
+    glibc gives each thread an arena of at most 64 MB, beyond which every block is mapped afresh;
+    no training loop outside of this benchmark runs like that. To be called before threads start.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL("libc.so.6").mallopt(-8, 1)  # M_ARENA_MAX
+
+
 def give_memory_back() -> None:
     """Return to the system what ended contenders held, so that the next ones find room."""
     gc.collect()

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spknorm.fast.memory import keep_freed_memory
 from spknorm.fast.packed import PackedEncoder, layers_of, wanted_by
 from spknorm.schema import UpstreamConfig
 
-__all__ = ["Encoder", "PackedEncoder", "make_encoder", "why_not"]
+__all__ = ["Encoder", "PackedEncoder", "keep_freed_memory", "make_encoder", "why_not"]
 
 logger = logging.getLogger(__name__)
 

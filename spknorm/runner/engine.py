@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from spknorm import checkpoint
 from spknorm import config as configuration
-from spknorm.batches import Stream
+from spknorm.batches import Stream, is_dead_loader
 from spknorm.errors import CheckpointError, ConfigError, MissingError
+from spknorm.fast import keep_freed_memory
 from spknorm.metrics import Scores
 from spknorm.runner import setup, state
 from spknorm.runner.distributed import World
@@ -37,6 +38,12 @@ from spknorm.runner.signals import Interrupted, Interruption, requeue
 from spknorm.runner.sources import training_batches
 
 logger = logging.getLogger(__name__)
+
+_DEAD_LOADER = (
+    "A data-loading process died; the system kills one where memory runs out. Set "
+    "`config.downstream_expert.datarc.num_workers` to 0 or to fewer, and go on with -a: what was "
+    "saved last stands."
+)
 
 
 class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
@@ -110,7 +117,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
 
         Raises:
             NonFiniteError: Too many steps in a row without a finite loss and gradient.
-            ConfigError: Settings that do not fit the checkpoint, or too little memory.
+            ConfigError: Settings that do not fit the checkpoint, too little memory, or a
+                data-loading process that died.
             CheckpointError: The disk is full, or a checkpoint is damaged.
             SystemExit: 128 + the number of the signal that asked the run to end.
         """
@@ -121,8 +129,10 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             if interrupted.signal == signal.SIGUSR1 and self.world.is_leader:
                 requeue()
             raise SystemExit(128 + interrupted.signal) from None
-        except OSError as error:
-            if not checkpoint.is_disk_full(error):
+        except (OSError, EOFError, RuntimeError) as error:
+            if is_dead_loader(error):
+                raise ConfigError(_DEAD_LOADER) from error
+            if not isinstance(error, OSError) or not checkpoint.is_disk_full(error):
                 raise
             raise CheckpointError(checkpoint.disk_full(self.expdir, error)) from error
         finally:
@@ -158,6 +168,9 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
     def _make_iteration(self) -> Iteration:
         for entry in self.all_entries:
             entry.model.train(bool(entry.trainable))
+        on_cpu = self.upstream.trainable and self.world.device.type == "cpu"
+        if on_cpu and self.settings.upstream.keep_freed_memory:
+            keep_freed_memory()
         self.world.same_weights(*(entry.model for entry in self.all_entries))
         groups = setup.make_groups(
             self.upstream.model,

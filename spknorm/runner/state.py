@@ -30,6 +30,7 @@ _FREE = {
     "config.downstream_expert.speaker_corpus.root",
     "config.upstream.cache_dir",
     "config.upstream.cache_limit_gb",
+    "config.upstream.keep_freed_memory",
 }
 """Settings that may change while a run is interrupted: they do not change its numbers, or, as
 total_steps, are meant to grow."""
