@@ -22,12 +22,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from speed import finetune, frozen, measure, reading, xlarge  # noqa: E402
+from speed import finetune, frozen, measure, reading, timeline, xlarge  # noqa: E402
 
 import spknorm.compat  # noqa: E402, F401
 
 FAMILIES = {
     "reading": reading.measure,
+    "timeline": timeline.measure,
     "finetune": finetune.measure,
     "frozen": frozen.measure,
     "options": finetune.measure_options,

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import run
-from speed import measure, world
+from speed import measure, timeline, world
 from speed.measure import Figure, Relay, alternate
 
 
@@ -128,3 +128,18 @@ def test_a_missing_peer_is_told_before_anything_is_measured(monkeypatch, capsys)
         run.main()
     assert exit_.value.code == 2
     assert "'.[benchmark]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_timeline_has_the_batches_of_both_corpora_in_turn(
+    tiny_hubert, tmp_path, monkeypatch, processes
+):
+    monkeypatch.setattr(timeline, "STEPS", 3)
+    emotions = world.make_corpus(tmp_path / "emotions", [0.5] * 100)
+    speakers = world.make_corpus(tmp_path / "speakers", [5.0] * 20, kind="flac")
+    waits = timeline.follow(
+        tiny_hubert, emotions, speakers, processes=processes, cache=tmp_path / "cache"
+    )
+    assert [wait.corpus for wait in waits] == ["emotion", "speaker"] * 3
+    times = [moment for wait in waits for moment in wait[1:]]
+    assert times == sorted(times)

@@ -92,8 +92,13 @@ def our_runner(
     device: str = "cpu",
     runner: dict[str, Any] | None = None,
     upstream: dict[str, Any] | None = None,
+    reading: dict[str, Any] | None = None,
+    speakers: dict[str, Any] | None = None,
 ) -> Any:
-    """Return this project's Runner on the same corpus; it is its own speaker corpus."""
+    """Return this project's Runner on the same corpus; it is its own speaker corpus.
+
+    `runner`, `upstream`, `reading` (datarc) and `speakers` (speaker_corpus) add to those sections.
+    """
     registry.register()
     from spknorm.runner import SpknormRunner
 
@@ -108,10 +113,11 @@ def our_runner(
             "datarc": {
                 "corpus": "manifest", "manifest": str(corpus.manifest), "test_fold": fold,
                 "train_batch_size": batch_size, "eval_batch_size": batch_size, "pre_load": True,
+                **(reading or {}),
             },
             "speaker_corpus": {
                 "corpus": "manifest", "manifest": str(corpus.manifest),
-                "batch_size": batch_size, "max_seconds": None,
+                "batch_size": batch_size, "max_seconds": None, **(speakers or {}),
             },
             "spknorm": {"strategy": strategy, "ceiling": None},  # every ascent counts
         },

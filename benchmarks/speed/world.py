@@ -108,14 +108,22 @@ def useful_flops(
 
 
 def make_corpus(
-    folder: Path, seconds: Sequence[float], *, seed: int = 0, speakers: int = 10
+    folder: Path,
+    seconds: Sequence[float],
+    *,
+    seed: int = 0,
+    speakers: int = 10,
+    kind: str = "wav",
 ) -> Corpus:
-    """Write utterances of noise of the given lengths, dealt out to five sessions in turn."""
+    """Write utterances of noise of the given lengths, dealt out to five sessions in turn.
+
+    `kind` is the audio files' extension.
+    """
     generator = np.random.default_rng(seed)
     rows: list[dict[str, str]] = []
     for number, length in enumerate(seconds):
         session = f"Session{number % 5 + 1}"
-        file = folder / session / f"u{number:05d}.wav"
+        file = folder / session / f"u{number:05d}.{kind}"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(file, 0.1 * generator.standard_normal(int(length * 16000)), 16000)
