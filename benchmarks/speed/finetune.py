@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from speed.loops import Loop, our_loop, stock_loop, transformers_loop
+from speed.loops import Loop, our_loop, stock_loop, task_loop, transformers_loop
 from speed.measure import Figure, Relay, matrix_rate, median, summary
 from speed.world import BASE, LARGE, Corpus, make_corpus, make_hubert, useful_flops
 
@@ -34,6 +34,7 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
             "none float32": ours("none"),
             "TAP float32": ours("TAP"),
             "SNP float32": ours("SNP"),
+            "TAP under s3prl's Runner": task_loop(ckpt, corpus, batch=batch),
             "transformers float32": transformers_loop(corpus, batch, shape=shape),
         }
     )
@@ -62,6 +63,11 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
         note="seconds of audio per second; HuBERT Base, CPU, "
         f"{' + '.join(f'{length:g}' for length in lengths)} s",
         details=details,
+    )  # fmt: skip
+    yield Figure(
+        "TAP step, float32, over the same task under s3prl's own Runner",
+        faster("TAP float32", "TAP under s3prl's Runner"),
+        note="runner.engine s3prl: update reversal, both streams padded in one batch",
     )  # fmt: skip
     yield Figure(
         "emotion step, float32, over stock s3prl", faster("none float32"), 1.8,

@@ -148,17 +148,45 @@ def our_loop(
     def loop(tick: Tick) -> None:
         runner = our_runner(ckpt, corpus, **options)
         if batch is not None:
-            expert, files = runner.expert, _files(corpus, batch)
-            every_utterance = {u.path.name: u for part in expert.split for u in part}
-            chosen = [every_utterance[file.name] for file in files]
-            stream = Stream(
-                Recordings(chosen, [0] * len(chosen), pre_load=True),
-                Order(len(chosen), batch_size=len(chosen), shuffle=False),
-            )
-            expert.emotion_stream = lambda rank=0, world=1: stream
-            if options["strategy"] != "none":
-                expert.speaker_stream = lambda rank=0, world=1: stream
+            _fix(runner.expert, corpus, batch)
         runner._source = _TickingSource(runner._source, tick, every)
+        runner.train()
+
+    return loop
+
+
+def task_loop(ckpt: Path, corpus: Corpus, *, batch: Sequence[int]) -> Loop:
+    """Return s3prl's Runner on this project's task with TAP, on `batch` for both streams.
+
+    As `runner.engine: s3prl` runs it: both streams in one padded batch, one backward pass.
+    """
+
+    def loop(tick: Tick) -> None:
+        registry.register()
+        from s3prl.downstream.runner import Runner
+
+        mapping = config.load_yaml(registry.config_path("emotion_spknorm"))
+        mapping["runner"].update(
+            engine="s3prl", total_steps=FOREVER, gradient_accumulate_steps=1, **_QUIET
+        )
+        mapping["optimizer"].pop("groups", None)
+        sections = mapping["downstream_expert"]
+        sections["datarc"].update(
+            corpus="manifest", manifest=str(corpus.manifest), train_batch_size=len(batch),
+            eval_batch_size=len(batch), num_workers=0,
+        )  # fmt: skip
+        sections["speaker_corpus"].update(
+            corpus="manifest", manifest=str(corpus.manifest), batch_size=len(batch),
+            max_seconds=None,
+        )  # fmt: skip
+        sections["spknorm"].update(strategy="TAP", update="reversal")
+        runner = Runner(
+            _arguments("emotion_spknorm", ckpt, "last_hidden_state", True, "cpu"), mapping
+        )
+        expert = runner.downstream.model
+        _fix(expert, corpus, batch)
+        own = expert.get_dataloader
+        expert.get_dataloader = lambda *args, **kwargs: _Ticking(own(*args, **kwargs), tick)
         runner.train()
 
     return loop
@@ -265,6 +293,19 @@ class _TickingSource:
             if corpus == "emotion" and number % self._every == 0:
                 self._tick()
             yield batch
+
+
+def _fix(expert: Any, corpus: Corpus, batch: Sequence[int]) -> None:
+    """Let an expert's streams be `batch`, again and again."""
+    every_utterance = {u.path.name: u for part in expert.split for u in part}
+    chosen = [every_utterance[file.name] for file in _files(corpus, batch)]
+    stream = Stream(
+        Recordings(chosen, [0] * len(chosen), pre_load=True),
+        Order(len(chosen), batch_size=len(chosen), shuffle=False),
+    )
+    expert.emotion_stream = lambda rank=0, world=1: stream
+    if expert.num_speakers > 0:
+        expert.speaker_stream = lambda rank=0, world=1: stream
 
 
 def _files(corpus: Corpus, places: Sequence[int]) -> list[Path]:
