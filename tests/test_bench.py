@@ -231,19 +231,25 @@ def start_bench(folder, pause):
 @pytest.mark.slow
 @pytest.mark.parametrize("everything", [True, False], ids=["with_its_runs", "alone"])
 def test_a_bench_killed_five_times_at_random_ends_as_an_undisturbed_one(tmp_path, everything):
-    text = EXPERIMENT.replace("folds: [fold1, fold2]", "seeds: [0, 1, 2]").replace(
-        "si5", "si5, folds: [fold1, fold2]"
-    )
+    text = EXPERIMENT.replace(
+        "folds: [fold1, fold2]", "seeds: [0, 1, 2, 3, 4, 5, 6, 7, 8]"
+    ).replace("si5", "si5, folds: [fold1, fold2]")
     folders = [tmp_path / name for name in ("killed", "undisturbed")]
     for folder in folders:
         folder.mkdir()
         (folder / "stubs.yaml").write_text(text)
     generator = random.Random(5)
+
+    def count():
+        return len(list(folders[0].glob("out/*/result.json")))
+
+    # A cell takes at least 0.25 s and two run at a time, so that five kills leave some of the 36.
     for kill in range(5):
-        process = start_bench(folders[0], 0.1)
-        while len(list(folders[0].glob("out/*/result.json"))) < 2 * kill:
-            time.sleep(0.05)
-        time.sleep(generator.uniform(0.0, 2.0))
+        before = count()
+        process = start_bench(folders[0], 0.05)
+        while kill > 0 and count() == before:
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0.0, 0.25))
         assert process.poll() is None
         if everything:
             os.killpg(process.pid, signal.SIGKILL)
@@ -251,11 +257,11 @@ def test_a_bench_killed_five_times_at_random_ends_as_an_undisturbed_one(tmp_path
             process.kill()
         process.wait()
     for folder in folders:
-        assert start_bench(folder, 0.1).wait(120) == 0
+        assert start_bench(folder, 0.05).wait(120) == 0
     results = []
     for folder in folders:
         cells = bench.expand(folder / "stubs.yaml")
-        assert len(cells) == 12
+        assert len(cells) == 36
         read = [json.loads((folder / "out" / c.name / "result.json").read_text()) for c in cells]
         results.append([{**one, "seconds": None} for one in read])
     assert results[0] == results[1]
