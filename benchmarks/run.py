@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from speed import finetune, frozen, measure, reading, timeline, xlarge  # noqa: E402
+from speed import breakdown, finetune, frozen, measure, reading, timeline, xlarge  # noqa: E402
 
 import spknorm.compat  # noqa: E402, F401
 
@@ -33,6 +33,7 @@ FAMILIES = {
     "frozen": frozen.measure,
     "options": finetune.measure_options,
     "compile": finetune.measure_compiled,
+    "breakdown": breakdown.measure,
     "gpu": finetune.measure_gpu,
     "xlarge": xlarge.measure,
 }

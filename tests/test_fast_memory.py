@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import tiny_runs
 
 from spknorm.fast import memory
 
@@ -45,3 +46,17 @@ def test_without_glibc_nothing_is_done_and_nothing_breaks(monkeypatch):
     assert not memory.keep_freed_memory()
     monkeypatch.setattr(memory.sys, "platform", "darwin")
     assert not memory.keep_freed_memory()
+
+
+@pytest.mark.parametrize(
+    ("trainable", "asked", "calls"), [(True, True, 1), (True, False, 0), (False, True, 0)]
+)
+def test_a_run_keeps_freed_memory_where_it_trains_an_upstream_unless_told_not_to(
+    tiny_hubert, tiny_corpora, tmp_path, monkeypatch, trainable, asked, calls
+):
+    called = []
+    monkeypatch.setattr("spknorm.runner.engine.keep_freed_memory", lambda: called.append(1))
+    mapping = tiny_runs.settings_of(tiny_corpora, strategy="none", total_steps=1, eval_step=1)
+    mapping["upstream"]["keep_freed_memory"] = asked
+    tiny_runs.train(tiny_hubert, mapping, tmp_path, upstream_trainable=trainable)
+    assert len(called) == calls

@@ -16,9 +16,9 @@ LENGTHS = (2.2, 3.1, 4.7, 8.0)
 
 def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
     """Yield the figures of one training step on the CPU."""
-    shape, lengths = _size(quick=quick, short=short)
+    shape, lengths = size_of(quick=quick, short=short)
     ckpt = make_hubert(folder / f"hubert-{shape['layers']}.pt", shape)
-    corpus, batch = _corpus(folder / f"finetune-{sum(lengths)}", lengths)
+    corpus, batch = batch_of(folder / f"finetune-{sum(lengths)}", lengths)
 
     def ours(strategy: str, cache: str = "off", **options: Any) -> Loop:
         return our_loop(
@@ -111,9 +111,9 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
 
 def measure_options(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
     """Yield what the options `packed` and `checkpoint_activations` cost or save on the CPU."""
-    shape, lengths = _size(quick=quick, short=short)
+    shape, lengths = size_of(quick=quick, short=short)
     ckpt = make_hubert(folder / f"hubert-{shape['layers']}.pt", shape)
-    corpus, batch = _corpus(folder / f"finetune-{sum(lengths)}", lengths)
+    corpus, batch = batch_of(folder / f"finetune-{sum(lengths)}", lengths)
 
     def ours(**upstream: Any) -> Loop:
         return our_loop(
@@ -140,7 +140,7 @@ def measure_compiled(folder: Path, *, quick: bool = False, short: bool = False) 
     """Yield what torch.compile makes of a step of two layers, compilation left out."""
     shape = {**BASE, "layers": 2}
     ckpt = make_hubert(folder / "hubert-2.pt", shape)
-    corpus, batch = _corpus(folder / "compiled", LENGTHS)
+    corpus, batch = batch_of(folder / "compiled", LENGTHS)
 
     def ours(**upstream: Any) -> Loop:
         return our_loop(
@@ -172,7 +172,7 @@ def measure_gpu(folder: Path, *, quick: bool = False, short: bool = False) -> It
         return
     lengths = [3.0 + 3.0 * place / 31 for place in range(32)]  # 4.5 s on average
     ckpt = make_hubert(folder / "hubert-large.pt", LARGE)
-    corpus, batch = _corpus(folder / "gpu", lengths)
+    corpus, batch = batch_of(folder / "gpu", lengths)
 
     def ours(**upstream: Any) -> Loop:
         return our_loop(
@@ -212,13 +212,13 @@ def _synced(loop: Loop) -> Loop:
     return synced
 
 
-def _size(*, quick: bool, short: bool) -> tuple[dict[str, Any], tuple[float, ...]]:
+def size_of(*, quick: bool, short: bool) -> tuple[dict[str, Any], tuple[float, ...]]:
     """Return the upstream's shape and the seconds of a batch's utterances."""
     part = 8 if quick else 2 if short else 1
     return {**BASE, "layers": 2} if quick else BASE, tuple(length / part for length in LENGTHS)
 
 
-def _corpus(folder: Path, lengths: tuple[float, ...] | list[float]) -> tuple[Corpus, list[int]]:
+def batch_of(folder: Path, lengths: tuple[float, ...] | list[float]) -> tuple[Corpus, list[int]]:
     """Return a corpus and one place of each length, none in the held-out session."""
     every = [length for length in lengths for _ in range(5)]
     batch = [5 * place + 1 for place in range(len(lengths))]  # Session2
