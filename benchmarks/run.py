@@ -60,7 +60,6 @@ def main() -> int:
             "transformers' Trainer, one of the peers, needs accelerate, which is not installed: "
             "pip install -c constraints.txt '.[benchmark]', or name other families with --only"
         )
-    measure.one_arena()
     measure.use_clock(arguments.clock)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)

@@ -190,9 +190,8 @@ class Heads(nn.Module):
     def emotion_logits(self, features: Sequence[Tensor]) -> Tensor:
         """Return emotion logits (B, C) of B features (T_i, H)."""
         lengths = torch.tensor([len(frames) for frames in features], dtype=torch.int32)
-        padded = pad_sequence(list(features), batch_first=True)  # (B, T, H)
-        gated = padded if self.gate is None else self.gate(padded)
-        logits: Tensor = self.model(self.projector(gated), lengths.to(padded.device))[0]
+        padded = pad_sequence(self._gated(features), batch_first=True)  # (B, T, H)
+        logits: Tensor = self.model(self.projector(padded), lengths.to(padded.device))[0]
         return logits
 
     def speaker(
@@ -211,12 +210,19 @@ class Heads(nn.Module):
         """
         assert self.speaker_head is not None, "strategy none has no speaker head"
         if self.gate is not None:
-            features = [self.gate(frames.detach()) for frames in features]
+            features = self._gated([frames.detach() for frames in features])
         return self._speaker_loss(self.speaker_head, features, labels, coefficient)
 
     def gated(self, features: Tensor) -> Tensor:
         """Return what the heads see, (..., H) -> (..., H): gated under SNP, else the features."""
         return features if self.gate is None else self.gate(features)
+
+    def _gated(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Gate B tensors (T_i, H) end to end: one product instead of B, and no padding in it."""
+        if self.gate is None:
+            return list(features)
+        lengths = [len(frames) for frames in features]
+        return list(torch.split(self.gate(torch.cat(list(features))), lengths))
 
 
 def mean_over_time(features: Tensor, lengths: Tensor) -> Tensor:

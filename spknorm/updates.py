@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from spknorm.errors import ConfigError
@@ -38,6 +39,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "NAdam": torch.optim.NAdam,
     "RMSprop": torch.optim.RMSprop,
 }
+_EPSILON = 1.0e-6  # of clip_grads_with_norm_
 WRECKING_ASCENT_LR = 1.0e-4
 """Above this rate an ascending Adam destroys an upstream within tens of steps."""
 
@@ -183,14 +185,17 @@ class Update:
         return Step(norms, finite)
 
     def _clip(self, moved: set[int]) -> dict[str, float]:
+        """Scale gradients that are too large; return each group's norm as it was before."""
         taken = {
             name: [p for p in parameters if p.grad is not None and id(p) in moved]
             for name, parameters in self.groups._asdict().items()
         }
-        if self._clip_groups:
-            return {name: _clip_norm(ps, self._clipping) for name, ps in taken.items() if ps}
-        norms = {name: _clip_norm(ps, math.inf) for name, ps in taken.items() if ps}
-        _clip_norm([p for ps in taken.values() for p in ps], self._clipping)
+        norms = {name: _norm(parameters) for name, parameters in taken.items() if parameters}
+        joint = math.hypot(*norms.values())
+        for name, norm in norms.items():
+            counts = norm if self._clip_groups else joint
+            if counts + _EPSILON > self._clipping:
+                clip_grads_with_norm_(taken[name], self._clipping, torch.tensor(counts))
         return norms
 
 
@@ -208,8 +213,8 @@ def strength(method: MethodConfig, *, step: int, total_steps: int) -> float:
     return done if method.schedule == "linear" else 2.0 / (1.0 + math.exp(-10.0 * done)) - 1.0
 
 
-def _clip_norm(parameters: list[nn.Parameter], largest: float) -> float:
-    return float(torch.nn.utils.clip_grad_norm_(parameters, largest))
+def _norm(parameters: list[nn.Parameter]) -> float:
+    return float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
 
 
 def _make_optimizer(

@@ -1,8 +1,10 @@
 """The parts of benchmarks/ that decide what a number means."""
 
+import functools
 import json
+import multiprocessing
+import os
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -12,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import run
 from speed import measure, timeline, world
-from speed.measure import Figure, Relay, alternate
+from speed.measure import Figure, alternate
+from speed.relay import Relay
 
 
 @pytest.mark.parametrize(
@@ -39,38 +42,58 @@ def test_contenders_take_turns_and_their_warmup_is_left_out():
     assert [len(values) for values in seconds.values()] == [3, 3]
 
 
-def test_loops_take_turns_step_by_step_and_only_their_own_time_counts():
-    order = []
-    before = threading.active_count()
-
-    def loop(name, pause):
-        def endless(tick):
-            while True:
-                tick()
-                order.append(name)
-                time.sleep(pause)
-
-        return endless
-
-    seconds = Relay(rounds=3, warmup=1).run({"slow": loop("slow", 0.02), "fast": loop("fast", 0)})
-    assert order == ["slow", "fast"] * 4
-    assert [len(values) for values in seconds.values()] == [3, 3]
-    assert all(value >= 0.02 for value in seconds["slow"])
-    assert min(seconds["fast"]) < 0.02
-    assert threading.active_count() == before
-
-
-def test_an_error_in_a_loop_is_raised_and_the_others_end():
-    def broken(tick):
+def note_steps(path, name, pause, tick):
+    """A loop that writes its name into a file at each step."""
+    while True:
         tick()
-        raise KeyError("broken")
+        with path.open("a") as stream:
+            stream.write(f"{name} ")
+        time.sleep(pause)
 
-    def endless(tick):
-        while True:
-            tick()
 
-    with pytest.raises(KeyError, match="broken"):
-        Relay(rounds=2).run({"broken": broken, "endless": endless})
+def break_down(tick):
+    tick()
+    raise KeyError("broken")
+
+
+def end_early(tick):
+    tick()
+
+
+def die(tick):
+    tick()
+    os._exit(7)
+
+
+def test_loops_take_turns_step_by_step_and_only_their_own_time_counts(tmp_path):
+    path = tmp_path / "order"
+    loops = {
+        "slow": functools.partial(note_steps, path, "slow", 0.05),
+        "fast": functools.partial(note_steps, path, "fast", 0),
+    }
+    relay = Relay(rounds=3, warmup=1)
+    seconds = relay.run(loops)
+    assert path.read_text().split() == ["slow", "fast"] * 4
+    assert [len(values) for values in seconds.values()] == [3, 3]
+    assert all(0.05 <= value < 10 for value in seconds["slow"])
+    assert min(seconds["fast"]) < 0.05
+    assert relay.peaks == {"slow": 0.0, "fast": 0.0}
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("loop", "told"),
+    [
+        (break_down, "KeyError: 'broken'"),
+        (end_early, "before its steps were seen"),
+        (die, "its process ended with 7"),
+    ],
+)
+def test_a_loop_that_breaks_off_is_named_and_the_others_end(tmp_path, loop, told):
+    other = functools.partial(note_steps, tmp_path / "order", "other", 0)
+    with pytest.raises(RuntimeError, match=f"(?s)The loop `faulty` broke off: .*{told}"):
+        Relay(rounds=2).run({"other": other, "faulty": loop})
+    assert not multiprocessing.active_children()
 
 
 def test_the_clock_of_the_processor_does_not_count_waiting():

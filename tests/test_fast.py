@@ -8,7 +8,8 @@ import tiny_upstreams
 import torch
 
 from spknorm.corpora.records import Utterance
-from spknorm.fast import PackedEncoder, make_encoder, packed, why_not
+from spknorm.fast import PackedEncoder, layers, make_encoder, packed, why_not
+from spknorm.fast.convolution import convolve
 from spknorm.fast.dropout import dropout
 from spknorm.fast.layout import Layout
 from spknorm.features import FrontEnds
@@ -126,6 +127,28 @@ def test_the_other_kinds_of_layers_are_run_alike(make_upstream, changes):
     torch.testing.assert_close(
         make_encoder(upstream, featurizer, ON)([wav])[0], featurizer([wav], upstream([wav]))[0]
     )
+
+
+def test_a_wide_positional_convolution_gives_what_s3prl_gives(make_upstream, monkeypatch):
+    used = []
+    monkeypatch.setattr(
+        layers, "convolve", lambda *arguments: used.append(1) or convolve(*arguments)
+    )
+    upstream = make_upstream(conv_pos=64)
+    featurizer = featurizer_of(upstream)
+    parameters = list(upstream.model.encoder.parameters())
+
+    def outcome(features):
+        return torch.autograd.grad(sum(f.pow(2).mean() for f in features), parameters)
+
+    batch = wavs(1.3, 2.1)
+    packed = make_encoder(upstream, featurizer, ON)(batch)
+    alone = [featurizer([wav], upstream([wav]))[0] for wav in batch]
+    assert bool(used) == torch.backends.mkl.is_available()
+    for ours, theirs in zip(packed, alone, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(outcome(packed), outcome(alone), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_normalised_waveforms_are_normalised(make_upstream):

@@ -252,6 +252,19 @@ def test_clipping_by_group_keeps_lambda_out_of_the_speaker_heads_norm():
         assert norm == pytest.approx(ETA * 1e-2, rel=1e-4), group
 
 
+@pytest.mark.parametrize("largest", [1e-2, 1e3])
+def test_clipping_jointly_is_one_norm_over_all_groups_as_torch_takes_it(largest):
+    ours, stock = Toy("none"), Toy("none")
+    norms = ours.step(ours.update(clipping=largest, clip_groups=False)).norms
+    stock.emotion_loss().backward()
+    parameters = [p for group in stock.groups for p in group]
+    total = nn.utils.clip_grad_norm_(parameters, largest)
+    assert math.hypot(*norms.values()) == pytest.approx(float(total))
+    for mine, parameter in zip(ours.values(), parameters, strict=True):
+        expected = parameter.detach() - ETA * parameter.grad
+        torch.testing.assert_close(mine, expected, rtol=1e-6, atol=0)
+
+
 def test_each_group_has_its_own_learning_rate_and_weight_decay():
     groups = GroupsConfig(
         upstream=GroupConfig(lr=1e-5), speaker_head=GroupConfig(lr=1e-2, weight_decay=0.5)

@@ -20,10 +20,11 @@ _TRANSFORMER = {
 }
 
 
-def make_hubert(path: Path, *, base: bool = False, **changed) -> Path:
+def make_hubert(path: Path, *, base: bool = False, conv_pos: int = 16, **changed) -> Path:
     """Write a HuBERT in s3prl's converted format: what `hubert_local(ckpt=path)` loads.
 
-    With `base` it has HuBERT Base's size (95 M weights); `changed` alters what the file says of it.
+    With `base` it has HuBERT Base's size (95 M weights), else a positional convolution of
+    `conv_pos` frames; `changed` alters what the file says of it.
     """
     from s3prl.upstream.hubert.hubert_model import (
         HubertConfig,
@@ -31,7 +32,7 @@ def make_hubert(path: Path, *, base: bool = False, **changed) -> Path:
         HubertPretrainingConfig,
     )
 
-    size = {"final_dim": 256} if base else {**_TRANSFORMER, "final_dim": 16}
+    size = {"final_dim": 256} if base else {**_TRANSFORMER, "conv_pos": conv_pos, "final_dim": 16}
     model_cfg = {**size, "label_rate": 50.0}
     task_cfg = {"label_rate": 50.0, "normalize": False}
     symbols = [[str(unit) for unit in range(8)]]

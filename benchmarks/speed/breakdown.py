@@ -16,8 +16,8 @@ from speed.world import make_hubert
 _PROFILED, _LAST = 6, 7
 _PARTS = {
     "matrix products": ("aten::mm", "aten::addmm"),
-    "positional convolution": ("aten::convolution_backward", "aten::mkldnn_convolution"),
-    "attention's products": ("aten::bmm", "aten::baddbmm"),
+    "transforms of the positional convolution": ("aten::_fft_r2c", "aten::_fft_c2r"),
+    "attention's products and the transforms' own": ("aten::bmm", "aten::baddbmm"),
     "casts and copies": ("aten::copy_",),
 }
 
@@ -48,9 +48,9 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
 
         with contextlib.suppress(_EnoughError):
             our_loop(
-                ckpt, corpus, batch=batch, strategy="none", cache=folder / "cache",
+                ckpt, corpus, tick, batch=batch, strategy="none", cache=folder / "cache",
                 precision="bf16", upstream={"keep_freed_memory": kept},
-            )(tick)  # fmt: skip
+            )  # fmt: skip
         how = "memory kept" if kept else "memory given back"
         yield Figure(f"page faults of a step, {how}", faults[-2] - faults[-3], unit="")
     seconds = {event.key: event.self_cpu_time_total / 1e6 for event in profiler.key_averages()}

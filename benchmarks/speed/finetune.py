@@ -1,13 +1,15 @@
 """Fine-tuning: this project's steps against stock s3prl's and against transformers' Trainer."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from speed.loops import Loop, our_loop, stock_loop, task_loop, transformers_loop
-from speed.measure import Figure, Relay, matrix_rate, median, summary
+from speed.loops import our_loop, stock_loop, task_loop, transformers_loop
+from speed.measure import Figure, matrix_rate, median, summary
+from speed.relay import Loop, Relay, Tick
 from speed.world import BASE, LARGE, Corpus, make_corpus, make_hubert, useful_flops
 
 LENGTHS = (2.2, 3.1, 4.7, 8.0)
@@ -21,90 +23,78 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
     corpus, batch = batch_of(folder / f"finetune-{sum(lengths)}", lengths)
 
     def ours(strategy: str, cache: str = "off", **options: Any) -> Loop:
-        return our_loop(
-            ckpt, corpus, batch=batch, strategy=strategy, cache=folder / "cache",
+        return partial(
+            our_loop, ckpt, corpus, batch=batch, strategy=strategy, cache=folder / "cache",
             upstream={"cache": cache}, **options,
         )  # fmt: skip
 
-    rounds = 2 if quick else 5
-    stock_step = stock_loop(ckpt, corpus, batch=batch)
-    whole = Relay(rounds=rounds).run(
-        {
-            "s3prl float32": stock_step,
-            "none float32": ours("none"),
-            "TAP float32": ours("TAP"),
-            "SNP float32": ours("SNP"),
-            "TAP under s3prl's Runner": task_loop(ckpt, corpus, batch=batch),
-            "transformers float32": transformers_loop(corpus, batch, shape=shape),
-        }
+    def run(**loops: Loop) -> tuple[dict[str, float], dict[str, Any]]:
+        times = Relay(rounds=2 if quick else 5).run(loops)
+        return {name: median(values) for name, values in times.items()}, summary(times)
+
+    stock = partial(stock_loop, ckpt, corpus, batch=batch)
+    whole, whole_times = run(s3prl=stock, none=ours("none"), TAP=ours("TAP"), SNP=ours("SNP"))
+    peers, peers_times = run(  # apart from those above, for want of memory
+        none=ours("none"),
+        TAP=ours("TAP"),
+        task=partial(task_loop, ckpt, corpus, batch=batch),
+        transformers=partial(transformers_loop, corpus, batch, shape=shape),
     )
-    half = Relay(rounds=rounds).run(
-        {
-            "s3prl float32": stock_step,
-            "none bfloat16, front end cached": ours("none", "auto", precision="bf16"),
-            "TAP bfloat16, front end cached": ours("TAP", "auto", precision="bf16"),
-            "none bfloat16": ours("none", precision="bf16"),
-            "transformers bfloat16": transformers_loop(
-                corpus, batch, shape=shape, precision="bf16"
-            ),
-        }
+    half, half_times = run(
+        s3prl_float32=stock,
+        none=ours("none", "auto", precision="bf16"),
+        TAP=ours("TAP", "auto", precision="bf16"),
+        none_uncached=ours("none", precision="bf16"),
+        transformers=partial(transformers_loop, corpus, batch, shape=shape, precision="bf16"),
     )
     rates = {kind: matrix_rate(kind) for kind in (torch.float32, torch.bfloat16)}
-    middle = {name: median(values) for times in (half, whole) for name, values in times.items()}
-    stock = {name: median((half if "bf" in name else whole)["s3prl float32"]) for name in middle}
-    details = {"float32": summary(whole), "bfloat16": summary(half)}
-
-    def faster(name: str, peer: str | None = None, *, passes: int = 1) -> float:
-        """Seconds of audio per second, over the peer's (stock s3prl's in the same round)."""
-        return passes * (middle[peer] if peer else stock[name]) / middle[name]
-
     yield Figure(
-        "TAP step, float32, over stock s3prl", faster("TAP float32", passes=2), 1.8,
-        note="seconds of audio per second; HuBERT Base, CPU, "
+        "TAP step, float32, over stock s3prl", 2 * whole["s3prl"] / whole["TAP"], 1.8,
+        note="seconds of audio per second, twice as many in a TAP step; HuBERT Base, CPU, "
         f"{' + '.join(f'{length:g}' for length in lengths)} s",
-        details=details,
+        details={"float32": whole_times, "float32 peers": peers_times, "bfloat16": half_times},
     )  # fmt: skip
     yield Figure(
         "TAP step, float32, over the same task under s3prl's own Runner",
-        faster("TAP float32", "TAP under s3prl's Runner"),
+        peers["task"] / peers["TAP"],
         note="runner.engine s3prl: update reversal, both streams padded in one batch",
     )  # fmt: skip
     yield Figure(
-        "emotion step, float32, over stock s3prl", faster("none float32"), 1.8,
+        "emotion step, float32, over stock s3prl", whole["s3prl"] / whole["none"], 1.8,
         note="the same without an adversary",
     )  # fmt: skip
     yield Figure(
         "TAP step, bfloat16 and front end cached, over stock s3prl in float32",
-        faster("TAP bfloat16, front end cached", passes=2), 3.5,
+        2 * half["s3prl_float32"] / half["TAP"], 3.5,
     )  # fmt: skip
     yield Figure(
         "emotion step, bfloat16 and front end cached, over stock s3prl in float32",
-        faster("none bfloat16, front end cached"), 3.5,
+        half["s3prl_float32"] / half["none"], 3.5,
     )  # fmt: skip
     front_end, transformer = useful_flops(shape, lengths)
-    for name, kind, flops in (
-        ("none float32", torch.float32, front_end + transformer),
-        ("none bfloat16, front end cached", torch.bfloat16, transformer),
+    for name, seconds, kind, flops in (
+        ("float32", whole["none"], torch.float32, front_end + transformer),
+        ("bfloat16, front end cached", half["none"], torch.bfloat16, transformer),
     ):
         yield Figure(
-            f"useful FLOPs of the step `{name}` over the matrix rate",
-            flops / middle[name] / rates[kind], 0.7, unit="of the rate",
-            note=f"{flops / middle[name] / 1e9:.0f} of {rates[kind] / 1e9:.0f} GFLOP/s",
+            f"useful FLOPs of the emotion step, {name}, over the matrix rate",
+            flops / seconds / rates[kind], 0.7, unit="of the rate",
+            note=f"{flops / seconds / 1e9:.0f} of {rates[kind] / 1e9:.0f} GFLOP/s",
         )  # fmt: skip
     yield Figure(
         "emotion step over transformers' Trainer, float32",
-        faster("none float32", "transformers float32"), 1.5,
+        peers["transformers"] / peers["none"], 1.5,
     )  # fmt: skip
     yield Figure(
         "emotion step over transformers' Trainer, bfloat16",
-        faster("none bfloat16, front end cached", "transformers bfloat16"), 1.5,
+        half["transformers"] / half["none"], 1.5,
         note="front end cached here; without: "
-        f"{faster('none bfloat16', 'transformers bfloat16'):.2f}",
+        f"{half['transformers'] / half['none_uncached']:.2f}",
     )  # fmt: skip
     for strategy, target in (("TAP", 2.05), ("SNP", 1.5)):
         yield Figure(
-            f"{strategy} iteration over the emotion-only step",
-            middle[f"{strategy} float32"] / middle["none float32"], target, at_least=False,
+            f"{strategy} iteration over the emotion-only step", whole[strategy] / whole["none"],
+            target, at_least=False,
             note="as many seconds of speaker audio as of emotion audio, float32",
         )  # fmt: skip
 
@@ -116,8 +106,8 @@ def measure_options(folder: Path, *, quick: bool = False, short: bool = False) -
     corpus, batch = batch_of(folder / f"finetune-{sum(lengths)}", lengths)
 
     def ours(**upstream: Any) -> Loop:
-        return our_loop(
-            ckpt, corpus, batch=batch, strategy="none", cache=folder / "cache",
+        return partial(
+            our_loop, ckpt, corpus, batch=batch, strategy="none", cache=folder / "cache",
             upstream={"cache": "off", **upstream},
         )  # fmt: skip
 
@@ -143,9 +133,10 @@ def measure_compiled(folder: Path, *, quick: bool = False, short: bool = False) 
     corpus, batch = batch_of(folder / "compiled", LENGTHS)
 
     def ours(**upstream: Any) -> Loop:
-        return our_loop(
-            ckpt, corpus, batch=batch, strategy="none", cache=folder / "cache", upstream=upstream
-        )
+        return partial(
+            our_loop, ckpt, corpus, batch=batch, strategy="none", cache=folder / "cache",
+            upstream=upstream,
+        )  # fmt: skip
 
     times = Relay(rounds=2 if quick else 5, warmup=3).run(
         {"plain": ours(), "compiled": ours(compile=True)}
@@ -175,41 +166,35 @@ def measure_gpu(folder: Path, *, quick: bool = False, short: bool = False) -> It
     corpus, batch = batch_of(folder / "gpu", lengths)
 
     def ours(**upstream: Any) -> Loop:
-        return our_loop(
-            ckpt, corpus, batch=batch, batch_size=32, strategy="none", cache=folder / "cache",
-            precision="bf16", device="cuda", upstream=upstream,
+        return partial(
+            our_loop, ckpt, corpus, batch=batch, batch_size=32, strategy="none",
+            cache=folder / "cache", precision="bf16", device="cuda", upstream=upstream,
         )  # fmt: skip
 
-    stock = stock_loop(ckpt, corpus, batch=batch, batch_size=32, device="cuda")
-    times = Relay(rounds=2 if quick else 5, warmup=2).run(
-        {"s3prl": _synced(stock), "ours": _synced(ours())}
-    )
+    contenders = {
+        "s3prl": partial(stock_loop, ckpt, corpus, batch=batch, batch_size=32, device="cuda"),
+        "ours": ours(),
+    }
+    relay = Relay(rounds=2 if quick else 5, warmup=2)
+    times = relay.run({name: partial(_synced, loop) for name, loop in contenders.items()})
     middle = {name: median(values) for name, values in times.items()}
     yield Figure(names[0][0], middle["s3prl"] / middle["ours"], 6.0, details=summary(times))
     flops = useful_flops(LARGE, lengths)[1]
     rate = matrix_rate(torch.bfloat16, device="cuda")
     yield Figure(names[1][0], flops / middle["ours"] / rate, 0.45, unit="of the rate")
-    for (name, target, _, _), options in zip(
-        names[2:], ({}, {"checkpoint_activations": True}), strict=True
-    ):
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        Relay(rounds=1).run({"ours": _synced(ours(**options))})
-        peak = torch.cuda.max_memory_allocated() / 1e9
-        yield Figure(name, peak, target, at_least=False, unit="GB")
+    yield Figure(names[2][0], relay.peaks["ours"], 24.0, at_least=False, unit="GB")
+    relay.run({"ours": partial(_synced, ours(checkpoint_activations=True))})
+    yield Figure(names[3][0], relay.peaks["ours"], 12.0, at_least=False, unit="GB")
 
 
-def _synced(loop: Loop) -> Loop:
+def _synced(loop: Loop, tick: Tick) -> None:
     """Let the GPU finish before a step's time is taken."""
 
-    def synced(tick: Any) -> None:
-        def tick_when_done() -> None:
-            torch.cuda.synchronize()
-            tick()
+    def tick_when_done() -> None:
+        torch.cuda.synchronize()
+        tick()
 
-        loop(tick_when_done)
-
-    return synced
+    loop(tick_when_done)
 
 
 def size_of(*, quick: bool, short: bool) -> tuple[dict[str, Any], tuple[float, ...]]:

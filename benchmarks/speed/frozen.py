@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import torch
 
 from speed.loops import our_loop, our_runner, stock_loop, stock_runner
-from speed.measure import Figure, Relay, alternate, median, now, summary
+from speed.measure import Figure, alternate, median, now, summary
+from speed.relay import Relay
 from speed.world import BASE, Corpus, make_corpus, make_hubert
 
 STEPS, BATCH, FOLDS = 200, 32, 5
@@ -39,10 +41,10 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
     every = 10 if quick else 100
     times = Relay(rounds=2 if quick else 5).run(
         {
-            "s3prl": stock_loop(ckpt, corpus, batch_size=batch, trainable=False),
-            f"ours, {every} steps": our_loop(
-                ckpt, corpus, strategy="none", cache=cache, batch_size=batch, trainable=False,
-                every=every,
+            "s3prl": partial(stock_loop, ckpt, corpus, batch_size=batch, trainable=False),
+            f"ours, {every} steps": partial(
+                our_loop, ckpt, corpus, strategy="none", cache=cache, batch_size=batch,
+                trainable=False, every=every,
             ),
         }
     )  # fmt: skip

@@ -1,24 +1,22 @@
 """Training loops that tick: s3prl's own Runner, this project's, and transformers' Trainer.
 
-Each function returns a loop for `measure.Relay`. All see the batches that they are given, in that
-order, again and again.
+Functions named `..._loop` are loops for `relay.Relay` once everything before `tick` is given to
+them (functools.partial). All see the batches that they are given, in that order, again and again.
 """
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import soundfile
 import torch
 
+from speed.relay import Tick
 from speed.world import EMOTIONS, Corpus
 from spknorm import config, registry
 from spknorm.batches import Batch, Order, Recordings, Stream
-
-Tick = Callable[[], None]
-Loop = Callable[[Tick], None]
 
 FOREVER = 1_000_000
 _FLAGS = {
@@ -53,30 +51,25 @@ def stock_runner(
 def stock_loop(
     ckpt: Path,
     corpus: Corpus,
+    tick: Tick,
     *,
     batch_size: int = 4,
     trainable: bool = True,
     batch: Sequence[int] | None = None,
     device: str = "cpu",
-) -> Loop:
-    """Return s3prl's Runner, on `batch` (places in the corpus) or on its own random batches."""
-
-    def loop(tick: Tick) -> None:
-        runner = stock_runner(
-            ckpt, corpus, batch_size=batch_size, trainable=trainable, device=device
-        )
-        if batch is None:
-            own = runner.downstream.model.get_dataloader
-            runner.downstream.model.get_dataloader = lambda split: _Ticking(own(split), tick)
-        else:
-            files = _files(corpus, batch)
-            wavs = [soundfile.read(file, dtype="float32")[0] for file in files]
-            labels = [EMOTIONS.index("neu")] * len(wavs)
-            fixed = [(wavs, labels, [file.stem for file in files])] * FOREVER
-            runner.downstream.model.get_dataloader = lambda split: _Ticking(fixed, tick)
-        runner.train()
-
-    return loop
+) -> None:
+    """Run s3prl's Runner, on `batch` (places in the corpus) or on its own random batches."""
+    runner = stock_runner(ckpt, corpus, batch_size=batch_size, trainable=trainable, device=device)
+    if batch is None:
+        own = runner.downstream.model.get_dataloader
+        runner.downstream.model.get_dataloader = lambda split: _Ticking(own(split), tick)
+    else:
+        files = _files(corpus, batch)
+        wavs = [soundfile.read(file, dtype="float32")[0] for file in files]
+        labels = [EMOTIONS.index("neu")] * len(wavs)
+        fixed = [(wavs, labels, [file.stem for file in files])] * FOREVER
+        runner.downstream.model.get_dataloader = lambda split: _Ticking(fixed, tick)
+    runner.train()
 
 
 def our_runner(
@@ -130,72 +123,69 @@ def our_runner(
 def our_loop(
     ckpt: Path,
     corpus: Corpus,
+    tick: Tick,
     *,
     batch: Sequence[int] | None = None,
     every: int = 1,
     **options: Any,
-) -> Loop:
-    """Return this project's Runner, on `batch` for both streams or on its own random batches.
+) -> None:
+    """Run this project's Runner, on `batch` for both streams or on its own random batches.
 
     Args:
         ckpt: The upstream.
         corpus: Both corpora.
+        tick: Called where a step begins.
         batch: Places in the corpus.
         every: Tick once in so many steps.
         options: Of `our_runner`.
     """
-
-    def loop(tick: Tick) -> None:
-        runner = our_runner(ckpt, corpus, **options)
-        if batch is not None:
-            _fix(runner.expert, corpus, batch)
-        runner._source = _TickingSource(runner._source, tick, every)
-        runner.train()
-
-    return loop
+    runner = our_runner(ckpt, corpus, **options)
+    if batch is not None:
+        _fix(runner.expert, corpus, batch)
+    runner._source = _TickingSource(runner._source, tick, every)
+    runner.train()
 
 
-def task_loop(ckpt: Path, corpus: Corpus, *, batch: Sequence[int]) -> Loop:
-    """Return s3prl's Runner on this project's task with TAP, on `batch` for both streams.
+def task_loop(ckpt: Path, corpus: Corpus, tick: Tick, *, batch: Sequence[int]) -> None:
+    """Run s3prl's Runner on this project's task with TAP, on `batch` for both streams.
 
     As `runner.engine: s3prl` runs it: both streams in one padded batch, one backward pass.
     """
+    registry.register()
+    from s3prl.downstream.runner import Runner
 
-    def loop(tick: Tick) -> None:
-        registry.register()
-        from s3prl.downstream.runner import Runner
-
-        mapping = config.load_yaml(registry.config_path("emotion_spknorm"))
-        mapping["runner"].update(
-            engine="s3prl", total_steps=FOREVER, gradient_accumulate_steps=1, **_QUIET
-        )
-        mapping["optimizer"].pop("groups", None)
-        sections = mapping["downstream_expert"]
-        sections["datarc"].update(
-            corpus="manifest", manifest=str(corpus.manifest), train_batch_size=len(batch),
-            eval_batch_size=len(batch), num_workers=0,
-        )  # fmt: skip
-        sections["speaker_corpus"].update(
-            corpus="manifest", manifest=str(corpus.manifest), batch_size=len(batch),
-            max_seconds=None,
-        )  # fmt: skip
-        sections["spknorm"].update(strategy="TAP", update="reversal")
-        runner = Runner(
-            _arguments("emotion_spknorm", ckpt, "last_hidden_state", True, "cpu"), mapping
-        )
-        expert = runner.downstream.model
-        _fix(expert, corpus, batch)
-        own = expert.get_dataloader
-        expert.get_dataloader = lambda *args, **kwargs: _Ticking(own(*args, **kwargs), tick)
-        runner.train()
-
-    return loop
+    mapping = config.load_yaml(registry.config_path("emotion_spknorm"))
+    mapping["runner"].update(
+        engine="s3prl", total_steps=FOREVER, gradient_accumulate_steps=1, **_QUIET
+    )
+    mapping["optimizer"].pop("groups", None)
+    sections = mapping["downstream_expert"]
+    sections["datarc"].update(
+        corpus="manifest", manifest=str(corpus.manifest), train_batch_size=len(batch),
+        eval_batch_size=len(batch), num_workers=0,
+    )  # fmt: skip
+    sections["speaker_corpus"].update(
+        corpus="manifest", manifest=str(corpus.manifest), batch_size=len(batch), max_seconds=None
+    )
+    sections["spknorm"].update(strategy="TAP", update="reversal")
+    arguments = _arguments("emotion_spknorm", ckpt, "last_hidden_state", True, "cpu")
+    runner = Runner(arguments, mapping)
+    expert = runner.downstream.model
+    _fix(expert, corpus, batch)
+    own = expert.get_dataloader
+    expert.get_dataloader = lambda *args, **kwargs: _Ticking(own(*args, **kwargs), tick)
+    runner.train()
 
 
 def transformers_loop(
-    corpus: Corpus, batch: Sequence[int], *, shape: dict[str, Any], precision: str = "fp32"
-) -> Loop:
-    """Return transformers' Trainer on a HubertForSequenceClassification of Base's kind."""
+    corpus: Corpus,
+    batch: Sequence[int],
+    tick: Tick,
+    *,
+    shape: dict[str, Any],
+    precision: str = "fp32",
+) -> None:
+    """Run transformers' Trainer on a HubertForSequenceClassification of Base's kind."""
     import transformers
 
     wavs = [torch.from_numpy(soundfile.read(f, dtype="float32")[0]) for f in _files(corpus, batch)]
@@ -204,47 +194,43 @@ def transformers_loop(
         padded = torch.nn.utils.rnn.pad_sequence([wavs[i] for i in items], batch_first=True)
         return {"input_values": padded, "labels": torch.zeros(len(items), dtype=torch.long)}
 
-    def loop(tick: Tick) -> None:
-        settings = transformers.HubertConfig(
-            hidden_size=shape["dim"],
-            num_hidden_layers=shape["layers"],
-            intermediate_size=shape["ffn"],
-            num_attention_heads=shape["heads"],
-            layerdrop=0.0,
-            apply_spec_augment=False,
-            num_labels=4,
-            attn_implementation="sdpa",
+    class Callback(transformers.TrainerCallback):
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            tick()
+
+    settings = transformers.HubertConfig(
+        hidden_size=shape["dim"],
+        num_hidden_layers=shape["layers"],
+        intermediate_size=shape["ffn"],
+        num_attention_heads=shape["heads"],
+        layerdrop=0.0,
+        apply_spec_augment=False,
+        num_labels=4,
+        attn_implementation="sdpa",
+    )
+    model = transformers.HubertForSequenceClassification(settings)
+    model.freeze_feature_encoder()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = transformers.TrainingArguments(
+            folder,
+            per_device_train_batch_size=len(wavs),
+            max_steps=FOREVER,
+            use_cpu=True,
+            bf16=precision == "bf16",
+            learning_rate=1e-5,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            remove_unused_columns=False,
         )
-        model = transformers.HubertForSequenceClassification(settings)
-        model.freeze_feature_encoder()
-
-        class Callback(transformers.TrainerCallback):
-            def on_step_begin(self, *_: Any, **__: Any) -> None:
-                tick()
-
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = transformers.TrainingArguments(
-                folder,
-                per_device_train_batch_size=len(wavs),
-                max_steps=FOREVER,
-                use_cpu=True,
-                bf16=precision == "bf16",
-                learning_rate=1e-5,
-                report_to=[],
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=True,
-                remove_unused_columns=False,
-            )
-            transformers.Trainer(
-                model=model,
-                args=arguments,
-                data_collator=collate,
-                train_dataset=_Places(len(wavs)),
-                callbacks=[Callback()],
-            ).train()
-
-    return loop
+        transformers.Trainer(
+            model=model,
+            args=arguments,
+            data_collator=collate,
+            train_dataset=_Places(len(wavs)),
+            callbacks=[Callback()],
+        ).train()
 
 
 class _Places(torch.utils.data.Dataset[int]):

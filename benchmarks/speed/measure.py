@@ -1,18 +1,14 @@
-"""Times that may be compared: contenders take turns in one process, step by step.
+"""Figures, clocks and machines; `alternate` lets plain functions take turns.
 
-Used by every figure: `Relay` lets whole training loops take turns, `alternate` plain functions.
+Whole training loops take turns in `relay.py`.
 """
 
-import contextlib
-import ctypes
 import datetime
-import gc
 import importlib.metadata
 import os
 import platform
 import resource
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -102,104 +98,6 @@ def alternate(
             if number >= warmup:
                 seconds[name].append(now() - started)
     return seconds
-
-
-class Relay:
-    """Lets training loops that know nothing of each other take turns, one step each.
-
-    Each loop runs in a thread of its own and calls `tick` where a step begins; only the loop that
-    holds the baton runs. The time between two ticks is that loop's step.
-
-    Args:
-        rounds: Steps to keep of each loop.
-        warmup: First steps of each loop to leave out.
-    """
-
-    def __init__(self, *, rounds: int = ROUNDS, warmup: int = 1) -> None:
-        self.seconds: dict[str, list[float]] = {}
-        self.steps = rounds + warmup
-        self._warmup = warmup
-        self._turn = threading.Condition()
-        self._waiting: list[str] = []
-        self._holder = ""
-        self._started: dict[str, float] = {}
-        self._errors: list[BaseException] = []
-
-    def run(
-        self, loops: Mapping[str, Callable[[Callable[[], None]], Any]]
-    ) -> dict[str, list[float]]:
-        """Run every loop, each called with its `tick`; return the seconds of its steps by name."""
-        self.seconds = {name: [] for name in loops}
-        self._waiting = list(loops)
-        self._holder = self._waiting[0]
-        threads = [
-            threading.Thread(target=self._follow, args=(name, loop), daemon=True)
-            for name, loop in loops.items()
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        give_memory_back()
-        if self._errors:
-            raise self._errors[0]
-        return {
-            name: seconds[self._warmup :][: self.steps] for name, seconds in self.seconds.items()
-        }
-
-    def _follow(self, name: str, loop: Callable[[Callable[[], None]], Any]) -> None:
-        try:
-            self._await(name)
-            loop(lambda: self._tick(name))
-        except _EnoughError:
-            pass
-        except BaseException as error:
-            self._errors.append(error)
-        finally:
-            with self._turn:
-                self._pass_on(name)
-                self._waiting.remove(name)
-                self._turn.notify_all()
-
-    def _tick(self, name: str) -> None:
-        if name in self._started:
-            self.seconds[name].append(now() - self._started[name])
-        if len(self.seconds[name]) >= self.steps:
-            raise _EnoughError
-        with self._turn:
-            self._pass_on(name)
-            self._turn.notify_all()
-        self._await(name)
-        self._started[name] = now()
-
-    def _await(self, name: str) -> None:
-        with self._turn:
-            self._turn.wait_for(lambda: self._holder == name)
-
-    def _pass_on(self, name: str) -> None:
-        place = self._waiting.index(name)
-        self._holder = self._waiting[(place + 1) % len(self._waiting)]
-
-
-class _EnoughError(Exception):
-    """A loop has done its steps."""
-
-
-def one_arena() -> None:
-    """Let all threads take memory where the main thread takes it, as without threads.
-
-    glibc gives each thread an arena of at most 64 MB, beyond which every block is mapped afresh;
-    no training loop outside of this benchmark runs like that. To be called before threads start.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL("libc.so.6").mallopt(-8, 1)  # M_ARENA_MAX
-
-
-def give_memory_back() -> None:
-    """Return to the system what ended contenders held, so that the next ones find room."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def median(values: list[float]) -> float:

@@ -13,15 +13,17 @@ def dropout(x: Tensor, rate: float) -> Tensor:
     16 bits per element come from numpy's SFC64, seeded from torch's generator, so that a seed of
     torch fixes them, too. `rate` is thereby rounded to a multiple of 2 ** -16.
     """
-    if rate == 0 or x.device.type != "cpu" or torch.compiler.is_compiling():
+    dropped = round(rate * 65536)
+    if dropped in (0, 65536) or x.device.type != "cpu" or torch.compiler.is_compiling():
         return functional.dropout(x, p=rate, training=rate > 0)
     seed = int(torch.randint(2**63 - 1, ()))
     words = np.random.Generator(np.random.SFC64(seed)).integers(
         0, 2**64 - 1, (x.numel() + 3) // 4, dtype=np.uint64, endpoint=True
     )
     bits = torch.from_numpy(words.view(np.int16)[: x.numel()]).view(x.shape)
-    kept = bits >= round(rate * 65536) - 32768
-    return x * (kept.to(x.dtype) * (1.0 / (1.0 - rate)))
+    least = dropped - 32768  # of what is kept; a comparison and its cast would take four times this
+    kept = bits.clamp_(least - 1, least).sub_(least - 1)  # 0 or 1
+    return x * kept.to(x.dtype).mul_(1.0 / (1.0 - rate))
 
 
 def drop(module: nn.Dropout, x: Tensor) -> Tensor:

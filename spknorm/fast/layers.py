@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spknorm.fast.convolution import convolve, pays_off
 from spknorm.fast.dropout import drop, dropout
 from spknorm.fast.layout import Layout, attention_together
 
@@ -79,6 +80,10 @@ def positions(convolution: Any, x: Tensor, layout: Layout) -> Tensor:
     for prepare in first._forward_pre_hooks.values():  # normalises the weight: once for all
         prepare(first, ())
     weight, bias = first.weight, first.bias
+    if len(convolution) == 3 and pays_off(first, x):  # [1] is SamePad, which this does not need
+        y = convolve(x, layout.lengths, weight)
+        activated: Tensor = convolution[2](y if bias is None else y + bias)
+        return activated
     parts = [
         convolution[1:](first._conv_forward(part.T.unsqueeze(0), weight, bias))
         for part in layout.split(x)
