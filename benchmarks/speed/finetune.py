@@ -138,7 +138,7 @@ def measure_compiled(folder: Path, *, quick: bool = False, short: bool = False) 
             upstream=upstream,
         )  # fmt: skip
 
-    times = Relay(rounds=2 if quick else 5, warmup=3).run(
+    times = Relay(rounds=2 if quick else 5).run(
         {"plain": ours(), "compiled": ours(compile=True)}
     )
     yield Figure(
@@ -175,7 +175,7 @@ def measure_gpu(folder: Path, *, quick: bool = False, short: bool = False) -> It
         "s3prl": partial(stock_loop, ckpt, corpus, batch=batch, batch_size=32, device="cuda"),
         "ours": ours(),
     }
-    relay = Relay(rounds=2 if quick else 5, warmup=2)
+    relay = Relay(rounds=2 if quick else 5)
     times = relay.run({name: partial(_synced, loop) for name, loop in contenders.items()})
     middle = {name: median(values) for name, values in times.items()}
     yield Figure(names[0][0], middle["s3prl"] / middle["ours"], 6.0, details=summary(times))

@@ -29,13 +29,13 @@ class Relay:
 
     Args:
         rounds: Steps to keep of each loop.
-        warmup: First steps of each loop to leave out.
+        warmup: First steps of each loop to leave out: its memory still grows in them.
 
     Attributes:
         peaks: GB of GPU memory that each loop took at most, by its name.
     """
 
-    def __init__(self, *, rounds: int = ROUNDS, warmup: int = 1) -> None:
+    def __init__(self, *, rounds: int = ROUNDS, warmup: int = 3) -> None:
         self._steps, self._warmup = rounds + warmup, warmup
         self.peaks: dict[str, float] = {}
 
