@@ -138,9 +138,7 @@ def measure_compiled(folder: Path, *, quick: bool = False, short: bool = False) 
             upstream=upstream,
         )  # fmt: skip
 
-    times = Relay(rounds=2 if quick else 5).run(
-        {"plain": ours(), "compiled": ours(compile=True)}
-    )
+    times = Relay(rounds=2 if quick else 5).run({"plain": ours(), "compiled": ours(compile=True)})
     yield Figure(
         "emotion step, upstream.compile, over the plain one (two layers)",
         median(times["compiled"]) / median(times["plain"]),
