@@ -30,6 +30,7 @@ FAMILIES = {
     "reading": reading.measure,
     "timeline": timeline.measure,
     "finetune": finetune.measure,
+    "bfloat16": finetune.measure_bfloat16,
     "frozen": frozen.measure,
     "options": finetune.measure_options,
     "compile": finetune.measure_compiled,
@@ -55,7 +56,8 @@ def main() -> int:
         help="cpu: processor seconds in one thread, for a machine that others use, too",
     )  # fmt: skip
     arguments = parser.parse_args()
-    if "finetune" in arguments.only and importlib.util.find_spec("accelerate") is None:
+    needs_peer = {"finetune", "bfloat16"} & set(arguments.only)
+    if needs_peer and importlib.util.find_spec("accelerate") is None:
         parser.error(
             "transformers' Trainer, one of the peers, needs accelerate, which is not installed: "
             "pip install -c constraints.txt '.[benchmark]', or name other families with --only"

@@ -2,18 +2,22 @@
 
 import contextlib
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from speed.finetune import batch_of, size_of
 from speed.loops import our_loop
-from speed.measure import Figure
+from speed.measure import Figure, alternate, median, summary
 from speed.world import make_hubert
+from spknorm.fast.convolution import convolve
 
-_PROFILED, _LAST = 6, 7
+_WARMUP, _PROFILED = 5, 4  # steps; of those profiled the fastest counts
 _PARTS = {
     "matrix products": ("aten::mm", "aten::addmm"),
     "transforms of the positional convolution": ("aten::_fft_r2c", "aten::_fft_c2r"),
@@ -36,15 +40,17 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
     corpus, batch = batch_of(folder / f"finetune-{sum(lengths)}", lengths)
     for kept in (False, True):
         faults: list[int] = []
-        profiler = profile(activities=[ProfilerActivity.CPU])
+        profilers: list[Any] = []
 
-        def tick(faults: list[int] = faults, profiler: Any = profiler) -> None:
+        def tick(faults: list[int] = faults, profilers: list[Any] = profilers) -> None:
+            if profilers:
+                profilers[-1].stop()
             faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-            if len(faults) == _PROFILED:
-                profiler.start()
-            if len(faults) == _LAST:
-                profiler.stop()
+            if len(profilers) == _PROFILED:
                 raise _EnoughError
+            if len(faults) > _WARMUP:
+                profilers.append(profile(activities=[ProfilerActivity.CPU]))
+                profilers[-1].start()
 
         with contextlib.suppress(_EnoughError):
             our_loop(
@@ -52,11 +58,48 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
                 precision="bf16", upstream={"keep_freed_memory": kept},
             )  # fmt: skip
         how = "memory kept" if kept else "memory given back"
-        yield Figure(f"page faults of a step, {how}", faults[-2] - faults[-3], unit="")
-    seconds = {event.key: event.self_cpu_time_total / 1e6 for event in profiler.key_averages()}
+        yield Figure(
+            f"page faults of a step, {how}", faults[_WARMUP] - faults[_WARMUP - 1], unit=""
+        )
+    seconds = min((_seconds(profiler) for profiler in profilers), key=lambda s: sum(s.values()))
     whole = sum(seconds.values())
     for part, names in _PARTS.items():
         yield Figure(
             f"bfloat16 step, part of {part}", sum(seconds[name] for name in names) / whole,
             unit="of the time", note=f"of {whole:.2f} s under the profiler",
+        )  # fmt: skip
+    yield from _positional_convolution(shape["dim"], lengths, quick=quick)
+
+
+def _seconds(profiler: Any) -> dict[str, float]:
+    return {event.key: event.self_cpu_time_total / 1e6 for event in profiler.key_averages()}
+
+
+def _positional_convolution(dim: int, lengths: Sequence[float], *, quick: bool) -> Iterator[Figure]:
+    """Yield what the positional convolution costs multiplied out over what it costs here."""
+    frames = [int(50 * length) for length in lengths]
+    module = nn.Conv1d(dim, dim, 128, padding=64, groups=16, bias=False)
+
+    def multiplied_out(x: Tensor) -> Tensor:
+        weight = module.weight.to(x.dtype)
+        parts = [module._conv_forward(part.T[None], weight, None) for part in x.split(frames)]
+        return torch.cat([part[0, :, :-1].T for part in parts])
+
+    def by_transforms(x: Tensor) -> Tensor:
+        return convolve(x, frames, module.weight)
+
+    def step(way: Callable[[Tensor], Tensor], x: Tensor) -> None:
+        way(x).float().sum().backward()
+
+    for kind in (torch.float32, torch.bfloat16):
+        x = torch.randn(sum(frames), dim, dtype=kind, requires_grad=True)
+        times = alternate(
+            {way.__name__: partial(step, way, x) for way in (multiplied_out, by_transforms)},
+            rounds=2 if quick else 11, warmup=3,
+        )  # fmt: skip
+        yield Figure(
+            f"positional convolution, {str(kind).removeprefix('torch.')}, forward and backward, "
+            "multiplied out over by transforms",
+            median(times["multiplied_out"]) / median(times["by_transforms"]),
+            details=summary(times),
         )  # fmt: skip

@@ -19,6 +19,8 @@ from spknorm import config, registry
 from spknorm.batches import Batch, Order, Recordings, Stream
 
 FOREVER = 1_000_000
+SIDE, PRODUCTS = 2048, 8
+PRODUCTS_FLOPS = 2 * SIDE**3 * PRODUCTS
 _FLAGS = {
     "mode": "train", "evaluate_split": "test", "override": None, "backend": "nccl",
     "local_rank": None, "past_exp": None, "init_ckpt": None, "config": None,
@@ -231,6 +233,15 @@ def transformers_loop(
             train_dataset=_Places(len(wavs)),
             callbacks=[Callback()],
         ).train()
+
+
+def products_loop(dtype: torch.dtype, tick: Tick) -> None:
+    """Multiply square matrices, `PRODUCTS` times a step: what the machine can do."""
+    a, b = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
+    while True:
+        tick()
+        for _ in range(PRODUCTS):
+            a @ b
 
 
 class _Places(torch.utils.data.Dataset[int]):
