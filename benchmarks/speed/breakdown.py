@@ -1,8 +1,10 @@
 """Where a bfloat16 step on the CPU goes, by torch's profiler, and what kept memory spares it."""
 
 import contextlib
+import multiprocessing
 import resource
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from speed.finetune import batch_of, size_of
 from speed.loops import our_loop
 from speed.measure import Figure, alternate, median, summary
-from speed.world import make_hubert
+from speed.world import Corpus, make_hubert
 from spknorm.fast.convolution import convolve
 
 _WARMUP, _PROFILED = 5, 4  # steps; of those profiled the fastest counts
@@ -31,44 +33,50 @@ class _EnoughError(Exception):
 
 
 def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
-    """Yield the parts of an emotion step with the front end cached, and its page faults.
-
-    The run that gives memory back comes first: what is kept is kept until the process ends.
-    """
+    """Yield the parts of an emotion step with the front end cached, and its page faults."""
     shape, lengths = size_of(quick=quick, short=short)
     ckpt = make_hubert(folder / f"hubert-{shape['layers']}.pt", shape)
     corpus, batch = batch_of(folder / f"finetune-{sum(lengths)}", lengths)
-    for kept in (False, True):
-        faults: list[int] = []
-        profilers: list[Any] = []
-
-        def tick(faults: list[int] = faults, profilers: list[Any] = profilers) -> None:
-            if profilers:
-                profilers[-1].stop()
-            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-            if len(profilers) == _PROFILED:
-                raise _EnoughError
-            if len(faults) > _WARMUP:
-                profilers.append(profile(activities=[ProfilerActivity.CPU]))
-                profilers[-1].start()
-
-        with contextlib.suppress(_EnoughError):
-            our_loop(
-                ckpt, corpus, tick, batch=batch, strategy="none", cache=folder / "cache",
-                precision="bf16", upstream={"keep_freed_memory": kept},
-            )  # fmt: skip
+    for kept in (False, True):  # each in a process of its own: what is kept is kept to its end
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            faults, seconds = process.submit(
+                _profiled, ckpt, corpus, batch, folder / "cache", kept
+            ).result()  # fmt: skip
         how = "memory kept" if kept else "memory given back"
-        yield Figure(
-            f"page faults of a step, {how}", faults[_WARMUP] - faults[_WARMUP - 1], unit=""
-        )
-    seconds = min((_seconds(profiler) for profiler in profilers), key=lambda s: sum(s.values()))
+        yield Figure(f"page faults of a step, {how}", faults, unit="")
     whole = sum(seconds.values())
     for part, names in _PARTS.items():
         yield Figure(
-            f"bfloat16 step, part of {part}", sum(seconds[name] for name in names) / whole,
+            f"bfloat16 step, part of {part}", sum(seconds.get(name, 0) for name in names) / whole,
             unit="of the time", note=f"of {whole:.2f} s under the profiler",
         )  # fmt: skip
     yield from _positional_convolution(shape["dim"], lengths, quick=quick)
+
+
+def _profiled(
+    ckpt: Path, corpus: Corpus, batch: Sequence[int], cache: Path, kept: bool
+) -> tuple[int, dict[str, float]]:
+    """Return the page faults of a step, and the fastest step's seconds by operation."""
+    faults: list[int] = []
+    profilers: list[Any] = []
+
+    def tick() -> None:
+        if profilers:
+            profilers[-1].stop()
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+        if len(profilers) == _PROFILED:
+            raise _EnoughError
+        if len(faults) > _WARMUP:
+            profilers.append(profile(activities=[ProfilerActivity.CPU]))
+            profilers[-1].start()
+
+    with contextlib.suppress(_EnoughError):
+        our_loop(
+            ckpt, corpus, tick, batch=batch, strategy="none", cache=cache,
+            precision="bf16", upstream={"keep_freed_memory": kept},
+        )  # fmt: skip
+    seconds = min((_seconds(profiler) for profiler in profilers), key=lambda s: sum(s.values()))
+    return faults[_WARMUP] - faults[_WARMUP - 1], seconds
 
 
 def _seconds(profiler: Any) -> dict[str, float]:
