@@ -18,6 +18,7 @@ from speed.loops import our_loop
 from speed.measure import Figure, alternate, median, summary
 from speed.world import Corpus, make_hubert
 from spknorm.fast.convolution import convolve
+from spknorm.fast.memory import keep_freed_memory
 
 _WARMUP, _PROFILED = 5, 4  # steps; of those profiled the fastest counts
 _PARTS = {
@@ -85,6 +86,7 @@ def _seconds(profiler: Any) -> dict[str, float]:
 
 def _positional_convolution(dim: int, lengths: Sequence[float], *, quick: bool) -> Iterator[Figure]:
     """Yield what the positional convolution costs multiplied out over what it costs here."""
+    keep_freed_memory()  # as in training
     frames = [int(50 * length) for length in lengths]
     module = nn.Conv1d(dim, dim, 128, padding=64, groups=16, bias=False)
 

@@ -1,6 +1,7 @@
 """HuBERT X-Large's shape: one TAP step through run_downstream.py, and the memory it takes."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -40,6 +41,7 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
         "-c", str(ROOT / "configs" / "hubert_xlarge.yaml"), "-p", str(folder / "xlarge-run"),
         "-o", ",,".join(f"{key}={value}" for key, value in overrides.items()),
     ]  # fmt: skip
+    shutil.rmtree(folder / "xlarge-run", ignore_errors=True)
     started = time.perf_counter()
     with subprocess.Popen(command, env={**os.environ, "SPKNORM_CACHE": str(folder)}) as process:
         _, status, used = os.wait4(process.pid, 0)
