@@ -21,9 +21,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.linalg import vector_norm
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
 from spknorm.errors import ConfigError
@@ -190,13 +191,14 @@ class Update:
             name: [p for p in parameters if p.grad is not None and id(p) in moved]
             for name, parameters in self.groups._asdict().items()
         }
-        norms = {name: _norm(parameters) for name, parameters in taken.items() if parameters}
-        joint = math.hypot(*norms.values())
-        for name, norm in norms.items():
-            counts = norm if self._clip_groups else joint
-            if counts + _EPSILON > self._clipping:
-                clip_grads_with_norm_(taken[name], self._clipping, torch.tensor(counts))
-        return norms
+        each = {name: _norms(parameters) for name, parameters in taken.items() if parameters}
+        totals = {name: vector_norm(norms) for name, norms in each.items()}
+        if not self._clip_groups and totals:
+            totals = dict.fromkeys(totals, vector_norm(torch.cat(list(each.values()))))
+        for name, total in totals.items():
+            if float(total + _EPSILON) > self._clipping:
+                clip_grads_with_norm_(taken[name], self._clipping, total)
+        return {name: float(vector_norm(norms)) for name, norms in each.items()}
 
 
 def strength(method: MethodConfig, *, step: int, total_steps: int) -> float:
@@ -213,8 +215,9 @@ def strength(method: MethodConfig, *, step: int, total_steps: int) -> float:
     return done if method.schedule == "linear" else 2.0 / (1.0 + math.exp(-10.0 * done)) - 1.0
 
 
-def _norm(parameters: list[nn.Parameter]) -> float:
-    return float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
+def _norms(parameters: list[nn.Parameter]) -> Tensor:
+    """Return the norm of each parameter's gradient, as clip_grad_norm_ takes it, bit for bit."""
+    return torch.stack([vector_norm(p.grad) for p in parameters if p.grad is not None])
 
 
 def _make_optimizer(
