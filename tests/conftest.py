@@ -85,3 +85,21 @@ def tiny_corpora(tmp_path_factory):
     import tiny_runs
 
     return tiny_runs.make_corpora(tmp_path_factory.mktemp("corpora"))
+
+
+@pytest.fixture
+def corpus_roots(tmp_path_factory, monkeypatch):
+    """Folders that stand for the corpora where to be found is all that is asked of them."""
+    for variable in ("IEMOCAP_ROOT", "VOXCELEB1_ROOT"):
+        monkeypatch.setenv(variable, str(tmp_path_factory.mktemp(variable)))
+
+
+@pytest.fixture
+def iemocap_folds(tmp_path, monkeypatch):
+    """An empty tree that looks like IEMOCAP with s3prl's folds, named by the environment."""
+    for session in range(1, 6):
+        folder = tmp_path / "meta_data" / f"Session{session}"
+        folder.mkdir(parents=True)
+        (folder / "train_meta_data.json").write_text("{}")
+    monkeypatch.setenv("IEMOCAP_ROOT", str(tmp_path))
+    return tmp_path

@@ -1,0 +1,47 @@
+import errno
+
+import pytest
+
+from spknorm.cli import (
+    experiment,
+)
+from spknorm.errors import USER_ERRORS
+
+
+def test_a_full_disk_ends_with_one_text(capsys):
+    def command():
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/x")
+
+    assert experiment.told(command) == 5
+    told = "spknorm: /data/x takes no more data (No space left on device).\n"
+    assert capsys.readouterr().err == told
+
+    def other():
+        raise OSError(errno.EACCES, "no")
+
+    with pytest.raises(OSError, match="no"):
+        experiment.told(other)
+
+
+@pytest.mark.parametrize("error", USER_ERRORS)
+def test_a_user_s_error_ends_with_its_status(error, capsys):
+    def command():
+        raise error("what happened")
+
+    assert experiment.told(command) == error.exit_code
+    assert capsys.readouterr().err == "spknorm: what happened\n"
+
+
+def test_any_other_error_keeps_its_traceback():
+    def command():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        experiment.told(command)
+
+
+def test_an_interrupted_command_ends_as_the_shell_says():
+    def command():
+        raise KeyboardInterrupt
+
+    assert experiment.told(command) == 130
