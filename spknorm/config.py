@@ -9,14 +9,14 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-import yaml
-
-from spknorm.errors import ConfigError, MissingError
+from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig, UpstreamConfig
+from spknorm.yaml_values import load_yaml
+
+__all__ = ["build", "load_yaml", "merge", "parse", "to_mapping"]
 
 T = TypeVar("T")
 
@@ -43,30 +43,6 @@ def to_mapping(config: Any) -> Any:
     if isinstance(config, (list, tuple)):
         return [to_mapping(value) for value in config]
     return config
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file; tags that would build objects are refused.
-
-    Raises:
-        MissingError: No such file.
-        ConfigError: Not YAML, or not a mapping; the message names file and line.
-    """
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError as error:
-        raise MissingError(f"There is no configuration file {path}. Name one with -c.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}, line {mark.line + 1}" if mark else str(path)
-        what = getattr(error, "problem", None) or error
-        raise ConfigError(f"{place}: not valid YAML ({what}).") from error
-    if not isinstance(content, dict):
-        raise ConfigError(
-            f"{path}: expected a mapping of sections such as `runner:`, but found a "
-            f"{type(content).__name__}."
-        )
-    return content
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,14 +88,13 @@ def _build(kind: type, value: Any, path: str) -> Any:
 def _convert(hint: Any, value: Any, path: str) -> Any:
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        if value is None:
+        if value is None or str(value).lower() in ("none", "null"):
             return None
         return _convert(next(o for o in options if o is not type(None)), value, path)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, path)
     if origin is Literal:
-        if value is None and "none" in options:  # what -o ...=None gives
-            return "none"
+        value = _as_choice(value, options)
         if not isinstance(value, str) or value not in options:
             raise ConfigError(
                 f"`{path}` must be one of {', '.join(options)}, but is {_show(value)}."
@@ -136,20 +111,37 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     return _scalar(hint, value, path)
 
 
+def _as_choice(value: Any, options: Sequence[str]) -> Any:
+    """Return the choice that YAML has read as a boolean or as null: `off` means "off"."""
+    if value is None or value is False:
+        words = ("none",) if value is None else ("off", "none")
+        return next((word for word in words if word in options), value)
+    if value is True and "off" in options and len(options) == 2:
+        return next(word for word in options if word != "off")
+    return value
+
+
 def _scalar(hint: type, value: Any, path: str) -> Any:
     if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
-            number = float(value)  # YAML reads 1e-4 (without a point) as text
+            number = float(value)
         except (ValueError, OverflowError):
             number = math.nan
         if not math.isnan(number):
             return number
+    elif hint is bool and str(value).lower() in _WORDS:
+        return _WORDS[str(value).lower()]
+    elif hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # 3e4
     elif (hint is int and isinstance(value, int) and not isinstance(value, bool)) or (
-        hint in (bool, str) and isinstance(value, hint)
+        hint is str and isinstance(value, str)
     ):
         return value
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
     raise ConfigError(f"`{path}` must be {names[hint]}, but is {_show(value)}.")
+
+
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 def _show(value: Any) -> str:

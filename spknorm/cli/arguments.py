@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--override",
         metavar="KEY=VALUE,,...",
         help="settings that beat all others, such as config.optimizer.lr=1.0e-4 or args.seed=3; "
-        "values are read as literals",
+        "values are read as in YAML, or as Python literals",
     )
     add("--backend", default="nccl", help="backend of torch.distributed (default: nccl)")
     add("--local_rank", "--local-rank", type=int, help="set by torchrun and torch.distributed")

@@ -1,11 +1,11 @@
-"""`-o config.optimizer.lr=1.0e-4,,args.seed=3`: s3prl's syntax, read as literals."""
+"""`-o config.optimizer.lr=1.0e-4,,args.seed=3`: s3prl's syntax, read as YAML's values are."""
 
 import argparse
-import ast
 import difflib
 from typing import Any
 
 from spknorm.errors import ConfigError
+from spknorm.yaml_values import read_value
 
 Overrides = list[tuple[tuple[str, ...], Any]]
 """Pairs of a path such as `("config", "optimizer", "lr")` and its value."""
@@ -14,7 +14,7 @@ Overrides = list[tuple[tuple[str, ...], Any]]
 def parse_overrides(text: str | None) -> Overrides:
     """Return (path, value) pairs such as `(("config", "optimizer", "lr"), 1e-4)`.
 
-    A value that is no Python literal is taken as text. Nothing is evaluated.
+    What a value means is said in `spknorm.yaml_values`. Nothing is evaluated.
 
     Raises:
         ConfigError: A piece is not of the form `config.a.b=value` or `args.x=value`.
@@ -62,22 +62,4 @@ def _parse_piece(piece: str) -> tuple[tuple[str, ...], Any]:
             f"`-o`: `{piece}` is not of the form config.a.b=value or args.x=value "
             "(pieces are separated by `,,`)."
         )
-    return path, _literal(text.strip())
-
-
-def _literal(text: str) -> Any:
-    try:
-        return _plain(ast.literal_eval(text))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text
-
-
-def _plain(value: Any) -> Any:
-    """Return what YAML can hold; a tuple becomes a list, anything else stays the text it was."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item) for key, item in value.items()}
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    raise ValueError
+    return path, read_value(text.strip())
