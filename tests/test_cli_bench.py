@@ -88,7 +88,7 @@ def test_a_corpus_that_is_no_folder_is_refused(experiment, capsys):
 def test_the_projects_own_experiments_are_found_by_name(experiment, capsys):
     assert main(["bench", "low_resource.yaml", "--dry-run", "--quick"]) == 0
     assert (
-        "3 runs, of which 0 are complete, in result/low_resource-quick" in capsys.readouterr().out
+        "6 runs, of which 0 are complete, in result/low_resource-quick" in capsys.readouterr().out
     )
 
 

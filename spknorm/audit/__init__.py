@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from spknorm.audit.dev import dev_leakage
 from spknorm.audit.probing import KINDS, AuditRow, Heard, ask, hear, write_picture
 from spknorm.audit.questions import Question, questions_for
 from spknorm.audit.runs import Run, find_runs, raw_upstream, trained_upstream
 from spknorm.files import write_json
 from spknorm.registry import register
 
-__all__ = ["AuditRow", "audit", "table"]
+__all__ = ["AuditRow", "audit", "dev_leakage", "table"]
 
 SCHEMA = "spknorm.probe/1"
 _STAGES = ("raw", "none", "SNP", "TAP")

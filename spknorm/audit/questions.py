@@ -103,7 +103,7 @@ def _about(corpus: str, split: LabelledSplit) -> Question:
         test=split.test,
         classes=np.concatenate([split.labels("train"), split.labels("dev")]),
         truth=split.labels("test"),
-        clusters=_speakers(split.test),
+        clusters=speakers_of(split.test),
     )
 
 
@@ -116,11 +116,12 @@ def _about_emotion(train: tuple[Utterance, ...], test: tuple[Utterance, ...]) ->
         test=test,
         classes=index_labels(names),
         truth=index_labels([str(utterance.emotion) for utterance in test], names),
-        clusters=_speakers(test),
+        clusters=speakers_of(test),
     )
 
 
-def _speakers(utterances: Sequence[Utterance]) -> NDArray[Any]:
+def speakers_of(utterances: Sequence[Utterance]) -> NDArray[Any]:
+    """Return who speaks (N,), the clusters of an interval."""
     return np.array([utterance.speaker or utterance.id for utterance in utterances])
 
 

@@ -5,22 +5,30 @@ with its own folder, lets submitit run them, and writes summary.json for the rep
 """
 
 from spknorm.bench.cells import Cell
-from spknorm.bench.experiment import Executor, Experiment, expand, read_experiment
+from spknorm.bench.expansion import expand
+from spknorm.bench.experiment import Executor, Experiment, read_experiment
 from spknorm.bench.grid import Plan, Progress, plan, run
+from spknorm.bench.selection import FOLDER as SELECTION_FOLDER
+from spknorm.bench.selection import Choice, candidates_of, choose, with_choices
 from spknorm.bench.summary import CellStatus, Row, Summary, table
 
 __all__ = [
+    "SELECTION_FOLDER",
     "Cell",
     "CellStatus",
+    "Choice",
     "Executor",
     "Experiment",
     "Plan",
     "Progress",
     "Row",
     "Summary",
+    "candidates_of",
+    "choose",
     "expand",
     "plan",
     "read_experiment",
     "run",
     "table",
+    "with_choices",
 ]

@@ -1,4 +1,4 @@
-"""The experiment file: YAML in, checked cells out. Second in this folder.
+"""The experiment file, read and checked. Second in this folder.
 
     name: demo
     config: {runner: {total_steps: 200}}      # what every run changes in the task's config.yaml
@@ -7,37 +7,37 @@
     lambdas: [1.0e-4, 1.0e-3]                 # times every variant with an adversary
     protocols: [si5, {protocol: sd, seeds: [0, 1, 2]}]
     seeds: [1337]
+    select: {lambda: [0.1, 0.3, 1.0], by: leakage, keep: 1.0, seeds: [900, 901]}
     audit: true                               # measure the leakage of each variant at the end
     executor: {kind: local, max_parallel: 2}
 
+`extends: OTHER.yaml` takes everything from another file of the folder that this one does not say.
 A variant names settings of `downstream_expert.spknorm`, and of: name, frozen, selection (-s), layer
-(-l), config (other sections). A protocol may have its own folds, seeds, draws, samples_per_label,
-base and dev. Files of another kind belong to `spknorm.controlled` and `spknorm.superb`.
+(-l), shuffled (permuted speaker labels, the control), config (other sections). A protocol may have
+its own folds, seeds, draws, samples_per_label, base and dev. `select` (selection.py) chooses each
+adversary's lambda on seeds of its own. Files of another kind belong to `spknorm.controlled` and
+`spknorm.superb`.
 """
 
 import dataclasses
 import difflib
-import itertools
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spknorm import config
-from spknorm.bench.cells import Cell
 from spknorm.errors import ConfigError
-from spknorm.protocols import NUM_DRAWS, PROTOCOLS, SAMPLES_PER_LABEL, folds_of
+from spknorm.protocols import PROTOCOLS
 from spknorm.schema import MethodConfig
 
 KINDS = ("bench", "controlled", "superb")
 DEFAULT_SEED = 1337
 """s3prl's."""
-_UPSTREAM_KEYS = ("name", "ckpt", "config", "label")
-_METHOD_KEYS = tuple(one.name for one in dataclasses.fields(MethodConfig))
-_VARIANT_KEYS = ("name", "frozen", "selection", "layer", "config", *_METHOD_KEYS)
-_PROTOCOL_KEYS = ("protocol", "folds", "seeds", "draws", "samples_per_label", "base", "dev")
-_QUICK_STEPS = 20
+UPSTREAM_KEYS = ("name", "ckpt", "config", "label")
+METHOD_KEYS = tuple(one.name for one in dataclasses.fields(MethodConfig))
+VARIANT_KEYS = ("name", "frozen", "selection", "layer", "shuffled", "config", *METHOD_KEYS)
+PROTOCOL_KEYS = ("protocol", "folds", "seeds", "draws", "samples_per_label", "base", "dev")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,22 @@ class Executor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Select:
+    """How the lambda of each adversary is chosen, before any test set or reported seed is seen."""
+
+    lambdas: tuple[float, ...]
+    """`lambda` in the file: the candidates; 0, their control, is always run beside them."""
+    by: Literal["leakage"] = "leakage"
+    """Of the candidates that are kept, the one that leaves least of the speaker on dev."""
+    keep: float = 1.0
+    """Points of dev WA that a candidate may lose against lambda 0."""
+    seeds: tuple[int, ...] = (900, 901)
+    """Of the candidates' runs; none of them may be among the seeds that are reported."""
+    folds: tuple[str, ...] | None = None
+    """Of the first protocol; null: its first."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """An experiment file as it was read; every field is a key of the file."""
 
@@ -72,8 +88,11 @@ class Experiment:
     lambdas: tuple[float, ...] = ()
     protocols: tuple[Any, ...] = ("si5",)
     seeds: tuple[int, ...] = (DEFAULT_SEED,)
+    select: Select | None = None
     audit: bool = False
     executor: Executor = field(default_factory=Executor)
+    chosen: Mapping[tuple[Any, ...], float] = field(default_factory=dict)
+    """No key of the file: the lambdas that `select` chose; see selection.py."""
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -83,14 +102,15 @@ def read_experiment(path: Path) -> Experiment:
         ConfigError: An unknown key (named with the nearest valid one) or a value of a wrong type.
         MissingError: There is no such file.
     """
-    content = config.load_yaml(path)
+    content = _load(path)
     kind = content.get("kind", "bench")
     if kind not in KINDS:
         raise ConfigError(f"{path}: `kind` must be one of {', '.join(KINDS)}, but is `{kind}`.")
     name = str(content.get("name", Path(path).stem))
     if kind != "bench":
         return Experiment(name=name, kind=kind)
-    _known(content, [one.name for one in dataclasses.fields(Experiment)], str(path))
+    fields = [one.name for one in dataclasses.fields(Experiment) if one.name != "chosen"]
+    _known(content, fields, str(path))
     for key in ("upstreams", "variants", "lambdas", "protocols", "seeds"):
         if key in content:
             if not isinstance(content[key], list) or not content[key]:
@@ -102,137 +122,61 @@ def read_experiment(path: Path) -> Experiment:
     if not isinstance(content.get("audit", False), bool):
         raise ConfigError(f"{path}: `audit` must be true or false, but is {content['audit']!r}.")
     executor = _executor(content.pop("executor", None) or {}, path)
-    return Experiment(**{**content, "name": name}, executor=executor)
+    select = _select(content.pop("select", None), content, path)
+    return Experiment(**{**content, "name": name}, executor=executor, select=select)
 
 
-def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
-    """Return the runs of an experiment: protocol, upstream, variant, fold, seed, in this nesting.
+def _load(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return the file's content on top of that of the file that it extends."""
+    path = Path(path)
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: `extends` leads back to the file itself.")
+    content = config.load_yaml(path)
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    if not isinstance(base, str) or not (path.parent / base).is_file():
+        raise ConfigError(f"{path}: `extends` names {base!r}, which is no file beside it.")
+    inherited = _load(path.parent / base, (*seen, path.resolve()))
+    merged = config.merge(inherited.get("config") or {}, content.get("config") or {})
+    return {"name": path.stem, **_without(inherited, "name"), **content, "config": merged}
 
-    Args:
-        experiment: The file, or what `read_experiment` made of it.
-        quick: Only the first fold, seed and draw of each, with 20 steps: does it all work?
+
+def _without(content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name != key}
+
+
+def _select(entry: Any, content: Mapping[str, Any], path: Path) -> Select | None:
+    if entry is None:
+        return None
+    if not isinstance(entry, Mapping) or "lambda" not in entry:
+        raise ConfigError(f"{path}: `select` must be a mapping with `lambda`, the candidates.")
+    if "lambdas" in content:
+        raise ConfigError(f"{path}: `lambdas` runs every lambda, `select` chooses one: keep one.")
+    entry = {"lambdas" if key == "lambda" else key: value for key, value in entry.items()}
+    select = config.build(Select, entry, path="select")
+    if not select.lambdas or min(select.lambdas) <= 0:
+        raise ConfigError(f"{path}: `select.lambda` must hold numbers above 0; 0 is always tried.")
+    if select.keep < 0 or not select.seeds:
+        raise ConfigError(f"{path}: `select` needs `keep` of 0 or more, and at least one seed.")
+    entries = [one for one in content.get("protocols", ()) if isinstance(one, Mapping)]
+    reported = {seed for one in entries for seed in one.get("seeds") or ()}
+    reported |= set(content.get("seeds", (DEFAULT_SEED,)))
+    both = sorted(reported.intersection(select.seeds))
+    if both:
+        raise ConfigError(
+            f"{path}: the seed {both[0]} both chooses lambda (`select.seeds`) and is reported "
+            "(`seeds`): a number is not tested on what chose it."
+        )
+    return select
+
+
+def as_mapping(entry: Any, main: str, known: Iterable[str], where: str) -> dict[str, Any]:
+    """Return an entry of a list; a bare text stands for the mapping with its main key alone.
 
     Raises:
-        ConfigError: A setting is unknown or wrong; found before anything runs.
+        ConfigError: It is neither, or has a key that is not among `known`.
     """
-    if not isinstance(experiment, Experiment):
-        experiment = read_experiment(experiment)
-    if experiment.kind != "bench":
-        raise ConfigError("An experiment of kind controlled has no runs of its own to expand.")
-    cells = []
-    for entry in experiment.protocols:
-        protocol = _mapping(entry, "protocol", _PROTOCOL_KEYS, "protocols")
-        points = _points(protocol, experiment.seeds, quick)
-        for upstream in experiment.upstreams:
-            model = _mapping(upstream, "name", _UPSTREAM_KEYS, "upstreams")
-            for variant in _variants(experiment):
-                cells += [_cell(experiment, protocol, model, variant, at, quick) for at in points]
-    names = [one.name for one in cells]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ConfigError(
-            f"Two runs would be called {twice}: give the variants or upstreams that differ "
-            "names of their own (`name`, `label`)."
-        )
-    for cell in cells:
-        if config.parse(cell.changes).runner.on_config_change == "fork":
-            raise ConfigError(
-                "A bench looks for each result in the cell's own folder, so that "
-                "`runner.on_config_change: fork` cannot serve it: leave it out."
-            )
-    return cells
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Point:
-    fold: str
-    seed: int
-    samples_per_label: int | None
-    draw: int
-
-
-def _points(protocol: Mapping[str, Any], seeds: Iterable[int], quick: bool) -> list[_Point]:
-    name, base = protocol["protocol"], protocol.get("base", "si5")
-    folds = protocol.get("folds") or folds_of(name, base=base)
-    unknown = [fold for fold in folds if fold not in folds_of(name, base=base)]
-    if unknown:
-        valid = ", ".join(folds_of(name, base=base))
-        raise ConfigError(f"`folds` of {name} must be among {valid}, but one is `{unknown[0]}`.")
-    samples: list[int | None] = [None]
-    draws = [0]
-    if name == "low_resource":
-        samples = list(protocol.get("samples_per_label") or SAMPLES_PER_LABEL)
-        draws = list(protocol.get("draws") or range(NUM_DRAWS))
-    elif "samples_per_label" in protocol or "draws" in protocol:
-        raise ConfigError(f"`samples_per_label` and `draws` belong to low_resource, not to {name}.")
-    grid = itertools.product(samples, draws, folds, protocol.get("seeds") or seeds)
-    points = [
-        _Point(fold=fold, seed=_whole("seeds", seed), samples_per_label=count, draw=draw)
-        for count, draw, fold, seed in grid
-    ]
-    return points[:1] if quick else points
-
-
-def _variants(experiment: Experiment) -> list[dict[str, Any]]:
-    """Variants times lambdas, each with its name."""
-    found = []
-    for entry in experiment.variants:
-        variant = _mapping(entry, "strategy", _VARIANT_KEYS, "variants")
-        if "name" not in variant:
-            parts = [str(variant.get("strategy", "TAP"))]
-            parts += [variant["erasure"]] if variant.get("erasure", "none") != "none" else []
-            parts += ["frozen"] if variant.get("frozen") else []
-            variant["name"] = "-".join(parts)
-        adversarial = variant.get("strategy", "TAP") != "none"
-        if experiment.lambdas and adversarial and "speaker_lambda" not in variant:
-            for strength in experiment.lambdas:
-                name = f"{variant['name']}-lambda{float(strength):g}"
-                found.append({**variant, "speaker_lambda": float(strength), "name": name})
-        else:
-            found.append(variant)
-    return found
-
-
-def _cell(
-    experiment: Experiment,
-    protocol: Mapping[str, Any],
-    upstream: Mapping[str, Any],
-    variant: Mapping[str, Any],
-    at: _Point,
-    quick: bool,
-) -> Cell:
-    name = protocol["protocol"]
-    data = {"protocol": name, **{key: protocol[key] for key in ("base", "dev") if key in protocol}}
-    if at.samples_per_label is not None:
-        data |= {"samples_per_label": at.samples_per_label, "draw": at.draw}
-    method = {key: variant[key] for key in _METHOD_KEYS if key in variant}
-    changes = config.merge(experiment.config, variant.get("config") or {})
-    changes = config.merge(changes, {"downstream_expert": {"datarc": data, "spknorm": method}})
-    if quick:
-        steps = {"total_steps": _QUICK_STEPS, "log_step": _QUICK_STEPS // 2}
-        steps |= {"eval_step": _QUICK_STEPS // 2, "save_step": _QUICK_STEPS // 2}
-        changes = config.merge(changes, {"runner": steps})
-    label = str(upstream.get("label", upstream["name"]))
-    parts = [label, variant["name"], name]
-    if at.samples_per_label is not None:
-        parts += [f"n{at.samples_per_label}", f"draw{at.draw}"]
-    return Cell(
-        name=re.sub(r"[^\w.+-]", "_", "-".join([*parts, at.fold, f"seed{at.seed}"])),
-        variant=variant["name"],
-        upstream=upstream["name"],
-        upstream_ckpt=upstream.get("ckpt"),
-        upstream_config=upstream.get("config"),
-        frozen=bool(variant.get("frozen", False)),
-        selection=variant.get("selection"),
-        layer=variant.get("layer"),
-        fold=at.fold,
-        seed=at.seed,
-        changes=changes,
-    )
-
-
-def _mapping(entry: Any, main: str, known: Iterable[str], where: str) -> dict[str, Any]:
-    """A bare text stands for the mapping with its main key alone."""
     if isinstance(entry, str):
         entry = {main: entry}
     if not isinstance(entry, Mapping):
@@ -268,12 +212,17 @@ def _executor(entry: Any, path: Path) -> Executor:
         )
     for key in ("threads", "timeout_min", "max_parallel"):
         value = getattr(executor, key)
-        if value is not None and _whole(f"executor.{key}", value) < 1:
+        if value is not None and as_whole(f"executor.{key}", value) < 1:
             raise ConfigError(f"{path}: `executor.{key}` must be 1 or more, but is {value}.")
     return executor
 
 
-def _whole(key: str, value: Any) -> int:
+def as_whole(key: str, value: Any) -> int:
+    """Return a whole number.
+
+    Raises:
+        ConfigError: It is something else; `key` is how the message calls it.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"`{key}` must be a whole number, but is {value!r}.")
     return value

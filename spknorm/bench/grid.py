@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from spknorm.bench.cells import Cell
-from spknorm.bench.experiment import Executor, Experiment, expand, read_experiment
+from spknorm.bench.expansion import expand
+from spknorm.bench.experiment import Executor, Experiment, read_experiment
 from spknorm.bench.summary import CellStatus, Summary, error_of, status_of, write_summary
 from spknorm.bench.worker import RUN_LOG, CellRun, RequeuedCellRun, is_running
 from spknorm.errors import ConfigError

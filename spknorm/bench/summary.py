@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spknorm import config
 from spknorm.bench.cells import Cell
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
@@ -107,7 +108,8 @@ def status_of(cell: Cell, out: Path) -> CellStatus:
         return CellStatus(cell, "pending")  # cut off by something else than us: make it again
     if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
         return CellStatus(cell, "pending")
-    if not isinstance(result.get("test"), dict):
+    scored = config.parse(cell.changes).runner.eval_dataloaders
+    if not isinstance(result.get("test" if "test" in scored else "dev"), dict):
         return CellStatus(cell, "pending")
     difference = cell.difference_from(result)
     if difference is not None:

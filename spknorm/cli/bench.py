@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from spknorm import bench, registry
-from spknorm.bench import Cell, CellStatus, Plan, Progress, Summary
-from spknorm.errors import USER_ERRORS, MissingError
+from spknorm.bench import Cell, CellStatus, Experiment, Plan, Progress, Summary
+from spknorm.errors import USER_ERRORS, ConfigError, MissingError
 
 HELP = "run an experiment file: folds, seeds and variants, with a report"
 _CORPORA = ("iemocap", "voxceleb1", "librispeech")
@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
         return _run_controlled(path, out, args)
     if experiment.kind == "superb":
         return _run_superb(path, out, args)
+    if experiment.select is not None:
+        experiment = _with_lambdas(experiment, out, args)
     plan = bench.plan(experiment, out, quick=args.quick)
     if args.dry_run:
         _show_plan(plan, out)
@@ -55,6 +57,36 @@ def run(args: argparse.Namespace) -> int:
     audited = not experiment.audit or not summary.complete or _audit(out, has_new)
     _show_table(summary, out)
     return 1 if summary.failed or not audited else 0
+
+
+def _with_lambdas(experiment: Experiment, out: Path, args: argparse.Namespace) -> Experiment:
+    """Choose each adversary's lambda on dev first; a dry run only says what that takes.
+
+    Raises:
+        ConfigError: A candidate failed.
+    """
+    candidates, folder = bench.candidates_of(experiment), out / bench.SELECTION_FOLDER
+    plan = bench.plan(candidates, folder, quick=args.quick)
+    if args.dry_run:
+        print("First, to choose each adversary's lambda on dev:\n")
+        _show_plan(plan, folder)
+        print("\nThen, with the lambdas chosen (named here as the task's default):\n")
+        return experiment
+    if any(one.status == "pending" for one in plan.statuses):
+        _make_demo_corpora([one.cell for one in plan.statuses])
+    summary = bench.run(candidates, folder, quick=args.quick, on_progress=_Display())
+    if summary.failed:
+        failed = summary.failed[0]
+        raise ConfigError(f"Lambda cannot be chosen: {failed.cell.name} failed: {failed.error}")
+    from spknorm.audit import dev_leakage
+
+    choices = bench.choose(experiment, out, leakage=dev_leakage, quick=args.quick)
+    for one in choices:
+        doubt = f" ({one.doubt})" if one.doubt else ""
+        print(
+            f"{one.upstream} {one.variant}: lambda {one.speaker_lambda:g}{doubt}", file=sys.stderr
+        )
+    return bench.with_choices(experiment, choices)
 
 
 def _audit(out: Path, has_new: bool) -> bool:

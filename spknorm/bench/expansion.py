@@ -1,0 +1,177 @@
+"""Every run of an experiment file: protocol, upstream, variant, fold, seed. Third here."""
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spknorm import config
+from spknorm.bench.cells import Cell
+from spknorm.bench.experiment import (
+    METHOD_KEYS,
+    PROTOCOL_KEYS,
+    UPSTREAM_KEYS,
+    VARIANT_KEYS,
+    Experiment,
+    as_mapping,
+    as_whole,
+    read_experiment,
+)
+from spknorm.errors import ConfigError
+from spknorm.protocols import NUM_DRAWS, SAMPLES_PER_LABEL, folds_of
+
+_QUICK_STEPS = 20
+
+
+def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
+    """Return the runs of an experiment: protocol, upstream, variant, fold, seed, in this nesting.
+
+    Args:
+        experiment: The file, or what `read_experiment` made of it.
+        quick: Only the first fold, seed and draw of each, with 20 steps: does it all work?
+
+    Raises:
+        ConfigError: A setting is unknown or wrong; found before anything runs.
+    """
+    if not isinstance(experiment, Experiment):
+        experiment = read_experiment(experiment)
+    if experiment.kind != "bench":
+        raise ConfigError("An experiment of kind controlled has no runs of its own to expand.")
+    cells = []
+    for entry in experiment.protocols:
+        protocol = as_mapping(entry, "protocol", PROTOCOL_KEYS, "protocols")
+        points = _points(protocol, experiment.seeds, quick)
+        for upstream in experiment.upstreams:
+            model = as_mapping(upstream, "name", UPSTREAM_KEYS, "upstreams")
+            for variant in _variants(experiment, label_of(model)):
+                cells += [_cell(experiment, protocol, model, variant, at, quick) for at in points]
+    names = [one.name for one in cells]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"Two runs would be called {twice}: give the variants or upstreams that differ "
+            "names of their own (`name`, `label`)."
+        )
+    for cell in cells:
+        if config.parse(cell.changes).runner.on_config_change == "fork":
+            raise ConfigError(
+                "A bench looks for each result in the cell's own folder, so that "
+                "`runner.on_config_change: fork` cannot serve it: leave it out."
+            )
+    return cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Point:
+    fold: str
+    seed: int
+    samples_per_label: int | None
+    draw: int
+
+
+def _points(protocol: Mapping[str, Any], seeds: Iterable[int], quick: bool) -> list[_Point]:
+    name, base = protocol["protocol"], protocol.get("base", "si5")
+    folds = protocol.get("folds") or folds_of(name, base=base)
+    unknown = [fold for fold in folds if fold not in folds_of(name, base=base)]
+    if unknown:
+        valid = ", ".join(folds_of(name, base=base))
+        raise ConfigError(f"`folds` of {name} must be among {valid}, but one is `{unknown[0]}`.")
+    samples: list[int | None] = [None]
+    draws = [0]
+    if name == "low_resource":
+        samples = list(protocol.get("samples_per_label") or SAMPLES_PER_LABEL)
+        draws = list(protocol.get("draws") or range(NUM_DRAWS))
+    elif "samples_per_label" in protocol or "draws" in protocol:
+        raise ConfigError(f"`samples_per_label` and `draws` belong to low_resource, not to {name}.")
+    grid = itertools.product(samples, draws, folds, protocol.get("seeds") or seeds)
+    points = [
+        _Point(fold=fold, seed=as_whole("seeds", seed), samples_per_label=count, draw=draw)
+        for count, draw, fold, seed in grid
+    ]
+    return points[:1] if quick else points
+
+
+def _variants(experiment: Experiment, label: str) -> list[dict[str, Any]]:
+    """Variants times lambdas, each with its name and the strength chosen for its upstream."""
+    found = []
+    for variant in map(as_variant, experiment.variants):
+        chosen = experiment.chosen.get((label, *key_of(variant)))
+        if not takes_lambda(variant):
+            found.append(variant)
+        elif experiment.lambdas:
+            for strength in experiment.lambdas:
+                name = f"{variant['name']}-lambda{float(strength):g}"
+                found.append({**variant, "speaker_lambda": float(strength), "name": name})
+        else:
+            found.append(variant if chosen is None else {**variant, "speaker_lambda": chosen})
+    return found
+
+
+def as_variant(entry: Any) -> dict[str, Any]:
+    """Return an entry of `variants` as a mapping with a name."""
+    variant = as_mapping(entry, "strategy", VARIANT_KEYS, "variants")
+    if "name" not in variant:
+        parts = [str(variant.get("strategy", "TAP"))]
+        parts += [variant["erasure"]] if variant.get("erasure", "none") != "none" else []
+        parts += ["frozen"] if variant.get("frozen") else []
+        parts += ["shuffled"] if variant.get("shuffled") else []
+        variant["name"] = "-".join(parts)
+    return variant
+
+
+def takes_lambda(variant: Mapping[str, Any]) -> bool:
+    """Return whether `lambdas` or `select` decides how strong the variant's adversary is."""
+    return variant.get("strategy", "TAP") != "none" and "speaker_lambda" not in variant
+
+
+def key_of(variant: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what variants that share a chosen lambda have in common: all but the labels."""
+    names = ("strategy", "update", "adversary", "frozen", "selection", "layer")
+    return tuple(variant.get(name) for name in names)
+
+
+def label_of(upstream: Mapping[str, Any]) -> str:
+    """Return how runs of an upstream are called."""
+    return str(upstream.get("label", upstream["name"]))
+
+
+def _cell(
+    experiment: Experiment,
+    protocol: Mapping[str, Any],
+    upstream: Mapping[str, Any],
+    variant: Mapping[str, Any],
+    at: _Point,
+    quick: bool,
+) -> Cell:
+    name = protocol["protocol"]
+    data = {"protocol": name, **{key: protocol[key] for key in ("base", "dev") if key in protocol}}
+    if at.samples_per_label is not None:
+        data |= {"samples_per_label": at.samples_per_label, "draw": at.draw}
+    method = {key: variant[key] for key in METHOD_KEYS if key in variant}
+    changes = config.merge(experiment.config, variant.get("config") or {})
+    expert: dict[str, Any] = {"datarc": data, "spknorm": method}
+    if variant.get("shuffled"):
+        expert["speaker_corpus"] = {"shuffle_labels": True}
+    changes = config.merge(changes, {"downstream_expert": expert})
+    if quick:
+        steps = {"total_steps": _QUICK_STEPS, "log_step": _QUICK_STEPS // 2}
+        steps |= {"eval_step": _QUICK_STEPS // 2, "save_step": _QUICK_STEPS // 2}
+        changes = config.merge(changes, {"runner": steps})
+    parts = [label_of(upstream), variant["name"], name]
+    if at.samples_per_label is not None:
+        parts += [f"n{at.samples_per_label}", f"draw{at.draw}"]
+    return Cell(
+        name=re.sub(r"[^\w.+-]", "_", "-".join([*parts, at.fold, f"seed{at.seed}"])),
+        variant=variant["name"],
+        upstream=upstream["name"],
+        upstream_ckpt=upstream.get("ckpt"),
+        upstream_config=upstream.get("config"),
+        frozen=bool(variant.get("frozen", False)),
+        selection=variant.get("selection"),
+        layer=variant.get("layer"),
+        fold=at.fold,
+        seed=at.seed,
+        changes=changes,
+    )

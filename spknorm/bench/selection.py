@@ -1,0 +1,191 @@
+"""Choosing each adversary's lambda before anything is reported. Last in this folder.
+
+    select: {lambda: [0.1, 0.3, 1.0], by: leakage, keep: 1.0, seeds: [900, 901]}
+
+Every upstream and adversary is trained with each candidate and with lambda 0, on seeds of its own
+and without ever touching the test set. Candidates whose dev WA stays within `keep` points of
+lambda 0 are kept; of these the one that leaves least of the speaker on dev is chosen. The choice
+and all candidates are in selection.json, which the report shows.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spknorm import config
+from spknorm.bench.cells import Cell
+from spknorm.bench.expansion import as_variant, expand, key_of, label_of, takes_lambda
+from spknorm.bench.experiment import PROTOCOL_KEYS, UPSTREAM_KEYS, Experiment, as_mapping
+from spknorm.errors import ConfigError
+from spknorm.files import read_json, write_json
+from spknorm.protocols import folds_of
+from spknorm.statistics import mean_std
+
+SELECTION_SCHEMA = "spknorm.selection/1"
+FOLDER = "selection"
+"""In the bench's folder: the candidates' runs."""
+
+
+class Candidate(NamedTuple):
+    """One lambda of one upstream and variant, over the selection seeds.
+
+    Attributes:
+        speaker_lambda: The candidate; 0 is the control.
+        dev_wa: Mean over runs, a fraction.
+        dev_wa_std: Its standard deviation.
+        leakage: Accuracy of a fresh speaker probe on the corpus' dev part, mean over runs.
+        leakage_std: Its standard deviation.
+        num_runs: How many runs.
+        kept: Whether dev WA stayed within `keep` points of lambda 0.
+    """
+
+    speaker_lambda: float
+    dev_wa: float
+    dev_wa_std: float
+    leakage: float
+    leakage_std: float
+    num_runs: int
+    kept: bool
+
+
+class Choice(NamedTuple):
+    """What was chosen for one upstream and variant; `doubt` says what speaks against it."""
+
+    upstream: str
+    variant: str
+    speaker_lambda: float
+    candidates: tuple[Candidate, ...]
+    doubt: str | None
+
+
+def candidates_of(experiment: Experiment) -> Experiment:
+    """Return the experiment whose runs are the candidates: dev alone, selection seeds."""
+    select = experiment.select
+    assert select is not None
+    first = as_mapping(experiment.protocols[0], "protocol", PROTOCOL_KEYS, "protocols")
+    name = first["protocol"]
+    if name == "low_resource":
+        name = first.get("base", "si5")  # lambda is not chosen anew for every size
+    protocol = {"protocol": name, "folds": list(select.folds or folds_of(name)[:1])}
+    if "dev" in first:
+        protocol["dev"] = first["dev"]
+    variants = []
+    for variant in _adversaries(experiment):
+        for strength in (0.0, *select.lambdas):
+            name = _named(variant, strength)
+            variants.append({**variant, "speaker_lambda": strength, "name": name})
+    return replace(
+        experiment,
+        config=config.merge(experiment.config, {"runner": {"eval_dataloaders": ["dev"]}}),
+        variants=tuple(variants),
+        protocols=(protocol,),
+        seeds=select.seeds,
+        select=None,
+        audit=False,
+    )
+
+
+def choose(
+    experiment: Experiment, out: Path, *, leakage: Callable[[Path], float], quick: bool = False
+) -> tuple[Choice, ...]:
+    """Return the choices, made from the candidates' finished runs; they are in selection.json.
+
+    Args:
+        experiment: With `select`.
+        out: Folder of the bench; the candidates' runs are in its folder `selection`.
+        leakage: Of a finished run's upstream, on dev; see spknorm.audit.
+        quick: As `expand`.
+
+    Raises:
+        ConfigError: A candidate has no result.
+    """
+    select = experiment.select
+    assert select is not None
+    path = out / "selection.json"
+    candidates = candidates_of(experiment)
+    cells = expand(candidates, quick=quick)
+    asked = config.to_mapping({**vars(select), "runs": [cell.name for cell in cells]})
+    if path.is_file():
+        content = read_json(path)
+        if isinstance(content, Mapping) and content.get("asked") == asked:
+            return tuple(_choice(one) for one in content["choices"])
+    choices = []
+    for upstream in experiment.upstreams:
+        label = label_of(as_mapping(upstream, "name", UPSTREAM_KEYS, "upstreams"))
+        cells = expand(replace(candidates, upstreams=(upstream,)), quick=quick)
+        for variant in _adversaries(experiment):
+            measured = [
+                _measure(runs, out, leakage, strength)
+                for strength in (0.0, *select.lambdas)
+                for runs in [[one for one in cells if one.variant == _named(variant, strength)]]
+            ]
+            choices.append(_decide(label, variant["name"], measured, select.keep))
+    write_json(
+        path,
+        {
+            "schema": SELECTION_SCHEMA,
+            "asked": asked,
+            "choices": [
+                {**one._asdict(), "candidates": [each._asdict() for each in one.candidates]}
+                for one in choices
+            ],
+        },
+    )
+    return tuple(choices)
+
+
+def with_choices(experiment: Experiment, choices: Iterable[Choice]) -> Experiment:
+    """Return the experiment with each adversary at the lambda that was chosen for it."""
+    keys = {variant["name"]: key_of(variant) for variant in _adversaries(experiment)}
+    chosen = {(one.upstream, *keys[one.variant]): one.speaker_lambda for one in choices}
+    return replace(experiment, chosen=chosen)
+
+
+def _decide(upstream: str, name: str, measured: Sequence[Candidate], keep: float) -> Choice:
+    control, *others = measured
+    bound = control.dev_wa - keep / 100 - 1e-9
+    others = [one._replace(kept=one.dev_wa >= bound) for one in others]
+    kept = [one for one in others if one.kept]
+    doubt = None
+    if not kept:
+        best = min(others, key=lambda one: one.speaker_lambda)
+        doubt = f"every lambda lost more than {keep:g} points of dev WA: the smallest was taken"
+    else:
+        best = min(kept, key=lambda one: (one.leakage, -one.speaker_lambda))
+        if best.leakage >= control.leakage:
+            doubt = "no lambda that was kept leaves less of the speaker than lambda 0"
+    return Choice(upstream, name, best.speaker_lambda, (control, *others), doubt)
+
+
+def _measure(
+    runs: Sequence[Cell], out: Path, leakage: Callable[[Path], float], strength: float
+) -> Candidate:
+    scores, left = [], []
+    for cell in runs:
+        folder = out / FOLDER / cell.name
+        path = folder / "result.json"
+        if not path.is_file():
+            raise ConfigError(f"The candidate {folder} has no result: run the bench again.")
+        scores.append(float(read_json(path)["dev"]["wa"]))
+        left.append(leakage(folder))
+    wa, speaker = mean_std(scores), mean_std(left)
+    return Candidate(strength, wa.mean, wa.std, speaker.mean, speaker.std, len(runs), kept=True)
+
+
+def _choice(content: Mapping[str, Any]) -> Choice:
+    candidates = tuple(Candidate(**one) for one in content["candidates"])
+    return Choice(**{**content, "candidates": candidates})
+
+
+def _adversaries(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return the variants whose lambda is to be chosen; controls take that of their original."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for variant in map(as_variant, experiment.variants):
+        if takes_lambda(variant) and not variant.get("shuffled"):
+            found.setdefault(key_of(variant), variant)
+    return list(found.values())
+
+
+def _named(variant: Mapping[str, Any], strength: float) -> str:
+    return f"{variant['name']}-lambda{strength:g}"
