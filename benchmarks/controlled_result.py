@@ -18,7 +18,7 @@ from spknorm.controlled.outcome import to_record
 from spknorm.controlled.plan import read_plan
 from spknorm.controlled.verdicts import judge, summarise
 from spknorm.files import write_atomic
-from spknorm.results import versions
+from spknorm.runs.result import versions
 
 HERE = Path(__file__).resolve().parent
 

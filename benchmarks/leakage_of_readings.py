@@ -30,7 +30,7 @@ from spknorm.audit.runs import find_runs, trained_upstream
 from spknorm.cli import run_downstream
 from spknorm.files import write_json
 from spknorm.probe import Pooled, run_probe
-from spknorm.results import versions
+from spknorm.runs.result import versions
 
 METHOD = "config.downstream_expert.spknorm."
 VARIANTS: dict[str, dict[str, Any]] = {

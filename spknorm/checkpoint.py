@@ -1,6 +1,6 @@
 """Checkpoints in s3prl's layout that are whole, checked and never the only copy at risk.
 
-Between `results.py` and `runner.py`. `states-N.ckpt` and `dev-best.ckpt` hold s3prl's keys
+Between `runs/` and `runner/`. `states-N.ckpt` and `dev-best.ckpt` hold s3prl's keys
 (Optimizer, Step, Epoch, Args, Config, [Upstream], Featurizer, Downstream, [Scheduler],
 [WorldSize]) and `Spknorm`, what our engine needs to go on bit for bit.
 """

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "files", "schema", "yaml_values", "config", "compat", "audio", "corpora.records",
     "demo", "corpora", "protocols", "batches", "gradients", "adversaries", "model", "updates",
-    "task", "fast", "features", "metrics", "statistics", "erasure", "probe", "results",
+    "task", "fast", "features", "metrics", "statistics", "erasure", "probe", "runs",
     "checkpoint", "runner", "registry", "export", "predict", "audit", "bench", "superb", "report",
     "controlled", "doctor", "cli", "run_downstream", "__main__",
 ]  # fmt: skip

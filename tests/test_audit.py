@@ -150,7 +150,7 @@ def test_every_stage_stands_beside_its_controls(audited):
 
 
 def test_probe_json_lies_beside_each_result_and_reads_as_a_report_wants_it(audited):
-    from spknorm.report.results import read_results
+    from spknorm import runs
 
     for name, stages in (
         ("none", {"raw", "none"}),
@@ -165,7 +165,7 @@ def test_probe_json_lies_beside_each_result_and_reads_as_a_report_wants_it(audit
         # TAP was audited once more, without its control.
         off = {row["stage"] for row in content["adversary_off"]}
         assert off == ({"none"} if name == "SNP" else set())
-    results = read_results(audited.folder)
+    results = runs.read(audited.folder)
     assert sum(len(run.probes) for run in results.runs) > 100
 
 

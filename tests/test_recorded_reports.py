@@ -1,4 +1,4 @@
-"""The report of 117 made-up runs says what it said when it was last looked at (record_reports.py)."""
+"""The report of 117 made-up runs says what it said when record_reports.py was last run."""
 
 import csv
 import io

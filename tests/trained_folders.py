@@ -27,7 +27,7 @@ def make_trained(
 
     from spknorm import config as configuration
     from spknorm.model import Heads
-    from spknorm.results import RESULT_SCHEMA
+    from spknorm.runs.result import RESULT_SCHEMA
 
     torch.manual_seed(("none", "SNP", "TAP").index(strategy))
     upstream = hub.hubert_local(ckpt=str(upstream_file))

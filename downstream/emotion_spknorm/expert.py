@@ -20,7 +20,8 @@ from spknorm.batches import MixedEpoch, Order, Stream
 from spknorm.files import write_json
 from spknorm.metrics import Scores, score, score_by_speaker
 from spknorm.model import Heads
-from spknorm.results import append_metrics, make_result, write_predictions
+from spknorm.runs.metrics_log import append_metrics, write_predictions
+from spknorm.runs.result import make_result
 from spknorm.task import emotion_stream, read_task_data, speaker_stream
 from spknorm.updates import strength
 

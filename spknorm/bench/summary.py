@@ -8,10 +8,10 @@ from spknorm import config
 from spknorm.bench.cells import Cell
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
-from spknorm.results import RESULT_SCHEMA
+from spknorm.runs.result import RESULT_SCHEMA
+from spknorm.runs.summary import SUMMARY_SCHEMA
 from spknorm.statistics import MeanStd, mean_std
 
-SUMMARY_SCHEMA = "spknorm.summary/1"
 _LEFT_OUT = ("args", "config", "versions")
 _TAIL_BYTES = 8000
 _MAX_ERROR = 500

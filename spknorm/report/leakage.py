@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from spknorm.report import paper
 from spknorm.report.methods import Block, Group, Method
-from spknorm.report.results import ProbeRow, Results
+from spknorm.report.results import Results
 from spknorm.report.tables import NOTHING, Row, Table, percent
+from spknorm.runs.probes import ProbeRow
 from spknorm.statistics import MeanStd, mean_std
 
 _PROBES = ("linear", "mlp", "knn", "eer")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spknorm.errors import ConfigError
 from spknorm.report.canvas import CYCLE, Figure, new_plot, shorten, style, to_png
-from spknorm.report.fields import printable
+from spknorm.runs.checked import printable
 
 _STAGES = ("raw", "none", "SNP", "TAP")
 _MOST_POINTS = 2000

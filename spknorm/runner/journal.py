@@ -12,7 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 
-from spknorm.results import MetricsLog
+from spknorm.runs.metrics_log import MetricsLog
 
 _SHORT = {"wa": "acc", "emotion_loss": "loss"}
 """s3prl's own names of two of the curves."""

@@ -11,10 +11,11 @@ import numpy as np
 
 from spknorm.files import write_json
 from spknorm.metrics import Scores, score
-from spknorm.results import make_result, write_predictions
 from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.fork import forked_from
 from spknorm.runner.state import Counters
+from spknorm.runs.metrics_log import write_predictions
+from spknorm.runs.result import make_result
 from spknorm.schema import TaskConfig
 
 

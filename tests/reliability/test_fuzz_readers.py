@@ -17,7 +17,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spknorm import checkpoint, config
+from spknorm import checkpoint, config, runs
 from spknorm.audio import AudioError, AudioIndex, iter_windows, load_audio
 from spknorm.audio.faults import KINDS
 from spknorm.cli import overrides
@@ -30,7 +30,6 @@ from spknorm.corpora import (
 )
 from spknorm.corpora.manifest import COLUMNS
 from spknorm.errors import CheckpointError, ConfigError, DataError, MissingError
-from spknorm.report.results import read_results
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 DOCUMENTED = (DataError, MissingError)
@@ -322,7 +321,7 @@ def test_a_result_of_any_content(result, data):
     content = data.draw(valid | valid.flatmap(mutated) | st.binary(max_size=200))
     path.write_bytes(content)
     try:
-        read_results(path.parent)
+        runs.read(path.parent)
     except (ConfigError, MissingError) as error:
         assert str(path.parent) in str(error)
 

@@ -5,7 +5,8 @@ import pytest
 
 from spknorm import config
 from spknorm.metrics import score
-from spknorm.results import MetricsLog, make_result, versions, write_predictions
+from spknorm.runs.metrics_log import MetricsLog, write_predictions
+from spknorm.runs.result import make_result, versions
 
 
 def test_predictions_have_s3prls_names_and_format(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spknorm.errors import ConfigError, MissingError
-from spknorm.report.results import read_results
+from spknorm.runs import frame, read
 
 
 @pytest.fixture
@@ -38,40 +38,40 @@ def change(path, **values):
 
 def error_text(folder):
     with pytest.raises(ConfigError) as caught:
-        read_results(folder)
+        read(folder)
     return str(caught.value)
 
 
 def test_a_bench_is_read_with_its_curves_audits_and_plan(folder):
-    results = read_results(folder)
-    assert [run.strategy for run in results.runs] == ["TAP", "none"]
+    results = read(folder)
+    assert [run.result.strategy for run in results.runs] == ["TAP", "none"]
     assert {cell.status for cell in results.planned} == {"complete"}
     run = results.runs[0]
     assert run.history[0].step == 100
     assert run.history[0].log_num_speakers == pytest.approx(7.0992, abs=1e-4)
     assert {row.stage for row in run.probes} == {"raw", "TAP"}
-    assert run.position == ("fold1", 0, 0, 0)
+    assert (run.result.fold, run.result.seed, run.result.draw) == ("fold1", 0, None)
     assert results.doubts == ()
     assert len(results.features) == 3
 
 
 def test_a_single_experiment_folder_is_a_result_too(folder):
-    results = read_results(first_result(folder).parent)
+    results = read(first_result(folder).parent)
     assert [run.folder for run in results.runs] == ["."]
     assert results.planned == ()
 
 
 def test_a_run_without_a_test_evaluation_is_left_out(folder):
     change(first_result(folder), test=None)
-    assert [run.strategy for run in read_results(folder).runs] == ["none"]
+    assert [run.result.strategy for run in read(folder).runs] == ["none"]
 
 
 def test_nothing_to_report_on_is_told(tmp_path):
     with pytest.raises(MissingError) as caught:
-        read_results(tmp_path / "nowhere")
+        read(tmp_path / "nowhere")
     assert str(caught.value) == f"There is no folder {tmp_path / 'nowhere'} to report on."
     with pytest.raises(MissingError) as caught:
-        read_results(tmp_path)
+        read(tmp_path)
     assert str(caught.value) == (
         f"The folder {tmp_path} holds no result.json, probe.json or summary.json. Name an "
         "experiment folder, or a benchmark folder whose first run has ended."
@@ -131,16 +131,19 @@ def test_a_malformed_line_of_metrics_is_told_by_its_number(folder):
 def test_a_line_that_is_being_written_is_not_read(folder):
     path = first_result(folder).with_name("metrics.jsonl")
     path.write_text('{"step": 1, "split": "train"}\n{"step": 2, "spl')
-    run = read_results(folder).runs[0]
+    run = read(folder).runs[0]
     assert [step.step for step in run.history] == [1]
 
 
 def test_a_malformed_audit_or_summary_is_told(folder):
     probe = first_result(folder).with_name("probe.json")
-    change(probe, rows=[{"upstream": "x"}])
+    rows = json.loads(probe.read_text())["rows"]
+    change(probe, rows=[rows[0] | {"layer": True}])
     assert error_text(folder) == (
         f"{probe}: `rows[0].layer` must be last, weighted or the number of a layer."
     )
+    change(probe, rows=[rows[0], {"upstream": "x"}])
+    assert error_text(folder) == f"{probe}: `rows[1].stage` is missing."
     probe.unlink()
     summary = folder / "summary.json"
     change(summary, cells=[{"name": "a", "status": "lost"}])
@@ -158,11 +161,11 @@ def test_scores_that_do_not_fit_their_predictions_are_doubted(folder):
     right = json.loads(path.read_text())["test"]["confusion"]
     share = sum(right[i][i] for i in range(4)) / sum(map(sum, right))
     assert share == pytest.approx(wa)
-    assert read_results(folder).doubts == (
+    assert read(folder).doubts == (
         f"{path.parent.name}: test.wa is 0.5000, but its confusion matrix gives {share:.4f}.",
     )
     change(path, test__wa=wa)
-    assert read_results(folder).doubts == (
+    assert read(folder).doubts == (
         f"{path.parent.name}: test.wa is {wa:.4f}, but test_fold1_predict.txt and "
         "test_fold1_truth.txt give 0.5000.",
     )
@@ -171,7 +174,7 @@ def test_scores_that_do_not_fit_their_predictions_are_doubted(folder):
 def test_a_forked_run_is_doubted(folder):
     path = first_result(folder)
     change(path, forked_from={"folder": "other", "step": 40, "changed": {}})
-    assert read_results(folder).doubts == (
+    assert read(folder).doubts == (
         f"{path.parent.name}: forked from other after step 40; the steps up to there had other "
         "settings than those given.",
     )
@@ -179,7 +182,31 @@ def test_a_forked_run_is_doubted(folder):
 
 def test_texts_that_cannot_be_written_or_turn_the_line_around_are_replaced(folder):
     change(first_result(folder), upstream="a\ud800b\u202ec\x00d\ne")
-    assert read_results(folder).runs[0].upstream == "a\ufffdb\ufffdc\ufffdd e"
+    assert read(folder).runs[0].result.upstream == "a\ufffdb\ufffdc\ufffdd e"
+
+
+def test_a_frame_has_a_row_per_run_and_a_column_per_setting(folder):
+    path = first_result(folder)
+    adversary = {"ascent_share": 0.004, "without_effect": True, "doubts": ["It slept."]}
+    change(path, adversary=adversary, corpora={"emotion": {"digest": "ab"}, "speaker": None})
+    runs = frame(folder)
+    assert list(runs["strategy"]) == ["TAP", "none"]
+    assert list(runs["folder"]) == [run.folder for run in read(folder).runs]
+    assert list(runs["downstream_expert.spknorm.speaker_lambda"]) == [0.001, 0.0]
+    assert list(runs["adversary.without_effect"]) == [True, None]
+    assert list(runs["adversary.doubts"]) == [("It slept.",), None]
+    assert list(runs["corpora.emotion"]) == ["ab", None]
+    assert list(runs["update"]) == ["literal", "literal"]
+    expected = [
+        json.loads(file.read_text())["test"]["wa"] for file in sorted(folder.rglob("result.json"))
+    ]
+    assert list(runs.groupby("strategy")["wa"].mean()) == expected
+    assert list(runs["args.upstream_ckpt"]) == [None, None]
+
+
+def test_a_result_of_before_the_adversarys_effect_was_measured_is_read(folder):
+    change(first_result(folder), adversary="ascent")
+    assert read(folder).runs[0].result.adversary is None
 
 
 json_values = st.recursive(
@@ -200,7 +227,7 @@ def test_a_hostile_result_is_read_or_refused_by_name_and_never_crashes(folder, d
     section[key] = data.draw(json_values)
     path.write_text(json.dumps(content))
     try:
-        read_results(folder)
+        read(folder)
     except ConfigError as error:
         assert str(path) in str(error)
     finally:

@@ -1,0 +1,16 @@
+"""A run is one record: what it leaves behind as files, each declared once, written and read.
+
+    checked       JSON -> records, every error naming file and key
+    result        result.json: what a finished run is
+    metrics_log   metrics.jsonl and s3prl's prediction files: while it goes
+    probes        probe.json: its leakage audit
+    summary       summary.json: which runs a bench planned, and what became of each
+    folder        all of these under one folder, and as a DataFrame of one row per run
+
+Between `probe/` and `checkpoint.py`: the task and the trainer write, bench and report read.
+"""
+
+from spknorm.runs.folder import Run, Runs, frame, read
+from spknorm.runs.result import RESULT_SCHEMA, Result, make_result, versions
+
+__all__ = ["RESULT_SCHEMA", "Result", "Run", "Runs", "frame", "make_result", "read", "versions"]

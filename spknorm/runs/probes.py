@@ -1,0 +1,70 @@
+"""probe.json: the rows of a leakage audit. After `checked.py` in this folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from spknorm.errors import MissingError
+from spknorm.runs.checked import Layer, Share, build, check_schema, read_object
+
+PROBE_SCHEMA = "spknorm.probe/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRow:
+    """One probe; fractions. For `eer`, `accuracy` is the equal error rate of verification.
+
+    Attributes:
+        upstream: Name on s3prl's hub.
+        stage: raw, none, SNP or TAP.
+        frozen: Whether the upstream kept its weights.
+        run: Folder of the experiment.
+        corpus: speaker or emotion.
+        label: What was probed.
+        probe: linear, mlp, knn or eer.
+        layer: last, weighted or the index of a hidden state.
+        control: None; shuffled: the same with permuted labels; chance: the most frequent class.
+        accuracy: Of the test utterances.
+        low: Lower end of its 95 % interval over speakers; None where there is none.
+        high: The upper end.
+        n: Test utterances; trials for eer.
+        num_classes: Classes of the label.
+        seed: Of the probe.
+    """
+
+    upstream: str
+    stage: str
+    frozen: bool | None = None
+    run: str | None = None
+    corpus: str
+    label: str
+    probe: str
+    layer: Layer
+    control: str | None = None
+    accuracy: Share
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    num_classes: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """probe.json."""
+
+    schema: str = PROBE_SCHEMA
+    rows: tuple[ProbeRow, ...]
+
+
+def read_probes(path: Path) -> tuple[ProbeRow, ...]:
+    """Return the rows of a probe.json; none if there is no such file.
+
+    Raises:
+        ConfigError: It is malformed; the message names file and key.
+    """
+    try:
+        value = read_object(path)
+    except MissingError:
+        return ()
+    check_schema(value, PROBE_SCHEMA, path)
+    return build(Audit, value, path).rows

@@ -1,0 +1,244 @@
+"""result.json: what a finished run is, declared once; made by the runner, read by all others.
+
+After `checked.py` and `metrics_log.py` in this folder. No wall clock but `seconds`, so that a
+resumed run leaves the same bytes.
+"""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spknorm import metrics
+from spknorm.config import to_mapping
+from spknorm.runs.checked import Confusion, Share, build, check_schema, error, read_object
+from spknorm.runs.metrics_log import finite
+from spknorm.schema import TaskConfig
+
+RESULT_SCHEMA = "spknorm.result/1"
+_VERSIONS_OF = ("spknorm", "s3prl", "torch", "torchaudio", "transformers", "numpy")
+_ARGS = (
+    "downstream",
+    "downstream_variant",
+    "upstream",
+    "upstream_ckpt",
+    "upstream_model_config",
+    "upstream_trainable",
+    "upstream_feature_selection",
+    "upstream_layer_selection",
+    "upstream_feature_normalize",
+    "hub",
+    "seed",
+    "device",
+)
+"""Arguments of the command line that decide what a run computes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Of one part of a fold: WA, UA, macro-F1 (0 to 1) over n utterances."""
+
+    wa: Share
+    ua: Share
+    macro_f1: Share
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestScores(Scores):
+    """Of the test set, with the counts behind them: (C, C), row = true class."""
+
+    classes: tuple[str, ...]
+    confusion: Confusion
+    by_speaker: Mapping[str, Confusion] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adversary:
+    """What the adversary did: shares and gains as in metrics.jsonl, of the whole run.
+
+    Attributes:
+        ascent_share: Length of the shared part's step by (3) over its step by (1).
+        speaker_gain: (log K - speaker loss) / log K: 0 knew nothing, 1 knows every speaker.
+        without_effect: It moved too little, or its head knew nothing, to be called by its name.
+        doubts: Why, and what to set, as sentences.
+    """
+
+    ascent_share: float | None = None
+    ascent_angle: float | None = None
+    ascents_clipped: float | None = None
+    ascents_paused: float | None = None
+    ascents_skipped: float | None = None
+    speaker_gain: float | None = None
+    speaker_accuracy: float | None = None
+    chance: float | None = None
+    drift: float | None = None
+    without_effect: bool = False
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fork:
+    """The run whose first steps these are."""
+
+    folder: str
+    step: int
+    changed: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """result.json: one finished run, and what it takes to run it again.
+
+    Attributes:
+        samples_per_label: Of low_resource, as is `draw`.
+        best_step: The step whose weights were tested.
+        seconds: Wall clock of all parts of the run together.
+        num_speakers: K, 0 without a speaker head.
+        final: Losses at the last log.
+        dev: Scores at the best step; None if the run evaluated no dev set.
+        test: The same step's; None if the run was told not to test.
+        adversary: None under strategy none, and in files of before it was measured.
+        corpora: emotion, speaker -> digest of ids, labels, parts and audio stamps; may be empty.
+        config: All settings.
+        args: What the command line adds to them.
+    """
+
+    schema: str = RESULT_SCHEMA
+    task: str
+    upstream: str
+    strategy: str
+    update: str | None = None
+    adversary: Adversary | None = None
+    speaker_lambda: float | None = None
+    train_feature_extractor: bool = False
+    protocol: str
+    fold: str
+    seed: int
+    draw: int | None = None
+    samples_per_label: int | None = None
+    frozen: bool = False
+    steps: int | None = None
+    best_step: int | None = None
+    seconds: float | None = None
+    num_speakers: int = 0
+    final: Mapping[str, Any] = field(default_factory=dict)
+    dev: Scores | None = None
+    test: TestScores | None = None
+    corpora: Mapping[str, Any] = field(default_factory=dict)
+    forked_from: Fork | None = None
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_result(path: Path) -> Result:
+    """Return a result.json, checked.
+
+    Raises:
+        ConfigError: It is malformed; the message names file and key.
+        MissingError: There is no such file.
+    """
+    value = read_object(path)
+    check_schema(value, RESULT_SCHEMA, path)
+    if isinstance(value.get("adversary"), str):  # of before its effect was measured: its loss
+        value["adversary"] = None
+    result = build(Result, value, path)
+    if result.test is None and "test" not in value:
+        raise error(path, "test", "is missing")
+    if result.test is not None and not 1 <= result.test.n == sum(map(sum, result.test.confusion)):
+        problem = "must be the number of utterances in `confusion`, but is"
+        raise error(path, "test.n", f"{problem} {result.test.n}")
+    return result
+
+
+def make_result(
+    *,
+    config: TaskConfig,
+    args: Mapping[str, Any],
+    fold: str,
+    steps: int,
+    best_step: int,
+    seconds: float,
+    num_speakers: int,
+    classes: Sequence[str],
+    dev: metrics.Scores | None,
+    test: metrics.Scores | None,
+    by_speaker: Mapping[str, metrics.Scores],
+    final: Mapping[str, float | None],
+    forked_from: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the content of result.json.
+
+    Args:
+        config: All settings.
+        args: The command line; what decides about the numbers is kept.
+        fold: Name of the test fold.
+        steps: Optimiser steps done.
+        best_step: The step whose weights were tested.
+        seconds: Wall clock of all parts of the run together.
+        num_speakers: K, 0 without a speaker head.
+        classes: Names of the C emotions.
+        dev: Scores at the best step; None if the run evaluated no dev set.
+        test: Likewise.
+        by_speaker: Test scores per speaker.
+        final: speaker_loss, speaker_accuracy, log_num_speakers, emotion_loss at the last log.
+        forked_from: The run whose first steps these are, if any; the key is absent without one.
+    """
+    data, method = config.downstream_expert.datarc, config.downstream_expert.spknorm
+    described: dict[str, Any] = {
+        "schema": RESULT_SCHEMA,
+        "task": args.get("downstream"),
+        "upstream": args.get("upstream"),
+        "frozen": not args.get("upstream_trainable"),
+        "seed": args.get("seed"),
+        "fold": fold,
+        "steps": steps,
+        "best_step": best_step,
+        "seconds": round(seconds, 3),
+        "num_speakers": num_speakers,
+        "final": dict(final),
+        "versions": versions(),
+        "config": to_mapping(config),
+        "args": {name: args.get(name) for name in _ARGS},
+        "dev": None if dev is None else _numbers(dev),
+        "test": None,
+    }
+    if test is not None:
+        described["test"] = {
+            **_numbers(test),
+            "classes": list(classes),
+            "confusion": test.confusion.tolist(),
+            "by_speaker": {
+                name: by_speaker[name].confusion.tolist() for name in sorted(by_speaker)
+            },
+        }
+    for name in ("strategy", "update", "adversary", "speaker_lambda", "train_feature_extractor"):
+        described[name] = getattr(method, name)
+    for name in ("protocol", "draw", "samples_per_label"):
+        described[name] = getattr(data, name)
+    if forked_from is not None:
+        described["forked_from"] = dict(forked_from)
+    plain: dict[str, Any] = finite(described)
+    return plain
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages that decide about the numbers."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in _VERSIONS_OF:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    if found["spknorm"] is None:
+        from spknorm import __version__
+
+        found["spknorm"] = __version__
+    return found
+
+
+def _numbers(scores: metrics.Scores) -> dict[str, float]:
+    return {"wa": scores.wa, "ua": scores.ua, "macro_f1": scores.macro_f1, "n": scores.n}
