@@ -11,13 +11,13 @@ import errno
 import logging
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.files import atomic_path
+from spknorm.weights import describe, load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -144,8 +144,6 @@ def _numbered(expdir: Path) -> dict[int, Path]:
 
 
 def _read(path: Path, *, lazily: bool) -> dict[str, Any]:
-    import torch
-
     # Lets the Namespace in; torch's context manager would take it away from s3prl's Runner again.
     import spknorm.compat  # noqa: F401
 
@@ -154,20 +152,18 @@ def _read(path: Path, *, lazily: bool) -> dict[str, Any]:
             damaged = archive.testzip()
         if damaged is not None:
             raise CheckpointError(f"The checkpoint {path} is damaged (checksum of {damaged}).")
-        states = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
     except FileNotFoundError as error:
         raise MissingError(f"There is no checkpoint {path}.") from error
-    except CheckpointError:
-        raise
     except OSError as error:
         raise CheckpointError(f"The checkpoint {path} cannot be read: {error}.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile and zlib raise a dozen kinds for a damaged archive
+        what = describe(path)
+        if what.startswith("is a "):  # a pointer of git-lfs, a web page, ...
+            raise CheckpointError(f"The checkpoint {path} {what}.") from error
         raise CheckpointError(f"The checkpoint {path} is damaged ({error}).") from error
-    except Exception as error:  # whatever the unpickler meets in a file that strangers wrote
-        raise CheckpointError(
-            f"{path} is not a checkpoint of plain weights ({type(error).__name__}); "
-            "it was not loaded, since other content could run code."
-        ) from error
+    states = load_weights(path, map_location="cpu", mmap=lazily)
     if not isinstance(states, dict) or any(key not in states for key in _NEEDED):
         raise CheckpointError(
             f"{path} is not a checkpoint of s3prl: it lacks {', '.join(_NEEDED)}."

@@ -8,7 +8,7 @@ import tiny_upstreams
 import torch
 
 from spknorm.corpora.records import Utterance
-from spknorm.fast import PackedEncoder, layers, make_encoder, packed, why_not
+from spknorm.fast import PackedEncoder, layers, make_encoder, packed, reason_unsupported
 from spknorm.fast.convolution import convolve
 from spknorm.fast.dropout import dropout
 from spknorm.fast.layout import Layout
@@ -244,9 +244,9 @@ def test_an_upstream_of_another_kind_runs_as_s3prl_runs_it(caplog):
 def test_what_packing_does_not_cover_says_why(make_upstream, change, reason):
     upstream = make_upstream()
     featurizer = featurizer_of(upstream)
-    assert why_not(upstream, featurizer) is None
+    assert reason_unsupported(upstream, featurizer) is None
     change(upstream, featurizer)
-    assert why_not(upstream, featurizer).startswith(reason)
+    assert reason_unsupported(upstream, featurizer).startswith(reason)
 
 
 def test_dropout_keeps_the_mean_zeroes_its_share_and_follows_the_seed():

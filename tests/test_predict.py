@@ -63,8 +63,8 @@ def test_probabilities_are_those_of_the_trained_parts(options, tmp_path, tiny_hu
     from s3prl import hub
     from s3prl.upstream.interfaces import Featurizer
 
-    from spknorm.export.experiment import read_checkpoint
     from spknorm.model import Heads
+    from spknorm.runs.trained import read_checkpoint
 
     folder = make_trained(tmp_path / "run", tiny_hubert, **options)
     state = read_checkpoint(folder)
@@ -241,7 +241,7 @@ def test_a_lost_upstream_is_named(tmp_path, tiny_hubert):
 
 
 def test_weights_of_another_shape_are_refused(trained, tmp_path, tiny_hubert):
-    from spknorm.export.experiment import read_checkpoint
+    from spknorm.runs.trained import read_checkpoint
 
     state = read_checkpoint(trained)
     state["Upstream"]["model.mask_emb"] = torch.zeros(3)
@@ -250,16 +250,14 @@ def test_weights_of_another_shape_are_refused(trained, tmp_path, tiny_hubert):
         load(tmp_path)
 
 
-def test_an_erasure_baseline_cannot_hear_single_recordings(trained, tmp_path):
-    from spknorm.export.experiment import read_checkpoint
-
-    state = read_checkpoint(trained)
-    state["Config"]["downstream_expert"]["spknorm"] |= {"strategy": "none", "erasure": "znorm"}
-    torch.save(state, tmp_path / "dev-best.ckpt")
+def test_an_erasure_baseline_cannot_hear_single_recordings(tmp_path, tiny_hubert):
+    run = make_trained(
+        tmp_path / "run", tiny_hubert, strategy="none", frozen=True, method={"erasure": "znorm"}
+    )
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path)
+        load(run)
     assert str(caught.value) == (
-        f"{tmp_path} is a baseline with erasure znorm, which scores a whole corpus; "
+        f"{run} is a baseline with erasure znorm, which scores a whole corpus; "
         "it cannot hear single recordings."
     )
 

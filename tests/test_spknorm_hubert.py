@@ -72,11 +72,11 @@ def test_the_gate_is_part_of_what_fine_tuning_trains(hub, exported):
 def test_the_fast_encoder_does_not_run_past_the_gate(hub, exported):
     from s3prl.upstream.interfaces import Featurizer
 
-    from spknorm.fast import why_not
+    from spknorm.fast import reason_unsupported
 
     upstream = hub.spknorm_hubert_local(ckpt=str(exported))
     featurizer = Featurizer(upstream, "last_hidden_state", upstream_device="cpu")
-    assert why_not(upstream, featurizer) is not None
+    assert reason_unsupported(upstream, featurizer) is not None
 
 
 def test_it_says_what_is_missing(hub, tmp_path):
@@ -84,5 +84,5 @@ def test_it_says_what_is_missing(hub, tmp_path):
         hub.spknorm_hubert_local(ckpt=None)
     assert str(caught.value) == "spknorm_hubert_local needs the exported file: -k normalised.pt"
     (tmp_path / "text.pt").write_text("no checkpoint")
-    with pytest.raises(CheckpointError, match="cannot be read as a checkpoint of weights alone"):
+    with pytest.raises(CheckpointError, match=r"text\.pt is no file of torch"):
         hub.spknorm_hubert_local(ckpt=str(tmp_path / "text.pt"))

@@ -21,16 +21,20 @@ def make_trained(
     layer_selection: int | None = None,
     normalize: bool = False,
     result: bool = True,
+    upstream: str = "hubert_local",
+    method: dict | None = None,
 ) -> Path:
     """Write dev-best.ckpt and result.json of a run on `upstream_file`; its weights were moved."""
     from s3prl import hub
 
     from spknorm import config as configuration
+    from spknorm import registry
     from spknorm.model import Heads
     from spknorm.runs.result import RESULT_SCHEMA
 
     torch.manual_seed(("none", "SNP", "TAP").index(strategy))
-    upstream = hub.hubert_local(ckpt=str(upstream_file))
+    registry.register()
+    entry, upstream = upstream, getattr(hub, upstream)(ckpt=str(upstream_file))
     with torch.no_grad():
         for parameter in upstream.parameters():
             parameter += 0.01 * torch.randn_like(parameter)
@@ -41,7 +45,7 @@ def make_trained(
                     "datarc": {"corpus": "demo", **(datarc or {})},
                     "speaker_corpus": {"corpus": "demo", **(speaker_corpus or {})},
                     "modelrc": {"projector_dim": 8, **(modelrc or {})},
-                    "spknorm": {"strategy": strategy},
+                    "spknorm": {"strategy": strategy, **(method or {})},
                 }
             }
         )
@@ -65,7 +69,7 @@ def make_trained(
     args = {
         "downstream": "emotion_spknorm",
         "downstream_variant": None,
-        "upstream": "hubert_local",
+        "upstream": entry,
         "upstream_ckpt": str(upstream_file),
         "upstream_model_config": None,
         "upstream_trainable": not frozen,
@@ -103,7 +107,7 @@ def make_trained(
         content = {
             "schema": RESULT_SCHEMA,
             "task": "emotion_spknorm",
-            "upstream": "hubert_local",
+            "upstream": entry,
             "strategy": strategy,
             "update": "literal",
             "adversary": "ascent",
@@ -128,3 +132,14 @@ def make_trained(
         }
         (folder / "result.json").write_text(json.dumps(content))
     return folder
+
+
+def trained_upstream(expdir: Path, upstream_file: Path):
+    """Return the upstream of a run as training left it, put together as s3prl's Runner would."""
+    from s3prl import hub
+
+    from spknorm.runs.trained import read_checkpoint
+
+    upstream = hub.hubert_local(ckpt=str(upstream_file))
+    upstream.load_state_dict(read_checkpoint(expdir)["Upstream"])
+    return upstream.eval()

@@ -3,20 +3,18 @@
 Reads checkpoints; writes nothing but the temporary files that s3prl's loader wants.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm import config as configuration
+from spknorm import upstreams
 from spknorm.checkpoint import BEST
 from spknorm.errors import MissingError
-from spknorm.export.experiment import (
-    original_checkpoint,
-    read_checkpoint,
-    read_trained,
-    sections,
-)
+from spknorm.export.experiment import read_exportable
 from spknorm.export.upstream_file import write_upstream_file
+from spknorm.runs.trained import read_checkpoint, sections
 from spknorm.schema import TaskConfig
 
 
@@ -85,7 +83,7 @@ def trained_upstream(run: Run, scratch: Path) -> Any:
     from s3prl import hub
 
     file = scratch / "trained.pt"
-    write_upstream_file(file, read_trained(run.folder).upstream)
+    write_upstream_file(file, read_exportable(run.folder).upstream)
     try:
         return hub.spknorm_hubert_local(ckpt=str(file)).eval()
     finally:
@@ -96,7 +94,8 @@ def raw_upstream(run: Run) -> Any:
     """Return the upstream that the run began with."""
     from s3prl import hub
 
-    return hub.spknorm_hubert_local(ckpt=str(original_checkpoint(run.upstream, run.ckpt))).eval()
+    args = argparse.Namespace(upstream=run.upstream, upstream_ckpt=run.ckpt)
+    return hub.spknorm_hubert_local(ckpt=str(upstreams.build(args).source)).eval()
 
 
 def _read(folder: Path) -> Run:

@@ -6,7 +6,6 @@ An import hook gives every s3prl module a safe `eval` and `torch.load`, and corr
 import contextlib
 import functools
 import importlib.machinery
-import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,9 @@ import torch
 
 from spknorm.compat import hugging_face, stock_tasks
 from spknorm.compat.expressions import read_conv_layers, read_expression
-from spknorm.errors import CheckpointError, DataError, MissingError
+from spknorm.compat.transformers_models import WholeModel
+from spknorm.errors import DataError, MissingError
+from spknorm.weights import build_from, load_weights
 
 MIN_SAMPLES = 400
 """Samples at 16 kHz that one frame of a HuBERT-like front end needs (25 ms)."""
@@ -91,19 +92,7 @@ class _Overlay:
 
 
 def _load_weights(f: Any, *args: Any, **options: Any) -> Any:
-    try:
-        return torch.load(f, *args, **{**options, "weights_only": True})
-    except (pickle.UnpicklingError, EOFError, KeyError) as error:
-        raise CheckpointError(
-            f"{f} is not a checkpoint of plain weights ({type(error).__name__}); "
-            "it was not loaded, since other content could run code."
-        ) from error
-    except FileNotFoundError:
-        raise
-    except (RuntimeError, OSError) as error:  # a zip archive that ends too early, or is none
-        raise CheckpointError(
-            f"The checkpoint {f} is damaged ({error}). If it was downloaded, -r does so again."
-        ) from error
+    return load_weights(f, **(dict(zip(("map_location",), args, strict=False)) | options))
 
 
 class DownloadError(MissingError):
@@ -158,6 +147,9 @@ def _check_lengths(call: Callable[..., Any]) -> Callable[..., Any]:
 def _correct_hugging_face_upstream(module: Any) -> None:
     # Without `last_hidden_state`, `-s last_hidden_state` silently became a weighted sum; and in
     # train mode transformers masks spans and drops layers, as s3prl's own models do not.
+    for name in ("HubertModel", "Wav2Vec2Model"):
+        if hasattr(module, name):
+            setattr(module, name, WholeModel(getattr(module, name)))
     expert = module.UpstreamExpert
     initialise, forward = expert.__init__, expert.forward
 
@@ -181,6 +173,22 @@ def _correct_runner(module: Any) -> None:
     # With `--device cpu` beside a GPU, `torch.cuda.device("cpu")` raises in every evaluation.
     cuda = _Overlay(torch.cuda, device=_cuda_device)
     module.torch = _Overlay(torch, load=_load_weights, cuda=cuda)
+    module.hub = _Hub(module.hub)
+
+
+class _Hub:
+    """s3prl's hub, whose entries say what is wrong with a file that they cannot use."""
+
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
+
+    def __getattr__(self, name: str) -> Any:
+        entry = getattr(self._hub, name)
+
+        def build(*args: Any, ckpt: str | None = None, **options: Any) -> Any:
+            return build_from(ckpt, lambda: entry(*args, ckpt=ckpt, **options), upstream=name)
+
+        return build
 
 
 def _cuda_device(device: Any) -> Any:

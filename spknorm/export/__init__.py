@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from spknorm.errors import ConfigError
 from spknorm.export.card import model_card
-from spknorm.export.experiment import read_trained
+from spknorm.export.experiment import read_exportable
 from spknorm.export.push import push
 from spknorm.export.transformers_folder import write_transformers_folder
 from spknorm.export.upstream_file import (
@@ -67,7 +67,7 @@ def export(
         raise ConfigError(
             f"Formats of an export are {', '.join(FORMATS)}, but not `{' '.join(unknown)}`."
         )
-    trained = read_trained(Path(expdir))
+    trained = read_exportable(Path(expdir))
     folder = Path(out) if out is not None else Path(expdir) / "export"
     upstream_file = None
     if "transformers" in formats:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spknorm.errors import DataError
-from spknorm.export.experiment import Trained
+from spknorm.export.experiment import Exportable
 from spknorm.statistics import interval
 
 _LICENCES = {
@@ -21,7 +21,7 @@ _LICENCES = {
 _METRICS = (("wa", "weighted accuracy"), ("ua", "unweighted accuracy"), ("macro_f1", "macro F1"))
 
 
-def model_card(trained: Trained) -> str:
+def model_card(trained: Exportable) -> str:
     """Return the card as Markdown with the front matter that model hubs read."""
     config = trained.upstream.provenance["config"]["downstream_expert"]
     sections = [
@@ -50,7 +50,7 @@ tags:
 ---"""
 
 
-def _summary(trained: Trained) -> str:
+def _summary(trained: Exportable) -> str:
     result = trained.result
     strategy = result.get("strategy", "unknown")
     what = {
@@ -67,7 +67,7 @@ def _summary(trained: Trained) -> str:
     )
 
 
-def _use(trained: Trained) -> str:
+def _use(trained: Exportable) -> str:
     normalised = bool(trained.upstream.task_cfg.get("normalize"))
     lines = [
         "## Use",
@@ -107,7 +107,7 @@ def _use(trained: Trained) -> str:
     return "\n".join(lines)
 
 
-def _training(trained: Trained, config: Mapping[str, Any]) -> str:
+def _training(trained: Exportable, config: Mapping[str, Any]) -> str:
     result, data = trained.result, config.get("datarc", {})
     speakers = config.get("speaker_corpus", {})
     adversary = result.get("strategy", "none") != "none"
@@ -219,7 +219,7 @@ def _probed(row: Mapping[str, Any] | None) -> str:
     return f"{accuracy:.1f} [{low:.1f} to {high:.1f}]"
 
 
-def _limits(trained: Trained, config: Mapping[str, Any]) -> str:
+def _limits(trained: Exportable, config: Mapping[str, Any]) -> str:
     corpora = [config.get("datarc", {}).get("corpus", "iemocap")]
     if trained.result.get("strategy", "none") != "none":
         corpora.append(config.get("speaker_corpus", {}).get("corpus", "voxceleb1"))

@@ -3,27 +3,22 @@
 Reads dev-best.ckpt (s3prl's keys), result.json and probe.json; writes nothing.
 """
 
-import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from spknorm import checkpoint
 from spknorm import config as configuration
-from spknorm.corpora.records import EMOTIONS
-from spknorm.errors import CheckpointError, ConfigError, MissingError
+from spknorm.errors import CheckpointError, ConfigError
 from spknorm.export.transformers_folder import Classifier
 from spknorm.export.upstream_file import GateState, UpstreamFile, read_upstream_file
 from spknorm.files import read_json, sha256_of
+from spknorm.runs import trained as runs
+from spknorm.runs.trained import Trained
 
-_GATE = "heads.gate."
 
-
-class Trained(NamedTuple):
-    """What training left in a folder.
+class Exportable(NamedTuple):
+    """What of a run an export holds.
 
     Attributes:
         upstream: With the trained weights, or the original ones where it was frozen.
@@ -40,144 +35,65 @@ class Trained(NamedTuple):
     probe: Mapping[str, Any]
 
 
-def read_trained(expdir: Path) -> Trained:
+def read_exportable(expdir: Path) -> Exportable:
     """Return what the dev-best checkpoint of `expdir` holds.
 
     Raises:
         MissingError: No such folder, no dev-best.ckpt in it, or no original upstream.
         CheckpointError: A checkpoint that is damaged or made by something else.
-        ConfigError: An upstream that is not of HuBERT's kind.
+        ConfigError: An upstream of a family that is not exported, or nothing to export.
     """
-    expdir = Path(expdir)
-    state = read_checkpoint(expdir)
-    args, config = vars(state["Args"]), state["Config"]
-    source = original_checkpoint(args["upstream"], args.get("upstream_ckpt"))
-    original = read_upstream_file(source)
+    trained = runs.load(Path(expdir))
+    erasure = trained.settings.downstream_expert.spknorm.erasure
+    if erasure != "none":
+        raise ConfigError(
+            f"{expdir} is a baseline with erasure {erasure}: its upstream is the original one, and "
+            "its head reads features that no export can hold."
+        )
+    name = trained.args.upstream
+    if trained.family.export_entry is None or trained.source is None:
+        raise ConfigError(
+            f"The upstream {name} is {trained.family.title}; only HuBERT is exported. "
+            "`spknorm predict` and `spknorm audit` take the folder as it is, and its dev-best.ckpt "
+            "serves s3prl with -i."
+        )
+    original = read_upstream_file(trained.source)
     if original.gate is not None:
         raise ConfigError(
-            f"{expdir} was trained on {source}, which has a gate already; "
+            f"{expdir} was trained on {trained.source}, which has a gate already; "
             "an export has no place for a second one. Use the experiment folder itself."
         )
-    weights = _trained_weights(state, original)
-    gate = _gate_of(state)
-    result = _json_of(expdir / "result.json")
+    gate = _gate_of(trained)
     provenance = {
-        "upstream": args["upstream"],
-        "upstream_sha256": sha256_of(source),
-        "upstream_trained": "Upstream" in state,
-        "best_step": int(state["Step"]),
-        "result": {key: value for key, value in result.items() if key != "config"},
-        "config": configuration.to_mapping(config),
+        "upstream": name,
+        "upstream_sha256": sha256_of(trained.source),
+        "upstream_trained": not trained.frozen,
+        "best_step": trained.best_step,
+        "result": {key: value for key, value in trained.result.items() if key != "config"},
+        "config": configuration.to_mapping(trained.settings),
     }
-    upstream = original._replace(model_weight=weights, gate=gate, provenance=provenance)
-    classifier, reason = _classifier_of(state, result, gated=gate is not None)
-    return Trained(upstream, classifier, reason, result, _json_of(expdir / "probe.json"))
+    model: Any = trained.upstream.model
+    upstream = original._replace(model_weight=model.state_dict(), gate=gate, provenance=provenance)
+    classifier, reason = _classifier_of(trained, gated=gate is not None)
+    probe = _json_of(trained.folder / "probe.json")
+    return Exportable(upstream, classifier, reason, trained.result, probe)
 
 
-def read_checkpoint(expdir: Path) -> dict[str, Any]:
-    """Return dev-best.ckpt of an experiment folder of this project's emotion task.
-
-    Raises:
-        MissingError: No such folder or no dev-best.ckpt in it.
-        CheckpointError: It is damaged, or of another task.
-    """
-    path = Path(expdir) / checkpoint.BEST
-    if not path.is_file():
-        raise MissingError(
-            f"{expdir} has no {checkpoint.BEST}. Name the folder of a finished experiment, "
-            "the one with result.json in it."
-        )
-    state = checkpoint.read(path)
-    if not any(name.startswith("heads.") for name in state["Downstream"]):
-        raise CheckpointError(
-            f"{path} is of the task {vars(state['Args']).get('downstream')}, "
-            "but export, predict and audit read emotion_spknorm."
-        )
-    return state
-
-
-def original_checkpoint(name: str, ckpt: str | None) -> Path:
-    """Return the file that the upstream `name` of s3prl's hub was loaded from.
-
-    Raises:
-        ConfigError: No such upstream, or one that is not HuBERT's.
-    """
-    from s3prl import hub
-
-    from spknorm.registry import register
-
-    register()
-    if not hasattr(hub, name):
-        raise ConfigError(f"s3prl's hub has no upstream {name}.")
-    with _loaded_files() as files:
-        getattr(hub, name)(ckpt=ckpt, refresh=False)
-    if not files:
-        raise ConfigError(
-            f"The upstream {name} is not of HuBERT's kind; only those are exported. "
-            "Its dev-best.ckpt serves s3prl with -i."
-        )
-    return Path(files[-1])
-
-
-def sections(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a checkpoint's configuration that spknorm.config knows."""
-    known = ("runner", "optimizer", "scheduler", "specaug", "upstream", "downstream_expert")
-    return {key: config[key] for key in known if isinstance(config.get(key), Mapping)}
-
-
-@contextlib.contextmanager
-def _loaded_files() -> Iterator[list[str]]:
-    """Collect the files that s3prl's HuBERT expert reads: only it knows where a name leads."""
-    from s3prl.upstream.hubert import expert
-
-    files: list[str] = []
-    load = expert.load_converted_model
-
-    def noting(ckpt: str) -> Any:
-        files.append(ckpt)
-        return load(ckpt)
-
-    expert.load_converted_model = noting
-    try:
-        yield files
-    finally:
-        expert.load_converted_model = load
-
-
-def _trained_weights(state: Mapping[str, Any], original: UpstreamFile) -> dict[str, Tensor]:
-    if "Upstream" not in state:  # frozen: s3prl leaves it out
-        return original.model_weight
-    trained = {
-        name.removeprefix("model."): value
-        for name, value in state["Upstream"].items()
-        if name.startswith("model.")
-    }
-    if set(trained) != set(original.model_weight):
-        odd = sorted(set(trained) ^ set(original.model_weight))
-        raise CheckpointError(
-            "The trained upstream and its original differ in the names of their weights: "
-            f"{', '.join(odd[:4])}."
-        )
-    return trained
-
-
-def _gate_of(state: Mapping[str, Any]) -> GateState | None:
-    head = state["Downstream"]
-    weights = {
-        name.removeprefix(_GATE): value for name, value in head.items() if name.startswith(_GATE)
-    }
-    if not weights:
+def _gate_of(trained: Trained) -> GateState | None:
+    gate_module = trained.heads.gate
+    if gate_module is None:
         return None
-    model = configuration.parse(sections(state["Config"])).downstream_expert.modelrc
+    weights = dict(gate_module.state_dict())
+    model = trained.settings.downstream_expert.modelrc
     dim = int(next(iter(weights.values())).shape[-1])
     gate = GateState({"dim": dim, **configuration.to_mapping(model.gate)}, weights)
-    args = vars(state["Args"])
+    args = vars(trained.args)
     selection, layer = args["upstream_feature_selection"], args.get("upstream_layer_selection")
     if selection == "hidden_states" and layer is not None:
         return gate._replace(layer=int(layer))
     if selection == "hidden_states":
         normalize = bool(args.get("upstream_feature_normalize"))
-        return gate._replace(mixture=state["Featurizer"]["weights"], normalize=normalize)
+        return gate._replace(mixture=trained.featurizer.weights.detach(), normalize=normalize)
     if numbered := re.fullmatch(r"hidden_state_(\d+)", selection):
         return gate._replace(layer=int(numbered[1]))
     if selection == "last_hidden_state":
@@ -185,23 +101,20 @@ def _gate_of(state: Mapping[str, Any]) -> GateState | None:
     raise ConfigError(f"An export has no place for a gate on the upstream's `{selection}` (-s).")
 
 
-def _classifier_of(
-    state: Mapping[str, Any], result: Mapping[str, Any], *, gated: bool
-) -> tuple[Classifier | None, str]:
+def _classifier_of(trained: Trained, *, gated: bool) -> tuple[Classifier | None, str]:
     """Return the emotion head as transformers' classifier, or the reason why it is none."""
-    task, args = configuration.parse(sections(state["Config"])), vars(state["Args"])
-    model = task.downstream_expert.modelrc
-    head = state["Downstream"]
-    linear = {"heads.model.post_net.linear.weight", "heads.model.post_net.linear.bias"}
+    args, head = vars(trained.args), trained.heads.state_dict()
+    model = trained.settings.downstream_expert.modelrc
+    linear = {"model.post_net.linear.weight", "model.post_net.linear.bias"}
     selected = args.get("upstream_feature_selection")
-    layer_weights = state.get("Featurizer", {}).get("weights")
+    layer_weights = trained.featurizer.state_dict().get("weights")
     if gated:
         return None, "between upstream and head stands SNP's non-linear gate"
     if model.select != "UtteranceLevel":
         return None, f"its head is {model.select}"
     if model.UtteranceLevel.get("pooling", "MeanPooling") != "MeanPooling":
         return None, f"its head pools with {model.UtteranceLevel['pooling']}"
-    if {name for name in head if name.startswith("heads.model.")} != linear:
+    if {name for name in head if name.startswith("model.")} != linear:
         return None, "its head has hidden layers"
     if args.get("upstream_layer_selection") is not None:
         return None, "its head reads a single layer below the last"
@@ -211,24 +124,13 @@ def _classifier_of(
         return None, f"its head reads {selected}"
     return (
         Classifier(
-            projector=(head["heads.projector.weight"], head["heads.projector.bias"]),
-            output=(
-                head["heads.model.post_net.linear.weight"],
-                head["heads.model.post_net.linear.bias"],
-            ),
-            labels=class_names(result, head["heads.model.post_net.linear.bias"].shape[0]),
+            projector=(head["projector.weight"], head["projector.bias"]),
+            output=(head["model.post_net.linear.weight"], head["model.post_net.linear.bias"]),
+            labels=trained.emotions,
             layer_weights=layer_weights,
         ),
         "",
     )
-
-
-def class_names(result: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
-    """Return the emotions by index: those of result.json, else IEMOCAP's four."""
-    names = (result.get("test") or {}).get("classes") or EMOTIONS
-    if len(names) != num_classes:
-        names = [f"class_{index}" for index in range(num_classes)]
-    return tuple(names)
 
 
 def _json_of(path: Path) -> Mapping[str, Any]:

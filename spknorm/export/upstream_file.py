@@ -14,6 +14,7 @@ from torch.nn import functional
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.files import atomic_path
 from spknorm.model import ACTIVATIONS, Gate
+from spknorm.weights import explain, first_line, load_weights
 
 FORMAT = "spknorm.upstream/1"
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight", "dictionaries_symbols")
@@ -93,23 +94,17 @@ def read_upstream_file(path: Path) -> UpstreamFile:
 
     Raises:
         MissingError: No such file.
-        CheckpointError: Not a whole checkpoint of that form, or one that would run code.
+        CheckpointError: Not a whole checkpoint of that form; the message says what it is.
     """
     path = Path(path)
     if not path.is_file():
         raise MissingError(f"There is no upstream checkpoint {path}. Name one with -k.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, pickle and zipfile each raise their own kinds
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint of weights alone ({_first_line(error)}). "
-            "It is damaged, or holds more than weights; export it again."
-        ) from error
+    state = load_weights(path, map_location="cpu")
     missing = [key for key in _CONVERTED if not isinstance(state, dict) or key not in state]
     if missing:
         raise CheckpointError(
             f"{path} is not in s3prl's converted format: {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} missing."
+            f"{'is' if len(missing) == 1 else 'are'} missing. It {explain(path)}."
         )
     ours = state.get("spknorm") or {}
     gate = ours.get("gate")
@@ -158,7 +153,7 @@ def build_gate(state: GateState) -> NormalisingGate:
         gate.load_state_dict(state.weights)
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"The checkpoint's gate does not fit its own description ({_first_line(error)})."
+            f"The checkpoint's gate does not fit its own description ({first_line(error)})."
         ) from error
     return NormalisingGate(gate, state).eval()
 
@@ -173,7 +168,3 @@ def _gate_of(path: Path, gate: Any) -> GateState:
 def _contiguous(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     # A view would carry its whole storage into the file.
     return {name: value.detach().cpu().clone() for name, value in weights.items()}
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:160]

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from spknorm.fast.memory import keep_freed_memory
-from spknorm.fast.packed import PackedEncoder, layers_of, wanted_by
+from spknorm.fast.packed import PackedEncoder, layers_of, layers_read
 from spknorm.schema import UpstreamConfig
+from spknorm.upstreams import family_of, is_stock
 
-__all__ = ["Encoder", "PackedEncoder", "keep_freed_memory", "make_encoder", "why_not"]
+__all__ = ["Encoder", "PackedEncoder", "keep_freed_memory", "make_encoder", "reason_unsupported"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def make_encoder(
     `trainable` no graph is built through the upstream, only through the featurizer.
     """
     if config.packed:
-        reason = why_not(upstream, featurizer)
+        reason = reason_unsupported(upstream, featurizer)
         if reason is None:
             return PackedEncoder(upstream, featurizer, config, trainable=trainable)
         logger.info("The upstream runs as s3prl runs it, with padding: %s.", reason)
@@ -53,13 +54,11 @@ def make_encoder(
     return encode
 
 
-def why_not(upstream: nn.Module, featurizer: Any) -> str | None:
+def reason_unsupported(upstream: nn.Module, featurizer: Any) -> str | None:
     """Return why the upstream cannot run without padding, or None if it can."""
-    from s3prl.upstream.hubert.expert import UpstreamExpert as Hubert
     from s3prl.upstream.wav2vec2 import wav2vec2_model as fairseq
-    from s3prl.upstream.wav2vec2.expert import UpstreamExpert as Wav2Vec2
 
-    if getattr(type(upstream), "forward", None) not in (Hubert.forward, Wav2Vec2.forward):
+    if not (family_of(upstream).runs_packed and is_stock(upstream)):
         return f"{type(upstream).__module__} is not s3prl's HuBERT or wav2vec 2.0"
     assert isinstance(upstream, nn.Module)
     model: Any = upstream.model
@@ -73,6 +72,6 @@ def why_not(upstream: nn.Module, featurizer: Any) -> str | None:
         return "it quantises or crops its input"
     if len(upstream.hooks) != len(layers_of(model)) + 1:  # type: ignore[arg-type]  # a list
         return "its hidden states are not those of its layers"
-    if wanted_by(featurizer, len(layers_of(model))) is None:
+    if layers_read(featurizer, len(layers_of(model))) is None:
         return f"`{featurizer.feature_selection}` is not one of its hidden states"
     return None

@@ -22,7 +22,7 @@ class PackedEncoder:
     """Runs a HuBERT or wav2vec 2.0 of s3prl over utterances without padding.
 
     Args:
-        upstream: s3prl's expert, of which `why_not` says None.
+        upstream: s3prl's expert, of which `reason_unsupported` says None.
         featurizer: s3prl's Featurizer of it.
         config: `upstream` of the configuration.
         trainable: Build a graph through the upstream.
@@ -41,7 +41,7 @@ class PackedEncoder:
         self._featurizer = featurizer
         task = getattr(upstream, "task_cfg", None)
         self.normalize = task.normalize if task else upstream.wav_normalize
-        wanted = wanted_by(featurizer, len(layers_of(self._model)))
+        wanted = layers_read(featurizer, len(layers_of(self._model)))
         assert wanted is not None
         self._wanted = wanted
         self._recompute = config.checkpoint_activations
@@ -115,7 +115,7 @@ def layers_of(model: Any) -> nn.ModuleList:
     return model.encoder.layers  # type: ignore[no-any-return]
 
 
-def wanted_by(featurizer: Any, num_layers: int) -> list[int] | None:
+def layers_read(featurizer: Any, num_layers: int) -> list[int] | None:
     """Return the numbers of the hidden states that the featurizer reads, 0 ... num_layers."""
     selection, layer = featurizer.feature_selection, featurizer.layer_selection
     if selection == "hidden_states":

@@ -1,28 +1,25 @@
 """Emotions of any recording from a trained experiment: `spknorm.load(folder).predict(wav, rate)`.
 
-Upstream, featurizer and heads are put together from dev-best.ckpt as the runner puts them together,
-but without any corpus. Recordings are heard one at a time, so that no result depends on another's
-length; a training-time evaluation with padded batches can differ where the upstream sees padding.
+Recordings are heard one at a time, so that no result depends on another's length; a training-time
+evaluation with padded batches can differ where the upstream sees padding.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from spknorm import config as configuration
 from spknorm.audio import MIN_SAMPLES, SAMPLE_RATE, AudioError, iter_windows, load_audio, read_info
 from spknorm.audio.resampling import Resampler
-from spknorm.errors import CheckpointError, ConfigError, DataError, MissingError
-from spknorm.export.experiment import class_names, read_checkpoint, sections
-from spknorm.files import read_json
-from spknorm.model import Heads
+from spknorm.errors import ConfigError, DataError, MissingError
 from spknorm.predict.rows import Row, to_csv, write_rows
+from spknorm.runs.trained import Trained
+from spknorm.runs.trained import load as load_trained
 
 __all__ = [
     "Predictor",
@@ -58,33 +55,21 @@ class Predictor:
     """A trained upstream with its emotion head.
 
     Args:
-        upstream: s3prl's, with the trained weights.
-        featurizer: s3prl's Featurizer of it.
-        heads: Gate and emotion head.
-        emotions: Class names by index.
-        device: Where they are.
+        trained: The model of a finished run.
+        device: Where it is.
     """
 
-    def __init__(
-        self,
-        upstream: nn.Module,
-        featurizer: nn.Module,
-        heads: Heads,
-        emotions: tuple[str, ...],
-        device: torch.device,
-    ) -> None:
-        self.emotions = emotions
-        self._device = device
-        self._upstream, self._featurizer, self._heads = upstream, featurizer, heads
-        for module in (upstream, featurizer, heads):
-            module.eval()
+    def __init__(self, trained: Trained, device: torch.device) -> None:
+        self.emotions = trained.emotions
+        self._trained, self._device = trained, device
 
     @torch.no_grad()
     def logits(self, wav: NDArray[np.float32]) -> Tensor:
         """Return logits (C,) of a waveform (L,) at 16 kHz."""
         wavs = [torch.from_numpy(wav).to(self._device)]
-        features = self._featurizer(wavs, self._upstream(wavs))
-        return self._heads.emotion_logits(features)[0]
+        trained = self._trained
+        features = trained.featurizer(wavs, trained.upstream(wavs))
+        return trained.heads.emotion_logits(features)[0]
 
     def predict(self, wav: Any, rate: int) -> dict[str, float]:
         """Return the probability of each emotion.
@@ -169,51 +154,14 @@ def load(path: Path | str, *, device: str = "cpu") -> Predictor:
         CheckpointError: Damaged, or made by something else.
         ConfigError: An upstream that s3prl's hub does not have.
     """
-    from s3prl import hub
-    from s3prl.upstream.interfaces import Featurizer
-
-    from spknorm.registry import register
-
-    register()
-    path = Path(path)
-    state = read_checkpoint(path)
-    args, task = state["Args"], configuration.parse(sections(state["Config"]))
-    erasure = task.downstream_expert.spknorm.erasure
+    trained = load_trained(path, device=device)
+    erasure = trained.settings.downstream_expert.spknorm.erasure
     if erasure != "none":
         raise ConfigError(
             f"{path} is a baseline with erasure {erasure}, which scores a whole corpus; "
             "it cannot hear single recordings."
         )
-    entry = getattr(hub, args.upstream, None)
-    if entry is None:
-        raise ConfigError(f"s3prl's hub has no upstream {args.upstream}.")
-    if args.upstream_ckpt and not str(args.upstream_ckpt).startswith("http"):
-        _require(Path(args.upstream_ckpt), path)
-    with torch.random.fork_rng(devices=[]):
-        upstream = entry(
-            ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=False
-        ).to(device)
-        featurizer = Featurizer(
-            upstream,
-            args.upstream_feature_selection,
-            device,
-            layer_selection=args.upstream_layer_selection,
-            normalize=bool(args.upstream_feature_normalize),
-        ).to(device)
-        heads = _heads(state["Downstream"], task, featurizer.output_dim).to(device)
-    try:
-        if "Upstream" in state:
-            upstream.load_state_dict(state["Upstream"])
-        featurizer.load_state_dict(state["Featurizer"])
-        heads.load_state_dict(_heads_state(state["Downstream"]))
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path / 'dev-best.ckpt'} does not fit the upstream {args.upstream}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    result = read_json(path / "result.json") if (path / "result.json").is_file() else {}
-    emotions = class_names(result, _num_emotions(state["Downstream"]))
-    return Predictor(upstream, featurizer, heads, emotions, torch.device(device))
+    return Predictor(trained, torch.device(device))
 
 
 def find_audio(paths: Iterable[Path | str]) -> list[Path]:
@@ -267,45 +215,3 @@ def predict_files(
                 raise
             failed[path] = str(error)
             logger.warning("%s", error)
-
-
-def _heads(state: Mapping[str, Tensor], task: Any, upstream_dim: int) -> Heads:
-    """Return untrained heads of the checkpoint's sizes."""
-    expert = task.downstream_expert
-    model = expert.modelrc
-    options = configuration.to_mapping(model)
-    weights = _heads_state(state)
-    return Heads(
-        upstream_dim,
-        num_emotions=_num_emotions(state),
-        num_speakers=len(_last_bias(weights, "speaker_head.")),
-        strategy=expert.spknorm.strategy,
-        projector_dim=model.projector_dim,
-        select=model.select,
-        select_options=options[model.select],
-        gate=options["gate"],
-        speaker_head=options["speaker_head"],
-    )
-
-
-def _num_emotions(state: Mapping[str, Tensor]) -> int:
-    return len(_last_bias(_heads_state(state), "model."))
-
-
-def _heads_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    mark = "heads."
-    return {name.removeprefix(mark): v for name, v in state.items() if name.startswith(mark)}
-
-
-def _last_bias(weights: Mapping[str, Tensor], part: str) -> Any:
-    """Return the bias of a part's last linear layer, which has one entry per class."""
-    biases = [v for name, v in weights.items() if name.startswith(part) and name.endswith("bias")]
-    return biases[-1] if biases else ()
-
-
-def _require(checkpoint: Path, expdir: Path) -> None:
-    if not checkpoint.is_file():
-        raise MissingError(
-            f"{expdir} was trained on the upstream checkpoint {checkpoint}, which is not there. "
-            "Put it back; its configuration is needed to build the model."
-        )

@@ -6,6 +6,7 @@
     probes        probe.json: its leakage audit
     summary       summary.json: which runs a bench planned, and what became of each
     folder        all of these under one folder, and as a DataFrame of one row per run
+    trained       its model, loaded again: upstream, featurizer, gate and heads
 
 Between `probe/` and `checkpoint.py`: the task and the trainer write, bench and report read.
 """

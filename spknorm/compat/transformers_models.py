@@ -1,0 +1,61 @@
+"""Models of transformers that are loaded whole, or not at all.
+
+`from_pretrained` gives weights that it does not find random values and says so in a log; and it
+keeps weights of 16 bits as they are, which s3prl's waveforms do not fit.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from spknorm.errors import CheckpointError
+from spknorm.weights import load_weights, unwrap_names
+
+_ONLY_FOR_PRETRAINING = {"masked_spec_embed"}
+
+
+class WholeModel:
+    """Stands in for a class of transformers where s3prl calls its `from_pretrained`.
+
+    Args:
+        kind: The class, such as transformers.HubertModel.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+
+    def from_pretrained(self, source: str, **options: Any) -> Any:
+        """Return the model in float32, from names that may be wrapped.
+
+        Raises:
+            CheckpointError: Weights of the model are missing there.
+        """
+        import torch
+
+        options = {"dtype": torch.float32, **options, "output_loading_info": True}
+        model, found = self._kind.from_pretrained(source, **options)
+        missing = set(found["missing_keys"]) - _ONLY_FOR_PRETRAINING
+        if missing and Path(source).is_dir():
+            config = self._kind.config_class.from_pretrained(source)
+            weights = dict(unwrap_names(_weights_in(Path(source))))
+            model, found = self._kind.from_pretrained(
+                None, config=config, state_dict=weights, **options
+            )
+            missing = set(found["missing_keys"]) - _ONLY_FOR_PRETRAINING
+        if missing:
+            names = ", ".join(sorted(missing)[:3])
+            raise CheckpointError(
+                f"{source} does not hold the weights of a {self._kind.__name__}: {len(missing)} "
+                f"are missing, such as {names}. Name the folder of such a model with -k."
+            )
+        return model
+
+
+def _weights_in(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    weights: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        weights |= load_file(path)
+    for path in () if weights else sorted(folder.glob("pytorch_model*.bin")):
+        weights |= load_weights(path, map_location="cpu")
+    return weights

@@ -1,0 +1,220 @@
+"""A finished run, loaded again: its upstream, featurizer, gate and heads at the best dev step.
+
+The one way from an experiment folder back to a model; predict, the audit and export use it. The
+parts are put together from dev-best.ckpt as the runner puts them together, without any corpus.
+
+Legend: B utterances of T_i frames, H upstream dimension, C emotions.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spknorm import checkpoint, upstreams
+from spknorm import config as configuration
+from spknorm.corpora.records import EMOTIONS
+from spknorm.errors import CheckpointError, MissingError
+from spknorm.files import read_json
+from spknorm.model import Heads
+from spknorm.schema import TaskConfig
+from spknorm.upstreams import Family, family_of
+from spknorm.weights import first_line, unwrap_names
+
+_SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream", "downstream_expert")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A run's model, in evaluation mode.
+
+    Attributes:
+        folder: Of the experiment.
+        args: Its command line.
+        settings: Its configuration.
+        upstream: s3prl's, with the trained weights.
+        featurizer: s3prl's Featurizer of it.
+        heads: Gate, emotion head and speaker head.
+        emotions: Names of the C classes by index.
+        frozen: Whether the upstream kept its original weights.
+        best_step: The step whose weights these are.
+        result: result.json; empty where there is none.
+        source: The file that the upstream was first loaded from, where its family says.
+    """
+
+    folder: Path
+    args: argparse.Namespace
+    settings: TaskConfig
+    upstream: nn.Module
+    featurizer: Any
+    heads: Heads
+    emotions: tuple[str, ...]
+    frozen: bool
+    best_step: int
+    result: Mapping[str, Any]
+    source: Path | None
+
+    @property
+    def family(self) -> Family:
+        """The upstream's row in the table of families."""
+        return family_of(self.upstream)
+
+    def features(self, wavs: list[Tensor]) -> list[Tensor]:
+        """Return what the emotion head sees, gated under SNP: B tensors (T_i, H)."""
+        return [self.heads.gated(f) for f in self.featurizer(wavs, self.upstream(wavs))]
+
+
+def load(folder: Path | str, *, device: str = "cpu") -> Trained:
+    """Return the model of an experiment folder, with the weights of its best dev step.
+
+    Raises:
+        MissingError: No such folder or checkpoint, or no original upstream.
+        CheckpointError: Damaged, or made by something else.
+        ConfigError: An upstream that s3prl's hub does not have.
+    """
+    folder = Path(folder)
+    state = read_checkpoint(folder)
+    args, settings = state["Args"], configuration.parse(sections(state["Config"]))
+    with torch.random.fork_rng(devices=[]):
+        built = upstreams.build(args, device=device, folder=folder)
+        featurizer = make_featurizer(built.upstream, args, device=device)
+        heads = _untrained_heads(state["Downstream"], settings, featurizer.output_dim).to(device)
+    parts: dict[str, tuple[nn.Module, Mapping[str, Tensor]]] = {
+        "featurizer": (featurizer, state.get("Featurizer", {})),
+        "heads": (heads, heads_of(state["Downstream"])),
+    }
+    if "Upstream" in state:
+        parts = {"upstream": (built.upstream, state["Upstream"]), **parts}
+    for module, weights in parts.values():
+        try:
+            module.load_state_dict(unwrap_names(weights, module.state_dict()))
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{folder / checkpoint.BEST} does not fit the upstream {args.upstream}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        module.eval()
+    built.upstream.eval()
+    result = result_of(folder)
+    return Trained(
+        folder=folder,
+        args=args,
+        settings=settings,
+        upstream=built.upstream,
+        featurizer=featurizer,
+        heads=heads,
+        emotions=class_names(result, _num_emotions(state["Downstream"])),
+        frozen="Upstream" not in state,
+        best_step=int(state["Step"]),
+        result=result,
+        source=built.source,
+    )
+
+
+def make_featurizer(upstream: nn.Module, args: argparse.Namespace, *, device: str = "cpu") -> Any:
+    """Return s3prl's Featurizer of an upstream, as the command line asks for it, untrained."""
+    from s3prl.upstream.interfaces import Featurizer
+
+    return Featurizer(
+        upstream,
+        args.upstream_feature_selection,
+        device,
+        layer_selection=getattr(args, "upstream_layer_selection", None),
+        normalize=bool(getattr(args, "upstream_feature_normalize", False)),
+    ).to(device)
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return dev-best.ckpt of an experiment folder of this project's emotion task.
+
+    Raises:
+        MissingError: No such folder or no dev-best.ckpt in it.
+        CheckpointError: It is damaged, or of another task.
+    """
+    path = Path(folder) / checkpoint.BEST
+    if not path.is_file():
+        raise MissingError(
+            f"{folder} has no {checkpoint.BEST}. Name the folder of a finished experiment, "
+            "the one with result.json in it."
+        )
+    state = checkpoint.read(path)
+    if not any(name.startswith("heads.") for name in state["Downstream"]):
+        raise CheckpointError(
+            f"{path} is of the task {vars(state['Args']).get('downstream')}, "
+            "but export, predict and audit read emotion_spknorm."
+        )
+    return state
+
+
+def result_of(folder: Path) -> Mapping[str, Any]:
+    """Return result.json of an experiment folder; empty if there is none.
+
+    Raises:
+        CheckpointError: It is no JSON object.
+    """
+    path = Path(folder) / "result.json"
+    if not path.is_file():
+        return {}
+    value = read_json(path)
+    if not isinstance(value, Mapping):
+        raise CheckpointError(f"{path} is not a JSON object.")
+    return value
+
+
+def sections(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a checkpoint's configuration that spknorm.config knows."""
+    return {key: config[key] for key in _SECTIONS if isinstance(config.get(key), Mapping)}
+
+
+def class_names(result: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
+    """Return the emotions by index: those of result.json, else IEMOCAP's four."""
+    names = (result.get("test") or {}).get("classes") or EMOTIONS
+    if len(names) != num_classes:
+        names = [f"class_{index}" for index in range(num_classes)]
+    return tuple(names)
+
+
+def heads_of(downstream: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the heads' weights in a checkpoint's `Downstream`, under their own names."""
+    mark = "heads."
+    return {name.removeprefix(mark): v for name, v in downstream.items() if name.startswith(mark)}
+
+
+def _untrained_heads(
+    downstream: Mapping[str, Tensor], settings: TaskConfig, upstream_dim: int
+) -> Heads:
+    """Return heads of the checkpoint's sizes."""
+    expert = settings.downstream_expert
+    model = expert.modelrc
+    options = configuration.to_mapping(model)
+    weights = heads_of(downstream)
+    try:
+        return Heads(
+            upstream_dim,
+            num_emotions=_num_emotions(downstream),
+            num_speakers=len(_last_bias(weights, "speaker_head.")),
+            strategy=expert.spknorm.strategy,
+            projector_dim=model.projector_dim,
+            select=model.select,
+            select_options=options[model.select],
+            gate=options["gate"],
+            speaker_head=options["speaker_head"],
+        )
+    except (TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"The checkpoint's heads cannot be built: {first_line(error)}."
+        ) from error
+
+
+def _num_emotions(downstream: Mapping[str, Tensor]) -> int:
+    return len(_last_bias(heads_of(downstream), "model."))
+
+
+def _last_bias(weights: Mapping[str, Tensor], part: str) -> Any:
+    """Return the bias of a part's last linear layer, which has one entry per class."""
+    biases = [v for name, v in weights.items() if name.startswith(part) and name.endswith("bias")]
+    return biases[-1] if biases else ()

@@ -1,0 +1,67 @@
+"""Names of weights that something has wrapped, as the model itself has them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_ANYWHERE = {"_orig_mod", "_fsdp_wrapped_module"}
+"""Path components that torch.compile and FSDP put into names."""
+_IN_FRONT = "module"
+"""What DataParallel puts before all names; further down a model may have it of its own."""
+_OLD_NORM = {
+    "parametrizations.weight.original0": "weight_g",
+    "parametrizations.weight.original1": "weight_v",
+}
+
+
+def unwrapped(content: Any, *, depth: int = 1) -> Any:
+    """Return what a file held with plain names in its mappings of tensors, one level deep.
+
+    The components that DataParallel, torch.compile and FSDP add go; weight norm's newer names
+    become the older ones, which both of torch's forms load. Where nothing is wrapped, the same
+    object comes back.
+    """
+    if not isinstance(content, Mapping) or not content:
+        return content
+    if is_state_dict(content):
+        return unwrap_names(content)
+    if depth == 0:
+        return content
+    changed = {key: unwrapped(value, depth=depth - 1) for key, value in content.items()}
+    return changed if any(changed[key] is not content[key] for key in content) else content
+
+
+def unwrap_names(
+    weights: Mapping[str, Any], wanted: Iterable[str] | None = None
+) -> Mapping[str, Any]:
+    """Return a mapping with plain names; the same object where nothing is wrapped.
+
+    Args:
+        weights: Tensors by name.
+        wanted: Names that a model has, where they are known: what fits already is left alone.
+    """
+    if wanted is not None and set(weights) == set(wanted):
+        return weights
+    names = {name: _plain(name) for name in weights}
+    while names and all(plain.startswith(f"{_IN_FRONT}.") for plain in names.values()):
+        names = {name: plain.partition(".")[2] for name, plain in names.items()}
+    if all(name == plain for name, plain in names.items()) or len(set(names.values())) < len(names):
+        return weights
+    return {names[name]: value for name, value in weights.items()}
+
+
+def is_state_dict(content: Mapping[Any, Any]) -> bool:
+    """Tell whether a mapping holds tensors by name and nothing else."""
+    import torch
+
+    return all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
+    )
+
+
+def _plain(name: str) -> str:
+    *inner, last = name.split(".")
+    plain = ".".join([*(part for part in inner if part not in _ANYWHERE), last])
+    for new, old in _OLD_NORM.items():
+        if plain == new or plain.endswith(f".{new}"):
+            return plain[: -len(new)] + old
+    return plain
