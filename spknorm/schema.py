@@ -1,52 +1,76 @@
-"""Every setting of the task `emotion_spknorm`, as frozen dataclasses: name, type, default, meaning.
+"""Every setting of the task `emotion_spknorm`: name, type, range, effect, default, meaning.
 
-The text under a field says its meaning, its unit and, where there is one, the paper's value.
-`config.py` fills these classes from YAML and checks them.
+The marks beside a field's type say its range and what changes with it (see `marks.py`), the text
+under it its meaning, its unit and, where there is one, the paper's value. `config.py` fills these
+classes from YAML and checks them; `effects.py` compares them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from spknorm.marks import (
+    ABOVE_0,
+    ADAPTIVE,
+    ADVERSARY,
+    DEMO,
+    GATED,
+    LENGTH,
+    LOW_RESOURCE,
+    NOT_ADAPTIVE,
+    NOT_NEGATIVE,
+    NOTHING,
+    NUMBERS,
+    PLACE,
+    REPEAT,
+    SCHEDULED,
+    SHARE,
+    THEIR_ENGINE,
+    WITH_SPEAKERS,
+    Range,
+    When,
+)  # isort: skip  # fmt: skip
 
 Strategy = Literal["none", "SNP", "TAP"]
 Update = Literal["literal", "reversal", "adaptive"]
 Adversary = Literal["ascent", "confusion", "entropy"]
 Turns = Literal["all", "improvised", "scripted"]
+_SELECT = "downstream_expert.modelrc.select"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerConfig:
     """s3prl's `runner` section and what our engine adds to it."""
 
-    engine: Literal["spknorm", "s3prl"] = "spknorm"
+    engine: Annotated[Literal["spknorm", "s3prl"], NUMBERS] = "spknorm"
     """Who runs the training loop: spknorm.runner, or s3prl's own Runner (one mixed batch)."""
-    total_steps: int = 30000
+    total_steps: Annotated[int, ABOVE_0, LENGTH] = 30000
     """Optimiser steps."""
-    gradient_clipping: float = 1.0
+    gradient_clipping: Annotated[float, ABOVE_0, NUMBERS] = 1.0
     """Largest norm of a gradient; see `clip` for the norm of what."""
-    clip: Literal["auto", "joint", "group"] = "auto"
+    clip: Annotated[Literal["auto", "joint", "group"], NUMBERS] = "auto"
     """joint: one norm over everything, as s3prl. group: each parameter group for itself.
     auto: joint without an adversary (so that strategy none is s3prl's task), group with one."""
-    gradient_accumulate_steps: int = 1
-    log_step: int = 100
-    eval_step: int = 500
-    save_step: int = 500
-    max_keep: int = 1
+    gradient_accumulate_steps: Annotated[int, ABOVE_0, NUMBERS] = 1
+    log_step: Annotated[int, ABOVE_0, NOTHING] = 100
+    eval_step: Annotated[int, ABOVE_0, NUMBERS] = 500
+    save_step: Annotated[int, ABOVE_0, NOTHING] = 500
+    max_keep: Annotated[int, ABOVE_0, NOTHING] = 1
     """Checkpoints states-N.ckpt kept beside dev-best.ckpt."""
-    eval_dataloaders: tuple[str, ...] = ("dev", "test")
+    eval_dataloaders: Annotated[tuple[Literal["dev", "test"], ...], NUMBERS] = ("dev", "test")
     """Under our engine `dev` every eval_step, `test` once at the best dev step."""
-    train_dataloader: str = "train"
-    evaluate_ratio: float = 1.0
-    fp16: bool = False
+    train_dataloader: Annotated[str, NUMBERS, THEIR_ENGINE] = "train"
+    evaluate_ratio: Annotated[float, SHARE, NUMBERS] = 1.0
+    fp16: Annotated[bool, NUMBERS] = False
     """s3prl's switch; the same as precision: fp16."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    early_stopping: int | None = None
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], NUMBERS] = "fp32"
+    early_stopping: Annotated[int | None, ABOVE_0, NUMBERS] = None
     """Evaluations without a gain on dev after which training ends; null: never."""
-    max_nonfinite: int = 10
+    max_nonfinite: Annotated[int, ABOVE_0, NOTHING] = 10
     """Steps in a row with a non-finite loss or gradient after which the run ends."""
-    max_oom: int = 3
+    max_oom: Annotated[int, NOT_NEGATIVE, NOTHING] = 3
     """Batches that may be skipped for lack of memory."""
-    on_config_change: Literal["refuse", "accept", "fork"] = "refuse"
+    on_config_change: Annotated[Literal["refuse", "accept", "fork"], NOTHING] = "refuse"
     """What resuming with a changed configuration does (total_steps may always grow). fork: go on
     in FOLDER-fork1 (or the fork that has these settings), and leave FOLDER as it is."""
 
@@ -55,8 +79,8 @@ class RunnerConfig:
 class GroupConfig:
     """What one parameter group has for itself; null: as the optimizer section says."""
 
-    lr: float | None = None
-    weight_decay: float | None = None
+    lr: Annotated[float | None, NOT_NEGATIVE, NUMBERS] = None
+    weight_decay: Annotated[float | None, NOT_NEGATIVE, NUMBERS] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,24 +88,26 @@ class GroupsConfig:
     """Learning rate and weight decay per parameter group."""
 
     upstream: GroupConfig = field(default_factory=GroupConfig)
-    gate: GroupConfig = field(default_factory=GroupConfig)
+    gate: Annotated[GroupConfig, GATED] = field(default_factory=GroupConfig)
     emotion_head: GroupConfig = field(default_factory=GroupConfig)
-    speaker_head: GroupConfig = field(default_factory=GroupConfig)
+    speaker_head: Annotated[GroupConfig, ADVERSARY] = field(default_factory=GroupConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """s3prl's `optimizer` section plus `groups`; the paper does not say which optimiser it used."""
 
-    name: Literal["TorchOptim"] = "TorchOptim"
-    torch_optim_name: Literal["Adam", "AdamW", "SGD", "Adamax", "NAdam", "RMSprop"] = "Adam"
-    lr: float = 1.0e-4
+    name: Annotated[Literal["TorchOptim"], NUMBERS] = "TorchOptim"
+    torch_optim_name: Annotated[
+        Literal["Adam", "AdamW", "SGD", "Adamax", "NAdam", "RMSprop"], NUMBERS
+    ] = "Adam"
+    lr: Annotated[float, NOT_NEGATIVE, NUMBERS] = 1.0e-4
     """eta of equations (1), (2), (4)."""
-    weight_decay: float = 0.0
-    momentum: float | None = None
-    betas: tuple[float, ...] | None = None
-    eps: float | None = None
-    fused: bool | None = None
+    weight_decay: Annotated[float, NOT_NEGATIVE, NUMBERS] = 0.0
+    momentum: Annotated[float | None, NOT_NEGATIVE, NUMBERS] = None
+    betas: Annotated[tuple[float, ...] | None, Range(least=0, below=1), NUMBERS] = None
+    eps: Annotated[float | None, NOT_NEGATIVE, NUMBERS] = None
+    fused: Annotated[bool | None, NUMBERS] = None
     groups: GroupsConfig | None = None
 
 
@@ -89,38 +115,38 @@ class OptimizerConfig:
 class DataConfig:
     """The emotion corpus: s3prl's `datarc` and how it is split."""
 
-    corpus: Literal["iemocap", "manifest", "demo"] = "iemocap"
-    root: str | None = None
+    corpus: Annotated[Literal["iemocap", "manifest", "demo"], NUMBERS] = "iemocap"
+    root: Annotated[str | None, PLACE] = None
     """Folder of the corpus; null: the environment variable IEMOCAP_ROOT."""
-    meta_data: str | None = None
+    meta_data: Annotated[str | None, PLACE] = None
     """Folder with s3prl's SessionN/{train,test}_meta_data.json; null: made from the tree."""
-    manifest: str | None = None
-    allow_outside: bool = False
+    manifest: Annotated[str | None, PLACE] = None
+    allow_outside: Annotated[bool, NOTHING] = False
     """Accept paths of a manifest or fold JSON that lead out of the root."""
-    test_fold: str | None = None
+    test_fold: Annotated[str | None, REPEAT] = None
     """foldN holds out SessionN; null: the -v of the command line, else fold1."""
-    protocol: Literal["si5", "si10", "sd", "low_resource"] = "si5"
-    base: Literal["si5", "sd"] = "si5"
+    protocol: Annotated[Literal["si5", "si10", "sd", "low_resource"], NUMBERS] = "si5"
+    base: Annotated[Literal["si5", "sd"], NUMBERS, LOW_RESOURCE] = "si5"
     """What low_resource draws its training utterances from."""
-    dev: Literal["superb", "speaker_disjoint"] = "superb"
-    valid_ratio: float = 0.2
-    samples_per_label: int | None = None
+    dev: Annotated[Literal["superb", "speaker_disjoint"], NUMBERS] = "superb"
+    valid_ratio: Annotated[float, SHARE, NUMBERS] = 0.2
+    samples_per_label: Annotated[int | None, ABOVE_0, REPEAT, LOW_RESOURCE] = None
     """low_resource: training utterances per class (paper: 50, 100, 200, ..., 1000)."""
-    draw: int = 0
+    draw: Annotated[int, NOT_NEGATIVE, REPEAT, LOW_RESOURCE] = 0
     """low_resource: which of the random draws (paper: 5)."""
-    train_turns: Turns = "all"
-    test_turns: Turns = "all"
-    demo_rho: float = 0.8
+    train_turns: Annotated[Turns, NUMBERS] = "all"
+    test_turns: Annotated[Turns, NUMBERS] = "all"
+    demo_rho: Annotated[float, SHARE, NUMBERS, DEMO] = 0.8
     """Demo corpus: confounding of speaker and emotion, 0 to 1."""
-    demo_seed: int = 0
-    train_batch_size: int = 4
-    eval_batch_size: int = 4
-    num_workers: int = 0
-    pre_load: bool = True
+    demo_seed: Annotated[int, NUMBERS, DEMO] = 0
+    train_batch_size: Annotated[int, ABOVE_0, NUMBERS] = 4
+    eval_batch_size: Annotated[int, ABOVE_0, NUMBERS] = 4
+    num_workers: Annotated[int, NOT_NEGATIVE, NOTHING] = 0
+    pre_load: Annotated[bool, NOTHING] = True
     """Keep decoded audio in memory."""
-    skip_bad: bool = False
+    skip_bad: Annotated[bool, NOTHING] = False
     """Leave unusable files out (and record which) instead of stopping."""
-    check_audio: bool = False
+    check_audio: Annotated[bool, NOTHING] = False
     """Compare audio content, not only names, between train, dev and test."""
 
 
@@ -128,21 +154,23 @@ class DataConfig:
 class SpeakerCorpusConfig:
     """The corpus that carries the speaker labels (paper: a third data set, not named)."""
 
-    corpus: Literal["voxceleb1", "librispeech", "manifest", "demo"] = "voxceleb1"
-    root: str | None = None
-    meta_data: str | None = None
+    corpus: Annotated[Literal["voxceleb1", "librispeech", "manifest", "demo"], NUMBERS] = (
+        "voxceleb1"
+    )
+    root: Annotated[str | None, PLACE] = None
+    meta_data: Annotated[str | None, PLACE] = None
     """VoxCeleb1: the identification split list; null: iden_split.txt in the root."""
-    manifest: str | None = None
-    allow_outside: bool = False
+    manifest: Annotated[str | None, PLACE] = None
+    allow_outside: Annotated[bool, NOTHING] = False
     """Accept paths of a manifest that lead out of the root."""
-    label: str = "speaker"
+    label: Annotated[str, NUMBERS] = "speaker"
     """Column that is normalised away; any column of a manifest."""
-    batch_size: int = 4
-    max_seconds: float | None = 4.0
+    batch_size: Annotated[int, ABOVE_0, NUMBERS] = 4
+    max_seconds: Annotated[float | None, ABOVE_0, NUMBERS] = 4.0
     """Random crops of at most this many seconds; null: whole utterances."""
-    max_speakers: int | None = None
+    max_speakers: Annotated[int | None, ABOVE_0, NUMBERS] = None
     """Keep this many speakers (those with the most utterances, ties by name)."""
-    shuffle_labels: bool = False
+    shuffle_labels: Annotated[bool, NUMBERS] = False
     """Control: the same audio with permuted labels."""
 
 
@@ -150,12 +178,12 @@ class SpeakerCorpusConfig:
 class GateConfig:
     """SNP's gate. Its size and activation are not in the paper: these defaults are ours."""
 
-    width: int | None = None
+    width: Annotated[int | None, ABOVE_0, NUMBERS] = None
     """Hidden units; null: as many as the upstream's dimension."""
-    depth: int = 1
+    depth: Annotated[int, ABOVE_0, NUMBERS] = 1
     """Hidden layers; at least 1, else the gate would be linear."""
-    activation: Literal["ReLU", "GELU", "Tanh", "SiLU", "LeakyReLU"] = "ReLU"
-    residual: bool = False
+    activation: Annotated[Literal["ReLU", "GELU", "Tanh", "SiLU", "LeakyReLU"], NUMBERS] = "ReLU"
+    residual: Annotated[bool, NUMBERS] = False
     """Add the input to the output. A gate that starts as the identity keeps more of the speaker and
     gains less (docs/controlled.md)."""
 
@@ -164,53 +192,61 @@ class GateConfig:
 class SpeakerHeadConfig:
     """The speaker-ID head g_id: mean over time, hidden layers, one logit per speaker."""
 
-    hidden: tuple[int, ...] = (256,)
+    hidden: Annotated[tuple[int, ...], ABOVE_0, NUMBERS] = (256,)
     """Widths of its hidden layers; empty: linear."""
-    batch_norm: bool = False
-    dropout: float = 0.0
+    batch_norm: Annotated[bool, NUMBERS] = False
+    dropout: Annotated[float, SHARE, NUMBERS] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """s3prl's `modelrc` of the emotion task, the gate and the speaker head."""
 
-    projector_dim: int = 256
-    select: Literal["UtteranceLevel", "DeepModel", "NonLinearProjection"] = "UtteranceLevel"
-    UtteranceLevel: Mapping[str, Any] = field(default_factory=lambda: {"pooling": "MeanPooling"})
-    DeepModel: Mapping[str, Any] = field(default_factory=dict)
-    NonLinearProjection: Mapping[str, Any] = field(default_factory=dict)
-    gate: GateConfig = field(default_factory=GateConfig)
-    speaker_head: SpeakerHeadConfig = field(default_factory=SpeakerHeadConfig)
+    projector_dim: Annotated[int, ABOVE_0, NUMBERS] = 256
+    select: Annotated[Literal["UtteranceLevel", "DeepModel", "NonLinearProjection"], NUMBERS] = (
+        "UtteranceLevel"
+    )
+    UtteranceLevel: Annotated[Mapping[str, Any], NUMBERS, When({_SELECT: ("UtteranceLevel",)})] = (
+        field(default_factory=lambda: {"pooling": "MeanPooling"})
+    )
+    DeepModel: Annotated[Mapping[str, Any], NUMBERS, When({_SELECT: ("DeepModel",)})] = field(
+        default_factory=dict
+    )
+    NonLinearProjection: Annotated[
+        Mapping[str, Any], NUMBERS, When({_SELECT: ("NonLinearProjection",)})
+    ] = field(default_factory=dict)
+    gate: Annotated[GateConfig, GATED] = field(default_factory=GateConfig)
+    speaker_head: Annotated[SpeakerHeadConfig, ADVERSARY] = field(default_factory=SpeakerHeadConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
     """The method's own settings, `downstream_expert.spknorm`."""
 
-    strategy: Strategy = "TAP"
+    strategy: Annotated[Strategy, NUMBERS] = "TAP"
     """none: s3prl's emotion task. SNP: the ascent reaches the gate alone. TAP: the upstream."""
-    update: Update = "literal"
+    update: Annotated[Update, NUMBERS, ADVERSARY] = "literal"
     """Which reading of equation (3); see spknorm.updates."""
-    adversary: Adversary = "ascent"
+    adversary: Annotated[Adversary, NUMBERS, ADVERSARY] = "ascent"
     """ascent: the paper. confusion, entropy: other objectives for the shared part."""
-    speaker_lambda: float = 1.0e-3
+    speaker_lambda: Annotated[float, NOT_NEGATIVE, NUMBERS, ADVERSARY, NOT_ADAPTIVE] = 1.0e-3
     """literal: the step of equation (3) (paper: 1e-3). reversal: the coefficient of the flipped
     gradient. adaptive: without effect, `ascent_lr` counts."""
-    ascent_lr: float | None = None
+    ascent_lr: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, ADAPTIVE] = None
     """adaptive only: learning rate of the ascending Adam."""
-    schedule: Literal["constant", "linear", "dann"] = "constant"
+    schedule: Annotated[Literal["constant", "linear", "dann"], NUMBERS, ADVERSARY] = "constant"
     """How lambda (or ascent_lr) grows: at once, linearly, or as 2 / (1 + exp(-10 p)) - 1."""
-    ramp: float = 0.2
+    ramp: Annotated[float, SHARE, NUMBERS, ADVERSARY, SCHEDULED] = 0.2
     """Part of all steps over which `schedule` grows, 0 to 1."""
-    ceiling: float | None = 1.0
+    ceiling: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY] = 1.0
     """Ascent pauses while the running speaker loss exceeds ceiling * log K; null: never pauses."""
-    speaker_warmup_steps: int = 0
+    speaker_warmup_steps: Annotated[int, NOT_NEGATIVE, NUMBERS, ADVERSARY] = 0
     """First steps in which the speaker head trains and nothing ascends."""
-    speaker_steps: int = 1
+    speaker_steps: Annotated[int, ABOVE_0, NUMBERS, ADVERSARY] = 1
     """Speaker batches per iteration; the head trains on each, the ascent uses the last."""
-    train_feature_extractor: bool = False
+    train_feature_extractor: Annotated[bool, NUMBERS] = False
     """Also train the convolutional front end, which s3prl freezes (feature_grad_mult = 0)."""
-    erasure: Literal["none", "leace", "znorm"] = "none"
+    erasure: Annotated[Literal["none", "leace", "znorm"], NUMBERS] = "none"
     """Cheap baselines on the pooled features of a frozen upstream."""
 
 
@@ -219,7 +255,9 @@ class ExpertConfig:
     """s3prl's `downstream_expert` section."""
 
     datarc: DataConfig = field(default_factory=DataConfig)
-    speaker_corpus: SpeakerCorpusConfig = field(default_factory=SpeakerCorpusConfig)
+    speaker_corpus: Annotated[SpeakerCorpusConfig, WITH_SPEAKERS] = field(
+        default_factory=SpeakerCorpusConfig
+    )
     modelrc: ModelConfig = field(default_factory=ModelConfig)
     spknorm: MethodConfig = field(default_factory=MethodConfig)
 
@@ -228,19 +266,19 @@ class ExpertConfig:
 class UpstreamConfig:
     """How the upstream computes (never what): speed and memory."""
 
-    cache: Literal["auto", "off"] = "auto"
+    cache: Annotated[Literal["auto", "off"], NOTHING] = "auto"
     """auto: compute what is frozen once (see spknorm.features)."""
-    cache_dir: str | None = None
-    cache_limit_gb: float = 20.0
-    checkpoint_activations: bool = False
+    cache_dir: Annotated[str | None, PLACE] = None
+    cache_limit_gb: Annotated[float, ABOVE_0, NOTHING] = 20.0
+    checkpoint_activations: Annotated[bool, NOTHING] = False
     """Recompute the transformer's activations in the backward pass."""
-    compile: bool = False
-    packed: bool = True
+    compile: Annotated[bool, NUMBERS] = False
+    packed: Annotated[bool, NUMBERS] = True
     """Run utterances end to end instead of padded (HuBERT and wav2vec 2.0; see spknorm.fast):
     faster, and features no longer depend on the batch. false: as s3prl does."""
-    bucket: bool = False
+    bucket: Annotated[bool, NUMBERS] = False
     """Batches of similar length (see spknorm.batches)."""
-    keep_freed_memory: bool = True
+    keep_freed_memory: Annotated[bool, NOTHING] = True
     """On the CPU, memory that a step frees stays with the process for the next step
     (see spknorm.fast.memory)."""
 
@@ -251,9 +289,9 @@ class TaskConfig:
 
     runner: RunnerConfig = field(default_factory=RunnerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    scheduler: Mapping[str, Any] | None = None
+    scheduler: Annotated[Mapping[str, Any] | None, NUMBERS] = None
     """s3prl's scheduler section, or none."""
-    specaug: Mapping[str, Any] | None = None
+    specaug: Annotated[Mapping[str, Any] | None, NUMBERS, THEIR_ENGINE] = None
     """s3prl's SpecAugment section; engine s3prl only."""
     upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
     downstream_expert: ExpertConfig = field(default_factory=ExpertConfig)

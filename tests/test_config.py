@@ -76,8 +76,7 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
         ),
         (
             {"runner": {"eval_dataloaders": ["dev", "train"]}},
-            "`config.runner.eval_dataloaders` must be a list of dev and test, "
-            "but is `('dev', 'train')` (tuple).",
+            "`config.runner.eval_dataloaders[1]` must be one of dev, test, but is `'train'` (str).",
         ),
         (
             expert(spknorm={"update": "adaptive"}),

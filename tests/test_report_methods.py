@@ -46,9 +46,9 @@ def test_a_setting_that_differs_makes_two_methods(tmp_path):
     assert [group.method.label for group in block.groups] == [
         "none",  # the ceiling of an adversary that is off changes nothing
         "SNP, literal, λ 0.001, ceiling 0.5",
-        "SNP, literal, λ 0.001",  # no ceiling was named
+        "SNP, literal, λ 0.001, ceiling 1",  # the default, where none was named
         "TAP, literal, λ 0.001, ceiling 0.5",
-        "TAP, literal, λ 0.001",
+        "TAP, literal, λ 0.001, ceiling 1",
     ]
     assert all(found.comparison for found in estimate(block) if found.method.strategy != "none")
 

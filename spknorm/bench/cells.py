@@ -1,14 +1,13 @@
 """One run of a grid: its settings, its name and the command that makes it. First in this folder."""
 
 import ast
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spknorm import config
+from spknorm import config, effects, registry
 from spknorm.errors import ConfigError
 
 TASK = "emotion_spknorm"
@@ -73,28 +72,44 @@ class Cell:
         args, made_with = result.get("args"), result.get("config")
         if not isinstance(args, Mapping) or not isinstance(made_with, Mapping):
             return "it holds neither args nor config"
-        expected: dict[str, Any] = {
-            "upstream": self.upstream,
-            "seed": self.seed,
-            "fold": self.fold,
-            "frozen": self.frozen,
+        frozen = result.get("frozen")
+        found = {
+            **args,
+            "downstream": result.get("task"),
+            "upstream": result.get("upstream"),
+            "upstream_trainable": None if frozen is None else not frozen,
+            "downstream_variant": result.get("fold"),
+            "seed": result.get("seed"),
         }
-        found = {name: result.get(name) for name in expected}
-        for name, value in (
-            ("upstream_ckpt", self.upstream_ckpt),
-            ("upstream_model_config", self.upstream_config),
-            ("upstream_feature_selection", self.selection),
-            ("upstream_layer_selection", self.layer),
-        ):
-            if value is not None or name in ("upstream_ckpt", "upstream_layer_selection"):
-                expected[name], found[name] = value, args.get(name)
-        normal = config.to_mapping(config.parse(self.changes))
-        for key, _ in self.leaves():
-            expected[key], found[key] = _value_at(normal, key), _value_at(made_with, key)
-        for key, value in expected.items():
-            if not _equal(found[key], value):
-                return f"{key} was {found[key]!r}, now it is {value!r}"
+        changed = effects.differing(
+            (made_with, found), (self.settings(), {**found, **self._arguments()})
+        )
+        for key, (before, now) in changed.items():
+            return f"{key.removeprefix('args.')} was {before!r}, now it is {now!r}"
         return None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the whole configuration of the run, plain."""
+        whole = config.merge(config.load_yaml(registry.config_path(TASK)), self.changes)
+        plain: dict[str, Any] = config.to_mapping(config.parse(whole))
+        return plain
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return what the command line names, by s3prl's names."""
+        named = {
+            "upstream_model_config": self.upstream_config,
+            "upstream_feature_selection": self.selection,
+        }
+        return {
+            "downstream": TASK,
+            "upstream": self.upstream,
+            "upstream_ckpt": self.upstream_ckpt,
+            "upstream_trainable": not self.frozen,
+            "upstream_layer_selection": self.layer,
+            "downstream_variant": self.fold,
+            "seed": self.seed,
+            **{name: value for name, value in named.items() if value is not None},
+        }
 
 
 def literal(value: Any) -> str:
@@ -126,19 +141,3 @@ def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _value_at(section: Any, key: str) -> Any:
-    for name in key.split("."):
-        if not isinstance(section, Mapping) or name not in section:
-            return None
-        section = section[name]
-    return section
-
-
-def _equal(found: Any, expected: Any) -> bool:
-    if isinstance(found, float) and isinstance(expected, (int, float)):
-        return math.isclose(found, expected, rel_tol=1e-9)
-    if isinstance(expected, (list, tuple)):
-        return isinstance(found, (list, tuple)) and list(found) == list(expected)
-    return bool(found == expected)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from spknorm import effects
 from spknorm.report.results import Results, Run
 
 _UNSET = "None"
@@ -22,41 +23,16 @@ PROTOCOLS = {
     "low_resource": "few training utterances per label",
 }
 _PLACE = re.compile(r"(-n\d+-draw\d+)?-fold\d+-seed\d+$")
-_DATA, _SPEAKERS, _METHOD = (
-    f"downstream_expert.{name}." for name in ("datarc", "speaker_corpus", "spknorm")
+_DATA, _METHOD = "downstream_expert.datarc.", "downstream_expert.spknorm."
+_SHUFFLED = "downstream_expert.speaker_corpus.shuffle_labels"
+_FIELDS_OF_METHOD = (
+    *(f"{_METHOD}{key}" for key in ("strategy", "update", "adversary", "speaker_lambda")),
+    *(f"args.{key}" for key in ("downstream", "upstream", "upstream_trainable")),
+    f"{_METHOD}erasure",
+    f"{_DATA}protocol",
+    _SHUFFLED,
 )
-_WITHOUT_EFFECT = (
-    "upstream.",
-    *(f"runner.{key}" for key in ("log_step", "save_step", "max_keep", "max_nonfinite", "max_oom")),
-    "runner.on_config_change",
-    *(f"{_DATA}{key}" for key in ("root", "meta_data", "manifest", "num_workers", "pre_load")),
-    *(f"{_DATA}{key}" for key in ("skip_bad", "check_audio", "eval_batch_size")),
-    *(f"{_SPEAKERS}{key}" for key in ("root", "meta_data", "manifest")),
-)
-_ARGS = (
-    "upstream_ckpt",
-    "upstream_model_config",
-    "upstream_feature_selection",
-    "upstream_layer_selection",
-    "upstream_feature_normalize",
-)
-_TOLD_ELSEWHERE = (
-    *(f"{_DATA}{key}" for key in ("test_fold", "protocol", "samples_per_label", "draw")),
-    *(
-        f"{_METHOD}{key}"
-        for key in ("strategy", "update", "adversary", "speaker_lambda", "erasure")
-    ),
-    f"{_SPEAKERS}shuffle_labels",
-)
-_ADVERSARY_ONLY = (
-    _SPEAKERS,
-    *(f"{_METHOD}{key}" for key in ("ascent_lr", "schedule", "ramp", "ceiling")),
-    *(f"{_METHOD}{key}" for key in ("speaker_warmup_steps", "speaker_steps")),
-    "optimizer.groups.speaker_head",
-    "downstream_expert.modelrc.speaker_head",
-    "downstream_expert.modelrc.gate",
-    "optimizer.groups.gate",
-)
+"""Settings that `Method` and `Block` have fields for; all others that count are in `extra`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +90,7 @@ class Method:
 
     def reference(self) -> "Method":
         """Return the strategy none that this method is to be compared with."""
-        extra = tuple(pair for pair in self.extra if not pair[0].startswith(_ADVERSARY_ONLY))
+        extra = tuple(pair for pair in self.extra if not effects.needs_adversary(pair[0]))
         return Method(
             task=self.task, upstream=self.upstream, frozen=self.frozen, strategy="none", extra=extra
         )
@@ -179,7 +155,7 @@ def group_runs(results: Results) -> list[Block]:
 
 def method_of(run: Run, varying: Iterable[str] = ()) -> Method:
     """Return the method of a run; `varying` names the further settings that tell methods apart."""
-    settings = _settings(run)
+    settings = effects.identity(run.config, run.args)
     erasure = settings.get(f"{_METHOD}erasure")
     plain = Method(
         task=run.task,
@@ -187,13 +163,13 @@ def method_of(run: Run, varying: Iterable[str] = ()) -> Method:
         frozen=run.frozen,
         strategy=run.strategy,
         erasure=erasure if isinstance(erasure, str) and erasure not in ("none", "") else None,
-        extra=tuple((key, _text(settings.get(key))) for key in varying),
+        shuffled=settings.get(_SHUFFLED) is True,
+        extra=tuple((key, _text(settings[key])) for key in varying if key in settings),
     )
     if run.strategy == "none":
-        return replace(plain, extra=plain.reference().extra)
+        return plain
     return replace(
         plain,
-        shuffled=settings.get(f"{_SPEAKERS}shuffle_labels") is True,
         update=run.update,
         adversary=run.adversary,
         speaker_lambda=None if run.update == "adaptive" else run.speaker_lambda,  # no effect there
@@ -218,25 +194,16 @@ def _stem(name: str) -> str:
 
 
 def _varying_settings(runs: Iterable[Run]) -> tuple[str, ...]:
+    """Return the settings in which runs differ where they matter."""
     seen: dict[str, set[str]] = {}
-    flat = [_settings(run) for run in runs]
-    for key in sorted({key for settings in flat for key in settings}):
-        if not key.startswith(_WITHOUT_EFFECT) and key not in _TOLD_ELSEWHERE:
-            seen[key] = {_text(settings.get(key)) for settings in flat}
-    return tuple(key for key, values in seen.items() if len(values) > 1)
-
-
-def _settings(run: Run) -> dict[str, Any]:
-    return dict(_flatten(run.config)) | {f"args.{key}": run.args.get(key) for key in _ARGS}
-
-
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key in sorted(settings):
-        value = settings[key]
-        if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    for run in runs:
+        for key, value in effects.identity(run.config, run.args).items():
+            seen.setdefault(key, set()).add(_text(value))
+    return tuple(
+        key
+        for key, values in sorted(seen.items())
+        if len(values) > 1 and key not in _FIELDS_OF_METHOD
+    )
 
 
 def _text(value: Any) -> str:

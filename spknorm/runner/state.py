@@ -6,10 +6,11 @@ functions of the step's number.
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from spknorm import config as configuration
+from spknorm import effects
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.schema import TaskConfig
 
@@ -17,33 +18,6 @@ KEY = "Spknorm"
 _NEAR_CHANCE = 1.1
 _LONG = 5
 _FAR_ABOVE = 3.0
-_FREE = {
-    "config.runner.total_steps",
-    "config.runner.save_step",
-    "config.runner.max_keep",
-    "config.runner.max_oom",
-    "config.runner.max_nonfinite",
-    "config.runner.on_config_change",
-    "config.downstream_expert.datarc.num_workers",
-    "config.downstream_expert.datarc.pre_load",
-    "config.downstream_expert.datarc.root",
-    "config.downstream_expert.speaker_corpus.root",
-    "config.upstream.cache_dir",
-    "config.upstream.cache_limit_gb",
-    "config.upstream.keep_freed_memory",
-}
-"""Settings that may change while a run is interrupted: they do not change its numbers, or, as
-total_steps, are meant to grow."""
-_ARGS = (
-    "downstream",
-    "upstream",
-    "upstream_model_config",
-    "upstream_trainable",
-    "upstream_feature_selection",
-    "upstream_layer_selection",
-    "upstream_feature_normalize",
-    "seed",
-)
 
 
 @dataclasses.dataclass
@@ -138,17 +112,14 @@ def changed_settings(
     states: Mapping[str, Any], args: argparse.Namespace, config: TaskConfig, *, world: int
 ) -> dict[str, tuple[Any, Any]]:
     """Return the settings that differ from a checkpoint's and count: (before, now) by path."""
-    before = dict(_flat("config", configuration.to_mapping(configuration.parse(states["Config"]))))
-    now = dict(_flat("config", configuration.to_mapping(config)))
-    for name in _ARGS:
-        before[f"args.{name}"] = getattr(states["Args"], name, None)
-        now[f"args.{name}"] = getattr(args, name, None)
-    before["processes"], now["processes"] = states.get("WorldSize", 1), world
-    return {
-        key: (before.get(key), now[key])
-        for key in sorted(now)
-        if key not in _FREE and before.get(key) != now[key]
+    before = (configuration.parse(states["Config"]), vars(states["Args"]))
+    now = (config, vars(args))
+    changed = {
+        key if key.startswith("args.") or key == effects.FOLD else f"config.{key}": pair
+        for key, pair in effects.differing(before, now, going_on=True).items()
     }
+    processes = (states.get("WorldSize", 1), world)
+    return changed if processes[0] == world else {**changed, "processes": processes}
 
 
 def describe(changed: Mapping[str, tuple[Any, Any]]) -> str:
@@ -156,11 +127,3 @@ def describe(changed: Mapping[str, tuple[Any, Any]]) -> str:
     pairs = list(changed.items())
     listed = "; ".join(f"{key} was {before!r}, is {now!r}" for key, (before, now) in pairs[:10])
     return listed + (f"; and {len(pairs) - 10} more" if len(pairs) > 10 else "")
-
-
-def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _flat(f"{path}.{key}", item)
-    else:
-        yield path, value

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spknorm import metrics
+from spknorm import effects, metrics
 from spknorm.config import to_mapping
 from spknorm.runs.checked import Confusion, Share, build, check_schema, error, read_object
 from spknorm.runs.metrics_log import finite
@@ -19,20 +19,7 @@ from spknorm.schema import TaskConfig
 
 RESULT_SCHEMA = "spknorm.result/1"
 _VERSIONS_OF = ("spknorm", "s3prl", "torch", "torchaudio", "transformers", "numpy")
-_ARGS = (
-    "downstream",
-    "downstream_variant",
-    "upstream",
-    "upstream_ckpt",
-    "upstream_model_config",
-    "upstream_trainable",
-    "upstream_feature_selection",
-    "upstream_layer_selection",
-    "upstream_feature_normalize",
-    "hub",
-    "seed",
-    "device",
-)
+_ARGS = (*effects.ARGUMENTS, "downstream_variant")
 """Arguments of the command line that decide what a run computes."""
 
 

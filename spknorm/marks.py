@@ -1,0 +1,90 @@
+"""What a setting's field says of itself: which values it takes, and what it changes.
+
+Before `schema.py`, whose fields carry these marks: `Annotated[int, ABOVE_0, NUMBERS] = 4`. A new
+setting is marked there and nowhere else: `config.py` checks the range, `effects.py` answers for
+resume, bench, audit and report whether it matters.
+"""
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Which numbers a setting takes, or each item of a list; infinity is in no range."""
+
+    above: float = -math.inf
+    least: float = -math.inf
+    below: float = math.inf
+    most: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        """Whether the setting takes a number."""
+        inside = self.above < value < self.below and self.least <= value <= self.most
+        return inside and math.isfinite(value)
+
+    def __str__(self) -> str:
+        """Return the range in words, as in: must be 0 or more."""
+        if self.above > -math.inf:
+            return f"above {self.above:g}"
+        if self.most < math.inf:
+            return f"between {self.least:g} and {self.most:g}"
+        upper = f" and below {self.below:g}" if self.below < math.inf else ""
+        return f"{self.least:g} or more{upper}"
+
+
+ABOVE_0 = Range(above=0)
+NOT_NEGATIVE = Range(least=0)
+SHARE = Range(least=0, most=1)
+
+
+class Effect(enum.Enum):
+    """What changes when a setting does."""
+
+    NUMBERS = "numbers"
+    """Weights, predictions or scores, be it by rounding: another value is another method."""
+    REPEAT = "repeat"
+    """Numbers, too; but runs that differ in it alone repeat one method (fold, seed, draw)."""
+    LENGTH = "length"
+    """Numbers, too; but a run that is gone on with may get another."""
+    NOTHING = "nothing"
+    """No bit of weights, predictions and scores, on the CPU."""
+    PLACE = "place"
+    """It says where something lies: what is found there counts (spknorm.corpora.digest)."""
+
+
+NUMBERS, REPEAT, LENGTH, NOTHING, PLACE = Effect
+
+
+class When:
+    """A setting matters only where one of some other settings has one of some values.
+
+    Several marks of this kind on a field, or on the sections around it, must all hold.
+
+    Args:
+        alternatives: Values by path, such as `{"upstream.packed": (True,)}`.
+    """
+
+    def __init__(self, alternatives: Mapping[str, tuple[object, ...]]) -> None:
+        self.alternatives = MappingProxyType(dict(alternatives))
+
+    def holds(self, settings: Mapping[str, object]) -> bool:
+        """Whether it is so under settings by path."""
+        return any(settings[path] in values for path, values in self.alternatives.items())
+
+
+_METHOD, _DATA = "downstream_expert.spknorm.", "downstream_expert.datarc."
+STRATEGY = f"{_METHOD}strategy"
+ADVERSARY = When({STRATEGY: ("SNP", "TAP")})
+GATED = When({STRATEGY: ("SNP",)})
+WITH_SPEAKERS = When({STRATEGY: ("SNP", "TAP"), f"{_METHOD}erasure": ("leace",)})
+"""Where a run reads the speaker corpus."""
+ADAPTIVE = When({f"{_METHOD}update": ("adaptive",)})
+NOT_ADAPTIVE = When({f"{_METHOD}update": ("literal", "reversal", "relative")})
+SCHEDULED = When({f"{_METHOD}schedule": ("linear", "dann")})
+LOW_RESOURCE = When({f"{_DATA}protocol": ("low_resource",)})
+DEMO = When({f"{_DATA}corpus": ("demo",), "downstream_expert.speaker_corpus.corpus": ("demo",)})
+THEIR_ENGINE = When({"runner.engine": ("s3prl",)})
