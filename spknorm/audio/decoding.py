@@ -12,7 +12,7 @@ import numpy.typing as npt
 import soundfile
 
 from spknorm.audio.faults import AudioError, audio_error
-from spknorm.audio.headers import magic_of, missing_bytes
+from spknorm.audio.opening import open_decoder, open_descriptor
 
 Samples = npt.NDArray[np.float32]
 
@@ -46,6 +46,7 @@ def read_info(path: Path | str) -> AudioInfo:
         AudioError: The file is missing, unreadable, not audio, corrupt, truncated or empty.
     """
     with AudioFile(Path(path)) as file:
+        file.reach_the_end()
         return file.info
 
 
@@ -72,12 +73,13 @@ class AudioFile:
         """Open the file and check its header."""
         self.path = path
         self._position = 0
-        self._descriptor = _open_descriptor(path)
+        self._descriptor = open_descriptor(path)
         try:
-            self._file = _decoder(path, self._descriptor)
+            self._file = open_decoder(path, self._descriptor)
             self._num_frames = self._file.frames
             unknown = self._num_frames >= _UNKNOWN_FRAMES
-            self._in_order = unknown or self._file.format == "MP3"  # seeks are inexact or fail
+            self._is_mpeg = self._file.subtype.startswith("MPEG_LAYER")  # MP3, in a WAV file too
+            self._in_order = unknown or self._is_mpeg  # seeks are inexact or fail
             if unknown:
                 self._num_frames = self._count()
             self._check()
@@ -117,7 +119,7 @@ class AudioFile:
                     break
                 count -= len(block)
                 parts.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
-        if count > (_MP3_SLACK if self._file.format == "MP3" else 0):
+        if count > (_MP3_SLACK if self._is_mpeg else 0):
             raise self._truncated()
         if not parts:
             return np.zeros(0, dtype=np.float32)
@@ -126,6 +128,18 @@ class AudioFile:
             bad = int(len(samples) - np.isfinite(samples).sum())
             raise audio_error("nonfinite", self.path, f"{bad} of {len(samples)} samples are")
         return samples
+
+    def reach_the_end(self) -> None:
+        """Ask for the last sample where the container alone does not tell that it is there.
+
+        Raises:
+            AudioError: It is not.
+        """
+        if not self._in_order and (self._file.format == "FLAC" or "ALAC" in self._file.subtype):
+            with self._reporting():
+                self._go_to(self._num_frames - 1)
+                if len(self._read(1)) == 0:
+                    raise self._truncated()
 
     def _go_to(self, start: int) -> None:
         if start == self._position:
@@ -158,7 +172,7 @@ class AudioFile:
         """Decode anew, as MP3's result depends on what was decoded before."""
         self._file.close()
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        self._file = _decoder(self.path, self._descriptor)
+        self._file = open_decoder(self.path, self._descriptor)
         self._position = 0
 
     def _check(self) -> None:
@@ -194,50 +208,3 @@ class AudioFile:
     ) -> None:
         """Close the file."""
         self.close()
-
-
-def _open_descriptor(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise audio_error("missing", path) from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL or a surrogate in the name
-        raise audio_error("permission", path, _reason(error)) from error
-
-
-class _Decoder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A SoundFile without the seek that soundfile ends each read with if a file is `seekable`.
-
-    It costs time, fails where the length is unknown, and makes MP3 decode wrongly.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _decoder(path: Path, descriptor: int) -> _Decoder:
-    """Open by content, whatever the name's ending."""
-    try:
-        start = os.pread(descriptor, 12, 0)
-    except OSError as error:  # a folder, a pipe
-        raise audio_error("not_audio", path, _reason(error)) from error
-    if not start:
-        raise audio_error("empty", path, "0 bytes")
-    lacking = missing_bytes(descriptor, os.fstat(descriptor).st_size)
-    try:
-        file = _Decoder(descriptor, closefd=False)
-    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        if magic_of(start) is None:
-            raise audio_error("not_audio", path, f"it starts with {start[:4]!r}") from error
-        if lacking is not None:
-            raise audio_error("truncated", path, lacking) from error
-        raise audio_error("corrupt", path, _reason(error)) from error
-    if lacking is not None:
-        file.close()
-        raise audio_error("truncated", path, lacking)
-    return file
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
-    return str(text).strip().rstrip(".")

@@ -1,5 +1,6 @@
 """What can be wrong with an audio file: one kind, one message each. First in this folder."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +20,11 @@ _MESSAGES = MappingProxyType(
         "change its permissions.",
         "not_audio": "{path}: not an audio file ({detail}). Expected wav, flac, ogg or mp3; "
         "remove it from the corpus or convert it.",
+        "unsupported": "{path}: a kind of sound file that is not read ({detail}). Expected wav, "
+        "flac, ogg or mp3; convert it, with `ffmpeg -i FILE FILE.wav` or, if it is compressed "
+        "SPHERE, with `sph2pipe -f wav`.",
+        "pointer": "{path}: not the recording but a text that stands for it (git-lfs, git-annex). "
+        "Expected audio; fetch it with `git lfs pull` or `git annex get`.",
         "corrupt": "{path}: the audio header is corrupt ({detail}). Expected a valid wav, flac, "
         "ogg or mp3; copy or convert the file again.",
         "truncated": "{path}: the audio is truncated or damaged ({detail}). Expected a whole "
@@ -53,7 +59,14 @@ class AudioError(DataError):
 
 def audio_error(kind: str, path: Path, detail: str = "") -> AudioError:
     """Return the error of this kind for this file, its message complete."""
-    return AudioError(_MESSAGES[kind].format(path=path, detail=detail), path, kind)
+    text = _MESSAGES[kind].format(path=printable(path), detail=detail)
+    return AudioError(text, path, kind)
+
+
+def printable(path: object) -> str:
+    r"""Return a file's name as text that can be printed: bytes that are not UTF-8 as `\xeb`."""
+    text = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", str(path))
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def listing(problems: Sequence[str], heading: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from spknorm.audio import AudioError, iter_windows, load_audio, read_info
-from spknorm.audio.faults import KINDS
+from spknorm.audio.faults import KINDS, printable
 from spknorm.corpora import Utterance, find_bad_audio
 
 SHORTEST = "Expected at least 400 samples at 16 kHz"
@@ -25,8 +25,9 @@ def refused(path, kind, said, *, by=load_audio):
     assert error.value.kind == kind
     assert error.value.path == path
     assert error.value.exit_code == 3
-    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).startswith(f"{printable(path)}: ")
     assert said in str(error.value)
+    str(error.value).encode()  # can be printed
     assert "\n" not in str(error.value).replace(str(path), "")
     return str(error.value)
 
@@ -76,7 +77,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         def refuse(*_):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("spknorm.audio.decoding.os.open", refuse)
+        monkeypatch.setattr("spknorm.audio.opening.os.open", refuse)
     else:
         path.chmod(0)
     refused(path, "permission", "the file cannot be opened (Permission denied)")
@@ -297,7 +298,7 @@ def test_a_corpus_of_every_fault_is_sorted_out(tmp_path):
     assert {one.utterance.path: one.error.kind for one in found} == bad
     assert set(bad.values()) == set(KINDS) - {"permission", "vanished"}
     by_header = {one.utterance.path: one.error.kind for one in find_bad_audio(records)}
-    unseen = {"nonfinite.wav", "truncated.flac"}
+    unseen = {"nonfinite.wav"}
     assert by_header == {path: kind for path, kind in bad.items() if path.name not in unseen}
 
 
@@ -319,6 +320,8 @@ def make_every_fault(folder):
         bad[folder / name] = kind
     for name, content, kind in (
         ("text.wav", b"hello, world", "not_audio"),
+        ("pointer.wav", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer"),
+        ("video.wav", b"\0\0\0\x1cftypM4A \0\0\2\0", "unsupported"),
         ("corrupt.wav", b"RIFF\x24\0\0\0WAVEfmt \xff\xff\xff\x7f", "corrupt"),
     ):
         (folder / name).write_bytes(content)

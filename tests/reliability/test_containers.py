@@ -1,0 +1,288 @@
+"""Every container that is accepted is checked for truncation, and whole ones are not called cut."""
+
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from spknorm.audio import AudioError, load_audio, read_info
+from spknorm.corpora import Utterance, find_bad_audio
+
+NOISE = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
+ACCEPTED = {  # (format, subtype): bytes at the end that a cut may take without taking sound
+    **{("WAV", s): 1 for s in ("PCM_16", "PCM_24", "FLOAT", "ULAW", "MS_ADPCM", "GSM610")},
+    ("WAVEX", "PCM_16"): 0,
+    ("RF64", "PCM_16"): 0,
+    **{("W64", s): 0 for s in ("PCM_16", "IMA_ADPCM", "GSM610")},
+    **{("AIFF", s): 1 for s in ("PCM_16", "PCM_U8", "FLOAT", "IMA_ADPCM", "DWVW_16")},
+    **{("AU", s): 0 for s in ("PCM_16", "ULAW", "ALAW", "G721_32", "DOUBLE")},
+    **{("CAF", s): 0 for s in ("PCM_16", "ULAW", "ALAC_16", "FLOAT")},
+    **{("FLAC", s): 0 for s in ("PCM_16", "PCM_24")},
+    **{("OGG", s): 0 for s in ("VORBIS", "OPUS")},
+    ("MP3", "MPEG_LAYER_III"): 0,
+    **{("NIST", s): 0 for s in ("PCM_16", "ULAW", "ALAW")},
+}
+REFUSED = ("AVR", "HTK", "MAT4", "MAT5", "PAF", "PVF", "SDS", "IRCAM", "VOC", "WVE", "XI", "SVX")
+
+
+def written(path, form, subtype, **options):
+    rate = 8000 if "GSM" in subtype else 16000
+    soundfile.write(path, NOISE, rate, format=form, subtype=subtype, **options)
+    return path.read_bytes()
+
+
+def kind_of(path):
+    with pytest.raises(AudioError) as error:
+        read_info(path)
+    return error.value.kind
+
+
+@pytest.mark.parametrize(("form", "subtype"), ACCEPTED)
+@pytest.mark.fault("audio")
+def test_a_cut_at_any_place_is_found(tmp_path, form, subtype):
+    path = tmp_path / "a.wav"
+    content = written(path, form, subtype)
+    assert read_info(path).num_samples >= len(NOISE)
+    last = len(content) - ACCEPTED[form, subtype]
+    for length in {*range(1, last, last // 60), last // 3, last - 3, last - 2, last - 1}:
+        path.write_bytes(content[:length])
+        kind = kind_of(path)
+        assert kind == "truncated" or (kind in ("corrupt", "not_audio", "empty") and length < 4200)
+    path.write_bytes(content[: len(content) // 3])
+    assert kind_of(path) == "truncated"
+
+
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("form", ["AU", "WAV", "AIFF", "CAF"])
+@pytest.mark.fault("audio")
+def test_a_cut_is_found_in_either_byte_order(tmp_path, form, endian):
+    path = tmp_path / "a.wav"
+    content = written(path, form, "PCM_16", endian=endian)
+    path.write_bytes(content[: len(content) // 3])
+    assert kind_of(path) == "truncated"
+
+
+@pytest.mark.parametrize("form", REFUSED)
+def test_a_container_in_which_a_cut_cannot_be_told_is_not_accepted(tmp_path, form):
+    path = tmp_path / "a.wav"
+    written(path, form, soundfile.default_subtype(form) or soundfile.available_subtypes(form)[0])
+    assert kind_of(path) == "unsupported"
+
+
+def test_skip_bad_and_the_doctor_see_a_cut_au_file(tmp_path):
+    path = tmp_path / "a.au"
+    content = written(path, "AU", "PCM_16")
+    path.write_bytes(content[: len(content) // 3])
+    for decode in (False, True):
+        ((_, error),) = find_bad_audio([Utterance(id="a", path=path)], decode=decode)
+        assert str(error) == (
+            f"{path}: the audio is truncated or damaged (the header promises 16000 bytes of audio, "
+            f"{len(content) // 3 - 24} are there). Expected a whole file; copy it again."
+        )
+
+
+SIZES = (0, 0xFFFFFFFF, 2_000_000_000, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0x7FFFF000 - 36, 10**9)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("form", ["WAV", "AU", "AIFF"])
+def test_a_stream_whose_size_was_never_filled_in_is_whole(tmp_path, form, size):
+    path = tmp_path / "a.wav"
+    content = bytearray(written(path, form, "PCM_16"))
+    at, order = {
+        "WAV": (content.find(b"data") + 4, "<I"),
+        "AU": (8, ">I"),
+        "AIFF": (content.find(b"SSND") + 4, ">I"),
+    }[form]
+    whole = load_audio(path)
+    content[at : at + 4] = struct.pack(order, size)
+    if form == "AIFF":  # its count of frames is not known, either
+        content[content.find(b"COMM") + 10 :][:4] = struct.pack(">I", size // 2)
+    path.write_bytes(content)
+    assert np.array_equal(load_audio(path), whole)
+    assert np.array_equal(load_audio(path, max_seconds=0.1), whole[:1600])
+
+
+@pytest.mark.parametrize("size", [0, 2**64 - 1, 2**63 - 1])
+def test_an_rf64_or_wave64_stream_is_whole(tmp_path, size):
+    path = tmp_path / "a.wav"
+    for form, place in (("RF64", 28), ("W64", None)):
+        content = bytearray(written(path, form, "PCM_16"))
+        at = content.find(b"data\xf3\xac") + 16 if place is None else place
+        content[at : at + 8] = struct.pack("<Q", size)
+        path.write_bytes(content)
+        assert read_info(path).num_samples == len(NOISE)
+        assert len(load_audio(path)) == len(NOISE)
+
+
+def test_a_caf_stream_is_whole(tmp_path):
+    path = tmp_path / "a.caf"
+    content = bytearray(written(path, "CAF", "PCM_16"))
+    at = content.find(b"data") + 4
+    content[at : at + 8] = struct.pack(">q", -1)
+    path.write_bytes(content)
+    assert read_info(path).num_samples == len(NOISE)
+
+
+def test_a_wav_file_without_sound_but_with_tags_is_empty_and_not_a_stream(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, NOISE[:0], 16000)
+    path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 5) + b"INFOx\0")
+    assert kind_of(path) == "empty"
+
+
+def test_a_size_that_only_a_long_file_has_is_a_promise(tmp_path):
+    path = tmp_path / "a.wav"
+    content = bytearray(written(path, "WAV", "PCM_16"))
+    for size in (16002, 999_999_998, 1_234_567_890):
+        content[40:44] = struct.pack("<I", size)
+        path.write_bytes(content)
+        assert kind_of(path) == "truncated"
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_whose_last_page_does_not_say_so_is_whole(tmp_path, subtype):
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, np.tile(NOISE, 10), 16000, format="OGG", subtype=subtype)
+    content = bytearray(path.read_bytes())
+    whole = load_audio(path)
+    last = content.rfind(b"OggS")
+    content[last + 5] &= ~4
+    content[last + 22 : last + 26] = bytes(4)
+    content[last + 22 : last + 26] = struct.pack("<I", ogg_checksum(content[last:]))
+    path.write_bytes(content)
+    found = load_audio(path)
+    assert abs(len(found) - len(whole)) < 960  # Opus' mark cuts the padding of the last frame
+    assert np.array_equal(found[:78000], whole[:78000])  # the end decides the last block's window
+    path.write_bytes(content + b"Og")
+    assert kind_of(path) == "truncated"
+
+
+def ogg_checksum(page):
+    value = 0
+    for byte in page:
+        value ^= byte << 24
+        for _ in range(8):
+            value = (value << 1 ^ (0x04C11DB7 if value & 0x80000000 else 0)) & 0xFFFFFFFF
+    return value
+
+
+TAG = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III")]
+)
+@pytest.mark.parametrize("tags", [1, 2])
+@pytest.mark.fault("audio")
+def test_tags_in_front_do_not_hide_what_follows(tmp_path, form, subtype, tags):
+    path = tmp_path / "a.wav"
+    content = TAG * tags + written(path, form, subtype)
+    path.write_bytes(content)
+    assert read_info(path).num_samples == len(NOISE)
+    path.write_bytes(content[: len(content) // 2])
+    assert kind_of(path) == "truncated"
+
+
+def test_tags_and_padding_behind_an_mp3_are_no_cut(tmp_path):
+    path = tmp_path / "a.mp3"
+    content = written(path, "MP3", "MPEG_LAYER_III")
+    for tail in (b"TAG" + bytes(125), bytes(5000), b"APETAGEX" + b"\xff\xd8\xff\xe0" * 300):
+        path.write_bytes(content + tail)
+        assert read_info(path).num_samples == len(NOISE)
+
+
+def test_odd_chunks_extra_bytes_and_padding_are_no_cut(tmp_path):
+    path = tmp_path / "a.wav"
+    content = written(path, "WAV", "PCM_16")
+    odd = b"LIST" + struct.pack("<I", 5) + b"INFOx\0"
+    for changed in (content[:36] + odd + content[36:], content + b"x", content + odd):
+        path.write_bytes(changed)
+        assert read_info(path).num_samples == len(NOISE)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\0\0\0\x1cftypM4A ", "MPEG-4 (m4a, mp4)"),
+        (b"\x1aE\xdf\xa3\x01\0", "WebM or Matroska"),
+        (b"ajkg\2\xfb", "shorten (shn)"),
+        (b"#!AMR\n", "AMR"),
+        (b"\xff\xf1\x50\x80\0\0", "AAC (ADTS)"),
+        (b"RIFF\x24\0\0\0AVI LIST", "AVI video"),
+        (b"BW64\xff\xff\xff\xffWAVE", "BW64"),
+    ],
+)
+def test_sound_of_another_kind_is_named(tmp_path, content, said):
+    path = tmp_path / "a.wav"
+    path.write_bytes(content + bytes(500))
+    with pytest.raises(AudioError) as error:
+        load_audio(path)
+    assert str(error.value) == (
+        f"{path}: a kind of sound file that is not read ({said}). Expected wav, flac, ogg or mp3; "
+        "convert it, with `ffmpeg -i FILE FILE.wav` or, if it is compressed SPHERE, with "
+        "`sph2pipe -f wav`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"), [(0x50, "MPEG layer I or II"), (0xFF, "AAC"), (0x161, "Windows Media")]
+)
+def test_a_codec_within_a_wav_file_is_named(tmp_path, tag, said):
+    path = tmp_path / "a.wav"
+    content = bytearray(written(path, "WAV", "PCM_16"))
+    content[20:22] = struct.pack("<H", tag)
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=rf"\({said} in a WAV file \(format tag {tag:#06x}\)\)"):
+        load_audio(path)
+
+
+def mp3_in_wav(tmp_path):
+    stream = written(tmp_path / "a.mp3", "MP3", "MPEG_LAYER_III")
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 16000, 4000, 1, 0, 12, 1, 2, 576, 1, 1393)
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"data"
+    chunks += struct.pack("<I", len(stream)) + stream
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+def test_mp3_in_a_wav_file_is_read_or_named(tmp_path):
+    path = tmp_path / "a.wav"
+    content = mp3_in_wav(tmp_path)
+    path.write_bytes(content)
+    try:
+        assert abs(len(load_audio(path)) - len(NOISE)) <= 1152 * 2
+    except AudioError as error:  # an older libsndfile
+        assert "(MP3 in a WAV file (format tag 0x0055))" in str(error)
+    path.write_bytes(content[: len(content) // 2])
+    assert kind_of(path) == "truncated"
+
+
+def test_compressed_sphere_is_named(tmp_path):
+    path = tmp_path / "a.sph"
+    content = written(path, "NIST", "PCM_16")
+    coding = b"sample_coding -s26 pcm,embedded-shorten-v2.00"
+    packed = content.replace(b"sample_coding -s3 pcm", coding)[:4000]
+    path.write_bytes(packed[:1024] + b"ajkg" + bytes(2000))
+    with pytest.raises(AudioError, match=r"\(NIST SPHERE compressed with shorten\)"):
+        load_audio(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 32044\n",
+        b"/annex/objects/SHA256E-s32044--4d7a.wav\n",
+    ],
+)
+@pytest.mark.fault("audio")
+def test_a_pointer_in_place_of_the_sound_is_named(tmp_path, content):
+    path = tmp_path / "a.wav"
+    path.write_bytes(content)
+    with pytest.raises(AudioError) as error:
+        load_audio(path)
+    assert str(error.value) == (
+        f"{path}: not the recording but a text that stands for it (git-lfs, git-annex). Expected "
+        "audio; fetch it with `git lfs pull` or `git annex get`."
+    )
+    assert error.value.kind == "pointer"
