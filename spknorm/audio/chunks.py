@@ -21,7 +21,7 @@ _NIST_PACKED = re.compile(rb"sample_coding[^\n]*(shorten|wavpack|shortpack)")
 
 
 class Patch(NamedTuple):
-    """Bytes of a header that are to be read as these."""
+    """Bytes of a file that are to be read as these."""
 
     start: int
     content: bytes

@@ -87,10 +87,6 @@ def identify(descriptor: int) -> Kind | None:
 
 def examine(descriptor: int, kind: Kind, size: int) -> Finding:
     """Return what an open file of `size` bytes lacks, or how its header has to be read."""
-    if kind.name == "ogg":
-        return Finding(streams.missing_in_ogg(descriptor, kind.start, size))
-    if kind.name == "mp3":
-        return Finding(streams.missing_in_mp3(descriptor, kind.start, size))
     if kind.name == "flac":
         return chunks.WHOLE  # its last sample is asked for, which costs little
     return _EXAMINERS[kind.name](descriptor, kind.start, size)
@@ -104,6 +100,8 @@ _EXAMINERS = MappingProxyType(
         "caf": chunks.examine_caf,
         "au": chunks.examine_au,
         "nist": chunks.examine_nist,
+        "ogg": streams.examine_ogg,
+        "mp3": streams.examine_mp3,
     }
 )
 

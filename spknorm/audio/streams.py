@@ -1,9 +1,14 @@
 """Ogg and MP3: streams of pages and frames, each of which says how long it is."""
 
+import functools
 import os
+import struct
 from typing import NamedTuple
 
+from spknorm.audio.chunks import Finding, Patch
+
 _MAX_OGG_PAGE = 27 + 255 + 255 * 255
+_LAST = 4  # in the flags of a page
 _BLOCK = 1 << 16
 _KBITS = {  # (MPEG 1?, layer) -> by index; 0 is free format, which tells no length
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -16,12 +21,12 @@ _KBITS = {  # (MPEG 1?, layer) -> by index; 0 is free format, which tells no len
 _RATES = (44100, 48000, 32000)  # MPEG 1; halved in MPEG 2 and again in 2.5
 
 
-def missing_in_ogg(descriptor: int, start: int, size: int) -> str | None:
-    """Say what an Ogg stream lacks at its end, or None.
+def examine_ogg(descriptor: int, start: int, size: int) -> Finding:
+    """Look at the end of an Ogg stream.
 
     A last page without the mark that says so is fine where it is whole, even if it says that its
     last packet goes on: encoders and editors leave streams like that. A cut between two pages can
-    therefore not be told.
+    therefore not be told. Opus is given the mark, since libsndfile fails at its end without.
     """
     begin = max(start, size - _MAX_OGG_PAGE - 4)
     tail = os.pread(descriptor, size - begin, begin)
@@ -29,12 +34,35 @@ def missing_in_ogg(descriptor: int, start: int, size: int) -> str | None:
     page = tail[at:] if at >= 0 else b""
     length = 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) >= 27 else 27
     if len(page) < length or len(page) < 27 + page[26]:
-        return "its last Ogg page is cut"
-    if page[5] & 4:
-        return None
+        return Finding("its last Ogg page is cut")
+    if page[5] & _LAST:
+        return Finding()
     if len(page) > length:
-        return f"{len(page) - length} bytes after its last Ogg page are none"
-    return None
+        return Finding(f"{len(page) - length} bytes after its last Ogg page are none")
+    if b"OpusHead" not in os.pread(descriptor, 64, start):
+        return Finding()
+    marked = page[:5] + bytes([page[5] | _LAST]) + page[6:22] + bytes(4) + page[26:]
+    checksum = struct.pack("<I", _ogg_checksum(marked))
+    return Finding(patch=Patch(begin + at + 5, marked[5:22] + checksum))
+
+
+def _ogg_checksum(page: bytes) -> int:
+    value = 0
+    for byte in page:
+        value = (value << 8) & 0xFFFFFFFF ^ _checksums()[value >> 24 ^ byte]
+    return value
+
+
+@functools.cache
+def _checksums() -> tuple[int, ...]:
+    """Return Ogg's checksum of each byte: CRC-32 with the polynomial 0x04c11db7, unreflected."""
+    values = []
+    for byte in range(256):
+        value = byte << 24
+        for _ in range(8):
+            value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
+        values.append(value)
+    return tuple(values)
 
 
 class _Frame(NamedTuple):
@@ -64,15 +92,15 @@ def mpeg_frame(header: bytes) -> _Frame | None:
     return _Frame(length if bits else 0, side, (version, layer, rate))
 
 
-def missing_in_mp3(descriptor: int, start: int, size: int) -> str | None:
-    """Say what an MP3 stream lacks, going from frame to frame, or None.
+def examine_mp3(descriptor: int, start: int, size: int) -> Finding:
+    """Look at an MP3 stream, going from frame to frame.
 
     Its last frame has to be whole, and where the encoder left a count of frames or bytes
     (`Xing`, `Info`), they have to be there.
     """
     position = _next_frame(descriptor, start, size)
     if position is None:
-        return None
+        return Finding()
     begin, promise, count = position, _promise(descriptor, position), -1
     while position < size:
         frame = mpeg_frame(os.pread(descriptor, 4, position))
@@ -83,19 +111,19 @@ def missing_in_mp3(descriptor: int, start: int, size: int) -> str | None:
             position = position_after
             continue
         if frame.length == 0:
-            return None  # free format
+            return Finding()  # free format
         if position + frame.length > size:
-            return f"its last MP3 frame has {size - position} of {frame.length} bytes"
+            return Finding(f"its last MP3 frame has {size - position} of {frame.length} bytes")
         position += frame.length
         count += 1
     if promise is None:
-        return None
+        return Finding()
     frames, num_bytes = promise
     if num_bytes and num_bytes > size - begin:
-        return f"the header promises {num_bytes} bytes of MP3, {size - begin} are there"
+        return Finding(f"the header promises {num_bytes} bytes of MP3, {size - begin} are there")
     if frames and count < frames - 1:
-        return f"the header promises {frames} MP3 frames, {count} are there"
-    return None
+        return Finding(f"the header promises {frames} MP3 frames, {count} are there")
+    return Finding()
 
 
 def _promise(descriptor: int, position: int) -> tuple[int, int] | None:
