@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from spknorm.errors import ConfigError
 from spknorm.marks import Range
+from spknorm.options import check_choices
 from spknorm.schema import TaskConfig, UpstreamConfig
 from spknorm.yaml_values import load_yaml
 
@@ -32,6 +33,7 @@ def parse(mapping: Mapping[str, Any]) -> TaskConfig:
     config = _build(TaskConfig, mapping, "config")
     assert isinstance(config, TaskConfig)
     _check_combinations(config)
+    check_choices(config)
     return config
 
 

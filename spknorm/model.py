@@ -5,7 +5,7 @@ Features come as s3prl's Featurizer gives them, a list of (T_i, H) tensors, one 
 Legend: B utterances, T frames, H upstream dimension, C emotions, K speakers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,15 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from spknorm.adversaries import ADVERSARIES, Prediction
-from spknorm.errors import ConfigError
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "ReLU": nn.ReLU,
-    "GELU": nn.GELU,
-    "Tanh": nn.Tanh,
-    "SiLU": nn.SiLU,
-    "LeakyReLU": nn.LeakyReLU,
-}
+from spknorm.emotion_heads import ACTIVATIONS, make_emotion_head
 
 
 class Gate(nn.Module):
@@ -36,7 +28,7 @@ class Gate(nn.Module):
         dim: H, kept by the gate so that whatever read the upstream can read the gate.
         width: Hidden units, H if None.
         depth: Hidden layers, at least 1.
-        activation: A key of `ACTIVATIONS`.
+        activation: A key of `spknorm.emotion_heads.ACTIVATIONS`.
         residual: Add the input to the output.
     """
 
@@ -65,46 +57,6 @@ class Gate(nn.Module):
         """Return gated features of the same shape, (..., H) -> (..., H)."""
         gated: Tensor = self.layers(features)
         return features + gated if self.residual else gated
-
-
-class MaskedAttentivePooling(nn.Module):
-    """s3prl's AttentivePooling with padding really masked.
-
-    s3prl adds its 0/1 mask to the logits, so padding keeps up to its full weight
-    (s3prl/downstream/model.py, AttentivePoolingModule). Parameters have s3prl's names.
-    """
-
-    def __init__(self, sap_layer: nn.Module) -> None:
-        super().__init__()
-        self.sap_layer = sap_layer
-
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool (B, T, H) with lengths (B,) to (B, H)."""
-        layer: Any = self.sap_layer
-        logits = layer.W(layer.act_fn(layer.W_a(features))).squeeze(-1)  # (B, T, H) -> (B, T)
-        frames = torch.arange(features.shape[1], device=features.device)
-        padding = frames.unsqueeze(0) >= lengths.to(features.device).unsqueeze(1)
-        weights = logits.masked_fill(padding, float("-inf")).softmax(dim=-1)
-        pooled = (features * weights.unsqueeze(-1)).sum(dim=1)  # (B, T, H) -> (B, H)
-        return pooled, torch.ones(len(pooled), dtype=torch.long)
-
-
-class NonLinearProjection(nn.Module):
-    """The paper's head as described: a non-linear projection over the temporal dimension.
-
-    (B, T, P) -> ReLU, dropout -> mean over the valid frames -> linear, where P is the projector's
-    dimension. Its exact form is not in the paper.
-    """
-
-    def __init__(self, input_dim: int, output_dim: int, *, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(input_dim, output_dim)
-
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
-        """Return logits (B, C) of projected features (B, T, P) with lengths (B,)."""
-        hidden = self.dropout(functional.relu(features))
-        return self.linear(mean_over_time(hidden, lengths)), None
 
 
 class SpeakerHead(nn.Module):
@@ -152,7 +104,7 @@ class Heads(nn.Module):
         strategy: none, SNP or TAP.
         adversary: A key of `ADVERSARIES`: what the shared part is driven to.
         projector_dim: Of s3prl's linear projector.
-        select: A key of `EMOTION_HEADS`.
+        select: A key of `spknorm.options.HEADS`.
         select_options: s3prl's options of that head (`pooling`, ...).
         gate: Options of `Gate`.
         speaker_head: Options of `SpeakerHead`.
@@ -175,7 +127,7 @@ class Heads(nn.Module):
         super().__init__()
         self.strategy = strategy
         self.projector = nn.Linear(upstream_dim, projector_dim)
-        self.model = EMOTION_HEADS[select](projector_dim, num_emotions, select_options or {})
+        self.model = make_emotion_head(select, projector_dim, num_emotions, select_options or {})
         self.gate = Gate(upstream_dim, **(gate or {})) if strategy == "SNP" else None
         self.speaker_head = None
         if strategy != "none":
@@ -223,79 +175,3 @@ class Heads(nn.Module):
             return list(features)
         lengths = [len(frames) for frames in features]
         return list(torch.split(self.gate(torch.cat(list(features))), lengths))
-
-
-def mean_over_time(features: Tensor, lengths: Tensor) -> Tensor:
-    """Return the mean (B, H) over the valid frames of (B, T, H) with lengths (B,)."""
-    frames = torch.arange(features.shape[1], device=features.device)
-    valid = (frames.unsqueeze(0) < lengths.unsqueeze(1)).unsqueeze(-1)
-    return (features * valid).sum(dim=1) / lengths.unsqueeze(1)
-
-
-def _utterance_level(input_dim: int, output_dim: int, options: Mapping[str, Any]) -> nn.Module:
-    from s3prl.downstream import model as s3prl_heads
-
-    pooling = options.get("pooling", "MeanPooling")
-    if pooling not in POOLINGS:
-        raise ConfigError(
-            "`config.downstream_expert.modelrc.UtteranceLevel.pooling` must be one of "
-            f"{', '.join(POOLINGS)}, but is `{pooling}`."
-        )
-    _check_nets(options)
-    head = s3prl_heads.UtteranceLevel(input_dim, output_dim, **options)
-    if pooling == "AttentivePooling":
-        head.pooling = MaskedAttentivePooling(head.pooling.sap_layer)
-    return head  # type: ignore[no-any-return]
-
-
-def _deep_model(input_dim: int, output_dim: int, options: Mapping[str, Any]) -> nn.Module:
-    from s3prl.downstream.emotion.model import DeepModel
-
-    if options.get("model_type") not in DEEP_MODELS:
-        raise ConfigError(
-            "`config.downstream_expert.modelrc.DeepModel.model_type` must be one of "
-            f"{', '.join(DEEP_MODELS)}, but is `{options.get('model_type')}`."
-        )
-    return DeepModel(input_dim, output_dim, **options)  # type: ignore[no-any-return]
-
-
-def _non_linear_projection(
-    input_dim: int, output_dim: int, options: Mapping[str, Any]
-) -> nn.Module:
-    unknown = set(options) - {"dropout"}
-    if unknown:
-        raise ConfigError(
-            "`config.downstream_expert.modelrc.NonLinearProjection` knows `dropout` alone, "
-            f"but has {', '.join(sorted(unknown))}."
-        )
-    return NonLinearProjection(input_dim, output_dim, **options)
-
-
-def _check_nets(options: Mapping[str, Any]) -> None:
-    """s3prl evaluates the names in pre_net and post_net as code: let known names alone through."""
-    activations = [options.get("activation", "ReLU")]
-    for key in ("pre_net", "post_net"):
-        net = options.get(key)
-        if net is None:
-            continue
-        if not isinstance(net, Mapping) or net.get("select") != "FrameLevel":
-            raise ConfigError(
-                f"`config.downstream_expert.modelrc.UtteranceLevel.{key}` must be a mapping with "
-                f"`select: FrameLevel`, but is `{net}`."
-            )
-        activations.append(net.get("FrameLevel", {}).get("activation", "ReLU"))
-    for activation in activations:
-        if activation not in ACTIVATIONS:
-            raise ConfigError(
-                "`config.downstream_expert.modelrc.UtteranceLevel`: an activation must be one of "
-                f"{', '.join(ACTIVATIONS)}, but is `{activation}`."
-            )
-
-
-POOLINGS = ("MeanPooling", "AttentivePooling")
-DEEP_MODELS = ("CNNSelfAttention", "FCN", "DeepNet")
-EMOTION_HEADS: dict[str, Callable[[int, int, Mapping[str, Any]], nn.Module]] = {
-    "UtteranceLevel": _utterance_level,
-    "DeepModel": _deep_model,
-    "NonLinearProjection": _non_linear_projection,
-}

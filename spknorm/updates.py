@@ -241,7 +241,8 @@ def _make_optimizer(
         if getattr(config, name) is not None
     }
     try:
-        return OPTIMIZERS[config.torch_optim_name](groups, **options)
+        # Each group has its rate; s3prl's polynomial schedule asks for the optimiser's own.
+        return OPTIMIZERS[config.torch_optim_name](groups, **{"lr": config.lr, **options})
     except (TypeError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"`config.optimizer`: {config.torch_optim_name} refuses {_names(options)}: {error}."

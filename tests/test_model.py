@@ -74,26 +74,15 @@ def test_the_attentive_pooling_of_s3prl_does_look_at_padding():
     assert not torch.allclose(alone, together[:1], atol=1e-4)
 
 
-def test_deep_model_is_s3prls_own():
-    options = {
-        "model_type": "CNNSelfAttention", "hidden_dim": 8, "kernel_size": 5, "padding": 2,
-        "pooling": 5, "dropout": 0.4,
-    }  # fmt: skip
-    logits = make_heads(select="DeepModel", select_options=options).emotion_logits(
-        [torch.randn(30, 8), torch.randn(20, 8)]
-    )
-    assert logits.shape == (2, 4)
-
-
 @pytest.mark.parametrize(
     ("select", "options", "what"),
     [
         ("UtteranceLevel", {"pooling": "__import__('os')"}, "pooling"),
-        ("UtteranceLevel", {"activation": "Bilinear"}, "an activation"),
+        ("UtteranceLevel", {"activation": "Bilinear"}, "activation"),
         ("UtteranceLevel", {"pre_net": {"select": "open('x','w')"}}, "pre_net"),
         ("UtteranceLevel",
          {"post_net": {"select": "FrameLevel", "FrameLevel": {"activation": "x"}}},
-         "an activation"),
+         "activation"),
         ("DeepModel", {"model_type": "exit()"}, "model_type"),
         ("NonLinearProjection", {"width": 3}, "dropout"),
     ],

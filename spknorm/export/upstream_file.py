@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spknorm.emotion_heads import ACTIVATIONS
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.files import atomic_path
-from spknorm.model import ACTIVATIONS, Gate
+from spknorm.model import Gate
 from spknorm.weights import explain, first_line, load_weights
 
 FORMAT = "spknorm.upstream/1"
