@@ -183,6 +183,15 @@ def _check_combinations(config: TaskConfig) -> None:
         f"`config.downstream_expert.spknorm.ascent_lr` has no effect under update {method.update}: "
         "leave it out, or choose update adaptive.",
     )
+    for key, default, update in (
+        ("ascent_direction", "raw", "relative"),
+        ("ascent_clip", None, "literal"),
+    ):
+        refuse(
+            getattr(method, key) != default and method.update != update,
+            f"`config.downstream_expert.spknorm.{key}` has no effect under update "
+            f"{method.update}: leave it out, or choose update {update}.",
+        )
     refuse(
         (data.protocol == "low_resource") != (data.samples_per_label is not None),
         "`config.downstream_expert.datarc.samples_per_label` goes with low_resource alone: "
@@ -222,7 +231,7 @@ def _check_combinations(config: TaskConfig) -> None:
             "reversal",
         ),
         (config.optimizer.groups is not None, "optimizer.groups", "null"),
-        (runner.clip == "group", "runner.clip", "joint"),
+        (runner.clip not in ("auto", "joint"), "runner.clip", "joint"),
         (runner.precision == "bf16", "runner.precision", "fp32"),
         (runner.early_stopping is not None, "runner.early_stopping", "null"),
         (

@@ -83,6 +83,8 @@ GATED = When({STRATEGY: ("SNP",)})
 WITH_SPEAKERS = When({STRATEGY: ("SNP", "TAP"), f"{_METHOD}erasure": ("leace",)})
 """Where a run reads the speaker corpus."""
 ADAPTIVE = When({f"{_METHOD}update": ("adaptive",)})
+LITERAL = When({f"{_METHOD}update": ("literal",)})
+RELATIVE = When({f"{_METHOD}update": ("relative",)})
 NOT_ADAPTIVE = When({f"{_METHOD}update": ("literal", "reversal", "relative")})
 SCHEDULED = When({f"{_METHOD}schedule": ("linear", "dann")})
 LOW_RESOURCE = When({f"{_DATA}protocol": ("low_resource",)})

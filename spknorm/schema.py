@@ -16,12 +16,14 @@ from spknorm.marks import (
     DEMO,
     GATED,
     LENGTH,
+    LITERAL,
     LOW_RESOURCE,
     NOT_ADAPTIVE,
     NOT_NEGATIVE,
     NOTHING,
     NUMBERS,
     PLACE,
+    RELATIVE,
     REPEAT,
     SCHEDULED,
     SHARE,
@@ -32,7 +34,7 @@ from spknorm.marks import (
 )  # isort: skip  # fmt: skip
 
 Strategy = Literal["none", "SNP", "TAP"]
-Update = Literal["literal", "reversal", "adaptive"]
+Update = Literal["literal", "relative", "reversal", "adaptive"]
 Adversary = Literal["ascent", "confusion", "entropy"]
 Turns = Literal["all", "improvised", "scripted"]
 _SELECT = "downstream_expert.modelrc.select"
@@ -48,9 +50,11 @@ class RunnerConfig:
     """Optimiser steps."""
     gradient_clipping: Annotated[float, ABOVE_0, NUMBERS] = 1.0
     """Largest norm of a gradient; see `clip` for the norm of what."""
-    clip: Annotated[Literal["auto", "joint", "group"], NUMBERS] = "auto"
-    """joint: one norm over everything, as s3prl. group: each parameter group for itself.
-    auto: joint without an adversary (so that strategy none is s3prl's task), group with one."""
+    clip: Annotated[Literal["auto", "stage", "joint", "group"], NUMBERS] = "auto"
+    """stage: one norm over what the emotion loss trains (upstream, gate, emotion head), one over
+    the speaker head; without an adversary that is s3prl's. group: each of these for itself. joint:
+    one norm over everything that moves at once. auto: stage, for every strategy, so that they
+    compare; joint under engine s3prl. The gradient of an ascent of its own is never clipped."""
     gradient_accumulate_steps: Annotated[int, ABOVE_0, NUMBERS] = 1
     log_step: Annotated[int, ABOVE_0, NOTHING] = 100
     eval_step: Annotated[int, ABOVE_0, NUMBERS] = 500
@@ -69,7 +73,7 @@ class RunnerConfig:
     max_nonfinite: Annotated[int, ABOVE_0, NOTHING] = 10
     """Steps in a row with a non-finite loss or gradient after which the run ends."""
     max_oom: Annotated[int, NOT_NEGATIVE, NOTHING] = 3
-    """Batches that may be skipped for lack of memory."""
+    """Batches in a row that may be skipped for lack of memory."""
     on_config_change: Annotated[Literal["refuse", "accept", "fork"], NOTHING] = "refuse"
     """What resuming with a changed configuration does (total_steps may always grow). fork: go on
     in FOLDER-fork1 (or the fork that has these settings), and leave FOLDER as it is."""
@@ -230,8 +234,16 @@ class MethodConfig:
     adversary: Annotated[Adversary, NUMBERS, ADVERSARY] = "ascent"
     """ascent: the paper. confusion, entropy: other objectives for the shared part."""
     speaker_lambda: Annotated[float, NOT_NEGATIVE, NUMBERS, ADVERSARY, NOT_ADAPTIVE] = 1.0e-3
-    """literal: the step of equation (3) (paper: 1e-3). reversal: the coefficient of the flipped
-    gradient. adaptive: without effect, `ascent_lr` counts."""
+    """literal: the step of equation (3) (paper: 1e-3). relative: the length of that step over the
+    length of the emotion step just before. reversal: the coefficient of the flipped gradient.
+    adaptive: without effect, `ascent_lr` counts."""
+    ascent_direction: Annotated[Literal["raw", "preconditioned"], NUMBERS, ADVERSARY, RELATIVE] = (
+        "raw"
+    )
+    """relative only. raw: along the gradient of the speaker loss. preconditioned: along what the
+    emotion loss's own optimiser (Adam) would make of it."""
+    ascent_clip: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, LITERAL] = None
+    """literal only: longest step of equation (3); null: as long as it is."""
     ascent_lr: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, ADAPTIVE] = None
     """adaptive only: learning rate of the ascending Adam."""
     schedule: Annotated[Literal["constant", "linear", "dann"], NUMBERS, ADVERSARY] = "constant"

@@ -1,4 +1,4 @@
-"""Equations (1) to (4) as optimiser steps, in the three readings of the paper's lambda.
+"""Equations (1) to (4) as optimiser steps, in the four readings of the paper's lambda.
 
     (1) w    <- w    - eta    * d l_er / d w         emotion, upstream (and gate)
     (2) w_er <- w_er - eta    * d l_er / d w_er      emotion, its head
@@ -7,77 +7,73 @@
 
 literal   two stages, (1)(2) then (3)(4) on the weights that stage 1 left; lambda alone is the step
           of (3), taken by plain SGD on the raw gradient, whatever optimiser does the rest.
+relative  the same two stages; lambda is the length of the step of (3) over the length of the step
+          that (1) has just taken on the same weights, so it means the same at every scale.
 adaptive  the same two stages, with an Adam of its own for (3). Adam divides by the gradient's own
           size, so lambda would change nothing: `ascent_lr` is the learning rate of the ascent.
 reversal  one step on the summed gradient, d l_er / d w - c * d l_id / d w, any optimiser; under SGD
           c = lambda / eta is literal to first order.
 
 The gradient of (3) arrives already reversed (gradients.py), so every optimiser here descends.
+
+An iteration is one transaction. Nothing that it moves stays moved unless the gradients of both
+stages are finite and memory lasts to its end: before a step that a later one can still spoil, a
+copy is kept (transaction.py), and a failed iteration is taken back to it bit for bit.
 """
 
-import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
-from torch.linalg import vector_norm
-from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
 from spknorm.errors import ConfigError
-from spknorm.schema import GroupConfig, MethodConfig, OptimizerConfig
+from spknorm.optim.ascent import Ascent, aim, compare, compare_gradients, make_ascent
+from spknorm.optim.clipping import clip, with_gradients
+from spknorm.optim.groups import Groups
+from spknorm.optim.optimizers import make_optimizer
+from spknorm.optim.schedule import strength
+from spknorm.optim.transaction import (
+    Processes,
+    Transaction,
+    copies,
+    differences,
+    length,
+    parameters_of,
+)
+from spknorm.schema import MethodConfig, OptimizerConfig
 
-logger = logging.getLogger(__name__)
+__all__ = ["Groups", "Step", "Update", "strength"]
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "Adam": torch.optim.Adam,
-    "AdamW": torch.optim.AdamW,
-    "SGD": torch.optim.SGD,
-    "Adamax": torch.optim.Adamax,
-    "NAdam": torch.optim.NAdam,
-    "RMSprop": torch.optim.RMSprop,
-}
-_EPSILON = 1.0e-6  # of clip_grads_with_norm_
-WRECKING_ASCENT_LR = 1.0e-4
-"""Above this rate an ascending Adam destroys an upstream within tens of steps."""
-
-
-class Groups(NamedTuple):
-    """The trainable parameters by role; the featurizer's weights count as the upstream's."""
-
-    upstream: list[nn.Parameter]
-    gate: list[nn.Parameter]
-    emotion_head: list[nn.Parameter]
-    speaker_head: list[nn.Parameter]
-
-    def shared(self, strategy: str) -> list[nn.Parameter]:
-        """Return what equation (3) moves: the gate under SNP, the upstream under TAP."""
-        return {"none": [], "SNP": self.gate, "TAP": self.upstream}[strategy]
+_EMOTION = ("upstream", "gate", "emotion_head")
 
 
 class Step(NamedTuple):
-    """What one iteration did: the gradient norm of each group, and whether all were finite."""
+    """What one iteration did: gradient norms by group, whether all were finite, its ascent."""
 
     norms: dict[str, float]
     finite: bool
+    ascent: Ascent = Ascent()
 
 
 class Update:
-    """One iteration of the method: runs the passes, clips, and moves the weights.
+    """One iteration of the method: runs the passes, clips, and moves the weights, or nothing.
 
-    A pass is a function that computes one loss and leaves its gradients in `.grad`; the speaker
+    A pass is a function that computes one loss and leaves its gradients in `.grad`; a speaker
     pass takes the coefficient of the reversed gradient.
 
     Args:
         groups: All trainable parameters.
         method: Strategy, update, lambda.
         optimizer: Of equations (1), (2), (4).
-        clipping: Largest gradient norm; infinity to leave gradients as they are.
-        clip_groups: Clip each group for itself; else one norm over all of a stage, as s3prl does.
+        clipping: Largest gradient norm; infinity to leave gradients as they are. The gradient of
+            an ascent of its own (every update but reversal) is never clipped by it.
+        clip: Whose gradients share one norm; a key of `spknorm.optim.clipping.BOUNDED_TOGETHER`.
         scaler: Of fp16 losses; disabled otherwise.
+        world: Processes that share each batch; None if this one is alone.
     """
 
     def __init__(
@@ -87,33 +83,31 @@ class Update:
         method: MethodConfig,
         optimizer: OptimizerConfig,
         clipping: float = math.inf,
-        clip_groups: bool = True,
+        clip: str = "group",
         scaler: GradScaler | None = None,
+        world: Processes | None = None,
     ) -> None:
         self.groups = groups
         self._method = method
-        self._clipping = clipping
-        self._clip_groups = clip_groups
+        self._clipping, self._together = clipping, clip
         self._scaler = scaler or GradScaler("cpu", enabled=False)
-        own = optimizer.groups
-        rates: dict[str, GroupConfig] = {
-            name: getattr(own, name) if own else GroupConfig() for name in Groups._fields
-        }
-        emotion = ("upstream", "gate", "emotion_head")
-        self.emotion = _make_optimizer(optimizer, {n: getattr(groups, n) for n in emotion}, rates)
+        self._world = world
+        self._kept = Transaction(world)
+        self._stepped = False
+        self.emotion = make_optimizer(optimizer, {n: getattr(groups, n) for n in _EMOTION})
         self.optimizers: dict[str, Optimizer] = {"emotion": self.emotion}
+        self._shared = groups.shared(method.strategy)
         if method.strategy == "none":
             return
-        self.speaker = _make_optimizer(optimizer, {"speaker_head": groups.speaker_head}, rates)
+        self.speaker = make_optimizer(optimizer, {"speaker_head": groups.speaker_head})
         self.optimizers["speaker"] = self.speaker
-        shared = groups.shared(method.strategy)
-        if not shared:
+        if not self._shared:
             raise ConfigError(
                 "Strategy TAP moves the upstream (equation 3), but nothing of it is trainable. "
                 "Fine-tune it (leave out --frozen), or choose strategy SNP."
             )
         if method.update != "reversal":
-            self.ascent = _make_ascent(method, shared)
+            self.ascent = make_ascent(method, self._shared)
             self.optimizers["ascent"] = self.ascent
 
     def step(
@@ -121,39 +115,45 @@ class Update:
         emotion_pass: Callable[[], None],
         speaker_pass: Callable[[float], None],
         strength: float,
+        *,
+        head_passes: Sequence[Callable[[float], None]] = (),
+        measure: bool = False,
     ) -> Step:
-        """Do one iteration.
+        """Do one iteration, or leave everything as it was if its numbers are not finite.
 
         Args:
             emotion_pass: Leaves the gradients of l_er.
             speaker_pass: Leaves those of l_id, the shared part's reversed and times its argument.
             strength: Of lambda, 0 to 1: schedule, warm-up and ceiling together.
+            head_passes: Further speaker passes, before all else: equation (4) alone.
+            measure: Compare the steps of (3) and (1), at the cost of reading the shared part a few
+                times.
+
+        Raises:
+            ShortOfMemoryError: In some process; nothing has moved in any.
+            HalfMovedError: Memory ran out where no copy is kept; the weights are not to be used.
         """
-        reversal = self._method.update == "reversal"
-        emotion_pass()
-        if self._method.strategy == "none":
-            return self._finish("emotion")
-        if reversal:
-            speaker_pass(strength * self._method.speaker_lambda)
-            return self._finish("emotion", "speaker")
-        first = self._finish("emotion")
-        speaker_pass(1.0 if strength > 0 else 0.0)
-        rate = (
-            self._method.speaker_lambda
-            if self._method.ascent_lr is None
-            else self._method.ascent_lr
-        )
-        for group in self.ascent.param_groups:
-            group["lr"] = strength * rate
-        second = self._finish("ascent", "speaker", ascends=strength > 0)
-        norms = {**first.norms, "speaker_head": second.norms.get("speaker_head", 0.0)}
-        norms["ascent"] = second.norms.get(self._shared_name, 0.0)
-        return Step(norms, first.finite and second.finite)
+
+        def iterate() -> Step:
+            for head_pass in head_passes:
+                step = self._train_speaker_head(head_pass)
+                if not step.finite:
+                    return step
+                self._forget_unscaled()
+            emotion_pass()
+            if self._method.strategy == "none":
+                return self._one_stage("emotion")
+            if self._method.update == "reversal":
+                return self._reversal(speaker_pass, strength, measure)
+            return self._two_stages(speaker_pass, strength, measure)
+
+        step = self._whole_or_nothing(iterate)
+        self._stepped |= step.finite
+        return step
 
     def train_speaker_head(self, speaker_pass: Callable[[float], None]) -> Step:
-        """Do equation (4) alone: a further step of the speaker head, nothing ascends."""
-        speaker_pass(0.0)
-        return self._finish("speaker")
+        """Do equation (4) alone: a step of the speaker head, nothing ascends."""
+        return self._whole_or_nothing(lambda: self._train_speaker_head(speaker_pass))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimisers' states by name."""
@@ -164,104 +164,143 @@ class Update:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[name])
 
+    def _whole_or_nothing(self, iterate: Callable[[], Step]) -> Step:
+        try:
+            step = iterate()
+        except BaseException:
+            self._forget_unscaled()
+            self._take_back()
+            raise
+        self._scaler.update()
+        if not step.finite:
+            self._take_back()
+        self._kept.forget()
+        return step
+
+    def _two_stages(
+        self, speaker_pass: Callable[[float], None], strength: float, measure: bool
+    ) -> Step:
+        """Finish stage 1, whose gradients are there, and do stage 2.
+
+        The speaker pass runs even if stage 1 is lost: it may have something to report, too.
+        """
+        norms = self._clip("emotion")
+        finite = _all_finite(norms)
+        if finite:  # (1), (2)
+            self._move("emotion", kept=True)
+        self._drop_gradients()
+        speaker_pass(1.0 if strength > 0 else 0.0)
+        second = self._clip("ascent", "speaker")
+        norms["speaker_head"] = second.get("speaker_head", 0.0)
+        norms["ascent"] = second.get(self._shared_name, 0.0)
+        finite = finite and _all_finite(second)
+        ascent = Ascent()
+        if finite:  # (3), (4)
+            ascent = self._ascend(strength, measure)
+            self._move("speaker", kept=True)
+        self._drop_gradients()
+        return Step(norms, finite, ascent)
+
+    def _reversal(
+        self, speaker_pass: Callable[[float], None], strength: float, measure: bool
+    ) -> Step:
+        """Add the speaker pass's gradients to those that are there, and do the one step."""
+        emotion = self._shared_gradients() if measure else None
+        speaker_pass(strength * self._method.speaker_lambda)
+        ascent = Ascent() if emotion is None else compare_gradients(emotion, self._shared)
+        return self._one_stage("emotion", "speaker")._replace(ascent=ascent)
+
+    def _train_speaker_head(self, speaker_pass: Callable[[float], None]) -> Step:
+        speaker_pass(0.0)
+        norms = self._clip("speaker")
+        finite = _all_finite(norms)
+        if finite:
+            self._move("speaker", kept=True)
+        self._drop_gradients()
+        return Step(norms, finite)
+
+    def _one_stage(self, *names: str) -> Step:
+        """Move everything at once: only the first step, which makes states, keeps a copy."""
+        norms = self._clip(*names)
+        finite = _all_finite(norms)
+        if finite:
+            self._move(*names, kept=not self._stepped)
+        self._drop_gradients()
+        return Step(norms, finite)
+
+    def _ascend(self, strength: float, measure: bool) -> Ascent:
+        """Do equation (3) with the gradients that are there, and compare it with equation (1)."""
+        by_length = self._method.update == "relative"
+        taken = self._kept.moved(self._shared) if measure or by_length else []
+        if strength == 0:
+            return Ascent(share=0.0 if any(map(torch.any, taken)) else None)
+        rate, clipped = aim(
+            self._method,
+            self._shared,
+            emotion=self.emotion,
+            taken=length(taken) if by_length else 0.0,
+            strength=strength,
+        )
+        for group in self.ascent.param_groups:
+            group["lr"] = rate
+        before = copies(self._shared) if measure else []
+        if rate > 0:
+            self._move("ascent", kept=True)
+        asked = self._method.update == "adaptive" or self._method.speaker_lambda > 0
+        found = Ascent(clipped=clipped, lost=asked and rate == 0)
+        if not measure:
+            return found
+        compared = compare(differences(self._shared, before), taken)
+        return found._replace(share=compared.share, angle=compared.angle)
+
     @property
     def _shared_name(self) -> str:
         return {"none": "", "SNP": "gate", "TAP": "upstream"}[self._method.strategy]
 
-    def _finish(self, *names: str, ascends: bool = True) -> Step:
-        """Clip, move the weights of the named optimisers, forget all gradients."""
+    def _shared_gradients(self) -> list[Tensor]:
+        """Return copies of the shared part's gradients, of all processes together."""
+        gradients = [
+            torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self._shared
+        ]
+        if self._world is not None:
+            self._world.sum_tensors(gradients)
+        return gradients
+
+    def _move(self, *names: str, kept: bool) -> None:
+        self._kept.move([self.optimizers[name] for name in names], kept=kept)
+
+    def _clip(self, *names: str) -> dict[str, float]:
+        """Unscale the gradients of the named optimisers and clip them; return norms by group.
+
+        An ascent's own gradient is left alone: (3) has no bound but `ascent_clip`.
+        """
         optimizers = [self.optimizers[name] for name in names]
         for optimizer in optimizers:
-            if any(p.grad is not None for g in optimizer.param_groups for p in g["params"]):
+            if with_gradients(parameters_of(optimizer)):
                 self._scaler.unscale_(optimizer)
-        norms = self._clip({id(p) for o in optimizers for g in o.param_groups for p in g["params"]})
-        finite = all(math.isfinite(norm) for norm in norms.values())
-        if finite:
-            for name, optimizer in zip(names, optimizers, strict=True):
-                if name != "ascent" or ascends:
-                    optimizer.step()
+        moved = set(parameters_of(*optimizers))
+        gradients = {
+            name: [parameter for parameter in members if parameter in moved]
+            for name, members in self.groups._asdict().items()
+        }
+        free = self._shared_name if "ascent" in names else ""
+        return clip(gradients, self._clipping, together=self._together, free=free)
+
+    def _take_back(self) -> None:
+        """Put weights and optimiser states back to where `step` found them."""
+        self._kept.take_back()
+        self._drop_gradients()
+
+    def _drop_gradients(self) -> None:
         for parameters in self.groups:
             for parameter in parameters:
                 parameter.grad = None
-        return Step(norms, finite)
 
-    def _clip(self, moved: set[int]) -> dict[str, float]:
-        """Scale gradients that are too large; return each group's norm as it was before."""
-        taken = {
-            name: [p for p in parameters if p.grad is not None and id(p) in moved]
-            for name, parameters in self.groups._asdict().items()
-        }
-        each = {name: _norms(parameters) for name, parameters in taken.items() if parameters}
-        totals = {name: vector_norm(norms) for name, norms in each.items()}
-        if not self._clip_groups and totals:
-            totals = dict.fromkeys(totals, vector_norm(torch.cat(list(each.values()))))
-        for name, total in totals.items():
-            if float(total + _EPSILON) > self._clipping:
-                clip_grads_with_norm_(taken[name], self._clipping, total)
-        return {name: float(vector_norm(norms)) for name, norms in each.items()}
+    def _forget_unscaled(self) -> None:
+        """Let the scaler unscale again, its scale as it is."""
+        if self._scaler.is_enabled() and self._scaler._scale is not None:
+            self._scaler.update(self._scaler.get_scale())
 
 
-def strength(method: MethodConfig, *, step: int, total_steps: int) -> float:
-    """Return how much of lambda counts at `step` (from 0): the schedule, 0 during the warm-up.
-
-    linear grows as p and dann as 2 / (1 + exp(-10 p)) - 1 (Ganin et al. 2016, section 5.2.2), where
-    p is the part of the ramp that is over.
-    """
-    if step < method.speaker_warmup_steps:
-        return 0.0
-    if method.schedule == "constant":
-        return 1.0
-    done = min(1.0, step / max(1.0, method.ramp * total_steps))
-    return done if method.schedule == "linear" else 2.0 / (1.0 + math.exp(-10.0 * done)) - 1.0
-
-
-def _norms(parameters: list[nn.Parameter]) -> Tensor:
-    """Return the norm of each parameter's gradient, as clip_grad_norm_ takes it, bit for bit."""
-    return torch.stack([vector_norm(p.grad) for p in parameters if p.grad is not None])
-
-
-def _make_optimizer(
-    config: OptimizerConfig,
-    parameters: dict[str, list[nn.Parameter]],
-    rates: dict[str, GroupConfig],
-) -> Optimizer:
-    groups = []
-    for name, members in parameters.items():
-        own = rates[name]
-        group: dict[str, Any] = {"params": members, "name": name}
-        group["lr"] = config.lr if own.lr is None else own.lr
-        group["weight_decay"] = (
-            config.weight_decay if own.weight_decay is None else own.weight_decay
-        )
-        if members:
-            groups.append(group)
-    options = {
-        name: getattr(config, name)
-        for name in ("momentum", "betas", "eps", "fused")
-        if getattr(config, name) is not None
-    }
-    try:
-        # Each group has its rate; s3prl's polynomial schedule asks for the optimiser's own.
-        return OPTIMIZERS[config.torch_optim_name](groups, **{"lr": config.lr, **options})
-    except (TypeError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"`config.optimizer`: {config.torch_optim_name} refuses {_names(options)}: {error}."
-        ) from error
-
-
-def _make_ascent(method: MethodConfig, shared: list[nn.Parameter]) -> Optimizer:
-    if method.update == "literal":
-        return torch.optim.SGD(shared, lr=method.speaker_lambda)
-    assert method.ascent_lr is not None
-    if method.strategy == "TAP" and method.ascent_lr > WRECKING_ASCENT_LR:
-        logger.warning(
-            "ascent_lr is %g: an ascending Adam above %g wrecks an upstream, since Adam divides by "
-            "the gradient's own size. Try 1e-6.",
-            method.ascent_lr,
-            WRECKING_ASCENT_LR,
-        )
-    return torch.optim.Adam(shared, lr=method.ascent_lr)
-
-
-def _names(options: Iterable[str]) -> str:
-    return ", ".join(options) or "its options"
+def _all_finite(norms: dict[str, float]) -> bool:
+    return all(math.isfinite(norm) for norm in norms.values())

@@ -286,8 +286,8 @@ def test_a_bench_killed_five_times_at_random_ends_as_an_undisturbed_one(tmp_path
             "upstreams: [a]\nvariants: [{strateg: SNP}]",
             "variants: `strateg` is not a known key. Did you mean `strategy`? Known here: name, "
             "frozen, selection, layer, config, strategy, update, adversary, speaker_lambda, "
-            "ascent_lr, schedule, ramp, ceiling, speaker_warmup_steps, speaker_steps, "
-            "train_feature_extractor, erasure.",
+            "ascent_direction, ascent_clip, ascent_lr, schedule, ramp, ceiling, "
+            "speaker_warmup_steps, speaker_steps, train_feature_extractor, erasure.",
         ),
         (
             "upstreams: [a]\nvariants: [{strategy: SPN}]",

@@ -89,6 +89,16 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
             "leave it out, or choose update adaptive.",
         ),
         (
+            expert(spknorm={"update": "relative", "ascent_clip": 0.1}),
+            "`config.downstream_expert.spknorm.ascent_clip` has no effect under update relative: "
+            "leave it out, or choose update literal.",
+        ),
+        (
+            expert(spknorm={"ascent_direction": "preconditioned"}),
+            "`config.downstream_expert.spknorm.ascent_direction` has no effect under update "
+            "literal: leave it out, or choose update relative.",
+        ),
+        (
             expert(datarc={"protocol": "low_resource"}),
             "`config.downstream_expert.datarc.samples_per_label` goes with low_resource alone: "
             "protocol is low_resource, samples_per_label is None.",

@@ -154,15 +154,22 @@ def test_a_killed_run_on_cached_features_goes_on_bit_for_bit(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["SNP", "TAP"])
-def test_a_killed_adaptive_run_goes_on_bit_for_bit(
-    undisturbed, tiny_hubert, tiny_corpora, tmp_path, monkeypatch, strategy
+@pytest.mark.parametrize(
+    ("update", "method"),
+    [
+        ("adaptive", {"ascent_lr": 1e-5}),
+        ("relative", {"speaker_lambda": 0.3}),
+        ("relative", {"speaker_lambda": 0.3, "ascent_direction": "preconditioned"}),
+    ],
+)
+def test_a_killed_adaptive_or_relative_run_goes_on_bit_for_bit(
+    undisturbed, tiny_hubert, tiny_corpora, tmp_path, monkeypatch, strategy, update, method
 ):
-    method = {"ascent_lr": 1e-5}
-    mapping = settings_of(tiny_corpora, strategy=strategy, update="adaptive", method=method)
+    mapping = settings_of(tiny_corpora, strategy=strategy, update=update, method=method)
     with at_step(monkeypatch, 3, kill), pytest.raises(KilledError):
         train(tiny_hubert, mapping, tmp_path)
     train(tiny_hubert, mapping, tmp_path, resume=True)
-    whole = undisturbed(strategy, "adaptive", method=method)
+    whole = undisturbed(strategy, update, method=method)
     assert same_weights(tmp_path, whole)
     assert outcome_of(tmp_path) == outcome_of(whole)
 
@@ -657,7 +664,7 @@ def test_out_of_memory_skips_batches_and_then_gives_advice(
     features_of = kind.__call__
 
     def too_large(self, batch, *, corpus):
-        if runner.expert.training and runner.counters.step in (1, 2, 4):
+        if runner.expert.training and runner.counters.step in (1, 3, 4, 5):
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return features_of(self, batch, corpus=corpus)
 
@@ -665,7 +672,7 @@ def test_out_of_memory_skips_batches_and_then_gives_advice(
     with pytest.raises(ConfigError) as ended:
         runner.train()
     assert str(ended.value) == (
-        "Out of memory at step 5; 2 batches were skipped for that reason before. Lower "
+        "Out of memory at step 6; 2 batches in a row were skipped for that reason before. Lower "
         "datarc.train_batch_size and raise runner.gradient_accumulate_steps, set "
         "upstream.checkpoint_activations, or use runner.precision bf16."
     )
@@ -675,6 +682,7 @@ def test_out_of_memory_skips_batches_and_then_gives_advice(
         2,
         3,
         4,
+        5,
     ]
 
 

@@ -8,73 +8,11 @@ import math
 import pytest
 import torch
 from torch import nn
+from toy_model import ETA, LAMBDA, Toy
 
 from spknorm.errors import ConfigError
-from spknorm.model import Heads
 from spknorm.schema import GroupConfig, GroupsConfig, MethodConfig, OptimizerConfig
-from spknorm.updates import Groups, Update, strength
-
-ETA, LAMBDA = 0.05, 0.02
-
-
-class Toy:
-    """A nonlinear upstream and the real heads, in float64, with one batch of each corpus."""
-
-    def __init__(self, strategy: str, *, adversary: str = "ascent", seed: int = 0) -> None:
-        torch.manual_seed(seed)
-        self.upstream = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 6)).double()
-        self.heads = Heads(
-            6,
-            num_emotions=3,
-            num_speakers=4,
-            strategy=strategy,
-            adversary=adversary,
-            projector_dim=5,
-            speaker_head={"hidden": (7,)},
-        ).double()
-        self.emotion_x = [torch.randn(n, 5, dtype=torch.float64) for n in (4, 7, 3)]
-        self.emotion_y = torch.tensor([0, 2, 1])
-        self.speaker_x = [torch.randn(n, 5, dtype=torch.float64) for n in (5, 2, 6, 3)]
-        self.speaker_y = torch.tensor([3, 0, 1, 2])
-
-    @property
-    def groups(self) -> Groups:
-        heads = self.heads
-        gate = [] if heads.gate is None else list(heads.gate.parameters())
-        speaker = [] if heads.speaker_head is None else list(heads.speaker_head.parameters())
-        emotion = [*heads.projector.parameters(), *heads.model.parameters()]
-        return Groups(list(self.upstream.parameters()), gate, emotion, speaker)
-
-    def emotion_loss(self) -> torch.Tensor:
-        return self.heads.emotion([self.upstream(x) for x in self.emotion_x], self.emotion_y).loss
-
-    def speaker_loss(self, coefficient: float) -> torch.Tensor:
-        features = [self.upstream(x) for x in self.speaker_x]
-        return self.heads.speaker(features, self.speaker_y, coefficient=coefficient).loss
-
-    def raw_speaker_loss(self) -> torch.Tensor:
-        """l_id(g_id(h_w(x))) as the paper writes it, with no reversal and no cut anywhere."""
-        features = [self.heads.gated(self.upstream(x)).mean(dim=0) for x in self.speaker_x]
-        logits = self.heads.speaker_head.layers(torch.stack(features))
-        return nn.functional.cross_entropy(logits, self.speaker_y)
-
-    def update(self, **options) -> Update:
-        method = MethodConfig(
-            strategy=self.heads.strategy,
-            **{"speaker_lambda": LAMBDA, **options.pop("method", {})},
-        )
-        optimizer = options.pop("optimizer", OptimizerConfig(torch_optim_name="SGD", lr=ETA))
-        return Update(self.groups, method=method, optimizer=optimizer, **options)
-
-    def step(self, update: Update, strength: float = 1.0):
-        return update.step(
-            lambda: self.emotion_loss().backward(),
-            lambda c: self.speaker_loss(c).backward(),
-            strength,
-        )
-
-    def values(self) -> list[torch.Tensor]:
-        return [p.detach().clone() for group in self.groups for p in group]
+from spknorm.updates import Update, strength
 
 
 def literal_by_hand(toy: Toy) -> None:
@@ -240,6 +178,65 @@ def test_a_non_finite_gradient_leaves_the_weights_untouched():
         assert torch.equal(old, new)
 
 
+@pytest.mark.parametrize("strategy", ["TAP", "SNP"])
+@pytest.mark.parametrize("clip", ["joint", "stage", "group"])
+@pytest.mark.parametrize("norm", [1e-2, 1.0, 5.0, 50.0, 100.0])
+def test_the_literal_step_is_lambda_times_the_gradient_however_large_it_is(strategy, clip, norm):
+    """Clipping bounds stage 1 and the speaker head; (3) has no bound."""
+    toy, without = Toy(strategy), Toy(strategy)
+    shared = toy.groups.shared(strategy)
+    options = {"method": {"update": "literal"}, "clipping": 1e-2, "clip": clip}
+    without.step(without.update(**options), strength=0.0)
+    moved = without.groups.shared(strategy)
+    without.heads.speaker_head = Toy(strategy).heads.speaker_head  # (3) and (4) share one pass
+    raw = torch.autograd.grad(without.raw_speaker_loss(), moved)
+    factor = norm / math.sqrt(sum(float(g.square().sum()) for g in raw))
+    toy.update(**options).step(
+        lambda: toy.emotion_loss().backward(),
+        lambda c: (factor * toy.speaker_loss(c)).backward(),
+        1.0,
+    )
+    for mine, start, gradient in zip(shared, moved, raw, strict=True):
+        torch.testing.assert_close(mine - start, LAMBDA * factor * gradient, rtol=0, atol=1e-12)
+
+
+def test_an_ascent_has_a_cap_of_its_own_on_request_and_says_so():
+    for cap, clipped in ((1e-4, True), (1e3, False)):
+        toy, without = Toy("TAP"), Toy("TAP")
+        options = {"method": {"update": "literal", "ascent_clip": cap}}
+        assert toy.step(toy.update(**options)).ascent.clipped is clipped
+        without.step(without.update(**options), strength=0.0)
+        pairs = zip(toy.groups.upstream, without.groups.upstream, strict=True)
+        length = math.sqrt(sum(float((a - b).detach().square().sum()) for a, b in pairs))
+        assert length == pytest.approx(1e-4, rel=1e-9) if clipped else length > 2e-4
+
+
+@pytest.mark.parametrize("update", ["literal", "relative", "reversal"])
+def test_by_stage_a_lambda_of_zero_is_strategy_none_step_by_step(update):
+    """What `clip: auto` means: strategies are clipped alike, whatever their adversary."""
+    with_head, none = Toy("TAP"), Toy("none")
+    for mine, theirs in zip(
+        [*with_head.groups.upstream, *with_head.groups.emotion_head],
+        [*none.groups.upstream, *none.groups.emotion_head],
+        strict=True,
+    ):
+        theirs.data.copy_(mine)
+    none.emotion_x = with_head.emotion_x
+    adversary = with_head.update(
+        method={"update": update, "speaker_lambda": 0.0}, clipping=0.05, clip="stage"
+    )
+    alone = none.update(clipping=0.05, clip="joint")
+    for _ in range(3):
+        with_head.step(adversary)
+        none.step(alone)
+    for mine, theirs in zip(
+        [*with_head.groups.upstream, *with_head.groups.emotion_head],
+        [*none.groups.upstream, *none.groups.emotion_head],
+        strict=True,
+    ):
+        assert torch.equal(mine, theirs)
+
+
 def test_clipping_by_group_keeps_lambda_out_of_the_speaker_heads_norm():
     toy = Toy("TAP")
     with_groups = toy.update(method={"update": "reversal", "speaker_lambda": 50.0}, clipping=1e-2)
@@ -255,7 +252,7 @@ def test_clipping_by_group_keeps_lambda_out_of_the_speaker_heads_norm():
 @pytest.mark.parametrize("largest", [1e-2, 1e3])
 def test_clipping_jointly_is_one_norm_over_all_groups_as_torch_takes_it(largest):
     ours, stock = Toy("none"), Toy("none")
-    norms = ours.step(ours.update(clipping=largest, clip_groups=False)).norms
+    norms = ours.step(ours.update(clipping=largest, clip="joint")).norms
     stock.emotion_loss().backward()
     parameters = [p for group in stock.groups for p in group]
     total = nn.utils.clip_grad_norm_(parameters, largest)

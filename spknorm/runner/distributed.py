@@ -86,13 +86,17 @@ class World:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             gradients.append(parameter.grad)
-        for bucket in _buckets(gradients):
-            flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
+        self.sum_tensors(gradients)
+
+    def sum_tensors(self, tensors: Sequence[Tensor]) -> None:
+        """Sum tensors over all processes, in place."""
+        for bucket in _buckets(tensors if self.size > 1 else ()):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
             torch.distributed.all_reduce(flat)
             start = 0
-            for gradient in bucket:
-                gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
-                start += gradient.numel()
+            for tensor in bucket:
+                tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
+                start += tensor.numel()
 
     def same_weights(self, *modules: nn.Module) -> None:
         """Give every process the leader's weights."""

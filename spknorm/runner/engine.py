@@ -183,6 +183,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             self._source,
             groups,
             self.world,
+            modules=[entry.model for entry in self.all_entries],
             settings=self.settings,
             seed=self.args.seed,
             counters=self.counters,

@@ -17,6 +17,8 @@ from torch.optim import Optimizer
 from spknorm.batches import Batch
 from spknorm.errors import CheckpointError, ConfigError, NonFiniteError
 from spknorm.metrics import score_confusion
+from spknorm.optim import clipping
+from spknorm.optim.transaction import HalfMovedError, ShortOfMemoryError, is_out_of_memory
 from spknorm.runner.distributed import World
 from spknorm.runner.passes import Passes, Tally
 from spknorm.runner.seeds import seeded
@@ -44,6 +46,7 @@ class Iteration:
         source: Gives features.
         groups: Trainable parameters by role.
         world: The processes that share each batch.
+        modules: All that may be in training mode.
         settings: The whole configuration.
         seed: Of the randomness within a step, with the step's number and the rank.
         counters: Of the run, changed as it goes.
@@ -57,6 +60,7 @@ class Iteration:
         groups: Groups,
         world: World,
         *,
+        modules: Sequence[nn.Module],
         settings: TaskConfig,
         seed: int,
         counters: Counters,
@@ -70,16 +74,14 @@ class Iteration:
         self.log_num_speakers = math.log(max(1, expert.num_speakers))
         precision = "fp16" if run.fp16 else run.precision
         self.scaler = GradScaler(world.device.type, enabled=precision == "fp16")
-        clip = run.clip
-        if clip == "auto":
-            clip = "joint" if method.strategy == "none" else "group"
         self.update = Update(
             groups,
             method=method,
             optimizer=settings.optimizer,
             clipping=run.gradient_clipping,
-            clip_groups=clip == "group",
+            clip=clipping.resolved(run.clip, run.engine),
             scaler=self.scaler,
+            world=world if world.size > 1 else None,
         )
         self.schedulers = make_schedulers(
             settings.scheduler, self.update.optimizers, total_steps=run.total_steps
@@ -95,39 +97,54 @@ class Iteration:
             one_stage=method.strategy != "none" and method.update == "reversal",
             num_emotions=self._num_emotions,
         )
-        self._modules = [part for part in expert.modules() if isinstance(part, _NORMS)]
+        self._norms = [
+            part
+            for module in modules
+            for part in module.modules()
+            if isinstance(part, _NORMS) and part.training
+        ]
         self.window = Tally(self._num_emotions, counters.window)
         self._last = Step({}, True)
         self._strength = 0.0
 
     def __call__(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> None:
-        """Do step `counters.step`, which leaves the weights alone if its numbers are not finite.
+        """Do step `counters.step`, or leave everything but its number as it was.
 
         Raises:
-            NonFiniteError: That has happened `runner.max_nonfinite` times in a row.
-            ConfigError: Memory has been short more than `runner.max_oom` times.
+            NonFiniteError: Numbers have not been finite `runner.max_nonfinite` times in a row.
+            ConfigError: Memory has been short more than `runner.max_oom` times in a row, or where
+                a step cannot be taken back.
         """
         counters = self._counters
-        statistics = [(b, b.clone()) for part in self._modules for b in part.buffers()]
+        statistics = [(b, b.clone()) for part in self._norms for b in part.buffers()]
+        scale = self.scaler.state_dict()
         self._strength = self._ascent()
         self._passes.begin()
         place = (self._seed, counters.step, self._world.rank)
+        short: BaseException | None = None
         try:
             with seeded("step", *place, device=self._world.device):
                 self._last = self._step(emotion, speaker)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            self._last = Step({}, True)
-            self._skip(emotion, speaker, error)
+            self._last, short = Step({}, finite=False), error
+        if short is not None:
+            self._skip(emotion, speaker, short)
         for scheduler in self.schedulers.values():
             scheduler.step()
         self._passes.finish()
         tally = self._passes.tally
         tally.values[:] = self._world.sum(tally.values.tolist())
         counters.step += 1
-        if tally["bad"] or not (self._last.finite or self._overflowed()):
+        if not self._last.finite:
             _put_back(statistics)
+        if tally["bad"]:  # of no scale's making
+            self.scaler.load_state_dict(scale)
+        if short is not None:
+            return
+        counters.out_of_memory_in_a_row = 0
+        if tally["bad"] or not (self._last.finite or self._overflowed()):
             self._count_nonfinite([*emotion, *speaker])
             return
         counters.nonfinite_in_a_row = 0
@@ -202,18 +219,13 @@ class Iteration:
     def _step(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> Step:
         size = self._run.gradient_accumulate_steps
         groups = [speaker[place : place + size] for place in range(0, len(speaker), size)] or [()]
-        finite = True
-        for group in groups[:-1]:
-            speaker_pass = functools.partial(self._passes.speaker, group)
-            finite &= self.update.train_speaker_head(speaker_pass).finite
-            self.scaler.update()
-        step = self.update.step(
+        *further, last = (functools.partial(self._passes.speaker, group) for group in groups)
+        return self.update.step(
             functools.partial(self._passes.emotion, emotion),
-            functools.partial(self._passes.speaker, groups[-1]),
+            last,
             self._strength,
+            head_passes=further,
         )
-        self.scaler.update()
-        return Step(step.norms, step.finite and finite)
 
     def _overflowed(self) -> bool:
         """Whether a gradient that is not finite is only the fp16 scale being searched."""
@@ -239,20 +251,31 @@ class Iteration:
     def _skip(
         self, emotion: Sequence[Batch], speaker: Sequence[Batch], error: BaseException
     ) -> None:
+        """Count a batch that memory was too short for; nothing of it is left.
+
+        Raises:
+            ConfigError: Too many in a row, or it could not be taken back in all processes.
+        """
         counters = self._counters
-        counters.out_of_memory += 1
-        if counters.out_of_memory > self._run.max_oom or self._world.size > 1:
+        number, before = counters.step + 1, counters.out_of_memory_in_a_row
+        alone = self._world.size == 1 or isinstance(error, ShortOfMemoryError)
+        if isinstance(error, HalfMovedError) or not alone:
             raise ConfigError(
-                f"Out of memory at step {counters.step + 1}; {counters.out_of_memory - 1} batches "
-                f"were skipped for that reason before. {_ADVICE}"
+                f"Out of memory at step {number}, where it could not be skipped: go on with -a, "
+                f"which starts from the last checkpoint. {_ADVICE}"
             ) from error
-        for optimizer in self.update.optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
+        if before >= self._run.max_oom:
+            raise ConfigError(
+                f"Out of memory at step {number}; {before} batches in a row were skipped for that "
+                f"reason before. {_ADVICE}"
+            ) from error
+        counters.out_of_memory += 1
+        counters.out_of_memory_in_a_row += 1
         if self._world.device.type == "cuda":
             torch.cuda.empty_cache()
         self._passes.begin()
         names = ", ".join(name for batch in (*emotion, *speaker) for name in batch.ids)
-        text = f"out of memory at step {counters.step + 1}, batch skipped: {names}"
+        text = f"out of memory at step {number}, batch skipped: {names}"
         logger.warning("%s. %s", text, _ADVICE)
         self._say(text)
 
@@ -280,9 +303,3 @@ _NORMS = (nn.modules.batchnorm._NormBase,)
 def _put_back(statistics: Sequence[tuple[Tensor, Tensor]]) -> None:
     for buffer, before in statistics:
         buffer.copy_(before)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # The CPU's allocator has no error class of its own.
-    named = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return named or "DefaultCPUAllocator: can't allocate memory" in str(error)

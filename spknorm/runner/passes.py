@@ -7,8 +7,9 @@ Legend: C emotions, N utterances of a micro-batch over all processes.
 """
 
 import contextlib
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from spknorm.adversaries import Prediction
 from spknorm.batches import Batch
 from spknorm.metrics import confusion_matrix
 from spknorm.model import Heads
+from spknorm.optim.transaction import ShortOfMemoryError, is_out_of_memory
 from spknorm.runner.distributed import World
 from spknorm.runner.sources import Source
 
@@ -43,7 +45,16 @@ class Tally:
         "speaker_utterances",
         "speaker_hits",
         "bad",
+        "steps",
+        "ascents_clipped",
+        "ascents_paused",
+        "ascents_skipped",
+        "shares",
+        "ascent_share",
+        "angles",
+        "ascent_angle",
     )
+    """Of micro-batches; from `steps` on, of whole steps: counts, and sums of what was measured."""
 
     def __init__(self, num_emotions: int, values: Sequence[float] = ()) -> None:
         self._num_emotions = num_emotions
@@ -123,6 +134,7 @@ class Passes:
         self.tally = Tally(self._num_emotions)
         self.bad_ids: list[str] = []
         self._done: list[_Done] = []
+        self._short: BaseException | None = None
 
     def finish(self) -> None:
         """Fill the tally; only here does the host wait for the device."""
@@ -146,34 +158,51 @@ class Passes:
     def emotion(self, batches: Sequence[Batch]) -> None:
         """Leave the gradients of l_er (equations 1, 2)."""
         for batch in batches:
-            share = self._share(batch)
-            if not batch.ids:
-                continue
-            with self._autocast():
-                features = self._source(batch, corpus="emotion")
-            labels = torch.tensor(batch.labels, device=self._world.device)
-            with self._autocast():
-                prediction = self._heads.emotion(features, labels)
-            self._backward("emotion", batch, prediction, share)
+            self._run("emotion", batch, self._emotion)
         if not self._one_stage:
-            self._world.sum_gradients(self._parameters)
+            self._sum()
 
     def speaker(self, batches: Sequence[Batch], coefficient: float) -> None:
         """Leave the gradients of l_id (equations 3, 4), `coefficient` times reversed below.
 
         Only TAP with something to ascend builds a graph through the upstream.
         """
-        through_upstream = self._heads.strategy == "TAP" and coefficient > 0
         for batch in batches:
-            share = self._share(batch)
-            if not batch.ids:
-                continue
-            with self._autocast(), torch.set_grad_enabled(through_upstream):
-                features = self._source(batch, corpus="speaker")
+            self._run("speaker", batch, functools.partial(self._speaker, coefficient=coefficient))
+        self._sum()
+
+    def _emotion(self, batch: Batch, labels: Tensor) -> Prediction:
+        with self._autocast():
+            return self._heads.emotion(self._source(batch, corpus="emotion"), labels)
+
+    def _speaker(self, batch: Batch, labels: Tensor, *, coefficient: float) -> Prediction:
+        through_upstream = self._heads.strategy == "TAP" and coefficient > 0
+        with self._autocast(), torch.set_grad_enabled(through_upstream):
+            features = self._source(batch, corpus="speaker")
+        with self._autocast():
+            return self._heads.speaker(features, labels, coefficient=coefficient)
+
+    def _run(self, kind: str, batch: Batch, predict: Callable[[Batch, Tensor], Prediction]) -> None:
+        """Go forward and backward; out of memory beside other processes, only remember it."""
+        share = self._share(batch)
+        if not batch.ids or self._short is not None:
+            return
+        try:
             labels = torch.tensor(batch.labels, device=self._world.device)
-            with self._autocast():
-                prediction = self._heads.speaker(features, labels, coefficient=coefficient)
-            self._backward("speaker", batch, prediction, share)
+            self._backward(kind, batch, predict(batch, labels), share)
+        except (RuntimeError, MemoryError) as error:
+            if self._world.size == 1 or not is_out_of_memory(error):
+                raise
+            self._short = error.with_traceback(None)  # which would hold on to memory
+
+    def _sum(self) -> None:
+        """Sum gradients over all processes, unless memory was short in one of them.
+
+        Raises:
+            ShortOfMemoryError: In all processes alike.
+        """
+        if self._world.largest(int(self._short is not None)):
+            raise ShortOfMemoryError(str(self._short or "in another process")) from self._short
         self._world.sum_gradients(self._parameters)
 
     def _share(self, batch: Batch) -> float | None:

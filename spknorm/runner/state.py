@@ -41,6 +41,7 @@ class Counters:
     nonfinite: int = 0
     nonfinite_in_a_row: int = 0
     out_of_memory: int = 0
+    out_of_memory_in_a_row: int = 0
     seconds: float = 0.0
     lines: int = 0
     """Lines of metrics.jsonl."""

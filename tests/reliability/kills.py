@@ -29,6 +29,13 @@ import tiny_runs  # noqa: E402
 import tiny_upstreams  # noqa: E402
 import torch  # noqa: E402
 
+UPDATES = {
+    "literal": {},
+    "relative": {"speaker_lambda": 0.3, "ascent_direction": "preconditioned"},
+    "adaptive": {"ascent_lr": 1e-5},
+    "reversal": {"speaker_lambda": 0.3},
+}
+"""Each reading with a strength at which it does something."""
 SAVES_AND_EVALUATES_AT_EVERY_STEP = {"total_steps": 8, "eval_step": 1, "save_step": 1}
 
 
@@ -103,7 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50, help="per strategy and update")
     parser.add_argument("--strategies", default="none,SNP,TAP")
-    parser.add_argument("--update", default="literal")
+    parser.add_argument("--update", choices=UPDATES, default="literal")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -126,7 +133,7 @@ def main() -> int:
         upstream = tiny_upstreams.make_hubert(folder / "hubert.pt")
         for strategy in options.strategies.split(","):
             mapping = tiny_runs.settings_of(
-                corpora, strategy=strategy, update=options.update,
+                corpora, strategy=strategy, update=options.update, method=UPDATES[options.update],
                 **SAVES_AND_EVALUATES_AT_EVERY_STEP,
             )  # fmt: skip
             part = folder / strategy
