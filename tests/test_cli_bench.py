@@ -35,7 +35,9 @@ def test_a_dry_run_prints_the_grid_and_the_first_command(experiment, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("pending   spknorm_demo_hubert-none-si5-fold1-seed1337\n")
     assert "4 runs, of which 0 are complete, in result/stubs\nAt a time: 2\n" in printed
-    assert "Time: not known before the first run is complete\n" in printed
+    assert re.search(r"\nDisk: about 0\.\d+ GB of checkpoints; \d+ GB are free\n", printed)
+    assert re.search(r"\nMemory: about 0\.7\d GB on the device of a run\n", printed)
+    assert "Time: not known before the first run, or a --quick of it, is complete\n" in printed
     assert "python -m spknorm.run_downstream -m train -d emotion_spknorm" in printed
     assert not (experiment.parent / "result").exists()
 

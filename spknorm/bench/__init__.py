@@ -4,6 +4,7 @@ After `predict.py` in the flow: expands an experiment file to runs of `spknorm.r
 with its own folder, lets submitit run them, and writes summary.json for the report.
 """
 
+from spknorm.bench.budget import Budget, budget, lines_of, measured_seconds
 from spknorm.bench.cells import Cell
 from spknorm.bench.expansion import expand
 from spknorm.bench.experiment import Executor, Experiment, read_experiment
@@ -14,6 +15,7 @@ from spknorm.bench.summary import CellStatus, Row, Summary, table
 
 __all__ = [
     "SELECTION_FOLDER",
+    "Budget",
     "Cell",
     "CellStatus",
     "Choice",
@@ -23,9 +25,12 @@ __all__ = [
     "Progress",
     "Row",
     "Summary",
+    "budget",
     "candidates_of",
     "choose",
     "expand",
+    "lines_of",
+    "measured_seconds",
     "plan",
     "read_experiment",
     "run",

@@ -180,9 +180,11 @@ def _show_plan(plan: Plan, out: Path) -> None:
     print(f"\n{len(states)} runs, of which {states.count('complete')} are complete, in {out}")
     parallel = "as many as the cluster gives" if plan.max_parallel is None else plan.max_parallel
     print(f"At a time: {parallel}")
-    if plan.seconds_left is None:
-        print("Time: not known before the first run is complete")
-    else:
+    cells = [one.cell for one in plan.statuses]
+    needs = bench.budget(cells, bench.measured_seconds(cells, out))
+    for line in bench.lines_of(needs, out):
+        print(line)
+    if plan.seconds_left is not None:
         print(f"Time left: about {_duration(plan.seconds_left)}")
     pending = next((one.cell for one in plan.statuses if one.status == "pending"), None)
     if pending is not None:

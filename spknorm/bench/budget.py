@@ -1,0 +1,211 @@
+"""What a grid needs before it is started: runs, disk, memory, time. Used by `--dry-run`.
+
+Sizes follow from the upstream's shape and the settings; what a frame of a layer takes was measured
+(docs/performance.md). Time is known from runs that are complete, here or in a `--quick` of the
+same file.
+"""
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spknorm import config
+from spknorm.bench.cells import TASK, Cell
+from spknorm.errors import ConfigError
+from spknorm.files import read_json
+from spknorm.registry import config_path
+from spknorm.schema import TaskConfig
+
+_WEIGHT = 4  # bytes: weights stay float32 in every precision
+_STATE_BYTES = {"SGD": 0, "RMSprop": 4, "Adafactor": 0.1}  # per weight; all others keep two moments
+_FRAME_BYTES = {"fp32": 108, "bf16": 54, "fp16": 54, "auto": 108}
+"""Of the activations that one layer keeps per frame and unit of width, for its backward pass."""
+_RECOMPUTED = 1 / 6  # of them, with upstream.checkpoint_activations
+_PROCESS_GB = 0.7  # Python with torch and s3prl
+_FRAMES_PER_SECOND, _SECONDS = 50, {"demo": 1.4}
+_MEAN_SECONDS = 4.5  # of an utterance of IEMOCAP
+_SPEAKERS = {"demo": 80}
+_MANY_SPEAKERS = 1251  # VoxCeleb1
+
+
+class Shape(NamedTuple):
+    """What decides about an upstream's size."""
+
+    layers: int
+    width: int
+    parameters: int
+
+
+class Budget(NamedTuple):
+    """What a grid needs.
+
+    Attributes:
+        num_runs: How many runs.
+        disk_gb: Of their checkpoints, when all are complete.
+        memory_gb: Of the largest run, on its device.
+        hours: One after another, from runs that were measured; None before there is one.
+        unknown: Upstreams whose size is not known: they are left out.
+    """
+
+    num_runs: int
+    disk_gb: float
+    memory_gb: float
+    hours: float | None
+    unknown: tuple[str, ...]
+
+
+_KNOWN = (  # a part of the name on s3prl's hub, layers, width; the first that is found counts
+    ("distilhubert", 2, 768),
+    ("xls_r_2b", 48, 1920),
+    ("xls_r_1b", 48, 1280),
+    ("xlarge", 48, 1280),
+    ("extra_large", 48, 1280),
+    ("large", 24, 1024),
+    ("xls_r", 24, 1024),
+    ("xlsr", 24, 1024),
+    ("hubert", 12, 768),
+    ("wav2vec2", 12, 768),
+    ("wavlm", 12, 768),
+    ("data2vec", 12, 768),
+    ("unispeech", 12, 768),
+)
+_OWN = {"spknorm_demo_hubert": Shape(3, 64, 190_000)}
+
+
+def shape_of(upstream: str, ckpt: str | None = None) -> Shape | None:
+    """Return an upstream's shape by its name, or by the size of its file; None if unknown."""
+    if upstream in _OWN:
+        return _OWN[upstream]
+    if ckpt is not None and Path(ckpt).exists():
+        path = Path(ckpt)
+        files = [path] if path.is_file() else list(path.rglob("*"))
+        parameters = sum(one.stat().st_size for one in files if one.is_file()) // _WEIGHT
+        width = 1024 if parameters > 200e6 else 768 if parameters > 50e6 else 128
+        return Shape(max(1, round(parameters / (12 * width**2))), width, parameters)
+    for part, layers, width in _KNOWN:
+        if re.search(part, upstream):
+            position = width * (width // 16) * 128
+            return Shape(layers, width, 12 * layers * width**2 + position + 4_700_000)
+    return None
+
+
+def budget(cells: Sequence[Cell], seconds: Mapping[str, float]) -> Budget:
+    """Return what the cells need.
+
+    Args:
+        cells: Of one grid.
+        seconds: Of one run, by variant, where runs were measured.
+    """
+    defaults = config.load_yaml(config_path(TASK))
+    disk, memory, unknown = 0.0, 0.0, set()
+    for cell in cells:
+        shape = shape_of(cell.upstream, cell.upstream_ckpt)
+        if shape is None:
+            unknown.add(cell.upstream)
+            continue
+        settings = config.parse(config.merge(defaults, cell.changes))
+        disk += checkpoint_bytes(shape, settings, frozen=cell.frozen) * _kept(settings) / 1e9
+        memory = max(memory, memory_bytes(shape, settings, frozen=cell.frozen) / 1e9)
+    hours = None
+    if seconds:
+        mean = sum(seconds.values()) / len(seconds)
+        hours = sum(seconds.get(cell.variant, mean) for cell in cells) / 3600
+    return Budget(len(cells), disk, memory, hours, tuple(sorted(unknown)))
+
+
+def checkpoint_bytes(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
+    """Return the size of one checkpoint: what trains, with its optimiser's state."""
+    moved = _heads(shape, settings) + (0 if frozen else shape.parameters)
+    return moved * (_WEIGHT + _state(settings))
+
+
+def memory_bytes(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
+    """Return the peak of one run: weights, gradients, states, what a step may undo, activations."""
+    data, method = settings.downstream_expert.datarc, settings.downstream_expert.spknorm
+    heads = _heads(shape, settings)
+    moved = heads + (0 if frozen else shape.parameters)
+    held: float = _WEIGHT * (shape.parameters + heads) + (_WEIGHT + _state(settings)) * moved
+    if method.strategy != "none" and method.update != "reversal":
+        held += (_WEIGHT + _state(settings)) * moved  # stage 1 can be taken back
+    batch = data.train_batch_size
+    if method.strategy == "TAP":
+        batch = max(batch, settings.downstream_expert.speaker_corpus.batch_size)
+    frames = batch * _SECONDS.get(data.corpus, _MEAN_SECONDS) * _FRAMES_PER_SECOND
+    precision = "fp16" if settings.runner.fp16 else settings.runner.precision
+    each: float = _FRAME_BYTES[precision] * shape.width * (1 if frozen else shape.layers)
+    if settings.upstream.checkpoint_activations:
+        each *= _RECOMPUTED
+    return held + frames * each + _PROCESS_GB * 1e9
+
+
+def measured_seconds(cells: Iterable[Cell], out: Path) -> dict[str, float]:
+    """Return the mean seconds of a run by variant, from results in `out` or its `--quick`.
+
+    A quick run is short: its seconds are scaled by the steps that it did, so that they say at most.
+    """
+    found: dict[str, list[float]] = {}
+    defaults = config.load_yaml(config_path(TASK))
+    for cell in cells:
+        for folder in (out, out.with_name(f"{out.name}-quick")):
+            path = folder / cell.name / "result.json"
+            if not path.is_file():
+                continue
+            try:
+                result = read_json(path)
+                seconds, steps = float(result["seconds"]), int(result["steps"])
+            except (ConfigError, KeyError, TypeError, ValueError, OSError):
+                continue
+            wanted = config.parse(config.merge(defaults, cell.changes)).runner.total_steps
+            scale = wanted / max(1, steps) if folder != out else 1.0
+            found.setdefault(cell.variant, []).append(seconds * scale)
+            break
+    return {variant: sum(times) / len(times) for variant, times in found.items()}
+
+
+def lines_of(budget: Budget, out: Path) -> list[str]:
+    """Return the budget in words, with what does not fit."""
+    existing = next(place for place in (out.absolute(), *out.absolute().parents) if place.is_dir())
+    free = shutil.disk_usage(existing).free / 1e9
+    lines = [f"Disk: about {_figure(budget.disk_gb)} GB of checkpoints; {free:.0f} GB are free"]
+    if budget.disk_gb > free:
+        lines[0] += ": they do not fit. Choose another folder (--out)"
+    lines.append(f"Memory: about {_figure(budget.memory_gb)} GB on the device of a run")
+    if budget.hours is None:
+        lines.append("Time: not known before the first run, or a --quick of it, is complete")
+    else:
+        lines.append(f"Time: at most about {_figure(budget.hours)} hours, one after another")
+    if budget.unknown:
+        lines.append(f"Not counted, since their size is not known: {', '.join(budget.unknown)}")
+    return lines
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def _state(settings: TaskConfig) -> float:
+    return _STATE_BYTES.get(settings.optimizer.torch_optim_name, 8)
+
+
+def _kept(settings: TaskConfig) -> int:
+    return settings.runner.max_keep + 1  # and dev-best.ckpt
+
+
+def _heads(shape: Shape, settings: TaskConfig) -> int:
+    """Weights of the heads and of the gate."""
+    expert = settings.downstream_expert
+    heads = shape.width * expert.modelrc.projector_dim
+    if expert.spknorm.strategy == "none":
+        return heads
+    widths = (shape.width, *expert.modelrc.speaker_head.hidden)
+    speakers = expert.speaker_corpus.max_speakers or _SPEAKERS.get(
+        expert.speaker_corpus.corpus, _MANY_SPEAKERS
+    )
+    heads += sum(a * b for a, b in zip(widths, (*widths[1:], speakers), strict=True))
+    if expert.spknorm.strategy == "SNP":
+        gate = expert.modelrc.gate
+        width = gate.width or shape.width
+        heads += 2 * shape.width * width + (gate.depth - 1) * width**2
+    return heads

@@ -1,0 +1,113 @@
+"""What a grid needs, told before it is started, and held against a run that was measured."""
+
+import json
+import resource
+import subprocess
+
+import pytest
+import tiny_upstreams
+
+from spknorm import bench
+from spknorm.bench.budget import budget, lines_of, measured_seconds, shape_of
+from spknorm.files import write_json
+
+LARGE = """\
+name: large
+upstreams: [hubert_large_ll60k]
+variants: [{strategy: none}, {strategy: TAP, update: literal}]
+protocols: [{protocol: si5, folds: [fold1]}]
+"""
+
+
+@pytest.fixture
+def cells(tmp_path):
+    (tmp_path / "large.yaml").write_text(LARGE)
+    return bench.expand(tmp_path / "large.yaml")
+
+
+def test_shapes_of_well_known_upstreams_have_their_published_sizes():
+    published = {
+        "hubert_base": 94.7e6,
+        "hubert_large_ll60k": 316.6e6,
+        "wavlm_large": 315.5e6,
+        "wav2vec2_base_960": 95.0e6,
+        "distilhubert": 23.5e6,
+        "xls_r_1b": 963e6,
+    }
+    for name, parameters in published.items():
+        assert shape_of(name).parameters == pytest.approx(parameters, rel=0.1), name
+    assert shape_of("fbank") is None
+
+
+def test_a_local_checkpoint_s_size_is_that_of_its_file(tmp_path, tiny_hubert):
+    shape = shape_of("hubert_local", str(tiny_hubert))
+    assert shape.parameters * 4 == pytest.approx(tiny_hubert.stat().st_size, rel=0.01)
+
+
+def test_a_fine_tuned_large_upstream_needs_weights_and_moments_twice(cells):
+    needs = budget(cells, {})
+    assert needs.num_runs == 2
+    assert needs.disk_gb == pytest.approx(2 * 2 * 315e6 * 12 / 1e9, rel=0.05)
+    assert needs.hours is None
+    assert budget(cells[:1], {}).memory_gb < needs.memory_gb  # TAP can take stage 1 back
+
+
+def test_hours_come_from_runs_that_were_measured_scaled_from_a_quick_one(cells, tmp_path):
+    write_json(tmp_path / "large" / cells[0].name / "result.json", {"seconds": 3600, "steps": 9})
+    quick = tmp_path / "large-quick" / cells[1].name / "result.json"
+    total = 20 * 100
+    cells = [
+        one.__class__(**{**vars(one), "changes": {**one.changes, "runner": {"total_steps": total}}})
+        for one in cells
+    ]
+    write_json(quick, {"seconds": 36, "steps": 20})
+    found = measured_seconds(cells, tmp_path / "large")
+    assert found == {"none": 3600.0, "TAP": 3600.0}
+    assert budget(cells, found).hours == 2.0
+
+
+def test_what_does_not_fit_on_the_disk_is_said(cells, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10e9})())
+    first = lines_of(budget(cells, {}), tmp_path)[0]
+    assert first == (
+        "Disk: about 15 GB of checkpoints; 10 GB are free: they do not fit. "
+        "Choose another folder (--out)"
+    )
+
+
+def test_an_upstream_of_unknown_size_is_named(tmp_path):
+    (tmp_path / "e.yaml").write_text("upstreams: [vggish]\nvariants: [{strategy: none}]")
+    needs = budget(bench.expand(tmp_path / "e.yaml"), {})
+    assert needs.unknown == ("vggish",)
+    assert lines_of(needs, tmp_path)[-1] == "Not counted, since their size is not known: vggish"
+
+
+BASE = """\
+name: base
+config:
+  runner: {{total_steps: 1, eval_step: 1, log_step: 1, save_step: 1,
+           evaluate_ratio: 0.02, eval_dataloaders: [dev], gradient_accumulate_steps: 1}}
+  downstream_expert:
+    datarc: {{corpus: demo, num_workers: 0, train_batch_size: 16}}
+    speaker_corpus: {{corpus: demo, batch_size: 16}}
+upstreams: [{{name: hubert_local, ckpt: {ckpt}, label: base}}]
+variants: [{{strategy: TAP, update: literal}}]
+protocols: [{{protocol: si5, folds: [fold1]}}]
+"""
+
+
+@pytest.mark.slow
+def test_a_budget_is_within_a_factor_of_two_of_a_run_that_was_measured(tmp_path):
+    ckpt = tiny_upstreams.make_hubert(tmp_path / "base.pt", base=True)
+    (tmp_path / "base.yaml").write_text(BASE.format(ckpt=ckpt))
+    (cell,) = bench.expand(tmp_path / "base.yaml")
+    needs = budget([cell], {})
+    folder = tmp_path / "run"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    subprocess.run([*cell.command(folder), "--device", "cpu"], check=True)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    assert memory > before / 1e6 or before / 1e6 < needs.memory_gb / 2  # it was this child
+    disk = sum(path.stat().st_size for path in folder.glob("*.ckpt")) / 1e9
+    assert json.loads((folder / "result.json").read_text())["steps"] == 1
+    assert disk / 2 < needs.disk_gb < disk * 2
+    assert memory / 2 < needs.memory_gb < memory * 2
