@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 import spknorm.compat
-from spknorm.compat import hugging_face, torch_and_torchaudio
+from spknorm.compat import audio_files, hugging_face, torch_and_torchaudio
 from spknorm.errors import CheckpointError
 
 torchaudio = importlib.import_module("torchaudio")  # not before compat
@@ -82,11 +82,12 @@ def test_torchaudio_load_is_replaced_only_where_torchcodec_does_not_work(monkeyp
     marker = object()
     monkeypatch.setattr(torchaudio, "load", marker)
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", sys)
+    monkeypatch.setattr(torchaudio, "save", marker)
     torch_and_torchaudio.apply()
-    assert torchaudio.load is marker
+    assert torchaudio.load is torchaudio.save is marker
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
     torch_and_torchaudio.apply()
-    assert torchaudio.load is torch_and_torchaudio.load
+    assert (torchaudio.load, torchaudio.save) == (audio_files.load, audio_files.save)
 
 
 def test_the_names_that_left_huggingface_hub_are_there(monkeypatch):
@@ -192,3 +193,12 @@ def test_the_file_list_of_voxceleb1_is_kept_per_root_and_as_json(tmp_path, tone)
     assert len(kept) == 6
     assert all(path.read_text().startswith('["') for path in kept)
     assert not (Path(voxceleb1.__file__).parent / ".cache").exists()
+
+
+@pytest.mark.parametrize("module", ["wav2vec2.wav2vec2_model", "wavlm.WavLM"])
+def test_masks_that_may_not_overlap_find_numpy_s_former_names(module):
+    masks = importlib.import_module(f"s3prl.upstream.{module}").compute_mask_indices(
+        (2, 100), None, 0.5, 5, no_overlap=True, min_space=1
+    )
+    assert masks.shape == (2, 100)
+    assert masks.any()

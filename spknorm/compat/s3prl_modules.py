@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy
 import torch
 
 from spknorm.compat import hugging_face, stock_tasks
@@ -76,6 +77,11 @@ def _after(module: ModuleType) -> None:
     if getattr(module, "torch", None) is torch and _mentions(source, "torch.load("):
         # Some modules ask for weights_only=False; the environment can ask for it, too.
         module.torch = _Overlay(torch, load=_load_weights)  # type: ignore[attr-defined]
+    if getattr(module, "np", None) is numpy and any(
+        _mentions(source, text) for text in ("np.int,", "np.complex)")
+    ):
+        # numpy 1.24 took away its names for Python's own types.
+        module.np = _Overlay(numpy, int=int, complex=complex)  # type: ignore[attr-defined]
     if correct := _CORRECTIONS.get(module.__name__):
         correct(module)
 

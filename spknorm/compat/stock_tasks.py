@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from spknorm.compat.torch_and_torchaudio import load
+from spknorm.compat.audio_files import load
 from spknorm.files import sha256_of, write_atomic
 
 SAMPLE_RATE = 16000

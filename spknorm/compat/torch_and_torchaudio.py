@@ -2,25 +2,13 @@
 
 import argparse
 import importlib
-import io
-import os
 import sys
 from types import ModuleType
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
-import numpy as np
-import soundfile
 import torch
 
-
-class AudioMetaData(NamedTuple):
-    """The header of an audio file, with the fields of the former `torchaudio.info`."""
-
-    sample_rate: int
-    num_frames: int
-    num_channels: int
-    bits_per_sample: int
-    encoding: str
+from spknorm.compat.audio_files import info, load, save
 
 
 def apply() -> None:
@@ -33,61 +21,10 @@ def apply() -> None:
     _put(torchaudio, "get_audio_backend", lambda: "soundfile")
     _put(torchaudio, "list_audio_backends", lambda: ["soundfile"])
     _put(torchaudio, "info", info)
-    if not _torchcodec_works():  # since 2.9 `load` needs torchcodec and a system FFmpeg
-        torchaudio.load = load
+    if not _torchcodec_works():  # since 2.9 both need torchcodec and a system FFmpeg
+        torchaudio.load, torchaudio.save = load, save
     if not hasattr(torchaudio, "sox_effects"):  # gone in 2.9; s3prl.hub (mos_prediction) imports it
         torchaudio.sox_effects = sys.modules["torchaudio.sox_effects"] = _sox_effects()
-
-
-def load(
-    uri: str | os.PathLike[str] | BinaryIO,
-    frame_offset: int = 0,
-    num_frames: int = -1,
-    normalize: bool = True,
-    channels_first: bool = True,
-    format: str | None = None,
-    buffer_size: int = 4096,
-    backend: str | None = None,
-) -> tuple[torch.Tensor, int]:
-    """Decode a file with libsndfile (wav, flac, ogg, mp3, ...); the signature is torchaudio's.
-
-    Returns:
-        float32 samples in [-1, 1], (channels, frames), without `channels_first` (frames, channels);
-        and the sampling rate in Hz.
-
-    Raises:
-        RuntimeError: Not an audio file that libsndfile can read.
-    """
-    with soundfile.SoundFile(_openable(uri)) as file:
-        file.seek(min(frame_offset, file.frames))
-        samples = file.read(frames=num_frames, dtype="float32", always_2d=True)
-        rate = int(file.samplerate)
-    # (frames, channels)
-    return torch.from_numpy(np.ascontiguousarray(samples.T if channels_first else samples)), rate
-
-
-def info(
-    uri: str | os.PathLike[str] | BinaryIO,
-    format: str | None = None,
-    buffer_size: int = 4096,
-    backend: str | None = None,
-) -> AudioMetaData:
-    """Return the header of an audio file without decoding it; the signature is torchaudio's."""
-    header = soundfile.info(_openable(uri))
-    bits = "".join(filter(str.isdigit, header.subtype))
-    return AudioMetaData(
-        sample_rate=int(header.samplerate),
-        num_frames=int(header.frames),
-        num_channels=int(header.channels),
-        bits_per_sample=int(bits or 0),
-        encoding=str(header.subtype),
-    )
-
-
-def _openable(uri: str | os.PathLike[str] | BinaryIO) -> Any:
-    if isinstance(uri, str | os.PathLike):
-        return os.fspath(uri)
-    return uri if hasattr(uri, "seek") else io.BytesIO(uri.read())
 
 
 def _import_torchaudio() -> Any:
