@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 BEST = "dev-best.ckpt"
 _STATES = re.compile(r"states-(\d{1,18})\.ckpt")
 _NEEDED = ("Step", "Args", "Config", "Downstream")
+_TRAINING = ("Optimizer", "Scheduler")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -103,6 +104,30 @@ def rotate(expdir: Path, *, step: int, keep: int) -> None:
     for number, path in paths.items():
         if number not in kept:
             path.unlink(missing_ok=True)
+
+
+def shrink(expdir: Path, *, keep: str) -> None:
+    """Delete what a complete run does not need any more.
+
+    Args:
+        expdir: Of a run whose result is written.
+        keep: all; weights: dev-best.ckpt (or the newest one, where there is none) without what
+            training on takes; none: no checkpoint.
+
+    Raises:
+        CheckpointError: The disk is full; nothing was deleted.
+    """
+    paths = existing(expdir)
+    if keep == "all" or not paths:
+        return
+    kept = paths[-1] if paths[-1].name == BEST else paths[0]
+    if keep == "weights":
+        states = read(kept)
+        if any(key in states for key in _TRAINING):
+            save(kept, {key: one for key, one in states.items() if key not in _TRAINING})
+        paths.remove(kept)
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def plain_args(args: argparse.Namespace) -> argparse.Namespace:

@@ -105,6 +105,7 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
     "Adamax": ("betas", "eps"),
     "NAdam": ("betas", "eps"),
     "RMSprop": ("momentum", "eps"),
+    "Adafactor": (),
 }
 """Which of our options each optimiser of torch takes."""
 SPECAUG: dict[str, Option] = {
@@ -180,8 +181,8 @@ def _check_optimizer(config: TaskConfig) -> None:
             continue
         if key not in taken:
             raise ConfigError(
-                f"`{path}` is not an option of {name}, which takes {', '.join(taken)}: leave it "
-                "out."
+                f"`{path}` is not an option of {name}, which takes "
+                f"{', '.join(taken) or 'none of them'}: leave it out."
             )
         if key == "betas" and len(value) != 2:
             raise ConfigError(f"`{path}` must be a list of two numbers, but is {list(value)}.")

@@ -67,7 +67,11 @@ class RunnerConfig:
     evaluate_ratio: Annotated[float, SHARE, NUMBERS] = 1.0
     fp16: Annotated[bool, NUMBERS] = False
     """s3prl's switch; the same as precision: fp16."""
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], NUMBERS] = "fp32"
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], NUMBERS] = "fp32"
+    """auto: bf16 on a GPU that computes in it natively, else fp32; result.json says which."""
+    keep: Annotated[Literal["all", "weights", "none"], NOTHING] = "all"
+    """What stays of a run that is complete. all: its checkpoints, so that more steps can follow.
+    weights: dev-best.ckpt without the optimisers' states, a third of one. none: results alone."""
     early_stopping: Annotated[int | None, ABOVE_0, NUMBERS] = None
     """Evaluations without a gain on dev after which training ends; null: never."""
     max_nonfinite: Annotated[int, ABOVE_0, NOTHING] = 10
@@ -103,7 +107,7 @@ class OptimizerConfig:
 
     name: Annotated[Literal["TorchOptim"], NUMBERS] = "TorchOptim"
     torch_optim_name: Annotated[
-        Literal["Adam", "AdamW", "SGD", "Adamax", "NAdam", "RMSprop"], NUMBERS
+        Literal["Adam", "AdamW", "SGD", "Adamax", "NAdam", "RMSprop", "Adafactor"], NUMBERS
     ] = "Adam"
     lr: Annotated[float, NOT_NEGATIVE, NUMBERS] = 1.0e-4
     """eta of equations (1), (2), (4)."""

@@ -104,7 +104,9 @@ def test_a_value_out_of_its_range_is_refused_with_the_range(mapping, message):
         task({"total_steps": 7}),
         config.parse({"upstream": {"packed": False}}),
         config.parse({"optimizer": {"groups": {"upstream": {"lr": 1e-5}}}}),
-        config.parse({"scheduler": {"name": "noam_decay_schedule_with_warmup"}}),
+        config.parse(
+            {"scheduler": {"name": "noam_decay_schedule_with_warmup", "num_warmup_steps": 2}}
+        ),
     ],
     ids=str,
 )

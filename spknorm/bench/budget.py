@@ -19,8 +19,8 @@ from spknorm.registry import config_path
 from spknorm.schema import TaskConfig
 
 _WEIGHT = 4  # bytes: weights stay float32 in every precision
-_STATE_BYTES = {"SGD": 0, "RMSprop": 4, "Adafactor": 0.1}  # per weight; all others keep two moments
-_FRAME_BYTES = {"fp32": 108, "bf16": 54, "fp16": 54, "auto": 108}
+_STATE_BYTES = {"SGD": 0, "RMSprop": 4, "Adafactor": 0.02}  # per weight; others: two moments
+_FRAME_BYTES = {"fp32": 108, "bf16": 54, "fp16": 54, "auto": 108}  # auto: at most
 """Of the activations that one layer keeps per frame and unit of width, for its backward pass."""
 _RECOMPUTED = 1 / 6  # of them, with upstream.checkpoint_activations
 _PROCESS_GB = 0.7  # Python with torch and s3prl
@@ -189,8 +189,12 @@ def _state(settings: TaskConfig) -> float:
     return _STATE_BYTES.get(settings.optimizer.torch_optim_name, 8)
 
 
-def _kept(settings: TaskConfig) -> int:
-    return settings.runner.max_keep + 1  # and dev-best.ckpt
+def _kept(settings: TaskConfig) -> float:
+    """How many checkpoints stay when a run is complete, in whole ones with the moments."""
+    run = settings.runner
+    if run.keep == "all":
+        return run.max_keep + 1  # and dev-best.ckpt
+    return 0 if run.keep == "none" else _WEIGHT / (_WEIGHT + _state(settings))
 
 
 def _heads(shape: Shape, settings: TaskConfig) -> int:

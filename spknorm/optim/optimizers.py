@@ -17,10 +17,12 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "Adamax": torch.optim.Adamax,
     "NAdam": torch.optim.NAdam,
     "RMSprop": torch.optim.RMSprop,
+    "Adafactor": torch.optim.Adafactor,
 }
-_SQUARES = ("exp_avg_sq", "square_avg")  # Adam, AdamW, NAdam; RMSprop
+_SQUARES = ("exp_avg_sq", "square_avg", "variance")  # Adam and its kin; RMSprop; Adafactor
 _SIZES = ("exp_inf",)  # Adamax
 _DAMPING = 1.0e-2
+_TINY = 1.0e-30
 
 
 def make_optimizer(config: OptimizerConfig, parameters: dict[str, list[nn.Parameter]]) -> Optimizer:
@@ -95,6 +97,10 @@ def _size(state: dict[str, Any]) -> Tensor | None:
         if name in state:
             squares: Tensor = state[name]
             return squares.sqrt()
+    if "row_var" in state:  # Adafactor keeps the means of rows and columns alone
+        rows, columns = state["row_var"], state["col_var"]
+        both: Tensor = (rows @ columns) / rows.mean(dim=-2, keepdim=True).clamp(min=_TINY)
+        return both.sqrt()
     return next((state[name] for name in _SIZES if name in state), None)
 
 

@@ -28,11 +28,12 @@ from spknorm.metrics import Scores
 from spknorm.runner import setup, state
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import Evaluation, evaluate
-from spknorm.runner.folder import check_unused, goes_on, prepare_folder
+from spknorm.runner.folder import check_unused, ended_for_good, goes_on, prepare_folder
 from spknorm.runner.fork import follow_fork
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
 from spknorm.runner.outcome import Outcome
+from spknorm.runner.passes import precision_of
 from spknorm.runner.seeds import seeded
 from spknorm.runner.signals import Interrupted, Interruption, requeue
 from spknorm.runner.sources import training_batches
@@ -140,6 +141,10 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                 self._lock.release()
 
     def _train(self) -> None:
+        if ended_for_good(self.args, self.expdir, self.settings):
+            logger.info("%s is complete: nothing to do.", self.expdir)
+            self.world.leave()
+            return
         self.counters = self._counters()
         if self._is_over() and (self.expdir / "result.json").is_file():
             logger.info("%s is complete: nothing to do.", self.expdir)
@@ -154,6 +159,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             self._loop()
             self._finish()
             self._journal.close()
+            if self.world.is_leader:
+                checkpoint.shrink(self.expdir, keep=self.settings.runner.keep)
         self.world.leave()
 
     def _counters(self) -> state.Counters:
@@ -348,6 +355,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                 best=best,
                 test=test,
                 seconds=time.monotonic() - self._started,
+                precision=precision_of(self.settings.runner, self.world.device),
             )
 
     def evaluate(self, split: str | None = None) -> Scores:

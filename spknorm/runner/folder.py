@@ -6,8 +6,12 @@ import socket
 from pathlib import Path
 
 from spknorm import checkpoint
+from spknorm.effects import differing
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
+from spknorm.runner.state import describe
+from spknorm.runs.result import read_result
+from spknorm.schema import TaskConfig
 
 
 def prepare_folder(expdir: Path | str) -> FolderLock | None:
@@ -45,15 +49,39 @@ def goes_on(args: argparse.Namespace, expdir: Path) -> bool:
     return here or bool(getattr(args, "past_exp", None))
 
 
+def ended_for_good(args: argparse.Namespace, expdir: Path, settings: TaskConfig) -> bool:
+    """Return whether `-a` finds a complete run here of which no checkpoint was kept.
+
+    Raises:
+        ConfigError: There is one, but it was made with other settings or fewer steps.
+    """
+    path = expdir / "result.json"
+    if args.init_ckpt or not getattr(args, "auto_resume", False) or not path.is_file():
+        return False
+    result = read_result(path)
+    changed = differing((result.config, result.args), (settings, vars(args)))
+    if changed:
+        raise ConfigError(
+            f"{expdir} holds a complete run with other settings ({describe(changed)}), and nothing "
+            "to go on from (config.runner.keep). Choose another folder (-n or -p)."
+        )
+    return True
+
+
 def check_unused(expdir: Path) -> None:
     """Check that a new run would not write over an earlier one.
 
     Raises:
-        ConfigError: There are checkpoints in its folder.
+        ConfigError: There are checkpoints or a result in its folder.
     """
     checkpoints = checkpoint.existing(expdir)
     if checkpoints:
         raise ConfigError(
             f"{expdir} holds the checkpoints of an earlier run ({checkpoints[0].name}): "
             "go on with it (-a), or choose another folder (-n or -p)."
+        )
+    if (expdir / "result.json").is_file():
+        raise ConfigError(
+            f"{expdir} holds the result of an earlier run, whose checkpoints were not kept: "
+            "choose another folder (-n or -p)."
         )

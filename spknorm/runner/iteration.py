@@ -20,7 +20,7 @@ from spknorm.metrics import score_confusion
 from spknorm.optim import clipping
 from spknorm.optim.transaction import HalfMovedError, ShortOfMemoryError, is_out_of_memory
 from spknorm.runner.distributed import World
-from spknorm.runner.passes import Passes, Tally
+from spknorm.runner.passes import Passes, Tally, precision_of
 from spknorm.runner.seeds import seeded
 from spknorm.runner.setup import make_schedulers
 from spknorm.runner.sources import Source
@@ -72,7 +72,7 @@ class Iteration:
         self._counters = counters
         self._num_emotions = len(expert.emotions)
         self.log_num_speakers = math.log(max(1, expert.num_speakers))
-        precision = "fp16" if run.fp16 else run.precision
+        precision = precision_of(run, world.device)
         self.scaler = GradScaler(world.device.type, enabled=precision == "fp16")
         self.update = Update(
             groups,

@@ -54,6 +54,7 @@ class Outcome:
         best: Counters | None,
         test: Evaluation | None,
         seconds: float,
+        precision: str,
     ) -> None:
         """Write result.json.
 
@@ -64,6 +65,7 @@ class Outcome:
             best: At the best dev step; None if dev was never evaluated.
             test: What the weights of that step, or else the last ones, say of test.
             seconds: Wall clock.
+            precision: What it computed in.
         """
         dev = None if best is None else self.write_predictions("dev", best.best_predicted)
         if test is not None:
@@ -75,6 +77,7 @@ class Outcome:
             steps=counters.step,
             best_step=counters.step if best is None else best.step,
             seconds=seconds,
+            precision=precision,
             num_speakers=self._expert.num_speakers,
             classes=self._expert.emotions,
             dev=dev,

@@ -25,8 +25,20 @@ from spknorm.model import Heads
 from spknorm.optim.transaction import ShortOfMemoryError, is_out_of_memory
 from spknorm.runner.distributed import World
 from spknorm.runner.sources import Source
+from spknorm.schema import RunnerConfig
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+_FIRST_BF16 = 8  # of NVIDIA's compute capabilities: Ampere
+
+
+def precision_of(run: RunnerConfig, device: torch.device) -> str:
+    """Return fp32, bf16 or fp16: what a run computes in on `device`."""
+    if run.fp16:
+        return "fp16"
+    if run.precision != "auto":
+        return run.precision
+    native = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= _FIRST_BF16
+    return "bf16" if native else "fp32"
 
 
 class Tally:

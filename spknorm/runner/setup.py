@@ -18,6 +18,7 @@ from spknorm.erasure import erase, fit_leace, normalise_per_speaker
 from spknorm.errors import ConfigError
 from spknorm.fast import PackedEncoder, make_encoder
 from spknorm.runner.distributed import World
+from spknorm.runner.passes import precision_of
 from spknorm.runner.sources import CachedSource, Source, UpstreamSource
 from spknorm.schema import TaskConfig
 from spknorm.updates import Groups
@@ -146,7 +147,7 @@ def make_source(
             encode,
             upstream.model.feature_extractor,  # type: ignore[union-attr,arg-type]  # s3prl's
             config=config.upstream,
-            precision=config.runner.precision,
+            precision=precision_of(config.runner, world.device),
             device=world.device,
         )
         # Random crops differ in every epoch, whole utterances do not.

@@ -111,6 +111,7 @@ class Result:
     best_step: int | None = None
     seconds: float | None = None
     num_speakers: int = 0
+    precision: str | None = None
     final: Mapping[str, Any] = field(default_factory=dict)
     dev: Scores | None = None
     test: TestScores | None = None
@@ -150,6 +151,7 @@ def make_result(
     best_step: int,
     seconds: float,
     num_speakers: int,
+    precision: str = "fp32",
     classes: Sequence[str],
     dev: metrics.Scores | None,
     test: metrics.Scores | None,
@@ -167,6 +169,7 @@ def make_result(
         best_step: The step whose weights were tested.
         seconds: Wall clock of all parts of the run together.
         num_speakers: K, 0 without a speaker head.
+        precision: What it computed in: fp32, bf16 or fp16.
         classes: Names of the C emotions.
         dev: Scores at the best step; None if the run evaluated no dev set.
         test: Likewise.
@@ -186,6 +189,7 @@ def make_result(
         "best_step": best_step,
         "seconds": round(seconds, 3),
         "num_speakers": num_speakers,
+        "precision": precision,
         "final": dict(final),
         "versions": versions(),
         "config": to_mapping(config),

@@ -1,0 +1,133 @@
+"""What stays of a run that is complete, what it computed in, and an optimiser without moments."""
+
+import json
+
+import pytest
+import torch
+from tiny_runs import outcome_of, settings_of, train, weights_of
+from torch import nn
+
+from spknorm import checkpoint
+from spknorm.errors import CheckpointError, ConfigError
+from spknorm.optim.optimizers import make_optimizer, precondition
+from spknorm.runner.passes import precision_of
+from spknorm.schema import OptimizerConfig, RunnerConfig
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_hubert, tiny_corpora, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    train(tiny_hubert, settings_of(tiny_corpora), folder)
+    return folder
+
+
+def names_of(folder):
+    return sorted(path.name for path in folder.glob("*.ckpt"))
+
+
+def test_all_is_kept_by_default(whole):
+    assert names_of(whole) == ["dev-best.ckpt", "states-6.ckpt"]
+
+
+def test_weights_are_kept_without_what_training_on_takes(
+    whole, tiny_hubert, tiny_corpora, tmp_path
+):
+    train(tiny_hubert, settings_of(tiny_corpora, keep="weights"), tmp_path)
+    assert names_of(tmp_path) == ["dev-best.ckpt"]
+    kept, full = (checkpoint.read(one / "dev-best.ckpt") for one in (tmp_path, whole))
+    assert set(full) - set(kept) == {"Optimizer"}
+    for part in ("Upstream", "Featurizer", "Downstream"):
+        assert all(torch.equal(one, kept[part][name]) for name, one in full[part].items())
+    assert outcome_of(tmp_path)[2] == outcome_of(whole)[2]
+    assert (tmp_path / "dev-best.ckpt").stat().st_size < (
+        (whole / "dev-best.ckpt").stat().st_size / 2
+    )
+
+
+def test_without_dev_the_last_weights_are_kept(tiny_hubert, tiny_corpora, tmp_path):
+    settings = settings_of(tiny_corpora, keep="weights", eval_dataloaders=["test"])
+    train(tiny_hubert, settings, tmp_path)
+    assert names_of(tmp_path) == ["states-6.ckpt"]
+    assert "Optimizer" not in checkpoint.read(tmp_path / "states-6.ckpt")
+
+
+@pytest.mark.parametrize("keep", ["weights", "none"])
+def test_a_complete_run_is_not_trained_again(keep, tiny_hubert, tiny_corpora, tmp_path, caplog):
+    settings = settings_of(tiny_corpora, keep=keep, strategy="none")
+    train(tiny_hubert, settings, tmp_path)
+    assert names_of(tmp_path) == (["dev-best.ckpt"] if keep == "weights" else [])
+    before = outcome_of(tmp_path)
+    with caplog.at_level("INFO", logger="spknorm"):
+        train(tiny_hubert, settings, tmp_path, auto_resume=True)
+    assert "is complete: nothing to do" in caplog.text
+    assert outcome_of(tmp_path) == before
+    longer = settings_of(tiny_corpora, keep=keep, strategy="none", total_steps=8)
+    with pytest.raises(ConfigError, match=r"complete run with other settings \(runner\.total_st"):
+        train(tiny_hubert, longer, tmp_path, auto_resume=True)
+    with pytest.raises(ConfigError, match="holds the"):
+        train(tiny_hubert, settings, tmp_path)
+    assert outcome_of(tmp_path) == before
+
+
+def test_what_was_shrunk_cannot_be_trained_on(tiny_hubert, tiny_corpora, tmp_path):
+    train(tiny_hubert, settings_of(tiny_corpora, keep="weights"), tmp_path)
+    longer = settings_of(tiny_corpora, total_steps=8)
+    with pytest.raises(CheckpointError, match="optimisers' state"):
+        train(tiny_hubert, longer, tmp_path, init_ckpt=str(tmp_path / "dev-best.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "capability", "precision"),
+    [
+        ({"precision": "auto"}, "cpu", None, "fp32"),
+        ({"precision": "auto"}, "cuda", (9, 0), "bf16"),
+        ({"precision": "auto"}, "cuda", (8, 0), "bf16"),
+        ({"precision": "auto"}, "cuda", (7, 5), "fp32"),
+        ({"precision": "bf16"}, "cpu", None, "bf16"),
+        ({"precision": "fp32"}, "cuda", (9, 0), "fp32"),
+        ({"precision": "auto", "fp16": True}, "cuda", (9, 0), "fp16"),
+    ],
+)
+def test_auto_is_bf16_where_that_is_native(settings, device, capability, precision, monkeypatch):
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: capability)
+    assert precision_of(RunnerConfig(**settings), torch.device(device)) == precision
+
+
+def test_the_result_says_what_it_was_computed_in(tiny_hubert, tiny_corpora, tmp_path):
+    train(tiny_hubert, settings_of(tiny_corpora, precision="auto", strategy="none"), tmp_path)
+    assert json.loads((tmp_path / "result.json").read_text())["precision"] == "fp32"
+
+
+ADAFACTOR = {"optimizer": {"torch_optim_name": "Adafactor", "lr": 0.01, "groups": None}}
+
+
+def test_adafactor_trains_keeps_almost_no_state_and_goes_on_bit_for_bit(
+    tiny_hubert, tiny_corpora, tmp_path
+):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    settings = settings_of(tiny_corpora, update="relative", other=ADAFACTOR)
+    train(tiny_hubert, settings, whole)
+    shorter = settings_of(tiny_corpora, update="relative", other=ADAFACTOR, total_steps=4)
+    train(tiny_hubert, shorter, halves)
+    train(tiny_hubert, settings, halves, resume=True)
+    ours, theirs = weights_of(whole), weights_of(halves)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    state = checkpoint.latest(whole)[1]["Optimizer"]["emotion"]["state"]
+    held = sum(one.numel() for each in state.values() for one in each.values())
+    weights = sum(one.numel() for one in weights_of(whole).values())
+    assert held < weights / 4
+
+
+def test_adafactor_s_means_of_rows_and_columns_give_the_size_of_each_weight():
+    torch.manual_seed(0)
+    matrix = nn.Parameter(torch.zeros(3, 4, dtype=torch.float64))
+    config = OptimizerConfig(torch_optim_name="Adafactor", lr=0.01)
+    optimizer = make_optimizer(config, {"upstream": [matrix]})
+    rows, columns = torch.rand(3, 1).double() + 0.1, torch.rand(1, 4).double() + 0.1
+    matrix.grad = rows * columns  # rank one: its factors say all of it
+    optimizer.step()
+    matrix.grad = torch.ones_like(matrix)
+    precondition([matrix], optimizer)
+    size = rows * columns
+    expected = 1 / (size / size.square().mean().sqrt() + 0.01)
+    torch.testing.assert_close(matrix.grad, expected)
