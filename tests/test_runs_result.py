@@ -64,8 +64,8 @@ def test_the_result_has_exactly_the_promised_keys():
     assert set(found) == {
         "schema", "task", "upstream", "strategy", "update", "adversary", "speaker_lambda",
         "protocol", "fold", "seed", "draw", "samples_per_label", "frozen",
-        "train_feature_extractor", "steps", "best_step", "seconds", "num_speakers", "precision", "dev", "test",
-        "final", "versions", "config", "args",
+        "train_feature_extractor", "steps", "best_step", "seconds", "num_speakers", "precision",
+        "dev", "test", "final", "versions", "config", "args",
     }  # fmt: skip
     assert set(found["dev"]) == {"wa", "ua", "macro_f1", "n"}
     assert set(found["test"]) == {"wa", "ua", "macro_f1", "n", "classes", "confusion", "by_speaker"}
