@@ -1,11 +1,13 @@
 """Tables, figures and one HTML page, from result files alone, at any time.
 
-    fields     checked access to JSON          results    the files of a folder
-    paper      the paper's own numbers         methods    which runs belong together
-    estimates  averages, intervals, tests      tables     Markdown, LaTeX, CSV
-    scores, leakage, origins                   what stands in the tables
-    canvas, figures, pictures                  what is drawn
-    page       HTML                            assembly   all of it
+    tables        a table as data, and as text, Markdown, LaTeX, CSV
+    methods       which runs belong together, and their names
+    scores        averages, intervals, tests: from runs.frame() by groupby
+    score_tables, leakage, selection, origins   what stands in the tables
+    paper         the paper's own numbers
+    canvas, figures, pictures, pooled           what is drawn
+    page          HTML (page.html.j2)
+    build         all of it
 
 `build` writes the same bytes for the same result files. No clock, no network, no random state.
 """
@@ -26,6 +28,6 @@ def build(folder: Path | str) -> list[Path]:
         MissingError: No such folder, or no result files in it.
         ConfigError: A result file is malformed; the message names file and key.
     """
-    from spknorm.report import assembly  # loads scipy; matplotlib only to draw
+    from spknorm.report.build import build as build_report  # loads pandas and scipy
 
-    return assembly.build(Path(folder))
+    return build_report(Path(folder))

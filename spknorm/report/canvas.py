@@ -97,6 +97,21 @@ class Figure(NamedTuple):
     alt: str
     png: bytes
 
+    @property
+    def kind(self) -> str:
+        """What a page makes of it."""
+        return "figure"
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return int.from_bytes(self.png[16:20], "big")
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return int.from_bytes(self.png[20:24], "big")
+
 
 @contextmanager
 def style() -> Iterator[None]:
@@ -110,9 +125,17 @@ def style() -> Iterator[None]:
 
 
 def new_plot(
-    width: float, height: float, *, rows: int = 1, columns: int = 1
+    width: float,
+    height: float,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    shares: Sequence[float] | None = None,
 ) -> "tuple[Plot, list[list[Axes]]]":
-    """Return an empty figure of so many inches, windowless, and its (rows, columns) axes."""
+    """Return an empty figure of so many inches, windowless, and its (rows, columns) axes.
+
+    `shares` are the widths of the columns beside one another.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Plot
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -120,7 +143,8 @@ def new_plot(
     engine = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
     plot = Plot(figsize=(width, height), layout=engine, dpi=_DPI)
     FigureCanvasAgg(plot)
-    axes = plot.subplots(rows, columns, squeeze=False)
+    ratios = list(shares)[:columns] if shares else None
+    axes = plot.subplots(rows, columns, squeeze=False, width_ratios=ratios)
     return plot, [list(row) for row in axes]
 
 

@@ -1,32 +1,27 @@
 """What the probes found: the audit's tables, and accuracy against leakage.
 
-After `estimates.py` in the report. A probe is a fresh classifier on frozen features; an adversary
+After `scores.py` in the report. A probe is a fresh classifier on frozen features; an adversary
 at chance during training proves nothing, so nothing here comes from the training curves.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spknorm.report import paper
-from spknorm.report.methods import Block, Group, Method
-from spknorm.report.results import Results
+from spknorm.report.methods import Method
+from spknorm.report.scores import Block, Estimate
 from spknorm.report.tables import NOTHING, Row, Table, percent
-from spknorm.runs.probes import ProbeRow
+from spknorm.runs import Runs
 from spknorm.statistics import MeanStd, mean_std
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _PROBES = ("linear", "mlp", "knn", "eer")
 _PROBE_NAMES = {"linear": "Linear", "mlp": "MLP", "knn": "k-NN", "eer": "EER"}
 _STAGES = ("raw", "none", "SNP", "TAP")
 _STAGE_NAMES = {"raw": "raw upstream", "none": "fine-tuned, adversary off"}
 _CONTROL_NAMES = {"shuffled": "control: shuffled labels", "chance": "control: chance"}
-
-
-class Probed(NamedTuple):
-    """A probe's row with the name of what was probed: a stage, or the method of a run."""
-
-    subject: str
-    rank: tuple[int, str]
-    row: ProbeRow
 
 
 class Point(NamedTuple):
@@ -43,6 +38,7 @@ class Frontier(NamedTuple):
     Attributes:
         upstream: Its name.
         axis: What the leakage is: probe, layer and corpus in words.
+        protocol: Of the accuracies.
         points: The methods.
         raw: Leakage of the upstream as it came, None where not probed.
         chance: What guessing the speaker scores, None where not told.
@@ -50,139 +46,145 @@ class Frontier(NamedTuple):
 
     upstream: str
     axis: str
+    protocol: str
     points: tuple[Point, ...]
     raw: float | None
     chance: float | None
 
 
-def probed_rows(results: Results, blocks: Iterable[Block]) -> list[Probed]:
-    """Return every probe once, named after the method of the run that it stands beside."""
-    found: dict[Probed, None] = {}
+def probed_rows(runs: Runs, blocks: Iterable[Block]) -> "DataFrame":
+    """Return every probe once, with its `subject` (the method it was made of) and its `rank`."""
+    import pandas as pd
+
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for block in blocks:
-        for number, group in enumerate(block.groups):
-            for run in group.runs:
-                for row in run.probes:
-                    own = row.stage != "raw"
-                    name = group.method.full_label if own else _STAGE_NAMES["raw"]
-                    name = _STAGE_NAMES["none"] if name == "none" else name
-                    found[Probed(name, (number + 1, name) if own else (0, ""), row)] = None
-    for row in results.probes:
+        for number, one in enumerate(block.estimates, start=1):
+            name = one.method.label
+            name = _STAGE_NAMES["none"] if name == "none" else name
+            for row in (row for run in one.rows["run"] for row in run.probes):
+                raw = row.stage == "raw"
+                subject = _STAGE_NAMES["raw"] if raw else name
+                _add(found, row, subject, f"{0 if raw else number:04}")
+    for row in runs.probes:
         rank = _STAGES.index(row.stage) if row.stage in _STAGES else len(_STAGES)
-        found[Probed(_STAGE_NAMES.get(row.stage, row.stage), (rank, row.stage), row)] = None
-    return list(found)
+        _add(found, row, _STAGE_NAMES.get(row.stage, row.stage), f"{rank:04}")
+    table = pd.DataFrame([*found.values()])
+    return table if len(table) else pd.DataFrame(columns=["label", "layer", "control"])
 
 
-def audit_tables(probed: Sequence[Probed]) -> list[Table]:
+def audit_tables(probed: "DataFrame") -> list[Table]:
     """Return one table per probed corpus and label."""
-    kinds = sorted(
-        {
-            (
-                entry.row.label != "speaker",
-                entry.row.corpus != "speaker",
-                entry.row.label,
-                entry.row.corpus,
-            )
-            for entry in probed
-        }
-    )
-    return [_audit_table(probed, label, corpus) for _, _, label, corpus in kinds]
+    if not len(probed):
+        return []
+    kinds = {*zip(probed["label"], probed["corpus"], strict=True)}
+    order = sorted(kinds, key=lambda kind: (kind[0] != "speaker", kind[1] != "speaker", kind))
+    return [
+        _audit_table(probed[(probed["label"] == label) & (probed["corpus"] == corpus)])
+        for label, corpus in order
+    ]
 
 
-def frontiers(results: Results, blocks: Iterable[Block]) -> list[Frontier]:
+def frontiers(runs: Runs, blocks: Iterable[Block]) -> list[Frontier]:
     """Return accuracy against leakage, per upstream, from runs that have both."""
-    found = []
     for block in blocks:
-        for upstream in dict.fromkeys(group.method.upstream for group in block.groups):
-            groups = [group for group in block.groups if group.method.upstream == upstream]
-            frontier = _frontier(results, block, groups, upstream)
-            if len(frontier.points) > 1:
-                found.append(frontier)
+        pairs = block.by_upstream().items()
+        found = [_frontier(runs, block, estimates, upstream) for upstream, estimates in pairs]
+        found = [one for one in found if len(one.points) > 1]
         if found:
-            break  # one protocol is enough: the first in order, si5 where it was run
-    return found
+            return found  # one protocol is enough: the first in order, si5 where it was run
+    return []
 
 
-def _frontier(results: Results, block: Block, groups: Sequence[Group], upstream: str) -> Frontier:
-    rows = [row for group in groups for run in group.runs for row in run.probes]
-    rows += [row for row in results.probes if row.upstream == upstream]
+def not_audited(blocks: Iterable[Block]) -> list[str]:
+    """Return the methods of which nothing was probed though others of the same table were."""
+    missing: list[str] = []
+    for block in blocks:
+        done = {one.method for one in block.estimates if _own_rows(one)}
+        left = [one.method for one in block.estimates if one.method not in done]
+        if done:
+            missing += [f"{one.upstream}, {one.label}" for one in left if not one.erasure]
+            break
+    return missing
+
+
+def _add(found: dict[tuple[Any, ...], dict[str, Any]], row: Any, subject: str, rank: str) -> None:
+    found[row, subject] = vars(row) | {"subject": subject, "rank": rank}
+
+
+def _own_rows(one: Estimate) -> list[Any]:
+    """Return the speaker probes of what a method made of its upstream; frozen none: of raw."""
+    untouched = one.method.frozen and one.method.is_reference
+    stage = "raw" if untouched else one.method.strategy
+    rows = (row for run in one.rows["run"] for row in run.probes)
+    return [row for row in rows if row.stage == stage and row.label == "speaker"]
+
+
+def _frontier(
+    runs: Runs, block: Block, estimates: Sequence[Estimate], upstream: str
+) -> Frontier:
+    rows = [row for one in estimates for run in one.rows["run"] for row in run.probes]
+    rows += [row for row in runs.probes if row.upstream == upstream]
     wanted = [row for row in rows if row.label == "speaker" and row.probe != "eer"]
     keys = {(row.corpus, row.probe, row.layer) for row in wanted if row.control is None}
-    key = min(keys, key=_preference, default=None)
-    chosen = dict.fromkeys(row for row in wanted if (row.corpus, row.probe, row.layer) == key)
+    key = min(keys, key=_preference, default=("", "", ""))
+    chosen = [row for row in wanted if (row.corpus, row.probe, row.layer) == key]
+    plain = {row for row in chosen if row.control is None}
     points = []
-    for group in groups:
-        untouched = group.method.frozen and group.method.is_reference
-        stage = "raw" if untouched else group.method.strategy
-        leakages = []
-        for run in group.runs:
-            own = [row for row in run.probes if row in chosen and row.stage == stage]
-            own = [row for row in own if row.control is None]
-            if not own and _is_only_of_its_stage(group, groups):
-                own = [
-                    row
-                    for row in results.probes
-                    if row in chosen and row.control is None and row.stage == group.method.strategy
-                ]
-            leakages += [row.accuracy for row in own[:1]]
-        if leakages:
-            accuracies = mean_std(run.wa for run in group.runs)
-            points.append(Point(group.method, mean_std(leakages), accuracies))
-    raw = [row.accuracy for row in chosen if row.stage == "raw" and not row.control]
+    for one in estimates:
+        found = []
+        for run in one.rows["run"]:
+            own = [row for row in _own_rows(one) if row in plain and row in run.probes]
+            if not own and _is_only_of_its_stage(one, estimates):
+                own = [row for row in runs.probes if row in plain]
+                own = [row for row in own if row.stage == one.method.strategy]
+            found += [row.accuracy for row in own[:1]]
+        if found:
+            points.append(Point(one.method, mean_std(found), one.scores["wa"]))
+    raw = list({row: row.accuracy for row in chosen if row in plain and row.stage == "raw"}.values())
     least = [row.accuracy for row in chosen if row.control == "chance"]
-    corpus, probe, layer = key or ("", "", "")
-    axis = f"{_PROBE_NAMES.get(probe, probe)} probe, {_layer(layer)}, {corpus} corpus"
+    corpus, probe, layer = key
     return Frontier(
         upstream=upstream,
-        axis=f"{axis}; WA under {block.protocol}",
+        axis=f"{_PROBE_NAMES.get(probe, probe)} probe, {_layer(layer)}, {corpus} corpus",
+        protocol=block.protocol,
         points=tuple(points),
         raw=mean_std(raw).mean if raw else None,
         chance=least[0] if least else None,
     )
 
 
-def _is_only_of_its_stage(group: Group, groups: Sequence[Group]) -> bool:
-    method = group.method
-    if method.erasure or method.shuffled:
-        return False
-    rivals = [other for other in groups if other.method.strategy == method.strategy]
-    return sum(not (other.method.erasure or other.method.shuffled) for other in rivals) == 1
+def _is_only_of_its_stage(one: Estimate, estimates: Sequence[Estimate]) -> bool:
+    plain = [other.method for other in estimates if not (other.method.erasure or other.method.shuffled)]
+    alike = [other for other in plain if other.strategy == one.method.strategy]
+    return alike == [one.method]
 
 
 def _preference(key: tuple[str, str, str]) -> tuple[bool, int, bool, tuple[str, str, str]]:
     corpus, probe, layer = key
-    rank = _PROBES.index(probe) if probe in _PROBES else len(_PROBES)
-    return corpus != "speaker", rank, layer != "last", key
+    return corpus != "speaker", _probe_rank(probe)[0], layer != "last", key
 
 
-def _audit_table(probed: Sequence[Probed], label: str, corpus: str) -> Table:
-    chosen = [entry for entry in probed if (entry.row.label, entry.row.corpus) == (label, corpus)]
-    named = {entry.row.layer for entry in chosen} & {"last", "weighted"}
+def _audit_table(probed: "DataFrame") -> Table:
+    label, corpus = probed.iloc[0]["label"], probed.iloc[0]["corpus"]
+    named = {*probed["layer"]} & {"last", "weighted"}
     if named:  # single layers are drawn, not listed
-        chosen = [entry for entry in chosen if entry.row.layer in named]
-    probes = sorted({entry.row.probe for entry in chosen}, key=_probe_rank)
+        probed = probed[probed["layer"].isin(named)]
+    probes = sorted({*probed["probe"]}, key=_probe_rank)
+    plain, controls = probed[probed["control"].isna()], probed[probed["control"].notna()]
     rows = []
-    for upstream in sorted({entry.row.upstream for entry in chosen}):
-        found = [entry for entry in chosen if entry.row.upstream == upstream]
-        lines = sorted({(entry.rank, entry.row.layer, entry.subject) for entry in found})
-        for rank, layer, subject in lines:
-            wanted = [e.row for e in found if (e.rank, e.row.layer) == (rank, layer)]
-            cells = [_accuracy(wanted, probe, None) for probe in probes]
-            if any(cell != NOTHING for cell in cells):
-                rows.append(Row(cells=(upstream, subject, _layer(layer), *cells)))
-        for control in sorted({e.row.control or "" for e in found} - {""}):
-            for layer in sorted({entry.row.layer for entry in found}):
-                wanted = [entry.row for entry in found if entry.row.layer == layer]
-                cells = [_accuracy(wanted, probe, control) for probe in probes]
-                name = _CONTROL_NAMES.get(control, control)
-                if any(cell != NOTHING for cell in cells):
-                    rows.append(Row(cells=(upstream, name, _layer(layer), *cells), kind="control"))
-    units = {
-        (entry.row.n, entry.row.num_classes)
-        for entry in chosen
-        if entry.row.n and entry.row.probe != "eer"
-    }
+    for upstream in sorted({*probed["upstream"]}):
+        for found, keys, kind in ((plain, ["rank", "layer", "subject"], "ours"),
+                                  (controls, ["control", "layer"], "control")):  # fmt: skip
+            own = found[found["upstream"] == upstream]
+            for place, wanted in own.groupby(keys):
+                name = place[2] if kind == "ours" else _CONTROL_NAMES.get(place[0], place[0])
+                cells = [_accuracy(wanted[wanted["probe"] == probe]) for probe in probes]
+                rows.append(Row(cells=(upstream, name, _layer(place[1]), *cells), kind=kind))
+    sizes = probed[(probed["probe"] != "eer") & probed["n"].notna()]
+    units = {*zip(sizes["n"], sizes["num_classes"].where(sizes["num_classes"].notna(), 0))}
     stands = [
-        f"{n} utterances" + (f" of {k} classes" if k else "") for n, k in sorted(units, key=str)
+        f"{n:.0f} utterances" + (f" of {k:.0f} classes" if k else "")
+        for n, k in sorted(units, key=str)
     ]
     what = "How well the speaker can be told" if label == "speaker" else f"What was kept: {label}"
     notes = [
@@ -209,19 +211,18 @@ def _audit_table(probed: Sequence[Probed], label: str, corpus: str) -> Table:
     )
 
 
-def _accuracy(candidates: Sequence[ProbeRow], probe: str, control: str | None) -> str:
-    rows = [row for row in candidates if (row.probe, row.control) == (probe, control)]
-    if not rows:
+def _accuracy(rows: "DataFrame") -> str:
+    if not len(rows):
         return NOTHING
     if len(rows) > 1:
-        found = mean_std(row.accuracy for row in rows)
+        found = mean_std(rows["accuracy"])
         if found.std == 0:
             return f"{percent(found.mean)} ({found.n})"
         return f"{percent(found.mean)} ± {percent(found.std)} ({found.n})"
-    row = rows[0]
-    if row.low is None or row.high is None or row.low == row.high:
-        return percent(row.accuracy)
-    return f"{percent(row.accuracy)} [{percent(row.low)} to {percent(row.high)}]"
+    low, value, high = rows.iloc[0][["low", "accuracy", "high"]]
+    if low != low or high != high or None in (low, high) or low == high:
+        return percent(value)
+    return f"{percent(value)} [{percent(low)} to {percent(high)}]"
 
 
 def _layer(layer: str) -> str:

@@ -1,19 +1,22 @@
-"""Which runs belong together: a method is everything but the place in the grid.
+"""Which runs belong together, and what a colleague would call them.
 
-After `results.py` in the report. Runs of one method differ in fold, seed, draw and samples per
-label alone. Any other setting that differs between two runs and could matter makes two methods of
-them, so that no average mixes two settings in silence.
+First in the report. A method is everything but the place in the grid: runs of one method differ in
+fold, seed, draw and samples per label alone. Any other setting that changes numbers and differs
+between two runs makes two methods of them, so that no average mixes two settings in silence; its
+name says the setting only where a shorter name would be that of another method, too.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from spknorm import effects
-from spknorm.report.results import Results, Run
+from spknorm.runs import Run, Runs, frame
 
-_UNSET = "None"
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 _ORDER = {"none": 0, "SNP": 2, "TAP": 3}
 _ERASURES = {"leace": "LEACE erasure", "znorm": "z-norm per speaker"}
 PROTOCOLS = {
@@ -23,21 +26,27 @@ PROTOCOLS = {
     "low_resource": "few training utterances per label",
 }
 _PLACE = re.compile(r"(-n\d+-draw\d+)?-fold\d+-seed\d+$")
-_DATA, _METHOD = "downstream_expert.datarc.", "downstream_expert.spknorm."
-_SHUFFLED = "downstream_expert.speaker_corpus.shuffle_labels"
-_FIELDS_OF_METHOD = (
+_EXPERT = "downstream_expert."
+_METHOD = f"{_EXPERT}spknorm."
+_ERASURE, _LOSS = f"{_METHOD}erasure", f"{_METHOD}adversary"
+_SHUFFLED = f"{_EXPERT}speaker_corpus.shuffle_labels"
+_FIELDS = (
     *(f"{_METHOD}{key}" for key in ("strategy", "update", "adversary", "speaker_lambda")),
     *(f"args.{key}" for key in ("downstream", "upstream", "upstream_trainable")),
-    f"{_METHOD}erasure",
-    f"{_DATA}protocol",
-    _SHUFFLED,
+    *(_ERASURE, _SHUFFLED, f"{_EXPERT}datarc.protocol"),
 )
-"""Settings that `Method` and `Block` have fields for; all others that count are in `extra`."""
+"""Settings that are fields of a method, or of the block it stands in."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """What was tried: all settings that runs averaged together share."""
+    """What was tried: all settings that runs averaged together share.
+
+    Attributes:
+        extra: Further settings that differ between some runs of the folder: (key, value) texts.
+        name: Without the upstream: `SNP, frozen`.
+        mark: What must not be overlooked where the name stands, such as ` (no effect)`.
+    """
 
     task: str
     upstream: str
@@ -49,6 +58,8 @@ class Method:
     adversary: str | None = None
     speaker_lambda: float | None = None
     extra: tuple[tuple[str, str], ...] = ()
+    name: str = field(default="", compare=False)
+    mark: str = field(default="", compare=False)
 
     @property
     def is_reference(self) -> bool:
@@ -56,37 +67,14 @@ class Method:
         return self.strategy == "none" and self.erasure is None
 
     @property
-    def upstream_label(self) -> str:
-        """The upstream, and whether it was kept frozen."""
-        return f"{self.upstream} (frozen)" if self.frozen else self.upstream
-
-    @property
     def label(self) -> str:
-        """The method without its upstream: `SNP, reversal, λ 0.3`."""
-        parts = [_ERASURES.get(self.erasure, self.erasure) if self.erasure else self.strategy]
-        if self.strategy != "none":
-            parts = [self.strategy, *([self.update] if self.update else [])]
-            if self.adversary not in (None, "ascent"):
-                parts.append(f"{self.adversary} loss")
-            if self.speaker_lambda is not None:
-                parts.append(f"λ {self.speaker_lambda:g}")
-        if self.shuffled:
-            parts.append("shuffled speaker labels")
-        told = [(key, value) for key, value in self.extra if value != _UNSET]
-        parts += [f"{key.rpartition('.')[2]} {value}" for key, value in told]
-        return ", ".join(parts)
-
-    @property
-    def full_label(self) -> str:
-        """The label, and whether the upstream was kept frozen."""
-        return f"{self.label}, frozen" if self.frozen else self.label
+        """The name with its mark, as it stands in tables and figures."""
+        return self.name + self.mark
 
     @property
     def family(self) -> str:
         """What gives the method its colour: none, SNP, TAP, leace, znorm or shuffled."""
-        if self.shuffled:
-            return "shuffled"
-        return self.erasure or self.strategy
+        return "shuffled" if self.shuffled else self.erasure or self.strategy
 
     def reference(self) -> "Method":
         """Return the strategy none that this method is to be compared with."""
@@ -98,94 +86,157 @@ class Method:
     def sort_key(self) -> tuple[Any, ...]:
         """Order of rows: upstream, then none, erasure, SNP, TAP, then lambda."""
         rank = 1 if self.erasure else _ORDER.get(self.strategy, 4)
-        return (
-            self.task,
-            self.upstream,
-            self.frozen,
-            rank,
-            self.strategy,
-            self.erasure or "",
-            self.shuffled,
-            self.update or "",
-            self.adversary or "",
-            self.speaker_lambda or 0.0,
-            self.extra,
-        )
+        words = (self.update or "", self.adversary or "", self.speaker_lambda or 0.0, self.extra)
+        kind = (rank, self.strategy, self.erasure or "", self.shuffled)
+        return (self.task, self.upstream, self.frozen, *kind, *words)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """The runs of one method under one protocol; `num_planned` is how many there will be."""
-
-    method: Method
-    runs: tuple[Run, ...]
-    num_planned: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """All groups of one task and protocol: what one table compares."""
-
-    task: str
-    protocol: str
-    groups: tuple[Group, ...]
-
-    @property
-    def title(self) -> str:
-        """The protocol in words."""
-        return PROTOCOLS.get(self.protocol, self.protocol)
-
-
-def group_runs(results: Results) -> list[Block]:
-    """Sort all runs into blocks and groups, in the order in which tables show them."""
-    varying = _varying_settings(results.runs)
-    found: dict[tuple[str, str], dict[Method, list[Run]]] = {}
-    for run in results.runs:
-        block = found.setdefault((run.task, run.protocol), {})
-        block.setdefault(method_of(run, varying), []).append(run)
-    order = list(PROTOCOLS)
-    keys = sorted(
-        found, key=lambda key: (key[0], order.index(key[1]) if key[1] in order else 9, key)
-    )
-    return [
-        Block(task=key[0], protocol=key[1], groups=tuple(_groups(found[key], results)))
-        for key in keys
+def with_methods(runs: Runs) -> "DataFrame":
+    """Return the frame of a folder's runs with their `run` and their `method`, names and all."""
+    table = frame(runs)
+    settings = [effects.identity(run.result.config, run.result.args) for run in runs.runs]
+    varying = [
+        key
+        for key in sorted({key for one in settings for key in one} - {*_FIELDS})
+        if len({_text(one[key]) for one in settings if key in one}) > 1
     ]
+    methods = [_method(*pair, varying) for pair in zip(runs.runs, settings, strict=True)]
+    names = _names(sorted(set(methods), key=Method.sort_key))
+    marks = {method: _mark(method, runs.runs, methods) for method in names}
+    table["run"] = [*runs.runs]
+    table["method"] = [replace(one, name=names[one], mark=marks[one]) for one in methods]
+    return table
 
 
-def method_of(run: Run, varying: Iterable[str] = ()) -> Method:
-    """Return the method of a run; `varying` names the further settings that tell methods apart."""
-    settings = effects.identity(run.config, run.args)
-    erasure = settings.get(f"{_METHOD}erasure")
+def num_planned(method: Method, rows: "DataFrame", runs: Runs, num_positions: int) -> int:
+    """Return how many runs of a method there will be under one protocol."""
+    stems = {_stem(name) for name in rows["folder"]}
+    planned = sum(_stem(cell.name) in stems for cell in runs.planned)
+    return max(planned or num_positions, len(rows))
+
+
+def settings_note(methods: Sequence[Method]) -> str:
+    """Return what the names leave out: settings of the adversary, and those that differ."""
+    told: dict[str, dict[str, list[Method]]] = {}
+    for method in methods:
+        pairs = [("update", method.update), ("loss", method.adversary)]
+        strength = method.speaker_lambda
+        pairs += [] if strength is None else [("λ", f"{strength:g}")]
+        keys = _short_keys(key for one in methods for key, _ in one.extra)
+        pairs += [(keys[key], value) for key, value in method.extra]
+        for key, value in pairs:
+            if value is not None:
+                told.setdefault(key, {}).setdefault(value, []).append(method)
+    sentences = []
+    for key, values in told.items():
+        if key == "loss" and [*values] == ["ascent"]:
+            continue
+        if len(values) == 1:
+            sentences.append(f"{key} {next(iter(values))}")
+        else:
+            parts = [f"{value} ({_whose(users, methods)})" for value, users in values.items()]
+            sentences.append(f"{key} {', '.join(parts)}")
+    return f"Settings: {'; '.join(sentences)}." if sentences else ""
+
+
+def _method(run: Run, settings: dict[str, Any], varying: Sequence[str]) -> Method:
+    result, erasure = run.result, settings.get(_ERASURE)
     plain = Method(
-        task=run.task,
-        upstream=run.upstream,
-        frozen=run.frozen,
-        strategy=run.strategy,
+        task=result.task,
+        upstream=result.upstream,
+        frozen=result.frozen,
+        strategy=result.strategy,
         erasure=erasure if isinstance(erasure, str) and erasure not in ("none", "") else None,
-        shuffled=settings.get(_SHUFFLED) is True,
         extra=tuple((key, _text(settings[key])) for key in varying if key in settings),
     )
-    if run.strategy == "none":
+    if result.strategy == "none":
         return plain
+    loss = settings.get(_LOSS)
     return replace(
         plain,
-        update=run.update,
-        adversary=run.adversary,
-        speaker_lambda=None if run.update == "adaptive" else run.speaker_lambda,  # no effect there
+        shuffled=settings.get(_SHUFFLED) is True,
+        update=result.update,
+        adversary=loss if isinstance(loss, str) else None,
+        speaker_lambda=None if result.update == "adaptive" else result.speaker_lambda,  # unused
     )
 
 
-def _groups(methods: Mapping[Method, list[Run]], results: Results) -> Iterator[Group]:
-    everywhere = {run.position for runs in methods.values() for run in runs}
-    for method in sorted(methods, key=Method.sort_key):
-        runs = sorted(methods[method], key=lambda run: (run.position, run.folder))
-        stems = {_stem(run.folder) for run in runs}
-        num_planned = sum(_stem(cell.name) in stems for cell in results.planned)
-        if not num_planned:
-            num_planned = len(everywhere)
-        num_planned = max(num_planned, len(runs))
-        yield Group(method=method, runs=tuple(runs), num_planned=num_planned)
+def _names(methods: Sequence[Method]) -> dict[Method, str]:
+    """Return each method's name: the shortest that no other method of its upstream has."""
+    names: dict[Method, str] = {}
+    for upstream in dict.fromkeys((one.task, one.upstream) for one in methods):
+        rivals = [one for one in methods if (one.task, one.upstream) == upstream]
+        for method in rivals:
+            alike = [one for one in rivals if _base(one) == _base(method)]
+            parts = [*_base(method), *_told_apart(method, alike)]
+            names[method] = ", ".join([*parts, *(["frozen"] if method.frozen else [])])
+        for method in rivals:  # texts from files may still coincide
+            same = [one for one in rivals if names[one] == names[method]]
+            for number, twin in enumerate(same[1:], start=2):
+                names[twin] += f", no. {number}"
+    return names
+
+
+def _base(method: Method) -> tuple[str | bool, ...]:
+    """Return the parts of a name that are said whatever the other rows are; frozen comes last."""
+    erasure = method.erasure
+    parts = [_ERASURES.get(erasure, erasure) if erasure else method.strategy]
+    parts += [f"{method.adversary} loss"] if method.adversary not in (None, "ascent") else []
+    parts += ["λ 0"] if method.strategy != "none" and method.speaker_lambda == 0 else []
+    parts += ["shuffled speakers"] if method.shuffled else []
+    return (*parts,)
+
+
+def _told_apart(method: Method, rivals: Sequence[Method]) -> list[str]:
+    """Return the parts of a name that tell it from methods of the same base name."""
+    alike = [one for one in rivals if one.frozen == method.frozen]
+    said: list[tuple[Callable[[Method], Any], Callable[[Any], str]]] = [
+        (lambda one: one.update, str),
+        (lambda one: one.speaker_lambda, lambda value: f"λ {_text(value)}"),
+    ]
+    parts = []
+    for read, show in said:
+        if len({read(one) for one in alike}) > 1 and read(method) not in (None, 0):
+            parts.append(show(read(method)))
+    keys = _short_keys(key for one in alike for key, _ in one.extra)
+    for key, value in method.extra:
+        if len({dict(one.extra).get(key) for one in alike}) > 1 and value != "None":
+            parts.append(f"{keys[key]} {value}")
+    return parts
+
+
+def _short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Return for each dotted key the shortest end of it that no other key has."""
+    known = [*dict.fromkeys(keys)]
+    found = {}
+    for key in known:
+        words = key.split(".")
+        ends = (".".join(words[-count:]) for count in range(1, len(words) + 1))
+        found[key] = next(
+            end
+            for end in ends
+            if end == key or sum(f".{one}".endswith(f".{end}") for one in known) == 1
+        )
+    return found
+
+
+def _mark(method: Method, runs: Sequence[Run], methods: Sequence[Method]) -> str:
+    """Return ` (no effect)` where the adversary was measured and did nothing."""
+    if method.strategy == "none":
+        return ""
+    own = [run.result.adversary for run, one in zip(runs, methods, strict=True) if one == method]
+    idle = sum(one is not None and one.without_effect for one in own)
+    if not idle:
+        return ""
+    return " (no effect)" if idle == len(own) else f" (no effect in {idle} of {len(own)} runs)"
+
+
+def _whose(users: Sequence[Method], methods: Sequence[Method]) -> str:
+    for name, frozen in (("frozen", True), ("fine-tuned", False)):
+        if {*users} == {one for one in methods if one.frozen is frozen}:
+            return name
+    names = [*dict.fromkeys(one.name for one in users)]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _stem(name: str) -> str:
@@ -193,20 +244,8 @@ def _stem(name: str) -> str:
     return _PLACE.sub("", name.rpartition("/")[2])
 
 
-def _varying_settings(runs: Iterable[Run]) -> tuple[str, ...]:
-    """Return the settings in which runs differ where they matter."""
-    seen: dict[str, set[str]] = {}
-    for run in runs:
-        for key, value in effects.identity(run.config, run.args).items():
-            seen.setdefault(key, set()).add(_text(value))
-    return tuple(
-        key
-        for key, values in sorted(seen.items())
-        if len(values) > 1 and key not in _FIELDS_OF_METHOD
-    )
-
-
 def _text(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:g}"
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
     return str(value)

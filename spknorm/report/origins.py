@@ -1,15 +1,19 @@
-"""What was run, with which versions, and how to run it again.
+"""What was run, with which versions, and how to run it again; what speaks against the tables.
 
-After `results.py` in the report. Commands are built from result.json alone: its `args`, and its
+After `scores.py` in the report. Commands are built from result.json alone: its `args`, and its
 whole `config` (by the config_*.yaml kept beside it, or setting by setting where there is none).
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from spknorm.report.results import Results, Run
+from spknorm.report.leakage import not_audited
+from spknorm.report.scores import Block
 from spknorm.report.tables import NOTHING, Row, Table, percent
+from spknorm.runs import Run, Runs
+from spknorm.runs.folder import flatten
 
 _OPTIONS = {
     "upstream_ckpt": "-k",
@@ -22,110 +26,146 @@ _OPTIONS = {
 _NOT_SETTINGS = ("downstream_expert.datarc.test_fold",)
 
 
-class Command(NamedTuple):
-    """How to repeat one run, from the folder that is reported on."""
-
-    folder: str
-    text: str
-
-
-def run_table(results: Results) -> Table:
-    """Return one line per run: where it stands, what it scored, what it cost."""
-    rows = [
-        Row(
-            cells=(
-                "this folder" if run.folder == "." else run.folder,
-                "complete",
-                run.protocol,
-                run.fold,
-                str(run.seed),
-                _number(run.samples_per_label),
-                percent(run.wa),
-                percent(run.ua),
-                str(run.n),
-                _number(run.steps),
-                _number(run.best_step),
-                f"{run.seconds / 60:.1f}" if run.seconds is not None else NOTHING,
-            )
+def doubts_of(runs: Runs, blocks: Iterable[Block]) -> list[str]:
+    """Return what speaks against the tables, as sentences: each says what, where and why."""
+    blocks = list(blocks)
+    found = [*runs.doubts]
+    for block in blocks:
+        found += [*_idle_adversaries(block), *_corpora(block), *_clipping(block)]
+    missing = not_audited(blocks)
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        found.append(
+            f"The leakage audit is not complete: nothing was probed of {'; '.join(missing[:5])}"
+            f"{more}."
         )
-        for run in results.runs
-    ]
-    for cell in results.planned:
+    return [*dict.fromkeys(found)]
+
+
+def run_table(runs: Runs) -> Table:
+    """Return one line per run: where it stands, what it scored, what it cost."""
+    rows = []
+    for run in runs.runs:
+        one, test = run.result, run.result.test
+        assert test is not None
+        counts = (one.steps, one.best_step)
+        cells = (
+            "this folder" if run.folder == "." else run.folder,
+            *("complete", one.protocol, one.fold, str(one.seed), _number(one.samples_per_label)),
+            *(percent(test.wa), percent(test.ua), str(test.n), *map(_number, counts)),
+            f"{one.seconds / 60:.1f}" if one.seconds is not None else NOTHING,
+        )
+        rows.append(Row(cells=cells))
+    for cell in runs.planned:
         if cell.status != "complete":
-            filler = [NOTHING] * 10
             status = f"{cell.status}: {cell.error}" if cell.error else cell.status
-            rows.append(Row(cells=(cell.name, status, *filler), kind="control"))
+            rows.append(Row(cells=(cell.name, status, *[NOTHING] * 10), kind="control"))
+    heads = ("Folder", "Status", "Protocol", "Fold", "Seed", "Per label", "WA", "UA")
     return Table(
         name="runs",
         title="Every run",
         notes=("WA and UA in percent on the test set of the run's fold, at the best dev step.",),
-        columns=(
-            "Folder",
-            "Status",
-            "Protocol",
-            "Fold",
-            "Seed",
-            "Per label",
-            "WA",
-            "UA",
-            "Test utterances",
-            "Steps",
-            "Best step",
-            "Minutes",
-        ),
+        columns=(*heads, "Test utterances", "Steps", "Best step", "Minutes"),
         rows=tuple(rows),
     )
 
 
-def version_table(results: Results) -> Table:
+def version_table(runs: Runs) -> Table:
     """Return the versions that the runs name, with how many runs name each."""
-    counted: dict[tuple[str, str], int] = {}
-    for run in results.runs:
-        for name, version in sorted(run.versions.items()):
-            if isinstance(version, str | int | float):
-                counted[name, str(version)] = counted.get((name, str(version)), 0) + 1
-    rows = [
-        Row(cells=(name, version, str(count))) for (name, version), count in sorted(counted.items())
-    ]
+    counted = Counter(
+        (name, str(version))
+        for run in runs.runs
+        for name, version in run.result.versions.items()
+        if isinstance(version, str | int | float)
+    )
     return Table(
         name="versions",
         title="Versions",
         notes=("As the runs themselves recorded them.",),
         columns=("What", "Version", "Runs"),
-        rows=tuple(rows),
+        rows=tuple(Row(cells=(*key, str(count))) for key, count in sorted(counted.items())),
     )
 
 
-def commands(results: Results) -> list[Command]:
-    """Return one command per run."""
-    return [Command(run.folder, command_of(run)) for run in results.runs]
-
-
 def command_of(run: Run) -> str:
-    """Return the command line that repeats a run."""
-    words = ["spknorm", "run-downstream", "-d", run.task, "-u", run.upstream]
+    """Return the command line that repeats a run, from the folder that is reported on."""
+    result = run.result
+    words = ["spknorm", "run-downstream", "-d", result.task, "-u", result.upstream]
     for name, option in _OPTIONS.items():
-        value = run.args.get(name)
+        value = result.args.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
             words += [option, str(value)]
-    if run.args.get("upstream_feature_normalize") is True:
+    if result.args.get("upstream_feature_normalize") is True:
         words.append("--upstream_feature_normalize")
-    words += ["-v", run.fold, "--frozen" if run.frozen else "-f", "--seed", str(run.seed)]
+    frozen = "--frozen" if result.frozen else "-f"
+    words += ["-v", result.fold, frozen, "--seed", str(result.seed)]
     if run.config_file:
         words += ["-c", f"{run.folder}/{run.config_file}"]
     else:
-        settings = [f"config.{key}={_literal(value)}" for key, value in _leaves(run.config)]
+        settings = [
+            f"config.{key}={_literal(value)}"
+            for key, value in flatten(result.config)
+            if key not in _NOT_SETTINGS and value != {}
+        ]
         words += ["-o", ",,".join(settings)] if settings else []
     return shlex.join(words)
 
 
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key in sorted(settings):
-        name, value = f"{prefix}{key}", settings[key]
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{name}.")
-        elif name not in _NOT_SETTINGS and not isinstance(value, Mapping):
-            yield name, value
+def _idle_adversaries(block: Block) -> Iterator[str]:
+    for one in block.estimates:
+        if one.method.mark:
+            told = [run.result.adversary for run in one.rows["run"]]
+            idle = [each for each in told if each is not None and each.without_effect]
+            why = " ".join(dict.fromkeys(text for each in idle[:1] for text in each.doubts))
+            yield (
+                f"{one.method.upstream}, {one.method.name} ({block.protocol}): in {len(idle)} of "
+                f"{len(told)} runs the adversary had no effect, so that the row shows training "
+                f"without it. {why}".strip()
+            )
+
+
+def _corpora(block: Block) -> Iterator[str]:
+    """Name the groups of runs that saw another corpus though their settings name the same one."""
+    for role in ("emotion", "speaker"):
+        key = f"corpora.{role}"
+        if key in block.rows:
+            known = block.rows[block.rows[key].notna()]
+            counts = known.groupby(["place", key] if role == "emotion" else [key]).size()
+            digests = {*known[key]}
+            per_place = known.groupby("place")[key].nunique().max() if len(known) else 0
+            if (per_place if role == "emotion" else len(digests)) > 1:
+                rarest = counts.groupby(level=key).sum().idxmin()
+                names = [*known[known[key] == rarest]["folder"]]
+                yield (
+                    f"Runs of protocol {block.protocol} saw {len(digests)} different {role} "
+                    f"corpora (other utterances, labels, parts or audio); {', '.join(names[:3])}"
+                    f"{' and more' if len(names) > 3 else ''} differ from the rest, and "
+                    "differences between rows may be differences between corpora."
+                )
+
+
+def _clipping(block: Block) -> Iterator[str]:
+    """Say where the methods of a table do not clip gradients alike, so that two changes compare."""
+    found: dict[str, list[str]] = {}
+    for one in block.estimates:
+        for clip in {_clip_of(run) for run in one.rows["run"]}:
+            found.setdefault(clip, []).append(one.method.name)
+    if len(found) > 1:
+        parts = [f"{clip}: {', '.join(dict.fromkeys(names))}" for clip, names in found.items()]
+        yield (
+            f"The rows of protocol {block.protocol} are not on equal footing: gradients are clipped "
+            f"in different ways ({'; '.join(parts)}). Set runner.clip to joint or group for all."
+        )
+
+
+def _clip_of(run: Run) -> str:
+    """Return how a run clipped; auto was joint without and per group with an adversary once."""
+    config = dict(flatten(run.result.config))
+    clip = config.get("runner.clip")
+    before = clip is not None and "downstream_expert.spknorm.ascent_clip" not in config
+    if clip == "auto" and before:
+        clip = "joint" if run.result.strategy == "none" else "group"
+    return str(clip)
 
 
 def _literal(value: Any) -> str:

@@ -7,6 +7,8 @@ Nothing else in the report holds a number that no result file holds.
 
 from typing import NamedTuple
 
+from spknorm.report.methods import Method
+
 CITATION = "Gat et al., ICASSP 2022, arXiv 2202.01252"
 READ_OFF = "read off the paper's own table"
 DIGITISED = "digitised from the paper's Figure 2, to about 0.1"
@@ -64,3 +66,14 @@ _UPSTREAMS = {
 def upstream_name(upstream: str) -> str | None:
     """Return the paper's name of one of s3prl's upstreams, None where the paper has no such one."""
     return _UPSTREAMS.get(upstream)
+
+
+def published(method: Method, protocol: str) -> float | None:
+    """Return the paper's WA of a method that it has a row for, in percent."""
+    if method.erasure or method.shuffled or method.frozen or protocol not in ("si5", "sd"):
+        return None
+    upstream = upstream_name(method.upstream)
+    for line in TABLE_1:
+        if (line.strategy, line.upstream) == (method.strategy, upstream):
+            return line.si5_wa if protocol == "si5" else line.sd_wa
+    return None

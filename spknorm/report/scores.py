@@ -1,344 +1,236 @@
-"""The tables of scores: beside the paper's Table 1, one per protocol, the low-resource curve.
+"""From runs to the numbers of a table: averages, intervals, paired tests, curves.
 
-After `estimates.py` and `paper.py` in the report.
+After `methods.py` in the report; the statistics themselves are `spknorm.statistics`, the tables
+`score_tables.py`. Accuracies stay fractions here.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spknorm.report import paper
-from spknorm.report.estimates import METRICS, Chance, Curve, Estimate, chance, curve
-from spknorm.report.methods import Block, Method
-from spknorm.report.results import Run
-from spknorm.report.tables import NOTHING, Row, Table, p_value, percent, signed_points
+import numpy as np
+from numpy.typing import NDArray
 
-_LEVEL = 0.05
-_MOST_FINDINGS = 4
+from spknorm.errors import DataError
+from spknorm.report.methods import PROTOCOLS, Method, num_planned, with_methods
+from spknorm.runs import Runs
+from spknorm.statistics import (
+    Comparison,
+    Interval,
+    MeanStd,
+    SpeakerSpread,
+    compare,
+    holm,
+    interval,
+    mean_std,
+    normalised_auc,
+    paper_auc,
+    pool_speakers,
+    speaker_spread,
+)
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+METRICS = ("wa", "ua", "macro_f1")
+_PLACE = ("fold", "seed", "draw", "samples_per_label")
+
+
+class Chance(NamedTuple):
+    """What guessing scores: the largest class for WA, one over the number of classes for UA."""
+
+    wa: float
+    ua: float
+    majority: str
+
+
+class Curve(NamedTuple):
+    """Accuracy against training samples per label.
+
+    Attributes:
+        num_samples: (P,) points.
+        mean: (P,) mean WA over runs.
+        std: (P,) standard deviation over draws and seeds of the mean over folds; 0 for one draw.
+        num_runs: (P,) runs at each point.
+        paper_auc: The paper's area (trapezoid / 1000), None unless the points span 50..1000.
+        normalised_auc: The area over the width of the curve's own range, None for a single point.
+    """
+
+    num_samples: tuple[int, ...]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    num_runs: tuple[int, ...]
+    paper_auc: float | None
+    normalised_auc: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """A block with all that is computed from it, once."""
+class Estimate:
+    """One method under one protocol.
 
-    block: Block
+    Attributes:
+        rows: Its runs, by place in the grid.
+        num_planned: How many there will be.
+        scores: Metric -> mean and standard deviation over runs.
+        intervals: Metric -> value over pooled utterances with its 95 % interval over speakers;
+            empty where there is none.
+        no_interval: Why there is none.
+        spread: Accuracy per speaker, None where no speaker is known.
+        curve: Under low_resource.
+        comparison: WA against strategy none on the runs both have; None for strategy none itself.
+        p_holm: The comparison's p (bootstrap over speakers), Holm-corrected over its table.
+        p_wilcoxon_holm: The same of the Wilcoxon test over runs.
+    """
+
+    method: Method
+    rows: "DataFrame"
+    num_planned: int
+    scores: Mapping[str, MeanStd]
+    intervals: Mapping[str, Interval]
+    no_interval: str
+    spread: SpeakerSpread | None
+    curve: Curve | None
+    comparison: Comparison | None = None
+    p_holm: float | None = None
+    p_wilcoxon_holm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """All methods of one task and protocol: what one table compares."""
+
+    task: str
+    protocol: str
+    rows: "DataFrame"
     estimates: tuple[Estimate, ...]
     chance: Chance
-    curves: dict[Method, Curve]
 
     @property
-    def runs(self) -> list[Run]:
-        """All runs of the block."""
-        return [run for group in self.block.groups for run in group.runs]
+    def title(self) -> str:
+        """The protocol in words."""
+        return PROTOCOLS.get(self.protocol, self.protocol)
+
+    @property
+    def is_low_resource(self) -> bool:
+        """Whether its methods have curves."""
+        return self.protocol == "low_resource"
+
+    def by_upstream(self) -> dict[str, list[Estimate]]:
+        """Return the estimates of each upstream."""
+        found: dict[str, list[Estimate]] = {}
+        for one in self.estimates:
+            found.setdefault(one.method.upstream, []).append(one)
+        return found
 
 
-def score_block(block: Block, estimates: Iterable[Estimate]) -> Scored:
-    """Bring a block and its estimates together with chance and, in low resource, the curves."""
-    runs = [run for group in block.groups for run in group.runs]
-    low = block.protocol == "low_resource"
-    curves = {group.method: curve(group.runs) for group in block.groups} if low else {}
-    return Scored(block=block, estimates=tuple(estimates), chance=chance(runs), curves=curves)
-
-
-def corpora_of(runs: Iterable[Run]) -> list[str]:
-    """Return the emotion corpora that the runs name."""
-    found = set()
-    for run in runs:
-        expert = run.config.get("downstream_expert")
-        data = expert.get("datarc") if isinstance(expert, dict) else None
-        corpus = data.get("corpus") if isinstance(data, dict) else None
-        found.add(corpus if isinstance(corpus, str) else "not named")
-    return sorted(found)
-
-
-def paper_table(scored: Sequence[Scored], task: str) -> Table:
-    """Return Table 1: the paper's rows, and ours under the row they repeat."""
-    blocks = {entry.block.protocol: entry for entry in scored if entry.block.task == task}
-    cells = {
-        protocol: {found.method: found for found in entry.estimates}
-        for protocol, entry in blocks.items()
-    }
-    curves = blocks["low_resource"].curves if "low_resource" in blocks else {}
-    columns = {name: cells.get(name, {}) for name in ("si5", "sd")}
-    ours = sorted({*columns["si5"], *columns["sd"], *curves}, key=Method.sort_key)
-    rows: list[Row] = []
-    placed: set[Method] = set()
-    for line in paper.TABLE_1:
-        numbers = [_one_decimal(value) for value in (line.si5_wa, line.sd_wa, line.auc)]
-        normalised = None if line.auc is None else line.auc * 1000 / 950
-        cells_of_row = ("paper", line.name, *numbers, _one_decimal(normalised), NOTHING)
-        rows.append(Row(cells=cells_of_row, kind="paper"))
-        for method in ours:
-            repeats = paper.upstream_name(method.upstream) == line.upstream is not None
-            family = "none" if method.family in ("leace", "znorm") else method.strategy
-            if repeats and family == line.strategy:
-                rows.append(_our_row(method, columns, curves))
-                placed.add(method)
-    rows += [_our_row(method, columns, curves) for method in ours if method not in placed]
-    corpora = corpora_of(run for entry in blocks.values() for run in entry.runs)
-    notes = [
-        "SI: 5 folds, one session held out; SD: random split. Metric: WA, the share of utterances "
-        "classified right, in percent. Ours: mean ± standard "
-        "deviation over all runs (fold x seed; with n of m where runs are outstanding). AUC: area "
-        "under WA against training utterances per label, the paper's (trapezoid / 1000, at most "
-        "95) and the normalised one (/ 950, at most 100).",
-        f"Grey rows: {paper.READ_OFF} ({paper.CITATION}), on IEMOCAP; how the paper averaged its "
-        "folds, and over how many runs, is not known, and it gives no deviations. Its normalised "
-        "AUC is its AUC x 1000 / 950.",
-        _chance_note(blocks.values()),
+def score_blocks(runs: Runs) -> list[Block]:
+    """Return all blocks in the order in which tables show them."""
+    if not runs.runs:
+        return []
+    order = list(PROTOCOLS)
+    blocks = [
+        _block(str(task), str(protocol), rows, runs)
+        for (task, protocol), rows in with_methods(runs).groupby(["task", "protocol"])
     ]
-    if corpora != [paper.CORPUS]:
-        notes.append(
-            f"Ours are on another corpus ({', '.join(corpora)}): the paper's rows stand here for "
-            "orientation and are not to be compared with."
-        )
-    heads = ("Source", "System", "SI WA", "SD WA", "AUC", "AUC normalised", "Runs SI / SD / AUC")
-    return Table(
-        name="paper",
-        title="Ours beside the paper's Table 1",
-        notes=tuple(note for note in notes if note),
-        columns=heads,
-        rows=tuple(rows),
-        num_heads=2,
+    rank = {name: number for number, name in enumerate(order)}
+    return sorted(blocks, key=lambda one: (one.task, rank.get(one.protocol, 9), one.protocol))
+
+
+def chance_of(rows: "DataFrame") -> Chance:
+    """Return what guessing would score on the test sets of these runs, taken together."""
+    totals: dict[str, int] = {}
+    for classes, confusion in zip(rows["classes"], rows["confusion"], strict=True):
+        for name, row in zip(classes, confusion, strict=True):
+            totals[name] = totals.get(name, 0) + sum(row)
+    majority = max(totals, key=lambda name: totals[name])
+    present = sum(count > 0 for count in totals.values())
+    return Chance(totals[majority] / sum(totals.values()), 1 / present, majority)
+
+
+def curve_of(rows: "DataFrame") -> Curve:
+    """Return the low-resource curve of one method's runs."""
+    found = rows.assign(n=rows["samples_per_label"], draw=rows["draw"].fillna(0))
+    found = found[found["n"].notna()]
+    draws = found.groupby(["n", "seed", "draw"])["wa"].apply(lambda wa: float(np.mean([*wa])))
+    points = tuple(int(n) for n in sorted(set(found["n"])))
+    mean = np.array([np.mean([*found[found["n"] == n]["wa"]]) for n in points])
+    std = np.array([mean_std(draws[n]).std for n in points])
+    counts = tuple(int((found["n"] == n).sum()) for n in points)
+    if len(points) < 2:
+        return Curve(points, mean, std, counts, None, None)
+    if (points[0], points[-1]) == (50, 1000):
+        areas = paper_auc(points, mean), normalised_auc(points, mean)
+        return Curve(points, mean, std, counts, *areas)
+    area = float(np.trapezoid(mean, points)) / (points[-1] - points[0])
+    return Curve(points, mean, std, counts, None, area)
+
+
+def _block(task: str, protocol: str, rows: "DataFrame", runs: Runs) -> Block:
+    places = [tuple(0 if v is None or v != v else v for v in row) for row in rows[[*_PLACE]].values]
+    rows = rows.assign(place=places)
+    groups = sorted(rows.groupby("method", sort=False), key=lambda pair: pair[0].sort_key())
+    estimates = [
+        _estimate(method, found, num_planned(method, found, runs, len(set(places))), protocol)
+        for method, found in groups
+    ]
+    known = {one.method: one for one in estimates}
+    compared: dict[Method, Comparison] = {}
+    for one in estimates:
+        reference = known.get(one.method.reference())
+        found = reference and _compare(one.rows, reference.rows)
+        if found and not one.method.is_reference:
+            compared[one.method] = found
+    p_values = holm([found.p_bootstrap for found in compared.values()])
+    p_wilcoxon = holm([found.p_wilcoxon for found in compared.values()])
+    for method, p, p_runs in zip(compared, p_values, p_wilcoxon, strict=True):
+        told = {"comparison": compared[method], "p_holm": p, "p_wilcoxon_holm": p_runs}
+        known[method] = replace(known[method], **told)  # type: ignore[arg-type] # keys above
+    return Block(
+        task=task,
+        protocol=protocol,
+        rows=rows,
+        estimates=(*known.values(),),
+        chance=chance_of(rows),
     )
 
 
-def accuracy_table(scored: Scored) -> Table:
-    """Return the metrics of one protocol's methods, with deviations and intervals."""
-    rows = []
-    for found in scored.estimates:
-        interval, spread = found.intervals.get("wa"), found.spread
-        cells = (
-            found.method.upstream_label,
-            found.method.label,
-            _mean_std(found, "wa"),
-            _interval(interval.low, interval.high) if interval else NOTHING,
-            _mean_std(found, "ua"),
-            _mean_std(found, "macro_f1"),
-            f"{spread.worst} {percent(spread.worst_ua)}" if spread else NOTHING,
-            percent(spread.spread) if spread else NOTHING,
-            _n_of_m(len(found.group.runs), found.group.num_planned),
-        )
-        rows.append(Row(cells=cells, kind="control" if found.method.shuffled else "ours"))
-    return Table(
-        name=f"accuracy-{scored.block.protocol}",
-        title=f"Protocol {scored.block.protocol}: {scored.block.title}",
-        notes=(
-            "WA, UA (mean recall of the classes) and macro-F1 in percent: mean ± standard "
-            "deviation over runs, each fold and seed counting alike. Interval: 95 %, of WA over "
-            "all utterances pooled, by bootstrap over whole speakers. Worst speaker: the lowest UA "
-            "of any; spread: from there to the best."
-            + (" Runs of all sizes together." if scored.curves else ""),
-            _chance_note([scored]),
-        ),
-        columns=(
-            "Upstream",
-            "Method",
-            "WA",
-            "WA interval",
-            "UA",
-            "macro-F1",
-            "Worst speaker, UA",
-            "Spread",
-            "Runs",
-        ),
-        rows=tuple(rows),
-        num_heads=2,
+def _estimate(method: Method, rows: "DataFrame", planned: int, protocol: str) -> Estimate:
+    rows = rows.sort_values(["place", "folder"])
+    pooled = pool_speakers(rows["by_speaker"])
+    intervals, reason = _intervals(pooled)
+    return Estimate(
+        method=method,
+        rows=rows,
+        num_planned=planned,
+        scores={name: mean_std(rows[name]) for name in METRICS},
+        intervals=intervals,
+        no_interval=reason,
+        spread=speaker_spread(pooled) if pooled else None,
+        curve=curve_of(rows) if protocol == "low_resource" else None,
     )
 
 
-def comparison_table(scored: Scored) -> Table | None:
-    """Return the paired tests of one protocol against strategy none, None without any."""
-    rows = []
-    for found in scored.estimates:
-        if found.comparison is None:
-            continue
-        tested = found.comparison
-        cells = (
-            found.method.upstream_label,
-            found.method.label,
-            signed_points(tested.difference),
-            _interval(tested.low, tested.high, signed=True),
-            p_value(found.p_holm),
-            p_value(found.p_wilcoxon_holm),
-            str(tested.num_speakers),
-            str(tested.num_pairs),
-        )
-        rows.append(Row(cells=cells, kind="control" if found.method.shuffled else "ours"))
-    if not rows:
+def _intervals(pooled: Mapping[str, Any]) -> tuple[dict[str, Interval], str]:
+    if not pooled:
+        return {}, "its result files name no speakers"
+    try:
+        return {name: interval(pooled, name) for name in METRICS}, ""
+    except DataError as error:
+        return {}, str(error)
+
+
+def _compare(rows: "DataFrame", reference: "DataFrame") -> Comparison | None:
+    """Return the paired test on the places that both have; rather none than a wrong one."""
+    ours, theirs = (_by_place(side) for side in (rows, reference))
+    shared = sorted(ours.keys() & theirs.keys())
+    if not shared:
         return None
-    return Table(
-        name=f"comparison-{scored.block.protocol}",
-        title=f"Against strategy none, protocol {scored.block.protocol}",
-        notes=(
-            "Δ WA: percentage points on identical folds, seeds and draws, all utterances pooled, "
-            "with its 95 % interval over speakers. p over speakers: paired bootstrap; p over runs: "
-            f"Wilcoxon signed-rank. Both two-sided, corrected after Holm over the {len(rows)} "
-            "tests of this table. No effect is 0.",
-        ),
-        columns=(
-            "Upstream",
-            "Method",
-            "Δ WA",
-            "Interval",
-            "p over speakers",
-            "p over runs",
-            "Speakers",
-            "Paired runs",
-        ),
-        rows=tuple(rows),
-        num_heads=2,
-    )
+    try:
+        return compare(*({key: side[key] for key in shared} for side in (ours, theirs)), "wa")
+    except DataError:
+        return None  # too few speakers, or not the same ones
 
 
-def low_resource_table(scored: Scored) -> Table:
-    """Return the low-resource curves as numbers, the paper's in grey."""
-    points = sorted({n for found in scored.curves.values() for n in found.num_samples})
-    rows = []
-    if set(points) & set(paper.NUM_POINTS):
-        from spknorm.statistics import normalised_auc, paper_auc
-
-        for strategy, values in paper.CURVES.items():
-            known = dict(zip(paper.NUM_POINTS, values, strict=True))
-            areas = [f(paper.NUM_POINTS, values) for f in (paper_auc, normalised_auc)]
-            numbers = [_one_decimal(known.get(n)) for n in points]
-            texts = (f"paper: {strategy}", *numbers, *map(_one_decimal, areas), NOTHING)
-            rows.append(Row(cells=("HuBERT Large", *texts), kind="paper"))
-    for group in scored.block.groups:
-        found = scored.curves[group.method]
-        means = dict(zip(found.num_samples, found.mean.tolist(), strict=True))
-        rows.append(
-            Row(
-                cells=(
-                    group.method.upstream_label,
-                    group.method.label,
-                    *(percent(means.get(n)) for n in points),
-                    percent(found.paper_auc),
-                    percent(found.normalised_auc),
-                    _n_of_m(len(group.runs), group.num_planned),
-                )
-            )
-        )
-    notes = [
-        "WA in percent, mean over folds, draws and seeds, at up to so many training utterances per "
-        "label. AUC: trapezoid / 1000, as in the paper; normalised: divided by the width of the "
-        "range (/ 950 for 50 to 1000).",
-        f"Grey rows: {paper.DIGITISED}; their areas are computed from the digitised points.",
-        _chance_note([scored]),
-    ]
-    return Table(
-        name="low-resource",
-        title="Few training utterances per label",
-        notes=tuple(notes),
-        columns=("Upstream", "Method", *map(str, points), "AUC", "AUC normalised", "Runs"),
-        rows=tuple(rows),
-        num_heads=2,
-    )
-
-
-def records(scored: Iterable[Scored]) -> list[dict[str, str | int | float | None]]:
-    """Return every number of the score tables in full precision, one record per metric."""
-    found: list[dict[str, str | int | float | None]] = []
-    for entry in scored:
-        for row in entry.estimates:
-            for metric in METRICS:
-                mean, interval = row.scores[metric], row.intervals.get(metric)
-                tested = row.comparison if metric == "wa" else None
-                found.append(
-                    {
-                        "task": row.method.task,
-                        "protocol": entry.block.protocol,
-                        "upstream": row.method.upstream_label,
-                        "method": row.method.label,
-                        "metric": metric,
-                        "mean": mean.mean,
-                        "std": mean.std,
-                        "pooled": interval.value if interval else None,
-                        "low": interval.low if interval else None,
-                        "high": interval.high if interval else None,
-                        "difference": tested.difference if tested else None,
-                        "difference_low": tested.low if tested else None,
-                        "difference_high": tested.high if tested else None,
-                        "p_speakers_holm": row.p_holm if tested else None,
-                        "p_runs_holm": row.p_wilcoxon_holm if tested else None,
-                        "pairs": tested.num_pairs if tested else None,
-                        "runs": mean.n,
-                        "runs_planned": row.group.num_planned,
-                        "chance": {"wa": entry.chance.wa, "ua": entry.chance.ua}.get(metric),
-                    }
-                )
-    return found
-
-
-def findings(scored: Iterable[Scored]) -> list[tuple[str, list[str]]]:
-    """Return what the paired tests say: a sentence per table, and those effects that were found."""
-    sentences = []
-    for entry in scored:
-        tested = [row for row in entry.estimates if row.comparison is not None]
-        found = [row for row in tested if (1.0 if row.p_holm is None else row.p_holm) < _LEVEL]
-        found.sort(key=lambda row: -abs(row.comparison.difference if row.comparison else 0.0))
-        head = (
-            f"{entry.block.protocol}: {len(found)} of {len(tested)} paired comparisons with "
-            "strategy none can be told from no effect (5 % level, Holm)"
-        )
-        if len(found) > _MOST_FINDINGS:
-            head += f"; the {_MOST_FINDINGS} largest"
-        if tested:
-            below = [_finding(row) for row in found[:_MOST_FINDINGS]]
-            sentences.append((head + (":" if found else "."), below))
-    return sentences
-
-
-def _finding(row: Estimate) -> str:
-    tested = row.comparison
-    assert tested is not None
-    return (
-        f"{row.method.upstream_label}, {row.method.label}: {signed_points(tested.difference)} "
-        f"points WA ({_interval(tested.low, tested.high, signed=True)}), p {p_value(row.p_holm)}, "
-        f"{tested.num_pairs} paired runs."
-    )
-
-
-def _our_row(
-    method: Method,
-    columns: dict[str, dict[Method, Estimate]],
-    curves: dict[Method, Curve],
-) -> Row:
-    texts, counts = [], []
-    for protocol in ("si5", "sd"):
-        found = columns[protocol].get(method)
-        texts.append(_mean_std(found, "wa") if found else NOTHING)
-        counts.append(_n_of_m(len(found.group.runs), found.group.num_planned) if found else NOTHING)
-    area = curves.get(method)
-    texts += [percent(area.paper_auc if area else None)]
-    texts += [percent(area.normalised_auc if area else None)]
-    counts.append(str(sum(area.num_runs)) if area else NOTHING)
-    name = f"{method.upstream_label}, {method.label}"
-    cells = ("ours", name, *texts, " / ".join(counts))
-    return Row(cells=cells, kind="control" if method.shuffled else "ours")
-
-
-def _mean_std(found: Estimate, metric: str) -> str:
-    score = found.scores[metric]
-    return f"{percent(score.mean)} ± {percent(score.std)}" if score.n > 1 else percent(score.mean)
-
-
-def _interval(low: float, high: float, *, signed: bool = False) -> str:
-    show = signed_points if signed else percent
-    return f"{show(low)} to {show(high)}"
-
-
-def _n_of_m(done: int, planned: int) -> str:
-    return str(done) if done >= planned else f"{done} of {planned}"
-
-
-def _chance_note(scored: Iterable[Scored]) -> str:
-    parts = [
-        f"{entry.block.protocol}: WA {percent(entry.chance.wa)} (always {entry.chance.majority}), "
-        f"UA {percent(entry.chance.ua)}"
-        for entry in scored
-    ]
-    return f"Chance level: {'; '.join(parts)}." if parts else ""
-
-
-def _one_decimal(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.1f}"
+def _by_place(rows: "DataFrame") -> dict[tuple[Any, ...], Any]:
+    pairs: Iterable[tuple[Any, Any]] = zip(rows["place"], rows["by_speaker"], strict=True)
+    return {place: speakers for place, speakers in pairs if speakers}

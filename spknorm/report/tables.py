@@ -1,7 +1,8 @@
-"""A table as data, and as Markdown, LaTeX (booktabs) and CSV.
+"""A table as data, and as text for a terminal, Markdown, LaTeX (booktabs) and CSV.
 
-Texts in a table may come from files: each form escapes them, so that no text can become markup.
-`page.py` writes the HTML form. What stands in the tables: `scores.py`, `leakage.py`, `origins.py`.
+A room of its own above `audit/`, since everything that prints a table prints it through here. Texts
+in a table may come from files: each form escapes them, so that no text can become markup.
+`page.html.j2` is the HTML form.
 """
 
 import csv
@@ -13,13 +14,15 @@ from typing import Literal
 
 NOTHING = "–"  # noqa: RUF001 # an en dash is what a table shows for "no number"
 
+RowKind = Literal["ours", "paper", "control"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One line: `kind` tells ours from the paper's (grey) and from controls (grey)."""
 
     cells: tuple[str, ...]
-    kind: Literal["ours", "paper", "control"] = "ours"
+    kind: RowKind = "ours"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     num_heads: int = 1
+    kind: Literal["table"] = "table"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -63,33 +67,48 @@ def p_value(value: float | None) -> str:
     return f"{value:.2f}".lstrip("0") if 0.095 <= value < 0.995 else _small_p(value)
 
 
+def to_text(table: Table, *, title: bool = True) -> str:
+    """Return a table as aligned columns for a terminal, its notes below."""
+    grid = [table.columns, *(row.cells for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if number < table.num_heads else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in grid
+    ]
+    return "\n".join([*([table.title] if title else []), *lines, *table.notes])
+
+
 def to_markdown(tables: Iterable[Table], *, title: str, remarks: Sequence[str]) -> str:
-    """Return all tables as one Markdown document; the paper's rows are in italics."""
+    """Return all tables as one Markdown document; rows that are not ours are in italics."""
     parts = [f"# {escape_markdown(title)}", *(escape_markdown(remark) for remark in remarks)]
     for table in tables:
         numbers = len(table.columns) - table.num_heads
-        lines = [
-            _markdown_row(map(escape_markdown, table.columns)),
-            _markdown_row(["---"] * table.num_heads + ["---:"] * numbers),
-        ]
+        lines = [[*map(escape_markdown, table.columns)], ["---"] * table.num_heads]
+        lines[1] += ["---:"] * numbers
         for row in table.rows:
-            cells = [escape_markdown(cell) for cell in row.cells]
-            if row.kind != "ours":
-                cells = [f"*{cell}*" if cell else cell for cell in cells]
-            lines.append(_markdown_row(cells))
+            sign = "" if row.kind == "ours" else "*"
+            cells = map(escape_markdown, row.cells)
+            lines.append([f"{sign}{cell}{sign}" if cell else cell for cell in cells])
         parts.append(f"## {escape_markdown(table.title)}")
-        parts.append("\n".join(lines))
+        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
         parts += [escape_markdown(note) for note in table.notes]
     return "\n\n".join(parts) + "\n"
 
 
 def to_latex(tables: Iterable[Table], *, title: str) -> str:
     """Return all tables as LaTeX; they need booktabs, xcolor and, for UTF-8, a current engine."""
-    parts = [
-        f"% {_one_line(title)}\n% \\usepackage{{booktabs}} \\usepackage{{xcolor}}",
-    ]
+    parts = [f"% {_one_line(title)}\n% \\usepackage{{booktabs}} \\usepackage{{xcolor}}"]
     for table in tables:
         numbers = len(table.columns) - table.num_heads
+        rows = []
+        for row in table.rows:
+            cells = [escape_latex(cell) for cell in row.cells]
+            if row.kind != "ours":
+                cells = [f"\\textcolor{{gray}}{{{cell}}}" if cell else cell for cell in cells]
+            rows.append("    " + " & ".join(cells) + r" \\")
         lines = [
             r"\begin{table}",
             r"  \centering\small",
@@ -99,13 +118,11 @@ def to_latex(tables: Iterable[Table], *, title: str) -> str:
             r"    \toprule",
             "    " + " & ".join(map(escape_latex, table.columns)) + r" \\",
             r"    \midrule",
+            *rows,
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
         ]
-        for row in table.rows:
-            cells = [escape_latex(cell) for cell in row.cells]
-            if row.kind != "ours":
-                cells = [f"\\textcolor{{gray}}{{{cell}}}" if cell else cell for cell in cells]
-            lines.append("    " + " & ".join(cells) + r" \\")
-        lines += [r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
@@ -154,10 +171,6 @@ def _small_p(value: float) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _markdown_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _csv_cell(value: str | int | float | None) -> str:

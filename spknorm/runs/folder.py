@@ -90,7 +90,7 @@ def read(folder: Path | str) -> Runs:
     found = [_read_run(path, folder) for path in sorted(folder.rglob("result.json"))]
     runs = tuple(run for run in found if run.result.test is not None)
     summary = read_summary(folder)
-    beside_runs = {folder / run.folder / "probe.json" for run in runs}
+    beside_runs = {folder / run.folder / "probe.json" for run in found}
     audits = [path for path in sorted(folder.rglob("probe.json")) if path not in beside_runs]
     probes = [row for path in audits for row in read_probes(path)]
     if not runs and not summary.cells and not probes:

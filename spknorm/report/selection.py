@@ -1,0 +1,84 @@
+"""How the bench chose each adversary's lambda: selection.json as a table. In the report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from spknorm.report.tables import Row, Table, percent
+from spknorm.runs.checked import Share, build, check_schema, read_object
+
+_SCHEMA = "spknorm.selection/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One lambda, over the selection seeds."""
+
+    speaker_lambda: float
+    dev_wa: Share
+    dev_wa_std: float = 0.0
+    leakage: Share
+    leakage_std: float = 0.0
+    num_runs: int
+    kept: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What was chosen for one upstream and variant."""
+
+    upstream: str
+    variant: str
+    speaker_lambda: float
+    candidates: tuple[Candidate, ...]
+    doubt: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """selection.json, as far as a report reads it."""
+
+    schema: str = _SCHEMA
+    choices: tuple[Choice, ...]
+
+
+def read_table(folder: Path) -> Table | None:
+    """Return all candidates and what was chosen, None where nothing was.
+
+    Raises:
+        ConfigError: selection.json is malformed; the message names file and key.
+    """
+    path = folder / "selection.json"
+    if not path.is_file():
+        return None
+    value = read_object(path)
+    check_schema(value, _SCHEMA, path)
+    rows, doubts = [], []
+    for choice in build(Selection, value, path).choices:
+        if choice.doubt:
+            doubts.append(f"{choice.upstream}, {choice.variant}: {choice.doubt}.")
+        for one in choice.candidates:
+            chosen = one.speaker_lambda == choice.speaker_lambda
+            verdict = "chosen" if chosen else "" if one.kept else "loses too much"
+            cells = (
+                choice.upstream,
+                choice.variant,
+                f"{one.speaker_lambda:g}",
+                f"{percent(one.dev_wa)} ± {percent(one.dev_wa_std)}",
+                f"{percent(one.leakage)} ± {percent(one.leakage_std)}",
+                str(one.num_runs),
+                verdict if one.speaker_lambda else "control",
+            )
+            rows.append(Row(cells=cells, kind="ours" if chosen else "control"))
+    note = (
+        "On dev and on seeds that nothing is reported on; the test set was not touched. Leakage: "
+        "accuracy in percent of a fresh speaker probe on dev. Chosen: the least leakage among those "
+        "whose dev WA stays within the bound of λ 0."
+    )
+    return Table(
+        name="selection",
+        title="Candidates for λ",
+        notes=(note, *doubts),
+        columns=("Upstream", "Variant", "λ", "Dev WA", "Leakage on dev", "Runs", ""),
+        rows=tuple(rows),
+        num_heads=2,
+    )
