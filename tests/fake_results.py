@@ -164,7 +164,7 @@ def write_run(
         "upstream": upstream,
         "strategy": strategy,
         "update": "literal",
-        "adversary": "ascent",
+        "adversary": _adversary(speaker_lambda) if has_speakers else None,
         "speaker_lambda": speaker_lambda,
         "protocol": protocol,
         "fold": fold,
@@ -191,6 +191,8 @@ def write_run(
                     "strategy": strategy,
                     "speaker_lambda": speaker_lambda,
                     "erasure": erasure or "none",
+                    "update": "literal",
+                    "ascent_clip": None,
                 },
             },
         },
@@ -210,6 +212,35 @@ def write_run(
     _write_history(folder / "metrics.jsonl", rng, scores, has_speakers, speaker_lambda)
     if probes and protocol == "si5" and seed == 0 and not shuffled:
         _write_probes(folder / "probe.json", rng, upstream, family, strength)
+
+
+def set_keys(folder: Path, where: str, **values: Any) -> list[Path]:
+    """Set keys of result.json, `a__b` for one inside another, in the runs named like `where`."""
+    found = [path for path in sorted(folder.rglob("result.json")) if where in path.parent.name]
+    for path in found:
+        content = json.loads(path.read_text())
+        for key, value in values.items():
+            *above, last = key.split("__")
+            section = content
+            for name in above:
+                section = section.setdefault(name, {})
+            section[last] = value
+        write(path, content)
+    return found
+
+
+def _adversary(speaker_lambda: float) -> dict[str, Any]:
+    """What a run says of its adversary; one of lambda 1e-6 or less did nothing."""
+    idle = 0 < speaker_lambda <= 1e-6
+    doubt = "The shared part moved by less than 1 % of what the emotion loss moved it."
+    return {
+        "ascent_share": min(1.0, 80 * speaker_lambda),
+        "ascent_angle": 91.0,
+        "speaker_gain": 0.4,
+        "drift": 0.02,
+        "without_effect": idle,
+        "doubts": [doubt] if idle else [],
+    }
 
 
 def write_features(path: Path, *, stage: str, strength: float, per_speaker: int = 30) -> None:

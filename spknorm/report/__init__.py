@@ -7,7 +7,7 @@
     paper         the paper's own numbers
     canvas, figures, pictures, pooled           what is drawn
     page          HTML (page.html.j2)
-    build         all of it
+    assembly      all of it
 
 `build` writes the same bytes for the same result files. No clock, no network, no random state.
 """
@@ -28,6 +28,6 @@ def build(folder: Path | str) -> list[Path]:
         MissingError: No such folder, or no result files in it.
         ConfigError: A result file is malformed; the message names file and key.
     """
-    from spknorm.report.build import build as build_report  # loads pandas and scipy
+    from spknorm.report import assembly  # loads pandas and scipy
 
-    return build_report(Path(folder))
+    return assembly.build(Path(folder))

@@ -47,6 +47,8 @@ def draw_accuracies(block: Block, frontiers: list[Frontier]) -> Figure | None:
     comparable = corpora_of([block]) == [paper.CORPUS]
     lowest, chance = 100 * float(block.rows["wa"].min()), 100 * block.chance.wa
     near = abs(lowest - chance) < _NEAR_CHANCE
+    axis = next((one.axis for one in known.values() if one.points), "")
+    leak = f" Leakage: {axis}; dashed: the raw upstream and chance." if leaks else ""
     height = 0.9 + 0.36 * len(block.estimates) + 0.35 * len(upstreams)
     with style():
         plot, (row,) = new_plot(8.4 + 2.6 * bool(leaks), height, columns=1 + bool(leaks),
@@ -77,8 +79,8 @@ def draw_accuracies(block: Block, frontiers: list[Frontier]) -> Figure | None:
             row[1].set_yticks([])
             row[1].set_xlim(0, row[1].get_xlim()[1] * 1.1)
             row[1].set_xlabel("Speaker leakage, % (less is better)")
-            for one in known.values():
-                _draw_raw(row[1], one, place)
+            for frontier in known.values():
+                _draw_raw(row[1], frontier, place)
         png = to_png(plot)
     return Figure(
         name=file_name("accuracy", block.protocol),
@@ -89,7 +91,7 @@ def draw_accuracies(block: Block, frontiers: list[Frontier]) -> Figure | None:
         + (" Open grey diamond: the paper's number." if comparable else "")
         + (" Dashed: chance," if near else " Chance (not drawn):")
         + f" {chance:.1f} (always {block.chance.majority})."
-        + (f" Leakage: {next(iter(known.values())).axis}; dashed: the raw upstream." * bool(leaks)),
+        + leak,
         alt="Dot plot of weighted accuracy in percent. " + " ".join(said),
         png=png,
     )

@@ -99,7 +99,7 @@ def not_audited(blocks: Iterable[Block]) -> list[str]:
     """Return the methods of which nothing was probed though others of the same table were."""
     missing: list[str] = []
     for block in blocks:
-        done = {one.method for one in block.estimates if _own_rows(one)}
+        done = {one.method for one in block.estimates if _is_audited(one)}
         left = [one.method for one in block.estimates if one.method not in done]
         if done:
             missing += [f"{one.upstream}, {one.label}" for one in left if not one.erasure]
@@ -111,17 +111,18 @@ def _add(found: dict[tuple[Any, ...], dict[str, Any]], row: Any, subject: str, r
     found[row, subject] = vars(row) | {"subject": subject, "rank": rank}
 
 
-def _own_rows(one: Estimate) -> list[Any]:
-    """Return the speaker probes of what a method made of its upstream; frozen none: of raw."""
+def _stage_of(one: Estimate) -> str:
+    """Return the stage whose probes are of what a method made of its upstream."""
     untouched = one.method.frozen and one.method.is_reference
-    stage = "raw" if untouched else one.method.strategy
+    return "raw" if untouched else one.method.strategy
+
+
+def _is_audited(one: Estimate) -> bool:
     rows = (row for run in one.rows["run"] for row in run.probes)
-    return [row for row in rows if row.stage == stage and row.label == "speaker"]
+    return any(row.stage == _stage_of(one) and row.label == "speaker" for row in rows)
 
 
-def _frontier(
-    runs: Runs, block: Block, estimates: Sequence[Estimate], upstream: str
-) -> Frontier:
+def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream: str) -> Frontier:
     rows = [row for one in estimates for run in one.rows["run"] for row in run.probes]
     rows += [row for row in runs.probes if row.upstream == upstream]
     wanted = [row for row in rows if row.label == "speaker" and row.probe != "eer"]
@@ -133,14 +134,14 @@ def _frontier(
     for one in estimates:
         found = []
         for run in one.rows["run"]:
-            own = [row for row in _own_rows(one) if row in plain and row in run.probes]
+            own = [row for row in run.probes if row in plain and row.stage == _stage_of(one)]
             if not own and _is_only_of_its_stage(one, estimates):
                 own = [row for row in runs.probes if row in plain]
                 own = [row for row in own if row.stage == one.method.strategy]
             found += [row.accuracy for row in own[:1]]
         if found:
             points.append(Point(one.method, mean_std(found), one.scores["wa"]))
-    raw = list({row: row.accuracy for row in chosen if row in plain and row.stage == "raw"}.values())
+    raw = [row.accuracy for row in dict.fromkeys(chosen) if row in plain and row.stage == "raw"]
     least = [row.accuracy for row in chosen if row.control == "chance"]
     corpus, probe, layer = key
     return Frontier(
@@ -154,9 +155,9 @@ def _frontier(
 
 
 def _is_only_of_its_stage(one: Estimate, estimates: Sequence[Estimate]) -> bool:
-    plain = [other.method for other in estimates if not (other.method.erasure or other.method.shuffled)]
-    alike = [other for other in plain if other.strategy == one.method.strategy]
-    return alike == [one.method]
+    methods = [other.method for other in estimates]
+    plain = [other for other in methods if not (other.erasure or other.shuffled)]
+    return [other for other in plain if other.strategy == one.method.strategy] == [one.method]
 
 
 def _preference(key: tuple[str, str, str]) -> tuple[bool, int, bool, tuple[str, str, str]]:
@@ -179,9 +180,11 @@ def _audit_table(probed: "DataFrame") -> Table:
             for place, wanted in own.groupby(keys):
                 name = place[2] if kind == "ours" else _CONTROL_NAMES.get(place[0], place[0])
                 cells = [_accuracy(wanted[wanted["probe"] == probe]) for probe in probes]
-                rows.append(Row(cells=(upstream, name, _layer(place[1]), *cells), kind=kind))
+                cells = [upstream, name, _layer(place[1]), *cells]
+                rows.append(Row(cells=(*cells,), kind="ours" if kind == "ours" else "control"))
     sizes = probed[(probed["probe"] != "eer") & probed["n"].notna()]
-    units = {*zip(sizes["n"], sizes["num_classes"].where(sizes["num_classes"].notna(), 0))}
+    classes = sizes["num_classes"].where(sizes["num_classes"].notna(), 0)
+    units = {*zip(sizes["n"], classes, strict=True)}
     stands = [
         f"{n:.0f} utterances" + (f" of {k:.0f} classes" if k else "")
         for n, k in sorted(units, key=str)

@@ -177,10 +177,10 @@ def _names(methods: Sequence[Method]) -> dict[Method, str]:
     return names
 
 
-def _base(method: Method) -> tuple[str | bool, ...]:
+def _base(method: Method) -> tuple[str, ...]:
     """Return the parts of a name that are said whatever the other rows are; frozen comes last."""
-    erasure = method.erasure
-    parts = [_ERASURES.get(erasure, erasure) if erasure else method.strategy]
+    erasure = method.erasure or ""
+    parts = [_ERASURES.get(erasure, erasure) or method.strategy]
     parts += [f"{method.adversary} loss"] if method.adversary not in (None, "ascent") else []
     parts += ["λ 0"] if method.strategy != "none" and method.speaker_lambda == 0 else []
     parts += ["shuffled speakers"] if method.shuffled else []
@@ -236,7 +236,7 @@ def _whose(users: Sequence[Method], methods: Sequence[Method]) -> str:
         if {*users} == {one for one in methods if one.frozen is frozen}:
             return name
     names = [*dict.fromkeys(one.name for one in users)]
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return " / ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _stem(name: str) -> str:

@@ -125,23 +125,21 @@ def _idle_adversaries(block: Block) -> Iterator[str]:
 
 
 def _corpora(block: Block) -> Iterator[str]:
-    """Name the groups of runs that saw another corpus though their settings name the same one."""
-    for role in ("emotion", "speaker"):
+    """Name the runs that saw another corpus than the other runs of their fold (or of the table)."""
+    for role, same in (("emotion", ["fold", "draw", "samples_per_label"]), ("speaker", ["task"])):
         key = f"corpora.{role}"
-        if key in block.rows:
-            known = block.rows[block.rows[key].notna()]
-            counts = known.groupby(["place", key] if role == "emotion" else [key]).size()
-            digests = {*known[key]}
-            per_place = known.groupby("place")[key].nunique().max() if len(known) else 0
-            if (per_place if role == "emotion" else len(digests)) > 1:
-                rarest = counts.groupby(level=key).sum().idxmin()
-                names = [*known[known[key] == rarest]["folder"]]
-                yield (
-                    f"Runs of protocol {block.protocol} saw {len(digests)} different {role} "
-                    f"corpora (other utterances, labels, parts or audio); {', '.join(names[:3])}"
-                    f"{' and more' if len(names) > 3 else ''} differ from the rest, and "
-                    "differences between rows may be differences between corpora."
-                )
+        known = block.rows[block.rows[key].notna()] if key in block.rows else block.rows[:0]
+        odd: list[str] = []
+        for _, rows in known.groupby(same, dropna=False):
+            usual = rows[key].value_counts(sort=False).idxmax()
+            odd += [*rows[rows[key] != usual]["folder"]]
+        if odd:
+            yield (
+                f"Runs of protocol {block.protocol} saw different {role} corpora (other "
+                f"utterances, labels, parts or audio): {', '.join(odd[:3])}"
+                f"{f' and {len(odd) - 3} more' if len(odd) > 3 else ''} differ from the rest. What "
+                "differs between rows may be the corpus."
+            )
 
 
 def _clipping(block: Block) -> Iterator[str]:
@@ -153,8 +151,8 @@ def _clipping(block: Block) -> Iterator[str]:
     if len(found) > 1:
         parts = [f"{clip}: {', '.join(dict.fromkeys(names))}" for clip, names in found.items()]
         yield (
-            f"The rows of protocol {block.protocol} are not on equal footing: gradients are clipped "
-            f"in different ways ({'; '.join(parts)}). Set runner.clip to joint or group for all."
+            f"The rows of protocol {block.protocol} are not on equal footing: gradients are "
+            f"clipped in different ways ({'; '.join(parts)}). Set runner.clip to the same for all."
         )
 
 

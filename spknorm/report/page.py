@@ -89,6 +89,5 @@ def to_html(
     engine.globals["name_column"] = lambda table: min(1, table.num_heads - 1)
     template = resources.files("spknorm.report").joinpath("page.html.j2").read_text("utf-8")
     filled = [section for section in sections if section.parts]
-    return engine.from_string(template).render(
-        sections=filled, title=title, lead=lead, footer=footer
-    )
+    page = engine.from_string(template)
+    return str(page.render(sections=filled, title=title, lead=lead, footer=footer))

@@ -5,7 +5,7 @@ where there is nothing to draw.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,7 +50,8 @@ def draw_training(block: Block) -> Iterator[Figure]:
         with style():
             plot, (cells,) = new_plot(9.6, 3.5, columns=3)
             for axes, (key, title) in zip(cells, _CURVES, strict=True):
-                logged = [_draw_curve(axes, *pair, key) for pair in zip(drawn, colours, strict=True)]
+                pairs = zip(drawn, colours, strict=True)
+                logged = [_draw_curve(axes, one, colour, key) for one, colour in pairs]
                 axes.set_title(title)
                 axes.set_xlabel("Training step")
                 axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
@@ -86,7 +87,7 @@ def draw_frontier(frontier: Frontier) -> Figure:
         plot, ((axes,),) = new_plot(8.4, 4.8)
         for method, leakage, wa in frontier.points:
             x, y, colour = 100 * leakage.mean, 100 * wa.mean, colour_of(method.family)
-            bars = {"xerr": 100 * leakage.std or None, "yerr": 100 * wa.std or None}
+            bars: dict[str, Any] = {"xerr": 100 * leakage.std or None, "yerr": 100 * wa.std or None}
             axes.errorbar(x, y, **bars, fmt=marker_of(method.family), color=colour, markersize=8,
                           ecolor=f"{colour}59", elinewidth=1.2)  # fmt: skip
             labels.append((x, y, shorten(method.label, 44), colour))
@@ -114,9 +115,9 @@ def draw_frontier(frontier: Frontier) -> Figure:
     return Figure(
         name=file_name("frontier", frontier.upstream),
         title=f"Accuracy against leakage, {frontier.upstream}",
-        caption=f"Up and to the left is better. {frontier.axis}; WA under {frontier.protocol}, mean "
-        "over all runs; leakage: mean over the probed ones; bars: ± one standard deviation. A line "
-        "joins the λ of one strategy.",
+        caption=f"Up and to the left is better. {frontier.axis}; WA under {frontier.protocol}, "
+        "mean over all runs; leakage: mean over the probed ones; bars: ± one standard deviation. "
+        "A line joins the λ of one strategy.",
         alt="Scatter plot of weighted accuracy against speaker probe accuracy, both in percent. "
         + " ".join(said),
         png=png,
@@ -125,8 +126,10 @@ def draw_frontier(frontier: Frontier) -> Figure:
 
 def draw_layers(probed: "DataFrame") -> Figure | None:
     """Draw the linear speaker probe's accuracy per layer, where layers were probed one by one."""
-    rows = probed[probed["layer"].str.isdigit() & probed["control"].isna()] if len(probed) else probed
-    rows = rows[(rows["label"] == "speaker") & (rows["probe"] != "eer")] if len(rows) else rows
+    if not len(probed):
+        return None
+    rows = probed[(probed["label"] == "speaker") & (probed["probe"] != "eer")]
+    rows = rows[rows["layer"].str.isdigit() & rows["control"].isna()]
     if not len(rows):
         return None
     _, probe, _, corpus = min(

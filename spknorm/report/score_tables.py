@@ -20,7 +20,7 @@ def corpora_of(blocks: Iterable[Block]) -> list[str]:
     named = {
         value if isinstance(value, str) else "not named"
         for block in blocks
-        for value in (block.rows[key] if key in block.rows else [None])
+        for value in block.rows.get(key, [None])
     }
     return sorted(named)
 
@@ -28,9 +28,7 @@ def corpora_of(blocks: Iterable[Block]) -> list[str]:
 def paper_table(blocks: Sequence[Block], task: str) -> Table:
     """Return Table 1: ours, and the paper's rows below."""
     own = {block.protocol: block for block in blocks if block.task == task}
-    found = {
-        name: {one.method: one for one in block.estimates} for name, block in own.items()
-    }
+    found = {name: {one.method: one for one in block.estimates} for name, block in own.items()}
     columns = [found.get(name, {}) for name in ("si5", "sd", "low_resource")]
     methods = {method: None for column in columns for method in column}
     rows = [_our_row(method, columns) for method in sorted(methods, key=Method.sort_key)]
@@ -140,8 +138,8 @@ def low_resource_table(block: Block) -> Table:
 
         for strategy, values in paper.CURVES.items():
             known = dict(zip(paper.NUM_POINTS, values, strict=True))
-            numbers = [_one_decimal(known.get(n)) for n in points]
-            numbers += [_one_decimal(f(paper.NUM_POINTS, values)) for f in (paper_auc, normalised_auc)]
+            drawn = [area(paper.NUM_POINTS, values) for area in (paper_auc, normalised_auc)]
+            numbers = [_one_decimal(value) for value in (*map(known.get, points), *drawn)]
             cells = ("HuBERT Large", f"paper: {strategy}", *numbers, NOTHING)
             rows.append(Row(cells=cells, kind="paper"))
     notes = [

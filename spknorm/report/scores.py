@@ -226,7 +226,8 @@ def _compare(rows: "DataFrame", reference: "DataFrame") -> Comparison | None:
     if not shared:
         return None
     try:
-        return compare(*({key: side[key] for key in shared} for side in (ours, theirs)), "wa")
+        new, old = ({key: side[key] for key in shared} for side in (ours, theirs))
+        return compare(new, old, "wa")
     except DataError:
         return None  # too few speakers, or not the same ones
 

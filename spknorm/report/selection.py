@@ -71,8 +71,8 @@ def read_table(folder: Path) -> Table | None:
             rows.append(Row(cells=cells, kind="ours" if chosen else "control"))
     note = (
         "On dev and on seeds that nothing is reported on; the test set was not touched. Leakage: "
-        "accuracy in percent of a fresh speaker probe on dev. Chosen: the least leakage among those "
-        "whose dev WA stays within the bound of λ 0."
+        "accuracy in percent of a fresh speaker probe on dev. Chosen: the least leakage among "
+        "those whose dev WA stays within the bound of λ 0."
     )
     return Table(
         name="selection",

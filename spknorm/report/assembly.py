@@ -21,7 +21,17 @@ from spknorm.report import (
     tables,
 )
 from spknorm.report.canvas import Figure
-from spknorm.report.page import Code, Folded, Notices, Part, Points, Progress, Section, Text, to_html
+from spknorm.report.page import (
+    Code,
+    Folded,
+    Notices,
+    Part,
+    Points,
+    Progress,
+    Section,
+    Text,
+    to_html,
+)
 from spknorm.report.scores import Block, score_blocks
 from spknorm.report.tables import Table
 from spknorm.runs import Runs
@@ -54,6 +64,7 @@ def build(folder: Path) -> list[Path]:
     leaks = [*map(pictures.draw_frontier, frontiers), *_some([pictures.draw_layers(probed)])]
     tasks = dict.fromkeys(block.task for block in blocks)
     beside = [score_tables.paper_table(blocks, task) for task in tasks]
+    pooled_pictures = [pooled.draw_features(runs.features)]
     sections = [
         Section(name="methods", title="Methods", parts=methods),
         Section(name="few-labels", title="Few labels", parts=few),
@@ -61,9 +72,11 @@ def build(folder: Path) -> list[Path]:
         Section(name="leakage", title="Leakage", parts=[*leaks, *audits]),
         Section(name="selection", title="How λ was chosen", parts=_some([choices])),
         Section(name="speakers", title="Speakers", parts=_each(figures.draw_speakers, blocks)),
-        Section(name="confusions", title="Confusions", parts=_each(figures.draw_confusions, blocks)),
+        Section(
+            name="confusions", title="Confusions", parts=_each(figures.draw_confusions, blocks)
+        ),
         Section(name="training", title="Training", parts=_each(pictures.draw_training, blocks)),
-        Section(name="features", title="Features", parts=_some([pooled.draw_features(runs.features)])),
+        Section(name="features", title="Features", parts=_some(pooled_pictures)),
         Section(name="origins", title="What was run, and how to repeat it", parts=_origins(runs)),
     ]
     own = [table for block in blocks for table in _tables_of(block)]
@@ -159,9 +172,9 @@ def _origins(runs: Runs) -> list[Part]:
     if runs.runs:
         texts = [f"# {run.folder}\n{origins.command_of(run)}" for run in runs.runs]
         single = Code(text="\n\n".join(texts), label="Commands of all runs")
-        many = len(texts) > 1
+        folded = Folded(summary=f"Commands of {len(texts)} runs", inside=single)
         parts.append(Text(text="Single runs, from the folder of this report:"))
-        parts.append(Folded(summary=f"Commands of {len(texts)} runs", inside=single) if many else single)
+        parts.append(folded if len(texts) > 1 else single)
         parts.append(origins.version_table(runs))
     table = origins.run_table(runs)
     if len(table.rows) > _MANY_RUNS:

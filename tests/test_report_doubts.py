@@ -1,0 +1,95 @@
+"""What speaks against the tables is said beside them."""
+
+from fake_results import make_bench, set_keys
+
+from spknorm import report, runs
+from spknorm.report.origins import doubts_of
+from spknorm.report.scores import score_blocks
+
+PLAIN = {"num_folds": 2, "features": False, "probes": False}
+
+
+def doubts(folder):
+    found = runs.read(folder)
+    return doubts_of(found, score_blocks(found))
+
+
+def test_a_sound_bench_is_not_doubted(tmp_path):
+    make_bench(tmp_path, num_folds=2, features=False)
+    assert doubts(tmp_path) == []
+
+
+def test_an_adversary_without_effect_is_told_with_its_reason_in_every_form(tmp_path):
+    make_bench(tmp_path, methods=(("none", 0.0), ("SNP", 1e-3), ("TAP", 1e-6)), **PLAIN)
+    text = (
+        "hubert_large_ll60k, TAP (si5): in 2 of 2 runs the adversary had no effect, so that the "
+        "row shows training without it. The shared part moved by less than 1 % of what the "
+        "emotion loss moved it."
+    )
+    assert doubts(tmp_path) == [text]
+    report.build(tmp_path)
+    assert text in (tmp_path / "report.html").read_text()
+    markdown = (tmp_path / "table.md").read_text()
+    assert text.replace("_", "\\_") in markdown
+    for name in ("table.md", "table.tex", "table.csv", "report.html"):
+        content = (tmp_path / name).read_text()
+        assert "TAP (no effect)" in content
+        assert "SNP (no effect)" not in content
+
+
+def test_runs_that_saw_other_corpora_are_named(tmp_path):
+    make_bench(tmp_path, **PLAIN)
+    for number in (1, 2):  # folds differ in their parts, and so in their digests
+        set_keys(tmp_path, f"-fold{number}", corpora={"emotion": {"digest": f"fold {number}"}})
+    assert doubts(tmp_path) == []
+    [path] = set_keys(tmp_path, "-TAP-lambda0.001-si5-fold2", corpora__emotion__digest="other")
+    [doubt] = doubts(tmp_path)
+    assert doubt.startswith("Runs of protocol si5 saw different emotion corpora")
+    assert path.parent.name in doubt
+    assert "fold1" not in doubt
+
+
+def test_runs_that_saw_other_speaker_corpora_are_named(tmp_path):
+    make_bench(tmp_path, **PLAIN)
+    set_keys(tmp_path, "", corpora={"emotion": None, "speaker": {"digest": "a"}})
+    set_keys(tmp_path, "-none-", corpora={"emotion": None, "speaker": None})
+    assert doubts(tmp_path) == []
+    [path] = set_keys(tmp_path, "-SNP-lambda0.001-si5-fold1", corpora__speaker__digest="b")
+    [doubt] = doubts(tmp_path)
+    assert doubt.startswith("Runs of protocol si5 saw different speaker corpora")
+    assert path.parent.name in doubt
+
+
+def test_results_that_name_no_corpora_are_not_doubted_for_it(tmp_path):
+    make_bench(tmp_path, **PLAIN)
+    set_keys(tmp_path, "-TAP-", corpora={"emotion": {"digest": "a"}})
+    assert doubts(tmp_path) == []
+
+
+def test_rows_that_clip_differently_are_not_on_equal_footing(tmp_path):
+    make_bench(tmp_path, **PLAIN)
+    set_keys(tmp_path, "", config__runner__clip="group")
+    assert doubts(tmp_path) == []
+    set_keys(tmp_path, "-none-", config__runner__clip="joint")
+    assert doubts(tmp_path) == [
+        "The rows of protocol si5 are not on equal footing: gradients are clipped in different "
+        "ways (joint: none; group: SNP, TAP). Set runner.clip to the same for all."
+    ]
+
+
+def test_what_auto_clipped_before_it_was_the_same_for_all_is_doubted(tmp_path):
+    make_bench(tmp_path, **PLAIN)
+    set_keys(tmp_path, "", config__runner__clip="auto")
+    assert doubts(tmp_path) == []
+    set_keys(tmp_path, "", config__downstream_expert__spknorm={"strategy": "none"})
+    [doubt] = doubts(tmp_path)
+    assert "(joint: none; group: SNP, TAP)" in doubt
+
+
+def test_an_audit_that_left_methods_out_is_not_complete(tmp_path):
+    make_bench(tmp_path, num_folds=2, features=False)
+    for path in tmp_path.glob("*-TAP-*/probe.json"):
+        path.unlink()
+    assert doubts(tmp_path) == [
+        "The leakage audit is not complete: nothing was probed of hubert_large_ll60k, TAP."
+    ]
