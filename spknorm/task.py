@@ -5,7 +5,7 @@ Built once per run from the configuration; the expert, the runner, predict and t
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from spknorm.batches import Order, Recordings, Stream
 from spknorm.corpora import check_records, read_corpus, usable
+from spknorm.corpora.digest import CorpusDigest, digest_of
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.errors import DataError
 from spknorm.protocols import Split, check_split, make_split
@@ -33,6 +34,7 @@ class TaskData(NamedTuple):
         speaker_utterances: The speaker corpus; empty with strategy none, unless it is erased.
         speakers: Its label names by index.
         speaker_labels: One index per speaker utterance (permuted if the control asks for it).
+        corpora: What was read, by role; None for a corpus that is not needed.
     """
 
     split: Split
@@ -40,6 +42,7 @@ class TaskData(NamedTuple):
     speaker_utterances: tuple[Utterance, ...]
     speakers: tuple[str, ...]
     speaker_labels: tuple[int, ...]
+    corpora: Mapping[str, CorpusDigest | None]
 
 
 def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path) -> TaskData:
@@ -55,17 +58,24 @@ def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path
         MissingError: A corpus is not where it was looked for.
         DataError: A corpus cannot be used, or train, dev and test overlap.
     """
-    split = read_emotion_split(config.datarc, fold=fold, seed=seed, work_dir=work_dir)
+    split, emotion = _read_emotions(config.datarc, fold=fold, seed=seed, work_dir=work_dir)
     if config.spknorm.strategy == "none" and config.spknorm.erasure != "leace":
-        return TaskData(split, EMOTIONS, (), (), ())
-    utterances, speakers, labels = read_speakers(
+        return TaskData(split, EMOTIONS, (), (), (), {"emotion": emotion, "speaker": None})
+    utterances, speakers, labels, speaker = read_speakers(
         config.speaker_corpus, data=config.datarc, seed=seed, work_dir=work_dir
     )
-    return TaskData(split, EMOTIONS, utterances, speakers, labels)
+    corpora = {"emotion": emotion, "speaker": speaker}
+    return TaskData(split, EMOTIONS, utterances, speakers, labels, corpora)
 
 
 def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -> Split:
     """Read the emotion corpus and return the fold's train, dev and test utterances."""
+    return _read_emotions(config, fold=fold, seed=seed, work_dir=work_dir)[0]
+
+
+def _read_emotions(
+    config: DataConfig, *, fold: str, seed: int, work_dir: Path
+) -> tuple[Split, CorpusDigest]:
     records = read_corpus(
         config.corpus,
         role="emotion",
@@ -100,15 +110,17 @@ def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Pa
         dev=config.dev,
         check_audio=config.check_audio,
     )
-    return split
+    labels = ("emotion", "speaker", "session", "turn")
+    return split, digest_of(records, labels=labels, parts=split._asdict(), work_dir=work_dir)
 
 
 def read_speakers(
     config: SpeakerCorpusConfig, *, data: DataConfig, seed: int, work_dir: Path
-) -> tuple[tuple[Utterance, ...], tuple[str, ...], tuple[int, ...]]:
+) -> tuple[tuple[Utterance, ...], tuple[str, ...], tuple[int, ...], CorpusDigest]:
     """Return the speaker corpus' training utterances, label names and label indices.
 
-    A corpus with its own split gives its `train` part; the rest is left to the probes.
+    Last comes what was read, before some speakers were chosen. A corpus with its own split gives
+    its `train` part; the rest is left to the probes.
     """
     records = read_corpus(
         config.corpus,
@@ -136,7 +148,9 @@ def read_speakers(
     labels = np.array([place[name] for _, name in pairs])
     if config.shuffle_labels:
         labels = np.random.default_rng(seed).permutation(labels)
-    return tuple(record for record, _ in pairs), speakers, tuple(int(label) for label in labels)
+    train = tuple(record for record, _ in pairs)
+    digest = digest_of(records, labels=[config.label], parts={"train": train}, work_dir=work_dir)
+    return train, speakers, tuple(int(label) for label in labels), digest
 
 
 def label_of(utterance: Utterance, column: str) -> str:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from spknorm import config as configuration
 from spknorm.audio import load_audio, read_info
 from spknorm.batches import MixedEpoch, Order, Stream
+from spknorm.corpora.digest import summaries
 from spknorm.files import write_json
 from spknorm.metrics import Scores, score, score_by_speaker
 from spknorm.model import Heads
@@ -244,6 +245,7 @@ class DownstreamExpert(nn.Module):
                 len(self.emotions),
             ),
             final={},
+            corpora=summaries(self.data.corpora),
         )
         write_json(self.expdir / "result.json", result)
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from spknorm import checkpoint
 from spknorm import config as configuration
 from spknorm.batches import Stream, is_dead_loader
+from spknorm.corpora.digest import summaries, write_rows
 from spknorm.errors import CheckpointError, ConfigError, MissingError
 from spknorm.fast import keep_freed_memory
 from spknorm.metrics import Scores
@@ -156,6 +157,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             )
             self._iteration = self._make_iteration()
             self._started = time.monotonic() - self.counters.seconds
+            if self.world.is_leader:
+                write_rows(self.expdir, self.expert.data.corpora)
             self._loop()
             self._finish()
             self._journal.close()
@@ -166,7 +169,15 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
     def _counters(self) -> state.Counters:
         if goes_on(self.args, self.expdir):
             counters = state.Counters.of(self.init_ckpt)
-            state.check_same_run(self.init_ckpt, self.args, self.settings, world=self.world.size)
+            corpora = self.expert.data.corpora
+            accepted = state.check_same_run(
+                self.init_ckpt, self.args, self.settings, corpora, world=self.world.size
+            )
+            if "corpora.emotion" in accepted:  # no comparing of scores on two dev sets
+                counters.forget_best()
+                counters.evaluated = 0
+            if accepted:
+                logger.warning("The run goes on with what changed: %s.", state.describe(accepted))
             return counters
         if self.world.is_leader:
             check_unused(self.expdir)
@@ -324,6 +335,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             state.KEY: {
                 "counters": vars(counters),
                 "scaler": self._iteration.scaler.state_dict(),
+                "corpora": summaries(self.expert.data.corpora),
             },
         }
         for entry in self.all_entries:

@@ -18,16 +18,19 @@ from typing import Any
 
 from spknorm import checkpoint
 from spknorm import config as configuration
+from spknorm.corpora.digest import CorpusDigest, summaries
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_atomic, write_json
 from spknorm.runner import state
 from spknorm.runner.folder import goes_on, lock_folder
 from spknorm.schema import TaskConfig
+from spknorm.task import read_task_data
 
 logger = logging.getLogger(__name__)
 
 FORKED_FROM = "forked_from.json"
 _WAIT_SECONDS = 600
+_Corpora = Mapping[str, CorpusDigest | None]
 
 
 def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
@@ -46,18 +49,22 @@ def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
         return
     size = int(os.environ.get("WORLD_SIZE", "1"))
     states = checkpoint.read(Path(args.init_ckpt))
-    changed = state.changed_settings(states, args, config, world=size)
+    fold = config.downstream_expert.datarc.test_fold or args.downstream_variant or "fold1"
+    corpora = read_task_data(
+        config.downstream_expert, fold=fold, seed=args.seed, work_dir=expdir
+    ).corpora
+    changed = state.changes(states, args, config, corpora, world=size)
     if not changed:
         return
-    fork = _find(expdir, args, config, world=size)
+    fork = _find(expdir, args, config, corpora, world=size)
     if fork is None and size > 1 and os.environ.get("RANK", "0") != "0":
-        fork = _wait(expdir, args, config, world=size)
+        fork = _wait(expdir, args, config, corpora, world=size)
     if fork is None:
-        fork = _make(expdir, states, changed, args, config, world=size)
+        fork = _make(expdir, states, changed, args, config, corpora, world=size)
     step = read_json(fork / FORKED_FROM)["step"]
     logger.warning(
-        "Other settings than those of %s: %s. From its step %d on the run goes on in %s; %s stays "
-        "as it is.",
+        "%s than those of %s: %s. From its step %d on the run goes on in %s; %s stays as it is.",
+        "Other corpora" if all(key.startswith("corpora.") for key in changed) else "Other settings",
         expdir, state.describe(changed), step, fork, expdir,
     )  # fmt: skip
     args.expdir = str(fork)
@@ -73,22 +80,26 @@ def forked_from(expdir: Path) -> dict[str, Any] | None:
     return found
 
 
-def _find(expdir: Path, args: argparse.Namespace, config: TaskConfig, *, world: int) -> Path | None:
-    """Return the first fork of an experiment that has the settings asked for."""
+def _find(
+    expdir: Path, args: argparse.Namespace, config: TaskConfig, corpora: _Corpora, *, world: int
+) -> Path | None:
+    """Return the first fork of an experiment that has the settings and corpora asked for."""
     for fork in _numbered(expdir):
         if not fork.exists():
             return None
         origin = forked_from(fork)
         if origin is not None and origin.get("folder") == expdir.name:
             _, states = checkpoint.latest(fork)
-            if not state.changed_settings(states, args, config, world=world):
+            if not state.changes(states, args, config, corpora, world=world):
                 return fork
     raise AssertionError("unreachable: the numbers do not end")
 
 
-def _wait(expdir: Path, args: argparse.Namespace, config: TaskConfig, *, world: int) -> Path:
+def _wait(
+    expdir: Path, args: argparse.Namespace, config: TaskConfig, corpora: _Corpora, *, world: int
+) -> Path:
     end = time.monotonic() + _WAIT_SECONDS
-    while (fork := _find(expdir, args, config, world=world)) is None:
+    while (fork := _find(expdir, args, config, corpora, world=world)) is None:
         if time.monotonic() > end:
             raise ConfigError(f"The first process has made no fork of {expdir}: see what it says.")
         time.sleep(0.2)
@@ -101,6 +112,7 @@ def _make(
     changed: Mapping[str, tuple[Any, Any]],
     args: argparse.Namespace,
     config: TaskConfig,
+    corpora: _Corpora,
     *,
     world: int,
 ) -> Path:
@@ -119,7 +131,7 @@ def _make(
         name = tempfile.mkdtemp(dir=expdir.parent, prefix=f".{expdir.name}-fork.", suffix=".tmp")
         new = Path(name)
         try:
-            _fill(new, fork, expdir, states, changed, args, config, world=world)
+            _fill(new, fork, expdir, states, changed, args, config, corpora, world=world)
             new.chmod(expdir.stat().st_mode & 0o777)
             new.rename(fork)  # whole or absent
         finally:
@@ -138,6 +150,7 @@ def _fill(
     changed: Mapping[str, tuple[Any, Any]],
     args: argparse.Namespace,
     config: TaskConfig,
+    corpora: _Corpora,
     *,
     world: int,
 ) -> None:
@@ -150,13 +163,16 @@ def _fill(
     }
     best = expdir / checkpoint.BEST
     found = checkpoint.read(best) if counters.best_step and best.exists() else None
-    if found is not None and found["Step"] == counters.best_step:
-        checkpoint.save(new / checkpoint.BEST, {**found, **own})
+    kept = {**states[state.KEY], "corpora": summaries(corpora)}
+    same_dev = found is not None and found["Step"] == counters.best_step
+    if same_dev and found is not None and "corpora.emotion" not in changed:
+        own_best = {state.KEY: {**found[state.KEY], "corpora": kept["corpora"]}}
+        checkpoint.save(new / checkpoint.BEST, {**found, **own, **own_best})
     else:
-        # A later best belongs to the course that is left: the next one is the first again.
-        counters.best_step, counters.best_wa, counters.best_predicted = 0, -1.0, []
-        counters.without_gain = 0
-    kept = {**states[state.KEY], "counters": vars(counters)}
+        # A later best belongs to the course that is left, one on other data to neither.
+        counters.forget_best()
+        counters.evaluated = 0 if "corpora.emotion" in changed else counters.evaluated
+    kept["counters"] = vars(counters)
     checkpoint.save(new / f"states-{counters.step}.ckpt", {**states, **own, state.KEY: kept})
     metrics = expdir / "metrics.jsonl"
     if metrics.exists():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from spknorm.corpora.digest import summaries
 from spknorm.files import write_json
 from spknorm.metrics import Scores, score
 from spknorm.runner.evaluation import Evaluation
@@ -84,6 +85,7 @@ class Outcome:
             test=None if test is None else test.scores,
             by_speaker={} if test is None else self._by_speaker(test),
             final=counters.final,
+            corpora=summaries(self._expert.data.corpora),
             forked_from=forked_from(self._expdir),
         )
         write_json(self._expdir / "result.json", result)

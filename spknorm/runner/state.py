@@ -7,10 +7,13 @@ functions of the step's number.
 import argparse
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from spknorm import config as configuration
 from spknorm import effects
+from spknorm.corpora import digest
+from spknorm.corpora.digest import CorpusDigest
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.schema import TaskConfig
 
@@ -74,6 +77,11 @@ class Counters:
         self.best_step, self.best_wa, self.best_predicted = self.step, wa, predicted
         return True
 
+    def forget_best(self) -> None:
+        """Begin the search for the best dev step anew."""
+        self.best_step = self.without_gain = 0
+        self.best_wa, self.best_predicted = -1.0, []
+
     def collapse(self, ua: float, *, num_emotions: int, log_num_speakers: float) -> list[str]:
         """Return what has collapsed, given dev's UA, with the setting to try."""
         found = []
@@ -93,19 +101,44 @@ class Counters:
 
 
 def check_same_run(
-    states: Mapping[str, Any], args: argparse.Namespace, config: TaskConfig, *, world: int
-) -> None:
-    """Check that a checkpoint belongs to the run that is asked for.
+    states: Mapping[str, Any],
+    args: argparse.Namespace,
+    config: TaskConfig,
+    corpora: Mapping[str, CorpusDigest | None],
+    *,
+    world: int,
+) -> dict[str, tuple[Any, Any]]:
+    """Check that a checkpoint belongs to the run that is asked for; return what is accepted.
 
     Raises:
-        ConfigError: Settings differ, and `runner.on_config_change` does not accept that.
+        ConfigError: Settings or corpora differ, and `runner.on_config_change` does not accept that.
     """
-    changed = changed_settings(states, args, config, world=world)
+    changed = changes(states, args, config, corpora, world=world)
     if not changed or config.runner.on_config_change == "accept":
-        return
+        return changed
+    others = [key.partition(".")[2] for key in changed if key.startswith("corpora.")]
+    what = [*(["other settings"] if len(changed) > len(others) else [])]
+    what += [f"another {role} corpus" for role in others]
     raise ConfigError(
-        f"The run cannot go on with other settings: {describe(changed)}. Put them back, start a "
-        "new experiment (-n or -p), or set config.runner.on_config_change to fork or accept."
+        f"The run cannot go on with {' and '.join(what)}: {describe(changed)}. Put them back, "
+        "start a new experiment (-n or -p), or set config.runner.on_config_change to fork or "
+        "accept."
+    )
+
+
+def changes(
+    states: Mapping[str, Any],
+    args: argparse.Namespace,
+    config: TaskConfig,
+    corpora: Mapping[str, CorpusDigest | None],
+    *,
+    world: int,
+) -> dict[str, tuple[Any, Any]]:
+    """Return how a run differs from a checkpoint in what counts: (before, now) by path."""
+    kept = states.get(KEY, {}).get("corpora")
+    folder = Path(args.init_ckpt).parent
+    return changed_settings(states, args, config, world=world) | digest.changes(
+        kept, corpora, folder
     )
 
 

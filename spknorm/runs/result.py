@@ -157,6 +157,7 @@ def make_result(
     test: metrics.Scores | None,
     by_speaker: Mapping[str, metrics.Scores],
     final: Mapping[str, float | None],
+    corpora: Mapping[str, Any] | None = None,
     forked_from: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of result.json.
@@ -175,6 +176,7 @@ def make_result(
         test: Likewise.
         by_speaker: Test scores per speaker.
         final: speaker_loss, speaker_accuracy, log_num_speakers, emotion_loss at the last log.
+        corpora: What the run saw of them; see spknorm.corpora.digest.
         forked_from: The run whose first steps these are, if any; the key is absent without one.
     """
     data, method = config.downstream_expert.datarc, config.downstream_expert.spknorm
@@ -191,6 +193,7 @@ def make_result(
         "num_speakers": num_speakers,
         "precision": precision,
         "final": dict(final),
+        "corpora": dict(corpora or {}),
         "versions": versions(),
         "config": to_mapping(config),
         "args": {name: args.get(name) for name in _ARGS},

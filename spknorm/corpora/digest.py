@@ -1,0 +1,203 @@
+"""What a run knows of its corpora: a digest of ids, labels, audio stamps and parts.
+
+After the readers; the task takes it of what it reads, checkpoints and result.json keep it, and
+`corpora.json.gz` in the experiment's folder has the rows behind it, so that a change can be named.
+
+A copy of a corpus in another folder or on another machine has the same digest: an audio file's
+stamp is its size, its number of samples and its rate, and of some files, chosen by a hash of their
+ids, the content. So a corpus that was denoised, normalised or encoded anew as a whole is told from
+the first, but a single file whose content was replaced by as many bytes may be missed.
+"""
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spknorm.audio import AudioIndex
+from spknorm.corpora.records import Utterance
+from spknorm.files import sha256_of, write_atomic
+
+ROWS = "corpora.json.gz"
+_NUM_READ = 32
+"""Files whose content is part of the digest."""
+_SHOWN = 3
+
+
+class Row(NamedTuple):
+    """One utterance: its labels and its audio's stamp as texts, its part of the fold or none."""
+
+    id: str
+    labels: str
+    audio: str
+    part: str | None
+
+
+class CorpusDigest(NamedTuple):
+    """One corpus as a run saw it.
+
+    Attributes:
+        digest: Of ids, labels and audio, whatever the fold and the order.
+        parts: Digest of each part's ids in their order.
+        rows: What both were made of, in the order of ids.
+    """
+
+    digest: str
+    parts: Mapping[str, str]
+    rows: tuple[Row, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what result.json and checkpoints keep."""
+        sizes = {part: sum(row.part == part for row in self.rows) for part in self.parts}
+        return {
+            "digest": self.digest,
+            "num_utterances": len(self.rows),
+            "parts": {
+                part: {"digest": digest, "num_utterances": sizes[part]}
+                for part, digest in self.parts.items()
+            },
+        }
+
+
+def digest_of(
+    records: Sequence[Utterance],
+    *,
+    labels: Iterable[str],
+    parts: Mapping[str, Sequence[Utterance]],
+    work_dir: Path | str,
+) -> CorpusDigest:
+    """Return the digest of a corpus that can be used.
+
+    Args:
+        records: All of it, in any order.
+        labels: Which columns count, such as emotion and speaker.
+        parts: Its training utterances and, of an emotion corpus, dev and test, in their order.
+        work_dir: With the index of audio headers.
+    """
+    columns = tuple(labels)
+    infos = AudioIndex(work_dir).infos([one.path for one in records])
+    read = {one.id for one in sorted(records, key=lambda one: _rank(one.id))[:_NUM_READ]}
+    part_of = {one.id: part for part, members in parts.items() for one in members}
+    rows = []
+    for one, info in zip(records, infos, strict=True):
+        stamp = f"{one.path.stat().st_size} bytes, {info.num_samples} at {info.sample_rate} Hz"
+        if one.id in read:
+            stamp += f", sha256 {sha256_of(one.path)[:16]}"
+        values = json.dumps({column: one.label(column) for column in columns})
+        rows.append(Row(one.id, values, stamp, part_of.get(one.id)))
+    rows.sort()
+    return CorpusDigest(
+        digest=_hash([row[:3] for row in rows]),
+        parts={part: _hash([one.id for one in members]) for part, members in parts.items()},
+        rows=tuple(rows),
+    )
+
+
+def write_rows(folder: Path, corpora: Mapping[str, CorpusDigest | None]) -> None:
+    """Keep what the digests were made of in an experiment's folder."""
+    content = json.dumps({role: one and [one.digest, *one.rows] for role, one in corpora.items()})
+    write_atomic(folder / ROWS, gzip.compress(content.encode(), mtime=0))
+
+
+def summaries(corpora: Mapping[str, CorpusDigest | None]) -> dict[str, Any]:
+    """Return `corpora` of result.json: a summary by role, None for a corpus that is not read."""
+    return {role: one and one.summary() for role, one in corpora.items()}
+
+
+def changes(
+    before: Mapping[str, Any] | None, now: Mapping[str, CorpusDigest | None], folder: Path
+) -> dict[str, tuple[str, str]]:
+    """Return which corpora are others than a run began with, and how: texts by `corpora.<role>`.
+
+    A role that was not read on one side does not count: its settings say so.
+
+    Args:
+        before: `summaries` in the run's checkpoint; None in one of an earlier version.
+        now: What is there now.
+        folder: Of the run, with the rows that it began with.
+    """
+    found = {}
+    for role, one in now.items():
+        old = (before or {}).get(role)
+        if old is None or one is None:
+            continue
+        new = one.summary()
+        if (old["digest"], old["parts"]) != (new["digest"], new["parts"]):
+            kept = _read_rows(folder).get(role) or [None]
+            rows = [Row(*row) for row in kept[1:]] if kept[0] == old["digest"] else None
+            what = f"{old['num_utterances']} utterances, digest {old['digest'][:12]}"
+            found[f"corpora.{role}"] = (what, _describe(rows, one))
+    return found
+
+
+def different(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return in what the corpora of runs that are put into one table differ, as sentences.
+
+    Folds differ in their parts and draw their own, so that only the corpora themselves are
+    compared; runs of an earlier version, which kept no digest, are left out.
+
+    Args:
+        runs: `corpora` of result.json by the run's name.
+    """
+    sentences = []
+    for role in ("emotion", "speaker"):
+        seen: dict[str, list[str]] = {}
+        sizes: dict[str, Any] = {}
+        for name, corpora in runs.items():
+            one = corpora.get(role)
+            if isinstance(one, Mapping) and isinstance(one.get("digest"), str):
+                seen.setdefault(one["digest"], []).append(name)
+                sizes[one["digest"]] = one.get("num_utterances")
+        if len(seen) > 1:
+            groups = sorted(seen.items(), key=lambda item: (-len(item[1]), item[1]))
+            listed = "; ".join(
+                f"{sizes[digest]} utterances, digest {digest[:12]}: {_names(names)}"
+                for digest, names in groups
+            )
+            sentences.append(
+                f"These runs saw {len(seen)} different {role} corpora, so that their scores do "
+                f"not compare ({listed})."
+            )
+    return sentences
+
+
+def _describe(old: list[Row] | None, new: CorpusDigest) -> str:
+    text = f"{len(new.rows)} utterances, digest {new.digest[:12]}"
+    if old is None:
+        return text
+    before, now = {row.id: row for row in old}, {row.id: row for row in new.rows}
+    both = [name for name in sorted(now) if name in before]
+    kinds = (
+        ("with other labels", [n for n in both if now[n].labels != before[n].labels]),
+        ("with other audio", [n for n in both if now[n].audio != before[n].audio]),
+        ("new", [name for name in sorted(now) if name not in before]),
+        ("gone", [name for name in sorted(before) if name not in now]),
+        ("in another part", [n for n in both if now[n].part != before[n].part]),
+    )
+    told = [f"{len(names)} {kind} ({_names(names)})" for kind, names in kinds if names]
+    return f"{text}: {', '.join(told) if told else 'in another order'}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _read_rows(folder: Path) -> dict[str, Any]:
+    """Return the rows of a folder, none where they are damaged: the digests still differ."""
+    try:
+        content = json.loads(gzip.decompress((folder / ROWS).read_bytes()))
+    except (OSError, EOFError, ValueError, zlib.error):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _rank(name: str) -> bytes:
+    return hashlib.sha256(f"spknorm corpus content\0{name}".encode()).digest()
+
+
+def _hash(value: Any) -> str:
+    return sha256_of(json.dumps(value).encode())

@@ -1,0 +1,242 @@
+"""A run knows its corpora: their digest, what changed in them, and what that means for `-a`."""
+
+import dataclasses
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import tiny_runs
+
+from spknorm import checkpoint
+from spknorm.corpora.digest import changes, different, digest_of, summaries, write_rows
+from spknorm.corpora.records import Utterance
+from spknorm.errors import ConfigError
+
+LABELS = ("emotion", "speaker")
+
+
+@pytest.fixture
+def corpus(tmp_path, tone):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    records = []
+    for number in range(8):
+        path = folder / f"u{number}.wav"
+        soundfile.write(path, tone(0.1 + number / 100, seed=number), 16000)
+        emotion = ("neu", "hap", "ang", "sad")[number % 4]
+        records.append(
+            Utterance(id=f"u{number}", path=path, emotion=emotion, speaker=f"s{number % 2}")
+        )
+    return records
+
+
+def digest(records, folder, parts=None):
+    parts = parts or {"train": records[:4], "dev": records[4:6], "test": records[6:]}
+    return digest_of(records, labels=LABELS, parts=parts, work_dir=folder)
+
+
+def test_a_copy_elsewhere_and_later_is_the_same_corpus(corpus, tmp_path):
+    shutil.copytree(tmp_path / "corpus", tmp_path / "copy")
+    moved = [
+        dataclasses.replace(one, path=tmp_path / "copy" / one.path.name) for one in corpus[::-1]
+    ]
+    for one in moved:
+        os.utime(one.path, (1, 1))
+    parts = {"train": moved[:3:-1], "dev": moved[3:1:-1], "test": moved[1::-1]}
+    assert digest(moved, tmp_path, parts).summary() == digest(corpus, tmp_path).summary()
+
+
+def denoised(corpus):
+    for one in corpus:
+        samples, rate = soundfile.read(one.path)
+        soundfile.write(one.path, samples * 0.5, rate)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda c: [
+                dataclasses.replace(c[0], emotion="hap"),
+                dataclasses.replace(c[1], emotion="neu"),
+                *c[2:],
+            ],
+            "2 with other labels (u0, u1)",
+        ),
+        (
+            lambda c: [dataclasses.replace(one, speaker="s9") for one in c],
+            "8 with other labels (u0, u1, u2 and 5 more)",
+        ),
+        (lambda c: [*c[:-1], dataclasses.replace(c[-1], id="v")], "1 new (v), 1 gone (u7)"),
+        (
+            lambda c: [*c[:-1], dataclasses.replace(c[-1], path=c[0].path)],
+            "1 with other audio (u7)",
+        ),
+    ],
+)
+def test_what_changed_is_named(corpus, tmp_path, change, told):
+    before = digest(corpus, tmp_path)
+    write_rows(tmp_path, {"emotion": before, "speaker": None})
+    now = digest(change(corpus), tmp_path)
+    found = changes(summaries({"emotion": before}), {"emotion": now}, tmp_path)
+    assert list(found) == ["corpora.emotion"]
+    was, has = found["corpora.emotion"]
+    assert was == f"8 utterances, digest {before.digest[:12]}"
+    assert has == f"8 utterances, digest {now.digest[:12]}: {told}"
+
+
+def test_a_corpus_processed_as_a_whole_is_another_though_no_size_changed(corpus, tmp_path):
+    before = digest(corpus, tmp_path)
+    sizes = [one.path.stat().st_size for one in corpus]
+    denoised(corpus)
+    assert [one.path.stat().st_size for one in corpus] == sizes
+    assert digest(corpus, tmp_path).digest != before.digest
+
+
+def test_the_fold_is_in_the_parts_and_not_in_the_digest(corpus, tmp_path):
+    one = digest(corpus, tmp_path)
+    other = digest(corpus, tmp_path, {"train": corpus[4:], "dev": corpus[:2], "test": corpus[2:4]})
+    assert one.digest == other.digest
+    assert one.parts != other.parts
+    write_rows(tmp_path, {"emotion": one})
+    found = changes(summaries({"emotion": one}), {"emotion": other}, tmp_path)
+    assert "8 in another part (u0, u1, u2 and 5 more)" in found["corpora.emotion"][1]
+
+
+def test_another_order_is_another_training_stream(corpus, tmp_path):
+    one = digest(corpus, tmp_path)
+    parts = {"train": corpus[3::-1], "dev": corpus[4:6], "test": corpus[6:]}
+    write_rows(tmp_path, {"emotion": one})
+    found = changes(
+        summaries({"emotion": one}), {"emotion": digest(corpus, tmp_path, parts)}, tmp_path
+    )
+    assert found["corpora.emotion"][1].endswith(": in another order")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x1f\x8bnothing", b"[]"])
+def test_without_the_rows_it_is_still_said_that_something_changed(corpus, tmp_path, content):
+    before = summaries({"emotion": digest(corpus, tmp_path)})
+    if content is not None:
+        (tmp_path / "corpora.json.gz").write_bytes(content)
+    now = digest(corpus[:-1], tmp_path, {"train": corpus[:-1], "dev": [], "test": []})
+    found = changes(before, {"emotion": now}, tmp_path)
+    assert found["corpora.emotion"][1] == f"7 utterances, digest {now.digest[:12]}"
+    assert changes(None, {"emotion": now}, tmp_path) == {}  # a checkpoint of an earlier version
+
+
+def test_runs_of_one_table_that_saw_different_corpora_are_named(corpus, tmp_path):
+    one, other = digest(corpus, tmp_path), digest(corpus[:-1], tmp_path, {"train": corpus[:-1]})
+    runs = {
+        "a": summaries({"emotion": one, "speaker": None}),
+        "b": summaries({"emotion": one, "speaker": other}),
+        "c": {},
+    }
+    assert different(runs) == []
+    runs["d"] = summaries({"emotion": other, "speaker": other})
+    (sentence,) = different(runs)
+    assert sentence == (
+        "These runs saw 2 different emotion corpora, so that their scores do not compare "
+        f"(8 utterances, digest {one.digest[:12]}: a, b; "
+        f"7 utterances, digest {other.digest[:12]}: d)."
+    )
+
+
+@pytest.fixture
+def manifest(tiny_corpora, tmp_path):
+    """Settings of a run on a manifest, and a function that swaps two emotions in it."""
+    from spknorm.corpora import read_iemocap
+
+    records = read_iemocap(tiny_corpora / "iemocap")
+    path = tmp_path / "emotion.csv"
+
+    def write(swap=()):
+        emotions = {one.id: one.emotion for one in records}
+        for first, second in swap:
+            emotions[first], emotions[second] = emotions[second], emotions[first]
+        lines = [f"{o.path},{o.id},{emotions[o.id]},{o.speaker},{o.session}" for o in records]
+        path.write_text("\n".join(["path,id,emotion,speaker,session", *lines]) + "\n")
+
+    write()
+    settings = tiny_runs.settings_of(
+        tiny_corpora,
+        strategy="none",
+        expert={
+            "datarc": {
+                "corpus": "manifest", "manifest": str(path), "root": None, "allow_outside": True,
+            }
+        },
+        total_steps=4,
+    )  # fmt: skip
+    by_emotion = {one.emotion: one.id for one in records}
+    pair = (by_emotion["neu"], by_emotion["ang"])
+    return settings, lambda: write([pair]), sorted(pair)
+
+
+def longer(settings, **runner):
+    return {**settings, "runner": {**settings["runner"], "total_steps": 6, **runner}}
+
+
+def test_labels_that_were_swapped_between_start_and_resume_are_refused(
+    tiny_hubert, manifest, tmp_path
+):
+    settings, swap, (first, second) = manifest
+    tiny_runs.train(tiny_hubert, settings, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.ckpt")}
+    swap()
+    with pytest.raises(ConfigError) as error:
+        tiny_runs.train(tiny_hubert, longer(settings), tmp_path / "run", resume=True)
+    assert str(error.value).startswith("The run cannot go on with another emotion corpus: corpora.")
+    assert f": 2 with other labels ({first}, {second})'. Put them back, " in str(error.value)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").glob("*.ckpt")} == before
+
+
+def test_accepted_they_begin_the_search_for_the_best_dev_step_anew(
+    tiny_hubert, manifest, tmp_path, caplog
+):
+    settings, swap, _ = manifest
+    tiny_runs.train(tiny_hubert, settings, tmp_path / "run")
+    swap()
+    changed = longer(settings, on_config_change="accept")
+    tiny_runs.train(tiny_hubert, changed, tmp_path / "run", resume=True)
+    assert "The run goes on with what changed: corpora.emotion was " in caplog.text
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    best = checkpoint.read(tmp_path / "run" / "dev-best.ckpt")
+    assert best["Spknorm"]["corpora"] == result["corpora"]  # found on the dev set of now
+    assert best["Step"] == result["best_step"] >= 4
+
+
+def test_or_a_fork_goes_on_with_them_and_is_found_again(tiny_hubert, manifest, tmp_path):
+    settings, swap, (first, _) = manifest
+    tiny_runs.train(tiny_hubert, settings, tmp_path / "run")
+    first_result = json.loads((tmp_path / "run" / "result.json").read_text())
+    swap()
+    changed = longer(settings, on_config_change="fork")
+    tiny_runs.train(tiny_hubert, changed, tmp_path / "run", resume=True)
+    result = json.loads((tmp_path / "run-fork1" / "result.json").read_text())
+    assert first in result["forked_from"]["changed"]["corpora.emotion"][1]
+    best = checkpoint.read(tmp_path / "run-fork1" / "dev-best.ckpt")
+    assert best["Spknorm"]["corpora"] == result["corpora"]
+    digests = [one["corpora"]["emotion"]["digest"] for one in (first_result, result)]
+    assert digests[0] != digests[1]
+    assert result["corpora"]["speaker"] is None
+    tiny_runs.train(tiny_hubert, changed, tmp_path / "run", resume=True)
+    assert not (tmp_path / "run-fork2").exists()
+
+
+def test_the_speaker_corpus_is_known_too(tiny_hubert, tiny_corpora, tmp_path):
+    shutil.copytree(tiny_corpora, tmp_path / "corpora")
+    settings = tiny_runs.settings_of(tmp_path / "corpora", strategy="SNP", total_steps=4)
+    tiny_runs.train(tiny_hubert, settings, tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    speaker = result["corpora"]["speaker"]
+    assert speaker["num_utterances"] >= sum(
+        part["num_utterances"] for part in speaker["parts"].values()
+    )
+    for path in sorted((tmp_path / "corpora" / "voxceleb1").rglob("*.wav"))[:1]:
+        samples, rate = soundfile.read(path)
+        soundfile.write(path, np.concatenate([samples, samples]), rate)
+    with pytest.raises(ConfigError, match=r"another speaker corpus: .*1 with other audio \("):
+        tiny_runs.train(tiny_hubert, longer(settings), tmp_path / "run", resume=True)
