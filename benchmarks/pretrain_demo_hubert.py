@@ -220,7 +220,7 @@ def audit(model: HubertModel, probe: dict[str, Any]) -> dict[str, float]:
         classifier.fit(neutral[name][train], speaker[train])
         row[f"speaker_{name}"] = classifier.score(neutral[name][~train], speaker[~train])
         scores = []
-        for fold in range(population.NUM_SESSIONS):
+        for fold in sorted(set(session)):
             fit, test = ~is_test & (session != fold), is_test & (session == fold)
             classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
             classifier.fit(emotional[name][fit], emotion[fit])

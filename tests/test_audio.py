@@ -250,7 +250,7 @@ def test_an_index_opens_each_file_once_and_notices_changes(tmp_path, monkeypatch
     again = AudioIndex(tmp_path / "work").infos(paths)
     assert opened == [paths[2]]
     assert [info.seconds for info in again] == [1, 1, 2, 1, 1]
-    assert again[2] == AudioIndex(tmp_path / "work").info(paths[2])
+    assert again[2] == AudioIndex(tmp_path / "work").infos(paths[2:3])[0]
 
 
 @pytest.mark.parametrize(
@@ -270,5 +270,5 @@ def test_a_damaged_index_is_made_anew(tmp_path, content):
     soundfile.write(tmp_path / "a.wav", noise(1), 16000)
     content = content.replace(b"PATH", str(tmp_path / "a.wav").encode())
     (tmp_path / "audio-index.json").write_bytes(content)
-    assert AudioIndex(tmp_path).info(tmp_path / "a.wav").seconds == 1
-    assert AudioIndex(tmp_path).info(tmp_path / "a.wav").seconds == 1
+    assert AudioIndex(tmp_path).infos([tmp_path / "a.wav"])[0].seconds == 1
+    assert AudioIndex(tmp_path).infos([tmp_path / "a.wav"])[0].seconds == 1

@@ -89,9 +89,13 @@ def test_a_folder_of_speakers_without_dev_and_test_will_do(tree, tmp_path):
 def test_a_part_of_the_corpus_is_used_and_told(tree, caplog):
     (tree / "test/wav/id10270/y/00001.wav").unlink()
     assert len(read_voxceleb1(tree)) == 3
-    assert caplog.messages == [
+    assert caplog.messages[1:] == [
         f"1 of the 4 utterances in {tree / 'iden_split.txt'} are not under {tree} and are left out"
     ]
+    assert caplog.messages[0] == (
+        f"3 files under {tree} are not taken: 1 not where the corpus has its recordings, 1 hidden "
+        "(`._x.wav`, `.DS_Store`), 1 .txt"
+    )
 
 
 def test_a_list_of_another_corpus_is_refused(tree):

@@ -1,14 +1,16 @@
 """Audio as everything else sees it: float32, mono, 16 kHz, or one clear `AudioError`.
 
-First come the kinds of bad files (faults), then containers (headers), decoding and changes of rate
-(resampling); loading puts them together, and index remembers what headers said.
+First come the kinds of bad files (faults), then what containers promise (chunks, streams,
+containers), opening and decoding, and changes of rate (resampling); loading puts them together,
+index remembers what headers said, and walking finds files.
 """
 
 from spknorm.audio.decoding import AudioInfo, read_info
-from spknorm.audio.faults import AudioError
+from spknorm.audio.faults import AudioError, printable
 from spknorm.audio.index import AudioIndex
 from spknorm.audio.loading import MIN_SAMPLES, Window, iter_windows, load_audio
 from spknorm.audio.resampling import SAMPLE_RATE
+from spknorm.audio.walking import Walk
 
 __all__ = [
     "MIN_SAMPLES",
@@ -16,8 +18,10 @@ __all__ = [
     "AudioError",
     "AudioIndex",
     "AudioInfo",
+    "Walk",
     "Window",
     "iter_windows",
     "load_audio",
+    "printable",
     "read_info",
 ]

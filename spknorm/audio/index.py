@@ -1,4 +1,8 @@
-"""Headers remembered in a work folder, so that 50 000 files are opened once, not per run."""
+"""What is known of a file for as long as its size and mtime stay the same.
+
+Headers are remembered in a work folder, so that 50 000 files are opened once, not per run; hashes
+of contents within the process.
+"""
 
 import contextlib
 import functools
@@ -14,7 +18,7 @@ from spknorm.audio.faults import AudioError, audio_error, listing
 from spknorm.audio.loading import MIN_SAMPLES
 from spknorm.audio.resampling import Resampler
 from spknorm.errors import DataError
-from spknorm.files import write_atomic
+from spknorm.files import sha256_of, write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +37,6 @@ class AudioIndex:
         """Read `folder`/audio-index.json if there is one; None: remember in memory only."""
         self.path = None if folder is None else Path(folder) / "audio-index.json"
         self._entries = {} if self.path is None else _read(self.path)
-
-    def info(self, path: Path) -> AudioInfo:
-        """Return the header of one file.
-
-        Raises:
-            AudioError: As `read_info`; `vanished` where the index knew the file.
-        """
-        (info,) = self.infos([path])
-        return info
 
     def infos(self, paths: Sequence[Path]) -> list[AudioInfo]:
         """Return the headers of many files, in their order, and remember them.
@@ -122,6 +117,21 @@ _Entry = tuple[int, ...]
 def _info(entry: _Entry) -> AudioInfo:
     num_samples, sample_rate, num_channels = entry[2:5]
     return AudioInfo(num_samples, sample_rate, num_channels, num_samples / sample_rate)
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's content, which is read again only when it has changed.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    status = path.stat()
+    return _content_hash(path, (status.st_size, status.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=1 << 18)
+def _content_hash(path: Path, stamp: tuple[int, int]) -> str:
+    return sha256_of(path)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

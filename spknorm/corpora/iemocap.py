@@ -14,7 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from spknorm.audio import Walk
 from spknorm.audio.faults import listing
+from spknorm.corpora.copies import one_file_each
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.errors import DataError, MissingError
 
@@ -34,7 +36,6 @@ COUNTS = MappingProxyType(
 _FULL_FROM = 4400  # with all five sessions: meant to be the full corpus (80 % of 5531)
 _MERGED = MappingProxyType({**{emotion: emotion for emotion in EMOTIONS}, "exc": "hap"})
 _LEFT_OUT = frozenset({"fru", "sur", "fea", "dis", "oth", "xxx"})
-_AUDIO = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 _SESSION = re.compile(r"Session(\d+)")
 _TIMES = re.compile(r"\[\s*\d+(\.\d+)? - \d+(\.\d+)?\s*\]")
 _NAME = re.compile(r"Ses(\d+)[FM]_(impro|script)\w+_([FM])\w+", re.ASCII)
@@ -71,18 +72,21 @@ def read_iemocap(root: Path | str) -> list[Utterance]:
 
     The order is that of s3prl's generator where it lists label files by name: sessions, then
     files, then lines. Labelled utterances without a sound file are left out, and counted in a
-    warning.
+    warning. A copy of a recording elsewhere is passed over; the dialogue's own folder goes first.
 
     Raises:
         MissingError: There is no SessionN folder, or a session lacks one of its two parts.
-        DataError: A line of a label file is not as released; at most 20 are named.
+        DataError: A line of a label file is not as released, or an utterance has two files that
+            differ; at most 20 are named.
     """
     root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
     records: list[Utterance] = []
     problems: list[str] = []
     silent: list[str] = []
+    walk = Walk()
     for session in _sessions(root):
-        wavs = _sound_files(root / session / "sentences" / "wav")
+        labelled: list[_Labelled] = []
+        wavs = _sound_files(root / session / "sentences" / "wav", walk)
         for file in _label_files(root / session / "dialog" / "EmoEvaluation"):
             for line in _lines(file):
                 try:
@@ -98,16 +102,19 @@ def read_iemocap(root: Path | str) -> list[Utterance]:
                 if name not in wavs:
                     silent.append(name)
                     continue
-                records.append(
-                    Utterance(
-                        id=name,
-                        path=wavs[name],
-                        emotion=_MERGED[emotion],
-                        speaker=turn.speaker,
-                        session=session,
-                        turn=turn.kind,
-                    )
-                )
+                labelled.append(_Labelled(name, _MERGED[emotion], turn))
+        chosen = one_file_each(wavs, (one.name for one in labelled), corpus="IEMOCAP")
+        records += [
+            Utterance(
+                id=name,
+                path=chosen[name],
+                emotion=emotion,
+                speaker=turn.speaker,
+                session=session,
+                turn=turn.kind,
+            )
+            for name, emotion, turn in labelled
+        ]
     if problems:
         raise DataError(listing(problems, f"{len(problems)} lines of IEMOCAP are not as released:"))
     if silent:
@@ -116,6 +123,7 @@ def read_iemocap(root: Path | str) -> list[Utterance]:
             len(silent),
             silent[0],
         )
+    walk.report(root)
     return records
 
 
@@ -144,6 +152,12 @@ def is_full(records: Sequence[Utterance]) -> bool:
     """Say whether a tree is meant to be all of IEMOCAP: five sessions, 4400 utterances or more."""
     sessions = {record.session for record in records}
     return len(records) >= _FULL_FROM and sessions == set(COUNTS)
+
+
+class _Labelled(NamedTuple):
+    name: str
+    emotion: str
+    turn: Turn
 
 
 class _Line(NamedTuple):
@@ -175,16 +189,15 @@ def _label_files(folder: Path) -> list[Path]:
     return [folder / name for name in names if name.endswith(".txt") and not name.startswith(".")]
 
 
-def _sound_files(folder: Path) -> dict[str, Path]:
+def _sound_files(folder: Path, walk: Walk) -> dict[str, list[Path]]:
+    """Return the recordings by utterance; the dialogue's own folder goes first."""
     if not folder.is_dir():
         raise MissingError(f"IEMOCAP's sentences are missing: no folder {folder}.")
-    found: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            stem, suffix = os.path.splitext(name)  # noqa: PTH122 (thousands of times)
-            if suffix.lower() in _AUDIO and not name.startswith("."):
-                found[stem] = Path(parent, name)
+    found: dict[str, list[Path]] = {}
+    for file in walk.files(folder):
+        found.setdefault(file.stem, []).append(file)
+    for name, files in found.items():
+        files.sort(key=lambda file: file.parent.name != name.rpartition("_")[0])
     return found
 
 

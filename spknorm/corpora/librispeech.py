@@ -4,12 +4,13 @@ import os
 import re
 from pathlib import Path
 
+from spknorm.audio import Walk, printable
+from spknorm.corpora.copies import one_file_each
 from spknorm.corpora.records import Utterance
 from spknorm.errors import MissingError
 
 _SUBSET = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?", re.ASCII)
 _SPEAKER = re.compile(r"\d+", re.ASCII)
-_AUDIO = frozenset({".flac", ".wav", ".ogg", ".mp3"})
 
 
 def read_librispeech(root: Path | str) -> list[Utterance]:
@@ -21,23 +22,30 @@ def read_librispeech(root: Path | str) -> list[Utterance]:
 
     Raises:
         MissingError: The folder has no such layout, or no audio.
+        DataError: An utterance has two files that differ.
     """
     root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
-    records = [
-        Utterance(
-            id=file.stem,
-            path=file,
-            speaker=speaker,
-            labels={"subset": subset.name, "chapter": file.parent.name},
-        )
-        for subset in _subsets(root)
-        for speaker, file in _sound_files(subset)
-    ]
+    walk = Walk()
+    found: dict[str, list[Path]] = {}
+    speakers: dict[str, tuple[Path, str]] = {}
+    for subset in _subsets(root):
+        for speaker in _folders(subset, _SPEAKER):
+            for file in walk.files(subset / speaker):
+                name = printable(file.stem)
+                found.setdefault(name, []).append(file)
+                speakers.setdefault(name, (subset, speaker))
+    records = []
+    for name, file in one_file_each(found, found, corpus="LibriSpeech").items():
+        subset, speaker = speakers[name]
+        labels = {"subset": subset.name, "chapter": file.parent.name}
+        records.append(Utterance(id=name, path=file, speaker=speaker, labels=labels))
     if not records:
+        aside = f" Not taken: {walk.summary()}." if walk.left_out else ""
         raise MissingError(
             f"{root} is not LibriSpeech: expected <subset>/<speaker>/<chapter>/*.flac, "
-            "for instance train-clean-100/103/1240/103-1240-0000.flac."
+            f"for instance train-clean-100/103/1240/103-1240-0000.flac.{aside}"
         )
+    walk.report(root)
     return records
 
 
@@ -47,17 +55,6 @@ def _subsets(root: Path) -> list[Path]:
         if subsets:
             return subsets
     return [root]
-
-
-def _sound_files(subset: Path) -> list[tuple[str, Path]]:
-    found = []
-    for speaker in _folders(subset, _SPEAKER):
-        for parent, folders, names in os.walk(subset / speaker):
-            folders.sort()
-            for name in sorted(names):
-                if os.path.splitext(name)[1].lower() in _AUDIO and name[0] != ".":  # noqa: PTH122
-                    found.append((speaker, Path(parent, name)))
-    return found
 
 
 def _folders(folder: Path, pattern: re.Pattern[str]) -> list[str]:

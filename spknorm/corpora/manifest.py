@@ -25,9 +25,10 @@ def read_manifest(
     """Return a manifest's utterances in its order.
 
     Args:
-        file: `.csv`, or `.jsonl` with values that are text or whole numbers; UTF-8, with a byte
-            order mark or not. An empty cell or null is an absent value. Without `id` the path's
-            text is the id.
+        file: `.csv` (with commas, semicolons, tabs or `|`; pandas' unnamed index column is passed
+            over), or `.jsonl`, whose `COLUMNS` are text or whole numbers; UTF-8, with a byte order
+            mark or not. An empty cell or null is an absent value. Without `id` the path's text is
+            the id.
         root: What paths are relative to and may not leave; None: the manifest's own folder.
         allow_outside: Let paths leave the root (by `..`, absolute or by a symbolic link).
 
@@ -91,7 +92,8 @@ def _text(file: Path) -> str:
 
 
 def _csv_rows(text: str) -> Iterator[_Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    delimiter = _delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
         try:
@@ -105,7 +107,8 @@ def _csv_rows(text: str) -> Iterator[_Row]:
             continue
         if header is None:
             header = [name.strip() for name in cells]
-            if "path" not in header or "" in header or len(set(header)) < len(header):
+            named = header[1:] if header[0] == "" else header  # pandas' index has no name
+            if "path" not in named or "" in named or len(set(named)) < len(named):
                 wrong = f"expected a header of different columns with `path`, but found {header}"
                 yield _Row(reader.line_num, wrong[:500])
                 return
@@ -113,7 +116,17 @@ def _csv_rows(text: str) -> Iterator[_Row]:
             wrong = f"{len(cells)} cells, but the header has {len(header)} columns"
             yield _Row(reader.line_num, wrong)
         else:
-            yield _Row(reader.line_num, dict(zip(header, cells, strict=True)))
+            pairs = zip(header, cells, strict=True)
+            yield _Row(reader.line_num, {name: cell for name, cell in pairs if name})
+
+
+def _delimiter(text: str) -> str:
+    """Return what separates the header's columns: a comma, unless `path` is found by another."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    for delimiter in ",;\t|":
+        if "path" in [name.strip().strip('"').strip() for name in header.split(delimiter)]:
+            return delimiter
+    return ","
 
 
 def _jsonl_rows(text: str) -> Iterator[_Row]:
@@ -134,9 +147,14 @@ def _cells(value: Any) -> dict[str, str]:
     for name, cell in value.items():
         if cell is None:
             continue
-        if isinstance(cell, bool) or not isinstance(cell, str | int):
+        if isinstance(cell, str):
+            cells[name] = cell
+        elif isinstance(cell, int) and not isinstance(cell, bool):
+            cells[name] = str(cell)
+        elif name in COLUMNS:
             raise ValueError(f"`{name}` must be text or a whole number")
-        cells[name] = str(cell)
+        elif isinstance(cell, bool | float):  # a label, if one that is seldom asked for
+            cells[name] = json.dumps(cell)
     return cells
 
 

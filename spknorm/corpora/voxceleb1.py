@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 from types import MappingProxyType
 
+from spknorm.audio import Walk, printable
 from spknorm.audio.faults import listing
+from spknorm.audio.walking import ELSEWHERE
+from spknorm.corpora.copies import one_file_each
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, MissingError
 
@@ -16,7 +19,6 @@ SPLITS = MappingProxyType({"1": "train", "2": "dev", "3": "test"})
 _LISTS = ("iden_split.txt", "veri_test_class.txt")  # VoxCeleb's name for it, and s3prl's
 _ENTRY = re.compile(r"([123])\s+((id\d+)/([^/]+)/([^/]+))", re.ASCII)
 _SPEAKER = re.compile(r"id\d+", re.ASCII)
-_AUDIO = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 
 
 def read_voxceleb1(root: Path | str, *, split_file: Path | str | None = None) -> list[Utterance]:
@@ -29,21 +31,31 @@ def read_voxceleb1(root: Path | str, *, split_file: Path | str | None = None) ->
             are returned, in the order of their names, and have no split.
 
     Returns:
-        In the list's order. Listed utterances that are not there are left out, and counted in a
-        warning: many people have a part of VoxCeleb1.
+        In the list's order. An utterance may be kept in another format than the list says
+        (flac beside a list of wav). Listed utterances that are not there are left out, and counted
+        in a warning: many people have a part of VoxCeleb1.
 
     Raises:
         MissingError: The root has no such layout, or `split_file` does not exist.
-        DataError: A line of the list is malformed, or none of its utterances is there.
+        DataError: A line of the list is malformed, none of its utterances is there, or one has
+            two files that differ.
     """
     root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
     found = _sound_files(root)
     file = _split_file(root, split_file)
     if file is None:
-        return [_utterance(name, found[name], None) for name in sorted(found)]
+        chosen = one_file_each(found, sorted(found), corpus="VoxCeleb1")
+        return [_utterance(name, path, None) for name, path in chosen.items()]
     listed = _read_list(file)
+    for name in listed:  # as the list has it, where there are several kinds of files
+        files = found.get(_stem(name), [])
+        exact = [path for path in files if path.name == name.rpartition("/")[2]]
+        found[_stem(name)] = exact or files
+    chosen = one_file_each(found, map(_stem, listed), corpus="VoxCeleb1")
     records = [
-        _utterance(name, found[name], split) for name, split in listed.items() if name in found
+        _utterance(_stem(name), chosen[_stem(name)], split)
+        for name, split in listed.items()
+        if _stem(name) in chosen
     ]
     if not records:
         raise DataError(f"None of the {len(listed)} utterances in {file} is under {root}.")
@@ -61,42 +73,40 @@ def read_voxceleb1(root: Path | str, *, split_file: Path | str | None = None) ->
 def _utterance(name: str, path: Path, split: str | None) -> Utterance:
     speaker, video, _ = name.split("/")
     return Utterance(
-        id=os.path.splitext(name)[0],  # noqa: PTH122 (a name, not a path)
+        id=printable(name),
         path=path,
         speaker=speaker,
         split=split,
-        labels={"video": video},
+        labels={"video": printable(video)},
     )
 
 
-def _sound_files(root: Path) -> dict[str, Path]:
-    """Return the files by their name in the split list, `id10001/<video>/00001.wav`."""
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]  # noqa: PTH122 (a name, not a path)
+
+
+def _sound_files(root: Path) -> dict[str, list[Path]]:
+    """Return the files by their name in the split list without its ending."""
     folders = (root / "dev/wav", root / "test/wav", root / "wav")
     present = [folder for folder in folders if folder.is_dir()]
     if not present:
         raise MissingError(
             f"{root} is not VoxCeleb1: it has none of the folders dev/wav, test/wav and wav."
         )
-    found: dict[str, Path] = {}
+    walk = Walk()
+    found: dict[str, list[Path]] = {}
     for folder in present:
-        for speaker in _entries(folder):
-            if not _SPEAKER.fullmatch(speaker.name) or not speaker.is_dir():
-                continue
-            for video in _entries(speaker.path):
-                if not video.is_dir():
-                    continue
-                for file in _entries(video.path):
-                    if os.path.splitext(file.name)[1].lower() in _AUDIO:  # noqa: PTH122
-                        name = f"{speaker.name}/{video.name}/{file.name}"
-                        found[name] = Path(file.path)
+        for file in walk.files(folder):
+            name = file.relative_to(folder).parts
+            if len(name) == 3 and _SPEAKER.fullmatch(name[0]):
+                found.setdefault(_stem("/".join(name)), []).append(file)
+            else:
+                walk.left_out[ELSEWHERE] += 1
     if not found:
-        raise MissingError(f"No audio lies under {', '.join(map(str, present))}.")
+        aside = f" ({walk.summary()} are not taken)" if walk.left_out else ""
+        raise MissingError(f"No audio lies under {', '.join(map(str, present))}{aside}.")
+    walk.report(root)
     return found
-
-
-def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return [entry for entry in entries if not entry.name.startswith(".")]
 
 
 def _split_file(root: Path, given: Path | str | None) -> Path | None:
@@ -117,7 +127,7 @@ def _read_list(file: Path) -> dict[str, str]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        match = _ENTRY.fullmatch(line.strip())
+        match = _ENTRY.fullmatch(line.strip().replace("\\", "/"))  # a list from Windows
         if match is None or ".." in (match[4], match[5]):
             problems.append(
                 f"line {number}: expected `1 id10001/<video>/00001.wav` (1, 2 or 3 for train, dev "

@@ -16,7 +16,6 @@ from spknorm.corpora.records import EMOTIONS
 from spknorm.demo.synthesis import FloatArray, Prosody, Voice, synthesize
 
 NUM_EMOTION_SPEAKERS = 10
-NUM_SESSIONS = 5
 TRAIN_PER_SPEAKER = 48
 TEST_PER_SPEAKER = 64
 NUM_SPEAKERS = 80

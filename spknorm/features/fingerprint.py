@@ -1,17 +1,16 @@
 """What a cached feature is known by: the upstream that computed it, and the audio it heard."""
 
 import dataclasses
-import functools
 import hashlib
 import itertools
 import types
 import zlib
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from spknorm.audio.index import content_hash
 from spknorm.corpora.records import Utterance
 from spknorm.files import sha256_of
 
@@ -32,16 +31,10 @@ def fingerprint(*modules: nn.Module) -> str:
 
 def content_key(utterance: Utterance, max_seconds: float | None) -> str:
     """Return the key of an utterance's audio: the content of its file, and where it is cropped."""
-    stat = utterance.path.stat()
-    key = _file_hash(utterance.path, stat.st_size, stat.st_mtime_ns)
+    key = content_hash(utterance.path)
     if max_seconds is not None:
         key = sha256_of(f"{key} {max_seconds} {crop_seed(utterance)}".encode())
     return key
-
-
-@functools.lru_cache(maxsize=1 << 18)
-def _file_hash(path: Path, size: int, mtime: int) -> str:
-    return sha256_of(path)
 
 
 def crop_seed(utterance: Utterance) -> int:

@@ -14,8 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spknorm.audio import MIN_SAMPLES, SAMPLE_RATE, AudioError, iter_windows, load_audio, read_info
+from spknorm.audio import (
+    MIN_SAMPLES,
+    SAMPLE_RATE,
+    AudioError,
+    Walk,
+    iter_windows,
+    load_audio,
+    printable,
+    read_info,
+)
 from spknorm.audio.resampling import Resampler
+from spknorm.audio.walking import SUFFIXES
 from spknorm.errors import ConfigError, DataError, MissingError
 from spknorm.predict.rows import Row, to_csv, write_rows
 from spknorm.runs.trained import Trained
@@ -36,19 +46,6 @@ logger = logging.getLogger(__name__)
 WHOLE_SECONDS = 60.0
 """Longer recordings are heard window by window."""
 WINDOW_SECONDS = 10.0
-_SUFFIXES = {
-    ".wav",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".aif",
-    ".aiff",
-    ".au",
-    ".sph",
-    ".w64",
-}
 
 
 class Predictor:
@@ -167,20 +164,27 @@ def load(path: Path | str, *, device: str = "cpu") -> Predictor:
 def find_audio(paths: Iterable[Path | str]) -> list[Path]:
     """Return the files among `paths` and the audio files below the folders among them, in order.
 
+    Links are followed; files that are not audio by their names are counted in the log.
+
     Raises:
         MissingError: A path is not there, or a folder holds no audio file.
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        if path.is_file():
-            found.append(path)
-        elif path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        if path.is_dir():
+            walk = Walk()
+            inside = list(walk.files(path))
             if not inside:
-                raise MissingError(f"{path} holds no audio file ({', '.join(sorted(_SUFFIXES))}).")
+                aside = f" Not taken: {walk.summary()}." if walk.left_out else ""
+                raise MissingError(
+                    f"{printable(path)} holds no audio file ({', '.join(sorted(SUFFIXES))}).{aside}"
+                )
+            walk.report(path)
             found += inside
+        elif path.exists():
+            found.append(path)
         else:
-            raise MissingError(f"There is no file or folder {path}.")
+            raise MissingError(f"There is no file or folder {printable(path)}.")
     return list(dict.fromkeys(found))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spknorm.audio import printable
 from spknorm.errors import ConfigError
 from spknorm.files import atomic_path
 
@@ -64,4 +65,4 @@ def to_csv(row: Row, *, header: bool = False) -> str:
 def _plain(row: Row) -> dict[str, Any]:
     probabilities = {name: round(value, 9) for name, value in row.probabilities.items()}
     times = {"start": round(row.start, 4), "end": round(row.end, 4)}
-    return {**row._asdict(), "path": str(row.path), **times, "probabilities": probabilities}
+    return {**row._asdict(), "path": printable(row.path), **times, "probabilities": probabilities}

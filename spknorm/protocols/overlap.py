@@ -5,12 +5,10 @@ Second in this folder: `folds.py` calls it with names, a run calls it again with
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
-from spknorm.files import read_json, write_json
 
 _SHOWN = 5
 
@@ -30,7 +28,6 @@ def check_split(
     base: str = "si5",
     dev: str = "superb",
     check_audio: bool = False,
-    cache_file: Path | None = None,
 ) -> None:
     """Refuse a split whose parts overlap where the protocol forbids it.
 
@@ -43,7 +40,6 @@ def check_split(
         base: What low_resource draws from.
         dev: How the dev part was made.
         check_audio: Decode every file and compare by content, at 16 bits.
-        cache_file: JSON in which content hashes are kept by (path, size, time of change).
 
     Raises:
         DataError: They do overlap; the message names the speakers or files.
@@ -59,7 +55,7 @@ def check_split(
         ("files", lambda one: str(one.path)),
     ]
     if check_audio:
-        hashes = _content_hashes(split, cache_file)
+        hashes = _sound_hashes(split)
         checks.append(("audio", lambda one: hashes[str(one.path)]))
     for noun, key in checks:
         for first, second in (("train", "test"), ("dev", "test"), ("train", "dev")):
@@ -87,21 +83,11 @@ def _refuse(
     raise DataError(f"{first} and {second} share {noun}, which {rule} forbids: {names}.")
 
 
-def _content_hashes(split: Split, cache_file: Path | None) -> dict[str, str]:
+def _sound_hashes(split: Split) -> dict[str, str]:
     from spknorm.audio import load_audio
 
-    cached: dict[str, str] = {}
-    if cache_file is not None and cache_file.is_file():
-        cached = read_json(cache_file)
-    hashes, fresh = {}, dict(cached)
+    hashes = {}
     for one in (*split.train, *split.dev, *split.test):
-        path = str(one.path)
-        stat = one.path.stat()
-        key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
-        if key not in fresh:
-            samples = (load_audio(one.path) * 32768).round().clip(-32768, 32767).astype("<i2")
-            fresh[key] = hashlib.sha256(samples.tobytes()).hexdigest()
-        hashes[path] = fresh[key]
-    if cache_file is not None and fresh != cached:
-        write_json(cache_file, fresh)
+        samples = (load_audio(one.path) * 32768).round().clip(-32768, 32767).astype("<i2")
+        hashes[str(one.path)] = hashlib.sha256(samples.tobytes()).hexdigest()
     return hashes

@@ -1,0 +1,96 @@
+"""Sound files below a folder: the one walk that every corpus and `predict` take.
+
+Links are followed, but not back to a folder that is being walked. Nothing is left out in silence:
+what is not taken is counted by kind.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".mp3", ".oga", ".opus", ".aif", ".aiff", ".aifc"),
+    *(".au", ".snd", ".sph", ".caf", ".w64", ".rf64", ".wave", ".mp2"),
+)
+"""Of files that are taken for recordings; what they really are, their content says."""
+
+UNREADABLE = (
+    *(".m4a", ".mp4", ".aac", ".webm", ".weba", ".mkv", ".mka", ".mov", ".avi", ".wma", ".amr"),
+    *(".3gp", ".ape", ".wv", ".tta", ".shn", ".ra", ".rm", ".ac3", ".dsf", ".voc", ".mpg"),
+)
+"""Of files that hold sound and are not taken: their number is a warning, not a remark."""
+
+HIDDEN = "hidden (`._x.wav`, `.DS_Store`)"
+LOOP = "a link back to its own folder"
+CLOSED = "a folder that may not be read"
+ELSEWHERE = "not where the corpus has its recordings"
+
+
+class Walk:
+    """The recordings below some folders, and what lay beside them.
+
+    Attributes:
+        left_out: How many files were not taken, by suffix or reason.
+    """
+
+    def __init__(self) -> None:
+        self.left_out: Counter[str] = Counter()
+
+    def files(self, folder: Path | str) -> Iterator[Path]:
+        """Yield the recordings below a folder in the order of their names, folder by folder."""
+        yield from self._below(os.fspath(folder), frozenset())
+
+    def _below(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+        try:
+            status = os.stat(folder)  # noqa: PTH116 (thousands of times)
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError:
+            self.left_out[CLOSED] += 1
+            return
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            self.left_out[LOOP] += 1
+            return
+        for entry in entries:
+            if entry.name.startswith("."):
+                self.left_out[HIDDEN] += 1
+            elif entry.is_dir():
+                yield from self._below(entry.path, above | {identity})
+            elif is_recording(entry.name):
+                yield Path(entry.path)
+            else:
+                self.left_out[suffix_of(entry.name) or "without a suffix"] += 1
+
+    def report(self, folder: Path | str) -> None:
+        """Log what was left out: a warning where it may be missed."""
+        if not self.left_out:
+            return
+        missed = self.left_out.keys() & {*UNREADABLE, LOOP, CLOSED, ELSEWHERE}
+        level = logging.WARNING if missed else logging.INFO
+        logger.log(
+            level,
+            "%d files under %s are not taken: %s%s",
+            self.left_out.total(),
+            folder,
+            self.summary(),
+            " (convert what is sound to wav)" if missed & set(UNREADABLE) else "",
+        )
+
+    def summary(self) -> str:
+        """Return what was left out, the most frequent first: `3 .m4a, 1 hidden`."""
+        return ", ".join(f"{count} {kind}" for kind, count in self.left_out.most_common())
+
+
+def is_recording(name: str) -> bool:
+    """Return whether a file's name ends as those of recordings do."""
+    return suffix_of(name) in SUFFIXES
+
+
+def suffix_of(name: str) -> str:
+    """Return a file name's ending in small letters, `.wav`."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (thousands of times)
