@@ -52,13 +52,48 @@ def test_info_reads_the_header(tmp_path):
     assert audio_files.info(tmp_path / "a.wav") == (8000, 160, 3, 24, "PCM_24")
 
 
-def test_sox_effects_say_what_is_missing():
-    with pytest.raises(NotImplementedError, match="apply_effects_file is gone from torchaudio"):
-        torchaudio.sox_effects.apply_effects_file("a.wav", [])
+def test_sox_effects_that_need_no_sox_are_there(tmp_path):
+    wave = torch.stack([torch.full((8000,), 0.5), torch.zeros(8000)])
+    torchaudio.save(tmp_path / "a.wav", wave, 8000)
+    effects = [["channels", "1"], ["rate", "16000"], ["gain", "-6.0"]]
+    from_file, rate = torchaudio.sox_effects.apply_effects_file(str(tmp_path / "a.wav"), effects)
+    assert (from_file.shape, rate) == ((1, 16000), 16000)
+    assert from_file[0, 8000] == pytest.approx(0.25 * 10 ** (-6 / 20), rel=1e-3)
+    from_tensor, _ = torchaudio.sox_effects.apply_effects_tensor(wave, 8000, effects)
+    assert torch.equal(from_tensor, from_file)
+
+
+@pytest.mark.parametrize(
+    ("effect", "expected"),
+    [
+        (["norm"], [[0.5, -1.0]]),
+        (["norm", "-20"], [[0.05, -0.1]]),
+        (["reverse"], [[-0.5, 0.25]]),
+        (["pad", "0.5", "1"], [[0.0, 0.25, -0.5, 0.0, 0.0]]),
+        (["channels", "2"], [[0.25, -0.5], [0.25, -0.5]]),
+        (["gain", "20"], [[1.0, -1.0]]),
+    ],
+)
+def test_each_effect_is_sox_s(effect, expected):
+    wave = torch.tensor([[0.25, -0.5]])
+    changed, rate = torchaudio.sox_effects.apply_effects_tensor(wave, 2, [effect])
+    torch.testing.assert_close(changed, torch.tensor(expected))
+    assert rate == 2
+
+
+def test_an_effect_that_is_sox_s_own_is_refused_by_name():
     from torchaudio.sox_effects import apply_effects_tensor
 
-    with pytest.raises(NotImplementedError, match=r"Install torchaudio<2\.9"):
-        apply_effects_tensor()
+    with pytest.raises(NotImplementedError, match=r"`silence` is not among .*torchaudio<2\.9"):
+        apply_effects_tensor(torch.zeros(1, 9), 16000, [["silence", "1", "0.1", "0.1%"]])
+
+
+def test_s3prl_s_audio_headers_are_read_with_what_was_put_back(tmp_path):
+    from s3prl.util.audio_info import get_audio_info
+
+    torchaudio.save(tmp_path / "a.wav", torch.zeros(2, 160), 8000)
+    [header] = get_audio_info([str(tmp_path / "a.wav")], ["a"], cache_dir=str(tmp_path / "cache"))
+    assert (header["num_frames"], header["sample_rate"], header["num_channels"]) == (160, 8000, 2)
 
 
 def test_the_audio_back_end_can_be_set_and_named():

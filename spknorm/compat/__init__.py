@@ -4,8 +4,9 @@
 missing, what s3prl 0.4.18 expects of the libraries below it, and corrects s3prl's modules while
 they are imported. Nothing on disk is changed. One file per library says what and why:
 
-- `torch_and_torchaudio`: the CUDA check, audio back ends, sox effects, safe globals
+- `torch_and_torchaudio`: the CUDA check, audio back ends, safe globals
 - `audio_files`: `torchaudio.load`, `info` and `save`
+- `sox_effects`: the effects of `torchaudio.sox_effects` that need no sox
 - `hugging_face`: names that left huggingface_hub
 - `s3prl_modules`: s3prl's own modules, corrected through an import hook
 - `stock_tasks`: what three of s3prl's tasks lack or do in the wrong place

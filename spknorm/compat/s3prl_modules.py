@@ -125,6 +125,11 @@ def _correct_download(module: Any) -> None:
     module._download = module.download = or_say_what_is_missing
 
 
+def _correct_audio_info(module: Any) -> None:
+    # Its processes import s3prl anew, without what is put back here; threads share it.
+    module.Parallel = functools.partial(module.Parallel, require="sharedmem")
+
+
 def _correct_helper(module: Any) -> None:
     # It replaces builtins.isinstance for torch < 1.8; isinstance(defaultdict(), (A, B)) fails then.
     module.hack_isinstance = lambda: None
@@ -214,6 +219,7 @@ def _correct_voxceleb1_expert(module: Any) -> None:
 
 _CORRECTIONS: dict[str, Callable[[Any], None]] = {
     "s3prl.utility.helper": _correct_helper,
+    "s3prl.util.audio_info": _correct_audio_info,
     "s3prl.util.download": _correct_download,
     "s3prl.upstream.interfaces": _correct_interfaces,
     "s3prl.upstream.hf_hubert.expert": _correct_hugging_face_upstream,

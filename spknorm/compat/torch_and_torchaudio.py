@@ -3,12 +3,12 @@
 import argparse
 import importlib
 import sys
-from types import ModuleType
 from typing import Any
 
 import torch
 
 from spknorm.compat.audio_files import info, load, save
+from spknorm.compat.sox_effects import make_module
 
 
 def apply() -> None:
@@ -24,7 +24,7 @@ def apply() -> None:
     if not _torchcodec_works():  # since 2.9 both need torchcodec and a system FFmpeg
         torchaudio.load, torchaudio.save = load, save
     if not hasattr(torchaudio, "sox_effects"):  # gone in 2.9; s3prl.hub (mos_prediction) imports it
-        torchaudio.sox_effects = sys.modules["torchaudio.sox_effects"] = _sox_effects()
+        torchaudio.sox_effects = sys.modules["torchaudio.sox_effects"] = make_module()
 
 
 def _import_torchaudio() -> Any:
@@ -55,20 +55,3 @@ def _put(module: Any, name: str, value: Any) -> None:
 
 def _ignore_backend(backend: str | None) -> None:
     """There is one back end left, so that there is nothing to choose."""
-
-
-def _sox_effects() -> ModuleType:
-    module = ModuleType("torchaudio.sox_effects", "Refuses: torchaudio has had no sox since 2.9.")
-    for name in ("apply_effects_file", "apply_effects_tensor", "effect_names"):
-        setattr(module, name, _refuse_sox(name))
-    return module
-
-
-def _refuse_sox(name: str) -> Any:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise NotImplementedError(
-            f"torchaudio.sox_effects.{name} is gone from torchaudio, and this s3prl task needs it. "
-            "Install torchaudio<2.9 in an environment of its own to run this task."
-        )
-
-    return refuse

@@ -20,9 +20,8 @@ from spknorm import config
 from spknorm.errors import ConfigError, MissingError
 
 _DEAD = {
-    "speech_commands": "the package catalyst (not declared by s3prl) and torchaudio.sox_effects, "
-    "which torchaudio no longer has",
-    "sv_voxceleb1": "the package sox, the program of that name, and torchaudio.sox_effects, which "
+    "speech_commands": "the package catalyst (not declared by s3prl)",
+    "sv_voxceleb1": "the package sox, the program of that name, and sox's effect silence, which "
     "torchaudio no longer has",
 }
 
