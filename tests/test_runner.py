@@ -95,7 +95,8 @@ def test_metrics_have_a_line_for_every_logged_step_and_test_comes_once(undisturb
     assert (lines[-1]["split"], lines[-1]["step"]) == ("test", result["best_step"])
     assert set(lines[0]) == {
         "step", "split", "emotion_loss", "wa", "ua", "speaker_loss", "speaker_accuracy",
-        "log_num_speakers", "speaker_lambda", "lr", "grad_norm",
+        "speaker_gain", "log_num_speakers", "speaker_lambda", "lr", "grad_norm", "ascent_share",
+        "ascent_angle", "ascents_clipped", "ascents_paused", "ascents_skipped", "drift",
     }  # fmt: skip
     assert set(lines[0]["grad_norm"]) == {"upstream", "emotion_head", "speaker_head", "ascent"}
     assert lines[0]["speaker_lambda"] == 1e-3

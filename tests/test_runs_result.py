@@ -62,7 +62,7 @@ def result(**changes):
 def test_the_result_has_exactly_the_promised_keys():
     found = result()
     assert set(found) == {
-        "schema", "task", "upstream", "strategy", "update", "adversary", "speaker_lambda",
+        "schema", "task", "upstream", "strategy", "update", "adversary", "speaker_lambda", "clip",
         "protocol", "fold", "seed", "draw", "samples_per_label", "frozen",
         "train_feature_extractor", "steps", "best_step", "seconds", "num_speakers", "precision",
         "dev", "test", "final", "corpora", "versions", "config", "args",

@@ -5,6 +5,7 @@ Under s3prl's own Runner each batch mixes emotion and speaker utterances and the
 are in spknorm.task, the heads in spknorm.model.
 """
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from spknorm.corpora.digest import summaries
 from spknorm.files import write_json
 from spknorm.metrics import Scores, score, score_by_speaker
 from spknorm.model import Heads
+from spknorm.runs.adversary import gain, judge
 from spknorm.runs.metrics_log import append_metrics, write_predictions
 from spknorm.runs.result import make_result
 from spknorm.task import emotion_stream, read_task_data, speaker_stream
@@ -81,6 +83,7 @@ class DownstreamExpert(nn.Module):
             )
         self._args = {**kwargs, "expdir": expdir}
         self._best: tuple[int, Scores] | None = None
+        self._speaker: dict[str, float] = {}
         self._started = time.monotonic()
         self.register_buffer("best_score", torch.zeros(1))
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.long))
@@ -203,6 +206,13 @@ class DownstreamExpert(nn.Module):
         for key in ("speaker_loss", "speaker_accuracy"):
             if records.get(key):
                 values[key] = _mean(records[key])
+        known = gain(values.get("speaker_loss"), math.log(max(1, self.num_speakers)))
+        if known is not None:
+            self._speaker = {
+                "speaker_gain": max(known, self._speaker.get("speaker_gain", known)),
+                "speaker_accuracy": values["speaker_accuracy"],
+            }
+            values["speaker_gain"] = known
         for key, value in values.items():
             short = {"wa": "acc", "emotion_loss": "loss"}.get(key, key)  # s3prl's own names
             logger.add_scalar(f"emotion-{self.fold}/{split}-{short}", value, global_step)
@@ -246,6 +256,12 @@ class DownstreamExpert(nn.Module):
             ),
             final={},
             corpora=summaries(self.data.corpora),
+            adversary=judge(
+                self.config.downstream_expert.spknorm,
+                self._speaker,
+                num_speakers=self.num_speakers,
+                shuffled=self.config.downstream_expert.speaker_corpus.shuffle_labels,
+            ),
         )
         write_json(self.expdir / "result.json", result)
 

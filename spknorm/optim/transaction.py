@@ -1,6 +1,6 @@
 """An iteration moves everything or nothing: what it is about to move is kept, and put back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -116,6 +116,28 @@ class Transaction:
         """Let the copies go."""
         self._weights.clear()
         self._states.clear()
+
+
+class Statistics:
+    """Running statistics of BatchNorm and its kin, which a forward pass moves.
+
+    Args:
+        modules: Those of their parts that are in training mode count.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        parts = (part for module in modules for part in module.modules() if part.training)
+        self._parts = [part for part in parts if isinstance(part, nn.modules.batchnorm._NormBase)]
+        self.keep()
+
+    def keep(self) -> None:
+        """Copy them as they are."""
+        self._kept = [(b, b.clone()) for part in self._parts for b in part.buffers()]
+
+    def take_back(self) -> None:
+        """Put them back to where they were kept."""
+        for buffer, before in self._kept:
+            buffer.copy_(before)
 
 
 def parameters_of(*optimizers: Optimizer) -> list[nn.Parameter]:

@@ -31,6 +31,7 @@ from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import Evaluation, evaluate
 from spknorm.runner.folder import check_unused, ended_for_good, goes_on, prepare_folder
 from spknorm.runner.fork import follow_fork
+from spknorm.runner.instrument import Start
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
 from spknorm.runner.outcome import Outcome
@@ -38,6 +39,7 @@ from spknorm.runner.passes import precision_of
 from spknorm.runner.seeds import seeded
 from spknorm.runner.signals import Interrupted, Interruption, requeue
 from spknorm.runner.sources import training_batches
+from spknorm.runs.adversary import judge
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
     def __init__(self, args: argparse.Namespace, config: dict[str, Any]) -> None:
         self.args, self.config = args, config
         self.settings = configuration.parse(config)
+        self._method = self.settings.downstream_expert.spknorm
+        self._start = Start()
         follow_fork(args, config)
         self.expdir = Path(args.expdir)
         self.world = World(args.device)
@@ -94,6 +98,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         self, model: nn.Module, name: str, trainable: bool, interfaces: list[str] | None = None
     ) -> Any:
         """Load weights as s3prl does, without DistributedDataParallel; see distributed.py."""
+        if getattr(self.args, "mode", "train") == "train":
+            self._start.keep(setup.shared_part(model, name, self._method.strategy))
         try:
             self._load_weight(model, name)
         except RuntimeError as error:
@@ -206,6 +212,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             seed=self.args.seed,
             counters=self.counters,
             say=self._journal.say,
+            start=self._start,
         )
         if self.counters.step:
             iteration.load_state_dict(self.init_ckpt, self.init_ckpt[state.KEY]["scaler"])
@@ -224,7 +231,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             self.expert, self._source, self.world, settings=self.settings, step=counters.step
         )
         each = run.gradient_accumulate_steps
-        per_step = each * self.settings.downstream_expert.spknorm.speaker_steps
+        per_step = each * self._method.speaker_steps
         saved = counters.step
         silent = None if self.world.is_leader else True  # None: where there is no terminal
         bar = tqdm(total=run.total_steps, initial=saved, desc="train", disable=silent)
@@ -277,7 +284,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         warnings = counters.collapse(
             dev.scores.ua,
             num_emotions=len(self.expert.emotions),
-            log_num_speakers=self._iteration.log_num_speakers,
+            log_num_speakers=self._iteration.instrument.log_num_speakers,
         )
         for text in warnings:
             logger.warning("Collapse at step %d: %s", counters.step, text)
@@ -322,7 +329,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         counters = self.counters
         counters.seconds = time.monotonic() - self._started
         counters.lines = self._journal.lines
-        counters.window = self._iteration.window.values.tolist()
+        counters.window = self._iteration.instrument.window.values.tolist()
+        counters.totals = self._iteration.instrument.totals.values.tolist()
         if not self.world.is_leader:
             return
         micro_batches = counters.step * self.settings.runner.gradient_accumulate_steps
@@ -358,12 +366,22 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                     entry.model.load_state_dict(states[entry.name])
         if "test" in self.settings.runner.eval_dataloaders:
             test = self._evaluate("test", (best or self.counters).step)
+        adversary = judge(
+            self._method,
+            self._iteration.instrument.adversary(),
+            num_speakers=self.expert.num_speakers,
+            shuffled=self.settings.downstream_expert.speaker_corpus.shuffle_labels,
+        )
+        for doubt in adversary.doubts if adversary else ():
+            logger.warning("%s", doubt)
+            self._journal.say(doubt)
         self._journal.sync()
         if self.world.is_leader:
             self._outcome.write_result(
                 settings=self.settings,
                 args=vars(self.args),
                 counters=self.counters,
+                adversary=adversary,
                 best=best,
                 test=test,
                 seconds=time.monotonic() - self._started,

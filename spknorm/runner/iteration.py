@@ -10,17 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from spknorm.batches import Batch
 from spknorm.errors import CheckpointError, ConfigError, NonFiniteError
-from spknorm.metrics import score_confusion
 from spknorm.optim import clipping
-from spknorm.optim.transaction import HalfMovedError, ShortOfMemoryError, is_out_of_memory
+from spknorm.optim.transaction import (
+    HalfMovedError,
+    ShortOfMemoryError,
+    Statistics,
+    is_out_of_memory,
+)
 from spknorm.runner.distributed import World
-from spknorm.runner.passes import Passes, Tally, precision_of
+from spknorm.runner.instrument import MEASURED_EVERY, Instrument, Start
+from spknorm.runner.passes import Passes, precision_of
 from spknorm.runner.seeds import seeded
 from spknorm.runner.setup import make_schedulers
 from spknorm.runner.sources import Source
@@ -51,6 +56,7 @@ class Iteration:
         seed: Of the randomness within a step, with the step's number and the rank.
         counters: Of the run, changed as it goes.
         say: Takes what the user should read in log.log.
+        start: What the shared part's drift is measured from.
     """
 
     def __init__(
@@ -65,13 +71,12 @@ class Iteration:
         seed: int,
         counters: Counters,
         say: Callable[[str], None],
+        start: Start,
     ) -> None:
         run, method = settings.runner, settings.downstream_expert.spknorm
         self._run, self._method = run, method
         self._world, self._seed, self._say = world, seed, say
         self._counters = counters
-        self._num_emotions = len(expert.emotions)
-        self.log_num_speakers = math.log(max(1, expert.num_speakers))
         precision = precision_of(run, world.device)
         self.scaler = GradScaler(world.device.type, enabled=precision == "fp16")
         self.update = Update(
@@ -95,15 +100,15 @@ class Iteration:
             precision=precision,
             scaler=self.scaler,
             one_stage=method.strategy != "none" and method.update == "reversal",
-            num_emotions=self._num_emotions,
+            num_emotions=len(expert.emotions),
         )
-        self._norms = [
-            part
-            for module in modules
-            for part in module.modules()
-            if isinstance(part, _NORMS) and part.training
-        ]
-        self.window = Tally(self._num_emotions, counters.window)
+        self._statistics = Statistics(modules)
+        self.instrument = Instrument(
+            counters,
+            start,
+            num_emotions=len(expert.emotions),
+            num_speakers=0 if method.strategy == "none" else expert.num_speakers,
+        )
         self._last = Step({}, True)
         self._strength = 0.0
 
@@ -116,8 +121,9 @@ class Iteration:
                 a step cannot be taken back.
         """
         counters = self._counters
-        statistics = [(b, b.clone()) for part in self._norms for b in part.buffers()]
+        self._statistics.keep()
         scale = self.scaler.state_dict()
+        scheduled = strength(self._method, step=counters.step, total_steps=self._run.total_steps)
         self._strength = self._ascent()
         self._passes.begin()
         place = (self._seed, counters.step, self._world.rank)
@@ -138,43 +144,42 @@ class Iteration:
         tally.values[:] = self._world.sum(tally.values.tolist())
         counters.step += 1
         if not self._last.finite:
-            _put_back(statistics)
+            self._statistics.take_back()
         if tally["bad"]:  # of no scale's making
             self.scaler.load_state_dict(scale)
+        counts = short is None and not tally["bad"] and (self._last.finite or self._overflowed())
+        due, ascent = self._strength > 0, self._last.ascent
+        self.instrument.add(
+            tally if counts else None,
+            ascent,
+            paused=scheduled > 0 and not due,
+            skipped=due and (ascent.lost or not self._last.finite),
+        )
         if short is not None:
             return
         counters.out_of_memory_in_a_row = 0
-        if tally["bad"] or not (self._last.finite or self._overflowed()):
+        if not counts:
             self._count_nonfinite([*emotion, *speaker])
             return
         counters.nonfinite_in_a_row = 0
-        self.window.values += tally.values
         loss = tally.mean("speaker_loss", "speaker_batches")
         if loss is not None:
             before = loss if counters.speaker_loss is None else counters.speaker_loss
             counters.speaker_loss = _MOMENTUM * before + (1 - _MOMENTUM) * loss
+            best = counters.best_speaker_loss
+            if best is None or counters.speaker_loss < best:
+                counters.best_speaker_loss = counters.speaker_loss
 
     def measured(self) -> dict[str, Any]:
         """Return the means since the last call, as metrics.jsonl has them."""
-        window, method = self.window, self._method
-        self.window = Tally(self._num_emotions)
-        scores = score_confusion(window.confusion) if window.confusion.sum() else None
-        values = {
-            "emotion_loss": window.mean("emotion_loss", "emotion_batches"),
-            "wa": scores.wa if scores else None,
-            "ua": scores.ua if scores else None,
-            "speaker_loss": window.mean("speaker_loss", "speaker_batches"),
-            "speaker_accuracy": window.mean("speaker_hits", "speaker_utterances"),
-            "log_num_speakers": None,
-            "speaker_lambda": None,
+        method = self._method
+        rate = method.speaker_lambda if method.ascent_lr is None else method.ascent_lr
+        return {
+            **self.instrument.read(),
+            "speaker_lambda": None if method.strategy == "none" else self._strength * rate,
             "lr": self.update.emotion.param_groups[-1]["lr"],
             "grad_norm": self._last.norms,
         }
-        if method.strategy != "none":
-            rate = method.speaker_lambda if method.ascent_lr is None else method.ascent_lr
-            values["log_num_speakers"] = self.log_num_speakers
-            values["speaker_lambda"] = self._strength * rate
-        return values
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps beside weights and counters, under s3prl's keys."""
@@ -211,7 +216,7 @@ class Iteration:
         method, counters = self._method, self._counters
         ceiling = math.inf if method.ceiling is None else method.ceiling
         if counters.speaker_loss is not None:
-            ascends = counters.speaker_loss <= ceiling * self.log_num_speakers
+            ascends = counters.speaker_loss <= ceiling * self.instrument.log_num_speakers
             if not ascends:
                 return 0.0
         return strength(method, step=counters.step, total_steps=self._run.total_steps)
@@ -225,6 +230,7 @@ class Iteration:
             last,
             self._strength,
             head_passes=further,
+            measure=self._counters.step % min(MEASURED_EVERY, self._run.log_step) == 0,
         )
 
     def _overflowed(self) -> bool:
@@ -295,11 +301,3 @@ def _take(group: dict[str, Any], options: dict[str, Any], *, scheduled: bool) ->
         # where the schedule stands, on the rate asked for; exactly as it was if that is the same
         same = options["initial_lr"] == base
         group["lr"] = rate if same else options["initial_lr"] * rate / base
-
-
-_NORMS = (nn.modules.batchnorm._NormBase,)
-
-
-def _put_back(statistics: Sequence[tuple[Tensor, Tensor]]) -> None:
-    for buffer, before in statistics:
-        buffer.copy_(before)

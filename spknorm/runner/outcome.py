@@ -16,7 +16,7 @@ from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.fork import forked_from
 from spknorm.runner.state import Counters
 from spknorm.runs.metrics_log import write_predictions
-from spknorm.runs.result import make_result
+from spknorm.runs.result import Adversary, make_result
 from spknorm.schema import TaskConfig
 
 
@@ -52,6 +52,7 @@ class Outcome:
         settings: TaskConfig,
         args: Mapping[str, Any],
         counters: Counters,
+        adversary: Adversary | None,
         best: Counters | None,
         test: Evaluation | None,
         seconds: float,
@@ -63,6 +64,7 @@ class Outcome:
             settings: The whole configuration.
             args: The command line.
             counters: At the end of training.
+            adversary: What it did.
             best: At the best dev step; None if dev was never evaluated.
             test: What the weights of that step, or else the last ones, say of test.
             seconds: Wall clock.
@@ -86,6 +88,7 @@ class Outcome:
             by_speaker={} if test is None else self._by_speaker(test),
             final=counters.final,
             corpora=summaries(self._expert.data.corpora),
+            adversary=adversary,
             forked_from=forked_from(self._expdir),
         )
         write_json(self._expdir / "result.json", result)

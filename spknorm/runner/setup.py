@@ -40,6 +40,15 @@ def make_groups(upstream: nn.Module, featurizer: nn.Module, heads: Any, *, froze
     return Groups(shared, gate, emotion, speaker)
 
 
+def shared_part(model: Any, name: str, strategy: str) -> list[nn.Parameter]:
+    """Return what equation (3) moves of s3prl's entry Upstream, Featurizer or Downstream."""
+    if strategy == "TAP" and name in ("Upstream", "Featurizer"):
+        return [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if strategy == "SNP" and name == "Downstream":
+        return list(model.heads.gate.parameters())
+    return []
+
+
 def check_upstream(
     upstream: nn.Module, featurizer: Any, args: argparse.Namespace, config: TaskConfig
 ) -> None:

@@ -41,6 +41,8 @@ class Counters:
     """Evaluations in a row with an accuracy no better than a guess."""
     speaker_loss: float | None = None
     """Running mean of the speaker loss."""
+    best_speaker_loss: float | None = None
+    """The lowest that it has been."""
     nonfinite: int = 0
     nonfinite_in_a_row: int = 0
     out_of_memory: int = 0
@@ -50,6 +52,8 @@ class Counters:
     """Lines of metrics.jsonl."""
     window: list[float] = dataclasses.field(default_factory=list)
     """What was gathered since the last of them."""
+    totals: list[float] = dataclasses.field(default_factory=list)
+    """The same of the whole run."""
     final: dict[str, float | None] = dataclasses.field(default_factory=dict)
 
     @classmethod

@@ -13,6 +13,7 @@ from typing import Any
 
 from spknorm import effects, metrics
 from spknorm.config import to_mapping
+from spknorm.optim import clipping
 from spknorm.runs.checked import Confusion, Share, build, check_schema, error, read_object
 from spknorm.runs.metrics_log import finite
 from spknorm.schema import TaskConfig
@@ -88,6 +89,7 @@ class Result:
         dev: Scores at the best step; None if the run evaluated no dev set.
         test: The same step's; None if the run was told not to test.
         adversary: None under strategy none, and in files of before it was measured.
+        clip: Whose gradients were clipped together; see `runner.clip`.
         corpora: emotion, speaker -> digest of ids, labels, parts and audio stamps; may be empty.
         config: All settings.
         args: What the command line adds to them.
@@ -100,6 +102,7 @@ class Result:
     update: str | None = None
     adversary: Adversary | None = None
     speaker_lambda: float | None = None
+    clip: str | None = None
     train_feature_extractor: bool = False
     protocol: str
     fold: str
@@ -158,6 +161,7 @@ def make_result(
     by_speaker: Mapping[str, metrics.Scores],
     final: Mapping[str, float | None],
     corpora: Mapping[str, Any] | None = None,
+    adversary: Adversary | None = None,
     forked_from: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of result.json.
@@ -177,6 +181,7 @@ def make_result(
         by_speaker: Test scores per speaker.
         final: speaker_loss, speaker_accuracy, log_num_speakers, emotion_loss at the last log.
         corpora: What the run saw of them; see spknorm.corpora.digest.
+        adversary: What it did; None without one.
         forked_from: The run whose first steps these are, if any; the key is absent without one.
     """
     data, method = config.downstream_expert.datarc, config.downstream_expert.spknorm
@@ -209,7 +214,9 @@ def make_result(
                 name: by_speaker[name].confusion.tolist() for name in sorted(by_speaker)
             },
         }
-    for name in ("strategy", "update", "adversary", "speaker_lambda", "train_feature_extractor"):
+    described["adversary"] = None if adversary is None else to_mapping(adversary)
+    described["clip"] = clipping.resolved(config.runner.clip, config.runner.engine)
+    for name in ("strategy", "update", "speaker_lambda", "train_feature_extractor"):
         described[name] = getattr(method, name)
     for name in ("protocol", "draw", "samples_per_label"):
         described[name] = getattr(data, name)

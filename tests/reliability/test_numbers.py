@@ -1,5 +1,6 @@
 """Numbers that run away: the run stops or says so, with the utterances and the setting to try."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import torch
 
 from spknorm import checkpoint
 from spknorm.errors import NonFiniteError
+from spknorm.runner.iteration import Iteration
 
 SCRIPT = Path(__file__).parent.parent / "tiny_runs.py"
 
@@ -63,6 +65,93 @@ def test_non_finite_audio_at_the_model_never_reaches_a_weight(
     after = [v for module in modules for v in module.state_dict().values()]
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert checkpoint.latest(tmp_path)[1]["Spknorm"]["counters"]["nonfinite"] == 10
+
+
+UPDATES = [
+    ("TAP", "literal", {}),
+    ("TAP", "relative", {"speaker_lambda": 0.3, "ascent_direction": "preconditioned"}),
+    ("TAP", "adaptive", {"ascent_lr": 1e-5}),
+    ("TAP", "reversal", {"speaker_lambda": 0.3}),
+    ("SNP", "literal", {}),
+    ("SNP", "relative", {"speaker_lambda": 0.3}),
+]
+
+
+def all_of(runner):
+    """Every weight, statistic and optimiser state of a run, and the scale of fp16."""
+    modules = [entry.model for entry in runner.all_entries]
+    iteration = runner._iteration
+    tensors = [v.clone() for module in modules for v in module.state_dict().values()]
+    states = copy.deepcopy(iteration.update.state_dict())
+    states = {name: state["state"] for name, state in states.items()}
+    return tensors, states, iteration.scaler.state_dict()
+
+
+def equal(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+@pytest.mark.parametrize(
+    ("precision", "broken", "corpus"),
+    [
+        ("fp32", "nan", "emotion"),
+        ("fp32", "nan", "speaker"),
+        ("bf16", "nan", "speaker"),
+        ("fp16", "nan", "speaker"),
+        ("fp32", "memory", "speaker"),
+        ("fp16", "memory", "speaker"),
+    ],
+)
+@pytest.mark.parametrize(("strategy", "update", "method"), UPDATES)
+@pytest.mark.fault("half an iteration")
+def test_a_step_that_fails_in_either_stage_leaves_everything_as_it_was(
+    tiny_hubert, tiny_corpora, tmp_path, monkeypatch,
+    strategy, update, method, precision, broken, corpus,
+):  # fmt: skip
+    """Step 3 of 5 fails; the run goes on, and the number of the step is all that has moved."""
+    mapping = tiny_runs.settings_of(
+        tiny_corpora, strategy=strategy, update=update, total_steps=5, eval_step=5, save_step=5,
+        precision=precision, method={"speaker_steps": 2, **method},
+        expert={"modelrc": {"speaker_head": {"batch_norm": True}}},
+    )  # fmt: skip
+    runner = tiny_runs.make_runner(tiny_hubert, mapping, tmp_path)
+    kind, found = type(runner._source), []
+    features_of = kind.__call__
+
+    def failing(self, batch, *, corpus):
+        features = features_of(self, batch, corpus=corpus)
+        if runner.counters.step != 2 or not runner.expert.training or corpus != wanted:
+            return features
+        if broken == "memory":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return [frames * float("nan") for frames in features]
+
+    wanted = corpus
+    step = Iteration.__call__
+
+    def watched(self, emotion, speaker):
+        failed = runner.counters.step == 2
+        if failed:
+            found.append(all_of(runner))
+        step(self, emotion, speaker)
+        if failed:
+            found.append(all_of(runner))
+
+    monkeypatch.setattr(kind, "__call__", failing)
+    monkeypatch.setattr(Iteration, "__call__", watched)
+    runner.train()
+    assert equal(*found)
+    counters = checkpoint.latest(tmp_path)[1]["Spknorm"]["counters"]
+    assert (counters["nonfinite"], counters["out_of_memory"]) == (
+        (1, 0) if broken == "nan" else (0, 1)
+    )
+    assert counters["step"] == 5
 
 
 @pytest.mark.fault("runaway ascent")

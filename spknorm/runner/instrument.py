@@ -1,0 +1,134 @@
+"""What a run measures as it goes: losses, hits, and how much say the adversary has.
+
+Between `passes.py`, whose tally holds the sums, and `iteration.py`; `runs.adversary` judges it.
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from spknorm.metrics import score_confusion
+from spknorm.optim.ascent import Ascent
+from spknorm.optim.transaction import length
+from spknorm.runner.passes import Tally
+from spknorm.runner.state import Counters
+from spknorm.runs.adversary import gain
+
+MEASURED_EVERY = 10
+"""Steps from one comparison of the ascent with the emotion step to the next, at most; there is at
+least one between two lines of metrics.jsonl."""
+_SHARES = ("ascents_clipped", "ascents_paused", "ascents_skipped")
+
+
+class Start:
+    """The shared part as it was built, before any checkpoint: what its drift is measured from.
+
+    It is the upstream as it comes, or the gate as the seed made it, so a resumed run finds it again
+    and no checkpoint holds it. A copy lies in the main memory.
+    """
+
+    def __init__(self) -> None:
+        self._shared: list[nn.Parameter] = []
+        self._values: list[Tensor] = []
+
+    def keep(self, shared: Iterable[nn.Parameter]) -> None:
+        """Copy what equation (3) will move, not moved yet."""
+        for parameter in shared:
+            self._shared.append(parameter)
+            self._values.append(parameter.detach().cpu().clone())
+
+    @torch.no_grad()
+    def drift(self) -> float | None:
+        """Return the norm of the change since then over the norm then; None without a norm."""
+        moved: list[Tensor] = []
+        for parameter, value in zip(self._shared, self._values, strict=True):
+            moved.append(torch.linalg.vector_norm(parameter - value.to(parameter.device)))
+        norm = length(self._values)
+        return length(moved) / norm if norm > 0 else None
+
+
+class Instrument:
+    """Sums of a run and of its steps since the last line of metrics.jsonl.
+
+    Args:
+        counters: Of the run: where it stands if it is gone on with.
+        start: What the shared part's drift is measured from.
+        num_emotions: C.
+        num_speakers: K, 0 without a speaker head.
+    """
+
+    def __init__(
+        self, counters: Counters, start: Start, *, num_emotions: int, num_speakers: int
+    ) -> None:
+        self._counters, self._start = counters, start
+        self._num_emotions, self._adversarial = num_emotions, num_speakers > 0
+        self.log_num_speakers = math.log(max(1, num_speakers))
+        self.window = Tally(num_emotions, counters.window)
+        self.totals = Tally(num_emotions, counters.totals)
+
+    def add(self, tally: Tally | None, ascent: Ascent, *, paused: bool, skipped: bool) -> None:
+        """Count one step.
+
+        Args:
+            tally: Losses and hits; None if the step was taken back.
+            ascent: What equation (3) did.
+            paused: The ceiling held it back.
+            skipped: It was due, and the step was taken back or there was nothing to climb.
+        """
+        tally = tally or Tally(self._num_emotions)
+        for name, value in (
+            ("steps", 1.0),
+            ("ascents_clipped", ascent.clipped),
+            ("ascents_paused", paused),
+            ("ascents_skipped", skipped),
+        ):
+            tally.add(name, value if self._adversarial else 0.0)
+        for name, over, measured in (
+            ("ascent_share", "shares", ascent.share),
+            ("ascent_angle", "angles", ascent.angle),
+        ):
+            if measured is not None:
+                tally.add(over, 1)
+                tally.add(name, measured)
+        self.window.values += tally.values
+        self.totals.values += tally.values
+
+    def read(self) -> dict[str, float | None]:
+        """Return the means since the last call, as metrics.jsonl has them."""
+        window, self.window = self.window, Tally(self._num_emotions)
+        scores = score_confusion(window.confusion) if window.confusion.sum() else None
+        loss = window.mean("speaker_loss", "speaker_batches")
+        return {
+            "emotion_loss": window.mean("emotion_loss", "emotion_batches"),
+            "wa": scores.wa if scores else None,
+            "ua": scores.ua if scores else None,
+            "speaker_loss": loss,
+            "speaker_accuracy": window.mean("speaker_hits", "speaker_utterances"),
+            "speaker_gain": gain(loss, self.log_num_speakers),
+            "log_num_speakers": self.log_num_speakers if self._adversarial else None,
+            **_ascents(window),
+            "drift": self._start.drift(),
+        }
+
+    def adversary(self) -> dict[str, float | None]:
+        """Return what the adversary did in the whole run, by the names of `runs.result.Adversary`.
+
+        The drift is that of the present weights.
+        """
+        return {
+            **_ascents(self.totals),
+            "speaker_gain": gain(self._counters.best_speaker_loss, self.log_num_speakers),
+            "speaker_accuracy": self.totals.mean("speaker_hits", "speaker_utterances"),
+            "drift": self._start.drift(),
+        }
+
+
+def _ascents(tally: Tally) -> dict[str, float | None]:
+    """Return means over the steps that were compared, and shares of all steps."""
+    return {
+        "ascent_share": tally.mean("ascent_share", "shares"),
+        "ascent_angle": tally.mean("ascent_angle", "angles"),
+        **{name: tally.mean(name, "steps") for name in _SHARES},
+    }
