@@ -52,9 +52,9 @@ def outputs(folder):
     report.build(folder)
     found = {name: (folder / name).read_text() for name in ("table.csv", "table.md", "table.tex")}
     found["pictures.txt"] = pictures_of((folder / "report.html").read_text())
-    found["bench.txt"] = printed_table(folder)
+    found["bench.txt"] = report.text(folder) + "\n"
     found["audit.txt"] = audit_table(folder)
-    found["superb.md"] = superb_table()
+    found["superb.txt"] = superb_table()
     found["controlled.txt"] = controlled_text()
     return found
 
@@ -63,20 +63,6 @@ def pictures_of(page):
     """Return what the page says of its pictures, one line each."""
     texts = re.findall(r'<img [^>]*alt="([^"]*)"', page)
     return "".join(f"{html.unescape(text)}\n" for text in texts)
-
-
-def printed_table(folder):
-    """Return what `spknorm bench` prints at its end."""
-    import contextlib
-    import io
-
-    from spknorm.bench.summary import Summary
-    from spknorm.cli.bench import _show_table
-
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        _show_table(Summary(folder / "summary.json", ()), folder)
-    return printed.getvalue().replace(str(folder), "DIR")
 
 
 def audit_table(folder):
@@ -95,12 +81,13 @@ def audit_table(folder):
 
 def superb_table():
     """Return SUPERB's table of some made-up cells."""
+    from spknorm.report.tables import to_text
     from spknorm.superb import Cell, table
 
     scores = (("ER", "raw", 0.625), ("SID", "raw", 0.8125), ("ER", "TAP", 0.65))
     cells = [Cell(task, row, Path("x"), score, 10, "") for task, row, score in scores]
     cells.append(Cell("SID", "TAP", Path("x"), None, None, "out of memory (exit 1, x/run.log)"))
-    return table(cells) + "\n"
+    return to_text(table(cells)) + "\n"
 
 
 def controlled_text():

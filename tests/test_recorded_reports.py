@@ -28,7 +28,7 @@ def test_numbers_are_those_recorded(outputs):
 
 
 @pytest.mark.parametrize(
-    "name", ["table.md", "table.tex", "pictures.txt", "bench.txt", "audit.txt", "superb.md",
+    "name", ["table.md", "table.tex", "pictures.txt", "bench.txt", "audit.txt", "superb.txt",
              "controlled.txt"],
 )  # fmt: skip
 def test_texts_are_those_recorded(outputs, name):

@@ -122,6 +122,8 @@ def test_every_table_says_metric_averaging_runs_and_chance(bench):
             assert "mean" in part
             assert "Runs" in part
             assert "Chance level" in part
+        elif title.startswith("What the adversary"):
+            assert "means over runs" in part
         elif title.startswith("Against"):
             assert "Holm over the" in part
             assert "Paired runs" in part

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from fake_results import make_bench, write
+from fake_results import make_bench, set_keys, write
 
-from spknorm import runs
+from spknorm import report, runs
+from spknorm.report.adversary import adversary_table
 from spknorm.report.score_tables import accuracy_table, comparison_table, paper_table, records
 from spknorm.report.scores import chance_of, score_blocks
 
@@ -138,3 +139,28 @@ def test_a_mark_stands_in_every_form_of_the_table(tmp_path):
     for table in tables:
         assert "TAP (no effect)" in table.rows[-14 if table.name == "paper" else -1].cells[1]
     assert {row["method"] for row in records([block])} == {"none", "TAP (no effect)"}
+
+
+def test_what_the_adversary_did_stands_beside_what_came_of_it(tmp_path):
+    methods = (("none", 0.0), ("SNP", 1e-3), ("TAP", 1e-6))
+    make_bench(tmp_path, methods=methods, num_folds=2, features=False, probes=False)
+    [block] = blocks_of(tmp_path)
+    table = adversary_table(block)
+    assert [row.cells[1:5] for row in table.rows] == [
+        ("SNP", "91", "8.0", "40.0"), ("TAP (no effect)", "91", "0.0", "40.0")
+    ]  # fmt: skip
+    set_keys(tmp_path, "", adversary=None)
+    [block] = blocks_of(tmp_path)
+    assert adversary_table(block) is None
+
+
+def test_the_bench_prints_a_row_per_size_with_marks_and_doubts(tmp_path):
+    methods = (("none", 0.0), ("TAP", 1e-6))
+    make_bench(tmp_path, methods=methods, protocols=("low_resource",), num_samples=(50, 100),
+               num_folds=2, draws=(0,), features=False, probes=False)  # fmt: skip
+    lines = report.text(tmp_path).splitlines()
+    assert [line.split("  ")[1].strip() for line in lines[1:5]] == [
+        "none", "none", "TAP (no effect)", "TAP (no effect)"
+    ]  # fmt: skip
+    assert "low_resource n=50 " in lines[1]
+    assert lines[-1].startswith("Doubt: hubert_large_ll60k, TAP (low_resource): in 4 of 4 runs")

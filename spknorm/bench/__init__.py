@@ -11,7 +11,7 @@ from spknorm.bench.experiment import Executor, Experiment, read_experiment
 from spknorm.bench.grid import Plan, Progress, plan, run
 from spknorm.bench.selection import FOLDER as SELECTION_FOLDER
 from spknorm.bench.selection import Choice, candidates_of, choose, with_choices
-from spknorm.bench.summary import CellStatus, Row, Summary, table
+from spknorm.bench.summary import CellStatus, Summary
 
 __all__ = [
     "SELECTION_FOLDER",
@@ -23,7 +23,6 @@ __all__ = [
     "Experiment",
     "Plan",
     "Progress",
-    "Row",
     "Summary",
     "budget",
     "candidates_of",
@@ -34,6 +33,5 @@ __all__ = [
     "plan",
     "read_experiment",
     "run",
-    "table",
     "with_choices",
 ]

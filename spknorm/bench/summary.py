@@ -10,7 +10,6 @@ from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
 from spknorm.runs.result import RESULT_SCHEMA
 from spknorm.runs.summary import SUMMARY_SCHEMA
-from spknorm.statistics import MeanStd, mean_std
 
 _LEFT_OUT = ("args", "config", "versions")
 _TAIL_BYTES = 8000
@@ -50,51 +49,6 @@ class Summary(NamedTuple):
     def failed(self) -> tuple[CellStatus, ...]:
         """The cells that ended without one."""
         return tuple(one for one in self.cells if one.status == "failed")
-
-
-class Row(NamedTuple):
-    """A line of the closing table: the runs of one upstream, variant and protocol.
-
-    Attributes:
-        name: Upstream and variant.
-        protocol: With the samples per label of low_resource.
-        wa: Over folds and seeds.
-        ua: Likewise.
-        chance_wa: Of always answering the most frequent class of the test set, mean over runs.
-        chance_ua: 1 over the number of classes.
-    """
-
-    name: str
-    protocol: str
-    wa: MeanStd
-    ua: MeanStd
-    chance_wa: float
-    chance_ua: float
-
-
-def table(summary: Summary) -> list[Row]:
-    """Return the closing table, in the order of the grid, from the runs in summary.json."""
-    groups: dict[tuple[str, str], list[Any]] = {}
-    for run in read_json(summary.path)["runs"]:
-        samples = run.get("samples_per_label")
-        protocol = run["protocol"] + (f" n={samples}" if samples else "")
-        groups.setdefault((f"{run['upstream']} {run['variant']}", protocol), []).append(run["test"])
-    return [
-        Row(
-            name,
-            protocol,
-            wa=mean_std(test["wa"] for test in tests),
-            ua=mean_std(test["ua"] for test in tests),
-            chance_wa=mean_std(_largest_share(test["confusion"]) for test in tests).mean,
-            chance_ua=1 / len(tests[0]["confusion"]),
-        )
-        for (name, protocol), tests in groups.items()
-    ]
-
-
-def _largest_share(confusion: Sequence[Sequence[int]]) -> float:
-    counts = [sum(row) for row in confusion]
-    return max(counts) / sum(counts)
 
 
 def status_of(cell: Cell, out: Path) -> CellStatus:

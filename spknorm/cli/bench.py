@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from spknorm import bench, registry
@@ -131,6 +130,7 @@ def _run_controlled(path: Path, out: Path, args: argparse.Namespace) -> int:
 
 def _run_superb(path: Path, out: Path, args: argparse.Namespace) -> int:
     from spknorm import superb
+    from spknorm.report.tables import to_text
 
     if args.dry_run:
         print(superb.describe(path, quick=args.quick))
@@ -140,7 +140,7 @@ def _run_superb(path: Path, out: Path, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nStopped. The same command continues where it was.", file=sys.stderr)
         return 130
-    print(f"{superb.table(cells)}\n\nReport: {out}")
+    print(f"{to_text(superb.table(cells))}\n\nReport: {out}")
     return 1 if any(cell.error for cell in cells) else 0
 
 
@@ -239,26 +239,11 @@ def _bar(progress: Progress) -> str:
 
 
 def _show_table(summary: Summary, out: Path) -> None:
-    rows = bench.table(summary)
-    if rows:
+    if summary.complete:
         from spknorm import report
 
         report.build(out)
-        names = [f"{row.name} ({row.protocol})" for row in rows]
-        width = max(map(len, names))
-        print(f"{'':{width}}  {'WA %':>12}  {'UA %':>12}  runs")
-        for name, row in zip(names, rows, strict=True):
-            scores = [f"{100 * one.mean:.1f} ± {100 * one.std:.1f}" for one in (row.wa, row.ua)]
-            print(f"{name:{width}}  {scores[0]:>12}  {scores[1]:>12}  {row.wa.n:>4}")
-        chance: Mapping[tuple[float, float], None] = dict.fromkeys(
-            (row.chance_wa, row.chance_ua) for row in rows
-        )
-        for wa, ua in chance:
-            print(f"{'chance':{width}}  {100 * wa:>12.1f}  {100 * ua:>12.1f}")
-        print(
-            "WA: share of right utterances. UA: mean recall per class. Mean ± standard deviation "
-            "over folds and seeds.\nChance: WA of always the most frequent class, UA of a guess."
-        )
+        print(report.text(out))
     for one in summary.failed:
         print(f"FAILED {one.cell.name}: {one.error}", file=sys.stderr)
     print(f"{len(summary.complete)} of {len(summary.cells)} runs are complete. Report: {out}")

@@ -65,7 +65,7 @@ def write_outcome(plan: Plan, rows: Sequence[Row], out: Path) -> Outcome:
     for figure in figures:
         files.append(out / "figures" / f"{figure.name}.png")
         write_atomic(files[-1], figure.png)
-    return Outcome(cells, verdicts, _as_text(tables), files)
+    return Outcome(cells, verdicts, "\n\n".join(map(forms.to_text, tables)), files)
 
 
 def to_record(plan: Plan, cells: Sequence[Cell], verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -216,20 +216,3 @@ def _remark(plan: Plan) -> str:
         f"Seeds {plan.first_seed} to {plan.seeds[-1]}. "
         "Hypotheses, settings and tests: docs/controlled.md."
     )
-
-
-def _as_text(tables: Sequence[Table]) -> str:
-    """Return tables as aligned columns of plain text."""
-    blocks = []
-    for table in tables:
-        grid = [table.columns, *(row.cells for row in table.rows)]
-        widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if number < table.num_heads else cell.rjust(width)
-                for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-            ).rstrip()
-            for cells in grid
-        ]
-        blocks.append("\n".join([table.title, *lines, *table.notes]))
-    return "\n\n".join(blocks)

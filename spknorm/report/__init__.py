@@ -3,7 +3,7 @@
     tables        a table as data, and as text, Markdown, LaTeX, CSV
     methods       which runs belong together, and their names
     scores        averages, intervals, tests: from runs.frame() by groupby
-    score_tables, leakage, selection, origins   what stands in the tables
+    score_tables, adversary, leakage, selection, origins   what stands in the tables
     paper         the paper's own numbers
     canvas, figures, pictures, pooled           what is drawn
     page          HTML (page.html.j2)
@@ -31,3 +31,19 @@ def build(folder: Path | str) -> list[Path]:
     from spknorm.report import assembly  # loads pandas and scipy
 
     return assembly.build(Path(folder))
+
+
+def text(folder: Path | str) -> str:
+    """Return what the runs of a folder scored, and what speaks against it, for a terminal.
+
+    Raises:
+        MissingError: As `build`.
+        ConfigError: Likewise.
+    """
+    from spknorm import runs as records
+    from spknorm.report import origins, score_tables, scores, tables
+
+    runs = records.read(folder)
+    blocks = scores.score_blocks(runs)
+    doubts = [f"Doubt: {doubt}" for doubt in origins.doubts_of(runs, blocks)]
+    return "\n".join([tables.to_text(score_tables.short_table(blocks), title=False), *doubts])

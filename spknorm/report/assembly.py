@@ -20,6 +20,7 @@ from spknorm.report import (
     selection,
     tables,
 )
+from spknorm.report.adversary import adversary_table
 from spknorm.report.canvas import Figure
 from spknorm.report.page import (
     Code,
@@ -102,8 +103,8 @@ def build(folder: Path) -> list[Path]:
 
 def _tables_of(block: Block) -> list[Table]:
     curves = [score_tables.low_resource_table(block)] if block.is_low_resource else []
-    compared = score_tables.comparison_table(block)
-    return [*curves, score_tables.accuracy_table(block), *([compared] if compared else [])]
+    rest = (score_tables.comparison_table(block), adversary_table(block))
+    return [*curves, score_tables.accuracy_table(block), *(table for table in rest if table)]
 
 
 def _some(parts: Iterable[Part | None]) -> list[Part]:

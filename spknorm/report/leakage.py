@@ -11,7 +11,8 @@ from spknorm.report import paper
 from spknorm.report.methods import Method
 from spknorm.report.scores import Block, Estimate
 from spknorm.report.tables import NOTHING, Row, Table, percent
-from spknorm.runs import Runs
+from spknorm.runs import Run, Runs
+from spknorm.runs.probes import ProbeRow
 from spknorm.statistics import MeanStd, mean_std
 
 if TYPE_CHECKING:
@@ -99,7 +100,11 @@ def not_audited(blocks: Iterable[Block]) -> list[str]:
     """Return the methods of which nothing was probed though others of the same table were."""
     missing: list[str] = []
     for block in blocks:
-        done = {one.method for one in block.estimates if _is_audited(one)}
+        done = {
+            one.method
+            for one in block.estimates
+            if any(_own_rows(one, run) for run in one.rows["run"])
+        }
         left = [one.method for one in block.estimates if one.method not in done]
         if done:
             missing += [f"{one.upstream}, {one.label}" for one in left if not one.erasure]
@@ -111,15 +116,11 @@ def _add(found: dict[tuple[Any, ...], dict[str, Any]], row: Any, subject: str, r
     found[row, subject] = vars(row) | {"subject": subject, "rank": rank}
 
 
-def _stage_of(one: Estimate) -> str:
-    """Return the stage whose probes are of what a method made of its upstream."""
+def _own_rows(one: Estimate, run: Run) -> list[ProbeRow]:
+    """Return a run's speaker probes of what its method made of the upstream (raw, if nothing)."""
+    rows = [row for row in run.probes if row.label == "speaker"]
     untouched = one.method.frozen and one.method.is_reference
-    return "raw" if untouched else one.method.strategy
-
-
-def _is_audited(one: Estimate) -> bool:
-    rows = (row for run in one.rows["run"] for row in run.probes)
-    return any(row.stage == _stage_of(one) and row.label == "speaker" for row in rows)
+    return [row for row in rows if row.stage != "raw"] or rows * untouched
 
 
 def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream: str) -> Frontier:
@@ -134,7 +135,7 @@ def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream:
     for one in estimates:
         found = []
         for run in one.rows["run"]:
-            own = [row for row in run.probes if row in plain and row.stage == _stage_of(one)]
+            own = [row for row in _own_rows(one, run) if row in plain]
             if not own and _is_only_of_its_stage(one, estimates):
                 own = [row for row in runs.probes if row in plain]
                 own = [row for row in own if row.stage == one.method.strategy]
@@ -162,12 +163,12 @@ def _is_only_of_its_stage(one: Estimate, estimates: Sequence[Estimate]) -> bool:
 
 def _preference(key: tuple[str, str, str]) -> tuple[bool, int, bool, tuple[str, str, str]]:
     corpus, probe, layer = key
-    return corpus != "speaker", _probe_rank(probe)[0], layer != "last", key
+    return corpus != "speaker", _probe_rank(probe)[0], layer not in ("head", "last"), key
 
 
 def _audit_table(probed: "DataFrame") -> Table:
     label, corpus = probed.iloc[0]["label"], probed.iloc[0]["corpus"]
-    named = {*probed["layer"]} & {"last", "weighted"}
+    named = {*probed["layer"]} & {"head", "last", "weighted"}
     if named:  # single layers are drawn, not listed
         probed = probed[probed["layer"].isin(named)]
     probes = sorted({*probed["probe"]}, key=_probe_rank)
@@ -229,7 +230,8 @@ def _accuracy(rows: "DataFrame") -> str:
 
 
 def _layer(layer: str) -> str:
-    return {"last": "last layer", "weighted": "weighted sum"}.get(layer, f"layer {layer}")
+    names = {"head": "as the head sees it", "last": "last layer", "weighted": "weighted sum"}
+    return names.get(layer, f"layer {layer}")
 
 
 def _probe_rank(probe: str) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from spknorm.report import paper
 from spknorm.report.methods import Method, settings_note
 from spknorm.report.scores import METRICS, Block, Estimate
 from spknorm.report.tables import NOTHING, Row, RowKind, Table, p_value, percent, signed_points
+from spknorm.statistics import mean_std
 
 _LEVEL = 0.05
 _MOST_FINDINGS = 4
@@ -91,6 +92,36 @@ def accuracy_table(block: Block) -> Table:
     heads = ("WA", "WA interval", "UA", "macro-F1", "Worst speaker, UA", "Spread", "Runs")
     columns = ("Upstream", "Method", *heads)
     return _table(f"accuracy-{block.protocol}", title, columns, rows, notes)
+
+
+def short_table(blocks: Sequence[Block]) -> Table:
+    """Return the table that a bench prints at its end: WA, UA and chance, a row per size."""
+    rows = []
+    for block in blocks:
+        for one in block.estimates:
+            sizes = one.rows.groupby(one.rows["samples_per_label"].fillna(0))
+            for size, found in sizes:
+                scores = [mean_std(found[name]) for name in ("wa", "ua")]
+                where = f"{block.protocol} n={size:.0f}" if size else block.protocol
+                shown = (f"{percent(wa.mean)} ± {percent(wa.std)}" for wa in scores)
+                cells = (one.method.upstream, one.method.label, where, *shown, str(len(found)))
+                rows.append(Row(cells=cells, kind=_kind(one.method)))
+        guess = (percent(block.chance.wa), percent(block.chance.ua))
+        rows.append(Row(cells=("", "chance", block.protocol, *guess, ""), kind="control"))
+    notes = [
+        "WA: share of utterances classified correctly. UA: mean recall per class. Mean ± standard "
+        "deviation over folds and seeds.",
+        "Chance: WA of always the most frequent class, UA of a guess.",
+        settings_note([one.method for block in blocks for one in block.estimates]),
+    ]
+    return Table(
+        name="short",
+        title="Emotion recognition",
+        notes=tuple(note for note in notes if note),
+        columns=("", "", "", "WA %", "UA %", "runs"),
+        rows=tuple(rows),
+        num_heads=3,
+    )
 
 
 def comparison_table(block: Block) -> Table | None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from spknorm.bench.cells import literal
 from spknorm.files import FolderLock, read_json, write_atomic, write_json
+from spknorm.report.tables import Row, Table, percent, to_markdown
 from spknorm.superb.plan import Plan, Task, Upstream, read_plan
 
 __all__ = ["Cell", "describe", "run", "table"]
@@ -77,7 +78,8 @@ def run(
         progress(len(pairs), len(pairs))
         content = [cell._replace(folder=cell.folder.name)._asdict() for cell in cells]  # type: ignore[arg-type]  # a text in the file
         write_json(out / "superb.json", {"schema": SCHEMA, "name": plan.name, "cells": content})
-        write_atomic(out / "superb.md", table(cells) + "\n")
+        text = to_markdown([table(cells)], title=plan.name, remarks=())
+        write_atomic(out / "superb.md", text)
     return cells
 
 
@@ -89,18 +91,24 @@ def describe(path: Path | str, *, quick: bool = False) -> str:
     return f"{len(plan.tasks) * len(plan.upstreams)} runs: {tasks} on {upstreams}."
 
 
-def table(cells: Sequence[Cell]) -> str:
-    """Return the table as Markdown, accuracies in per cent, and why cells are empty."""
+def table(cells: Sequence[Cell]) -> Table:
+    """Return the table, accuracies in per cent, and why cells are empty."""
     tasks = list(dict.fromkeys(cell.task for cell in cells))
     found = {(cell.upstream, cell.task): cell for cell in cells}
-    lines = [f"| upstream | {' | '.join(f'{task} %' for task in tasks)} |"]
-    lines.append("|---" * (len(tasks) + 1) + "|")
+    rows = []
     for upstream in dict.fromkeys(cell.upstream for cell in cells):
-        scores = [found[upstream, task].score for task in tasks]
-        shown = " | ".join("-" if score is None else f"{100 * score:.1f}" for score in scores)
-        lines.append(f"| {upstream} | {shown} |")
-    errors = [f"{c.task} on {c.upstream}: {c.error}" for c in cells if c.error]
-    return "\n".join([*lines, *([""] if errors else []), *errors])
+        scores = (found[upstream, task].score for task in tasks)
+        rows.append(Row(cells=(upstream, *map(percent, scores))))
+    return Table(
+        name="superb",
+        title="SUPERB's tasks on frozen upstreams",
+        notes=(
+            "Test accuracy in per cent at the best dev step.",
+            *(f"{cell.task} on {cell.upstream}: {cell.error}" for cell in cells if cell.error),
+        ),
+        columns=("Upstream", *tasks),
+        rows=tuple(rows),
+    )
 
 
 def _environment(plan: Plan, out: Path) -> dict[str, str]:
