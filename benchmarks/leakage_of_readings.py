@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,9 +23,10 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
-from spknorm.audit.probing import hear
+from spknorm.audit.models import own_model
+from spknorm.audit.pooling import pool_features
 from spknorm.audit.questions import questions_for
-from spknorm.audit.runs import find_runs, trained_upstream
+from spknorm.audit.runs import find_runs
 from spknorm.cli import run_downstream
 from spknorm.files import write_json
 from spknorm.probe import Pooled, run_probe
@@ -113,12 +113,16 @@ def leakage(expdir: Path) -> float:
         )
         if (question.corpus, question.label) == ("speaker", "speaker")
     ]
-    with tempfile.TemporaryDirectory() as scratch:
-        upstream = trained_upstream(run, Path(scratch))
-    heard = hear(upstream, questions, max_seconds=None, config=run.settings.upstream, device="cpu")
+    pooled = pool_features(
+        own_model(run, "cpu"),
+        questions,
+        max_seconds=None,
+        config=run.settings.upstream,
+        device="cpu",
+    )
     (question,) = questions
-    train = Pooled(heard.of(question, "train")[:, -1], question.classes)
-    test = Pooled(heard.of(question, "test")[:, -1], question.truth, question.clusters)
+    train = Pooled(pooled.of(question, "train")[:, -1], question.classes)
+    test = Pooled(pooled.of(question, "test")[:, -1], question.truth, question.clusters)
     return run_probe("linear", train, test).score
 
 

@@ -208,6 +208,11 @@ def _check_combinations(config: TaskConfig) -> None:
         "set strategy to none.",
     )
     refuse(
+        method.erasure != "leace" and method.erasure_rank is not None,
+        "`config.downstream_expert.spknorm.erasure_rank` goes with erasure leace alone, but "
+        f"erasure is {method.erasure}: leave it out.",
+    )
+    refuse(
         runner.fp16 and runner.precision == "bf16",
         "`config.runner.fp16` and `config.runner.precision` bf16 exclude each other.",
     )

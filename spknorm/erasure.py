@@ -1,21 +1,30 @@
-"""Cheap rivals of the adversary in closed form on pooled features: linear erasure, z-normalisation.
+"""Closed-form baselines on pooled features: linear erasure, and z-normalisation per speaker.
 
 Least-squares concept erasure (LEACE; Belrose et al. 2023, arXiv 2306.03819, theorem 4.3): the
 smallest change of the features, in the least-squares sense, after which no linear classifier does
 better on the label than a constant. `rank` erases only that many of the label's directions, the
 strongest ones: with more speakers than dimensions nothing would be left otherwise.
 
-Legend: N utterances, H dimensions, K classes.
+Legend: N utterances, L layers, H dimensions, K classes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spknorm.errors import DataError
+from spknorm.errors import ConfigError, DataError
 
 Floats = NDArray[np.floating]
+
+MIN_VARIANCE_LEFT = 0.01
+"""Share of the features' variance below which an erasure has left too little to learn from.
+
+What is left then has a tenth of the features' size or less: a head whose learning rate was chosen
+for whole features learns next to nothing of it and names one class. It is a bound on what cannot be
+judged, not on what is harmful; LEACE of all of H dimensions leaves rounding, some 1e-14.
+"""
 
 
 class Eraser(NamedTuple):
@@ -92,6 +101,64 @@ def normalise_per_speaker(features: Floats, speakers: ArrayLike) -> Floats:
         normalised[rows] = (own - own.mean(axis=0)) / scale
     result: Floats = normalised.astype(features.dtype)
     return result
+
+
+def fit_layers(
+    features: Floats, labels: ArrayLike, *, rank: int | None = None
+) -> tuple[Eraser, ...]:
+    """Return the eraser of `labels` for each layer of (N, L, H); see `fit_leace`."""
+    return tuple(
+        fit_leace(features[:, layer], labels, rank=rank) for layer in range(features.shape[1])
+    )
+
+
+def erase_layers(features: Floats, erasers: Sequence[Eraser]) -> Floats:
+    """Return the features (N, L, H) with what each layer's eraser removes taken out."""
+    layers = [erase(features[:, layer], eraser) for layer, eraser in enumerate(erasers)]
+    return np.stack(layers, axis=1)
+
+
+def normalise_layers(features: Floats, speakers: Sequence[str]) -> Floats:
+    """Return the features (N, L, H), z-normalised per speaker.
+
+    Raises:
+        DataError: A speaker with a single utterance, of which nothing would be left.
+    """
+    names, counts = np.unique(np.asarray(speakers), return_counts=True)
+    alone = names[counts < 2]
+    if len(alone):
+        raise DataError(
+            f"z-normalisation takes each speaker's own mean out, which leaves nothing of a single "
+            f"utterance; {len(alone)} of {len(names)} speakers have one alone (such as "
+            f"{', '.join(map(str, alone[:3]))}). Leave them out, or choose another baseline."
+        )
+    layers = [
+        normalise_per_speaker(features[:, layer], speakers) for layer in range(features.shape[1])
+    ]
+    return np.stack(layers, axis=1)
+
+
+def check_variance_left(before: Floats, after: Floats, *, num_classes: int) -> float:
+    """Return the least share of variance that an erasure left in a layer of (N, L, H).
+
+    Raises:
+        ConfigError: It is below `MIN_VARIANCE_LEFT`: a score would be of features that are gone.
+    """
+    shares = [
+        float(after[:, layer].var(axis=0, dtype=np.float64).sum())
+        / max(float(before[:, layer].var(axis=0, dtype=np.float64).sum()), 1e-300)
+        for layer in range(before.shape[1])
+    ]
+    share = min(shares)
+    if share < MIN_VARIANCE_LEFT:
+        raise ConfigError(
+            f"LEACE of {num_classes} speakers leaves {share:.1e} of the variance of the emotion "
+            f"corpus' features, which have {before.shape[2]} dimensions (the least is "
+            f"{MIN_VARIANCE_LEFT}): what a head makes of the rest says nothing. Set "
+            "config.downstream_expert.spknorm.erasure_rank, the number of directions to erase "
+            "(10 in the controlled study), or lower speaker_corpus.max_speakers."
+        )
+    return share
 
 
 def _square_roots(

@@ -82,6 +82,7 @@ ADVERSARY = When({STRATEGY: ("SNP", "TAP")})
 GATED = When({STRATEGY: ("SNP",)})
 WITH_SPEAKERS = When({STRATEGY: ("SNP", "TAP"), f"{_METHOD}erasure": ("leace",)})
 """Where a run reads the speaker corpus."""
+LEACE = When({f"{_METHOD}erasure": ("leace",)})
 ADAPTIVE = When({f"{_METHOD}update": ("adaptive",)})
 LITERAL = When({f"{_METHOD}update": ("literal",)})
 RELATIVE = When({f"{_METHOD}update": ("relative",)})

@@ -15,6 +15,7 @@ from spknorm.marks import (
     ADVERSARY,
     DEMO,
     GATED,
+    LEACE,
     LENGTH,
     LITERAL,
     LOW_RESOURCE,
@@ -263,7 +264,11 @@ class MethodConfig:
     train_feature_extractor: Annotated[bool, NUMBERS] = False
     """Also train the convolutional front end, which s3prl freezes (feature_grad_mult = 0)."""
     erasure: Annotated[Literal["none", "leace", "znorm"], NUMBERS] = "none"
-    """Cheap baselines on the pooled features of a frozen upstream."""
+    """Closed-form baselines on the pooled features of a frozen upstream: leace, linear erasure of
+    the speaker; znorm, each speaker's own mean and deviation taken out."""
+    erasure_rank: Annotated[int | None, ABOVE_0, NUMBERS, LEACE] = None
+    """leace: erase only so many of the speaker's directions, the strongest first (10 in the
+    controlled study); null: all of them, one less than speakers, which may be all there are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,7 +106,8 @@ def test_leakage_is_measured_once_where_the_experiment_says_so(
     stubbed()
     heard = []
 
-    def audit(out, *, device, tell):
+    def audit(out, *, device, tell, progress):
+        progress(1, 1)
         tell("a stage")
         heard.append(out)
         if not works:
@@ -115,6 +116,9 @@ def test_leakage_is_measured_once_where_the_experiment_says_so(
         probe.write_text('{"schema": "spknorm.probe/1", "rows": []}')
 
     monkeypatch.setattr("spknorm.audit.audit", audit)
+    monkeypatch.setattr(
+        "spknorm.audit.is_complete", lambda out: any(path for path in out.rglob("probe.json"))
+    )
     experiment.write_text(EXPERIMENT.replace("fold1, fold2", "fold1") + "audit: true\n")
     assert main(["bench", str(experiment)]) == (0 if works else 1)
     said = capsys.readouterr().err

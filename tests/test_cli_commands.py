@@ -74,7 +74,8 @@ def test_an_audit_prints_its_table(tmp_path, capsys, monkeypatch):
     audit = importlib.import_module("spknorm.audit")
     calls = {}
 
-    def probe(folders, *, tell, **options):
+    def probe(folders, *, tell, progress, **options):
+        progress(1, 2)
         tell("hearing")
         calls.update(options, folders=folders)
         return ["row"]

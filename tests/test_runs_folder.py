@@ -140,7 +140,7 @@ def test_a_malformed_audit_or_summary_is_told(folder):
     rows = json.loads(probe.read_text())["rows"]
     change(probe, rows=[rows[0] | {"layer": True}])
     assert error_text(folder) == (
-        f"{probe}: `rows[0].layer` must be last, weighted or the number of a layer."
+        f"{probe}: `rows[0].layer` must be head, weighted or the number of a layer."
     )
     change(probe, rows=[rows[0], {"upstream": "x"}])
     assert error_text(folder) == f"{probe}: `rows[1].stage` is missing."

@@ -1,38 +1,58 @@
 """The leakage audit: how much of the speaker is left in each trained upstream, with its controls.
 
-Stages: the raw upstream, the same fine-tuned with the adversary off (`none`), after SNP, after TAP.
-An adversary at chance during training proves nothing (Elazar & Goldberg 2018), so every probe is
-trained afresh. Each upstream hears each utterance once; probes cost little beside that.
+Stages: the raw upstream, the same fine-tuned with the adversary off (`none`), after an erasure in
+closed form (`leace`, `znorm`), after SNP, after TAP. An adversary at chance during training proves
+nothing (Elazar & Goldberg 2018), so every probe is trained afresh. Each upstream hears each
+utterance once; probes cost little beside that.
 
-Writes probe.json beside each result.json, and features_*.npz for the report's pictures.
+Writes probe.json beside each result.json, stage by stage, so that an audit that was stopped goes on
+where it was; and features_*.npz for the report's pictures.
 """
 
+import json
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from spknorm.audit.dev import dev_leakage
-from spknorm.audit.probing import KINDS, AuditRow, Heard, ask, hear, write_picture
+from spknorm.audit.erased import pool_erased_features
+from spknorm.audit.models import own_model, raw_model
+from spknorm.audit.pooling import pool_features, utterances_of, write_picture
+from spknorm.audit.probing import num_probes, run_probes
 from spknorm.audit.questions import Question, questions_for
-from spknorm.audit.runs import Run, find_runs, raw_upstream, trained_upstream
-from spknorm.files import write_json
+from spknorm.audit.record import Asked, Record
+from spknorm.audit.runs import Run, find_runs, is_control, name_raw, name_variants
+from spknorm.audit.table import table
+from spknorm.errors import NonFiniteError
+from spknorm.files import sha256_of
 from spknorm.registry import register
+from spknorm.runs.probes import ProbeRow
 
-__all__ = ["AuditRow", "audit", "dev_leakage", "table"]
+__all__ = ["audit", "dev_leakage", "is_complete", "table"]
 
-SCHEMA = "spknorm.probe/1"
-_STAGES = ("raw", "none", "SNP", "TAP")
-_LEGEND = """\
-raw: the upstream as it came; none: fine-tuned, adversary off; frozen: it kept its weights.
-Per cent of n held-out utterances told right, in brackets the 95 % interval over speakers;
-eer: equal error rate of verification over n trials, where less is more leakage.
-What normalisation removed is the difference to none; label emotion shows what was kept."""
-_CONTROLS = (None, "shuffled", "chance")
+Progress = Callable[[int, int], None]
+
+
+class _Stage(NamedTuple):
+    """One column of the audit: what is probed, and by what its rows are known again."""
+
+    run: Run
+    is_raw: bool
+    name: str
+    questions: list[Question]
+    key: str
+
+    @property
+    def stage(self) -> str:
+        return "raw" if self.is_raw else self.run.stage
+
+    def size(self, *, every_layer: bool) -> int:
+        """Return how many utterances and probes it takes."""
+        utterances = sum(map(len, utterances_of(self.questions).values()))
+        return utterances + sum(num_probes(q, every_layer=every_layer) for q in self.questions)
 
 
 def audit(
@@ -45,195 +65,165 @@ def audit(
     seed: int = 0,
     device: str = "cpu",
     tell: Callable[[str], None] = lambda text: None,
-) -> list[AuditRow]:
+    progress: Progress = lambda done, total: None,
+) -> list[ProbeRow]:
     """Probe the upstreams of finished experiments and write probe.json beside each of them.
+
+    What an earlier call with the same options has done is kept, stage by stage.
 
     Args:
         folders: A benchmark's folder, or experiment folders.
-        every_run: All folds and seeds; else the first run of each variant.
+        every_run: All folds and seeds; else one run of each method, see `find_runs`.
         every_layer: Also a linear probe of each hidden state.
         labels: Columns to probe, on each corpus that has them.
-        max_speakers: Keep that many of its speakers, those with the most utterances.
+        max_speakers: Keep that many of its speakers, those with the most training utterances.
         seed: Of splits, probes and trials.
         device: Where the upstreams run.
         tell: Called with a line about what is being done.
+        progress: Called with how many utterances and probes are done, and of how many.
 
     Raises:
         MissingError: No finished experiment, or a corpus that is not there.
         DataError: A corpus that cannot be probed.
+        NonFiniteError: An upstream that gives NaN.
     """
     register()
     given = [folders] if isinstance(folders, (str, Path)) else list(folders)
     runs = find_runs([Path(folder) for folder in given], every_run=every_run)
-    raw: list[tuple[tuple[Any, ...], list[AuditRow]]] = []
-    pictured: set[tuple[str, str]] = set()
-    rows: list[AuditRow] = []
-    found: list[tuple[Run, tuple[Any, ...], list[AuditRow], list[AuditRow]]] = []
+    asked = Asked(every_layer, tuple(labels), max_speakers, seed)
+    records = {run.folder: Record.read(run, asked) for run in runs}
+    stages = _stages(runs, asked)
+    todo = _without_what_is_done(stages, records)
+    work = _Work(asked, device=device, tell=tell, progress=progress, stages=todo)
+    known: dict[str, list[ProbeRow]] = {}
+    for stage in stages:
+        record = records[stage.run.folder]
+        if stage.key not in known:
+            known[stage.key] = record.rows_of(stage.key) or work.do(stage)
+        record.put(stage.key, stage.is_raw, known[stage.key])
+    for run in runs:
+        off = next((records[r.folder].own for r in runs if is_control(r, run)), [])
+        records[run.folder].finish(off)
+    return [row for rows in known.values() for row in rows]
 
-    def probe(run: Run, stage: str, upstream: Any, questions: list[Question]) -> list[AuditRow]:
-        tell(f"{run.upstream}, {stage}: {run.folder}")
-        settings = run.settings
-        heard = hear(
-            upstream.to(device),
-            questions,
-            max_seconds=settings.downstream_expert.speaker_corpus.max_seconds,
-            config=settings.upstream,
-            device=device,
-        )
-        if (run.upstream, stage) not in pictured:
-            pictured.add((run.upstream, stage))
-            name = re.sub(r"[^\w.+-]", "_", f"features_{run.upstream}_{stage}.npz")
-            path = run.folder / name
-            write_picture(path, questions[-1], heard, upstream=run.upstream, stage=stage)
-        frozen = stage == "raw" or run.frozen
-        with threadpool_limits(1):  # probes are small: two threads take twice as long as one
-            return _rows(run, stage, frozen, questions, heard, every_layer=every_layer, seed=seed)
 
+def is_complete(folder: Path) -> bool:
+    """Tell whether `audit(folder)`, with its defaults, has nothing left to do."""
+    asked = Asked(every_layer=False, labels=("speaker",), max_speakers=None, seed=0)
+    runs = find_runs([Path(folder)], every_run=False)
+    return all(Record.read(run, asked).complete for run in runs)
+
+
+def _stages(runs: Sequence[Run], asked: Asked) -> list[_Stage]:
+    """Return what is probed, in order: each run's raw upstream before its own."""
+    names, raw_names = name_variants(runs), name_raw(runs)
+    stages = []
     for run in runs:
         questions = questions_for(
-            run, labels=labels, max_speakers=max_speakers, seed=seed, work_dir=run.folder
+            run,
+            labels=asked.labels,
+            max_speakers=asked.max_speakers,
+            seed=asked.seed,
+            work_dir=run.folder,
         )
-        key = (run.upstream, run.ckpt, [(q.corpus, q.label, q.train, q.test) for q in questions])
-        before = next((heard for known, heard in raw if known == key), None)
-        if before is None:
-            before = probe(run, "raw", raw_upstream(run), questions)
-            raw.append((key, before))
-            rows += before
-        own = []
+        seconds = run.settings.downstream_expert.speaker_corpus.max_seconds
+        what = [asked._asdict(), seconds, [question.mark() for question in questions]]
+        raw = _key("raw", run.raw_identity(), raw_names[run.folder], *what)
+        stages.append(_Stage(run, True, raw_names[run.folder], questions, raw))
         if not run.is_raw:
-            with tempfile.TemporaryDirectory(prefix=".audit-", dir=run.folder) as scratch:
-                upstream = trained_upstream(run, Path(scratch))
-            own = probe(run, run.stage, upstream, questions)
-            rows += own
-        found.append((run, key, before, own))
-        _write(run, before, own)
-    for run, key, before, own in found:
-        off = next((o for r, k, _, o in found if _is_control(r, run) and k == key), [])
-        if off:
-            _write(run, before, own, off)
-    return rows
+            own = _key(run.weights_mark(), run.identity(), names[run.folder], *what)
+            stages.append(_Stage(run, False, names[run.folder], questions, own))
+    return stages
 
 
-def table(rows: Iterable[AuditRow]) -> str:
-    """Return the audit as text, in per cent: a line per probe and control, a column per stage.
-
-    Several runs of one variant are averaged.
-    """
-    ranked = sorted(rows, key=_rank)
-    by_upstream: dict[str, list[AuditRow]] = {}
-    for row in ranked:
-        by_upstream.setdefault(row.upstream, []).append(row)
-    blocks = [f"{name}\n{_block(found)}" for name, found in by_upstream.items()]
-    return "\n\n".join([*blocks, _LEGEND])
-
-
-def _is_control(run: Run, of: Run) -> bool:
-    """Return whether `run` differs from `of` in nothing but that its adversary was off."""
-    same = (run.upstream, run.ckpt, run.frozen, run.fold, run.seed)
-    if same != (of.upstream, of.ckpt, of.frozen, of.fold, of.seed):
-        return False
-    return run.stage == "none" and of.stage != "none"
+def _without_what_is_done(
+    stages: Sequence[_Stage], records: dict[Path, Record]
+) -> dict[str, _Stage]:
+    """Return the stages to do, by key; a raw upstream that another run's file has is taken over."""
+    todo: dict[str, _Stage] = {}
+    for stage in stages:
+        rows = next((r.rows_of(stage.key) for r in records.values() if r.rows_of(stage.key)), [])
+        if rows:
+            records[stage.run.folder].put(stage.key, stage.is_raw, rows)
+        else:
+            todo.setdefault(stage.key, stage)
+    return todo
 
 
-def _write(
-    run: Run, before: Sequence[AuditRow], own: Sequence[AuditRow], off: Sequence[AuditRow] = ()
-) -> None:
-    """Write probe.json; `off` are rows of the control, which the model card sets beside its own."""
-    content = {
-        "schema": SCHEMA,
-        "rows": [row._asdict() for row in (*before, *own)],
-        "adversary_off": [row._asdict() for row in off],
-    }
-    write_json(run.folder / "probe.json", content)
+class _Work:
+    """Does stages, and counts what is done of them."""
 
+    def __init__(
+        self,
+        asked: Asked,
+        *,
+        device: str,
+        tell: Callable[[str], None],
+        progress: Progress,
+        stages: dict[str, _Stage],
+    ) -> None:
+        self._asked, self._device, self._tell, self._progress = asked, device, tell, progress
+        self._total = sum(s.size(every_layer=asked.every_layer) for s in stages.values())
+        self._done, self._pictured = 0, set[tuple[str, str]]()
 
-def _block(rows: Sequence[AuditRow]) -> str:
-    columns = sorted({(_STAGES.index(row.stage), _name(row)) for row in rows})
-    names = [name for _, name in columns]
-    chance: dict[tuple[str, ...], list[float]] = {}
-    cells: dict[tuple[str, ...], dict[str, list[AuditRow]]] = {}
-    for row in rows:
-        what = (row.corpus, row.label, row.probe)
-        if row.control == "chance":
-            chance.setdefault(what, []).append(row.accuracy)
-            continue
-        line = (*what, str(row.layer), row.control or "")
-        cells.setdefault(line, {}).setdefault(_name(row), []).append(row)
-    lines = [("corpus", "label", "probe", "layer", "control", *names, "chance", "n")]
-    for key, found in cells.items():
-        guess = "" if key[4] else f"{100 * float(np.mean(chance[key[:3]])):.1f}"
-        size = str(next(iter(found.values()))[0].n)
-        lines.append((*key, *(_cell(found.get(name, [])) for name in names), guess, size))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    )
-    return "\n".join(line.rstrip() for line in padded)
-
-
-def _name(row: AuditRow) -> str:
-    return f"{row.stage} (frozen)" if row.frozen and row.stage != "raw" else row.stage
-
-
-def _cell(rows: Sequence[AuditRow]) -> str:
-    if not rows:
-        return "-"
-    mean = 100 * float(np.mean([row.accuracy for row in rows]))
-    if len(rows) > 1:
-        return f"{mean:.1f} ({len(rows)} runs)"
-    return f"{mean:.1f} [{100 * rows[0].low:.1f} to {100 * rows[0].high:.1f}]"
-
-
-def _rows(
-    run: Run,
-    stage: str,
-    frozen: bool,
-    questions: Sequence[Question],
-    heard: Heard,
-    *,
-    every_layer: bool,
-    seed: int,
-) -> list[AuditRow]:
-    rows = []
-    for question in questions:
-        for layer, found in ask(question, heard, every_layer=every_layer, seed=seed):
-            row = AuditRow(
-                upstream=run.upstream,
-                stage=stage,
-                frozen=frozen,
-                run=run.folder.name,
-                corpus=question.corpus,
-                label=question.label,
-                probe="linear" if found.probe == "weighted" else found.probe,
-                layer=layer,
-                control=found.control,
-                accuracy=found.score,
-                low=found.low,
-                high=found.high,
-                n=found.n,
-                num_classes=found.num_classes,
-                seed=seed,
-            )
-            rows.append(row)
-            if stage == "raw" and layer == "last" and found.control is None:
-                chance = found.chance
-                rows.append(
-                    row._replace(control="chance", accuracy=chance, low=chance, high=chance)
+    def do(self, stage: _Stage) -> list[ProbeRow]:
+        """Return the rows of a stage."""
+        run, asked, device = stage.run, self._asked, self._device
+        self._tell(f"{run.upstream}, {stage.name}: {run.folder}")
+        start = self._done
+        model = raw_model(run, device) if stage.is_raw else own_model(run, device)
+        try:
+            if stage.stage in ("leace", "znorm"):
+                pooled = pool_erased_features(
+                    run, model, stage.questions, device=device, work_dir=run.folder
                 )
-    return rows
+            else:
+                pooled = pool_features(
+                    model,
+                    stage.questions,
+                    max_seconds=run.settings.downstream_expert.speaker_corpus.max_seconds,
+                    config=run.settings.upstream,
+                    device=device,
+                    told=self._count,
+                )
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{run.folder}, {stage.name}: {error}") from error
+        self._count(start + sum(map(len, utterances_of(stage.questions).values())) - self._done)
+        self._draw(stage, pooled)
+        rows = []
+        with threadpool_limits(1):  # probes are small: two threads take twice as long as one
+            for question in stage.questions:
+                rows += run_probes(
+                    question,
+                    pooled,
+                    every_layer=asked.every_layer,
+                    seed=asked.seed,
+                    told=self._count,
+                    about={
+                        "upstream": run.upstream,
+                        "stage": stage.stage,
+                        "variant": stage.name,
+                        "frozen": stage.is_raw or run.frozen,
+                        "run": run.folder.name,
+                    },
+                )
+        return rows
+
+    def _count(self, number: int) -> None:
+        self._done += number
+        self._progress(self._done, self._total)
+
+    def _draw(self, stage: _Stage, pooled: Any) -> None:
+        key = (stage.run.upstream, stage.stage)
+        if key in self._pictured or stage.stage in ("leace", "znorm"):
+            return
+        self._pictured.add(key)
+        name = re.sub(r"[^\w.+-]", "_", f"features_{'_'.join(key)}.npz")
+        path = stage.run.folder / name
+        write_picture(
+            path, stage.questions[-1], pooled, upstream=stage.run.upstream, stage=stage.stage
+        )
 
 
-def _rank(row: AuditRow) -> tuple[Any, ...]:
-    return (
-        row.upstream,
-        row.corpus != "speaker",
-        row.label != "speaker",
-        row.label,
-        KINDS.index(row.probe),
-        isinstance(row.layer, int),
-        str(row.layer).rjust(8),
-        _CONTROLS.index(row.control),
-        _STAGES.index(row.stage),
-        row.frozen,
-    )
+def _key(*parts: Any) -> str:
+    return sha256_of(json.dumps(parts, sort_keys=True, default=str).encode())

@@ -1,11 +1,11 @@
 """The one probe that may be asked before anything is reported: the speaker on dev."""
 
-import tempfile
 from pathlib import Path
 
-from spknorm.audit.probing import hear
+from spknorm.audit.models import own_model
+from spknorm.audit.pooling import pool_features
 from spknorm.audit.questions import Question, speakers_of
-from spknorm.audit.runs import find_runs, trained_upstream
+from spknorm.audit.runs import find_runs
 from spknorm.probe import Pooled, run_probe
 from spknorm.probe.corpus import ProbeDataConfig, read_labelled
 from spknorm.registry import register
@@ -43,15 +43,13 @@ def dev_leakage(folder: Path, *, device: str = "cpu", seed: int = 0) -> float:
         truth=split.labels("dev"),
         clusters=speakers_of(split.dev),
     )
-    with tempfile.TemporaryDirectory(prefix=".audit-", dir=run.folder) as scratch:
-        upstream = trained_upstream(run, Path(scratch))
-    heard = hear(
-        upstream.to(device),
+    pooled = pool_features(
+        own_model(run, device),
         [question],
         max_seconds=expert.speaker_corpus.max_seconds,
         config=upstream_config,
         device=device,
     )
-    train = Pooled(heard.of(question, "train")[:, -1], question.classes)
-    test = Pooled(heard.of(question, "test")[:, -1], question.truth, question.clusters)
+    train = Pooled(pooled.of(question, "train")[:, -1], question.classes)
+    test = Pooled(pooled.of(question, "test")[:, -1], question.truth, question.clusters)
     return float(run_probe("linear", train, test, control=None, seed=seed).score)

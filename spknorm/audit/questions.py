@@ -47,6 +47,11 @@ class Question(NamedTuple):
     truth: NDArray[np.integer]
     clusters: NDArray[Any]
 
+    def mark(self) -> tuple[Any, ...]:
+        """Return what decides the answer, as plain values: which utterances, and their classes."""
+        ids = [[u.id for u in part] for part in (self.train, self.test)]
+        return self.corpus, self.label, ids, self.classes.tolist(), self.truth.tolist()
+
 
 def questions_for(
     run: Run, *, labels: Sequence[str], max_speakers: int | None, seed: int, work_dir: Path
@@ -70,11 +75,11 @@ def questions_for(
         demo_seed=expert.datarc.demo_seed,
     )
     parts = read_emotion_split(expert.datarc, fold=run.fold, seed=run.seed, work_dir=work_dir)
-    heard = (*parts.train, *parts.dev, *parts.test)
+    whole = (*parts.train, *parts.dev, *parts.test)
     spoken = read_records(expert.speaker_corpus, sizes) if labels else []
     found = []
     for label in labels:
-        if label != "speaker" and _all_have(heard, label) and not _all_have(spoken, label):
+        if label != "speaker" and _all_have(whole, label) and not _all_have(spoken, label):
             continue  # the emotion corpus' alone, such as IEMOCAP's session
         corpus = dataclasses.replace(
             expert.speaker_corpus,
@@ -83,12 +88,12 @@ def questions_for(
         )
         split = read_labelled(corpus, sizes, seed=seed, work_dir=work_dir)
         found.append(_about("speaker", split))
-    whole = [dataclasses.replace(utterance, split=None) for utterance in heard]
+    unsplit = [dataclasses.replace(utterance, split=None) for utterance in whole]
     for label in dict.fromkeys(("speaker", *labels)):
-        if label == "emotion" or not _all_have(heard, label):
-            continue  # the emotion is asked below, of unheard speakers
+        if label == "emotion" or not _all_have(whole, label):
+            continue  # the emotion is asked below, of speakers held out
         try:
-            found.append(_about("emotion", split_by_label(whole, label, seed=seed)))
+            found.append(_about("emotion", split_by_label(unsplit, label, seed=seed)))
         except DataError as error:
             raise DataError(f"The emotion corpus cannot be probed: {error}") from error
     found.append(_about_emotion((*parts.train, *parts.dev), parts.test))

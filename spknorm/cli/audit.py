@@ -1,7 +1,9 @@
 """`spknorm audit`: what fresh probes still find of the speaker in trained upstreams."""
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 HELP = "train fresh speaker probes on the upstreams of finished experiments, with controls"
@@ -29,15 +31,35 @@ def run(args: argparse.Namespace) -> int:
     """Probe, write probe.json beside each result, and print the table."""
     from spknorm import audit
 
-    rows = audit.audit(
-        args.folders,
-        every_run=args.every_run,
-        every_layer=args.every_layer,
-        labels=tuple(args.label or ("speaker",)),
-        max_speakers=args.max_speakers,
-        seed=args.seed,
-        device=args.device,
-        tell=lambda text: print(text, file=sys.stderr),
-    )
+    try:
+        with audit_bar() as (tell, progress):
+            rows = audit.audit(
+                args.folders,
+                every_run=args.every_run,
+                every_layer=args.every_layer,
+                labels=tuple(args.label or ("speaker",)),
+                max_speakers=args.max_speakers,
+                seed=args.seed,
+                device=args.device,
+                tell=tell,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues where it was.", file=sys.stderr)
+        return 130
     print(audit.table(rows))
     return 0
+
+
+@contextlib.contextmanager
+def audit_bar() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
+    """Yield `tell` and `progress` of an audit: lines, and below them a bar with the time left."""
+    from tqdm import tqdm
+
+    with tqdm(desc="audit", unit="", file=sys.stderr, disable=None, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield lambda text: bar.write(text, file=sys.stderr), progress

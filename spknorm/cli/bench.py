@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spknorm import bench, registry
 from spknorm.bench import Cell, CellStatus, Experiment, Plan, Progress, Summary
+from spknorm.cli.audit import audit_bar
 from spknorm.errors import USER_ERRORS, ConfigError, MissingError
 
 HELP = "run an experiment file: folds, seeds and variants, with a report"
@@ -52,8 +53,11 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nStopped. The same command continues where it was.", file=sys.stderr)
         return 130
-    has_new = any(one.status == "pending" for one in plan.statuses)
-    audited = not experiment.audit or not summary.complete or _audit(out, has_new)
+    try:
+        audited = not experiment.audit or not summary.complete or _audit(out)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues where it was.", file=sys.stderr)
+        return 130
     _show_table(summary, out)
     return 1 if summary.failed or not audited else 0
 
@@ -88,17 +92,18 @@ def _with_lambdas(experiment: Experiment, out: Path, args: argparse.Namespace) -
     return bench.with_choices(experiment, choices)
 
 
-def _audit(out: Path, has_new: bool) -> bool:
-    """Measure leakage unless that is done; say whether it worked."""
-    if not has_new and any(out.glob("*/probe.json")):
-        return True
+def _audit(out: Path) -> bool:
+    """Measure leakage, or what an earlier call left of that to do; say whether it worked."""
     import torch
 
-    from spknorm.audit import audit
+    from spknorm.audit import audit, is_complete
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        audit(out, device=device, tell=lambda text: print(f"Audit: {text}", file=sys.stderr))
+        if is_complete(out):
+            return True
+        with audit_bar() as (tell, progress):
+            audit(out, device=device, tell=lambda text: tell(f"Audit: {text}"), progress=progress)
     except USER_ERRORS as error:
         print(f"The leakage audit failed: {error}", file=sys.stderr)
         return False

@@ -149,7 +149,8 @@ def split_by_label(
         seed: Of what is drawn.
         dev_ratio: Part of each class, at least one utterance.
         test_ratio: Likewise.
-        max_classes: Keep this many, those with the most utterances.
+        max_classes: Keep this many, those with the most training utterances (ties by name), as
+            the adversary does (spknorm.task).
 
     Raises:
         ConfigError: Ratios that leave nothing to train on.
@@ -162,6 +163,9 @@ def split_by_label(
         )
     records = sorted(utterances, key=lambda utterance: utterance.id)
     own = {utterance.split for utterance in records} - {None}
+    trained = Counter(label_of(u, label) for u in records if u.split in (None, "train"))
+    most = sorted(trained, key=lambda name: (-trained[name], name))[:max_classes]
+    records = [u for u in records if max_classes is None or label_of(u, label) in most]
     groups: dict[str, dict[str, list[Utterance]]] = {}
     for utterance in records:
         parts = groups.setdefault(label_of(utterance, label), {"train": [], "dev": [], "test": []})
@@ -179,14 +183,12 @@ def split_by_label(
             len(groups),
             label,
         )
-    sizes = Counter({n: sum(map(len, groups[n].values())) for n in usable_names})
-    kept = sorted(sizes, key=lambda name: (-sizes[name], name))[:max_classes]
-    if len(kept) < 2:
+    if len(usable_names) < 2:
         raise DataError(
             f"A probe of `{label}` needs two classes with three utterances each at least, "
-            f"but the corpus has {len(kept)}."
+            f"but the corpus has {len(usable_names)}."
         )
-    names = tuple(sorted(kept))
+    names = tuple(sorted(usable_names))
     train, dev, test = (
         tuple(utterance for name in names for utterance in groups[name][part])
         for part in ("train", "dev", "test")

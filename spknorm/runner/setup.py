@@ -9,12 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from torch import nn
 from torch.optim import Optimizer
 
 from spknorm import features
-from spknorm.erasure import erase, fit_leace, normalise_per_speaker
+from spknorm.erasure import check_variance_left, erase_layers, fit_layers, normalise_layers
 from spknorm.errors import ConfigError
 from spknorm.fast import PackedEncoder, make_encoder
 from spknorm.runner.distributed import World
@@ -183,25 +182,19 @@ def _erase(
     LEACE is fitted on the speaker corpus, as the adversary is; z-normalisation needs to know who
     speaks in the emotion corpus, its test part included.
     """
-    leace = config.downstream_expert.spknorm.erasure == "leace"
+    method = config.downstream_expert.spknorm
+    leace = method.erasure == "leace"
     if kind != "pooled" or not held >= ({"emotion", "speaker"} if leace else {"emotion"}):
         raise ConfigError(_NO_ERASURE)
     before = cache.pooled("emotion")  # (N, L, H)
-    after = np.empty_like(before)
     if leace:
         reference, labels = cache.pooled("speaker"), expert.data.speaker_labels
-        for layer in range(before.shape[1]):
-            eraser = fit_leace(reference[:, layer], labels)
-            if eraser.rank >= before.shape[2]:
-                raise ConfigError(
-                    f"LEACE of {expert.num_speakers} speakers erases all {before.shape[2]} "
-                    "dimensions of this upstream: lower speaker_corpus.max_speakers below that."
-                )
-            after[:, layer] = erase(before[:, layer], eraser)
+        after = erase_layers(before, fit_layers(reference, labels, rank=method.erasure_rank))
+        share = check_variance_left(before, after, num_classes=expert.num_speakers)
+        logger.info("LEACE leaves %.3g of the variance of the emotion corpus' features.", share)
     else:
         speakers = [name for part in ("train", "dev", "test") for name in expert.speakers_of(part)]
-        for layer in range(before.shape[1]):
-            after[:, layer] = normalise_per_speaker(before[:, layer], speakers)
+        after = normalise_layers(before, speakers)
     cache.replace_pooled("emotion", after)
 
 

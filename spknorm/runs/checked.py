@@ -35,7 +35,7 @@ Share = Annotated[float, Between(0.0, 1.0)]
 Confusion = Annotated[tuple[tuple[int, ...], ...], "confusion"]
 """(C, C) counts: row = true class, column = predicted class; `classes` is an earlier field."""
 Layer = Annotated[str, "layer"]
-"""last, weighted, or the number of a hidden state, which becomes a text."""
+"""head, last, weighted, or the number of a hidden state, which becomes a text."""
 
 
 def error(path: Path, key: str, problem: str) -> ConfigError:
@@ -148,7 +148,7 @@ def _convert(hint: Any, value: Any, path: Path, key: str, num_classes: int) -> A
         return _counts(value, num_classes, path, key)
     if hint == Layer:
         if not isinstance(value, str) and not _is_whole(value):
-            raise error(path, key, "must be last, weighted or the number of a layer")
+            raise error(path, key, "must be head, weighted or the number of a layer")
         return str(value)
     bounds = Between(-math.inf, math.inf)
     if typing.get_origin(hint) is Annotated:

@@ -15,13 +15,15 @@ class ProbeRow:
 
     Attributes:
         upstream: Name on s3prl's hub.
-        stage: raw, none, SNP or TAP.
+        stage: raw, none, leace, znorm, SNP or TAP.
+        variant: The stage with whatever sets it apart from others of it in one audit.
         frozen: Whether the upstream kept its weights.
         run: Folder of the experiment.
         corpus: speaker or emotion.
         label: What was probed.
         probe: linear, mlp, knn or eer.
-        layer: last, weighted or the index of a hidden state.
+        layer: head (what the emotion head sees; `last` in older files), weighted or the index of a
+            hidden state.
         control: None; shuffled: the same with permuted labels; chance: the most frequent class.
         accuracy: Of the test utterances.
         low: Lower end of its 95 % interval over speakers; None where there is none.
@@ -33,6 +35,7 @@ class ProbeRow:
 
     upstream: str
     stage: str
+    variant: str | None = None
     frozen: bool | None = None
     run: str | None = None
     corpus: str

@@ -1,0 +1,147 @@
+"""An audit that is stopped goes on where it was, and says when it is complete."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from audit_benches import make_audit_corpora, make_bench
+from trained_folders import make_trained
+
+import spknorm.audit
+from spknorm.audit import audit, is_complete, probing
+
+_KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from spknorm.audit import audit
+begun = []
+def tell(text):
+    begun.append(text)
+    if len(begun) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+audit({folder!r}, tell=tell)
+"""
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    return make_audit_corpora(tmp_path_factory.mktemp("corpora"))
+
+
+@pytest.fixture
+def bench(tmp_path, corpora, tiny_hubert, monkeypatch):
+    """A benchmark's folder with runs of none, SNP and TAP."""
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(probing, "KINDS", ("linear",))
+    return make_bench(tmp_path / "bench", corpora, tiny_hubert, "SNP", "TAP", "none")
+
+
+def _written(bench):
+    return {path.parent.name: json.loads(path.read_text()) for path in bench.rglob("probe.json")}
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_it_goes_on_where_it_was_stopped_and_gives_the_same_rows(bench, stages, monkeypatch):
+    def stop(text):
+        begun.append(text)
+        if len(begun) > stages:
+            raise KeyboardInterrupt
+
+    begun: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        audit(bench, tell=stop)
+    assert not is_complete(bench)
+    assert not all(content["complete"] for content in _written(bench).values())
+    told: list[str] = []
+    rows = audit(bench, tell=told.append)
+    assert len(told) == 4 - stages  # raw, SNP, TAP, none
+    assert is_complete(bench)
+    found = _written(bench)
+    for path in bench.rglob("probe.json"):
+        path.unlink()
+    assert audit(bench) == rows
+    assert _written(bench) == found
+    told.clear()
+    assert audit(bench, tell=told.append) == rows
+    assert told == []
+
+
+@pytest.mark.slow
+@pytest.mark.fault("audit killed")
+def test_a_killed_audit_loses_at_most_the_stage_it_was_at(bench):
+    code = _KILLED.format(tests=str(Path(__file__).parent), folder=str(bench))
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not is_complete(bench)
+    # SNP is done; TAP has the rows of the raw upstream, which they share.
+    assert {name: set(content["stages"]) for name, content in _written(bench).items()} == {
+        "SNP": {"raw", "own"},
+        "TAP": {"raw"},
+    }
+    assert not list(bench.rglob("*.tmp"))
+    told: list[str] = []
+    audit(bench, tell=told.append)
+    stages = {row["stage"] for content in _written(bench).values() for row in content["rows"]}
+    assert stages == {"raw", "none", "SNP", "TAP"}
+    assert is_complete(bench)
+
+
+def test_other_options_and_other_weights_are_probed_anew(bench, corpora, tiny_hubert):
+    audit(bench / "SNP")
+    told: list[str] = []
+    audit(bench / "SNP", every_layer=True, tell=told.append)
+    assert len(told) == 2
+    assert not is_complete(bench / "SNP")  # with the defaults, which a benchmark asks for
+    audit(bench / "SNP")
+    assert is_complete(bench / "SNP")
+    make_trained(
+        bench / "SNP",
+        tiny_hubert,
+        strategy="SNP",
+        datarc={"corpus": "manifest", "manifest": str(corpora / "emotion.csv")},
+        speaker_corpus={"corpus": "manifest", "manifest": str(corpora / "speaker.csv")},
+        method={"speaker_lambda": 0.5},
+    )
+    assert not is_complete(bench / "SNP")
+
+
+def test_a_damaged_or_older_file_is_made_anew(bench):
+    rows = audit(bench)
+    path = bench / "TAP" / "probe.json"
+    whole = path.read_text()
+    for content in ("{", "[]", "{}", json.dumps({**json.loads(whole), "asked": 3})):
+        path.write_text(content)
+        assert not is_complete(bench)
+        assert audit(bench) == rows
+        assert path.read_text() == whole
+
+
+def test_progress_ends_at_what_was_announced(bench):
+    seen: list[tuple[int, int]] = []
+    audit(bench, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1][0] == seen[-1][1] > 400
+    assert all(before[0] <= after[0] for before, after in itertools.pairwise(seen))
+
+
+def test_a_benchmark_finishes_the_audit_that_an_earlier_call_left(bench, monkeypatch, capsys):
+    from spknorm.cli import bench as command
+
+    calls: list[Path] = []
+
+    def interrupted(folder, **options):
+        calls.append(folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(spknorm.audit, "audit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command._audit(bench)
+    monkeypatch.setattr(spknorm.audit, "audit", audit)
+    audit(bench / "none")  # one stage of several
+    assert not is_complete(bench)
+    assert command._audit(bench)
+    assert is_complete(bench)
