@@ -3,6 +3,7 @@
 Built once per run from the configuration; the expert, the runner, predict and the audit read it.
 """
 
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -76,17 +77,8 @@ def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Pa
 def _read_emotions(
     config: DataConfig, *, fold: str, seed: int, work_dir: Path
 ) -> tuple[Split, CorpusDigest]:
-    records = read_corpus(
-        config.corpus,
-        role="emotion",
-        root=config.root,
-        meta_data=config.meta_data,
-        fold=fold,
-        manifest=config.manifest,
-        allow_outside=config.allow_outside,
-        demo_rho=config.demo_rho,
-        demo_seed=config.demo_seed,
-    )
+    of_fold = dataclasses.replace(config, test_fold=fold)
+    records = read_corpus(ExpertConfig(datarc=of_fold), "emotion")
     check_records(records, role="emotion")
     records = usable(records, work_dir=work_dir, skip_bad=config.skip_bad)
     split = make_split(
@@ -122,16 +114,7 @@ def read_speakers(
     Last comes what was read, before some speakers were chosen. A corpus with its own split gives
     its `train` part; the rest is left to the probes.
     """
-    records = read_corpus(
-        config.corpus,
-        role="speaker",
-        root=config.root,
-        meta_data=config.meta_data,
-        manifest=config.manifest,
-        allow_outside=config.allow_outside,
-        demo_rho=data.demo_rho,
-        demo_seed=data.demo_seed,
-    )
+    records = read_corpus(ExpertConfig(datarc=data, speaker_corpus=config), "speaker")
     check_records(records, role="speaker", label=config.label)
     records = [record for record in records if record.split in (None, "train")]
     records = usable(records, work_dir=work_dir, skip_bad=data.skip_bad)

@@ -12,10 +12,21 @@ from spknorm.corpora import (
     Utterance,
     check_records,
     find_bad_audio,
-    read_corpus,
     usable,
 )
+from spknorm.corpora import read_corpus as read_sections
 from spknorm.errors import ConfigError, DataError, MissingError
+from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
+
+
+def read_corpus(corpus, role="emotion", **settings):
+    """Read a corpus by what its section of the configuration says."""
+    demo = {key: settings.pop(key) for key in ("demo_rho", "demo_seed") if key in settings}
+    settings = {"corpus": corpus, **{key: str(value) for key, value in settings.items()}}
+    if role == "emotion":
+        return read_sections(ExpertConfig(datarc=DataConfig(**settings, **demo)), role)
+    section = SpeakerCorpusConfig(**settings)
+    return read_sections(ExpertConfig(speaker_corpus=section, datarc=DataConfig(**demo)), role)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import pytest
 
 from spknorm.corpora import read_corpus, read_voxceleb1
 from spknorm.errors import DataError, MissingError
+from spknorm.schema import ExpertConfig, SpeakerCorpusConfig
 
 LISTED = (
     "1 id10002/abc_-1/00001.wav\n"
@@ -60,7 +61,8 @@ def test_a_list_may_be_named_or_be_called_as_s3prl_calls_it(tree, tmp_path):
     elsewhere = tmp_path / "list.txt"
     (tree / "iden_split.txt").rename(elsewhere)
     assert len(read_voxceleb1(tree, split_file=elsewhere)) == 4
-    assert len(read_corpus("voxceleb1", role="speaker", root=tree, meta_data=elsewhere)) == 4
+    section = SpeakerCorpusConfig(root=str(tree), meta_data=str(elsewhere))
+    assert len(read_corpus(ExpertConfig(speaker_corpus=section), "speaker")) == 4
     elsewhere.rename(tree / "veri_test_class.txt")
     assert read_voxceleb1(tree)[0].split == "train"
     with pytest.raises(MissingError) as error:

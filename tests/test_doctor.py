@@ -15,6 +15,8 @@ from spknorm.cli import main
 from spknorm.cli.doctor import table
 from spknorm.corpora.iemocap import COUNTS
 from spknorm.doctor import Check, examine, status_of
+from spknorm.errors import DataError
+from spknorm.task import read_task_data
 
 ROOT = Path(__file__).parents[1]
 SMALL = dict.fromkeys(COUNTS, (2, 2, 2, 2))
@@ -27,7 +29,7 @@ def no_roots(monkeypatch):
 
 
 def expert(**changes):
-    return config.parse({"downstream_expert": changes}).downstream_expert
+    return config.parse({"downstream_expert": changes})
 
 
 def settings(iemocap, speakers):
@@ -215,3 +217,131 @@ def test_the_library_of_the_doctor_loads_neither_torch_nor_s3prl():
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert found.stdout.strip() == "set()"
+
+
+def manifest(tmp_path, column, values, *, speakers=None):
+    """A manifest of an emotion corpus: one of each emotion per value of a column."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    lines = [f"path,emotion,speaker,{column}"]
+    for place, value in enumerate(values):
+        for emotion in ("neu", "hap", "ang", "sad"):
+            name = f"{place}{emotion}.wav"
+            soundfile.write(tmp_path / name, noise, 16000)
+            who = (speakers or values)[place]
+            lines.append(f"{name},{emotion},{who},{value}")
+    (tmp_path / "e.csv").write_text("\n".join(lines))
+    return tmp_path / "e.csv"
+
+
+def of_manifest(file, **options):
+    return expert(
+        datarc={"corpus": "manifest", "manifest": str(file), **options},
+        spknorm={"strategy": "none"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "speakers", "said"),
+    [
+        ("gender", ["f", "m"], None, "The protocol si5 needs the session of every utterance; "),
+        (
+            "session",
+            ["winter", "spring"],
+            None,
+            "No utterance is of Session1, which fold1 tests on",
+        ),
+        ("session", ["Session1"], None, "The train part of si5 fold1 is empty: "),
+        (
+            "session",
+            ["Session1", "Session2"],
+            ["anna", "anna"],
+            "train and test share speakers, which si5 forbids: anna.",
+        ),
+    ],
+)
+def test_the_doctor_says_no_where_the_run_does(tmp_path, column, values, speakers, said):
+    file = manifest(tmp_path, column, values, speakers=speakers)
+    chosen = of_manifest(file)
+    found = by_name(examine(chosen, folder=tmp_path / "result"))
+    assert found["emotion corpus"].status == "ok"
+    assert found["si5 fold1"].status == "fail"
+    assert said in found["si5 fold1"].detail
+    with pytest.raises(DataError) as error:
+        read_task_data(chosen.downstream_expert, fold="fold1", seed=1337, work_dir=tmp_path / "w")
+    assert found["si5 fold1"].detail == str(error.value)
+
+
+def test_a_protocol_that_suits_the_manifest_passes(tmp_path):
+    file = manifest(tmp_path, "gender", [f"p{number}" for number in range(10)])
+    found = by_name(examine(of_manifest(file, protocol="si10"), folder=tmp_path / "result"))
+    assert found["si10 fold1"] == Check(
+        "si10 fold1",
+        "ok",
+        "28 train, 8 dev, 4 test utterances; 1 speakers are tested",
+    )
+    assert found["streams"] == Check("streams", "ok", "emotion batches of 4, 7 an epoch")
+
+
+def test_speakers_in_dev_alone_and_a_fold_that_is_none_fail_as_in_the_run(corpora, tmp_path):
+    chosen = expert(
+        datarc={"root": str(corpora[0]), "test_fold": "fold6"}, spknorm={"strategy": "none"}
+    )
+    found = by_name(examine(chosen, folder=tmp_path / "result"))
+    assert found["si5 fold6"].status == "fail"
+    lines = corpora[1].read_text().replace("speaker0", "speaker0,dev").replace("er1", "er1,train")
+    corpora[1].write_text(lines.replace("path,speaker", "path,speaker,split"))
+    found = by_name(examine(settings(*corpora), folder=tmp_path / "result"))
+    assert found["si5 fold1"].status == "fail"
+    assert (
+        "The speaker corpus has 1 `speaker` with training utterances" in found["si5 fold1"].detail
+    )
+
+
+def test_what_a_corpus_leaves_out_is_in_the_table(corpora, tmp_path):
+    folder = corpora[0] / "Session1/sentences/wav"
+    (folder / "x.m4a").write_bytes(b"x")
+    (folder / "._x.wav").write_bytes(b"x")
+    found = by_name(examine(settings(*corpora), folder=tmp_path / "result"))
+    assert found["emotion corpus, left out"].status == "warn"
+    assert "2 files under" in found["emotion corpus, left out"].detail
+    assert "1 .m4a" in found["emotion corpus, left out"].detail
+
+
+def test_bad_files_that_the_run_skips_are_a_warning(corpora, tmp_path):
+    wav = sorted(corpora[0].rglob("*.wav"))[0]
+    wav.write_bytes(b"no sound")
+    chosen = expert(
+        datarc={"root": str(corpora[0]), "skip_bad": True}, spknorm={"strategy": "none"}
+    )
+    found = by_name(examine(chosen, folder=tmp_path / "result"))
+    assert found["emotion corpus, headers"].status == "warn"
+    assert found["si5 fold1"].status == "ok"
+
+
+def test_budgets_follow_from_the_upstream(corpora, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    chosen = config.parse(
+        {
+            "downstream_expert": {
+                "datarc": {"root": str(corpora[0])},
+                "spknorm": {"strategy": "none"},
+            },
+            "upstream": {"cache_limit_gb": 0.001},
+        }
+    )
+    options = {"folder": tmp_path / "result", "upstream": "hubert_large_ll60k"}
+    tuned = by_name(examine(chosen, **options))
+    frozen = by_name(examine(chosen, **options, frozen=True))
+    assert tuned["budget"].detail.startswith("about 3.78 GB a checkpoint, ")
+    assert "feature cache" not in tuned
+    assert frozen["feature cache"].status == "warn"
+    assert frozen["feature cache"].detail.startswith(
+        "at most 4.1 MB of pooled features of the frozen upstream are not cached: it would take"
+    )
+    usage = machine.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage._replace(free=int(7e9)))
+    full = by_name(examine(chosen, **options))
+    assert full["budget"].status == "fail"
+    assert "two do not fit into 7 GB: choose another folder with -p" in full["budget"].detail
+    unknown = by_name(examine(chosen, folder=tmp_path / "result", upstream="fbank"))
+    assert unknown["budget"] == Check("budget", "warn", "the size of fbank is not known")

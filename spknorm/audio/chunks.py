@@ -116,7 +116,7 @@ def examine_w64(descriptor: int, start: int, size: int) -> Finding:
     """Look at a Sony Wave64 file: chunks named by 16 bytes, sizes with their own header in them."""
     position = start + 40
     for _ in range(_MAX_CHUNKS):
-        header = os.pread(descriptor, 24, position)
+        header = _read(descriptor, 24, position)
         if len(header) < 24:
             whole = int.from_bytes(os.pread(descriptor, 8, start + 16), "little")
             cut = size < start + whole < _UNKNOWN_FROM
@@ -136,7 +136,7 @@ def examine_caf(descriptor: int, start: int, size: int) -> Finding:
     """Look at an Apple CAF file: `data` may be -1 long, which is all that follows."""
     position = start + 8
     for _ in range(_MAX_CHUNKS):
-        header = os.pread(descriptor, 12, position)
+        header = _read(descriptor, 12, position)
         if len(header) < 12:
             return Finding(_no_sound(0))
         name, length = header[:4], struct.unpack(">q", header[4:12])[0]
@@ -176,6 +176,11 @@ def examine_nist(descriptor: int, start: int, size: int) -> Finding:
     promised = fields[b"sample_count"] * fields.get(b"channel_count", 1) * width
     there = size - start - int(length)
     return Finding(_too_little(promised, there)) if promised > there else WHOLE
+
+
+def _read(descriptor: int, count: int, position: int) -> bytes:
+    """Read at a place that 64 bits of a header may have put beyond any file."""
+    return os.pread(descriptor, count, position) if position < _UNKNOWN_FROM else b""
 
 
 def _too_little(promised: int, there: int) -> str:

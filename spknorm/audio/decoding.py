@@ -79,7 +79,7 @@ class AudioFile:
             self._num_frames = self._file.frames
             unknown = self._num_frames >= _UNKNOWN_FRAMES
             self._is_mpeg = self._file.subtype.startswith("MPEG_LAYER")  # MP3, in a WAV file too
-            self._in_order = unknown or self._is_mpeg  # seeks are inexact or fail
+            self._in_order = unknown or not self._file.can_seek
             if unknown:
                 self._num_frames = self._count()
             self._check()

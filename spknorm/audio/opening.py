@@ -34,6 +34,11 @@ class Decoder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no ty
         """Say no."""
         return False
 
+    @property
+    def can_seek(self) -> bool:
+        """Whether a seek works and is exact; GSM, G.72x, NMS ADPCM and DWVW are read in order."""
+        return super().seekable() and not self.subtype.startswith(("DWVW", "MPEG_LAYER"))
+
 
 class _Patched:
     """An open file some bytes of whose header are read as others, as soundfile takes it."""

@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-c", "--config", metavar="YAML", type=Path, help="the run's configuration, if any")
     add("-o", "--override", metavar="TEXT", help="as in a run: config.a.b=value,,config.c=value")
     add("-p", "--expdir", metavar="DIR", type=Path, default=Path("result"), help="of the results")
+    add("-u", "--upstream", metavar="NAME", help="for what it takes of disk, memory and cache")
+    add("--frozen", action="store_true", help="with -u: the upstream is not trained")
     add("--audio", action="store_true", help="decode every file: NaN, damage, silence, clipping")
     for name in _CORPORA:
         add(f"--{name}", metavar="DIR", type=Path, help=f"sets {name.upper()}_ROOT")
@@ -43,8 +45,13 @@ def run(args: argparse.Namespace) -> int:
     if args.config is not None:
         config = merge(config, load_yaml(args.config))
     overrides.apply_to_config(overrides.parse_overrides(args.override), config)
-    expert = parse(config).downstream_expert
-    checks = examine(expert, folder=args.expdir, audio=args.audio)
+    checks = examine(
+        parse(config),
+        folder=args.expdir,
+        audio=args.audio,
+        upstream=args.upstream,
+        frozen=args.frozen,
+    )
     print(table(checks, width=min(shutil.get_terminal_size().columns, _WIDEST)))
     return DataError.exit_code if status_of(checks) == "fail" else 0
 

@@ -5,9 +5,10 @@ One file per corpus reads it; checks.py says whether it can serve.
 
 import logging
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from spknorm.corpora.checks import (
     BadAudio,
@@ -22,12 +23,14 @@ from spknorm.corpora.manifest import read_manifest
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.corpora.voxceleb1 import read_voxceleb1
 from spknorm.errors import ConfigError, MissingError
+from spknorm.schema import SpeakerCorpusConfig
 
 __all__ = [
     "CORPORA",
     "EMOTIONS",
     "TREES",
     "BadAudio",
+    "Corpus",
     "Utterance",
     "check_counts",
     "check_records",
@@ -47,93 +50,118 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-class _Where(NamedTuple):
+class Corpus(NamedTuple):
+    """A corpus by name.
+
+    Attributes:
+        title: As people call it.
+        variable: Of the environment, where its root may be said; None: it has no tree of its own.
+        read: From its section, the role and the whole `downstream_expert` to utterances.
+    """
+
     title: str
-    variable: str
+    variable: str | None
+    read: "Callable[[Any, str, Sections], list[Utterance]]"
 
 
-CORPORA = ("iemocap", "voxceleb1", "librispeech", "manifest", "demo")
-TREES = MappingProxyType(
-    {
-        "iemocap": _Where("IEMOCAP", "IEMOCAP_ROOT"),
-        "voxceleb1": _Where("VoxCeleb1", "VOXCELEB1_ROOT"),
-        "librispeech": _Where("LibriSpeech", "LIBRISPEECH_ROOT"),
-    }
-)
+class Sections(Protocol):
+    """What names corpora: `downstream_expert` of a task.
+
+    `datarc` says what demo is made, and for the role emotion which corpus and fold.
+    """
+
+    @property
+    def datarc(self) -> Any:
+        """The emotion corpus."""
+
+    @property
+    def speaker_corpus(self) -> SpeakerCorpusConfig:
+        """The speaker corpus."""
+
+
 _KEYS = MappingProxyType({"emotion": "datarc", "speaker": "speaker_corpus"})
 
 
-def read_corpus(
-    name: str,
-    *,
-    role: str = "emotion",
-    root: Path | str | None = None,
-    meta_data: Path | str | None = None,
-    fold: str | None = None,
-    manifest: Path | str | None = None,
-    allow_outside: bool = False,
-    demo_rho: float = 0.8,
-    demo_seed: int = 0,
-) -> list[Utterance]:
+def read_corpus(config: Sections, role: str) -> list[Utterance]:
     """Return the utterances of a corpus; `check_records` and `usable` say what they are good for.
 
     Args:
-        name: One of `CORPORA`; `demo` is a generated tree in IEMOCAP's layout for the role
-            emotion, in VoxCeleb1's for the role speaker.
-        role: `emotion` or `speaker`: where in the configuration the corpus is named.
-        root: The corpus' folder; None: what IEMOCAP_ROOT, VOXCELEB1_ROOT or LIBRISPEECH_ROOT
-            says, or the manifest's folder.
-        meta_data: IEMOCAP: folder with s3prl's fold JSON, whose order is kept (training pool,
-            then test). VoxCeleb1: the identification split list.
-        fold: Which fold of the JSON.
-        manifest: The table, for `manifest`.
-        allow_outside: Accept listed paths that lead out of the root.
-        demo_rho: Confounding in the demo.
-        demo_seed: Seed of the demo.
+        config: `downstream_expert`. The section of the role says which corpus and where: `root`
+            (None: what IEMOCAP_ROOT, VOXCELEB1_ROOT or LIBRISPEECH_ROOT says, or the manifest's
+            folder), `meta_data` (IEMOCAP: folder with s3prl's fold JSON, whose order is kept,
+            training pool, then test; VoxCeleb1: the identification split list), `test_fold`
+            (which fold of the JSON), `manifest`, `allow_outside`. `demo` is a generated tree in
+            IEMOCAP's layout for the role emotion, in VoxCeleb1's for the role speaker.
+        role: `emotion` or `speaker`.
 
     Raises:
         ConfigError: The name or role is unknown, or a setting is missing or has no effect.
         MissingError: The corpus is not where it was looked for; the message says how to name it.
         DataError: It is there and cannot be read.
     """
+    section = getattr(config, _KEYS[role]) if role in _KEYS else config.datarc
+    name = section.corpus
     if name not in CORPORA or role not in _KEYS:
         raise ConfigError(
             f"`corpus` must be one of {', '.join(CORPORA)} with the role emotion or speaker, "
             f"but they are `{name}` and `{role}`."
         )
-    if name == "manifest":
-        if manifest is None:
-            raise ConfigError(
-                f"The {role} corpus is a manifest, so `downstream_expert.{_KEYS[role]}.manifest` "
-                "must name the .csv or .jsonl file."
-            )
-        return read_manifest(manifest, root=root, allow_outside=allow_outside)
-    if manifest is not None:
+    if name == "manifest" and section.manifest is None:
+        raise ConfigError(
+            f"The {role} corpus is a manifest, so `downstream_expert.{_KEYS[role]}.manifest` "
+            "must name the .csv or .jsonl file."
+        )
+    if name != "manifest" and section.manifest is not None:
         raise ConfigError(
             f"`downstream_expert.{_KEYS[role]}.manifest` has no effect with the corpus `{name}`: "
             "set `corpus: manifest`, or leave it out."
         )
-    if name == "demo":
-        return _read_demo(role, rho=demo_rho, seed=demo_seed)
-    found = root_of(name, role, root)
-    if name == "voxceleb1":
-        return read_voxceleb1(found, split_file=meta_data)
-    if name == "librispeech":
-        return read_librispeech(found)
-    if meta_data is None:
-        return _counted(read_iemocap(found))
+    return CORPORA[name].read(section, role, config)
+
+
+def _read_manifest(section: Any, role: str, config: Sections) -> list[Utterance]:
+    return read_manifest(section.manifest, root=section.root, allow_outside=section.allow_outside)
+
+
+def _read_iemocap(section: Any, role: str, config: Sections) -> list[Utterance]:
+    root = root_of("iemocap", role, section.root)
+    if section.meta_data is None:
+        return _counted(read_iemocap(root))
+    fold = section.test_fold
     if fold is None:
         raise ConfigError("With `meta_data`, `test_fold` must say which of its folds to read.")
-    return _counted(read_folds(meta_data, fold, found, allow_outside=allow_outside))
+    return _counted(read_folds(section.meta_data, fold, root, allow_outside=section.allow_outside))
 
 
-def _read_demo(role: str, *, rho: float, seed: int) -> list[Utterance]:
+def _read_voxceleb1(section: Any, role: str, config: Sections) -> list[Utterance]:
+    root = root_of("voxceleb1", role, section.root)
+    return read_voxceleb1(root, split_file=section.meta_data)
+
+
+def _read_librispeech(section: Any, role: str, config: Sections) -> list[Utterance]:
+    return read_librispeech(root_of("librispeech", role, section.root))
+
+
+def _read_demo(section: Any, role: str, config: Sections) -> list[Utterance]:
     from spknorm.demo import make_demo_corpora
 
-    roots = make_demo_corpora(rho=rho, seed=seed)
+    roots = make_demo_corpora(rho=config.datarc.demo_rho, seed=config.datarc.demo_seed)
     if role == "emotion":
         return read_iemocap(roots.iemocap)
     return read_voxceleb1(roots.voxceleb1, split_file=roots.voxceleb1_split)
+
+
+CORPORA: Mapping[str, Corpus] = MappingProxyType(
+    {
+        "iemocap": Corpus("IEMOCAP", "IEMOCAP_ROOT", _read_iemocap),
+        "voxceleb1": Corpus("VoxCeleb1", "VOXCELEB1_ROOT", _read_voxceleb1),
+        "librispeech": Corpus("LibriSpeech", "LIBRISPEECH_ROOT", _read_librispeech),
+        "manifest": Corpus("a manifest", None, _read_manifest),
+        "demo": Corpus("the demo", None, _read_demo),
+    }
+)
+TREES = tuple(name for name, corpus in CORPORA.items() if corpus.variable is not None)
+"""Corpora whose root has to be said."""
 
 
 def _counted(records: list[Utterance]) -> list[Utterance]:
@@ -153,7 +181,8 @@ def root_of(name: str, role: str, given: Path | str | None) -> Path:
     Raises:
         MissingError: It is not there; the message says where it was looked for and what to do.
     """
-    title, variable = TREES[name]
+    title, variable, _ = CORPORA[name]
+    assert variable is not None
     where = Path(given or os.environ.get(variable) or "")
     if (given or os.environ.get(variable)) and where.is_dir():
         return where

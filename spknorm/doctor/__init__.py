@@ -1,43 +1,70 @@
-"""What can be known before a run: machine and corpora, examined and returned as data.
+"""What can be known before a run: machine, corpora and the run's own answer, returned as data.
 
-checks.py says what a check is; machine.py looks at software, device and disk, sound.py at corpora.
+checks.py says what a check is; machine.py looks at software, device and disk, sound.py at corpora,
+run.py builds what a run trains on.
 """
 
+import dataclasses
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spknorm.doctor.checks import Check, status_of
 
 if TYPE_CHECKING:
-    from spknorm.schema import ExpertConfig
+    from spknorm.schema import TaskConfig
 
 __all__ = ["Check", "examine", "status_of"]
 
+_SEED = 1337  # of a run without --seed
 
-def examine(config: "ExpertConfig", *, folder: Path | str, audio: bool = False) -> list[Check]:
+
+def examine(
+    config: "TaskConfig",
+    *,
+    folder: Path | str,
+    audio: bool = False,
+    upstream: str | None = None,
+    frozen: bool = False,
+    seed: int = _SEED,
+) -> list[Check]:
     """Examine everything that a run with this configuration needs, and change nothing.
 
     Args:
-        config: `downstream_expert`; its two corpora are read as the run would read them.
+        config: The run's; its corpora, fold and streams are those that the run would make.
         folder: Where results are to go.
         audio: Decode every file to its end, which finds NaN, damage, silence and clipping;
             otherwise headers alone are read.
+        upstream: Its name on s3prl's hub, from which disk, memory and cache follow.
+        frozen: Whether it is frozen.
+        seed: The run's.
 
     Returns:
         The checks in the order of a report, no matter what is wrong.
     """
+    from spknorm.audio import AudioIndex
     from spknorm.doctor.machine import check_machine
+    from spknorm.doctor.run import check_run
     from spknorm.doctor.sound import check_corpus
 
+    expert = config.downstream_expert
+    data = dataclasses.replace(expert.datarc, test_fold=expert.datarc.test_fold or "fold1")
+    expert = dataclasses.replace(expert, datarc=data)
+    config = dataclasses.replace(config, downstream_expert=expert)
     checks = check_machine(Path(folder))
-    fold = config.datarc.test_fold or "fold1"
-    checks += check_corpus(config.datarc, role="emotion", fold=fold, audio=audio)
-    if config.spknorm.strategy != "none":
-        checks += check_corpus(
-            config.speaker_corpus,
-            role="speaker",
-            demo=(config.datarc.demo_rho, config.datarc.demo_seed),
-            label=config.speaker_corpus.label,
-            audio=audio,
-        )
+    with tempfile.TemporaryDirectory() as work_dir:
+        index = AudioIndex(work_dir)
+        corpora = check_corpus(expert, "emotion", index=index, audio=audio)
+        if expert.spknorm.strategy != "none" or expert.spknorm.erasure == "leace":
+            corpora += check_corpus(expert, "speaker", index=index, audio=audio)
+        checks += corpora
+        if status_of(corpora) != "fail":
+            checks += check_run(
+                config,
+                seed=seed,
+                work_dir=Path(work_dir),
+                folder=Path(folder),
+                upstream=upstream,
+                frozen=frozen,
+            )
     return checks

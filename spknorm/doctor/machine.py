@@ -30,7 +30,7 @@ def check_machine(folder: Path) -> list[Check]:
 
 def check_disk(folder: Path) -> Check:
     """Say how much room there is where `folder` is or would be."""
-    free = shutil.disk_usage(_existing(folder)).free / 1e9
+    free = shutil.disk_usage(existing(folder)).free / 1e9
     found = f"{free:.1f} GB free for {folder}"
     if free < _LEAST_DISK_GB:
         return Check("disk", "fail", f"{found}. A checkpoint would not fit: choose another with -p")
@@ -42,7 +42,7 @@ def check_disk(folder: Path) -> Check:
 
 def check_writing(folder: Path) -> Check:
     """Try to write where `folder` is or would be."""
-    place = _existing(folder)
+    place = existing(folder)
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
@@ -100,7 +100,7 @@ def _check_memory() -> Check:
     return Check("memory", "ok", found)
 
 
-def _existing(folder: Path) -> Path:
+def existing(folder: Path) -> Path:
     """Return the folder, or the nearest above it that exists."""
     folder = folder.absolute()
     return next(place for place in (folder, *folder.parents) if place.is_dir())

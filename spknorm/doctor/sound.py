@@ -1,8 +1,10 @@
 """A corpus: whether it is found and can serve, its counts, and its files one by one."""
 
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +22,12 @@ from spknorm.corpora import (
 )
 from spknorm.doctor.checks import Check
 from spknorm.errors import USER_ERRORS
-from spknorm.schema import DataConfig, SpeakerCorpusConfig
+from spknorm.schema import ExpertConfig
 
 _SILENT_BELOW = 10 ** (-60 / 20)  # peak of a recording, full scale 1
 _CLIPPED_AT = 0.999
 _CLIPPED_SHARE = 0.001  # of the samples
+_COUNTED = "spknorm.corpora"  # the logger of what "IEMOCAP counts" says
 _LONG_SECONDS = 60.0
 _NUM_THREADS = 8
 
@@ -37,46 +40,61 @@ class Levels(NamedTuple):
 
 
 def check_corpus(
-    config: DataConfig | SpeakerCorpusConfig,
-    *,
-    role: str,
-    fold: str | None = None,
-    demo: tuple[float, int] | None = None,
-    label: str = "speaker",
-    audio: bool = False,
+    config: ExpertConfig, role: str, *, index: AudioIndex | None = None, audio: bool = False
 ) -> list[Check]:
     """Read a corpus as a run would, and look at its files.
 
     Args:
-        config: Where the corpus is.
+        config: `downstream_expert`, with the fold in `datarc.test_fold`.
         role: `emotion` or `speaker`.
-        fold: Which fold of s3prl's fold JSON, if that is given.
-        demo: rho and seed of the demo; None: those of `config`.
-        label: The column that a speaker corpus is taken for.
+        index: Remembers headers for the run's own look at them.
         audio: Decode every file, instead of headers alone.
     """
     name = f"{role} corpus"
-    if demo is None:
-        demo = (config.demo_rho, config.demo_seed) if isinstance(config, DataConfig) else (0.8, 0)
-    try:
-        records = read_corpus(
-            config.corpus,
-            role=role,
-            root=config.root,
-            meta_data=config.meta_data,
-            fold=fold,
-            manifest=config.manifest,
-            allow_outside=config.allow_outside,
-            demo_rho=demo[0],
-            demo_seed=demo[1],
-        )
-        check_records(records, role=role, label=label)
-    except USER_ERRORS as error:
-        return [Check(name, "fail", str(error))]
-    checks = [Check(name, "ok", _counts(config.corpus, records))]
-    if config.corpus == "iemocap":
+    section = config.datarc if role == "emotion" else config.speaker_corpus
+    with heard() as remarks:
+        try:
+            records = read_corpus(config, role)
+            check_records(records, role=role, label=config.speaker_corpus.label)
+        except USER_ERRORS as error:
+            return [Check(name, "fail", str(error))]
+    checks = [Check(name, "ok", _counts(section.corpus, records))]
+    if section.corpus == "iemocap":
         checks.append(_check_counts(records))
-    return checks + _check_files(name, records, audio=audio)
+    if remarks:
+        worst = max(record.levelno for record in remarks) >= logging.WARNING
+        said = "\n".join(record.getMessage() for record in remarks)
+        checks.append(Check(f"{name}, left out", "warn" if worst else "ok", said))
+    index = AudioIndex(None) if index is None else index
+    skip_bad = config.datarc.skip_bad
+    return checks + _check_files(name, records, index, audio=audio, skip_bad=skip_bad)
+
+
+@contextmanager
+def heard() -> Iterator[list[logging.LogRecord]]:
+    """Collect what the readers remark about a corpus, instead of logging it."""
+    remarks: list[logging.LogRecord] = []
+
+    def take(record: logging.LogRecord) -> bool:
+        if record.name != _COUNTED:
+            remarks.append(record)
+        return False
+
+    parents = [logging.getLogger(f"spknorm.{name}") for name in ("audio", "corpora")]
+    before = [(one, one.level, one.propagate) for one in parents]
+    handler = logging.Handler()
+    handler.addFilter(take)
+    for one in parents:
+        one.addHandler(handler)
+        one.setLevel(logging.INFO)
+        one.propagate = False
+    try:
+        yield remarks
+    finally:
+        for one, level, propagate in before:
+            one.removeHandler(handler)
+            one.setLevel(level)
+            one.propagate = propagate
 
 
 def levels_of(utterance: Utterance) -> Levels:
@@ -112,18 +130,23 @@ def _check_counts(records: Sequence[Utterance]) -> Check:
     return Check("IEMOCAP counts", "warn", "a part of the corpus, so not compared with 5531")
 
 
-def _check_files(name: str, records: Sequence[Utterance], *, audio: bool) -> list[Check]:
-    index = AudioIndex(None)
+def _check_files(
+    name: str, records: Sequence[Utterance], index: AudioIndex, *, audio: bool, skip_bad: bool
+) -> list[Check]:
     bad = find_bad_audio(records, index=index, decode=audio)
     files = f"{name}, {'audio' if audio else 'headers'}"
     left_out = {one.utterance.id for one in bad}
     good = [record for record in records if record.id not in left_out]
     checks = []
     if bad:
-        heading = f"{len(bad)} of {len(records)} files cannot be used (--skip-bad leaves them out):"
-        checks.append(Check(files, "fail", listing([str(one.error) for one in bad], heading)))
+        hint = "left out, as skip_bad says" if skip_bad else "--skip-bad leaves them out"
+        heading = f"{len(bad)} of {len(records)} files cannot be used ({hint}):"
+        text = listing([str(one.error) for one in bad], heading)
+        checks.append(Check(files, "warn" if skip_bad else "fail", text))
     if good:
-        checks.append(_check_lengths(files, index.infos([record.path for record in good])))
+        name_of_check = f"{name}, lengths" if bad else files
+        infos = index.infos([record.path for record in good])
+        checks.append(_check_lengths(name_of_check, infos))
         if audio:
             checks += _check_levels(name, good)
     return checks

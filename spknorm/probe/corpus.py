@@ -117,16 +117,7 @@ def read_records(config: SpeakerCorpusConfig, data: ProbeDataConfig) -> list[Utt
     Raises:
         MissingError: The corpus is not there.
     """
-    return read_corpus(
-        config.corpus,
-        role="speaker",
-        root=config.root,
-        meta_data=config.meta_data,
-        manifest=config.manifest,
-        allow_outside=config.allow_outside,
-        demo_rho=data.demo_rho,
-        demo_seed=data.demo_seed,
-    )
+    return read_corpus(ProbeConfig(speaker_corpus=config, datarc=data), "speaker")
 
 
 def split_by_label(

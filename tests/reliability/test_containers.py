@@ -1,5 +1,6 @@
 """Every container that is accepted is checked for truncation, and whole ones are not called cut."""
 
+import random
 import struct
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_a_cut_at_any_place_is_found(tmp_path, form, subtype):
         assert kind == "truncated" or (kind in ("corrupt", "not_audio", "empty") and length < 4200)
     path.write_bytes(content[: len(content) // 3])
     assert kind_of(path) == "truncated"
+
+
+@pytest.mark.parametrize(("form", "subtype"), ACCEPTED)
+def test_a_crop_is_a_part_of_the_whole(tmp_path, form, subtype):
+    path = tmp_path / "a.wav"
+    written(path, form, subtype)
+    whole = load_audio(path)
+    for seed in range(3):
+        crop = load_audio(path, max_seconds=0.1, crop_seed=seed)
+        start = int(random.Random(seed).random() * (len(whole) - 1600 + 1))
+        assert np.array_equal(crop, whole[start : start + 1600])
 
 
 @pytest.mark.parametrize("endian", ["LITTLE", "BIG"])

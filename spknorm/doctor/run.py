@@ -1,0 +1,129 @@
+"""What the run itself would say: the fold, the streams, and whether disk and memory hold it."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from spknorm.audio import AudioIndex
+from spknorm.corpora import Utterance
+from spknorm.doctor.checks import Check
+from spknorm.doctor.machine import existing
+from spknorm.errors import USER_ERRORS
+from spknorm.schema import ExpertConfig, TaskConfig
+
+_FRAMES_PER_SECOND = 50  # of HuBERT and its kin
+_FLOAT = 4  # bytes
+
+
+def check_run(
+    config: TaskConfig,
+    *,
+    seed: int,
+    work_dir: Path,
+    folder: Path,
+    upstream: str | None,
+    frozen: bool,
+) -> list[Check]:
+    """Build what a run trains on, by the run's own functions, and answer as it would.
+
+    Args:
+        config: The run's, with the fold in `datarc.test_fold`.
+        seed: The run's.
+        work_dir: A folder that may be written; it has the index of headers, if there is one.
+        folder: Where results are to go.
+        upstream: Its name on s3prl's hub; None: budgets are not known.
+        frozen: Whether the upstream is frozen.
+    """
+    from spknorm import task
+
+    expert = config.downstream_expert
+    fold = str(expert.datarc.test_fold)
+    name = f"{expert.datarc.protocol} {fold}"
+    try:
+        data = task.read_task_data(expert, fold=fold, seed=seed, work_dir=work_dir)
+    except USER_ERRORS as error:
+        return [Check(name, "fail", str(error))]
+    parts = ", ".join(f"{len(part)} {key}" for key, part in data.split._asdict().items())
+    speakers = {one.speaker for one in data.split.test}
+    checks = [Check(name, "ok", f"{parts} utterances; {len(speakers)} speakers are tested")]
+    emotions = Counter(one.emotion for one in data.split.test)
+    if absent := [one for one in data.emotions if not emotions[one]]:
+        said = f"the test part has no utterance of {', '.join(absent)}, so UA leaves them out"
+        checks.append(Check(f"{name}, classes", "warn", said))
+    checks.append(_check_streams(data, expert, seed=seed))
+    if upstream is not None:
+        emotion = (*data.split.train, *data.split.dev, *data.split.test)
+        checks += _check_budgets(
+            config,
+            emotion,
+            data.speaker_utterances,
+            index=AudioIndex(work_dir),
+            folder=folder,
+            upstream=upstream,
+            frozen=frozen,
+        )
+    return checks
+
+
+def _check_streams(data: object, expert: ExpertConfig, *, seed: int) -> Check:
+    """Read the first batches of training, of both corpora."""
+    from spknorm import task
+    from spknorm.batches import Order
+
+    assert isinstance(data, task.TaskData)
+    train, size = data.split.train, expert.datarc.train_batch_size
+    try:
+        order = Order(len(train), batch_size=size, seed=seed)
+        first = task.emotion_stream(train, data.emotions, order)[0]
+        found = f"emotion batches of {len(first.wavs)}, {len(order)} an epoch"
+        if data.speaker_utterances:
+            speakers = task.speaker_stream(data, expert.speaker_corpus, seed=seed)
+            second = speakers[0]
+            found += f"; speaker batches of {len(second.wavs)} from {len(data.speakers)} classes"
+    except USER_ERRORS as error:
+        return Check("streams", "fail", str(error))
+    return Check("streams", "ok", found)
+
+
+def _check_budgets(
+    config: TaskConfig,
+    emotion: Sequence[Utterance],
+    speaker: Sequence[Utterance],
+    *,
+    index: AudioIndex,
+    folder: Path,
+    upstream: str,
+    frozen: bool,
+) -> list[Check]:
+    from spknorm import features
+    from spknorm.bench.budget import checkpoint_bytes, memory_bytes, shape_of
+    from spknorm.features.store import FeatureStore, cache_root, human_size
+
+    shape = shape_of(upstream)
+    if shape is None:
+        return [Check("budget", "warn", f"the size of {upstream} is not known")]
+    one = checkpoint_bytes(shape, config, frozen=frozen)
+    memory = human_size(memory_bytes(shape, config, frozen=frozen))
+    found = f"about {human_size(one)} a checkpoint, {memory} on the device"
+    checks = [Check("budget", "ok", found)]
+    free = shutil.disk_usage(existing(folder)).free
+    if 2 * one > free:  # a new one is whole before the old one goes
+        advice = f"two do not fit into {human_size(free)}: choose another folder with -p"
+        checks = [Check("budget", "fail", f"{found}; {advice}")]
+    kind = features.plan(config, upstream_trainable=not frozen)
+    if kind == "off":
+        return checks
+    limit = config.downstream_expert.speaker_corpus.max_seconds
+    rows = 0.0
+    for utterances, most in ((emotion, None), (speaker, limit)):
+        for info in index.infos([utterance.path for utterance in utterances]):
+            seconds = info.seconds if most is None else min(info.seconds, most)
+            rows += 1 if kind == "pooled" else seconds * _FRAMES_PER_SECOND
+    size = rows * (shape.layers + 1) * shape.width * _FLOAT
+    store = FeatureStore(cache_root(config.upstream.cache_dir) / "features", about={})
+    reason = store.room_for(size, limit_bytes=config.upstream.cache_limit_gb * 1e9)
+    found = f"at most {human_size(size)} of {kind} features of the frozen upstream"
+    if reason is None:
+        return [*checks, Check("feature cache", "ok", found)]
+    return [*checks, Check("feature cache", "warn", f"{found} are not cached: {reason}")]
