@@ -1,6 +1,7 @@
 """What stays of a run that is complete, what it computed in, and an optimiser without moments."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -27,6 +28,12 @@ def names_of(folder):
 
 def test_all_is_kept_by_default(whole):
     assert names_of(whole) == ["dev-best.ckpt", "states-6.ckpt"]
+
+
+def test_a_run_says_how_many_epochs_its_steps_are(whole):
+    first = (whole / "log.log").read_text().splitlines()[0]
+    said = re.fullmatch(r"6 steps of 4 utterances: ([\d.]+) epochs of the (\d+) that train", first)
+    assert said[1] == f"{6 * 4 / int(said[2]):.1f}"
 
 
 def test_weights_are_kept_without_what_training_on_takes(

@@ -165,12 +165,23 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             self._started = time.monotonic() - self.counters.seconds
             if self.world.is_leader:
                 write_rows(self.expdir, self.expert.data.corpora)
+            if not self.counters.step:
+                self._say_how_long()
             self._loop()
             self._finish()
             self._journal.close()
             if self.world.is_leader:
                 checkpoint.shrink(self.expdir, keep=self.settings.runner.keep)
         self.world.leave()
+
+    def _say_how_long(self) -> None:
+        run, data = self.settings.runner, self.settings.downstream_expert.datarc
+        batch = data.train_batch_size * run.gradient_accumulate_steps * self.world.size
+        size = len(self.expert.split.train)
+        self._journal.say(
+            f"{run.total_steps} steps of {batch} utterances: {run.total_steps * batch / size:.1f} "
+            f"epochs of the {size} that train"
+        )
 
     def _counters(self) -> state.Counters:
         if goes_on(self.args, self.expdir):
