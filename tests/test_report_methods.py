@@ -6,7 +6,8 @@ import pytest
 from fake_results import make_bench, set_keys, write
 
 from spknorm import runs
-from spknorm.report.methods import settings_note
+from spknorm.report.methods import protocols_note, settings_note
+from spknorm.report.score_tables import paper_table
 from spknorm.report.scores import score_blocks
 
 METHOD = "config__downstream_expert__spknorm"
@@ -89,6 +90,16 @@ def test_a_setting_without_effect_does_not_split_a_method(tmp_path, key):
         set_keys(tmp_path, where, **{f"config__downstream_expert__{key}": number})
     [block] = blocks_of(tmp_path)
     assert [len(one.rows) for one in block.estimates] == [2, 2, 2]
+
+
+def test_settings_that_differ_between_protocols_alone_are_said_once_and_split_no_method(tmp_path):
+    make_bench(tmp_path, protocols=("si5", "sd"), num_folds=2, features=False, probes=False)
+    set_keys(tmp_path, "-sd-", config__runner__total_steps=400)
+    blocks = blocks_of(tmp_path)
+    assert [labels_of(block) for block in blocks] == [["none", "SNP", "TAP"]] * 2
+    table = paper_table(blocks, blocks[0].task, protocols_note(runs.read(tmp_path)))
+    assert [row.cells[-1] for row in table.rows[:3]] == ["2 / 1 / –"] * 3  # noqa: RUF001
+    assert "Between protocols differ: total_steps 400 (sd), 3000 (si5)." in table.notes
 
 
 def test_lambdas_of_one_strategy_are_in_its_names(tmp_path):

@@ -4,7 +4,7 @@ After `scores.py` in the report; the numbers are `adversary` in result.json, mea
 """
 
 from spknorm.report.scores import Block, Estimate
-from spknorm.report.tables import NOTHING, Row, Table, percent
+from spknorm.report.tables import NOTHING, Row, Table, make_table, percent
 
 _COLUMNS = (
     ("Ascent / descent", "ascent_share"),
@@ -32,21 +32,17 @@ def adversary_table(block: Block) -> Table | None:
             rows.append(Row(cells=cells, kind="control" if one.method.shuffled else "ours"))
     if not rows:
         return None
-    return Table(
-        name=f"adversary-{block.protocol}",
-        title=f"What the adversary did, protocol {block.protocol}",
-        notes=(
-            "In percent, means over runs. Angle: degrees between the ascent and the step of the "
-            "emotion loss; ascent / descent: their lengths. Head's gain: how far the speaker "
-            "head's loss came from log K (0, it knows nothing) to 0 (100, it knows every speaker); "
-            "its accuracy beside chance. Drift: how far the shared part moved from where it began, "
-            "relative to its norm. Clipped, paused, skipped: shares of the ascents. A method under "
-            "1 % of ascent / descent, or under 10 % of gain, had no effect and is marked.",
-        ),
-        columns=("Upstream", "Method", "Angle", *(name for name, _ in _COLUMNS)),
-        rows=tuple(rows),
-        num_heads=2,
+    note = (
+        "In percent, means over runs. Angle: degrees between the ascent and the step of the "
+        "emotion loss; ascent / descent: their lengths. Head's gain: how far the speaker head's "
+        "loss came from log K (0, it knows nothing) to 0 (100, it knows every speaker); its "
+        "accuracy beside chance. Drift: how far the shared part moved from where it began, "
+        "relative to its norm. Clipped, paused, skipped: shares of the ascents. A method under "
+        "1 % of ascent / descent, or under 10 % of gain, had no effect and is marked."
     )
+    columns = ("Upstream", "Method", "Angle", *(name for name, _ in _COLUMNS))
+    title = f"What the adversary did, protocol {block.protocol}"
+    return make_table(f"adversary-{block.protocol}", title, columns, rows, [note])
 
 
 def _mean(one: Estimate, key: str) -> float | None:

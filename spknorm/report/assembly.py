@@ -22,6 +22,7 @@ from spknorm.report import (
 )
 from spknorm.report.adversary import adversary_table
 from spknorm.report.canvas import Figure
+from spknorm.report.methods import protocols_note
 from spknorm.report.page import (
     Code,
     Folded,
@@ -64,7 +65,8 @@ def build(folder: Path) -> list[Path]:
             methods += [*_some([shown if shown is not first else None]), *_tables_of(block)]
     leaks = [*map(pictures.draw_frontier, frontiers), *_some([pictures.draw_layers(probed)])]
     tasks = dict.fromkeys(block.task for block in blocks)
-    beside = [score_tables.paper_table(blocks, task) for task in tasks]
+    remark = protocols_note(runs)
+    beside = [score_tables.paper_table(blocks, task, remark) for task in tasks]
     pooled_pictures = [pooled.draw_features(runs.features)]
     sections = [
         Section(name="methods", title="Methods", parts=methods),

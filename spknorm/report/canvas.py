@@ -20,9 +20,12 @@ COLOURS = {
     "SNP": "#0072b2",
     "TAP": "#d55e00",
     "leace": "#009e73",
+    "erasure": "#009e73",
     "znorm": "#cc79a7",
     "shuffled": "#b8860b",
     "raw": "#9a9a9a",
+    "confusion": "#e69f00",
+    "gate": "#56b4e9",
 }
 CYCLE = (
     "#0072b2",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spknorm.report.canvas import (
+    COLOURS,
     GREY,
     INK,
     Figure,
@@ -19,15 +20,6 @@ from spknorm.report.canvas import (
 )
 
 _CHANCE = 0.25
-_COLOURS = {
-    "none": "#4d4d4d",
-    "SNP": "#0072b2",
-    "TAP": "#d55e00",
-    "erasure": "#009e73",
-    "znorm": "#cc79a7",
-    "confusion": "#e69f00",
-    "gate": "#56b4e9",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,4 +184,4 @@ def draw_trade(lines: Sequence[Line], *, rho: float, num_seeds: int) -> Figure:
 
 
 def _colour(line: Line) -> str:
-    return _COLOURS.get(line.method, INK)
+    return COLOURS.get(line.method, INK)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from spknorm.report import paper
 from spknorm.report.methods import Method
 from spknorm.report.scores import Block, Estimate
-from spknorm.report.tables import NOTHING, Row, Table, percent
+from spknorm.report.tables import NOTHING, Row, Table, make_table, percent
 from spknorm.runs import Run, Runs
 from spknorm.runs.probes import ProbeRow
 from spknorm.statistics import MeanStd, mean_std
@@ -205,14 +205,9 @@ def _audit_table(probed: "DataFrame") -> Table:
             f"normalisation ({paper.SECOND_HAND}); on which corpus and with which head is not "
             "known, and it has no control for fine-tuning alone."
         )
-    return Table(
-        name=f"audit-{label}-{corpus}",
-        title=f"{what}, on the {corpus} corpus",
-        notes=tuple(note for note in notes if note),
-        columns=("Upstream", "Stage", "Layer", *(_PROBE_NAMES.get(name, name) for name in probes)),
-        rows=tuple(rows),
-        num_heads=3,
-    )
+    title = f"{what}, on the {corpus} corpus"
+    columns = ("Upstream", "Stage", "Layer", *(_PROBE_NAMES.get(name, name) for name in probes))
+    return make_table(f"audit-{label}-{corpus}", title, columns, rows, notes, num_heads=3)
 
 
 def _accuracy(rows: "DataFrame") -> str:

@@ -94,18 +94,34 @@ class Method:
 def with_methods(runs: Runs) -> "DataFrame":
     """Return the frame of a folder's runs with their `run` and their `method`, names and all."""
     table = frame(runs)
-    settings = [effects.identity(run.result.config, run.result.args) for run in runs.runs]
-    varying = [
-        key
-        for key in sorted({key for one in settings for key in one} - {*_FIELDS})
-        if len({_text(one[key]) for one in settings if key in one}) > 1
-    ]
-    methods = [_method(*pair, varying) for pair in zip(runs.runs, settings, strict=True)]
+    settings = [_identity(run) for run in runs.runs]
+    blocks = [(run.result.task, run.result.protocol) for run in runs.runs]
+    varying = {block: _varying(block, blocks, settings) for block in set(blocks)}
+    pairs = zip(runs.runs, settings, blocks, strict=True)
+    methods = [_method(run, values, varying[block]) for run, values, block in pairs]
     names = _names(sorted(set(methods), key=Method.sort_key))
     marks = {method: _mark(method, runs.runs, methods) for method in names}
     table["run"] = [*runs.runs]
     table["method"] = [replace(one, name=names[one], mark=marks[one]) for one in methods]
     return table
+
+
+def protocols_note(runs: Runs) -> str:
+    """Return which settings differ between protocols alone, so that no name tells them."""
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    settings = [(run.result.protocol, _identity(run)) for run in runs.runs]
+    protocols = dict.fromkeys(protocol for protocol, _ in settings)
+    for protocol, values in settings:
+        for key, value in values.items():
+            found.setdefault(key, {}).setdefault(protocol, {})[_text(value)] = None
+    told = []
+    for key, values in found.items():
+        single = {at: texts for at, texts in values.items() if len(texts) == 1}
+        alone = {at: next(iter(texts)) for at, texts in single.items()}
+        if key not in _FIELDS and alone.keys() == protocols.keys() and len({*alone.values()}) > 1:
+            parts = ", ".join(f"{text} ({protocol})" for protocol, text in alone.items())
+            told.append(f"{key.rpartition('.')[2]} {parts}")
+    return f"Between protocols differ: {'; '.join(told)}." if told else ""
 
 
 def num_planned(method: Method, rows: "DataFrame", runs: Runs, num_positions: int) -> int:
@@ -137,6 +153,20 @@ def settings_note(methods: Sequence[Method]) -> str:
             parts = [f"{value} ({_whose(users, methods)})" for value, users in values.items()]
             sentences.append(f"{key} {', '.join(parts)}")
     return f"Settings: {'; '.join(sentences)}." if sentences else ""
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    """Return a run's settings that decide its method: those that change its numbers."""
+    return effects.identity(run.result.config, run.result.args)
+
+
+def _varying(
+    block: tuple[str, str], blocks: Sequence[tuple[str, str]], settings: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Return the keys in which runs of one task and protocol differ."""
+    own = [values for at, values in zip(blocks, settings, strict=True) if at == block]
+    keys = sorted({key for values in own for key in values} - {*_FIELDS})
+    return [key for key in keys if len({_text(one[key]) for one in own if key in one}) > 1]
 
 
 def _method(run: Run, settings: dict[str, Any], varying: Sequence[str]) -> Method:

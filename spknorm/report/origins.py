@@ -11,7 +11,7 @@ from typing import Any
 
 from spknorm.report.leakage import not_audited
 from spknorm.report.scores import Block
-from spknorm.report.tables import NOTHING, Row, Table, percent
+from spknorm.report.tables import NOTHING, Row, Table, make_table, percent
 from spknorm.runs import Run, Runs
 from spknorm.runs.folder import flatten
 
@@ -61,13 +61,9 @@ def run_table(runs: Runs) -> Table:
             status = f"{cell.status}: {cell.error}" if cell.error else cell.status
             rows.append(Row(cells=(cell.name, status, *[NOTHING] * 10), kind="control"))
     heads = ("Folder", "Status", "Protocol", "Fold", "Seed", "Per label", "WA", "UA")
-    return Table(
-        name="runs",
-        title="Every run",
-        notes=("WA and UA in percent on the test set of the run's fold, at the best dev step.",),
-        columns=(*heads, "Test utterances", "Steps", "Best step", "Minutes"),
-        rows=tuple(rows),
-    )
+    columns = (*heads, "Test utterances", "Steps", "Best step", "Minutes")
+    note = "WA and UA in percent on the test set of the run's fold, at the best dev step."
+    return make_table("runs", "Every run", columns, rows, [note], num_heads=1)
 
 
 def version_table(runs: Runs) -> Table:
@@ -78,13 +74,10 @@ def version_table(runs: Runs) -> Table:
         for name, version in run.result.versions.items()
         if isinstance(version, str | int | float)
     )
-    return Table(
-        name="versions",
-        title="Versions",
-        notes=("As the runs themselves recorded them.",),
-        columns=("What", "Version", "Runs"),
-        rows=tuple(Row(cells=(*key, str(count))) for key, count in sorted(counted.items())),
-    )
+    rows = [Row(cells=(*key, str(count))) for key, count in sorted(counted.items())]
+    note = "As the runs themselves recorded them."
+    columns = ("What", "Version", "Runs")
+    return make_table("versions", "Versions", columns, rows, [note], num_heads=1)
 
 
 def command_of(run: Run) -> str:

@@ -8,7 +8,16 @@ from collections.abc import Iterable, Sequence
 from spknorm.report import paper
 from spknorm.report.methods import Method, settings_note
 from spknorm.report.scores import METRICS, Block, Estimate
-from spknorm.report.tables import NOTHING, Row, RowKind, Table, p_value, percent, signed_points
+from spknorm.report.tables import (
+    NOTHING,
+    Row,
+    RowKind,
+    Table,
+    make_table,
+    p_value,
+    percent,
+    signed_points,
+)
 from spknorm.statistics import mean_std
 
 _LEVEL = 0.05
@@ -26,8 +35,8 @@ def corpora_of(blocks: Iterable[Block]) -> list[str]:
     return sorted(named)
 
 
-def paper_table(blocks: Sequence[Block], task: str) -> Table:
-    """Return Table 1: ours, and the paper's rows below."""
+def paper_table(blocks: Sequence[Block], task: str, remark: str = "") -> Table:
+    """Return Table 1: ours, and the paper's rows below; `remark` is of how protocols differ."""
     own = {block.protocol: block for block in blocks if block.task == task}
     found = {name: {one.method: one for one in block.estimates} for name, block in own.items()}
     columns = [found.get(name, {}) for name in ("si5", "sd", "low_resource")]
@@ -48,6 +57,7 @@ def paper_table(blocks: Sequence[Block], task: str) -> Table:
         "folds, and over how many runs, is not known, and it gives no deviations. Its normalised "
         "AUC is its AUC x 1000 / 950.",
         settings_note([*methods]),
+        remark,
         _chance_note(own.values()),
     ]
     corpora = corpora_of(own.values())
@@ -57,7 +67,7 @@ def paper_table(blocks: Sequence[Block], task: str) -> Table:
             "orientation and are not to be compared with."
         )
     heads = ("Source", "System", "SI WA", "SD WA", "AUC", "AUC normalised", "Runs SI / SD / AUC")
-    return _table("paper", "Ours beside the paper's Table 1", heads, rows, notes)
+    return make_table("paper", "Ours beside the paper's Table 1", heads, rows, notes)
 
 
 def accuracy_table(block: Block) -> Table:
@@ -91,7 +101,7 @@ def accuracy_table(block: Block) -> Table:
     title = f"Protocol {block.protocol}: {block.title}"
     heads = ("WA", "WA interval", "UA", "macro-F1", "Worst speaker, UA", "Spread", "Runs")
     columns = ("Upstream", "Method", *heads)
-    return _table(f"accuracy-{block.protocol}", title, columns, rows, notes)
+    return make_table(f"accuracy-{block.protocol}", title, columns, rows, notes)
 
 
 def short_table(blocks: Sequence[Block]) -> Table:
@@ -114,14 +124,8 @@ def short_table(blocks: Sequence[Block]) -> Table:
         "Chance: WA of always the most frequent class, UA of a guess.",
         settings_note([one.method for block in blocks for one in block.estimates]),
     ]
-    return Table(
-        name="short",
-        title="Emotion recognition",
-        notes=tuple(note for note in notes if note),
-        columns=("", "", "", "WA %", "UA %", "runs"),
-        rows=tuple(rows),
-        num_heads=3,
-    )
+    columns = ("", "", "", "WA %", "UA %", "runs")
+    return make_table("short", "Emotion recognition", columns, rows, notes, num_heads=3)
 
 
 def comparison_table(block: Block) -> Table | None:
@@ -151,7 +155,7 @@ def comparison_table(block: Block) -> Table | None:
     heads = ("Δ WA", "Interval", "p over speakers", "p over runs", "Speakers", "Paired runs")
     title = f"Against strategy none, protocol {block.protocol}"
     columns = ("Upstream", "Method", *heads)
-    return _table(f"comparison-{block.protocol}", title, columns, rows, [note])
+    return make_table(f"comparison-{block.protocol}", title, columns, rows, [note])
 
 
 def low_resource_table(block: Block) -> Table:
@@ -182,40 +186,40 @@ def low_resource_table(block: Block) -> Table:
         _chance_note([block]),
     ]
     columns = ("Upstream", "Method", *map(str, points), "AUC", "AUC normalised", "Runs")
-    return _table("low-resource", "Few training utterances per label", columns, rows, notes)
+    return make_table("low-resource", "Few training utterances per label", columns, rows, notes)
 
 
 def records(blocks: Iterable[Block]) -> list[dict[str, str | int | float | None]]:
     """Return every number of the score tables in full precision, one record per metric."""
     found: list[dict[str, str | int | float | None]] = []
-    for block in blocks:
-        for one in block.estimates:
-            for metric in METRICS:
-                mean, interval = one.scores[metric], one.intervals.get(metric)
-                tested = one.comparison if metric == "wa" else None
-                found.append(
-                    {
-                        "task": block.task,
-                        "protocol": block.protocol,
-                        "upstream": one.method.upstream,
-                        "method": one.method.label,
-                        "metric": metric,
-                        "mean": mean.mean,
-                        "std": mean.std,
-                        "pooled": interval.value if interval else None,
-                        "low": interval.low if interval else None,
-                        "high": interval.high if interval else None,
-                        "difference": tested.difference if tested else None,
-                        "difference_low": tested.low if tested else None,
-                        "difference_high": tested.high if tested else None,
-                        "p_speakers_holm": one.p_holm if tested else None,
-                        "p_runs_holm": one.p_wilcoxon_holm if tested else None,
-                        "pairs": tested.num_pairs if tested else None,
-                        "runs": mean.n,
-                        "runs_planned": one.num_planned,
-                        "chance": {"wa": block.chance.wa, "ua": block.chance.ua}.get(metric),
-                    }
-                )
+    pairs = [(block, one) for block in blocks for one in block.estimates]
+    for block, one in pairs:
+        for metric in METRICS:
+            mean, pooled = one.scores[metric], one.intervals.get(metric)
+            tested = one.comparison if metric == "wa" else None
+            row: dict[str, str | int | float | None] = {
+                "task": block.task,
+                "protocol": block.protocol,
+                "upstream": one.method.upstream,
+                "method": one.method.label,
+                "metric": metric,
+                "mean": mean.mean,
+                "std": mean.std,
+            }
+            names = (("pooled", "value"), ("low", "low"), ("high", "high"))
+            row |= {name: getattr(pooled, key, None) for name, key in names}
+            row |= {
+                "difference": tested.difference if tested else None,
+                "difference_low": tested.low if tested else None,
+                "difference_high": tested.high if tested else None,
+                "p_speakers_holm": one.p_holm if tested else None,
+                "p_runs_holm": one.p_wilcoxon_holm if tested else None,
+                "pairs": tested.num_pairs if tested else None,
+                "runs": mean.n,
+                "runs_planned": one.num_planned,
+                "chance": {"wa": block.chance.wa, "ua": block.chance.ua}.get(metric),
+            }
+            found.append(row)
     return found
 
 
@@ -258,19 +262,6 @@ def _our_row(method: Method, columns: Sequence[dict[Method, Estimate]]) -> Row:
     counts.append(str(sum(curve.num_runs)) if curve else NOTHING)
     cells = ("ours", f"{method.upstream}, {method.label}", *texts, " / ".join(counts))
     return Row(cells=cells, kind=_kind(method))
-
-
-def _table(
-    name: str, title: str, columns: Sequence[str], rows: Sequence[Row], notes: Sequence[str]
-) -> Table:
-    return Table(
-        name=name,
-        title=title,
-        notes=tuple(note for note in notes if note),
-        columns=tuple(columns),
-        rows=tuple(rows),
-        num_heads=2,
-    )
 
 
 def _kind(method: Method) -> RowKind:

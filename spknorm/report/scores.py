@@ -215,7 +215,7 @@ def _intervals(pooled: Mapping[str, Any]) -> tuple[dict[str, Interval], str]:
         return {}, "its result files name no speakers"
     try:
         return {name: interval(pooled, name) for name in METRICS}, ""
-    except DataError as error:
+    except DataError as error:  # too few speakers
         return {}, str(error)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from spknorm.report.tables import Row, Table, percent
+from spknorm.report.tables import Row, Table, make_table, percent
 from spknorm.runs.checked import Share, build, check_schema, read_object
 
 _SCHEMA = "spknorm.selection/1"
@@ -74,11 +74,5 @@ def read_table(folder: Path) -> Table | None:
         "accuracy in percent of a fresh speaker probe on dev. Chosen: the least leakage among "
         "those whose dev WA stays within the bound of λ 0."
     )
-    return Table(
-        name="selection",
-        title="Candidates for λ",
-        notes=(note, *doubts),
-        columns=("Upstream", "Variant", "λ", "Dev WA", "Leakage on dev", "Runs", ""),
-        rows=tuple(rows),
-        num_heads=2,
-    )
+    columns = ("Upstream", "Variant", "λ", "Dev WA", "Leakage on dev", "Runs", "")
+    return make_table("selection", "Candidates for λ", columns, rows, [note, *doubts])

@@ -47,6 +47,26 @@ class Table:
     kind: Literal["table"] = "table"
 
 
+def make_table(
+    name: str,
+    title: str,
+    columns: Iterable[str],
+    rows: Iterable[Row],
+    notes: Iterable[str] = (),
+    *,
+    num_heads: int = 2,
+) -> Table:
+    """Return a table of what was collected; notes that have nothing to say are left out."""
+    return Table(
+        name=name,
+        title=title,
+        notes=tuple(note for note in notes if note),
+        columns=tuple(columns),
+        rows=tuple(rows),
+        num_heads=num_heads,
+    )
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a fraction in percent, without its sign: 0.742 -> `74.2`."""
     return NOTHING if value is None else f"{100 * value:.{digits}f}"
