@@ -5,16 +5,15 @@ stored state, and no global random generator is touched.
 """
 
 import copy
-import signal
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from spknorm import workers
 from spknorm.audio import load_audio
 from spknorm.corpora.records import Utterance
 
@@ -192,46 +191,7 @@ class Stream:
         if num_workers == 0:
             yield from (self[number] for number in range(start, stop))
             return
-        loader = DataLoader(
-            _Numbered(self),
-            sampler=range(start, stop),
-            batch_size=None,
-            num_workers=num_workers,
-            generator=torch.Generator().manual_seed(0),  # else it draws from the global one
-            worker_init_fn=_leave_signals_to_the_run,
-        )
-        batches: Any = iter(loader)
-        try:
-            yield from batches
-        finally:
-            # After an error the traceback holds them, and at exit Python waits for workers that it
-            # has only sent a SIGTERM, which these leave to the run.
-            batches._shutdown_workers()
-
-
-def is_dead_loader(error: BaseException) -> bool:
-    """Return whether an error tells that a data-loading process died.
-
-    torch raises a RuntimeError wherever the run happens to be when it learns of it, unless a batch
-    was on its way: then the connection to the process breaks.
-    """
-    return isinstance(error, ConnectionError | EOFError) or "DataLoader worker" in str(error)
-
-
-def _leave_signals_to_the_run(_: int) -> None:
-    # Clusters signal every process of a job; a worker that died would break off the last step.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-
-
-class _Numbered(Dataset[Batch]):
-    """A stream as torch's DataLoader wants it."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def __getitem__(self, number: int) -> Batch:
-        return self._stream[number]
+        yield from workers.load(self, range(start, stop), num_workers=num_workers)
 
 
 class MixedEpoch(Dataset[Any]):

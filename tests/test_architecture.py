@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "files", "weights", "marks", "schema", "yaml_values", "options", "config", "effects",
     "compat", "registry", "upstreams", "audio", "corpora.records", "demo", "corpora", "protocols",
-    "batches", "gradients", "adversaries", "emotion_heads", "model", "optim", "updates", "task",
-    "fast", "features", "metrics", "statistics", "erasure", "probe", "runs", "report.tables",
-    "checkpoint", "runs.trained", "runner", "export", "predict", "audit", "bench", "superb",
-    "report", "controlled", "doctor", "cli", "run_downstream", "__main__",
+    "workers", "batches", "gradients", "adversaries", "emotion_heads", "model", "optim", "updates",
+    "task", "fast", "features", "metrics", "statistics", "erasure", "probe", "runs",
+    "report.tables", "checkpoint", "runs.trained", "runner", "export", "predict", "audit", "bench",
+    "superb", "report", "controlled", "doctor", "cli", "run_downstream", "__main__",
 ]  # fmt: skip
 """A module imports only modules of its own room and of rooms that come before it."""
 PLUGINS = [*ROOT.glob("downstream/*/*.py"), *ROOT.glob("upstream_adapters/*/*.py")]

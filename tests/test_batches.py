@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from spknorm.batches import MixedEpoch, Order, Recordings, Stream, is_dead_loader
+from spknorm.batches import MixedEpoch, Order, Recordings, Stream
 from spknorm.corpora.records import Utterance
 
 
@@ -123,17 +123,3 @@ def test_bucketed_batches_change_from_epoch_to_epoch_and_can_be_entered_anywhere
     walked = [orders[0][k] for k in range(30)]
     assert orders[1][23] == walked[23]
     assert not {tuple(batch) for batch in walked[:10]} & {tuple(batch) for batch in walked[10:20]}
-
-
-@pytest.mark.parametrize(
-    ("error", "dead"),
-    [
-        (ConnectionResetError(104, "Connection reset by peer"), True),
-        (EOFError(), True),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), True),
-        (RuntimeError("shapes differ"), False),
-        (OSError(28, "No space left on device"), False),
-    ],
-)
-def test_the_ways_to_learn_that_a_data_loading_process_died(error, dead):
-    assert is_dead_loader(error) is dead

@@ -233,3 +233,19 @@ def test_a_model_that_the_hugging_face_hub_does_not_give_is_one_clear_text(
         "in the Hugging Face cache, and could not be downloaded ("
     )
     assert ("runs the Python code of the repository" in caplog.text) == ("--hub" in options)
+
+
+def test_a_temporary_folder_that_is_not_there_is_told_where_s3prl_s_processes_need_it(
+    iemocap_folds, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "prepare", lambda args: pytest.fail("torch would be loaded"))
+    monkeypatch.setenv("TMPDIR", "/nonexistent")
+    status, text = fail(["-d", "emotion", "-u", "fbank"], capsys)
+    assert status == 2
+    assert text == (
+        "spknorm: TMPDIR is `/nonexistent`, which is no folder that can be written: s3prl's "
+        "data-loading processes could hand over nothing. Make it, name another, or unset TMPDIR."
+    )
+    with pytest.raises(pytest.fail.Exception, match="torch would be loaded"):  # ours need none
+        run_downstream(["-d", "emotion_spknorm", "-u", "fbank"])

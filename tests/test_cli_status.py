@@ -45,3 +45,11 @@ def test_an_interrupted_command_ends_as_the_shell_says():
         raise KeyboardInterrupt
 
     assert experiment.told(command) == 130
+
+
+def test_a_data_loading_process_of_s3prl_that_died_is_told(capsys):
+    def command():
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    assert experiment.told(command) == 2
+    assert "A data-loading process died" in capsys.readouterr().err

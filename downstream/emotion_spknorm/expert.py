@@ -27,6 +27,7 @@ from spknorm.runs.metrics_log import append_metrics, write_predictions
 from spknorm.runs.result import make_result
 from spknorm.task import emotion_stream, read_task_data, speaker_stream
 from spknorm.updates import strength
+from spknorm.workers import as_it_is, prepare
 
 _SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream")
 
@@ -137,7 +138,14 @@ class DownstreamExpert(nn.Module):
         else:
             mixed = MixedEpoch(self.eval_stream(split), None, 0)
         workers = self.config.downstream_expert.datarc.num_workers
-        return DataLoader(mixed, batch_size=None, num_workers=workers, generator=torch.Generator())
+        return DataLoader(
+            mixed,
+            batch_size=None,
+            collate_fn=as_it_is,
+            num_workers=workers,
+            worker_init_fn=prepare,
+            generator=torch.Generator(),
+        )
 
     # Interface (s3prl's Runner)
     def forward(

@@ -19,6 +19,7 @@ from spknorm.batches import Order, Recordings, Stream
 from spknorm.config import build
 from spknorm.files import write_atomic
 from spknorm.probe.corpus import ProbeConfig, read_labelled
+from spknorm.workers import as_it_is, prepare
 
 
 class DownstreamExpert(nn.Module):
@@ -90,6 +91,8 @@ class DownstreamExpert(nn.Module):
         return DataLoader(
             _Epoch(stream, epoch),
             batch_size=None,
+            collate_fn=as_it_is,
+            worker_init_fn=prepare,
             num_workers=data.num_workers,
             generator=torch.Generator(),
         )

@@ -38,6 +38,13 @@ def told(command: Callable[[], int]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except RuntimeError as error:
+        from spknorm.workers import explain, is_dead_loader
+
+        if not is_dead_loader(error):
+            raise
+        print(f"spknorm: {explain()}", file=sys.stderr)
+        return ConfigError.exit_code
     except OSError as error:
         if not is_disk_full(error):
             raise

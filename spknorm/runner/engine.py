@@ -19,9 +19,9 @@ from s3prl.downstream.runner import ModelEntry, Runner
 from torch import nn
 from tqdm import tqdm
 
-from spknorm import checkpoint
+from spknorm import checkpoint, workers
 from spknorm import config as configuration
-from spknorm.batches import Stream, is_dead_loader
+from spknorm.batches import Stream
 from spknorm.corpora.digest import summaries, write_rows
 from spknorm.errors import CheckpointError, ConfigError, MissingError
 from spknorm.fast import keep_freed_memory
@@ -42,12 +42,6 @@ from spknorm.runner.sources import training_batches
 from spknorm.runs.adversary import judge
 
 logger = logging.getLogger(__name__)
-
-_DEAD_LOADER = (
-    "A data-loading process died; the system kills one where memory runs out. Set "
-    "`config.downstream_expert.datarc.num_workers` to 0 or to fewer, and go on with -a: what was "
-    "saved last stands."
-)
 
 
 class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
@@ -138,8 +132,8 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                 requeue()
             raise SystemExit(128 + interrupted.signal) from None
         except (OSError, EOFError, RuntimeError) as error:
-            if is_dead_loader(error):
-                raise ConfigError(_DEAD_LOADER) from error
+            if workers.is_dead_loader(error):
+                raise ConfigError(workers.explain()) from error
             if not isinstance(error, OSError) or not checkpoint.is_disk_full(error):
                 raise
             raise CheckpointError(checkpoint.disk_full(self.expdir, error)) from error

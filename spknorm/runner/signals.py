@@ -11,6 +11,8 @@ import subprocess
 from types import FrameType
 from typing import Any
 
+from spknorm.workers import StopRequest
+
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -42,11 +44,12 @@ class Interruption:
         """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        StopRequest.number = 0
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         if self.signal:
             os._exit(128 + number)
-        self.signal = number
+        self.signal = StopRequest.number = number
 
 
 class Interrupted(Exception):  # noqa: N818  # not an error

@@ -1,0 +1,193 @@
+import errno
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from spknorm import workers
+from spknorm.errors import ConfigError, DataError, MissingError
+from spknorm.workers import is_dead_loader, load
+
+WAY_OUT = (
+    "Set `config.downstream_expert.datarc.num_workers` to 0 or to fewer, and go on with -a: what "
+    "was saved last stands."
+)
+
+
+class Batches:
+    """Batches that a function makes, in a worker."""
+
+    def __init__(self, make):
+        self._make = make
+
+    def __getitem__(self, number):
+        return self._make(number)
+
+
+def arrays(number):
+    return [np.full(200_000, number, dtype=np.float32)]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(workers, "LOOK_SECONDS", 1)
+    monkeypatch.setattr(workers, "IDLE_SECONDS", 3)
+    monkeypatch.setattr(workers, "STOP_SECONDS", 1)
+
+
+@pytest.mark.parametrize("folder", ["/nonexistent", "/proc"])
+@pytest.mark.parametrize("strategy", ["file_system", "file_descriptor"])
+@pytest.mark.fault("data loading")
+def test_batches_need_neither_a_temporary_folder_nor_shared_memory(folder, strategy, monkeypatch):
+    monkeypatch.setenv("TMPDIR", folder)
+    before = torch.multiprocessing.get_sharing_strategy()
+    torch.multiprocessing.set_sharing_strategy(strategy)
+    try:
+        found = list(load(Batches(arrays), range(3, 7), num_workers=2))
+    finally:
+        torch.multiprocessing.set_sharing_strategy(before)
+    assert [batch[0][0] for batch in found] == [3, 4, 5, 6]
+    assert all(isinstance(batch[0], np.ndarray) for batch in found)
+
+
+class Unpicklable:
+    def __init__(self, error):
+        self._error = error
+
+    def __reduce__(self):
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (MemoryError(), "MemoryError: "),
+        (RuntimeError("unable to open shared memory object"), "unable to open shared memory"),
+    ],
+)
+@pytest.mark.fault("data loading")
+def test_a_batch_that_cannot_be_handed_over_is_told_with_its_cause(error, words):
+    started = time.monotonic()
+    with pytest.raises(ConfigError) as caught:
+        list(load(Batches(lambda n: Unpicklable(error) if n == 2 else n), range(5), num_workers=2))
+    assert str(caught.value).startswith("A data-loading process could not hand over a batch (")
+    assert words in str(caught.value)
+    assert str(caught.value).endswith(WAY_OUT)
+    assert time.monotonic() - started < 60
+
+
+def test_a_user_s_error_in_a_process_keeps_its_kind_and_its_text():
+    for kind in (DataError, MissingError):
+
+        def fail(number, kind=kind):
+            raise kind("a.wav: empty")
+
+        with pytest.raises(kind) as caught:
+            list(load(Batches(fail), range(2), num_workers=1))
+        assert str(caught.value) == "a.wav: empty"
+
+
+@pytest.mark.fault("data loading")
+def test_an_exception_that_cannot_be_handed_over_is_told_all_the_same():
+    class LocalError(Exception):
+        def __init__(self, one, two):
+            super().__init__(one, two)
+
+    def fail(number):
+        raise LocalError(1, 2)
+
+    with pytest.raises(RuntimeError, match=r"(?s)A data-loading process failed: .*LocalError"):
+        list(load(Batches(fail), range(2), num_workers=1))
+
+
+@pytest.mark.fault("data loading")
+def test_a_process_without_memory_is_told():
+    def fail(number):
+        raise MemoryError
+
+    with pytest.raises(ConfigError) as caught:
+        list(load(Batches(fail), range(2), num_workers=1))
+    assert str(caught.value) == f"A data-loading process has no memory left. {WAY_OUT}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGBUS])
+@pytest.mark.fault("data loading")
+def test_a_process_that_dies_is_told(number):
+    def die(k):
+        if k == 2:
+            os.kill(os.getpid(), number)
+        return k
+
+    with pytest.raises(ConfigError) as caught:
+        list(load(Batches(die), range(5), num_workers=1))
+    assert str(caught.value) == (
+        f"A data-loading process died; the system kills one where memory runs out. {WAY_OUT}"
+    )
+
+
+@pytest.mark.parametrize("how", ["stopped", "asleep"])
+@pytest.mark.fault("data loading")
+def test_a_process_that_does_nothing_any_more_is_told(how, impatient):
+    def hang(k):
+        if k == 2:
+            os.kill(os.getpid(), signal.SIGSTOP) if how == "stopped" else time.sleep(20)
+        return k
+
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match=r"have done nothing for 3 s and no batch has come"):
+        list(load(Batches(hang), range(5), num_workers=1))
+    assert time.monotonic() - started < 30
+
+
+def test_a_slow_process_that_computes_is_waited_for(impatient):
+    def slow(k):
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            pass
+        return k
+
+    assert list(load(Batches(slow), range(1), num_workers=1)) == [0]
+
+
+@pytest.mark.fault("data loading")
+def test_a_run_that_waits_for_a_batch_ends_when_it_is_asked_to(impatient, monkeypatch):
+    monkeypatch.setattr(workers.StopRequest, "number", signal.SIGTERM)
+    monkeypatch.setattr(workers, "IDLE_SECONDS", 60)
+    with pytest.raises(SystemExit) as ended:
+        list(load(Batches(lambda k: time.sleep(6)), range(1), num_workers=1))
+    assert ended.value.code == 143
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EAGAIN, errno.EMFILE])
+@pytest.mark.fault("data loading")
+def test_processes_that_cannot_be_started_are_told(code, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(
+        torch.utils.data.dataloader._MultiProcessingDataLoaderIter, "__init__", refuse
+    )
+    with pytest.raises(ConfigError) as caught:
+        list(load(Batches(arrays), range(2), num_workers=1))
+    assert str(caught.value) == (
+        f"No process for loading data could be started ({os.strerror(code)}): /dev/shm must have "
+        f"room, and the system must allow more processes and files. {WAY_OUT}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "dead"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), True),
+        (EOFError(), True),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), True),
+        (RuntimeError("shapes differ"), False),
+        (OSError(28, "No space left on device"), False),
+    ],
+)
+def test_the_ways_to_learn_that_a_data_loading_process_died(error, dead):
+    assert is_dead_loader(error) is dead
