@@ -73,14 +73,19 @@ def options_of(update, batch_size, **more):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("update", ["literal", "reversal"])
+@pytest.mark.parametrize(
+    ("update", "method"),
+    [("literal", {}), ("reversal", {}), ("relative", {"speaker_lambda": 0.3})],
+)
 def test_two_processes_train_as_one_with_the_same_global_batch(
-    still_hubert, tiny_corpora, tmp_path, update
+    still_hubert, tiny_corpora, tmp_path, update, method
 ):
     """32 training utterances in batches of 3 per process: the last global batch is short."""
-    process = torchrun(tmp_path / "two", still_hubert, tiny_corpora, options_of(update, 3))
+    more = {"method": {"speaker_steps": 2, **method}}
+    process = torchrun(tmp_path / "two", still_hubert, tiny_corpora, options_of(update, 3, **more))
     assert process.wait(300) == 0, (tmp_path / "two" / "output.txt").read_text()
-    train(still_hubert, settings_of(tiny_corpora, **options_of(update, 6)), tmp_path / "one")
+    options = options_of(update, 6, **more)
+    train(still_hubert, settings_of(tiny_corpora, **options), tmp_path / "one")
     one, two = weights_of(tmp_path / "one"), weights_of(tmp_path / "two")
     assert one.keys() == two.keys()
     for name, weight in one.items():
@@ -95,6 +100,73 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
             expected = pytest.approx(value, rel=1e-4, abs=1e-6) if key != "split" else value
             assert double[key] == expected, (single["step"], key)
     assert outcome_of(tmp_path / "one")[2] == outcome_of(tmp_path / "two")[2]
+
+
+SHORT = """
+import json, os, sys
+sys.path[:0] = [sys.argv[1]]
+import tiny_runs, torch
+from pathlib import Path
+folder, upstream, corpora, options, where = sys.argv[2:7]
+settings = tiny_runs.settings_of(Path(corpora), **json.loads(options))
+runner = tiny_runs.make_runner(upstream, settings, folder)
+fails = runner.world.rank == 1
+if where in ("emotion", "speaker"):
+    kind = type(runner._source)
+    features_of = kind.__call__
+    def short(self, batch, *, corpus):
+        if fails and corpus == where and runner.expert.training and runner.counters.step == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return features_of(self, batch, corpus=corpus)
+    kind.__call__ = short
+else:
+    make = runner._make_iteration
+    def made():
+        iteration = make()
+        optimizer = iteration.update.optimizers[where]
+        step = optimizer.step
+        def short():
+            step()
+            if fails and runner.counters.step == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        optimizer.step = short
+        return iteration
+    runner._make_iteration = made
+runner.train()
+weights = [v for entry in runner.all_entries for v in entry.model.state_dict().values()]
+digest = sum(float(v.double().sum()) for v in weights)
+Path(folder, f"digest{runner.world.rank}").write_text(repr(digest))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.fault("half an iteration")
+@pytest.mark.parametrize("where", ["emotion", "speaker", "ascent"])
+@pytest.mark.parametrize("update", ["literal", "relative"])
+def test_memory_that_is_short_in_one_process_takes_the_step_back_in_all(
+    still_hubert, tiny_corpora, tmp_path, update, where
+):
+    script = tmp_path / "short.py"
+    script.write_text(SHORT)
+    options = options_of(update, 3, total_steps=5, eval_step=5, save_step=5)
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+            str(script), str(SCRIPT.parent), str(tmp_path / "run"), str(still_hubert),
+            str(tiny_corpora), json.dumps(options), where,
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    one, two = ((tmp_path / "run" / f"digest{rank}").read_text() for rank in (0, 1))
+    assert one == two
+    text = (tmp_path / "run" / "log.log").read_text()
+    assert text.count("out of memory at step 3, batch skipped") == 1
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    skipped = [json.loads(line)["ascents_skipped"] for line in lines if '"train"' in line]
+    assert skipped == [0, 0, 1, 0, 0]
 
 
 @pytest.mark.slow

@@ -137,13 +137,15 @@ def test_a_killed_run_goes_on_bit_for_bit(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trainable", [True, False])
-@pytest.mark.parametrize("strategy", ["none", "SNP"])
+@pytest.mark.parametrize(
+    ("strategy", "update"), [("none", "literal"), ("SNP", "literal"), ("SNP", "relative")]
+)
 def test_a_killed_run_on_cached_features_goes_on_bit_for_bit(
-    tiny_hubert, tiny_corpora, tmp_path, monkeypatch, strategy, trainable
+    tiny_hubert, tiny_corpora, tmp_path, monkeypatch, strategy, update, trainable
 ):
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
     cached = {"upstream": {"cache": "auto"}}
-    mapping = settings_of(tiny_corpora, strategy=strategy, other=cached)
+    mapping = settings_of(tiny_corpora, strategy=strategy, update=update, other=cached)
     flags = {"upstream_trainable": trainable}
     with at_step(monkeypatch, 3, kill), pytest.raises(KilledError):
         train(tiny_hubert, mapping, tmp_path / "run", **flags)

@@ -58,7 +58,8 @@ def settings(corpora, engine, **options):
         other={
             "optimizer": {"lr": 1e-3, "groups": None},
             "upstream": {"packed": False, "cache": "off"},
-            "runner": {"clip": "joint"},
+            # as shipped where s3prl has no adversary; else one norm over both losses, as its Runner
+            "runner": {"clip": "auto" if options["strategy"] == "none" else "joint"},
         },
         **options,
     )

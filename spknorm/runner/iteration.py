@@ -134,7 +134,8 @@ class Iteration:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            self._last, short = Step({}, finite=False), error
+            # without the frames that hold on to memory
+            self._last, short = Step({}, finite=False), error.with_traceback(None)
         if short is not None:
             self._skip(emotion, speaker, short)
         for scheduler in self.schedulers.values():

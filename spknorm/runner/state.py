@@ -64,13 +64,15 @@ class Counters:
             CheckpointError: It was not made by this engine.
         """
         found = states.get(KEY)
-        names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(found, Mapping) or not names <= set(found.get("counters", ())):
+        counters = found.get("counters") if isinstance(found, Mapping) else None
+        if not isinstance(counters, Mapping) or "step" not in counters:
             raise CheckpointError(
                 "This checkpoint is not one of spknorm's engine, so training cannot go on from it "
                 "there: set config.runner.engine to s3prl, or load its weights alone with -i."
             )
-        return cls(**{name: found["counters"][name] for name in names})
+        # one of an earlier version lacks what is counted since
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: counters[name] for name in names & set(counters)})
 
     def take(self, wa: float, predicted: list[int]) -> bool:
         """Count an evaluation of dev at the present step; tell whether it is the best so far."""
