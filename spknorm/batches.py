@@ -113,6 +113,11 @@ class Order:
         return np.concatenate([*(whole[i] for i in generator.permutation(len(whole))), *short])
 
 
+def fixed_crop(utterance: Utterance) -> int:
+    """Return the seed of where an utterance is cropped if it is cropped at one place for good."""
+    return zlib.crc32(utterance.id.encode())
+
+
 class Recordings:
     """Utterances with the labels of one role, and their audio on demand.
 
@@ -120,7 +125,8 @@ class Recordings:
         utterances: The corpus.
         labels: One index per utterance.
         max_seconds: Read random crops of at most this length; None for whole utterances.
-        seed: Of the crops.
+        fixed_crops: Crop each utterance at one place for good, whatever the batch and the seed.
+        seed: Of the other crops.
         pre_load: Keep decoded audio in memory (whole utterances only).
     """
 
@@ -130,6 +136,7 @@ class Recordings:
         labels: Sequence[int],
         *,
         max_seconds: float | None = None,
+        fixed_crops: bool = False,
         seed: int = 0,
         pre_load: bool = False,
     ) -> None:
@@ -138,6 +145,7 @@ class Recordings:
         self.labels = list(labels)
         self.max_seconds = max_seconds
         self.silent = False
+        self._fixed = fixed_crops
         self._seed = seed
         self._loaded: dict[int, npt.NDArray[np.float32]] | None = (
             {} if pre_load and max_seconds is None else None
@@ -162,7 +170,8 @@ class Recordings:
         utterance = self.utterances[index]
         crop_seed = None
         if self.max_seconds is not None:
-            crop_seed = zlib.crc32(f"{self._seed} {crop} {utterance.id}".encode())
+            drawn = f"{self._seed} {crop} {utterance.id}"
+            crop_seed = fixed_crop(utterance) if self._fixed else zlib.crc32(drawn.encode())
         wav = load_audio(utterance.path, max_seconds=self.max_seconds, crop_seed=crop_seed)
         if self._loaded is not None:
             self._loaded[index] = wav

@@ -177,6 +177,10 @@ class SpeakerCorpusConfig:
     batch_size: Annotated[int, ABOVE_0, NUMBERS] = 4
     max_seconds: Annotated[float | None, ABOVE_0, NUMBERS] = 4.0
     """Random crops of at most this many seconds; null: whole utterances."""
+    crops: Annotated[Literal["auto", "fixed", "drawn"], NUMBERS] = "auto"
+    """fixed: one crop per utterance, the same in every epoch and for every seed. drawn: another in
+    every batch. auto: fixed on a frozen upstream, whose features are then computed once, else
+    drawn. Never a question of whether there is room for a cache."""
     max_speakers: Annotated[int | None, ABOVE_0, NUMBERS] = None
     """Keep this many speakers (those with the most utterances, ties by name)."""
     shuffle_labels: Annotated[bool, NUMBERS] = False
@@ -285,10 +289,11 @@ class ExpertConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class UpstreamConfig:
-    """How the upstream computes (never what): speed and memory."""
+    """How the upstream computes: speed and memory, and with some of them the last digits."""
 
     cache: Annotated[Literal["auto", "off"], NOTHING] = "auto"
-    """auto: compute what is frozen once (see spknorm.features)."""
+    """auto: keep on disk what is frozen (see spknorm.features). off, or where there is no room:
+    compute it again, to the same bit."""
     cache_dir: Annotated[str | None, PLACE] = None
     cache_limit_gb: Annotated[float, ABOVE_0, NOTHING] = 20.0
     checkpoint_activations: Annotated[bool, NOTHING] = False
@@ -296,7 +301,8 @@ class UpstreamConfig:
     compile: Annotated[bool, NUMBERS] = False
     packed: Annotated[bool, NUMBERS] = True
     """Run utterances end to end instead of padded (HuBERT and wav2vec 2.0; see spknorm.fast):
-    faster, and features no longer depend on the batch. false: as s3prl does."""
+    faster, and features do not depend on the batch. Frozen upstreams of all kinds take each
+    utterance alone. false: padded, as s3prl does; nothing of a frozen upstream is cached."""
     bucket: Annotated[bool, NUMBERS] = False
     """Batches of similar length (see spknorm.batches)."""
     keep_freed_memory: Annotated[bool, NOTHING] = True

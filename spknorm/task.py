@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -156,13 +156,35 @@ def emotion_stream(
     return Stream(Recordings(utterances, labels, pre_load=pre_load), order)
 
 
+def crops_of(config: SpeakerCorpusConfig, *, frozen: bool) -> Literal["fixed", "drawn"] | None:
+    """Return how speaker utterances are cropped on a frozen or trained upstream; None: not."""
+    if config.max_seconds is None:
+        return None
+    if config.crops != "auto":
+        return config.crops
+    return "fixed" if frozen else "drawn"
+
+
 def speaker_stream(
-    data: TaskData, config: SpeakerCorpusConfig, *, seed: int, rank: int = 0, world: int = 1
+    data: TaskData,
+    config: SpeakerCorpusConfig,
+    *,
+    frozen: bool = False,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
 ) -> Stream:
-    """Return the endless shuffled stream of the speaker corpus, as random crops."""
+    """Return the endless shuffled stream of the speaker corpus, as random crops.
+
+    `frozen` says whether the upstream is, which decides how they are drawn; see `crops_of`.
+    """
     seed += _SPEAKER_SEED
     recordings = Recordings(
-        data.speaker_utterances, data.speaker_labels, max_seconds=config.max_seconds, seed=seed
+        data.speaker_utterances,
+        data.speaker_labels,
+        max_seconds=config.max_seconds,
+        fixed_crops=crops_of(config, frozen=frozen) == "fixed",
+        seed=seed,
     )
     order = Order(
         len(recordings),

@@ -292,24 +292,20 @@ def test_cached_front_ends_give_what_computing_them_gives(make_upstream, tmp_pat
         assert ours.requires_grad
 
 
-def test_front_ends_are_halved_where_only_that_fits_and_the_step_does_so_too(
-    make_upstream, tmp_path, corpus
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
+def test_front_ends_are_kept_in_the_precision_of_the_step(
+    make_upstream, tmp_path, corpus, precision
 ):
     upstream = make_upstream()
     encode = make_encoder(upstream, featurizer_of(upstream), ON)
-    where = UpstreamConfig(cache_dir=str(tmp_path / "cache"), cache_limit_gb=3e-6)
-
-    def make(precision):
-        return FrontEnds(
-            encode, upstream.model.feature_extractor, config=where, precision=precision
-        )
-
-    assert not make("fp32").prepare("emotion", corpus[0])
-    front_ends = make("bf16")
-    assert front_ends.prepare("emotion", corpus[0])
-    cached = front_ends.features("emotion", ["u0", "u1"])
-    for ours, theirs in zip(cached, encode(corpus[1]), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.05)
+    where = UpstreamConfig(cache_dir=str(tmp_path / "cache"))
+    front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=where)
+    assert front_ends.prepare("emotion", corpus[0], precision=precision)
+    enabled = precision is not torch.float32
+    with torch.autocast("cpu", precision if enabled else None, enabled=enabled):
+        cached = front_ends.features("emotion", ["u0", "u1"])
+        for ours, theirs in zip(cached, encode(corpus[1]), strict=True):
+            assert torch.equal(ours, theirs)
 
 
 def test_a_frozen_upstream_still_trains_the_weights_of_its_layers(make_upstream):

@@ -92,7 +92,8 @@ def heads_for(dim, **options):
     [
         ({}, False, "pooled"),
         ({}, True, "off"),
-        ({"upstream": {"cache": "off"}}, False, "off"),
+        ({"upstream": {"cache": "off"}}, False, "pooled"),  # in memory
+        ({"upstream": {"packed": False}}, False, "off"),
         ({"runner": {"engine": "s3prl"}}, False, "off"),
         ({"expert": {"spknorm": {"strategy": "SNP"}}}, False, "frames"),
         ({"expert": {"modelrc": {"select": "NonLinearProjection"}}}, False, "frames"),

@@ -65,7 +65,8 @@ def test_the_result_has_exactly_the_promised_keys():
         "schema", "task", "upstream", "strategy", "update", "adversary", "speaker_lambda", "clip",
         "protocol", "fold", "seed", "draw", "samples_per_label", "frozen",
         "train_feature_extractor", "steps", "best_step", "seconds", "num_speakers", "precision",
-        "dev", "test", "final", "corpora", "versions", "config", "args",
+        "dev", "test", "final", "corpora", "speaker_crops",
+        "versions", "config", "args",
     }  # fmt: skip
     assert set(found["dev"]) == {"wa", "ua", "macro_f1", "n"}
     assert set(found["test"]) == {"wa", "ua", "macro_f1", "n", "classes", "confusion", "by_speaker"}

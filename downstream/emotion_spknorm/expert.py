@@ -25,7 +25,7 @@ from spknorm.model import Heads
 from spknorm.runs.adversary import gain, judge
 from spknorm.runs.metrics_log import append_metrics, write_predictions
 from spknorm.runs.result import make_result
-from spknorm.task import emotion_stream, read_task_data, speaker_stream
+from spknorm.task import crops_of, emotion_stream, read_task_data, speaker_stream
 from spknorm.updates import strength
 from spknorm.workers import as_it_is, prepare
 
@@ -63,6 +63,7 @@ class DownstreamExpert(nn.Module):
         self.seed = int(kwargs.get("seed", 1337))
         self.fold = expert.datarc.test_fold or kwargs.get("downstream_variant") or "fold1"
         self.data = read_task_data(expert, fold=self.fold, seed=self.seed, work_dir=self.expdir)
+        self.frozen = kwargs.get("upstream_trainable") is False
         self.split, self.emotions = self.data.split, self.data.emotions
         self.num_speakers = len(self.data.speakers)
 
@@ -104,12 +105,20 @@ class DownstreamExpert(nn.Module):
         )
         return emotion_stream(self.split.train, self.emotions, order, pre_load=data.pre_load)
 
+    @property
+    def speaker_crops(self) -> str | None:
+        """How speaker utterances are cropped, as result.json keeps it; None: there are none."""
+        config = self.config.downstream_expert.speaker_corpus
+        return crops_of(config, frozen=self.frozen) if self.num_speakers else None
+
     def speaker_stream(self, rank: int = 0, world: int = 1) -> Stream | None:
         """Return the training stream of the speaker corpus, or None with strategy none."""
         if self.num_speakers == 0:
             return None
         config = self.config.downstream_expert.speaker_corpus
-        return speaker_stream(self.data, config, seed=self.seed, rank=rank, world=world)
+        return speaker_stream(
+            self.data, config, frozen=self.frozen, seed=self.seed, rank=rank, world=world
+        )
 
     def eval_stream(self, split: str) -> Stream:
         """Return `dev` or `test` (or `train`) in the corpus' order."""
@@ -270,6 +279,7 @@ class DownstreamExpert(nn.Module):
                 num_speakers=self.num_speakers,
                 shuffled=self.config.downstream_expert.speaker_corpus.shuffle_labels,
             ),
+            speaker_crops=self.speaker_crops,
         )
         write_json(self.expdir / "result.json", result)
 

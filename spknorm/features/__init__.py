@@ -5,16 +5,17 @@ Between the upstream and the heads. `plan` says from the configuration what may 
 pooled  Nothing non-linear stands between the upstream's frames and their mean over time: weighted
         sum, projector and mean commute, so each utterance needs one vector per layer (a few kB).
 frames  Something does (the gate of SNP, attentive pooling, another head): every frame is kept.
-off     The upstream is trained, or the cache is off: nothing is kept.
+off     The upstream is trained, or runs with padding (`upstream.packed: false`): nothing is kept.
 
 Utterances are computed one by one, or together with others of exactly their length, so that no
-feature depends on padding. A corpus that is read as random crops gets one crop per utterance, the
-same in every epoch and for every seed: with frozen features the crops are fixed.
+feature depends on padding. What may be kept is decided by settings alone: where the disk has no
+room for it, or `upstream.cache` is off, the same numbers are computed again. A corpus that is read
+as crops can be kept if these are fixed, one per utterance (`speaker_corpus.crops`).
 
 Legend: N utterances, T frames, L layers, H upstream dimension.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +38,7 @@ Floats = npt.NDArray[np.float32]
 def plan(config: TaskConfig, *, upstream_trainable: bool) -> Plan:
     """Return what of the upstream's output may be kept; see the top of this file."""
     method, model = config.downstream_expert.spknorm, config.downstream_expert.modelrc
-    if upstream_trainable or config.upstream.cache == "off" or config.runner.engine == "s3prl":
+    if upstream_trainable or not config.upstream.packed or config.runner.engine == "s3prl":
         return "off"
     pools_first = (
         model.select == "UtteranceLevel"
@@ -71,6 +72,7 @@ class FrozenFeatures:
         self._featurizer = featurizer
         self._device = torch.device(device)
         self._pooled = kind == "pooled"
+        self._stores = config.cache != "off"
         reading = Reading.of(featurizer, pooled=self._pooled)
         self._reader = upstream_reader(upstream, reading, config=config, device=self._device)
         self._keys: dict[str, dict[str, str]] = {}
@@ -79,22 +81,37 @@ class FrozenFeatures:
     def prepare(
         self, corpus: str, utterances: Sequence[Utterance], *, max_seconds: float | None = None
     ) -> bool:
-        """Compute what is not cached of a corpus; return False if it may not be cached.
+        """Compute what is not cached of a corpus; return False if it has to be computed each time.
 
         Args:
             corpus: The name under which `features` will ask for it.
             utterances: All of it, with distinct ids: train, dev and test together.
             max_seconds: Crop longer utterances to this, each at its own fixed place.
         """
-        keys = self._reader.fill(utterances, max_seconds=max_seconds)
-        if keys is None:
-            return False
+        keys = self._reader.fill(utterances, max_seconds=max_seconds) if self._stores else None
         ids = [utterance.id for utterance in utterances]
-        self._keys[corpus] = dict(zip(ids, keys, strict=True))
-        if self._pooled:
-            table = torch.from_numpy(self._reader.gather(keys)).to(self._device)
+        if self._pooled:  # small enough for memory, be there room on the disk or not
+            found = (
+                self._reader.read(utterances, max_seconds=max_seconds)
+                if keys is None
+                else self._reader.gather(keys)
+            )
+            table = torch.from_numpy(found).to(self._device)
             self._tables[corpus] = {id: row for row, id in enumerate(ids)}, table  # (N, L, H)
-        return True
+            return True
+        if keys is not None:
+            self._keys[corpus] = dict(zip(ids, keys, strict=True))
+        return keys is not None
+
+    def holds(self, corpus: str, ids: Iterable[str]) -> bool:
+        """Return whether `features` knows all of these utterances."""
+        known = self._tables[corpus][0] if corpus in self._tables else self._keys.get(corpus, {})
+        return all(id in known for id in ids)
+
+    def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Return (T_i, H) of waveforms (L_i,) as `features` does of stored utterances."""
+        arrays = self._reader.compute([wav.cpu().numpy() for wav in wavs])
+        return [self._weighted(torch.from_numpy(one).to(self._device)) for one in arrays]
 
     def pooled(self, corpus: str) -> Floats:
         """Return the pooled features (N, L, H) of a prepared corpus in its order."""

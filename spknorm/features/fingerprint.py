@@ -4,13 +4,13 @@ import dataclasses
 import hashlib
 import itertools
 import types
-import zlib
 from typing import Any
 
 import torch
 from torch import nn
 
 from spknorm.audio.index import content_hash
+from spknorm.batches import fixed_crop
 from spknorm.corpora.records import Utterance
 from spknorm.files import sha256_of
 
@@ -33,13 +33,8 @@ def content_key(utterance: Utterance, max_seconds: float | None) -> str:
     """Return the key of an utterance's audio: the content of its file, and where it is cropped."""
     key = content_hash(utterance.path)
     if max_seconds is not None:
-        key = sha256_of(f"{key} {max_seconds} {crop_seed(utterance)}".encode())
+        key = sha256_of(f"{key} {max_seconds} {fixed_crop(utterance)}".encode())
     return key
-
-
-def crop_seed(utterance: Utterance) -> int:
-    """Return where an utterance is cropped when its features are frozen: one place for good."""
-    return zlib.crc32(utterance.id.encode())
 
 
 def _settings(module: nn.Module) -> list[tuple[str, str]]:

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from spknorm.audio import load_audio, read_info
+from spknorm.batches import fixed_crop
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
-from spknorm.features.fingerprint import content_key, crop_seed, fingerprint
+from spknorm.features.fingerprint import content_key, fingerprint
 from spknorm.features.store import FeatureStore, cache_root, human_size
 from spknorm.files import sha256_of
 from spknorm.schema import UpstreamConfig
@@ -152,6 +153,11 @@ class CachedReader:
         """Return the arrays of stored keys end to end: (N, L, H) of N pooled ones."""
         return np.concatenate([self.store[key] for key in keys])
 
+    def compute(self, wavs: Sequence[Floats]) -> list[Array]:
+        """Return the array of each waveform (L_i,), computed as what is stored was."""
+        with torch.autocast(self._device.type, enabled=False):
+            return self._run(list(wavs))
+
     def read(self, utterances: Sequence[Utterance], *, max_seconds: float | None = None) -> Array:
         """Return what `gather` gives, without storing anything."""
         pairs = [(str(number), utterance) for number, utterance in enumerate(utterances)]
@@ -254,5 +260,5 @@ def _any_rank(answer: bool, device: torch.device) -> bool:
 
 
 def _load(utterance: Utterance, *, max_seconds: float | None) -> Floats:
-    seed = None if max_seconds is None else crop_seed(utterance)
+    seed = None if max_seconds is None else fixed_crop(utterance)
     return load_audio(utterance.path, max_seconds=max_seconds, crop_seed=seed)

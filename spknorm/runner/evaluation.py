@@ -63,7 +63,7 @@ def evaluate(
     num_batches = round(len(stream.order) * ratio) or 1
     num_items = min(num_batches * stream.order.batch_size, len(stream.recordings))
     start, stop = (num_batches * (world.rank + end) // world.size for end in (0, 1))
-    batches = source.batches(stream, start, stop, corpus="emotion", num_workers=num_workers)
+    batches = source.batches(stream, start, stop, corpus="evaluation", num_workers=num_workers)
     predicted, losses = [0.0] * num_items, [0.0] * num_batches
     training = [module.training for module in modules]
     for module in modules:
@@ -92,7 +92,7 @@ def evaluate(
 def _predict(
     batch: Batch, heads: Any, source: Source, world: World, predicted: list[float]
 ) -> float:
-    features = source(batch, corpus="emotion")
+    features = source(batch, corpus="evaluation")
     labels = torch.tensor(batch.labels, device=world.device)
     prediction = heads.emotion(features, labels)
     guesses = prediction.logits.argmax(dim=-1).tolist()

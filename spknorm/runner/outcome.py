@@ -89,6 +89,7 @@ class Outcome:
             final=counters.final,
             corpora=summaries(self._expert.data.corpora),
             adversary=adversary,
+            speaker_crops=self._expert.speaker_crops,
             forked_from=forked_from(self._expdir),
         )
         write_json(self._expdir / "result.json", result)

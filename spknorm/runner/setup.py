@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -17,9 +18,10 @@ from spknorm.erasure import check_variance_left, erase_layers, fit_layers, norma
 from spknorm.errors import ConfigError
 from spknorm.fast import PackedEncoder, make_encoder
 from spknorm.runner.distributed import World
-from spknorm.runner.passes import precision_of
+from spknorm.runner.passes import DTYPES, precision_of
 from spknorm.runner.sources import CachedSource, Source, UpstreamSource
 from spknorm.schema import TaskConfig
+from spknorm.task import crops_of
 from spknorm.updates import Groups
 
 logger = logging.getLogger(__name__)
@@ -129,48 +131,74 @@ def make_source(
     config: TaskConfig,
     trainable: bool,
 ) -> Source:
-    """Return the upstream itself, or the cache of what it, or its front end, says once."""
-    encode = make_encoder(upstream, featurizer, config.upstream, trainable=trainable)
-    source = UpstreamSource(encode, device=world.device)
+    """Return the upstream itself, or what looks up what it, or its front end, says once.
+
+    Which of the two is a question of time alone: the features are the same.
+    """
     kind = features.plan(config, upstream_trainable=trainable)
-    seconds = config.downstream_expert.speaker_corpus.max_seconds
-    cache: features.FrozenFeatures | features.FrontEnds
-    speakers = expert.data.speaker_utterances
-    split, held = expert.split, set()
     if kind != "off":
-        cache = features.FrozenFeatures(
-            upstream, featurizer, kind=kind, config=config.upstream, device=world.device
-        )
-        if speakers and cache.prepare("speaker", speakers, max_seconds=seconds):
-            held.add("speaker")
-        if cache.prepare("emotion", [*split.train, *split.dev, *split.test]):
-            held.add("emotion")
-        if config.downstream_expert.spknorm.erasure != "none":
-            _erase(cache, expert, kind=kind, held=held, config=config)
-        return CachedSource(cache, frozenset(held), source) if held else source
+        return _frozen_source(upstream, featurizer, expert, world, kind=kind, config=config)
     if config.downstream_expert.spknorm.erasure != "none":
         raise ConfigError(_NO_ERASURE)
-    if trainable and _front_end_is_frozen(config) and isinstance(encode, PackedEncoder):
-        cache = features.FrontEnds(
-            encode,
-            upstream.model.feature_extractor,  # type: ignore[union-attr,arg-type]  # s3prl's
-            config=config.upstream,
-            precision=precision_of(config.runner, world.device),
-            device=world.device,
-        )
-        # Random crops differ in every epoch, whole utterances do not.
-        if speakers and seconds is None and cache.prepare("speaker", speakers):
-            held.add("speaker")
-    else:
+    encode = make_encoder(upstream, featurizer, config.upstream, trainable=trainable)
+    source = UpstreamSource(encode, device=world.device)
+    trains_front_end = config.downstream_expert.spknorm.train_feature_extractor
+    if not trainable or trains_front_end or not isinstance(encode, PackedEncoder):
         return source
+    cache = features.FrontEnds(
+        encode,
+        upstream.model.feature_extractor,  # type: ignore[union-attr,arg-type]  # s3prl's
+        config=config.upstream,
+        device=world.device,
+    )
+    split, names = expert.split, {}
+    precision = DTYPES.get(precision_of(config.runner, world.device), torch.float32)
+    predicted = [*split.dev, *split.test]
+    if precision is torch.float32:  # -t train costs nothing more
+        predicted += split.train
+    seconds = config.downstream_expert.speaker_corpus.max_seconds
+    speakers = expert.data.speaker_utterances if _are_kept(config, frozen=False) else ()
+    if speakers and cache.prepare("speaker", speakers, precision=precision, max_seconds=seconds):
+        names["speaker"] = "speaker"
+    if cache.prepare("emotion", split.train, precision=precision):
+        names["emotion"] = "emotion"
+    if cache.prepare("evaluation", predicted):
+        names["evaluation"] = "evaluation"
+    return CachedSource(cache, names, source)
+
+
+def _frozen_source(
+    upstream: nn.Module,
+    featurizer: nn.Module,
+    expert: Any,
+    world: World,
+    *,
+    kind: features.Plan,
+    config: TaskConfig,
+) -> Source:
+    cache = features.FrozenFeatures(
+        upstream, featurizer, kind=kind, config=config.upstream, device=world.device
+    )
+    split, names = expert.split, {}
+    seconds = config.downstream_expert.speaker_corpus.max_seconds
+    speakers = expert.data.speaker_utterances if _are_kept(config, frozen=True) else ()
+    if speakers and cache.prepare("speaker", speakers, max_seconds=seconds):
+        names["speaker"] = "speaker"
     if cache.prepare("emotion", [*split.train, *split.dev, *split.test]):
-        held.add("emotion")
-    return CachedSource(cache, frozenset(held), source) if held else source
+        names |= {"emotion": "emotion", "evaluation": "emotion"}
+    if config.downstream_expert.spknorm.erasure != "none":
+        _erase(cache, expert, kind=kind, held=set(names), config=config)
+    return CachedSource(cache, names, UpstreamSource(cache.encode, device=world.device))
+
+
+def _are_kept(config: TaskConfig, *, frozen: bool) -> bool:
+    """Whether speaker utterances are the same in every epoch: whole, or cropped for good."""
+    return crops_of(config.downstream_expert.speaker_corpus, frozen=frozen) != "drawn"
 
 
 _NO_ERASURE = (
     "`config.downstream_expert.spknorm.erasure` works on the pooled features of a frozen upstream: "
-    "use --frozen, mean pooling and upstream.cache auto, with room for the cache."
+    "use --frozen, mean pooling, upstream.packed, and no speaker_corpus.crops drawn."
 )
 
 
@@ -196,8 +224,3 @@ def _erase(
         speakers = [name for part in ("train", "dev", "test") for name in expert.speakers_of(part)]
         after = normalise_layers(before, speakers)
     cache.replace_pooled("emotion", after)
-
-
-def _front_end_is_frozen(config: TaskConfig) -> bool:
-    method = config.downstream_expert.spknorm
-    return config.upstream.cache == "auto" and not method.train_feature_extractor

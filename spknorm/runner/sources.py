@@ -3,7 +3,7 @@
 Between `features` and the passes; a source is a function of a batch and the name of its corpus.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -19,7 +19,10 @@ class Source(Protocol):
     """Gives the features of a batch."""
 
     def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
-        """Return (T_i, H) per utterance; `corpus` is emotion or speaker."""
+        """Return (T_i, H) per utterance.
+
+        `corpus` is emotion, speaker or, where emotions are predicted, evaluation.
+        """
         ...
 
     def batches(
@@ -55,32 +58,40 @@ class UpstreamSource:
 class CachedSource:
     """Looks up what a frozen upstream, or the frozen front end of one, said; no audio is read.
 
+    Batches with audio are computed, those without are looked up: a corpus that the cache does not
+    hold gives the same features, later.
+
     Args:
         cache: FrozenFeatures or FrontEnds of spknorm.features.
-        corpora: Names of the corpora that it holds.
+        names: How the cache calls each corpus that it holds.
         otherwise: The source of all others.
     """
 
-    def __init__(self, cache: Any, corpora: frozenset[str], otherwise: UpstreamSource) -> None:
-        self._cache, self._corpora, self._otherwise = cache, corpora, otherwise
+    def __init__(self, cache: Any, names: Mapping[str, str], otherwise: UpstreamSource) -> None:
+        self._cache, self._names, self._otherwise = cache, dict(names), otherwise
+
+    def holds(self, corpus: str) -> bool:
+        """Return whether a corpus is looked up."""
+        return corpus in self._names
 
     def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
         """Return (T_i, H) per utterance, T_i = 1 where the mean over time is all that is kept."""
-        if corpus not in self._corpora:
+        if batch.wavs or corpus not in self._names:
             return self._otherwise(batch, corpus=corpus)
-        features: list[Tensor] = self._cache.features(corpus, batch.ids)
+        features: list[Tensor] = self._cache.features(self._names[corpus], batch.ids)
         return features
 
     def batches(
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
     ) -> Iterator[Batch]:
-        """Yield batches, without audio where the cache holds the corpus."""
-        if corpus not in self._corpora:
-            yield from self._otherwise.batches(
-                stream, start, stop, corpus=corpus, num_workers=num_workers
-            )
+        """Yield batches, without audio where the cache holds all of the stream."""
+        ids = (utterance.id for utterance in stream.recordings.utterances)
+        if corpus in self._names and self._cache.holds(self._names[corpus], ids):
+            yield from stream.silenced().batches(start, stop)
             return
-        yield from stream.silenced().batches(start, stop)
+        yield from self._otherwise.batches(
+            stream, start, stop, corpus=corpus, num_workers=num_workers
+        )
 
 
 def training_batches(

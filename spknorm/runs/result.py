@@ -81,6 +81,7 @@ class Result:
     """result.json: one finished run, and what it takes to run it again.
 
     Attributes:
+        speaker_crops: fixed or drawn, None without: what speaker_corpus.crops came to.
         samples_per_label: Of low_resource, as is `draw`.
         best_step: The step whose weights were tested.
         seconds: Wall clock of all parts of the run together.
@@ -114,6 +115,7 @@ class Result:
     best_step: int | None = None
     seconds: float | None = None
     num_speakers: int = 0
+    speaker_crops: str | None = None
     precision: str | None = None
     final: Mapping[str, Any] = field(default_factory=dict)
     dev: Scores | None = None
@@ -162,6 +164,7 @@ def make_result(
     final: Mapping[str, float | None],
     corpora: Mapping[str, Any] | None = None,
     adversary: Adversary | None = None,
+    speaker_crops: str | None = None,
     forked_from: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of result.json.
@@ -182,6 +185,7 @@ def make_result(
         final: speaker_loss, speaker_accuracy, log_num_speakers, emotion_loss at the last log.
         corpora: What the run saw of them; see spknorm.corpora.digest.
         adversary: What it did; None without one.
+        speaker_crops: fixed or drawn; None where no speaker utterance was cropped.
         forked_from: The run whose first steps these are, if any; the key is absent without one.
     """
     data, method = config.downstream_expert.datarc, config.downstream_expert.spknorm
@@ -199,6 +203,7 @@ def make_result(
         "precision": precision,
         "final": dict(final),
         "corpora": dict(corpora or {}),
+        "speaker_crops": speaker_crops,
         "versions": versions(),
         "config": to_mapping(config),
         "args": {name: args.get(name) for name in _ARGS},
