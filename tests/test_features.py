@@ -97,7 +97,25 @@ def heads_for(dim, **options):
         ({"runner": {"engine": "s3prl"}}, False, "off"),
         ({"expert": {"spknorm": {"strategy": "SNP"}}}, False, "frames"),
         ({"expert": {"modelrc": {"select": "NonLinearProjection"}}}, False, "frames"),
-        ({"expert": {"modelrc": {"select": "DeepModel"}}}, False, "frames"),
+        (
+            {
+                "expert": {
+                    "modelrc": {
+                        "select": "DeepModel",
+                        "DeepModel": {
+                            "model_type": "FCN",
+                            "hidden_dim": 8,
+                            "kernel_size": 3,
+                            "padding": 1,
+                            "pooling": 5,
+                            "dropout": 0.1,
+                        },
+                    }
+                }
+            },
+            False,
+            "frames",
+        ),
         (
             {"expert": {"modelrc": {"UtteranceLevel": {"pooling": "AttentivePooling"}}}},
             False,
