@@ -10,9 +10,42 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spknorm.errors import ConfigError, DataError
+from spknorm.errors import ConfigError, DataError, NonFiniteError
 
 METRICS = ("wa", "ua", "macro_f1")
+
+
+def classes_of(logits: Any, names: Sequence[str] | None = None) -> NDArray[np.int64]:
+    """Return the class (N,) with the largest of each row of logits (N, C).
+
+    Args:
+        logits: An array, or a tensor on any device.
+        names: (N,) utterances, for the message.
+
+    Raises:
+        NonFiniteError: A row holds NaN or infinity, of which no class comes.
+    """
+    if hasattr(logits, "detach"):
+        logits = logits.detach().float().cpu().numpy()
+    values = np.asarray(logits)
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=-1))
+    if len(bad):
+        raise NonFiniteError(
+            nonfinite_message([names[i] for i in bad.tolist()] if names else len(bad))
+        )
+    found: NDArray[np.int64] = values.argmax(axis=-1)
+    return found
+
+
+def nonfinite_message(of: Sequence[str] | int) -> str:
+    """Return what to tell of utterances, by name or number, whose logits are not finite."""
+    number, which = (of, "") if isinstance(of, int) else (len(of), f" ({', '.join(of[:5])}")
+    which += (", ...)" if number > 5 else ")") if which else ""
+    noun = "utterance" if number == 1 else "utterances"
+    return (
+        f"The model gives NaN or infinity for {number} {noun}{which}, of which no class can be "
+        "told: its weights, or its features of them, are not finite."
+    )
 
 
 class Scores(NamedTuple):

@@ -3,8 +3,16 @@ import pytest
 import torch
 from concept_erasure import LeaceEraser
 
-from spknorm.erasure import erase, fit_leace, normalise_per_speaker
-from spknorm.errors import DataError
+from spknorm.erasure import (
+    check_variance_left,
+    erase,
+    erase_layers,
+    fit_layers,
+    fit_leace,
+    normalise_layers,
+    normalise_per_speaker,
+)
+from spknorm.errors import ConfigError, DataError
 
 
 def _speakers(seed=0, num_speakers=6, each=50, dim=12):
@@ -93,3 +101,48 @@ def test_what_cannot_be_erased_is_refused(features, labels, message):
     with pytest.raises(DataError) as caught:
         fit_leace(features, labels)
     assert str(caught.value) == message
+
+
+def _layer_normed(num_speakers, dim=16, each=6):
+    features, labels = _speakers(num_speakers=num_speakers, each=each, dim=dim)
+    features -= features.mean(axis=1, keepdims=True)
+    return (features / features.std(axis=1, keepdims=True))[:, None], labels  # rank dim - 1
+
+
+@pytest.mark.parametrize("num_speakers", [16, 17, 40])
+def test_an_erasure_that_leaves_nothing_is_an_error_and_no_baseline(num_speakers):
+    features, labels = _layer_normed(num_speakers)
+    erasers = fit_layers(features, labels)
+    assert erasers[0].rank == 15  # less than the 16 dimensions, and yet all there are
+    erased = erase_layers(features, erasers)
+    with pytest.raises(ConfigError) as caught:
+        check_variance_left(features, erased, num_classes=num_speakers)
+    told = str(caught.value)
+    assert told.startswith(f"LEACE of {num_speakers} speakers leaves ")
+    assert "which have 16 dimensions (the least is 0.01)" in told
+    assert "Set config.downstream_expert.spknorm.erasure_rank" in told
+
+
+def test_an_erasure_of_some_directions_leaves_enough():
+    features, labels = _layer_normed(40)
+    erased = erase_layers(features, fit_layers(features, labels, rank=3))
+    assert 0.01 < check_variance_left(features, erased, num_classes=40) < 1
+
+
+def test_one_layer_of_several_that_is_erased_whole_is_enough_for_an_error():
+    features, _ = _layer_normed(6)
+    erased = np.concatenate([features, features.mean(axis=0, keepdims=True) + 0 * features], axis=1)
+    with pytest.raises(ConfigError, match=r"leaves \d\.\de-\d+ of|leaves 0\.0e"):
+        check_variance_left(np.repeat(features, 2, axis=1), erased, num_classes=6)
+
+
+def test_z_normalisation_of_a_speaker_with_one_utterance_is_refused():
+    features = np.random.default_rng(0).normal(size=(5, 2, 3))
+    with pytest.raises(DataError) as caught:
+        normalise_layers(features, ["a", "a", "b", "c", "c"])
+    assert str(caught.value) == (
+        "z-normalisation takes each speaker's own mean out, which leaves nothing of a single "
+        "utterance; 1 of 3 speakers have one alone (such as b). Leave them out, or choose another "
+        "baseline."
+    )
+    assert normalise_layers(features[[0, 1, 3, 4]], ["a", "a", "c", "c"]).shape == (4, 2, 3)

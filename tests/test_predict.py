@@ -202,14 +202,20 @@ def test_a_file_that_was_being_written_leaves_no_part(predictor, write, tmp_path
         (
             np.zeros((2, 2, 2)),
             16000,
-            "A recording is (L,) or (L, channels) samples at a rate above 0, but this one has "
-            "shape (2, 2, 2) at 16000.",
+            "A recording is (L,), (1, L) or (L, channels) samples at a rate above 0, but this one "
+            "has shape (2, 2, 2) at 16000.",
         ),
         (
             np.zeros(1000),
             0,
-            "A recording is (L,) or (L, channels) samples at a rate above 0, but this one has "
-            "shape (1000,) at 0.",
+            "A recording is (L,), (1, L) or (L, channels) samples at a rate above 0, but this one "
+            "has shape (1000,) at 0.",
+        ),
+        (
+            np.zeros((2, 1000)),
+            16000,
+            "A recording is (L,), (1, L) or (L, channels) samples at a rate above 0, but this one "
+            "has shape (2, 1000) at 16000. Turn it: wav.T has shape (1000, 2).",
         ),
     ],
 )

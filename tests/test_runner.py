@@ -524,6 +524,19 @@ def test_erasure_trains_on_a_frozen_upstreams_pooled_features_without_the_speake
     assert not torch.allclose(before, features)
 
 
+def test_an_erasure_that_leaves_nothing_ends_the_run(
+    tiny_hubert, tiny_corpora, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("spknorm.erasure.MIN_VARIANCE_LEFT", 0.999)
+    mapping = settings_of(
+        tiny_corpora, strategy="none", method={"erasure": "leace"},
+        other={"upstream": {"cache": "auto"}},
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="of the variance of the emotion corpus' features"):
+        make_runner(tiny_hubert, mapping, tmp_path / "run", upstream_trainable=False)
+
+
 def test_erasure_of_a_fine_tuned_upstream_is_refused(tiny_hubert, tiny_corpora, tmp_path):
     mapping = settings_of(tiny_corpora, strategy="none", method={"erasure": "znorm"})
     with pytest.raises(ConfigError, match="works on the pooled features of a frozen upstream"):

@@ -20,7 +20,7 @@ from spknorm.audio import load_audio, read_info
 from spknorm.batches import MixedEpoch, Order, Stream
 from spknorm.corpora.digest import summaries
 from spknorm.files import write_json
-from spknorm.metrics import Scores, score, score_by_speaker
+from spknorm.metrics import Scores, classes_of, score, score_by_speaker
 from spknorm.model import Heads
 from spknorm.runs.adversary import gain, judge
 from spknorm.runs.metrics_log import append_metrics, write_predictions
@@ -185,7 +185,8 @@ class DownstreamExpert(nn.Module):
         loss = prediction.loss
         records["loss"].append(loss.item())
         records["ids"] += [ids[index] for index in emotion]
-        records["predict"] += prediction.logits.argmax(dim=-1).tolist()
+        named = [ids[index] for index in emotion]
+        records["predict"] += classes_of(prediction.logits, named).tolist()
         records["truth"] += labels.tolist()
         if split != "train" or self.num_speakers == 0:
             return loss
@@ -291,7 +292,7 @@ class DownstreamExpert(nn.Module):
     # Interface (s3prl's Runner, -m inference)
     def inference(self, features: list[Tensor], names: list[str]) -> list[str]:
         """Return the emotion of each utterance and write it to inference.txt in the folder."""
-        indices = self.heads.emotion_logits(features).argmax(dim=-1).tolist()
+        indices = classes_of(self.heads.emotion_logits(features), names).tolist()
         emotions = [self.emotions[index] for index in indices]
         lines = [f"{name} {emotion}\n" for name, emotion in zip(names, emotions, strict=True)]
         with (self.expdir / "inference.txt").open("a") as file:

@@ -7,6 +7,7 @@ configuration. The corpus is read and split in spknorm.probe.corpus.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from s3prl.downstream.model import UtteranceLevel
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from spknorm.audio import load_audio
 from spknorm.batches import Order, Recordings, Stream
 from spknorm.config import build
 from spknorm.files import write_atomic
+from spknorm.metrics import classes_of
 from spknorm.probe.corpus import ProbeConfig, read_labelled
 from spknorm.workers import as_it_is, prepare
 
@@ -111,8 +113,8 @@ class DownstreamExpert(nn.Module):
         logits = self._logits(features)
         truth = torch.tensor(labels, device=logits.device)
         loss: Tensor = self.objective(logits, truth)
-        predicted = logits.argmax(dim=-1)
-        records["acc"] += (predicted == truth).cpu().float().tolist()
+        predicted = classes_of(logits, names)
+        records["acc"] += (predicted == np.array(labels)).astype(float).tolist()
         records["loss"].append(loss.item())
         records["filename"] += [name.replace("/", "-") for name in names]  # as s3prl writes them
         records["predict_speaker"] += [self.split.names[index] for index in predicted.tolist()]
@@ -160,7 +162,7 @@ class DownstreamExpert(nn.Module):
     # Interface (s3prl's Runner, -m inference)
     def inference(self, features: list[Tensor], names: list[str]) -> list[str]:
         """Return the speaker of each utterance and write it to inference.txt in the folder."""
-        speakers = [self.split.names[i] for i in self._logits(features).argmax(dim=-1).tolist()]
+        speakers = [self.split.names[i] for i in classes_of(self._logits(features), names)]
         with (self.expdir / "inference.txt").open("a") as file:
             pairs = zip(names, speakers, strict=True)
             file.writelines(f"{name} {speaker}\n" for name, speaker in pairs)

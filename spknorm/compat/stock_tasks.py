@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from spknorm.compat.audio_files import load
+from spknorm.errors import NonFiniteError
 from spknorm.files import sha256_of, write_atomic
 
 SAMPLE_RATE = 16000
@@ -66,11 +67,31 @@ def add_inference(any_label: Any, prediction: str) -> Callable[[Any], None]:
                 file.writelines(f"{n} {v}\n" for n, v in zip(names, values, strict=True))
             return values
 
+        refuse_nonfinite_scores(module.DownstreamExpert)
         if not hasattr(module.DownstreamExpert, "inference"):
             module.DownstreamExpert.inference = inference
             module.DownstreamExpert.load_audio = _load_audio
 
     return correct
+
+
+def refuse_nonfinite_scores(expert: Any) -> None:
+    """Have a task end where its loss on dev or test is NaN, instead of counting class 0."""
+    forward = expert.forward
+
+    @functools.wraps(forward)
+    def checked(self: Any, split: str, features: Any, *args: Any, **options: Any) -> Any:
+        loss = forward(self, split, features, *args, **options)
+        if split not in ("train", "inference") and not bool(loss.isfinite()):
+            texts = [item for part in args if isinstance(part, (list, tuple)) for item in part]
+            names = [str(item) for item in texts if isinstance(item, str)][:5]
+            which = f" ({', '.join(names)})" if names else ""
+            raise NonFiniteError(
+                f"The model gives NaN or infinity on {split}{which}, of which no score comes."
+            )
+        return loss
+
+    expert.forward = checked
 
 
 def _load_audio(self: Any, path: Path | str) -> Tensor:

@@ -19,6 +19,7 @@ from spknorm.controlled.frozen import emotion_logits, speaker_loss
 from spknorm.controlled.pool import Floats, Integers
 from spknorm.controlled.upstream import load_encoder, mean_and_deviation
 from spknorm.demo.synthesis import FloatArray
+from spknorm.metrics import classes_of
 from spknorm.model import Heads
 from spknorm.schema import (
     Adversary,
@@ -102,7 +103,7 @@ class TunedModel(NamedTuple):
     def predict(self, frames: Tensor) -> Integers:
         """Return the emotion (N,) of (N, T, H)."""
         pooled = torch.from_numpy(self.represent(frames))
-        predicted: Integers = emotion_logits(self.heads, pooled).argmax(-1).numpy()
+        predicted: Integers = classes_of(emotion_logits(self.heads, pooled))
         return predicted
 
 

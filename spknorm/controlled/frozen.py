@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from spknorm.adversaries import ADVERSARIES
 from spknorm.controlled.pool import Floats, Integers
+from spknorm.metrics import classes_of
 from spknorm.model import Heads
 from spknorm.schema import (
     Adversary,
@@ -95,8 +96,7 @@ class Model(NamedTuple):
         """Return the emotion (N,) of features (N, D)."""
         with torch.no_grad():
             logits = emotion_logits(self.heads, torch.from_numpy(features))
-        predicted: Integers = logits.argmax(-1).numpy()
-        return predicted
+        return classes_of(logits)
 
     def represent(self, features: Floats) -> Floats:
         """Return what the heads see of features (N, D)."""

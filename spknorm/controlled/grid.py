@@ -22,6 +22,7 @@ from spknorm.controlled.plan import Part, Plan, Variant
 from spknorm.controlled.pool import Floats, Integers, Pool
 from spknorm.erasure import erase, fit_leace, normalise_per_speaker
 from spknorm.files import read_json, write_json
+from spknorm.metrics import classes_of
 
 Progress = Callable[[int, int], None]
 
@@ -126,7 +127,7 @@ def leakage(train: Floats, speaker: Integers, test: Floats, expected: Integers) 
     shrunk = 0.9 * covariance + 0.1 * np.trace(covariance) / dim * np.eye(dim)
     directions = np.linalg.lstsq(shrunk, means.T, rcond=None)[0]  # (D, K)
     scores = test @ directions - 0.5 * np.sum(means.T * directions, axis=0)
-    return float(np.mean(scores.argmax(1) == expected))
+    return float(np.mean(classes_of(scores) == expected))
 
 
 def shuffled_speakers(speaker: Integers, seed: int) -> Integers:

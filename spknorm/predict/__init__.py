@@ -26,7 +26,8 @@ from spknorm.audio import (
 )
 from spknorm.audio.resampling import Resampler
 from spknorm.audio.walking import SUFFIXES
-from spknorm.errors import ConfigError, DataError, MissingError
+from spknorm.errors import ConfigError, DataError, MissingError, NonFiniteError
+from spknorm.metrics import classes_of
 from spknorm.predict.rows import Row, to_csv, write_rows
 from spknorm.runs.trained import Trained
 from spknorm.runs.trained import load as load_trained
@@ -72,20 +73,27 @@ class Predictor:
         """Return the probability of each emotion.
 
         Args:
-            wav: Samples in -1 ... 1, (L,), or (L, channels), which are averaged.
+            wav: Samples in -1 ... 1, (L,), (1, L), or (L, channels), which are averaged.
             rate: Samples per second, any.
 
         Raises:
             DataError: Not such an array, too short, or with NaN or infinity in it.
+            NonFiniteError: The model gives NaN or infinity for it.
         """
+        if hasattr(wav, "detach"):  # a tensor, perhaps on a GPU
+            wav = wav.detach().cpu()
         samples = np.asarray(wav, dtype=np.float32)
+        if samples.ndim == 2 and samples.shape[0] == 1:
+            samples = samples[0]
+        is_turned = samples.ndim == 2 and samples.shape[0] < samples.shape[1]
+        if samples.ndim not in (1, 2) or is_turned or int(rate) < 1:
+            hint = f" Turn it: wav.T has shape {samples.T.shape}." if is_turned else ""
+            raise DataError(
+                "A recording is (L,), (1, L) or (L, channels) samples at a rate above 0, but this "
+                f"one has shape {samples.shape} at {rate}.{hint}"
+            )
         if samples.ndim == 2:
             samples = samples.mean(axis=1)
-        if samples.ndim != 1 or int(rate) < 1:
-            raise DataError(
-                f"A recording is (L,) or (L, channels) samples at a rate above 0, but this one has "
-                f"shape {samples.shape} at {rate}."
-            )
         if not np.isfinite(samples).all():
             raise DataError("The recording holds NaN or infinity.")
         resampler = Resampler(int(rate))
@@ -95,7 +103,7 @@ class Predictor:
                 f"The recording has {length} samples at 16 kHz, but at least {MIN_SAMPLES} "
                 "(25 ms) are needed."
             )
-        return self._probabilities(resampler(samples, skip=0, count=length))
+        return self._probabilities(resampler(samples, skip=0, count=length), "the recording")
 
     def predict_file(
         self,
@@ -115,6 +123,7 @@ class Predictor:
         Raises:
             AudioError: The file cannot be used.
             ConfigError: Windows too short, or a hop without windows.
+            NonFiniteError: The model gives NaN or infinity for it.
         """
         path = Path(path)
         if window_seconds is None:
@@ -130,13 +139,14 @@ class Predictor:
             yield self._row(path, window.start_second, window.samples)
 
     def _row(self, path: Path, start: float, wav: NDArray[np.float32]) -> Row:
-        probabilities = self._probabilities(wav)
+        probabilities = self._probabilities(wav, str(path))
         best = max(probabilities, key=lambda name: probabilities[name])
         return Row(path, start, start + len(wav) / SAMPLE_RATE, best, probabilities)
 
-    def _probabilities(self, wav: NDArray[np.float32]) -> dict[str, float]:
-        values = self.logits(np.ascontiguousarray(wav)).double().softmax(dim=-1).tolist()
-        return dict(zip(self.emotions, values, strict=True))
+    def _probabilities(self, wav: NDArray[np.float32], name: str) -> dict[str, float]:
+        logits = self.logits(np.ascontiguousarray(wav)).double()
+        classes_of(logits[None], [name])
+        return dict(zip(self.emotions, logits.softmax(dim=-1).tolist(), strict=True))
 
 
 def load(path: Path | str, *, device: str = "cpu") -> Predictor:
@@ -207,14 +217,14 @@ def predict_files(
 
     Raises:
         MissingError: A path is not there.
-        AudioError: A file cannot be used, and there is no `failed`.
+        AudioError, NonFiniteError: A file cannot be used, and there is no `failed`.
     """
     for path in find_audio(paths):
         try:
             yield from predictor.predict_file(
                 path, window_seconds=window_seconds, hop_seconds=hop_seconds
             )
-        except AudioError as error:
+        except (AudioError, NonFiniteError) as error:
             if failed is None:
                 raise
             failed[path] = str(error)

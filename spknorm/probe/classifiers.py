@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.errors import DataError
+from spknorm.metrics import classes_of
 from spknorm.probe.arrays import Floats, Integers, in_blocks, unit_length
 
 _PENALTIES = (
@@ -73,7 +74,7 @@ def _mlp(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: 
         torch.manual_seed(seed)
         model, _ = _train_mlp(train, labels, num_classes, epochs, None)
     with torch.no_grad():
-        return in_blocks(lambda rows: model(torch.from_numpy(rows)).argmax(dim=1).numpy(), test)
+        return in_blocks(lambda rows: classes_of(model(torch.from_numpy(rows))), test)
 
 
 def _knn(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int) -> Integers:
@@ -155,8 +156,7 @@ def _logits(features: Floats, weights: Floats) -> Floats:
 
 
 def _winners(scores: Floats) -> Integers:
-    winners: Integers = scores.argmax(axis=1)
-    return winners
+    return classes_of(scores)
 
 
 def _minimise(function: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Floats:

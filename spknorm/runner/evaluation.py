@@ -4,6 +4,7 @@ Used by `engine.py`. Each process takes a run of consecutive batches; prediction
 into one vector.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,7 +12,8 @@ import torch
 from torch import nn
 
 from spknorm.batches import Batch, Stream
-from spknorm.metrics import Scores, score
+from spknorm.errors import NonFiniteError
+from spknorm.metrics import Scores, nonfinite_message, score
 from spknorm.runner.distributed import World
 from spknorm.runner.seeds import seeded
 from spknorm.runner.sources import Source
@@ -59,6 +61,9 @@ def evaluate(
         ratio: Part of the batches to use, from the first.
         num_workers: Processes that decode audio.
         between: Called between batches, by all processes alike.
+
+    Raises:
+        NonFiniteError: The model gives NaN or infinity for some utterances.
     """
     num_batches = round(len(stream.order) * ratio) or 1
     num_items = min(num_batches * stream.order.batch_size, len(stream.recordings))
@@ -78,7 +83,12 @@ def evaluate(
     finally:
         for module, mode in zip(modules, training, strict=True):
             module.train(mode)
-    guesses = [round(value) for value in world.sum(predicted)]
+    summed = world.sum(predicted)
+    utterances = stream.recordings.utterances
+    bad = [utterances[place].id for place, value in enumerate(summed) if math.isnan(value)]
+    if bad:  # all processes see it, and none waits for another
+        raise NonFiniteError(nonfinite_message(bad))
+    guesses = [round(value) for value in summed]
     truth = stream.recordings.labels[:num_items]
     return Evaluation(
         scores=score(truth, guesses, num_emotions),
@@ -95,7 +105,8 @@ def _predict(
     features = source(batch, corpus="evaluation")
     labels = torch.tensor(batch.labels, device=world.device)
     prediction = heads.emotion(features, labels)
-    guesses = prediction.logits.argmax(dim=-1).tolist()
-    for place, guess in zip(batch.indices, guesses, strict=True):
-        predicted[place] = float(guess)
+    guesses = prediction.logits.argmax(dim=-1).double()
+    guesses[~prediction.logits.isfinite().all(dim=-1)] = math.nan
+    for place, guess in zip(batch.indices, guesses.tolist(), strict=True):
+        predicted[place] = guess
     return float(prediction.loss)

@@ -394,3 +394,83 @@ def test_a_checkpoint_of_any_content(folder, parts, data):
         assert str(path) in str(error)
         return
     assert set(STATES) <= set(states)
+
+
+NAMES = (
+    "encoder.layers.0.fc1.weight",
+    "encoder.pos_conv.0.weight_g",
+    "encoder.pos_conv.0.weight_v",
+)
+COMPONENTS = st.sampled_from(
+    ("module", "_orig_mod", "_fsdp_wrapped_module", "parametrizations", "weight", "original0", "")
+)
+WRAPPING = st.lists(st.sampled_from(("module.", "_orig_mod.", "module._orig_mod.")), max_size=3)
+
+
+@st.composite
+def wrapped(draw):
+    """Names that are wrapped, and what they are without; or any names, and None."""
+    if draw(st.booleans()):
+        odd = st.lists(COMPONENTS | st.text(max_size=8), max_size=6).map(".".join)
+        return draw(st.lists(odd, max_size=5, unique=True)), None
+    front = "".join(draw(WRAPPING))
+    inside = draw(st.sampled_from(("", "_orig_mod.", "_fsdp_wrapped_module.")))
+    names = [front + name.replace("encoder.", f"encoder.{inside}", 1) for name in NAMES]
+    if draw(st.booleans()):
+        for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
+            names = [name.replace(old, f"parametrizations.weight.{new}") for name in names]
+    return names, NAMES
+
+
+@fuzz(12_000, data=st.data())
+def test_a_file_of_weights_under_any_names(folder, data):
+    """Wrapped names come out plain, other names lose nothing, and no other error comes."""
+    import torch
+
+    from spknorm.export.upstream_file import read_upstream_file
+
+    names, plain = data.draw(wrapped())
+    weights = {name: torch.full((1,), float(place)) for place, name in enumerate(names)}
+    converted = {"task_cfg": {}, "model_cfg": {}, "dictionaries_symbols": []}
+    forms = {
+        "converted": {**converted, "model_weight": weights},
+        "half": {**converted, "model_weight": {n: w.half() for n, w in weights.items()}},
+        "weights alone": weights,
+        "fairseq": {"args": argparse.Namespace(arch="x"), "model": weights},
+        "anything": data.draw(JSON),
+    }
+    form = data.draw(st.sampled_from(sorted(forms)))
+    path = folder / "weights.pt"
+    torch.save(forms[form], path, _use_new_zipfile_serialization=data.draw(st.booleans()))
+    damaged = data.draw(st.integers(0, 9)) == 0
+    if damaged:
+        lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+        path.write_bytes(data.draw(st.just(lfs) | mutated(path.read_bytes())))
+    try:
+        found = read_upstream_file(path).model_weight
+    except CheckpointError as error:
+        assert str(error).startswith(str(path))
+        assert damaged or form not in ("converted", "half")
+        return
+    if not damaged:
+        assert form in ("converted", "half")
+        assert len(found) == len(names)
+        assert plain is None or set(found) == set(plain)
+
+
+@fuzz(8_000, values=st.lists(st.lists(st.floats(width=32), min_size=4, max_size=4), max_size=5))
+def test_logits_of_any_value_give_classes_or_an_error(values):
+    from spknorm.errors import NonFiniteError
+    from spknorm.metrics import classes_of
+
+    logits = np.array(values, dtype=np.float32).reshape(-1, 4)
+    names = [f"u{place}" for place in range(len(logits))]
+    bad = [name for name, row in zip(names, logits, strict=True) if not np.isfinite(row).all()]
+    try:
+        classes = classes_of(logits, names)
+    except NonFiniteError as error:
+        assert bad
+        assert bad[0] in str(error)
+        return
+    assert not bad
+    assert all(row[one] == row.max() for row, one in zip(logits, classes, strict=True))
