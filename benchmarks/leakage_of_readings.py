@@ -71,6 +71,7 @@ COMMON = {
     "config.downstream_expert.datarc.num_workers": 0,
     "config.downstream_expert.speaker_corpus.corpus": "demo",
     "config.downstream_expert.speaker_corpus.batch_size": 32,
+    "config.downstream_expert.speaker_corpus.micro_batch_size": None,
     "config.downstream_expert.speaker_corpus.max_seconds": None,
     "config.downstream_expert.modelrc.projector_dim": 64,
     "config.downstream_expert.modelrc.speaker_head": {"hidden": [64], "batch_norm": True},

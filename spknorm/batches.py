@@ -5,6 +5,7 @@ stored state, and no global random generator is touched.
 """
 
 import copy
+import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -44,6 +45,11 @@ class Order:
             of the permutation is sorted by length and cut into batches, which are shuffled
             again. An epoch still visits every item once, and which items are near each other
             still changes from epoch to epoch; only within a batch lengths agree.
+        classes: Draw evenly over these labels of the items. An epoch has as many batches as
+            without, but goes through the classes round by round: each round takes one item of
+            every class, in an order of its own. So all classes are drawn equally often (give or
+            take one), a small class' items more than once and a large one's not all; an item
+            returns only after all others of its class.
     """
 
     def __init__(
@@ -57,8 +63,11 @@ class Order:
         rank: int = 0,
         world: int = 1,
         lengths: Sequence[float] | None = None,
+        classes: Sequence[int] | None = None,
     ) -> None:
         assert lengths is None or len(lengths) == num_items
+        assert classes is None or (len(classes) == num_items and lengths is None and shuffle)
+        self._members = None if classes is None else _members(classes)
         self._lengths = None if lengths is None else np.asarray(lengths)
         self.num_items = num_items
         self.batch_size = batch_size
@@ -88,7 +97,11 @@ class Order:
         if epoch != self._epoch:
             if self._shuffle:
                 generator = np.random.default_rng((self._seed, epoch))
-                items: npt.NDArray[np.integer] = generator.permutation(self.num_items)
+                items: npt.NDArray[np.integer]
+                if self._members is not None:
+                    items = _rounds(self._members, self.num_items, generator)
+                else:
+                    items = generator.permutation(self.num_items)
                 if self._lengths is not None:
                     items = self._bucketed(items, generator)
                 self._items = [int(item) for item in items]
@@ -116,6 +129,28 @@ class Order:
 def fixed_crop(utterance: Utterance) -> int:
     """Return the seed of where an utterance is cropped if it is cropped at one place for good."""
     return zlib.crc32(utterance.id.encode())
+
+
+def _members(classes: Sequence[int]) -> list[npt.NDArray[np.integer]]:
+    """Return the places (N_k,) of each class that occurs."""
+    labels = np.asarray(classes)
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+
+
+def _rounds(
+    members: Sequence[npt.NDArray[np.integer]], num_items: int, generator: np.random.Generator
+) -> npt.NDArray[np.integer]:
+    """Return `num_items` places, one of every class in each round, classes in random order."""
+    rounds = -(-num_items // len(members))
+    columns = []
+    for places in members:
+        turns = -(-rounds // len(places))
+        drawn = np.concatenate([generator.permutation(places) for _ in range(turns)])
+        columns.append(drawn[:rounds])
+    table = np.stack(columns)  # (classes, rounds)
+    orders = (generator.permutation(len(members)) for _ in range(rounds))
+    return np.concatenate([table[order, turn] for turn, order in enumerate(orders)])[:num_items]
 
 
 class Recordings:
@@ -189,6 +224,12 @@ class Stream:
         """Return batch `number`, counted over epochs."""
         return self.recordings.fetch(self.order[number], number)
 
+    def piece(self, number: int, place: int, num_pieces: int) -> Batch:
+        """Return piece `place` of batch `number`, as `cut` would give it, reading no other."""
+        items = self.order[number]
+        ends = (len(items) * (place + end) // num_pieces for end in (0, 1))
+        return self.recordings.fetch(items[slice(*ends)], number)
+
     def silenced(self) -> "Stream":
         """Return the same stream without audio, for features that need none."""
         recordings = copy.copy(self.recordings)
@@ -203,6 +244,15 @@ class Stream:
         yield from workers.load(self, range(start, stop), num_workers=num_workers)
 
 
+def cut(batch: Batch, num_pieces: int) -> list[Batch]:
+    """Return a batch in parts of nearly the same size; some are empty if it is small."""
+    size = len(batch.ids)
+    ends = [size * place // num_pieces for place in range(num_pieces + 1)]
+    parts = (slice(*pair) for pair in itertools.pairwise(ends))
+    wavs, labels, ids, indices = batch
+    return [Batch(wavs[part], labels[part], ids[part], indices[part]) for part in parts]
+
+
 class MixedEpoch(Dataset[Any]):
     """One epoch as s3prl's Runner takes it: emotion and speaker utterances in one batch.
 
@@ -212,10 +262,15 @@ class MixedEpoch(Dataset[Any]):
         emotion: The emotion stream.
         speaker: The speaker stream, or None with strategy none.
         epoch: Which epoch of the emotion stream.
+        accumulate: Emotion batches per optimiser step. A speaker batch is for one such step: it is
+            spread over them in as many pieces.
     """
 
-    def __init__(self, emotion: Stream, speaker: Stream | None, epoch: int) -> None:
+    def __init__(
+        self, emotion: Stream, speaker: Stream | None, epoch: int, *, accumulate: int = 1
+    ) -> None:
         self._emotion, self._speaker = emotion, speaker
+        self._accumulate = accumulate
         self._start = epoch * len(emotion.order)
 
     def __len__(self) -> int:
@@ -229,7 +284,8 @@ class MixedEpoch(Dataset[Any]):
         none = [-1] * len(first.ids)
         if self._speaker is None:
             return first.wavs, first.labels, none, first.ids
-        second = self._speaker[self._start + index]
+        step, place = divmod(self._start + index, self._accumulate)
+        second = self._speaker.piece(step, place, self._accumulate)
         return (
             first.wavs + second.wavs,
             first.labels + [-1] * len(second.ids),

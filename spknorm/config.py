@@ -216,6 +216,14 @@ def _check_combinations(config: TaskConfig) -> None:
         runner.fp16 and runner.precision == "bf16",
         "`config.runner.fp16` and `config.runner.precision` bf16 exclude each other.",
     )
+    speakers, head = config.downstream_expert.speaker_corpus, config.downstream_expert.modelrc
+    pieces = (speakers.batch_size, speakers.micro_batch_size)
+    refuse(
+        head.speaker_head.batch_norm and 1 in pieces and method.strategy != "none",
+        "`config.downstream_expert.modelrc.speaker_head.batch_norm` normalises over each piece of "
+        "a speaker batch, so that batch_size and micro_batch_size must be at least 2, but are "
+        f"{pieces[0]} and {pieces[1]}.",
+    )
     if runner.engine == "spknorm":
         refuse(
             config.specaug is not None,
@@ -245,6 +253,16 @@ def _check_combinations(config: TaskConfig) -> None:
             "false",
         ),
         (method.speaker_steps > 1, "downstream_expert.spknorm.speaker_steps", "1"),
+        (
+            adversarial and method.speaker_pretrain_steps > 0,
+            "downstream_expert.spknorm.speaker_pretrain_steps",
+            "0",
+        ),
+        (
+            adversarial and config.downstream_expert.speaker_corpus.micro_batch_size is not None,
+            "downstream_expert.speaker_corpus.micro_batch_size",
+            "null",
+        ),
         (method.erasure != "none", "downstream_expert.spknorm.erasure", "none"),
     ):
         refuse(

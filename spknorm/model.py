@@ -88,7 +88,11 @@ class SpeakerHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits (B, K) of B features of shape (T_i, H)."""
-        logits: Tensor = self.layers(torch.stack([frames.mean(dim=0) for frames in features]))
+        return self.classify(torch.stack([frames.mean(dim=0) for frames in features]))
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Return logits (B, K) of means over time (B, H)."""
+        logits: Tensor = self.layers(pooled)
         return logits
 
 
@@ -164,6 +168,12 @@ class Heads(nn.Module):
         if self.gate is not None:
             features = self._gated([frames.detach() for frames in features])
         return self._speaker_loss(self.speaker_head, features, labels, coefficient)
+
+    def speaker_logits(self, features: Sequence[Tensor]) -> Tensor:
+        """Return speaker logits (B, K) of B features (T_i, H)."""
+        assert self.speaker_head is not None, "strategy none has no speaker head"
+        logits: Tensor = self.speaker_head(self._gated(features))
+        return logits
 
     def gated(self, features: Tensor) -> Tensor:
         """Return what the heads see, (..., H) -> (..., H): gated under SNP, else the features."""

@@ -174,7 +174,14 @@ class SpeakerCorpusConfig:
     """Accept paths of a manifest that lead out of the root."""
     label: Annotated[str, NUMBERS] = "speaker"
     """Column that is normalised away; any column of a manifest."""
-    batch_size: Annotated[int, ABOVE_0, NUMBERS] = 4
+    batch_size: Annotated[int, ABOVE_0, NUMBERS] = 32
+    """Utterances per step of the speaker head and per process, however many micro-batches the
+    emotion side accumulates."""
+    micro_batch_size: Annotated[int | None, ABOVE_0, NUMBERS] = None
+    """Utterances that pass the upstream at once, for memory; null: the whole batch. The step is the
+    same but for a head with batch_norm, which normalises each piece for itself."""
+    balanced: Annotated[bool, NUMBERS] = False
+    """Draw evenly over speakers instead of over utterances (see spknorm.batches.Order)."""
     max_seconds: Annotated[float | None, ABOVE_0, NUMBERS] = 4.0
     """Random crops of at most this many seconds; null: whole utterances."""
     crops: Annotated[Literal["auto", "fixed", "drawn"], NUMBERS] = "auto"
@@ -260,7 +267,16 @@ class MethodConfig:
     ramp: Annotated[float, SHARE, NUMBERS, ADVERSARY, SCHEDULED] = 0.2
     """Part of all steps over which `schedule` grows, 0 to 1."""
     ceiling: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY] = 1.0
-    """Ascent pauses while the running speaker loss exceeds ceiling * log K; null: never pauses."""
+    """The ascent pauses when the speaker head's loss on held-out utterances (their running mean)
+    exceeds ceiling * log K, the loss of a uniform guess, and goes on once it is below .9 of that;
+    null: never pauses. Held out: the corpus' own dev part, else some utterances of each speaker.
+    With shuffle_labels nothing pauses: of permuted labels nothing held out can be known."""
+    held_out_every: Annotated[int, ABOVE_0, NUMBERS, ADVERSARY] = 10
+    """Steps between two held-out speaker batches, which cost a forward pass each."""
+    speaker_pretrain_steps: Annotated[int, NOT_NEGATIVE, NUMBERS, ADVERSARY] = 0
+    """Steps in which the speaker head is trained before step 1, on the pooled features of the
+    upstream as it comes (each of 128 utterances, drawn evenly over speakers, by an Adam of its own
+    whose rate falls from 2e-3 to 0); nothing else moves."""
     speaker_warmup_steps: Annotated[int, NOT_NEGATIVE, NUMBERS, ADVERSARY] = 0
     """First steps in which the speaker head trains and nothing ascends."""
     speaker_steps: Annotated[int, ABOVE_0, NUMBERS, ADVERSARY] = 1

@@ -5,6 +5,7 @@ Built once per run from the configuration; the expert, the runner, predict and t
 
 import dataclasses
 import logging
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 _SPEAKER_SEED = 1_000_003
 """Added to the seed of the speaker stream, so that the two streams are shuffled independently."""
+_HELD_OUT_SHARE = 0.05
+_LEFT_TO_TRAIN = 2
 
 
 class TaskData(NamedTuple):
@@ -36,6 +39,7 @@ class TaskData(NamedTuple):
         speakers: Its label names by index.
         speaker_labels: One index per speaker utterance (permuted if the control asks for it).
         corpora: What was read, by role; None for a corpus that is not needed.
+        held_out: Utterances of the same speakers that are in no training batch.
     """
 
     split: Split
@@ -44,6 +48,21 @@ class TaskData(NamedTuple):
     speakers: tuple[str, ...]
     speaker_labels: tuple[int, ...]
     corpora: Mapping[str, CorpusDigest | None]
+    held_out: "HeldOut"
+
+
+class HeldOut(NamedTuple):
+    """Utterances that tell whether the speaker head knows its speakers, or its training batches.
+
+    Attributes:
+        utterances: None of them is in `TaskData.speaker_utterances`.
+        labels: One index per utterance (permuted if the control asks for it).
+        origin: Where they come from, as log.log has it.
+    """
+
+    utterances: tuple[Utterance, ...] = ()
+    labels: tuple[int, ...] = ()
+    origin: str = "none"
 
 
 def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path) -> TaskData:
@@ -61,12 +80,17 @@ def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path
     """
     split, emotion = _read_emotions(config.datarc, fold=fold, seed=seed, work_dir=work_dir)
     if config.spknorm.strategy == "none" and config.spknorm.erasure != "leace":
-        return TaskData(split, EMOTIONS, (), (), (), {"emotion": emotion, "speaker": None})
-    utterances, speakers, labels, speaker = read_speakers(
-        config.speaker_corpus, data=config.datarc, seed=seed, work_dir=work_dir
+        nothing: dict[str, CorpusDigest | None] = {"emotion": emotion, "speaker": None}
+        return TaskData(split, EMOTIONS, (), (), (), nothing, HeldOut())
+    utterances, speakers, labels, speaker, held_out = read_speakers(
+        config.speaker_corpus,
+        data=config.datarc,
+        seed=seed,
+        work_dir=work_dir,
+        hold_out=config.spknorm.strategy != "none",
     )
     corpora = {"emotion": emotion, "speaker": speaker}
-    return TaskData(split, EMOTIONS, utterances, speakers, labels, corpora)
+    return TaskData(split, EMOTIONS, utterances, speakers, labels, corpora, held_out)
 
 
 def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -> Split:
@@ -107,33 +131,67 @@ def _read_emotions(
 
 
 def read_speakers(
-    config: SpeakerCorpusConfig, *, data: DataConfig, seed: int, work_dir: Path
-) -> tuple[tuple[Utterance, ...], tuple[str, ...], tuple[int, ...], CorpusDigest]:
+    config: SpeakerCorpusConfig,
+    *,
+    data: DataConfig,
+    seed: int,
+    work_dir: Path,
+    hold_out: bool = True,
+) -> tuple[tuple[Utterance, ...], tuple[str, ...], tuple[int, ...], CorpusDigest, HeldOut]:
     """Return the speaker corpus' training utterances, label names and label indices.
 
-    Last comes what was read, before some speakers were chosen. A corpus with its own split gives
-    its `train` part; the rest is left to the probes.
+    Then comes what was read, before some speakers were chosen, and what is held out: of a corpus
+    with its own split the `dev` part, where `train` trains; else some of each speaker's training
+    utterances. The `test` part is left to the probes.
     """
     records = read_corpus(ExpertConfig(datarc=data, speaker_corpus=config), "speaker")
     check_records(records, role="speaker", label=config.label)
-    records = [record for record in records if record.split in (None, "train")]
+    parts = (None, "train", "dev") if hold_out else (None, "train")
+    records = [record for record in records if record.split in parts]
     records = usable(records, work_dir=work_dir, skip_bad=data.skip_bad)
-    names = [label_of(record, config.label) for record in records]
-    kept = {name for name, _ in _most_common(names)[: config.max_speakers]}
-    pairs = [(r, name) for r, name in zip(records, names, strict=True) if name in kept]
+    pairs = [(r, label_of(r, config.label)) for r in records if r.split != "dev"]
+    kept = {name for name, _ in _most_common([n for _, n in pairs])[: config.max_speakers]}
+    pairs = [pair for pair in pairs if pair[1] in kept]
     speakers = tuple(sorted(kept))
     if len(speakers) < 2:
         raise DataError(
             f"The speaker corpus has {len(speakers)} `{config.label}` with training utterances, "
             "but removing it needs at least 2."
         )
+    held = [(r, label_of(r, config.label)) for r in records if r.split == "dev"]
+    held = [pair for pair in held if pair[1] in kept]
+    origin = "the corpus' own dev part"
+    if hold_out and not held:
+        held = _share_of(pairs)
+        taken = {record.id for record, _ in held}
+        pairs = [pair for pair in pairs if pair[0].id not in taken]
+        origin = f"{_HELD_OUT_SHARE:.0%} of each speaker's utterances, at least one"
     place = {name: index for index, name in enumerate(speakers)}
-    labels = np.array([place[name] for _, name in pairs])
+    labels, others = (np.array([place[name] for _, name in some], int) for some in (pairs, held))
     if config.shuffle_labels:
-        labels = np.random.default_rng(seed).permutation(labels)
-    train = tuple(record for record, _ in pairs)
-    digest = digest_of(records, labels=[config.label], parts={"train": train}, work_dir=work_dir)
-    return train, speakers, tuple(int(label) for label in labels), digest
+        generator = np.random.default_rng(seed)
+        labels, others = generator.permutation(labels), generator.permutation(others)
+    train, spare = (tuple(record for record, _ in some) for some in (pairs, held))
+    held_out = HeldOut(spare, tuple(others.tolist()), origin) if held else HeldOut()
+    by_part = {"train": train, **({"held_out": spare} if held else {})}
+    digest = digest_of(records, labels=[config.label], parts=by_part, work_dir=work_dir)
+    return train, speakers, tuple(labels.tolist()), digest, held_out
+
+
+def _share_of(pairs: Sequence[tuple[Utterance, str]]) -> list[tuple[Utterance, str]]:
+    """Return the same few utterances of each speaker for every seed, by a hash of their ids.
+
+    A speaker keeps at least `_LEFT_TO_TRAIN` for training.
+    """
+    members: dict[str, list[tuple[Utterance, str]]] = {}
+    for pair in pairs:
+        members.setdefault(pair[1], []).append(pair)
+    chosen = []
+    for _, own in sorted(members.items()):
+        own.sort(key=lambda pair: (zlib.crc32(pair[0].id.encode()), pair[0].id))
+        number = max(1, round(_HELD_OUT_SHARE * len(own)))
+        chosen += own[: max(0, min(number, len(own) - _LEFT_TO_TRAIN))]
+    return chosen
 
 
 def label_of(utterance: Utterance, column: str) -> str:
@@ -193,6 +251,35 @@ def speaker_stream(
         drop_last=True,
         rank=rank,
         world=world,
+        classes=data.speaker_labels if config.balanced else None,
+    )
+    return Stream(recordings, order)
+
+
+def held_out_stream(
+    data: TaskData,
+    config: SpeakerCorpusConfig,
+    *,
+    frozen: bool = False,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
+) -> Stream | None:
+    """Return the endless stream of held-out speaker utterances, evenly over speakers, or None."""
+    utterances, labels, _ = data.held_out
+    if not utterances:
+        return None
+    seed += _SPEAKER_SEED
+    recordings = Recordings(
+        utterances,
+        labels,
+        max_seconds=config.max_seconds,
+        fixed_crops=crops_of(config, frozen=frozen) == "fixed",
+        seed=seed,
+    )
+    size = min(config.batch_size, len(utterances))
+    order = Order(
+        len(utterances), batch_size=size, seed=seed, rank=rank, world=world, classes=labels
     )
     return Stream(recordings, order)
 

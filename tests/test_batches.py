@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from spknorm.batches import MixedEpoch, Order, Recordings, Stream
+from spknorm.batches import MixedEpoch, Order, Recordings, Stream, cut
 from spknorm.corpora.records import Utterance
 
 
@@ -123,3 +123,65 @@ def test_bucketed_batches_change_from_epoch_to_epoch_and_can_be_entered_anywhere
     walked = [orders[0][k] for k in range(30)]
     assert orders[1][23] == walked[23]
     assert not {tuple(batch) for batch in walked[:10]} & {tuple(batch) for batch in walked[10:20]}
+
+
+LABELS = [0] * 50 + [1] * 7 + [2] * 3  # a large, a middle and a small class
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_balanced_batches_draw_every_class_equally_often(world):
+    orders = [
+        Order(60, batch_size=6 // world, seed=3, classes=LABELS, rank=rank, world=world)
+        for rank in range(world)
+    ]
+    one = Order(60, batch_size=6, seed=3, classes=LABELS)
+    assert len(orders[0]) == len(one) == 10
+    for epoch in range(2):
+        numbers = range(10 * epoch, 10 * (epoch + 1))
+        batches = [[i for order in orders for i in order[k]] for k in numbers]
+        assert batches == [one[k] for k in numbers]
+        for batch in batches:
+            assert Counter(LABELS[item] for item in batch) == {0: 2, 1: 2, 2: 2}
+        drawn = Counter(item for batch in batches for item in batch)
+        assert {drawn[item] for item in range(50)} == {0, 1}  # 20 of 50, none twice
+        assert {drawn[item] for item in range(50, 57)} == {2, 3}
+        assert {drawn[item] for item in range(57, 60)} == {6, 7}
+
+
+def test_balanced_batches_can_be_entered_anywhere_and_differ_by_seed_and_epoch():
+    walked, entered = (Order(60, batch_size=6, seed=3, classes=LABELS) for _ in range(2))
+    batches = [walked[k] for k in range(30)]
+    assert [entered[k] for k in (17, 2, 25)] == [batches[17], batches[2], batches[25]]
+    assert batches[:10] != batches[10:20]
+    assert [Order(60, batch_size=6, seed=4, classes=LABELS)[k] for k in range(30)] != batches
+
+
+def test_a_batch_of_as_many_items_as_classes_has_one_of_each():
+    labels = np.random.default_rng(0).integers(0, 20, 400).tolist()
+    order = Order(400, batch_size=20, seed=0, classes=labels)
+    assert all(sorted(labels[item] for item in order[k]) == list(range(20)) for k in range(40))
+
+
+@pytest.mark.parametrize("num_pieces", [1, 2, 3, 5, 8])
+def test_the_pieces_of_a_batch_are_the_batch(utterances, num_pieces):
+    stream = Stream(Recordings(utterances, range(7)), Order(7, batch_size=5, seed=2))
+    whole, pieces = stream[3], cut(stream[3], num_pieces)
+    assert len(pieces) == num_pieces
+    assert [name for piece in pieces for name in piece.ids] == whole.ids
+    assert [label for piece in pieces for label in piece.labels] == whole.labels
+    assert max(len(p.ids) for p in pieces) - min(len(p.ids) for p in pieces) <= 1
+    for place, piece in enumerate(pieces):
+        alone = stream.piece(3, place, num_pieces)
+        assert alone[1:] == piece[1:]
+        assert all(np.array_equal(a, b) for a, b in zip(alone.wavs, piece.wavs, strict=True))
+
+
+def test_a_mixed_epoch_spreads_one_speaker_batch_over_the_batches_of_a_step(utterances):
+    emotion = Stream(Recordings(utterances, [0] * 7), Order(7, batch_size=2, seed=1))
+    speaker = Stream(Recordings(utterances, [1] * 7), Order(7, batch_size=4, seed=2))
+    epochs = [MixedEpoch(emotion, speaker, epoch, accumulate=2) for epoch in range(2)]
+    items = [epoch[index] for epoch in epochs for index in range(len(epoch))]
+    spoken = [[n for n, label in zip(i[3], i[2], strict=True) if label >= 0] for i in items]
+    assert [len(names) for names in spoken[:2]] == [2, 2]
+    for step in range(len(items) // 2):
+        assert spoken[2 * step] + spoken[2 * step + 1] == speaker[step].ids

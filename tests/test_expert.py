@@ -48,9 +48,14 @@ def settings(corpora, strategy="TAP", **runner):
             "optimizer": {"groups": None},
             "downstream_expert": {
                 "datarc": {"root": str(iemocap), "num_workers": 0, "train_batch_size": 8},
-                "speaker_corpus": {"root": str(voxceleb1), "max_seconds": 0.2},
+                "speaker_corpus": {
+                    "root": str(voxceleb1), "max_seconds": 0.2, "batch_size": 4,
+                    "micro_batch_size": None,
+                },
                 "modelrc": {"projector_dim": 8, "speaker_head": {"hidden": [8]}},
-                "spknorm": {"strategy": strategy, "update": "reversal"},
+                "spknorm": {
+                    "strategy": strategy, "update": "reversal", "speaker_pretrain_steps": 0,
+                },
             },
         },
     )  # fmt: skip

@@ -16,9 +16,10 @@ SHORT = (
     "config.downstream_expert.datarc.num_workers=0,,"
     "config.downstream_expert.speaker_corpus.max_seconds=0.2"
 )
+NO_START = ",,config.downstream_expert.spknorm.speaker_pretrain_steps=0"
 S3PRLS = (
     ",,config.runner.engine=s3prl,,config.downstream_expert.spknorm.update=reversal,,"
-    "config.optimizer.groups=None"
+    "config.optimizer.groups=None,,config.downstream_expert.speaker_corpus.micro_batch_size=None"
 )
 
 
@@ -74,7 +75,7 @@ def test_a_second_run_does_not_write_over_the_first(begin, capsys):
 
 
 def test_s3prl_s_own_runner_trains_and_evaluates_the_task(begin, tmp_path):
-    options = ["-p", "x", "-o", SHORT.format(steps=2) + S3PRLS]
+    options = ["-p", "x", "-o", SHORT.format(steps=2) + NO_START + S3PRLS]
     assert run_downstream([*begin, *options]) == 0
     saved = torch.load(tmp_path / "x" / "states-2.ckpt", weights_only=True)
     assert "Spknorm" not in saved  # not our engine's
@@ -103,7 +104,7 @@ def test_a_missing_speaker_corpus_of_the_probe_is_told_at_once(monkeypatch, tmp_
 @pytest.mark.slow
 def test_one_step_of_tap_on_a_full_size_hubert_base(begin, tmp_path):
     base = make_hubert(tmp_path / "base.pt", base=True)
-    options = SHORT.format(steps=1).replace("eval_step=2", "eval_step=1")
+    options = (SHORT.format(steps=1) + NO_START).replace("eval_step=2", "eval_step=1")
     argv = [
         "-d",
         "emotion_spknorm",

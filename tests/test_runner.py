@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import re
 import signal
 
 import pytest
@@ -95,8 +96,9 @@ def test_metrics_have_a_line_for_every_logged_step_and_test_comes_once(undisturb
     assert (lines[-1]["split"], lines[-1]["step"]) == ("test", result["best_step"])
     assert set(lines[0]) == {
         "step", "split", "emotion_loss", "wa", "ua", "speaker_loss", "speaker_accuracy",
-        "speaker_gain", "log_num_speakers", "speaker_lambda", "lr", "grad_norm", "ascent_share",
-        "ascent_angle", "ascents_clipped", "ascents_paused", "ascents_skipped", "drift",
+        "speaker_gain", "held_out_loss", "held_out_accuracy", "log_num_speakers",
+        "speaker_lambda", "lr", "grad_norm", "ascent_share", "ascent_angle", "ascents_clipped",
+        "ascents_paused", "ascents_skipped", "drift",
     }  # fmt: skip
     assert set(lines[0]["grad_norm"]) == {"upstream", "emotion_head", "speaker_head", "ascent"}
     assert lines[0]["speaker_lambda"] == 1e-3
@@ -393,7 +395,15 @@ def test_the_ceiling_pauses_the_ascent(tiny_hubert, tiny_corpora, tmp_path):
     mapping = settings_of(tiny_corpora, method={"ceiling": 0.01, "speaker_warmup_steps": 0})
     train(tiny_hubert, mapping, tmp_path)
     rates = [line["speaker_lambda"] for line in metrics_of(tmp_path) if line["split"] == "train"]
-    assert rates == [1e-3, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert rates == [0.0] * 6
+    (paused,) = [
+        line for line in (tmp_path / "log.log").read_text().splitlines() if "ascent" in line
+    ]
+    assert re.fullmatch(
+        r"the ascent pauses at step 0: the held-out speaker loss is 1\.\d+, above 0\.011 "
+        r"\(a guess has 1\.1\)",
+        paused,
+    )
 
 
 @pytest.mark.parametrize(

@@ -220,9 +220,12 @@ def padless(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["SNP", "TAP"])
-@pytest.mark.parametrize("method", [{}, {"adversary": "confusion", "schedule": "dann"}])
+@pytest.mark.parametrize(
+    ("method", "accumulate"),
+    [({}, 1), ({"adversary": "confusion", "schedule": "dann"}, 1), ({}, 2)],
+)
 def test_the_reversal_update_is_the_same_under_both_engines(
-    tiny_corpora, tmp_path, start, monkeypatch, padless, strategy, method
+    tiny_corpora, tmp_path, start, monkeypatch, padless, strategy, method, accumulate
 ):
     """s3prl's Runner mixes both corpora in one batch; the crops are shorter than the utterances."""
     monkeypatch.setattr(tiny_runs, "FLAGS", {**tiny_runs.FLAGS, "upstream": padless})
@@ -230,11 +233,12 @@ def test_the_reversal_update_is_the_same_under_both_engines(
         "strategy": strategy,
         "update": "reversal",
         "method": {"speaker_lambda": 0.3, "ceiling": None, **method},
+        "gradient_accumulate_steps": accumulate,
     }
     arguments = (tiny_corpora, None)
     ours, losses = train_ours(*arguments, tmp_path / "a", start, monkeypatch, **options)
     theirs, others = train_under_s3prl(*arguments, tmp_path / "b", start, monkeypatch, **options)
-    assert len(losses) == STEPS
+    assert len(losses) == STEPS * accumulate
     assert losses == pytest.approx(others, rel=MAX_RELATIVE)
     assert losses[-1] != pytest.approx(losses[0], rel=0.01)
     ours = make_runner(

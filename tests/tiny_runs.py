@@ -52,9 +52,14 @@ def settings_of(
             },
             "speaker_corpus": {
                 "root": str(corpora / "voxceleb1"), "max_seconds": 0.2, "batch_size": 4,
+                "micro_batch_size": None,
             },
-            "modelrc": {"projector_dim": 8, "speaker_head": {"hidden": [8]}},
-            "spknorm": {"strategy": strategy, "update": update, **(method or {})},
+            "modelrc": {"projector_dim": 8, "speaker_head": {"hidden": [8], "batch_norm": False}},
+            # Of six steps none is left out: an untrained head stands above a ceiling of 1.
+            "spknorm": {
+                "strategy": strategy, "update": update, "speaker_pretrain_steps": 0,
+                "ceiling": None, **(method or {}),
+            },
         },
     }  # fmt: skip
     task = config.merge(config.load_yaml(registry.config_path("emotion_spknorm")), changes)

@@ -25,7 +25,13 @@ from spknorm.model import Heads
 from spknorm.runs.adversary import gain, judge
 from spknorm.runs.metrics_log import append_metrics, write_predictions
 from spknorm.runs.result import make_result
-from spknorm.task import crops_of, emotion_stream, read_task_data, speaker_stream
+from spknorm.task import (
+    crops_of,
+    emotion_stream,
+    held_out_stream,
+    read_task_data,
+    speaker_stream,
+)
 from spknorm.updates import strength
 from spknorm.workers import as_it_is, prepare
 
@@ -120,6 +126,13 @@ class DownstreamExpert(nn.Module):
             self.data, config, frozen=self.frozen, seed=self.seed, rank=rank, world=world
         )
 
+    def held_out_stream(self, rank: int = 0, world: int = 1) -> Stream | None:
+        """Return the stream of speaker utterances that are in no training batch, or None."""
+        config = self.config.downstream_expert.speaker_corpus
+        return held_out_stream(
+            self.data, config, frozen=self.frozen, seed=self.seed, rank=rank, world=world
+        )
+
     def eval_stream(self, split: str) -> Stream:
         """Return `dev` or `test` (or `train`) in the corpus' order."""
         data = self.config.downstream_expert.datarc
@@ -142,7 +155,10 @@ class DownstreamExpert(nn.Module):
         if split == "train":
             rank, world = (get_rank(), get_world_size()) if is_initialized() else (0, 1)
             mixed = MixedEpoch(
-                self.emotion_stream(rank, world), self.speaker_stream(rank, world), epoch
+                self.emotion_stream(rank, world),
+                self.speaker_stream(rank, world),
+                epoch,
+                accumulate=self.config.runner.gradient_accumulate_steps,
             )
         else:
             mixed = MixedEpoch(self.eval_stream(split), None, 0)
@@ -190,12 +206,15 @@ class DownstreamExpert(nn.Module):
         records["truth"] += labels.tolist()
         if split != "train" or self.num_speakers == 0:
             return loss
+        coefficient = self._coefficient()
+        self.num_batches += 1
         speaker = [index for index, label in enumerate(speaker_labels) if label >= 0]
+        if not speaker:  # a batch smaller than the number of its pieces
+            return loss
         identities = torch.tensor([speaker_labels[index] for index in speaker], device=device)
         other = self.heads.speaker(
-            [features[index] for index in speaker], identities, coefficient=self._coefficient()
+            [features[index] for index in speaker], identities, coefficient=coefficient
         )
-        self.num_batches += 1
         records["speaker_loss"].append(other.loss.item())
         records["speaker_accuracy"] += (other.logits.argmax(dim=-1) == identities).tolist()
         return loss + other.loss

@@ -26,7 +26,7 @@ from spknorm.corpora.digest import summaries, write_rows
 from spknorm.errors import CheckpointError, ConfigError, MissingError
 from spknorm.fast import keep_freed_memory
 from spknorm.metrics import Scores
-from spknorm.runner import setup, state
+from spknorm.runner import pretraining, setup, state
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import Evaluation, evaluate
 from spknorm.runner.folder import check_unused, ended_for_good, goes_on, prepare_folder
@@ -39,6 +39,7 @@ from spknorm.runner.passes import precision_of
 from spknorm.runner.seeds import seeded
 from spknorm.runner.signals import Interrupted, Interruption, requeue
 from spknorm.runner.sources import training_batches
+from spknorm.runner.speaker_side import SpeakerSide
 from spknorm.runs.adversary import judge
 
 logger = logging.getLogger(__name__)
@@ -159,6 +160,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             self._started = time.monotonic() - self.counters.seconds
             if self.world.is_leader:
                 write_rows(self.expdir, self.expert.data.corpora)
+            self._pretrain_speaker_head()
             if not self.counters.step:
                 self._say_how_long()
             self._loop()
@@ -218,10 +220,41 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             counters=self.counters,
             say=self._journal.say,
             start=self._start,
+            speaker_side=None
+            if self.expert.heads.speaker_head is None
+            else SpeakerSide(
+                self.expert,
+                self._source,
+                [entry.model for entry in self.all_entries],
+                self.world,
+                settings=self.settings,
+                counters=self.counters,
+                say=self._journal.say,
+            ),
         )
         if self.counters.step:
             iteration.load_state_dict(self.init_ckpt, self.init_ckpt[state.KEY]["scaler"])
         return iteration
+
+    def _pretrain_speaker_head(self) -> None:
+        """Train the speaker head before step 1, unless the checkpoint had that done."""
+        method, counters = self.settings.downstream_expert.spknorm, self.counters
+        if self.expert.heads.speaker_head is None or counters.step or counters.pretrained:
+            return
+        if method.speaker_pretrain_steps:
+            values = pretraining.pretrain_speaker_head(
+                self.expert,
+                self._source,
+                upstream=self.upstream.model,
+                featurizer=self.featurizer.model,
+                world=self.world,
+                settings=self.settings,
+                trainable=self.upstream.trainable,
+                between=self._leave_if_asked,
+                say=self._journal.say,
+            )
+            counters.pretrained = method.speaker_pretrain_steps
+            self._journal.log(0, "pretrain", values)
 
     def _is_over(self) -> bool:
         patience = self.settings.runner.early_stopping
@@ -236,7 +269,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             self.expert, self._source, self.world, settings=self.settings, step=counters.step
         )
         each = run.gradient_accumulate_steps
-        per_step = each * self._method.speaker_steps
+        per_step = self._method.speaker_steps
         saved = counters.step
         silent = None if self.world.is_leader else True  # None: where there is no terminal
         bar = tqdm(total=run.total_steps, initial=saved, desc="train", disable=silent)
@@ -264,6 +297,11 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                 self._save()
                 self._journal.say(f"interrupted at step {counters.step}, which was saved")
                 raise
+
+    def _leave_if_asked(self) -> None:
+        """End without asking the other processes: before step 1 there is nothing to save."""
+        if self._interruption.signal:
+            raise Interrupted(self._interruption.signal)
 
     def _stop_if_asked(self) -> None:
         number = self.world.largest(self._interruption.signal)

@@ -4,8 +4,9 @@ Used by `engine.py`. Each process takes a run of consecutive batches; prediction
 into one vector.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -70,19 +71,12 @@ def evaluate(
     start, stop = (num_batches * (world.rank + end) // world.size for end in (0, 1))
     batches = source.batches(stream, start, stop, corpus="evaluation", num_workers=num_workers)
     predicted, losses = [0.0] * num_items, [0.0] * num_batches
-    training = [module.training for module in modules]
-    for module in modules:
-        module.eval()
-    try:
-        with torch.no_grad(), seeded("evaluation", device=world.device):
-            for number in range(-(-num_batches // world.size)):
-                between()
-                batch = next(batches, None)
-                if batch is not None:
-                    losses[start + number] = _predict(batch, heads, source, world, predicted)
-    finally:
-        for module, mode in zip(modules, training, strict=True):
-            module.train(mode)
+    with evaluating(modules), seeded("evaluation", device=world.device):
+        for number in range(-(-num_batches // world.size)):
+            between()
+            batch = next(batches, None)
+            if batch is not None:
+                losses[start + number] = _predict(batch, heads, source, world, predicted)
     summed = world.sum(predicted)
     utterances = stream.recordings.utterances
     bad = [utterances[place].id for place, value in enumerate(summed) if math.isnan(value)]
@@ -97,6 +91,20 @@ def evaluate(
         truth=truth,
         ids=[utterance.id for utterance in stream.recordings.utterances[:num_items]],
     )
+
+
+@contextlib.contextmanager
+def evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Leave gradients out, with modules in evaluation mode; their training modes are put back."""
+    training = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in zip(modules, training, strict=True):
+            module.train(mode)
 
 
 def _predict(

@@ -107,6 +107,8 @@ class Instrument:
             "speaker_loss": loss,
             "speaker_accuracy": window.mean("speaker_hits", "speaker_utterances"),
             "speaker_gain": gain(loss, self.log_num_speakers),
+            "held_out_loss": self._counters.held_out_loss,
+            "held_out_accuracy": self._counters.held_out_accuracy,
             "log_num_speakers": self.log_num_speakers if self._adversarial else None,
             **_ascents(window),
             "drift": self._start.drift(),
@@ -117,9 +119,12 @@ class Instrument:
 
         The drift is that of the present weights.
         """
+        best = self._counters.held_out_lowest
+        if best is None:
+            best = self._counters.best_speaker_loss
         return {
             **_ascents(self.totals),
-            "speaker_gain": gain(self._counters.best_speaker_loss, self.log_num_speakers),
+            "speaker_gain": gain(best, self.log_num_speakers),
             "speaker_accuracy": self.totals.mean("speaker_hits", "speaker_utterances"),
             "drift": self._start.drift(),
         }

@@ -5,7 +5,6 @@ Between `passes.py` and `engine.py`, which numbers the steps.
 
 import functools
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from spknorm.runner.passes import Passes, precision_of
 from spknorm.runner.seeds import seeded
 from spknorm.runner.setup import make_schedulers
 from spknorm.runner.sources import Source
+from spknorm.runner.speaker_side import SpeakerSide, in_pieces
 from spknorm.runner.state import Counters
 from spknorm.schema import TaskConfig
 from spknorm.updates import Groups, Step, Update, strength
@@ -57,6 +57,7 @@ class Iteration:
         counters: Of the run, changed as it goes.
         say: Takes what the user should read in log.log.
         start: What the shared part's drift is measured from.
+        speaker_side: Says when the ascent pauses; None with strategy none.
     """
 
     def __init__(
@@ -72,11 +73,13 @@ class Iteration:
         counters: Counters,
         say: Callable[[str], None],
         start: Start,
+        speaker_side: SpeakerSide | None = None,
     ) -> None:
         run, method = settings.runner, settings.downstream_expert.spknorm
         self._run, self._method = run, method
         self._world, self._seed, self._say = world, seed, say
-        self._counters = counters
+        self._counters, self._speaker_side = counters, speaker_side
+        self._speakers = settings.downstream_expert.speaker_corpus
         precision = precision_of(run, world.device)
         self.scaler = GradScaler(world.device.type, enabled=precision == "fp16")
         self.update = Update(
@@ -214,17 +217,12 @@ class Iteration:
 
     def _ascent(self) -> float:
         """Return how much of lambda counts now: schedule, warm-up and ceiling."""
-        method, counters = self._method, self._counters
-        ceiling = math.inf if method.ceiling is None else method.ceiling
-        if counters.speaker_loss is not None:
-            ascends = counters.speaker_loss <= ceiling * self.instrument.log_num_speakers
-            if not ascends:
-                return 0.0
-        return strength(method, step=counters.step, total_steps=self._run.total_steps)
+        if self._speaker_side is not None and not self._speaker_side.ascends():
+            return 0.0
+        return strength(self._method, step=self._counters.step, total_steps=self._run.total_steps)
 
     def _step(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> Step:
-        size = self._run.gradient_accumulate_steps
-        groups = [speaker[place : place + size] for place in range(0, len(speaker), size)] or [()]
+        groups = [in_pieces(batch, self._speakers) for batch in speaker] or [[]]
         *further, last = (functools.partial(self._passes.speaker, group) for group in groups)
         return self.update.step(
             functools.partial(self._passes.emotion, emotion),

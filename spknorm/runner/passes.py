@@ -115,7 +115,7 @@ class Passes:
         source: Gives features.
         world: The processes that share each micro-batch.
         parameters: Everything that may get a gradient.
-        accumulate: Micro-batches per pass; their mean is the loss.
+        accumulate: Micro-batches per emotion pass; their mean is the loss.
         precision: fp32, bf16 or fp16.
         scaler: Of fp16 losses.
         one_stage: The two passes' gradients are summed before the one step that uses them.
@@ -170,7 +170,7 @@ class Passes:
     def emotion(self, batches: Sequence[Batch]) -> None:
         """Leave the gradients of l_er (equations 1, 2)."""
         for batch in batches:
-            self._run("emotion", batch, self._emotion)
+            self._run("emotion", batch, self._emotion, self._share(batch), each=self._accumulate)
         if not self._one_stage:
             self._sum()
 
@@ -178,9 +178,15 @@ class Passes:
         """Leave the gradients of l_id (equations 3, 4), `coefficient` times reversed below.
 
         Only TAP with something to ascend builds a graph through the upstream.
+
+        Args:
+            batches: Pieces of one batch; the loss is the mean over its utterances.
+            coefficient: 0 or more.
         """
+        (total,) = self._world.sum([float(sum(len(batch.ids) for batch in batches))])
+        predict = functools.partial(self._speaker, coefficient=coefficient)
         for batch in batches:
-            self._run("speaker", batch, functools.partial(self._speaker, coefficient=coefficient))
+            self._run("speaker", batch, predict, len(batch.ids) / total)
         self._sum()
 
     def _emotion(self, batch: Batch, labels: Tensor) -> Prediction:
@@ -194,14 +200,21 @@ class Passes:
         with self._autocast():
             return self._heads.speaker(features, labels, coefficient=coefficient)
 
-    def _run(self, kind: str, batch: Batch, predict: Callable[[Batch, Tensor], Prediction]) -> None:
+    def _run(
+        self,
+        kind: str,
+        batch: Batch,
+        predict: Callable[[Batch, Tensor], Prediction],
+        share: float | None,
+        *,
+        each: int = 1,
+    ) -> None:
         """Go forward and backward; out of memory beside other processes, only remember it."""
-        share = self._share(batch)
         if not batch.ids or self._short is not None:
             return
         try:
             labels = torch.tensor(batch.labels, device=self._world.device)
-            self._backward(kind, batch, predict(batch, labels), share)
+            self._backward(kind, batch, predict(batch, labels), share, passes=each)
         except (RuntimeError, MemoryError) as error:
             if self._world.size == 1 or not is_out_of_memory(error):
                 raise
@@ -225,14 +238,20 @@ class Passes:
         return len(batch.ids) / total
 
     def _backward(
-        self, kind: str, batch: Batch, prediction: Prediction, share: float | None
+        self,
+        kind: str,
+        batch: Batch,
+        prediction: Prediction,
+        share: float | None,
+        *,
+        passes: int = 1,
     ) -> None:
         loss = prediction.loss if share is None else prediction.loss * share
         value, guesses = loss.detach(), prediction.logits.detach().argmax(dim=-1)
         self._done.append(_Done(kind, batch, value, guesses, share))
         # A loss that is not finite may have a finite gradient: it must not get through.
         poison = torch.where(value.isfinite(), 1.0, math.nan)
-        self._scaler.scale(loss * poison / self._accumulate).backward()  # type: ignore[no-untyped-call]
+        self._scaler.scale(loss * poison / passes).backward()  # type: ignore[no-untyped-call]
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         if self._precision == "fp32":

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from spknorm import features
+from spknorm.corpora.records import Utterance
 from spknorm.erasure import check_variance_left, erase_layers, fit_layers, normalise_layers
 from spknorm.errors import ConfigError
 from spknorm.fast import PackedEncoder, make_encoder
@@ -157,7 +158,7 @@ def make_source(
     if precision is torch.float32:  # -t train costs nothing more
         predicted += split.train
     seconds = config.downstream_expert.speaker_corpus.max_seconds
-    speakers = expert.data.speaker_utterances if _are_kept(config, frozen=False) else ()
+    speakers = _speakers(expert) if _are_kept(config, frozen=False) else ()
     if speakers and cache.prepare("speaker", speakers, precision=precision, max_seconds=seconds):
         names["speaker"] = "speaker"
     if cache.prepare("emotion", split.train, precision=precision):
@@ -181,7 +182,7 @@ def _frozen_source(
     )
     split, names = expert.split, {}
     seconds = config.downstream_expert.speaker_corpus.max_seconds
-    speakers = expert.data.speaker_utterances if _are_kept(config, frozen=True) else ()
+    speakers = _speakers(expert) if _are_kept(config, frozen=True) else ()
     if speakers and cache.prepare("speaker", speakers, max_seconds=seconds):
         names["speaker"] = "speaker"
     if cache.prepare("emotion", [*split.train, *split.dev, *split.test]):
@@ -189,6 +190,11 @@ def _frozen_source(
     if config.downstream_expert.spknorm.erasure != "none":
         _erase(cache, expert, kind=kind, held=set(names), config=config)
     return CachedSource(cache, names, UpstreamSource(cache.encode, device=world.device))
+
+
+def _speakers(expert: Any) -> tuple[Utterance, ...]:
+    """Return what the speaker head is trained on and what it is watched on."""
+    return (*expert.data.speaker_utterances, *expert.data.held_out.utterances)
 
 
 def _are_kept(config: TaskConfig, *, frozen: bool) -> bool:

@@ -102,18 +102,19 @@ def training_batches(
     Closing them ends the processes that read for them.
 
     Step s has the emotion micro-batches s*A ... s*A+A-1 (A = gradient_accumulate_steps), and
-    `speaker_steps` times as many speaker ones; without a speaker head there are none of these.
+    `speaker_steps` speaker batches; without a speaker head there are none of these.
     """
     run, data = settings.runner, settings.downstream_expert.datarc
-    each = run.gradient_accumulate_steps
 
     def batches(stream: Stream, corpus: str, times: int) -> Generator[Batch, None, None]:
         start, stop = step * times, run.total_steps * times
         yield from source.batches(stream, start, stop, corpus=corpus, num_workers=data.num_workers)
 
-    emotion = batches(expert.emotion_stream(world.rank, world.size), "emotion", each)
+    stream = expert.emotion_stream(world.rank, world.size)
+    emotion = batches(stream, "emotion", run.gradient_accumulate_steps)
     if expert.heads.speaker_head is None:
         nothing: tuple[Batch, ...] = ()
         return emotion, (batch for batch in nothing)
-    each *= settings.downstream_expert.spknorm.speaker_steps
-    return emotion, batches(expert.speaker_stream(world.rank, world.size), "speaker", each)
+    stream = expert.speaker_stream(world.rank, world.size)
+    times = settings.downstream_expert.spknorm.speaker_steps
+    return emotion, batches(stream, "speaker", times)

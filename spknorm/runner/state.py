@@ -40,9 +40,19 @@ class Counters:
     at_chance: int = 0
     """Evaluations in a row with an accuracy no better than a guess."""
     speaker_loss: float | None = None
-    """Running mean of the speaker loss."""
+    """Running mean of the speaker loss over training batches."""
     best_speaker_loss: float | None = None
     """The lowest that it has been."""
+    pretrained: int = 0
+    """Steps of the speaker head before step 1."""
+    held_out_loss: float | None = None
+    """Running mean of the speaker loss over held-out batches."""
+    held_out_accuracy: float | None = None
+    """Likewise, part of the held-out utterances whose speaker the head names."""
+    held_out_lowest: float | None = None
+    """The lowest that `held_out_loss` has been."""
+    ascent_paused: bool = False
+    """Whether the ceiling holds the ascent back."""
     nonfinite: int = 0
     nonfinite_in_a_row: int = 0
     out_of_memory: int = 0
@@ -97,8 +107,8 @@ class Counters:
                 f"dev UA has been at chance ({1 / num_emotions:.2f}) for {self.at_chance} "
                 "evaluations: try a lower optimizer.groups.upstream.lr or speaker_lambda."
             )
-        loss = self.speaker_loss
-        if loss is not None and loss > _FAR_ABOVE * log_num_speakers:
+        loss = max(self.speaker_loss or 0.0, self.held_out_loss or 0.0)
+        if loss > _FAR_ABOVE * log_num_speakers:
             found.append(
                 f"the speaker loss is {loss:.3g}, but a guess has log K = {log_num_speakers:.3g}: "
                 "the ascent ran away; try a lower speaker_lambda and a ceiling of 1.0."

@@ -1,0 +1,248 @@
+"""The speaker head learns its speakers before anything ascends against it.
+
+Used by `engine.py` before step 1. What the head reads, the mean over time of what the upstream (and
+under SNP the gate) gives as it comes, is computed once per utterance, each at its own fixed crop,
+and kept in the cache where there is one; on these means a step costs no pass of the upstream. The
+result is a function of seed and settings: a run that is killed before its first checkpoint does
+the same again, and a later one finds it in the checkpoint.
+
+Legend: N utterances, T frames, H upstream dimension, K speakers.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spknorm.batches import Order, Recordings, Stream
+from spknorm.corpora.records import Utterance
+from spknorm.fast import make_encoder
+from spknorm.features import Floats
+from spknorm.features.fingerprint import fingerprint
+from spknorm.features.reader import CachedReader
+from spknorm.model import SpeakerHead
+from spknorm.runner.distributed import World
+from spknorm.runner.evaluation import evaluating
+from spknorm.runner.seeds import seeded
+from spknorm.runner.sources import CachedSource, Source
+from spknorm.schema import TaskConfig
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 128
+"""Utterances per step; they are rows of a table, so a batch costs no memory."""
+RATE = 2.0e-3
+"""Of the first step. A higher one loses the head, a lower one takes longer
+(benchmarks/speaker_head.py, selection seed)."""
+_CLIPPING = 1.0
+_LOOKED_UP = 64
+_EXAMINED = 4096
+_SEED = 2_000_003  # other batches than those of the run
+
+
+class Known(NamedTuple):
+    """What a speaker head knows of some utterances: mean cross-entropy and accuracy."""
+
+    loss: float
+    accuracy: float
+
+
+def pretrain_speaker_head(
+    expert: Any,
+    source: Source,
+    *,
+    upstream: nn.Module,
+    featurizer: Any,
+    world: World,
+    settings: TaskConfig,
+    trainable: bool,
+    between: Callable[[], None],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train the expert's speaker head, in every process alike; return what metrics.jsonl keeps.
+
+    Args:
+        expert: The task: heads, utterances, seed.
+        source: See `means_over_time`.
+        upstream: Likewise.
+        featurizer: Likewise.
+        world: The leader trains the head, the others take it.
+        settings: The whole configuration.
+        trainable: Whether the upstream is fine-tuned later.
+        between: Called between batches; may raise, since nothing is lost before step 1.
+        say: Takes what the user should read in log.log.
+    """
+    data = expert.data
+    steps = settings.downstream_expert.spknorm.speaker_pretrain_steps
+    features = means_over_time(
+        (*data.speaker_utterances, *data.held_out.utterances),
+        upstream=upstream,
+        featurizer=featurizer,
+        heads=expert.heads,
+        source=source,
+        config=settings,
+        trainable=trainable,
+        device=world.device,
+        between=between,
+    )
+    train, held = features[: len(data.speaker_labels)], features[len(data.speaker_labels) :]
+    head: SpeakerHead = expert.heads.speaker_head
+    values: dict[str, Any] = {"steps": steps, "log_num_speakers": math.log(expert.num_speakers)}
+    if world.is_leader:
+        known = pretrain(
+            head,
+            train,
+            data.speaker_labels,
+            steps=steps,
+            seed=expert.seed,
+            between=between,
+        )
+        values |= {"speaker_loss": known.loss, "speaker_accuracy": known.accuracy}
+        text = f"loss {known.loss:.3g}, accuracy {known.accuracy:.1%}"
+        if len(held):
+            other = examine(head, held, data.held_out.labels)
+            values |= {"held_out_loss": other.loss, "held_out_accuracy": other.accuracy}
+            text += (
+                f"; on {len(held)} held-out ones ({data.held_out.origin}): loss {other.loss:.3g}, "
+                f"accuracy {other.accuracy:.1%}"
+            )
+        say(
+            f"the speaker head was trained for {steps} steps on the features of {len(train)} "
+            f"utterances: {text}; a guess has {values['log_num_speakers']:.3g}, "
+            f"{1 / expert.num_speakers:.1%}"
+        )
+    world.same_weights(head)
+    return values
+
+
+def pretrain(
+    head: SpeakerHead,
+    features: Tensor,
+    labels: Sequence[int],
+    *,
+    steps: int,
+    seed: int,
+    between: Callable[[], None] = lambda: None,
+) -> Known:
+    """Train a speaker head on means over time; return what it knew in the last tenth of the steps.
+
+    Adam, whatever optimiser the run has, at a rate that falls linearly from `RATE` to 0; each batch
+    has as many different speakers as it can hold.
+
+    Args:
+        head: Changed in place.
+        features: (N, H), on the head's device.
+        labels: (N,) speaker indices.
+        steps: 1 or more.
+        seed: Of the batches and of dropout.
+        between: Called before each step.
+    """
+    device, truth = features.device, torch.tensor(labels, device=features.device)
+    order = Order(len(labels), batch_size=BATCH_SIZE, seed=seed + _SEED, classes=labels)
+    optimizer = torch.optim.Adam(head.parameters(), lr=RATE)
+    told, training = [], head.training
+    head.train()
+    with seeded("speaker pretraining", seed, device=device):
+        for step in range(steps):
+            between()
+            rows = torch.tensor(order[step], device=device)
+            logits = head.classify(features[rows])
+            loss = functional.cross_entropy(logits, truth[rows])
+            optimizer.param_groups[0]["lr"] = RATE * (1.0 - step / steps)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(head.parameters(), _CLIPPING)
+            optimizer.step()
+            if step >= steps - max(1, steps // 10):
+                hits = (logits.argmax(dim=-1) == truth[rows]).float().mean()
+                told.append(torch.stack([loss.detach(), hits]))
+    optimizer.zero_grad(set_to_none=True)
+    head.train(training)
+    return Known(*torch.stack(told).mean(dim=0).tolist())
+
+
+def examine(head: SpeakerHead, features: Tensor, labels: Sequence[int]) -> Known:
+    """Return what a speaker head knows of utterances given as means over time (N, H)."""
+    truth = torch.tensor(labels, device=features.device)
+    with evaluating([head]):
+        parts = [head.classify(rows) for rows in torch.split(features, _EXAMINED)]
+        logits = torch.cat(parts)
+        loss = functional.cross_entropy(logits, truth)
+    return Known(float(loss), float((logits.argmax(dim=-1) == truth).float().mean()))
+
+
+def means_over_time(
+    utterances: Sequence[Utterance],
+    *,
+    upstream: nn.Module,
+    featurizer: Any,
+    heads: Any,
+    source: Source,
+    config: TaskConfig,
+    trainable: bool,
+    device: torch.device,
+    between: Callable[[], None],
+) -> Tensor:
+    """Return what the speaker head reads of each utterance, (N, H), as everything is now.
+
+    Args:
+        utterances: Of the speaker corpus.
+        upstream: s3prl's; in evaluation mode while it is read.
+        featurizer: s3prl's Featurizer of it.
+        heads: The gate is theirs.
+        source: Is asked where it holds a frozen upstream's frames.
+        config: The whole configuration.
+        trainable: Whether the upstream is fine-tuned later.
+        device: Where everything is.
+        between: Called before each pass of the upstream.
+    """
+    modules = [upstream, featurizer, heads]
+    if not trainable and isinstance(source, CachedSource) and source.holds("speaker"):
+        stream = Stream(
+            Recordings(utterances, [0] * len(utterances)),
+            Order(len(utterances), batch_size=_LOOKED_UP, shuffle=False),
+        )
+        batches = source.batches(stream, 0, len(stream.order), corpus="speaker", num_workers=0)
+        with evaluating(modules):
+            rows = [
+                heads.gated(frames).mean(dim=0)
+                for batch in batches
+                for frames in source(batch, corpus="speaker")
+            ]
+        return torch.stack(rows)
+
+    encode = make_encoder(upstream, featurizer, config.upstream, trainable=False)
+
+    def compute(wavs: list[Tensor]) -> list[Floats]:
+        between()
+        with evaluating(modules):
+            found = [heads.gated(frames.float()).mean(dim=0) for frames in encode(wavs)]
+        return list(torch.stack(found).unsqueeze(1).cpu().numpy())  # B x (1, H)
+
+    gate = [] if heads.gate is None else [heads.gate]
+    reader = CachedReader(
+        compute,
+        about={
+            "speaker_head_reads": fingerprint(upstream, featurizer, *gate),
+            "packed": config.upstream.packed,
+        },
+        folder=config.upstream.cache_dir,
+        limit_gb=config.upstream.cache_limit_gb,
+        pooled=True,
+        device=device,
+    )
+    seconds = config.downstream_expert.speaker_corpus.max_seconds
+    keys = None
+    if config.upstream.cache != "off":
+        keys = reader.fill(utterances, max_seconds=seconds)
+    if keys is None:
+        logger.info("Computing what the speaker head reads of %d utterances.", len(utterances))
+        read = reader.read(utterances, max_seconds=seconds)
+    else:
+        read = reader.gather(keys)
+    return torch.from_numpy(np.ascontiguousarray(read)).to(device)

@@ -1,0 +1,169 @@
+"""When the ascent may go on: the ceiling, watched on utterances that train no head.
+
+Used by `iteration.py` before each step. The loss of one training batch is noisy, and low when the
+head knows its batches by heart; what is watched is the running mean over held-out batches, and
+between pausing and going on lies a tenth, so that noise around log K flips nothing.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from spknorm.batches import Batch, cut
+from spknorm.optim.transaction import is_out_of_memory
+from spknorm.runner.distributed import World
+from spknorm.runner.evaluation import evaluating
+from spknorm.runner.passes import DTYPES
+from spknorm.runner.sources import Source
+from spknorm.runner.state import Counters
+from spknorm.schema import SpeakerCorpusConfig, TaskConfig
+
+GOES_ON_BELOW = 0.9
+"""Of the ceiling: where a paused ascent goes on."""
+_MEMORY = 8
+"""Batches in the running mean: it moves an eighth of the way to each new loss."""
+_HIGHEST = 10.0
+"""In units of log K: a loss above it, or one that is not finite, counts as this."""
+
+
+def pauses(loss: float, *, limit: float, paused: bool) -> bool:
+    """Return whether the ascent pauses, given a running loss and whether it was paused before.
+
+    Args:
+        loss: Of the speaker head.
+        limit: ceiling * log K.
+        paused: A paused ascent goes on below `GOES_ON_BELOW * limit`, another pauses above `limit`.
+    """
+    return loss >= GOES_ON_BELOW * limit if paused else loss > limit
+
+
+class SpeakerSide:
+    """Evaluates the speaker head on held-out batches and says whether anything may ascend.
+
+    Where a corpus has no utterance to spare, the running training loss is watched instead.
+
+    Args:
+        expert: The task: heads, number of speakers, held-out utterances.
+        source: Gives features.
+        modules: What is in training mode otherwise.
+        world: The processes that share each batch.
+        settings: The whole configuration.
+        counters: Of the run, changed as it goes.
+        say: Takes what the user should read in log.log.
+    """
+
+    def __init__(
+        self,
+        expert: Any,
+        source: Source,
+        modules: Sequence[nn.Module],
+        world: World,
+        *,
+        settings: TaskConfig,
+        counters: Counters,
+        say: Callable[[str], None],
+    ) -> None:
+        method = settings.downstream_expert.spknorm
+        self._heads, self._source, self._modules, self._world = expert.heads, source, modules, world
+        self._log_k = math.log(max(2, expert.num_speakers))
+        self._every = method.held_out_every
+        self._corpus: SpeakerCorpusConfig = settings.downstream_expert.speaker_corpus
+        # Of permuted labels nothing held out can be known: the control would only ever pause.
+        ceiling = None if self._corpus.shuffle_labels else method.ceiling
+        self._limit = math.inf if ceiling is None else ceiling * self._log_k
+        self._stream = expert.held_out_stream(world.rank, world.size)
+        self._precision = "fp16" if settings.runner.fp16 else settings.runner.precision
+        self._counters, self._say = counters, say
+
+    def ascends(self) -> bool:
+        """Return whether the ascent may go on at step `counters.step`; look first if it is time."""
+        counters = self._counters
+        if self._stream is None:
+            loss = counters.speaker_loss
+        else:
+            number, rest = divmod(counters.step, self._every)
+            if rest == 0:
+                self._look(number)
+            loss = counters.held_out_loss
+        if loss is not None:
+            before = counters.ascent_paused
+            counters.ascent_paused = pauses(loss, limit=self._limit, paused=before)
+            if counters.ascent_paused != before:
+                self._tell(loss)
+        return not counters.ascent_paused
+
+    def _look(self, number: int) -> None:
+        """Take held-out batch `number` into the running means."""
+        counters = self._counters
+        found = self._evaluate(number)
+        if found is None:
+            self._say(
+                f"out of memory at step {counters.step + 1}: held-out speaker batch {number} was "
+                "left out; lower speaker_corpus.micro_batch_size"
+            )
+            return
+        loss, accuracy = found
+        highest = _HIGHEST * self._log_k
+        loss = min(loss, highest) if math.isfinite(loss) else highest
+        if counters.held_out_loss is None or counters.held_out_accuracy is None:
+            counters.held_out_loss, counters.held_out_accuracy = loss, accuracy
+        else:
+            counters.held_out_loss += (loss - counters.held_out_loss) / _MEMORY
+            counters.held_out_accuracy += (accuracy - counters.held_out_accuracy) / _MEMORY
+        lowest = counters.held_out_lowest
+        now = counters.held_out_loss
+        counters.held_out_lowest = now if lowest is None else min(lowest, now)
+
+    def _evaluate(self, number: int) -> tuple[float, float] | None:
+        """Return mean loss and accuracy over held-out batch `number`; None if memory is short."""
+        assert self._stream is not None
+        short = 0.0
+        (batch,) = self._source.batches(
+            self._stream, number, number + 1, corpus="speaker", num_workers=0
+        )
+        try:
+            loss, hits = self._sums(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            loss, hits, short = 0.0, 0.0, 1.0
+        loss, hits, size, short = self._world.sum([loss, hits, float(len(batch.ids)), short])
+        return None if short else (loss / size, hits / size)
+
+    def _sums(self, batch: Batch) -> tuple[float, float]:
+        loss = hits = 0.0
+        with evaluating(self._modules), self._autocast():
+            for piece in in_pieces(batch, self._corpus):
+                if piece.ids:
+                    features = self._source(piece, corpus="speaker")
+                    logits = self._heads.speaker_logits(features).float()
+                    labels = torch.tensor(piece.labels, device=logits.device)
+                    loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+                    hits += float((logits.argmax(dim=-1) == labels).sum())
+        return loss, hits
+
+    def _autocast(self) -> contextlib.AbstractContextManager[None]:
+        if self._precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self._world.device.type, DTYPES[self._precision])
+
+    def _tell(self, loss: float) -> None:
+        paused, limit = self._counters.ascent_paused, self._limit
+        what = "pauses" if paused else "goes on"
+        side = f"above {limit:.3g}" if paused else f"below {GOES_ON_BELOW * limit:.3g}"
+        known = "training" if self._stream is None else "held-out"
+        self._say(
+            f"the ascent {what} at step {self._counters.step}: the {known} speaker loss is "
+            f"{loss:.3g}, {side} (a guess has {self._log_k:.3g})"
+        )
+
+
+def in_pieces(batch: Batch, corpus: SpeakerCorpusConfig) -> list[Batch]:
+    """Return a speaker batch in the pieces, of nearly the same size, that pass the upstream."""
+    size = corpus.micro_batch_size or corpus.batch_size
+    return cut(batch, max(1, math.ceil(len(batch.ids) / size)))

@@ -1,0 +1,361 @@
+"""The speaker side: what is held out, when the ascent pauses, and a head that starts trained."""
+
+import contextlib
+import itertools
+import json
+import logging
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import outcome_of, settings_of, train, weights_of
+from torch import nn
+
+from spknorm import config
+from spknorm.corpora.records import Utterance
+from spknorm.errors import ConfigError
+from spknorm.model import SpeakerHead
+from spknorm.runner import pretraining
+from spknorm.runner.engine import SpknormRunner
+from spknorm.runner.speaker_side import SpeakerSide, pauses
+from spknorm.runner.state import Counters
+from spknorm.schema import DataConfig, SpeakerCorpusConfig
+from spknorm.task import read_speakers
+
+SPEAKERS = 1251
+LOG_K = math.log(SPEAKERS)
+
+
+def side(losses, *, ceiling=1.0, every=1, shuffled=False):
+    """Return a speaker side whose held-out batches have these losses, and its counters."""
+    expert = type("Expert", (), {})()
+    expert.heads, expert.num_speakers = None, SPEAKERS
+    expert.held_out_stream = lambda rank, world: "stream"
+    settings = config.parse(
+        {
+            "downstream_expert": {
+                "spknorm": {"ceiling": ceiling, "held_out_every": every},
+                "speaker_corpus": {"shuffle_labels": shuffled},
+            }
+        }
+    )
+    counters, said = Counters(), []
+    world = type("World", (), {"rank": 0, "size": 1})()
+    found = SpeakerSide(
+        expert, None, [], world, settings=settings, counters=counters, say=said.append
+    )
+    found._evaluate = lambda number: (losses[number], 0.5)
+    return found, counters, said
+
+
+def walk(losses, **options):
+    """Return at which steps a sequence of held-out losses lets the ascent go on."""
+    found, counters, said = side(losses, **options)
+    ascends = []
+    for counters.step in range(len(losses) * options.get("every", 1)):
+        ascends.append(found.ascends())
+    return ascends, counters, said
+
+
+def flips(ascends):
+    return sum(one != other for one, other in itertools.pairwise(ascends))
+
+
+@pytest.mark.parametrize("centre", [0.85, 0.95, 1.0, 1.05])
+def test_noise_around_log_k_flips_the_ascent_once_at_most(centre):
+    noise = np.random.default_rng(0).normal(centre * LOG_K, 0.4, 500)
+    ascends, _, _ = walk(noise.tolist())
+    assert flips(ascends) <= 1
+    single = [loss <= LOG_K for loss in noise]  # what one noisy batch would say
+    assert centre != 1.0 or flips(single) > 100
+
+
+def test_a_head_that_overfits_or_an_upstream_that_ran_away_pauses_the_ascent():
+    ascends, _, said = walk([3.0] * 5 + [60.0] * 2)
+    assert ascends == [True] * 5 + [False] * 2
+    assert said == [
+        "the ascent pauses at step 5: the held-out speaker loss is 10.1, above 7.13 (a guess has "
+        "7.13)"
+    ]
+    slowly = np.linspace(3.0, 9.0, 60).tolist()
+    ascends, _, _ = walk(slowly)
+    assert flips(ascends) == 1
+    assert 41 <= ascends.index(False) <= 51
+
+
+def test_a_paused_ascent_goes_on_when_the_head_knows_a_tenth_again():
+    losses = [8.0] * 3 + [6.8] * 20 + [6.0] * 30
+    ascends, _, said = walk(losses)
+    assert ascends[:25] == [False] * 25
+    assert all(ascends[35:])
+    assert said[-1].startswith("the ascent goes on at step 2")
+    assert flips(ascends) == 1
+    assert said[-1].endswith("below 6.42 (a guess has 7.13)")
+
+
+def test_the_ceiling_scales_both_bounds_and_null_never_pauses():
+    assert not pauses(3.5, limit=0.5 * LOG_K, paused=False)
+    assert pauses(3.6, limit=0.5 * LOG_K, paused=False)
+    assert pauses(3.5, limit=0.5 * LOG_K, paused=True)
+    assert not pauses(3.2, limit=0.5 * LOG_K, paused=True)
+    ascends, _, said = walk([50.0] * 9, ceiling=None)
+    assert (all(ascends), said) == (True, [])
+
+
+def test_a_control_with_shuffled_speakers_ascends_as_often_as_what_it_controls():
+    ascends, counters, _ = walk([7.5] * 9, shuffled=True)
+    assert all(ascends)
+    assert counters.held_out_loss == 7.5
+
+
+def test_a_loss_that_is_not_finite_pauses_and_is_forgotten_in_time():
+    ascends, counters, _ = walk([3.0] * 3 + [math.nan, math.inf] + [3.0] * 40)
+    assert ascends[:3] == [True] * 3
+    assert ascends[3:5] == [False] * 2
+    assert all(ascends[-15:])
+    assert counters.held_out_loss == pytest.approx(3.0, abs=0.1)
+    assert counters.held_out_lowest == pytest.approx(3.0, abs=0.01)
+
+
+def test_the_head_is_looked_at_every_so_many_steps():
+    ascends, counters, _ = walk([3.0, 40.0, 40.0], every=10)
+    assert ascends == [True] * 10 + [False] * 20
+    assert counters.held_out_accuracy == 0.5
+
+
+# What is held out
+
+
+def utterances(counts, split=None):
+    return [
+        Utterance(id=f"{name}-{number}", path=f"/{name}-{number}", speaker=name, split=split)
+        for name, count in counts.items()
+        for number in range(count)
+    ]
+
+
+@pytest.fixture
+def corpus(monkeypatch):
+    """A function that reads given records as the speaker corpus."""
+
+    def read(records, *, seed=0, **options):
+        monkeypatch.setattr("spknorm.task.read_corpus", lambda *_, **__: records)
+        monkeypatch.setattr("spknorm.task.usable", lambda found, **_: found)
+        return read_speakers(
+            SpeakerCorpusConfig(**options), data=DataConfig(), seed=seed, work_dir=None
+        )
+
+    return read
+
+
+def test_the_corpus_own_dev_part_is_held_out_and_its_test_part_is_not_touched(corpus):
+    train = utterances({"a": 5, "b": 5}, "train")
+    dev = [Utterance(id=f"d{n}", path="/d", speaker=n, split="dev") for n in ("a", "b", "other")]
+    test = [Utterance(id="t", path="/t", speaker="a", split="test")]
+    found, speakers, labels, held = corpus([*train, *dev, *test])
+    assert list(found) == train
+    assert speakers == ("a", "b")
+    assert Counter(labels) == {0: 5, 1: 5}
+    assert [u.id for u in held.utterances] == ["da", "db"]
+    assert held.labels == (0, 1)
+    assert held.origin == "the corpus' own dev part"
+
+
+def test_a_share_of_each_speaker_is_held_out_where_the_corpus_has_no_dev_part(corpus):
+    records = utterances({"a": 60, "b": 20, "c": 3, "d": 2})
+    found, _, labels, held = corpus(records)
+    assert Counter(u.speaker for u in held.utterances) == {"a": 3, "b": 1, "c": 1}
+    assert {u.id for u in found} | {u.id for u in held.utterances} == {u.id for u in records}
+    assert len(found) + len(held.utterances) == len(records) == len(labels) + len(held.labels)
+    assert held.origin == "5% of each speaker's utterances, at least one"
+    assert corpus(list(reversed(records)), seed=7)[3].utterances == held.utterances
+
+
+def test_a_control_with_shuffled_labels_shuffles_what_is_held_out_too(corpus):
+    records = utterances(dict.fromkeys("abcd", 40))
+    plain, shuffled = corpus(records), corpus(records, shuffle_labels=True)
+    assert shuffled[3].utterances == plain[3].utterances
+    assert shuffled[3].labels != plain[3].labels
+    assert sorted(shuffled[3].labels) == sorted(plain[3].labels)
+
+
+# The head's start
+
+
+def planted(num_speakers=40, dim=32, each=20, spread=3.0):
+    """Return features (N, H) around a mean per speaker, far from 0 and small, and labels."""
+    generator = torch.Generator().manual_seed(0)
+    means = spread * torch.randn(num_speakers, dim, generator=generator)
+    labels = torch.arange(num_speakers).repeat_interleave(each)
+    noise = torch.randn(len(labels), dim, generator=generator)
+    return 5.0 + 0.05 * (means[labels] + noise), labels.tolist()
+
+
+def head_of(features, labels):
+    torch.manual_seed(1)
+    return SpeakerHead(features.shape[1], max(labels) + 1, hidden=[32], batch_norm=True)
+
+
+def test_pretraining_teaches_the_head_its_speakers_and_is_a_function_of_the_seed():
+    features, labels = planted()
+    heads = [head_of(features, labels) for _ in range(3)]
+    before = pretraining.examine(heads[0], features, labels)
+    assert before.accuracy < 0.1
+    torch.manual_seed(7)  # global generators do not count
+    found = [
+        pretraining.pretrain(head, features, labels, steps=300, seed=seed)
+        for head, seed in zip(heads, (3, 3, 4), strict=True)
+    ]
+    after = pretraining.examine(heads[0], features, labels)
+    assert after.accuracy > 0.95
+    assert found[0] == found[1] != found[2]
+    one, same, other = (nn.utils.parameters_to_vector(head.parameters()) for head in heads)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+class KilledError(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def killed_at(monkeypatch, step):
+    log = SpknormRunner._log_training
+
+    def wrapped(self):
+        if self.counters.step == step:
+            raise KilledError
+        log(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SpknormRunner, "_log_training", wrapped)
+        yield
+
+
+def pretrained(corpora, strategy, **options):
+    method = {"speaker_pretrain_steps": 20, "ceiling": 1.0, "held_out_every": 2}
+    head = {"speaker_head": {"batch_norm": True}}
+    return settings_of(
+        corpora, strategy=strategy, method=method, expert={"modelrc": head}, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("strategy", "trainable", "cache"),
+    [("TAP", True, "off"), ("SNP", False, "auto"), ("SNP", True, "auto")],
+)
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_pretrained_run_killed_before_or_after_its_first_checkpoint_goes_on_bit_for_bit(
+    tiny_hubert, tiny_corpora, tmp_path, monkeypatch, strategy, trainable, cache, step
+):
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    mapping = pretrained(tiny_corpora, strategy, other={"upstream": {"cache": cache}})
+    flags = {"upstream_trainable": trainable}
+    with killed_at(monkeypatch, step), pytest.raises(KilledError):
+        train(tiny_hubert, mapping, tmp_path / "run", **flags)
+    train(tiny_hubert, mapping, tmp_path / "run", resume=True, **flags)
+    train(tiny_hubert, mapping, tmp_path / "whole", **flags)
+    ours, theirs = weights_of(tmp_path / "run"), weights_of(tmp_path / "whole")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert outcome_of(tmp_path / "run") == outcome_of(tmp_path / "whole")
+
+
+def test_a_run_says_what_its_head_knew_before_the_first_step(tiny_hubert, tiny_corpora, tmp_path):
+    mapping = pretrained(tiny_corpora, "TAP", total_steps=1)
+    mapping["downstream_expert"]["spknorm"]["speaker_pretrain_steps"] = 600
+    train(tiny_hubert, mapping, tmp_path)
+    first, *_ = lines_of(tmp_path)
+    assert (first["step"], first["split"], first["steps"]) == (0, "pretrain", 600)
+    assert first["log_num_speakers"] == pytest.approx(math.log(3))
+    assert first["speaker_loss"] < 0.5 * math.log(3)
+    assert first["speaker_accuracy"] > 0.9
+    text = (tmp_path / "log.log").read_text().splitlines()[0]
+    assert text == (
+        "the speaker head was trained for 600 steps on the features of 6 utterances: loss "
+        f"{first['speaker_loss']:.3g}, accuracy {first['speaker_accuracy']:.1%}; on 3 held-out "
+        f"ones (the corpus' own dev part): loss {first['held_out_loss']:.3g}, accuracy "
+        f"{first['held_out_accuracy']:.1%}; a guess has 1.1, 33.3%"
+    )
+
+
+@pytest.mark.parametrize(("strategy", "trainable"), [("TAP", True), ("SNP", True), ("SNP", False)])
+def test_pretraining_moves_the_speaker_head_alone(
+    tiny_hubert, tiny_corpora, tmp_path, strategy, trainable
+):
+    """At rate zero everywhere only what comes before step 1 can move anything."""
+    groups = {name: {"lr": 0.0} for name in ("upstream", "gate", "emotion_head")}
+    results = {}
+    for steps in (0, 20):
+        mapping = pretrained(
+            tiny_corpora, strategy, total_steps=1,
+            other={"optimizer": {"groups": {**groups, "speaker_head": {"lr": 1e-2}}}},
+        )  # fmt: skip
+        method = mapping["downstream_expert"]["spknorm"]
+        method.update(speaker_pretrain_steps=steps, speaker_lambda=0.0)
+        train(tiny_hubert, mapping, tmp_path / str(steps), upstream_trainable=trainable)
+        results[steps] = weights_of(tmp_path / str(steps))
+    moved = {n for n, w in results[0].items() if not torch.equal(w, results[20][n])}
+    assert moved
+    assert all(name.startswith("Downstream.heads.speaker_head.") for name in moved)
+
+
+def test_what_the_head_reads_does_not_depend_on_the_room_for_a_cache(
+    tiny_hubert, tiny_corpora, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    found = {}
+    for name, upstream in {
+        "no room": {"cache": "auto", "cache_limit_gb": 1e-9},
+        "room": {"cache": "auto"}, "off": {"cache": "off"},
+    }.items():  # fmt: skip
+        folder = tmp_path / name
+        with caplog.at_level(logging.INFO):
+            mapping = pretrained(tiny_corpora, "TAP", total_steps=1, other={"upstream": upstream})
+            train(tiny_hubert, mapping, folder)
+        found[name] = lines_of(folder)[0]
+    assert found["room"] == found["no room"] == found["off"]
+    assert "The features of 9 utterances are not cached" in caplog.text
+
+
+def test_a_step_of_the_speaker_head_is_the_same_in_one_piece_and_in_several(
+    tiny_hubert, tiny_corpora, tmp_path
+):
+    """Nor does it depend on how many micro-batches the emotion side accumulates."""
+    weights = []
+    for place, (micro, accumulate) in enumerate([(None, 1), (2, 1), (None, 2)]):
+        mapping = settings_of(
+            tiny_corpora, strategy="SNP", total_steps=3, gradient_accumulate_steps=accumulate,
+            expert={"speaker_corpus": {"batch_size": 5, "micro_batch_size": micro}},
+            method={"speaker_lambda": 0.0},
+            other={"optimizer": {"groups": {"gate": {"lr": 0.0}, "upstream": {"lr": 0.0}}}},
+        )  # fmt: skip
+        folder = tmp_path / str(place)
+        train(tiny_hubert, mapping, folder, upstream_trainable=False)
+        weights.append({n: w for n, w in weights_of(folder).items() if "speaker_head" in n})
+    for other in weights[1:]:
+        for name, weight in weights[0].items():
+            assert torch.allclose(weight, other[name], atol=1e-6), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"speaker_corpus": {"batch_size": 4, "micro_batch_size": 1}},
+            "`config.downstream_expert.modelrc.speaker_head.batch_norm` normalises over each piece "
+            "of a speaker batch, so that batch_size and micro_batch_size must be at least 2, but "
+            "are 4 and 1.",
+        ),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(changes, message):
+    head = {"modelrc": {"speaker_head": {"batch_norm": True}}}
+    with pytest.raises(ConfigError) as refused:
+        config.parse({"downstream_expert": {**head, **changes}})
+    assert str(refused.value) == message
