@@ -146,8 +146,7 @@ def read_speakers(
     """
     records = read_corpus(ExpertConfig(datarc=data, speaker_corpus=config), "speaker")
     check_records(records, role="speaker", label=config.label)
-    parts = (None, "train", "dev") if hold_out else (None, "train")
-    records = [record for record in records if record.split in parts]
+    records = [record for record in records if record.split in (None, "train", "dev")]
     records = usable(records, work_dir=work_dir, skip_bad=data.skip_bad)
     pairs = [(r, label_of(r, config.label)) for r in records if r.split != "dev"]
     kept = {name for name, _ in _most_common([n for _, n in pairs])[: config.max_speakers]}
@@ -158,7 +157,7 @@ def read_speakers(
             f"The speaker corpus has {len(speakers)} `{config.label}` with training utterances, "
             "but removing it needs at least 2."
         )
-    held = [(r, label_of(r, config.label)) for r in records if r.split == "dev"]
+    held = [(r, label_of(r, config.label)) for r in records if r.split == "dev" and hold_out]
     held = [pair for pair in held if pair[1] in kept]
     origin = "the corpus' own dev part"
     if hold_out and not held:

@@ -143,6 +143,7 @@ def corpus(monkeypatch):
     def read(records, *, seed=0, **options):
         monkeypatch.setattr("spknorm.task.read_corpus", lambda *_, **__: records)
         monkeypatch.setattr("spknorm.task.usable", lambda found, **_: found)
+        monkeypatch.setattr("spknorm.task.digest_of", lambda found, *, parts, **_: sorted(parts))
         return read_speakers(
             SpeakerCorpusConfig(**options), data=DataConfig(), seed=seed, work_dir=None
         )
@@ -154,31 +155,33 @@ def test_the_corpus_own_dev_part_is_held_out_and_its_test_part_is_not_touched(co
     train = utterances({"a": 5, "b": 5}, "train")
     dev = [Utterance(id=f"d{n}", path="/d", speaker=n, split="dev") for n in ("a", "b", "other")]
     test = [Utterance(id="t", path="/t", speaker="a", split="test")]
-    found, speakers, labels, held = corpus([*train, *dev, *test])
+    found, speakers, labels, digested, held = corpus([*train, *dev, *test])
     assert list(found) == train
     assert speakers == ("a", "b")
     assert Counter(labels) == {0: 5, 1: 5}
     assert [u.id for u in held.utterances] == ["da", "db"]
     assert held.labels == (0, 1)
     assert held.origin == "the corpus' own dev part"
+    assert digested == ["held_out", "train"]
 
 
 def test_a_share_of_each_speaker_is_held_out_where_the_corpus_has_no_dev_part(corpus):
     records = utterances({"a": 60, "b": 20, "c": 3, "d": 2})
-    found, _, labels, held = corpus(records)
+    found, _, labels, digested, held = corpus(records)
     assert Counter(u.speaker for u in held.utterances) == {"a": 3, "b": 1, "c": 1}
     assert {u.id for u in found} | {u.id for u in held.utterances} == {u.id for u in records}
     assert len(found) + len(held.utterances) == len(records) == len(labels) + len(held.labels)
     assert held.origin == "5% of each speaker's utterances, at least one"
-    assert corpus(list(reversed(records)), seed=7)[3].utterances == held.utterances
+    assert digested == ["held_out", "train"]
+    assert corpus(list(reversed(records)), seed=7)[4].utterances == held.utterances
 
 
 def test_a_control_with_shuffled_labels_shuffles_what_is_held_out_too(corpus):
     records = utterances(dict.fromkeys("abcd", 40))
     plain, shuffled = corpus(records), corpus(records, shuffle_labels=True)
-    assert shuffled[3].utterances == plain[3].utterances
-    assert shuffled[3].labels != plain[3].labels
-    assert sorted(shuffled[3].labels) == sorted(plain[3].labels)
+    assert shuffled[4].utterances == plain[4].utterances
+    assert shuffled[4].labels != plain[4].labels
+    assert sorted(shuffled[4].labels) == sorted(plain[4].labels)
 
 
 # The head's start
