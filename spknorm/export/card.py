@@ -178,8 +178,9 @@ def _leakage(probe: Mapping[str, Any]) -> str:
         "## Leakage",
         "",
         "Probes trained afresh on frozen features averaged over time: per cent of held-out "
-        "utterances told right, in brackets the 95 % interval by bootstrap over speakers. eer is "
-        "the equal error rate of verification over n trials, where less is more leakage. "
+        "utterances classified correctly, in brackets the 95 % interval by bootstrap over "
+        "speakers. eer is the equal error rate of verification over n trials, where less is more "
+        "leakage. "
         "Control shuffled: the same probe on permuted labels.",
         "",
         _comparison(rows, has_off=off in told),
