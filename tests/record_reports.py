@@ -68,14 +68,15 @@ def pictures_of(page):
 def audit_table(folder):
     """Return the audit's table of the bench's probes."""
     from spknorm import audit
+    from spknorm.runs.probes import ProbeRow
 
     rows = []
     for path in sorted(folder.rglob("probe.json")):
         for row in json.loads(path.read_text())["rows"]:
             row |= {"frozen": False, "run": path.parent.name}
-            rows.append(audit.AuditRow(**row))
+            rows.append(ProbeRow(**row))
             if row["control"] == "chance":  # the made-up audits tell it of the linear probe alone
-                rows += [audit.AuditRow(**row | {"probe": name}) for name in ("mlp", "knn", "eer")]
+                rows += [ProbeRow(**row | {"probe": name}) for name in ("mlp", "knn", "eer")]
     return audit.table(rows) + "\n"
 
 

@@ -1,6 +1,8 @@
 """What speaks against the tables is said beside them."""
 
-from fake_results import make_bench, set_keys
+import json
+
+from fake_results import make_bench, set_keys, write
 
 from spknorm import report, runs
 from spknorm.report.origins import doubts_of
@@ -92,4 +94,13 @@ def test_an_audit_that_left_methods_out_is_not_complete(tmp_path):
         path.unlink()
     assert doubts(tmp_path) == [
         "The leakage audit is not complete: nothing was probed of hubert_large_ll60k, TAP."
+    ]
+
+
+def test_an_audit_that_was_stopped_is_told(tmp_path):
+    make_bench(tmp_path, num_folds=1, features=False)
+    path = next(tmp_path.glob("*-TAP-*/probe.json"))
+    write(path, json.loads(path.read_text()) | {"complete": False})
+    assert doubts(tmp_path) == [
+        f"{path.parent.name}: its leakage audit was stopped before its end: audit it again."
     ]

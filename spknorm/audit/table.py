@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from spknorm.audit.probing import KINDS
+from spknorm.report.tables import Row, make_table, to_text
 from spknorm.runs.probes import ProbeRow
 
 STAGES = ("raw", "none", "znorm", "leace", "SNP", "TAP")
@@ -28,8 +29,7 @@ def table(rows: Iterable[ProbeRow]) -> str:
 
 
 def _block(rows: Sequence[ProbeRow]) -> str:
-    columns = sorted({(_stage(row), _name(row)) for row in rows})
-    names = [name for _, name in columns]
+    names = [name for _, name in sorted({(_stage(row), _name(row)) for row in rows})]
     chance: dict[tuple[str, ...], list[float]] = {}
     cells: dict[tuple[str, ...], dict[str, list[ProbeRow]]] = {}
     for row in rows:
@@ -39,18 +39,15 @@ def _block(rows: Sequence[ProbeRow]) -> str:
             continue
         line = (*what, row.layer, row.control or "")
         cells.setdefault(line, {}).setdefault(_name(row), []).append(row)
-    lines = [("corpus", "label", "probe", "layer", "control", *names, "chance", "n")]
+    lines = []
     for key, found in cells.items():
         guesses = [] if key[4] else chance.get(key[:3], [])
         guess = f"{100 * float(np.mean(guesses)):.1f}" if guesses else ""
         size = str(next(iter(found.values()))[0].n)
-        lines.append((*key, *(_cell(found.get(name, [])) for name in names), guess, size))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    )
-    return "\n".join(line.rstrip() for line in padded)
+        shown = (_cell(found.get(name, [])) for name in names)
+        lines.append(Row(cells=(*key, *shown, guess, size)))
+    columns = ("corpus", "label", "probe", "layer", "control", *names, "chance", "n")
+    return to_text(make_table("audit", "", columns, lines, num_heads=5), title=False)
 
 
 def _name(row: ProbeRow) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from spknorm.errors import MissingError
 from spknorm.runs.metrics_log import Step, read_predictions, read_steps
-from spknorm.runs.probes import ProbeRow, read_probes
+from spknorm.runs.probes import ProbeRow, read_audit, read_probes
 from spknorm.runs.result import Result, read_result
 from spknorm.runs.summary import PlannedRun, read_summary
 
@@ -158,12 +158,16 @@ def _row(run: Run) -> dict[str, Any]:
 
 def _read_run(path: Path, root: Path) -> Run:
     result, folder = read_result(path), path.parent.relative_to(root).as_posix()
+    audit = read_audit(path.with_name("probe.json"))
+    doubts = [*_doubts(path.parent, folder, result)]
+    if not audit.complete:
+        doubts.append(f"{folder}: its leakage audit was stopped before its end: audit it again.")
     return Run(
         folder=folder,
         result=result,
         history=tuple(read_steps(path.with_name("metrics.jsonl"))),
-        probes=read_probes(path.with_name("probe.json")),
-        doubts=tuple(_doubts(path.parent, folder, result)),
+        probes=audit.rows,
+        doubts=tuple(doubts),
         config_file=next((file.name for file in sorted(path.parent.glob("config_*.yaml"))), None),
     )
 

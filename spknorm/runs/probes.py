@@ -53,14 +53,15 @@ class ProbeRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """probe.json."""
+    """probe.json; an audit that was stopped is not `complete`."""
 
     schema: str = PROBE_SCHEMA
+    complete: bool = True
     rows: tuple[ProbeRow, ...]
 
 
-def read_probes(path: Path) -> tuple[ProbeRow, ...]:
-    """Return the rows of a probe.json; none if there is no such file.
+def read_audit(path: Path) -> Audit:
+    """Return a probe.json; an empty one if there is no such file.
 
     Raises:
         ConfigError: It is malformed; the message names file and key.
@@ -68,6 +69,11 @@ def read_probes(path: Path) -> tuple[ProbeRow, ...]:
     try:
         value = read_object(path)
     except MissingError:
-        return ()
+        return Audit(rows=())
     check_schema(value, PROBE_SCHEMA, path)
-    return build(Audit, value, path).rows
+    return build(Audit, value, path)
+
+
+def read_probes(path: Path) -> tuple[ProbeRow, ...]:
+    """Return the rows of a probe.json; none if there is no such file; errors as `read_audit`."""
+    return read_audit(path).rows
