@@ -152,6 +152,8 @@ class AudioFile:
             self._position = self._file.seek(max(0, start - lead))
         while self._position < start:
             if len(self._read(min(start - self._position, _BLOCK_FRAMES))) == 0:
+                if self._is_mpeg and self._num_frames - self._position <= _MP3_SLACK:
+                    return  # there is nothing to be read, which is not a cut
                 raise self._truncated()
 
     def _read(self, count: int) -> Samples:

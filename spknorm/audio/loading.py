@@ -84,7 +84,10 @@ def iter_windows(
             count = min(window, stream.length - start)
             if count < MIN_SAMPLES:
                 return
-            yield Window(start / SAMPLE_RATE, stream.next_part(start, count))
+            samples = stream.next_part(start, count)
+            if len(samples) < MIN_SAMPLES:  # an MP3 may end a frame earlier than its header says
+                return
+            yield Window(start / SAMPLE_RATE, samples)
             covered = start + count
             start += hop
 

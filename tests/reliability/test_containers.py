@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from spknorm.audio import AudioError, load_audio, read_info
+from spknorm.audio import AudioError, iter_windows, load_audio, read_info
 from spknorm.corpora import Utterance, find_bad_audio
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
@@ -203,6 +203,23 @@ def test_tags_and_padding_behind_an_mp3_are_no_cut(tmp_path):
     for tail in (b"TAG" + bytes(125), bytes(5000), b"APETAGEX" + b"\xff\xd8\xff\xe0" * 300):
         path.write_bytes(content + tail)
         assert read_info(path).num_samples == len(NOISE)
+
+
+def test_an_mp3_that_ends_a_frame_before_its_count_is_read_window_by_window(tmp_path):
+    path = tmp_path / "a.mp3"
+    content = bytearray(written(path, "MP3", "MPEG_LAYER_III"))
+    count = content.find(b"Xing") + 8
+    frames = int.from_bytes(content[count : count + 4], "big") + 1
+    content[count : count + 4] = frames.to_bytes(4, "big")
+    path.write_bytes(content)
+    whole = load_audio(path)
+    assert len(whole) < read_info(path).num_samples  # else this tests nothing
+    for size in (400, len(whole) - 100, len(whole) + 50):
+        seconds = size / 16000
+        windows = iter_windows(path, window_seconds=seconds, hop_seconds=seconds)
+        found = np.concatenate([window.samples for window in windows])
+        assert len(whole) - len(found) < 400
+        assert np.array_equal(found, whole[: len(found)])
 
 
 def test_odd_chunks_extra_bytes_and_padding_are_no_cut(tmp_path):
