@@ -8,6 +8,11 @@ scaled by sqrt(G / (G - 1)), multiplied by the quantile of Student's t with G - 
 (G speakers), and laid off on the logit of an accuracy, which is skewed near 0 and 1; a difference
 of two accuracies needs no logit. Variation between seeds enters only where it moves speakers apart;
 `mean_std` shows it.
+
+Of fewer than `MIN_SPEAKERS` there is no interval, and no test: it would still cover, but say
+nothing. On simulated data sets of that benchmark, 300 of each size, it is .94 wide in the median of
+two speakers, .51 of three, .34 of four and .18 of ten. `interval` and `compare` then raise a
+DataError, which tables print as "no interval"; the metric itself is `spknorm.metrics.measure`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +25,7 @@ from spknorm.errors import DataError
 from spknorm.metrics import measure
 
 NUM_RESAMPLES = 2000
+MIN_SPEAKERS = 4
 PAPER_AUC_DIVISOR = 1000.0
 NORMALISED_AUC_DIVISOR = 950.0
 
@@ -118,7 +124,7 @@ def interval(
         seed: Of the resampling; equal input and seed give equal numbers.
 
     Raises:
-        DataError: Fewer than two speakers.
+        DataError: Fewer than `MIN_SPEAKERS`.
     """
     counts = _speakers(by_speaker)
     value = float(measure(counts.sum(axis=0), metric))
@@ -147,7 +153,7 @@ def compare(
         seed: Of the resampling.
 
     Raises:
-        DataError: The two differ in their runs or speakers, or have fewer than two speakers.
+        DataError: The two differ in their runs or speakers, or have too few speakers.
     """
     if variant.keys() != reference.keys():
         odd = sorted(map(str, variant.keys() ^ reference.keys()))
@@ -245,9 +251,11 @@ def _area(num_samples: ArrayLike, accuracy: ArrayLike) -> float:
 
 
 def _speakers(by_speaker: BySpeaker) -> NDArray[np.float64]:
-    if len(by_speaker) < 2:
+    if len(by_speaker) < MIN_SPEAKERS:
+        count = len(by_speaker)
         raise DataError(
-            f"An interval over speakers needs 2 of them, but there are {len(by_speaker)}."
+            f"An interval over speakers needs {MIN_SPEAKERS} of them, but there "
+            f"{'is 1' if count == 1 else f'are {count}'}."
         )
     return _stack(by_speaker)
 

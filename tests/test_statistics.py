@@ -86,18 +86,18 @@ def test_a_real_difference_between_variants_is_found():
 
 
 def test_variants_that_agree_on_every_speaker_differ_by_nothing():
-    same = {("fold1", 0): speakers(3, 5, 9)}
-    assert compare(same, same, "wa") == (0.0, 0.0, 0.0, 1.0, 1.0, 3, 1)
+    same = {("fold1", 0): speakers(3, 5, 9, 7)}
+    assert compare(same, same, "wa") == (0.0, 0.0, 0.0, 1.0, 1.0, 4, 1)
 
 
 def test_a_difference_that_is_the_same_for_every_speaker_is_certain():
-    found = compare({1: speakers(5, 6)}, {1: speakers(4, 5)}, "wa")
+    found = compare({1: speakers(5, 6, 7, 8)}, {1: speakers(4, 5, 6, 7)}, "wa")
     assert found.difference == pytest.approx(0.1)
     assert found.p_bootstrap < 1e-6
 
 
 def test_the_wilcoxon_pairs_runs_and_is_scipys():
-    rights = np.random.default_rng(1).integers(2, 9, (2, 10, 2))
+    rights = np.random.default_rng(1).integers(2, 9, (2, 10, 4))
     new, old = ({i: speakers(*row) for i, row in enumerate(side)} for side in rights)
     wa = [
         [score_confusion(sum(map(np.array, one.values()))).wa for one in s.values()]
@@ -131,11 +131,11 @@ def test_an_interval_depends_on_neither_the_order_of_speakers_nor_the_call():
 
 
 def test_an_interval_of_faultless_predictions_is_a_point():
-    assert interval(speakers(10, 10), "wa") == (1.0, 1.0, 1.0, 2)
+    assert interval(speakers(10, 10, 10, 10), "wa") == (1.0, 1.0, 1.0, 4)
 
 
 def test_a_wider_level_gives_a_wider_interval():
-    narrow, wide = (interval(speakers(3, 5, 9), "wa", level=level) for level in (0.8, 0.99))
+    narrow, wide = (interval(speakers(3, 5, 9, 7), "wa", level=level) for level in (0.8, 0.99))
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
@@ -177,7 +177,15 @@ def test_holm_on_a_worked_example():
         (lambda: speaker_spread({}), "There is no speaker to compare."),
         (
             lambda: interval(speakers(3), "wa"),
-            "An interval over speakers needs 2 of them, but there are 1.",
+            "An interval over speakers needs 4 of them, but there is 1.",
+        ),
+        (
+            lambda: interval(speakers(0, 10), "wa"),
+            "An interval over speakers needs 4 of them, but there are 2.",
+        ),
+        (
+            lambda: compare({1: speakers(3, 4, 5)}, {1: speakers(4, 5, 6)}, "wa"),
+            "An interval over speakers needs 4 of them, but there are 3.",
         ),
         (
             lambda: compare({1: speakers(3)}, {2: speakers(3)}, "wa"),

@@ -149,7 +149,8 @@ def _results(result: Mapping[str, Any]) -> str:
             found = interval(test["by_speaker"], key)
             span = f"{100 * found.low:.1f} to {100 * found.high:.1f}"
         except DataError:
-            span = "a single speaker: none"
+            count = len(test["by_speaker"])
+            span = f"no interval ({count} speaker{'' if count == 1 else 's'})"
         of_dev = f"{100 * dev[key]:.1f}" if dev else "-"
         lines.append(f"| {name} (%) | {100 * test[key]:.1f} | {span} | {of_dev} |")
     return "\n".join(lines)
@@ -216,8 +217,10 @@ def _comparison(rows: Sequence[Mapping[str, Any]], *, has_off: bool) -> str:
 def _probed(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "-"
-    accuracy, low, high = (100 * row[key] for key in ("accuracy", "low", "high"))
-    return f"{accuracy:.1f} [{low:.1f} to {high:.1f}]"
+    accuracy, low, high = (row[key] for key in ("accuracy", "low", "high"))
+    if low is None or high is None:
+        return f"{100 * accuracy:.1f} [no interval]"
+    return f"{100 * accuracy:.1f} [{100 * low:.1f} to {100 * high:.1f}]"
 
 
 def _limits(trained: Exportable, config: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from spknorm.errors import ConfigError, DataError
 from spknorm.probe.arrays import Floats, Integers
 from spknorm.probe.classifiers import PROBES
 from spknorm.probe.verification import verify
-from spknorm.statistics import interval
+from spknorm.statistics import MIN_SPEAKERS, interval
 
 __all__ = ["PROBES", "Pooled", "ProbeScore", "index_labels", "run_probe", "standardise"]
 
@@ -42,7 +42,7 @@ class ProbeScore(NamedTuple):
         probe: A key of `PROBES`, or `eer`.
         control: None, or `shuffled`: the same with permuted labels.
         score: Accuracy on the test utterances; for `eer` the equal error rate. Fractions.
-        low: Lower end of the 95 % interval, by bootstrap over clusters; 0 with a single cluster.
+        low: Lower end of the 95 % interval, by bootstrap over clusters; None of too few.
         high: Its upper end; 1 with a single cluster.
         chance: What the most frequent class gives; .5 for `eer`.
         n: Test utterances; trials for `eer`.
@@ -53,8 +53,8 @@ class ProbeScore(NamedTuple):
     probe: str
     control: str | None
     score: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     chance: float
     n: int
     num_classes: int
@@ -133,12 +133,14 @@ def index_labels(names: Sequence[str], known: Sequence[str] | None = None) -> In
     return np.array([order[name] for name in names], dtype=np.int64)
 
 
-def _interval(correct: NDArray[np.bool_], clusters: Integers) -> tuple[float, float]:
-    """Return the 95 % interval of the accuracy over clusters; none if there is only one cluster."""
+def _interval(
+    correct: NDArray[np.bool_], clusters: Integers
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the 95 % interval of the accuracy over clusters, none of too few clusters."""
     _, index = np.unique(clusters, return_inverse=True)
     sizes, hits = np.bincount(index), np.bincount(index, weights=correct)
-    if len(sizes) < 2:
-        return 0.0, 1.0
+    if len(sizes) < MIN_SPEAKERS:
+        return None, None
     tables = {
         str(i): [[hit, size - hit], [0, 0]]
         for i, (size, hit) in enumerate(zip(sizes, hits, strict=True))
