@@ -37,6 +37,18 @@ def classes_of(logits: Any, names: Sequence[str] | None = None) -> NDArray[np.in
     return found
 
 
+def only_class(confusion: ArrayLike) -> int | None:
+    """Return the class that everything was classified as, though there were others; else None.
+
+    Args:
+        confusion: (C, C) counts; row = true class, column = predicted class.
+    """
+    counts = np.asarray(confusion)
+    predicted = np.flatnonzero(counts.sum(axis=0))
+    several = np.count_nonzero(counts.sum(axis=1)) > 1
+    return int(predicted[0]) if len(predicted) == 1 and several else None
+
+
 def nonfinite_message(of: Sequence[str] | int) -> str:
     """Return what to tell of utterances, by name or number, whose logits are not finite."""
     number, which = (of, "") if isinstance(of, int) else (len(of), f" ({', '.join(of[:5])}")

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from spknorm.errors import ConfigError, DataError
-from spknorm.metrics import confusion_matrix, measure, score, score_confusion
+from spknorm.metrics import confusion_matrix, measure, only_class, score, score_confusion
 
 LABELS = st.integers(min_value=0, max_value=3)
 
@@ -81,3 +81,9 @@ def test_an_unknown_metric_is_an_error():
     message = r"^`metric` must be one of wa, ua, macro_f1, but is `acc`\.$"
     with pytest.raises(ConfigError, match=message):
         measure(np.eye(2), "acc")
+
+
+def test_one_class_alone_is_told_where_there_were_several():
+    assert only_class([[0, 3], [0, 2]]) == 1
+    assert only_class([[1, 2], [0, 2]]) is None
+    assert only_class([[0, 0], [0, 2]]) is None  # all there was

@@ -171,6 +171,21 @@ def test_scores_that_do_not_fit_their_predictions_are_doubted(folder):
     )
 
 
+def test_a_run_that_names_one_class_alone_is_doubted(folder):
+    path = first_result(folder)
+    test = json.loads(path.read_text())["test"]
+    sizes = [sum(row) for row in test["confusion"]]
+    change(
+        path,
+        test__confusion=[[0, size, 0, 0] for size in sizes],
+        test__wa=sizes[1] / sum(sizes),
+    )
+    assert (
+        f"{path.parent.name}: every test utterance was classified as {test['classes'][1]}, so that "
+        "its scores say nothing of the method."
+    ) in read(folder).doubts
+
+
 def test_a_forked_run_is_doubted(folder):
     path = first_result(folder)
     change(path, forked_from={"folder": "other", "step": 40, "changed": {}})

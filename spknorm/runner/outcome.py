@@ -3,6 +3,7 @@
 Used by `engine.py`, on the leader alone.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ import numpy as np
 
 from spknorm.corpora.digest import summaries
 from spknorm.files import write_json
-from spknorm.metrics import Scores, score
+from spknorm.metrics import Scores, only_class, score
 from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.fork import forked_from
 from spknorm.runner.state import Counters
 from spknorm.runs.metrics_log import write_predictions
 from spknorm.runs.result import Adversary, make_result
 from spknorm.schema import TaskConfig
+
+logger = logging.getLogger(__name__)
 
 
 class Outcome:
@@ -73,6 +76,12 @@ class Outcome:
         dev = None if best is None else self.write_predictions("dev", best.best_predicted)
         if test is not None:
             self.write_predictions("test", test.predicted)
+            if (only := only_class(test.scores.confusion)) is not None:
+                logger.warning(
+                    "Every test utterance was classified as %s: the scores say nothing of the "
+                    "method.",
+                    self._expert.emotions[only],
+                )
         result = make_result(
             config=settings,
             args=args,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spknorm.errors import MissingError
+from spknorm.metrics import only_class
 from spknorm.runs.metrics_log import Step, read_predictions, read_steps
 from spknorm.runs.probes import ProbeRow, read_audit, read_probes
 from spknorm.runs.result import Result, read_result
@@ -178,6 +179,11 @@ def _doubts(folder: Path, name: str, result: Result) -> Iterator[str]:
         hits = sum(row[index] for index, row in enumerate(test.confusion)) / test.n
         if abs(hits - test.wa) > _TOLERANCE:
             yield f"{name}: test.wa is {test.wa:.4f}, but its confusion matrix gives {hits:.4f}."
+        if (only := only_class(test.confusion)) is not None:
+            yield (
+                f"{name}: every test utterance was classified as {test.classes[only]}, so that its "
+                "scores say nothing of the method."
+            )
         for truth_path in sorted(folder.glob("test*_truth.txt")):
             predict_path = truth_path.with_name(truth_path.name.replace("_truth", "_predict"))
             if not predict_path.is_file():
