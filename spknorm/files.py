@@ -4,9 +4,11 @@ Used by everything that writes: checkpoints, results, caches, corpora and report
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import socket
 import tempfile
@@ -16,7 +18,12 @@ from typing import IO, Any
 
 from spknorm.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
 _BLOCK_BYTES = 1 << 20
+_IN_USE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
+"""What flock answers on file systems without locks (some network and cluster ones)."""
 
 
 @contextlib.contextmanager
@@ -106,6 +113,21 @@ class FolderLock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno in _NO_LOCKS:
+                logger.warning(
+                    "The file system of %s knows no locks (%s): see to it that no other process "
+                    "uses this folder.",
+                    self._path.parent,
+                    error.strerror,
+                )
+                file.close()
+                return
+            if error.errno not in _IN_USE:
+                file.close()
+                raise ConfigError(
+                    f"The folder {self._path.parent} cannot be locked ({error.strerror}). "
+                    "Choose one on another file system with -p."
+                ) from error
             file.seek(0)
             owner = file.read().strip() or "another process"
             file.close()

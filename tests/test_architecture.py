@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "files", "weights", "marks", "schema", "yaml_values", "options", "config", "effects",
     "compat", "registry", "upstreams", "audio", "corpora.records", "demo", "corpora", "protocols",
-    "workers", "batches", "gradients", "adversaries", "emotion_heads", "model", "optim", "updates",
-    "task", "fast", "features", "metrics", "statistics", "erasure", "probe", "runs",
+    "launcher", "workers", "batches", "gradients", "adversaries", "emotion_heads", "model", "optim",
+    "updates", "task", "fast", "features", "metrics", "statistics", "erasure", "probe", "runs",
     "report.tables", "checkpoint", "runs.trained", "runner", "export", "predict", "audit", "bench",
     "superb", "report", "controlled", "doctor", "cli", "run_downstream", "__main__",
 ]  # fmt: skip

@@ -1,13 +1,11 @@
 import os
 
+import pytest
 import torch
 import yaml
 from command_lines import S3PRL_OPTIONS
 
-from spknorm.cli import (
-    arguments,
-    process,
-)
+from spknorm.cli import arguments, commands, process, run_downstream
 
 
 def test_settings_are_written_as_s3prl_does(tmp_path):
@@ -49,5 +47,58 @@ def test_seeds_are_set_as_in_s3prl():
 
 def test_only_torchrun_s_first_process_is_the_leader(monkeypatch):
     assert process.is_leader()
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("RANK", "1")  # left over: there is no other process
+    assert process.is_leader()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", "29500")
     assert not process.is_leader()
+
+
+@pytest.mark.parametrize("device", ["gpu", "CPU", "0", "cuda:", "cuda:x", "mps", "", "cpu "])
+def test_a_device_that_is_none_is_told_before_torch_is_loaded(device, capsys, monkeypatch):
+    monkeypatch.setattr(process, "prepare", lambda args: pytest.fail("torch would be loaded"))
+    for command in (
+        lambda: run_downstream(["-d", "emotion", "-u", "fbank", "--device", device]),
+        lambda: commands.main(["predict", "x", "y", "--device", device]),
+        lambda: commands.main(["audit", "x", "--device", device]),
+    ):
+        assert command() == 2
+        told = capsys.readouterr().err
+        assert told == f"spknorm: `--device` must be cpu, cuda or cuda:N, but is `{device}`.\n"
+
+
+def test_a_gpu_that_is_not_there_is_told_by_every_command(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert commands.main(["predict", "x", "y", "--device", "cuda"]) == 2
+    assert "`--device cuda`: torch sees no GPU here" in capsys.readouterr().err
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert commands.main(["audit", "x", "--device", "cuda:7"]) == 2
+    assert "torch sees 2 GPUs here, counted from 0." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", str(1 << 32)])
+def test_a_seed_that_no_generator_takes_is_told(seed, capsys):
+    for argv in (["demo", "--seed", seed], ["audit", "x", "--seed", seed]):
+        assert commands.main(argv) == 2
+    assert run_downstream(["-d", "emotion", "-u", "fbank", "--seed", seed]) == 2
+    told = set(capsys.readouterr().err.splitlines())
+    assert told == {
+        f"spknorm: `--seed` must be a whole number from 0 to 2**32 - 1, but is `{seed}`."
+    }
+
+
+@pytest.mark.parametrize(
+    ("piece", "message"),
+    [
+        ("args.seed=abc", "`args.seed` must be a whole number, but is `abc`."),
+        ("args.seed=1.5", "`args.seed` must be a whole number, but is `1.5`."),
+        ("args.upstream_layer_selection=last", "`args.upstream_layer_selection` must be a whole"),
+        ("args.auto_resume=maybe", "`args.auto_resume` must be true or false, but is `maybe`."),
+        ("args.mode=teach", "`args.mode` must be one of train, evaluate, inference, but is"),
+    ],
+)
+def test_an_argument_by_override_is_checked_as_the_option_is(piece, message, capsys):
+    assert run_downstream(["-d", "emotion", "-u", "fbank", "-o", piece]) == 2
+    assert capsys.readouterr().err.startswith(f"spknorm: `-o`: {message}")

@@ -17,7 +17,7 @@ def test_a_full_disk_ends_with_one_text(capsys):
     assert capsys.readouterr().err == told
 
     def other():
-        raise OSError(errno.EACCES, "no")
+        raise OSError(errno.EIO, "no")
 
     with pytest.raises(OSError, match="no"):
         experiment.told(other)

@@ -10,6 +10,7 @@ from spknorm import registry
 from spknorm.cli.settings import OUR_TASK, fold_of, is_our_engine
 from spknorm.config import parse
 from spknorm.errors import ConfigError, MissingError
+from spknorm.launcher import place
 
 _NO = ("false", "0", "no", "none", "")
 
@@ -25,7 +26,9 @@ def check(args: argparse.Namespace, config: dict[str, Any]) -> None:
         _check_our_task(args, config)
     elif args.downstream == "speaker_probe":
         _check_speaker_corpus(config)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not is_our_engine(args, config):
+    if is_our_engine(args, config):
+        place()
+    elif os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1"):
         raise ConfigError(
             "s3prl's own Runner never ends on several processes, since all but the first do not "
             f"count their steps: run `-d {args.downstream}` without torchrun"

@@ -52,9 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or that of the user's error (see `spknorm.errors`), told on stderr.
     """
-    args = parser().parse_args(argv)
-    process.hush()
-    return experiment.told(lambda: SUBCOMMANDS[args.command].run(args))
+
+    def command() -> int:
+        args = parser().parse_args(argv)
+        process.hush()
+        process.check_options(args)
+        if args.command in ("audit", "predict"):
+            process.require_device(args.device)
+        return SUBCOMMANDS[args.command].run(args)
+
+    return experiment.told(command)
 
 
 def parser() -> argparse.ArgumentParser:

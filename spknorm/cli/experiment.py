@@ -4,7 +4,9 @@ Everything a user can get wrong is looked at before torch is loaded or a file is
 """
 
 import argparse
+import errno
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.checkpoint import is_disk_full
-from spknorm.cli import arguments, checks, overrides, process, resume, settings
+from spknorm.cli import arguments, checks, overrides, process, resume, settings, surroundings
 from spknorm.errors import USER_ERRORS, CheckpointError, ConfigError, MissingError
 from spknorm.files import FolderLock
 
@@ -32,7 +34,13 @@ def run_downstream(argv: Sequence[str] | None = None) -> int:
 def told(command: Callable[[], int]) -> int:
     """Return the command's status, turning a user's error into one text on stderr."""
     try:
-        return command()
+        surroundings.prepare()
+        status = command()
+        surroundings.close_output()
+        return status
+    except BrokenPipeError:
+        surroundings.drop_output()
+        return 141
     except USER_ERRORS as error:
         print(f"spknorm: {error}", file=sys.stderr)
         return error.exit_code
@@ -46,6 +54,14 @@ def told(command: Callable[[], int]) -> int:
         print(f"spknorm: {explain()}", file=sys.stderr)
         return ConfigError.exit_code
     except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            place = error.filename or "A folder"
+            print(
+                f"spknorm: {place} cannot be used ({error.strerror}). Name another folder for the "
+                "results, copy this one, or change its permissions.",
+                file=sys.stderr,
+            )
+            return ConfigError.exit_code
         if not is_disk_full(error):
             raise
         place = error.filename or "A disk"
@@ -59,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("spknorm").setLevel(logging.INFO)
     changes = overrides.parse_overrides(args.override)
     overrides.apply_to_args(changes, args)
+    process.check_options(args)
     resume.look_for_checkpoint(args)
     config: dict[str, Any] | None = None
     if args.past_exp is None:
@@ -69,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
         args, config = resume.resume(args, changes, config)
     assert config is not None
     checks.check(args, config)
+    if args.mode != "train":
+        _write_elsewhere_if_read_only(args)
     with ExitStack() as held:
         if args.mode == "train" and process.is_leader():
             held.enter_context(FolderLock(Path(args.expdir)))
@@ -81,6 +100,17 @@ def run(args: argparse.Namespace) -> int:
         process.seed(args)
         _run_mode(_runner(args, config), args)
     return 0
+
+
+def _write_elsewhere_if_read_only(args: argparse.Namespace) -> None:
+    """Evaluate another's experiment, whose folder cannot be written, into a folder of one's own."""
+    folder = Path(args.expdir)
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        args.expdir = str(Path("result/downstream") / f"{folder.resolve().name}-{args.mode}")
+        Path(args.expdir).mkdir(parents=True, exist_ok=True)
+        logging.getLogger("spknorm").warning(
+            "%s cannot be written: the results go to %s.", folder, args.expdir
+        )
 
 
 def _may_fork(args: argparse.Namespace, config: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ import argparse
 import difflib
 from typing import Any
 
+from spknorm.cli import arguments
 from spknorm.errors import ConfigError
 from spknorm.yaml_values import read_value
 
@@ -33,7 +34,24 @@ def apply_to_args(overrides: Overrides, args: argparse.Namespace) -> None:
                 near = difflib.get_close_matches(path[1], vars(args), n=1)
                 hint = f" Did you mean `args.{near[0]}`?" if near else ""
                 raise ConfigError(f"`-o`: there is no argument `args.{path[1]}`.{hint}")
-            setattr(args, path[1], value)
+            setattr(args, path[1], _as_argument(path[1], value))
+
+
+def _as_argument(name: str, value: Any) -> Any:
+    """Return `value` as the command line's own option would have it."""
+    parser = argparse.ArgumentParser()
+    arguments.add_arguments(parser)
+    action = next((one for one in parser._actions if one.dest == name), None)
+    if action is None or value is None:
+        return value
+    if action.type is int and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ConfigError(f"`-o`: `args.{name}` must be a whole number, but is `{value}`.")
+    if action.nargs == 0 and not isinstance(value, bool):
+        raise ConfigError(f"`-o`: `args.{name}` must be true or false, but is `{value}`.")
+    if action.choices is not None and value not in action.choices:
+        known = ", ".join(map(str, action.choices))
+        raise ConfigError(f"`-o`: `args.{name}` must be one of {known}, but is `{value}`.")
+    return value
 
 
 def apply_to_config(overrides: Overrides, config: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import random
+import re
 import time
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from spknorm.errors import ConfigError
 from spknorm.files import write_atomic
+from spknorm.launcher import place
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ _NOT_S3PRLS = ("frozen", "skip_bad")
 
 def is_leader() -> bool:
     """Whether this process writes the files: the only one, or torchrun's first."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return place().rank == 0
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -40,10 +42,7 @@ def prepare(args: argparse.Namespace) -> None:
 
     if args.device is None:
         args.device = "cuda" if torch.cuda.is_available() else "cpu"
-    if str(args.device).startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"`--device {args.device}`: torch sees no GPU here. Leave it out, or choose cpu."
-        )
+    require_device(args.device)
     if args.local_rank is None and "LOCAL_RANK" in os.environ:  # torchrun
         args.local_rank = int(os.environ["LOCAL_RANK"])
     torch.multiprocessing.set_sharing_strategy("file_system")  # type: ignore[no-untyped-call]  # torch
@@ -57,6 +56,38 @@ def prepare(args: argparse.Namespace) -> None:
     if args.hub == "huggingface":
         args.from_hf_hub = True
         logger.warning("This runs the Python code of the repository %s.", args.upstream)
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Check what several commands take: --device and --seed; without torch.
+
+    Raises:
+        ConfigError: Neither cpu, cuda nor cuda:N; a seed that no generator takes.
+    """
+    device = getattr(args, "device", None)
+    if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", str(device)):
+        raise ConfigError(f"`--device` must be cpu, cuda or cuda:N, but is `{device}`.")
+    seed = getattr(args, "seed", None)
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 1 << 32):
+        raise ConfigError(f"`--seed` must be a whole number from 0 to 2**32 - 1, but is `{seed}`.")
+
+
+def require_device(device: str) -> None:
+    """Refuse a GPU that is not there; loads torch only for a GPU."""
+    if not str(device).startswith("cuda"):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            f"`--device {device}`: torch sees no GPU here. Leave it out, or choose cpu."
+        )
+    number = int(str(device).partition(":")[2] or 0)
+    if number >= torch.cuda.device_count():
+        raise ConfigError(
+            f"`--device {device}`: torch sees {torch.cuda.device_count()} GPUs here, counted "
+            "from 0."
+        )
 
 
 def hush() -> None:

@@ -5,6 +5,7 @@ over different parts of the model. Used by `passes.py` and `engine.py`.
 """
 
 import datetime
+import logging
 import os
 from collections.abc import Iterator, Sequence
 
@@ -12,9 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from spknorm.errors import ConfigError
+from spknorm.launcher import place
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT = datetime.timedelta(minutes=30)
 """How long a process waits for the others; on one machine torchrun ends them much earlier."""
+JOIN_TIMEOUT = datetime.timedelta(minutes=2)
+"""How long processes that no torchrun started wait for each other at the start."""
 _BUCKET_ELEMENTS = 1 << 24
 
 
@@ -31,16 +37,13 @@ class World:
         """Join the processes that torchrun started; without torchrun this process is alone.
 
         Raises:
-            ConfigError: There is no GPU for this process.
+            ConfigError: There is no GPU for this process, or the others do not come.
         """
         self.device = torch.device(device)
-        self.rank = int(os.environ.get("RANK", "0"))
-        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank, self.size, local = place()
         if self.size == 1:
-            self.rank = 0
             return
         if self.device.type == "cuda":
-            local = int(os.environ.get("LOCAL_RANK", "0"))
             if local >= torch.cuda.device_count():
                 raise ConfigError(
                     f"Process {local} of this machine has no GPU, since there are "
@@ -50,7 +53,15 @@ class World:
             torch.cuda.set_device(self.device)
         if not torch.distributed.is_initialized():
             backend = "nccl" if self.device.type == "cuda" else "gloo"
-            _join(backend)
+            try:
+                _join(backend, self.rank, self.size)
+            except (RuntimeError, ValueError, OSError) as error:
+                raise ConfigError(
+                    f"WORLD_SIZE is {self.size}, but the other processes did not come to "
+                    f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')} "
+                    f"({type(error).__name__}). Unset WORLD_SIZE, RANK and MASTER_ADDR if they are "
+                    "left over from another program, or start all processes with torchrun."
+                ) from error
 
     @property
     def is_leader(self) -> bool:
@@ -117,11 +128,14 @@ class World:
             torch.distributed.destroy_process_group()
 
 
-def _join(backend: str) -> None:
+def _join(backend: str, rank: int, size: int) -> None:
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
-    store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    # torchrun starts all of them; what another launcher has left over would be waited for in vain.
+    wait = TIMEOUT if "TORCHELASTIC_RUN_ID" in os.environ else JOIN_TIMEOUT
+    logger.info("Process %d of %d waits for the others.", rank, size)
+    store, rank, size = next(rendezvous("env://", timeout=wait))
     # torchrun keeps the store over a restart, with the addresses of the processes that died.
     store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
     torch.distributed.init_process_group(

@@ -1,0 +1,91 @@
+"""What the machine may lack around a command: a home, a user's name, a reader of its output."""
+
+import contextlib
+import os
+import pwd
+import sys
+import tempfile
+from pathlib import Path
+
+from spknorm.errors import ConfigError
+
+_CACHES = (
+    "SPKNORM_CACHE",
+    "MPLCONFIGDIR",
+    "NUMBA_CACHE_DIR",
+    "HF_HOME",
+    "TORCH_HOME",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "XDG_CACHE_HOME",
+)
+"""Where the libraries keep what they would keep in the home folder."""
+
+
+def prepare() -> None:
+    """Let names print that are no UTF-8, and give libraries a folder where there is no home."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
+            with contextlib.suppress(OSError):
+                stream.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
+    make_home_usable()
+
+
+def make_home_usable() -> None:
+    """Point the caches of this process at a temporary folder if the home cannot be written.
+
+    Raises:
+        ConfigError: There is no temporary folder either.
+    """
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:  # a container's user id; getpass asks the variable first
+        os.environ.setdefault("LOGNAME", f"user{os.getuid()}")
+    try:
+        home: Path | None = Path.home()
+    except (RuntimeError, KeyError):
+        home = None
+    if home is not None and (_takes_files(home) or _takes_files(home / ".cache")):
+        return
+    try:
+        folder = Path(tempfile.gettempdir()) / f"spknorm-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"Neither the home folder ({home or 'HOME is not set'}) nor a temporary one can be "
+            "written: set HOME or TMPDIR to a folder that can."
+        ) from error
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise ConfigError(f"{folder} belongs to somebody else: set HOME or TMPDIR to your own.")
+    if home is None or not home.is_dir():
+        os.environ["HOME"] = str(folder)
+    for name in _CACHES:
+        if name in ("HF_HOME", "TORCH_HOME") and home is not None and _has_downloads(home):
+            continue  # what was downloaded can be read
+        os.environ.setdefault(name, str(folder / name.lower()))
+
+
+def _takes_files(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # permissions alone do not say: root, mounts
+            return True
+    except OSError:
+        return False
+
+
+def _has_downloads(home: Path) -> bool:
+    return any((home / ".cache" / name).is_dir() for name in ("huggingface", "torch", "s3prl"))
+
+
+def close_output() -> None:
+    """Flush what was printed; after a reader such as `head` has gone, drop the rest quietly."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_output()
+
+
+def drop_output() -> None:
+    """Send the rest of the output nowhere, so that Python does not complain at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,148 @@
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+from command_lines import REPOSITORY
+
+from spknorm.cli import experiment, surroundings
+from spknorm.errors import ConfigError
+from spknorm.files import FolderLock
+from spknorm.launcher import Place, place
+
+
+def run(code, **environment):
+    """Return a finished process that runs `code` in a changed environment; None unsets."""
+    whole = {**os.environ, **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={key: value for key, value in whole.items() if value is not None},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+    )
+
+
+@pytest.mark.parametrize("home", [None, "/nonexistent", "/proc"])
+def test_without_a_home_the_caches_are_in_a_temporary_folder(home, tmp_path):
+    code = (
+        "import pathlib\n"
+        "import pwd\n"
+        "def gone(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = gone\n"
+        "from spknorm.cli import surroundings\n"
+        "surroundings.make_home_usable()\n"
+        "import getpass\n"
+        "from spknorm.demo import default_folder\n"
+        "print(getpass.getuser(), pathlib.Path.home(), default_folder().parent)\n"
+        "import os; print(os.environ['MPLCONFIGDIR'])\n"
+    )
+    changed = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME", "SPKNORM_CACHE"))
+    ended = run(code, HOME=home, TMPDIR=str(tmp_path), MPLCONFIGDIR=None, **changed)
+    assert ended.returncode == 0, ended.stderr
+    folder = tmp_path / f"spknorm-{os.geteuid()}"
+    first, second = ended.stdout.splitlines()
+    name, found_home, cache = first.split()
+    assert name == f"user{os.geteuid()}"
+    assert found_home == (home if home == "/proc" else str(folder))
+    assert cache == str(folder / "spknorm_cache")
+    assert second.startswith(str(folder))
+
+
+def test_a_home_that_can_be_written_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    before = dict(os.environ)
+    surroundings.make_home_usable()
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_warned_of_and_used(code, tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with FolderLock(tmp_path):
+        pass
+    [message] = caplog.messages
+    assert message == (
+        f"The file system of {tmp_path} knows no locks ({os.strerror(code)}): see to it that no "
+        "other process uses this folder."
+    )
+
+
+def test_a_lock_that_fails_for_another_reason_is_not_called_in_use(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(ConfigError, match=r"cannot be locked \(Input/output error\)"):
+        FolderLock(tmp_path).acquire()
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_folder_that_cannot_be_written_is_one_line(code, capsys):
+    def command():
+        raise OSError(code, os.strerror(code), "/data/probe.json")
+
+    assert experiment.told(command) == 2
+    assert capsys.readouterr().err == (
+        f"spknorm: /data/probe.json cannot be used ({os.strerror(code)}). Name another folder for "
+        "the results, copy this one, or change its permissions.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2 without RANK and MASTER_ADDR and MASTER_PORT: "),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "a"}, "WORLD_SIZE is 2 without MASTER_P"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is `two`, but must be a whole number: unset it if"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "5", "MASTER_ADDR": "a", "MASTER_PORT": "1"},
+            "RANK is 5, but must be from 0 to 1, since WORLD_SIZE is 2: unset both if",
+        ),
+    ],
+)
+def test_what_a_launcher_left_over_is_told(variables, message):
+    with pytest.raises(ConfigError) as caught:
+        place(variables)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_rank_without_others_is_alone():
+    assert place({"RANK": "3", "SLURM_PROCID": "3", "MASTER_ADDR": "x"}) == Place(0, 1, 0)
+    whole = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "a"}
+    assert place({**whole, "MASTER_PORT": "1"}) == Place(3, 4, 1)
+
+
+@pytest.mark.parametrize("command", ["--help", "demo --help", "run-downstream --help"])
+def test_a_reader_that_goes_away_is_no_error(command):
+    ended = subprocess.run(
+        f"{sys.executable} -m spknorm {command} | head -1 > /dev/null; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.strip() in ("0", "141")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_file_name_that_is_no_utf_8_is_printed(encoding):
+    code = (
+        "import os\n"
+        "from spknorm.cli.experiment import told\n"
+        "told(lambda: print(os.fsdecode(b'a\\xff.wav')) or 0)\n"
+    )
+    whole = {**os.environ, "PYTHONIOENCODING": encoding}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=whole, capture_output=True, check=False, cwd=REPOSITORY
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == (b"a\xff.wav\n" if encoding == "utf-8" else b"a\\udcff.wav\n")
