@@ -181,6 +181,16 @@ def test_the_page_can_be_used_with_a_keyboard_and_a_screen_reader(bench):
             assert box["aria-label"]
 
 
+def test_the_page_begins_with_accuracy_per_method_and_leakage_beside_it(bench):
+    page = page_of(bench[0])
+    names = [tag for tag, _ in page.tags]
+    assert names.index("img") < names.index("nav")
+    alt = page.all("img")[0]["alt"]
+    assert "hubert_large_ll60k, none: " in alt
+    assert alt.count("95 % interval") == alt.count(" Leakage ") == 3
+    assert names.count("img") == len({image["alt"] for image in page.all("img")})
+
+
 def test_every_run_comes_with_its_command(bench):
     text = " ".join(page_of(bench[0]).words)
     for path in bench[0].rglob("result.json"):

@@ -62,7 +62,7 @@ def test_without_speakers_there_is_no_interval_and_no_test(tmp_path):
     assert comparison_table(block) is None
     table = accuracy_table(block)
     assert {row.cells[3] for row in table.rows} == {"no interval"}
-    assert table.notes[1] == "No interval: its result files name no speakers"
+    assert table.notes[1] == "No interval, and no test: its result files name no speakers."
 
 
 def test_chance_is_the_largest_class_and_one_over_the_number_of_classes(tmp_path):

@@ -19,6 +19,7 @@ from spknorm.report.tables import (
     to_csv,
     to_latex,
     to_markdown,
+    to_text,
 )
 from spknorm.statistics import normalised_auc, paper_auc
 
@@ -64,6 +65,13 @@ def test_markdown_is_a_table_with_the_papers_rows_in_italics():
         "| Method | WA |\n| --- | ---: |\n| none | 71.9 |\n| *paper\\_TAP* | *74.2* |\n\n"
         "WA in percent.\n"
     )
+
+
+def test_a_terminal_gets_aligned_columns_with_the_notes_below():
+    assert to_text(TABLE) == (
+        "Scores & more\nMethod       WA\nnone       71.9\npaper_TAP  74.2\nWA in percent."
+    )
+    assert to_text(TABLE, title=False).startswith("Method       WA\n")
 
 
 def test_latex_is_a_booktabs_table_with_the_papers_rows_in_grey():

@@ -94,7 +94,7 @@ def accuracy_table(block: Block) -> Table:
         "all utterances pooled, by bootstrap over whole speakers. Worst speaker: the lowest UA "
         "of any; spread: from there to the best."
         + (" Runs of all sizes together." if block.is_low_resource else ""),
-        f"No interval: {' '.join(reasons)}" if reasons else "",
+        f"No interval, and no test: {' '.join(reasons)}" if reasons else "",
         settings_note([one.method for one in block.estimates]),
         _chance_note([block]),
     ]

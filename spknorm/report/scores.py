@@ -212,7 +212,7 @@ def _estimate(method: Method, rows: "DataFrame", planned: int, protocol: str) ->
 
 def _intervals(pooled: Mapping[str, Any]) -> tuple[dict[str, Interval], str]:
     if not pooled:
-        return {}, "its result files name no speakers"
+        return {}, "its result files name no speakers."
     try:
         return {name: interval(pooled, name) for name in METRICS}, ""
     except DataError as error:  # too few speakers
