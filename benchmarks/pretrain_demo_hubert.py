@@ -1,11 +1,14 @@
 """Pre-train the demo's small HuBERT by masked prediction and write its checkpoint and log.
 
     python benchmarks/pretrain_demo_hubert.py
+    python benchmarks/pretrain_demo_hubert.py --layers 6 --width 192 --checkpoint LARGER.pt
 
-The model is s3prl's own HubertModel (3 layers of 64, stride 320); its 150 speakers x 16
-utterances come from the demo's generator and occur in no corpus. Targets are two sets of 100
-k-means units, on MFCC and on pitch, voicing and energy. One core; steps, not seconds, decide when
-it ends, so that the same command gives the same checkpoint up to the rounding of the machine.
+The second makes a larger upstream, to see whether what holds on the small one holds there too.
+
+The model is s3prl's own HubertModel (3 layers of 64 unless said otherwise, stride 320); its 150
+speakers x 16 utterances come from the demo's generator and occur in no corpus. Targets are two sets
+of 100 k-means units, on MFCC and on pitch, voicing and energy. One core; steps, not seconds, decide
+when it ends, so that the same command gives the same checkpoint up to the rounding of the machine.
 """
 
 import argparse
@@ -66,6 +69,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2200)
     parser.add_argument("--batch_size", type=int, default=24)
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--layers", type=int, default=MODEL["encoder_layers"])
+    parser.add_argument("--width", type=int, default=MODEL["encoder_embed_dim"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--probe_steps", type=int, nargs="*", default=[0, 250, 700, 1400])
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
@@ -80,13 +85,20 @@ def main() -> None:
     log: dict[str, Any] = {
         "command": "python benchmarks/pretrain_demo_hubert.py",
         "date": date.today().isoformat(),
-        "arguments": {"steps": args.steps, "batch_size": args.batch_size, "lr": args.lr},
+        "arguments": {
+            name: getattr(args, name) for name in ("steps", "batch_size", "lr", "layers", "width")
+        },
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
         "machine": f"{platform.machine()}, one core",
         "seconds_of_preparation": round(time.perf_counter() - began, 1),
         "losses": [],
         "probes": [],
     }
+    MODEL.update(
+        encoder_layers=args.layers,
+        encoder_embed_dim=args.width,
+        encoder_ffn_embed_dim=3 * args.width,
+    )
     model = build()
     log["parameters"] = sum(weight.numel() for weight in model.parameters())
     optimizer = torch.optim.AdamW(model.parameters(), args.lr, betas=(0.9, 0.98), weight_decay=0.01)
