@@ -13,7 +13,8 @@ import os
 import platform
 from pathlib import Path
 
-from spknorm.controlled.grid import Row, read_rows
+from spknorm.controlled.folds import Row
+from spknorm.controlled.grid import read_rows
 from spknorm.controlled.outcome import to_record
 from spknorm.controlled.plan import read_plan
 from spknorm.controlled.verdicts import judge, summarise

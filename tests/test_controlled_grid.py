@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spknorm import controlled
-from spknorm.controlled import frozen, grid, pool
+from spknorm.controlled import folds, frozen, grid, pool
 from spknorm.controlled.plan import Plan, Variant
 
 
@@ -50,7 +50,7 @@ def test_features_are_computed_once_and_read_again(tmp_path, monkeypatch):
 
 def test_shuffled_speakers_are_the_same_labels_in_another_order():
     speaker, _ = pool.speaker_split()
-    shuffled = grid.shuffled_speakers(speaker, 3)
+    shuffled = folds.shuffled_speakers(speaker, 3)
     assert np.bincount(shuffled).tolist() == np.bincount(speaker).tolist()
     assert np.mean(shuffled == speaker) < 0.1
 
@@ -126,7 +126,7 @@ def test_other_settings_are_other_rows(small, tmp_path):
 
 def test_znorm_and_erasure_take_out_what_they_promise(small):
     features = pool.make_pool(100, "hubert")
-    data = grid._FoldData(features, 0.9, 0)
+    data = folds.FrozenFold(features, 0.9, 0)
     speaker = data.speaker[data.is_train]
     train, *_ = data._features(Variant("hubert", "znorm", "true"), speaker, 2)
     for one in set(data.train.speaker):
@@ -147,7 +147,7 @@ def test_the_probe_is_the_shrunk_discriminant_of_scikit_learn():
     reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(train, speaker)
     expected = reference.score(test, speaker)
     assert 0.3 < expected < 0.9
-    assert grid.leakage(train, speaker, test, speaker) == pytest.approx(expected)
+    assert folds.leakage(train, speaker, test, speaker) == pytest.approx(expected)
 
 
 def test_run_goes_from_file_to_report_and_again(small, tmp_path):

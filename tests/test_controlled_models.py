@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from spknorm.controlled import finetuning, frozen, planted, upstream
+from spknorm.controlled import finetuning, frozen, planted, upstream, view
 from spknorm.demo import population
 from spknorm.erasure import erase, fit_leace
 from spknorm.model import Heads
@@ -140,25 +140,53 @@ def some_waves():
     return [population.speak_neutral(0, speaker, 0) for speaker in range(6)]
 
 
+def frames_of(waves):
+    frames = view.front_end(upstream.load_upstream(), waves)
+    return finetuning.Frames(frames, np.arange(6) % 4, frames, np.arange(6) % 3)
+
+
 def test_the_transformer_that_is_tuned_starts_as_the_frozen_upstream(some_waves):
-    expert = upstream.load_upstream()
-    expected = upstream.pool_layers(expert, some_waves)
-    frames = finetuning.front_end(expert, some_waves)
-    tuned = finetuning.TunedModel(upstream.load_encoder(), heads_of("none", 128), 0.0)
-    assert np.abs(tuned.represent(frames) - expected).max() < 1e-5
+    expected = upstream.pool_layers(upstream.load_upstream(), some_waves)
+    frames = frames_of(some_waves).neutral
+    assert np.abs(view.View(upstream.load_encoder()).of_all(frames) - expected).max() < 1e-5
+
+
+QUICK = finetuning.FineTuning(
+    steps=2, emotion_batch=4, speaker_batch=4, speaker_steps=2, speaker_pretrain_steps=2
+)
+FROZEN = frozen.Settings(steps=2, emotion_batch=4, speaker_batch=4)
 
 
 @pytest.mark.parametrize("strategy", ["none", "TAP"])
 def test_fine_tuning_moves_the_transformer_and_tap_hears_the_speakers(some_waves, strategy):
-    frames = finetuning.front_end(upstream.load_upstream(), some_waves)
-    labels = np.arange(6) % 4
-    data = finetuning.Frames(frames, labels, frames, np.arange(6))
-    settings = finetuning.FineTuning(steps=2, emotion_batch=4, speaker_batch=4, speaker_steps=2)
-    model = finetuning.fine_tune(data, settings, strategy=strategy, seed=0)
-    start = dict(upstream.load_encoder().named_parameters())
-    moved = [
-        not torch.equal(weight, start[name]) for name, weight in model.encoder.named_parameters()
-    ]
-    assert all(moved)
-    assert model.predict(frames).shape == (6,)
+    data = frames_of(some_waves)
+    start = finetuning.begin(data, FROZEN, seed=0)
+    before = start.represent(data.neutral)
+    model = finetuning.fine_tune(data, QUICK, start=start, strategy=strategy, seed=0)
+    pretrained = dict(upstream.load_encoder().named_parameters())
+    for name, weight in model.view.encoder.named_parameters():
+        assert not torch.equal(weight, pretrained[name])
+    assert model.predict(data.emotional).shape == (6,)
     assert np.isnan(model.speaker_loss) == (strategy == "none")
+    assert np.array_equal(start.represent(data.neutral), before)
+
+
+def test_fine_tuning_of_no_steps_is_the_frozen_model(some_waves):
+    data = frames_of(some_waves)
+    start = finetuning.begin(data, FROZEN, seed=0)
+    settings = replace(QUICK, steps=0)
+    model = finetuning.fine_tune(data, settings, start=start, strategy="none", seed=0)
+    assert np.array_equal(model.represent(data.neutral), start.represent(data.neutral))
+    assert np.array_equal(model.predict(data.emotional), start.predict(data.emotional))
+
+
+def test_behind_an_eraser_the_speakers_of_its_corpus_have_one_mean_before_and_after(some_waves):
+    data = frames_of(some_waves)
+    settings = replace(QUICK, rank=2, refit_steps=1)
+    start = finetuning.begin(data, FROZEN, rank=2, seed=0)
+    model = finetuning.fine_tune(data, settings, start=start, strategy="none", seed=0)
+    for one in (start, model):
+        seen = one.represent(data.neutral)
+        means = [seen[data.speaker == speaker].mean(0) for speaker in range(3)]
+        assert np.abs(np.std(means, axis=0)).max() < 1e-4
+    assert not np.array_equal(start.view.eraser.matrix, model.view.eraser.matrix)

@@ -38,12 +38,32 @@ def test_fine_tuned_models_may_have_seeds_of_their_own_and_shuffled_controls(tmp
     assert [(part.kind, part.seed) for part in plan.parts] == [
         ("frozen", 100), ("frozen", 101), ("tuned", 110), ("tuned", 111)
     ]  # fmt: skip
-    assert [(one.method, one.labels) for one in plan.variants_of(plan.parts[-1])] == [
-        ("none", "true"), ("TAP", "true"), ("TAP", "shuffled")
+    assert plan.variants_of(plan.parts[-1]) == [
+        ("start", "none", "true"), ("fine-tuned", "none", "true"), ("fine-tuned", "TAP", "true"),
+        ("fine-tuned", "TAP", "shuffled"),
     ]  # fmt: skip
     quick = read_plan(path, quick=True)
     assert {part.seed for part in quick.parts if part.kind == "tuned"} == {110, 111, 112}
     assert quick.tuned_shuffled == ()
+
+
+def test_a_baseline_may_be_tuned_where_nothing_else_is(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "kind: controlled\nrho: []\nnum_seeds: 2\ntuned_num_seeds: 3\ntuned_first_seed: 200\n"
+        "baseline_rho: [0.0]\ntuned: [none, TAP, erasure]\ntuned_starts: [none, erasure]\n"
+    )
+    plan = read_plan(path)
+    assert [(part.rho, part.seed) for part in plan.parts] == [
+        (0.9, 200), (0.0, 200), (0.9, 201), (0.0, 201), (0.9, 202), (0.0, 202)
+    ]  # fmt: skip
+    assert [one.method for one in plan.variants_of(plan.parts[0])] == [
+        "none", "erasure", "none", "TAP", "erasure"
+    ]  # fmt: skip
+    assert plan.variants_of(plan.parts[1]) == [
+        ("start", "none", "true"),
+        ("fine-tuned", "none", "true"),
+    ]
 
 
 @pytest.mark.parametrize(

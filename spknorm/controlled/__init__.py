@@ -1,8 +1,9 @@
 """A benchmark in which the confounding of speaker and emotion is a knob.
 
     plan       the experiment file          pool        features of a seed, for every rho
-    upstream   the demo's HuBERT            frozen      a model on frozen features
-    finetuning TAP and its control          grid        rows per (rho, seed), resumable
+    upstream   the demo's HuBERT            view        what the heads see of it
+    frozen     a model on frozen features   finetuning  fine-tuning, TAP, behind an eraser
+    folds      the models of a fold         grid        rows per (rho, seed), resumable
     verdicts   hypotheses, judged by code   outcome     table, figures, page
     planted    Gaussians with known Bayes values
 

@@ -1,26 +1,30 @@
-"""Fine-tuning the demo's upstream in memory: TAP, and plain fine-tuning as its control.
+"""Fine-tuning the demo's upstream in memory: plain, under TAP, and behind a closed-form eraser.
 
-Beside `frozen.py`. The convolutional front end stays frozen, as s3prl has it, so its output is
-computed once; the transformer trains under the product's heads and update.
+Beside `frozen.py`, whose model is where fine-tuning starts: its emotion head is trained on the
+upstream as it comes before the upstream moves (Kumar et al. 2022, arXiv 2202.10054), so that
+fine-tuning can be told from a head that has to find its way. The transformer trains
+under the product's heads and update; the convolutions below it are frozen (`view.py`).
 
-Legend: B utterances, T frames, H dimensions of a frame.
+Legend: B utterances, T frames, H dimensions of a frame, D = 2 H of a pooled utterance.
 """
 
-from collections.abc import Iterable
+import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spknorm.controlled import frozen
 from spknorm.controlled.frozen import emotion_logits, speaker_loss
 from spknorm.controlled.pool import Floats, Integers
-from spknorm.controlled.upstream import load_encoder, mean_and_deviation
-from spknorm.demo.synthesis import FloatArray
+from spknorm.controlled.upstream import load_encoder
+from spknorm.controlled.view import View
+from spknorm.erasure import erase, fit_leace
 from spknorm.metrics import classes_of
-from spknorm.model import Heads
+from spknorm.model import Heads, SpeakerHead
 from spknorm.schema import (
     Adversary,
     GroupConfig,
@@ -32,7 +36,7 @@ from spknorm.schema import (
 from spknorm.schema import Update as Reading
 from spknorm.updates import Groups, Update, strength
 
-_BLOCK = 160
+_HEAD_BATCH = 96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,26 +51,31 @@ class FineTuning:
         weight_decay: Of the emotion head.
         emotion_batch: Utterances per step.
         speaker_batch: Utterances per step.
-        update: Reading of lambda under TAP: reversal, literal or adaptive.
-        speaker_lambda: Coefficient of the reversed gradient, or of the confusion loss, under TAP;
-            with another update, the step of its ascent.
+        update: Reading of lambda under TAP.
+        ascent_direction: raw or preconditioned; of the reading `relative`.
+        speaker_lambda: Of that reading; with `adaptive`, the rate of the ascent.
         speaker_steps: Speaker batches per step; the ascent uses the last.
-        warmup: First part of the steps in which the speaker head trains and nothing ascends.
+        speaker_pretrain_steps: Of the speaker head on the upstream as it comes.
         ramp: Part of the steps over which lambda grows from 0.
+        rank: Directions that an eraser between upstream and heads takes out; 0: no eraser.
+        refit_steps: Steps after which the eraser is fitted anew, on the whole speaker corpus.
     """
 
-    steps: int = 200
+    steps: int = 100
     lr: float = 5e-4
-    head_lr: float = 3e-3
+    head_lr: float = 1e-3
     speaker_lr: float = 1e-2
     weight_decay: float = 0.5
-    emotion_batch: int = 16
-    speaker_batch: int = 24
-    update: Reading = "reversal"
-    speaker_lambda: float = 0.3
+    emotion_batch: int = 32
+    speaker_batch: int = 32
+    update: Reading = "relative"
+    ascent_direction: Literal["raw", "preconditioned"] = "raw"
+    speaker_lambda: float = 1.0
     speaker_steps: int = 1
-    warmup: float = 0.0
+    speaker_pretrain_steps: int = 600
     ramp: float = 0.2
+    rank: int = 0
+    refit_steps: int = 20
 
 
 class Frames(NamedTuple):
@@ -86,52 +95,68 @@ class Frames(NamedTuple):
 
 
 class TunedModel(NamedTuple):
-    """A fine-tuned transformer with its heads, in evaluation mode."""
+    """A transformer with its heads, in evaluation mode.
 
-    encoder: nn.Module
+    Attributes:
+        view: What the heads see.
+        heads: Emotion head, and speaker head under TAP.
+        speaker_loss: Of the last tenth of the steps; NaN without an adversary.
+    """
+
+    view: View
     heads: Heads
     speaker_loss: float
 
-    @torch.no_grad()
     def represent(self, frames: Tensor) -> Floats:
-        """Return the pooled features (N, 2 H) that the heads see of (N, T, H)."""
-        parts = [_pooled(self.encoder, block) for block in torch.split(frames, _BLOCK)]
-        pooled: Floats = torch.cat(parts).numpy()
-        return pooled
+        """Return what the heads see (N, D) of (N, T, H)."""
+        return self.view.of_all(frames)
 
     @torch.no_grad()
     def predict(self, frames: Tensor) -> Integers:
         """Return the emotion (N,) of (N, T, H)."""
-        pooled = torch.from_numpy(self.represent(frames))
-        predicted: Integers = classes_of(emotion_logits(self.heads, pooled))
+        seen = torch.from_numpy(self.represent(frames))
+        predicted: Integers = classes_of(emotion_logits(self.heads, seen))
         return predicted
 
 
-@torch.no_grad()
-def front_end(upstream: Any, waves: Iterable[FloatArray]) -> Tensor:
-    """Return the output (N, T, H) of the frozen convolutions, normalised, for waves (L,)."""
-    model = upstream.model
-    rows = torch.stack([torch.from_numpy(wave).float() for wave in waves])
-    parts = [
-        model.layer_norm(model.forward_features(block).transpose(1, 2))
-        for block in torch.split(rows, _BLOCK)
-    ]
-    return torch.cat(parts)
+def begin(frames: Frames, settings: frozen.Settings, *, rank: int = 0, seed: int) -> TunedModel:
+    """Train the emotion head on the upstream as it comes: strategy none, frozen.
+
+    Args:
+        frames: What to train on.
+        settings: How; those of the frozen models.
+        rank: Directions that an eraser takes out before; 0: no eraser.
+        seed: Of weights and batches.
+    """
+    view = View(load_encoder().eval())  # no dropout: a fifth of the time for a rate of .05
+    emotional, neutral = view.of_all(frames.emotional), view.of_all(frames.neutral)
+    known = np.concatenate([emotional, neutral])
+    mean, std = known.mean(0), known.std(0) + 1e-6
+    view.scale = torch.from_numpy(mean), torch.from_numpy(std)
+    emotional, neutral = (emotional - mean) / std, (neutral - mean) / std
+    if rank:
+        view.eraser = fit_leace(neutral, frames.speaker, rank=rank)
+        emotional, neutral = erase(emotional, view.eraser), erase(neutral, view.eraser)
+    data = frozen.Data(emotional, frames.emotion, neutral, frames.speaker)
+    model = frozen.train(data, settings, strategy="none", seed=seed)
+    return TunedModel(view, model.heads, float("nan"))
 
 
 def fine_tune(
     frames: Frames,
     settings: FineTuning,
     *,
+    start: TunedModel,
     strategy: Strategy,
     adversary: Adversary = "ascent",
     seed: int,
 ) -> TunedModel:
-    """Fine-tune the transformer of the demo's upstream.
+    """Fine-tune the transformer and the heads of `start`, which stays as it is.
 
     Args:
         frames: What to train on.
         settings: How.
+        start: Of the same frames; with an eraser of `settings.rank` directions if that is not 0.
         strategy: `none` or `TAP`.
         adversary: A key of `ADVERSARIES`.
         seed: Of weights and batches.
@@ -140,21 +165,19 @@ def fine_tune(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         np.random.seed(seed)  # layerdrop draws from numpy, whatever its rate
-        encoder = load_encoder().eval()  # no dropout: a fifth of the time for a rate of .05
-        heads = _make_heads(frames, strategy)
+        view, heads = _copied(start, frames, strategy)
         method = MethodConfig(
             strategy=strategy,
             update=settings.update,
             adversary=adversary,
             speaker_lambda=settings.speaker_lambda,
+            ascent_direction=settings.ascent_direction,
             ascent_lr=settings.speaker_lambda if settings.update == "adaptive" else None,
             schedule="linear",
             ramp=settings.ramp,
-            speaker_warmup_steps=round(settings.warmup * settings.steps),
         )
-        update = Update(
-            _groups(encoder, heads), method=method, optimizer=_optimizer(settings), clipping=1.0
-        )
+        groups = _groups(view.encoder, heads)
+        update = Update(groups, method=method, optimizer=_optimizer(settings), clipping=1.0)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(update.emotion, settings.steps)
         losses = [float("nan")]
 
@@ -164,56 +187,55 @@ def fine_tune(
 
         def emotion_pass() -> None:
             rows, labels = draw(settings.emotion_batch, frames.emotion)
-            logits = emotion_logits(heads, _pooled(encoder, frames.emotional[rows]))
+            logits = emotion_logits(heads, view(frames.emotional[rows]))
             torch.autograd.backward(functional.cross_entropy(logits, labels))
 
         def speaker_pass(reversed_by: float) -> None:
             rows, labels = draw(settings.speaker_batch, frames.speaker)
             with torch.set_grad_enabled(reversed_by > 0):
-                pooled = _pooled(encoder, frames.neutral[rows])
-            loss = speaker_loss(heads, pooled, labels, reversed_by, adversary)
+                seen = view(frames.neutral[rows])
+            loss = speaker_loss(heads, seen, labels, reversed_by, adversary)
             torch.autograd.backward(loss)
             losses.append(float(loss.detach()))
 
+        if strategy == "TAP":
+            known = torch.from_numpy(view.of_all(frames.neutral))
+
+            def on_known(_: float) -> None:
+                rows, labels = draw(_HEAD_BATCH, frames.speaker)
+                torch.autograd.backward(speaker_loss(heads, known[rows], labels, 0.0, "ascent"))
+
+            for _ in range(settings.speaker_pretrain_steps):
+                update.train_speaker_head(on_known)
         for step in range(settings.steps):
-            if strategy == "TAP":
-                for _ in range(settings.speaker_steps - 1):
-                    update.train_speaker_head(speaker_pass)
+            if settings.rank and step % settings.refit_steps == 0:
+                view.erase(frames.neutral, frames.speaker, settings.rank)
+            further = settings.speaker_steps - 1 if strategy == "TAP" else 0
             update.step(
                 emotion_pass,
                 speaker_pass,
                 strength(method, step=step, total_steps=settings.steps),
+                head_passes=[speaker_pass] * further,
             )
             cosine.step()
+        if settings.rank:
+            view.erase(frames.neutral, frames.speaker, settings.rank)
     heads.eval()
-    return TunedModel(encoder, heads, float(np.mean(losses[-max(1, settings.steps // 10) :])))
+    return TunedModel(view, heads, float(np.mean(losses[-max(1, settings.steps // 10) :])))
 
 
-def _pooled(encoder: Any, frames: Tensor) -> Tensor:
-    """Return (B, 2 H): the pooled sum of all hidden states, which are those of s3prl's expert."""
-    first: list[Tensor] = []
-    hook = encoder.layers[0].register_forward_pre_hook(lambda _, inputs: first.append(inputs[0]))
-    try:
-        last, layers = encoder(frames.clone(), padding_mask=None)
-    finally:
-        hook.remove()
-    hidden = [first[0].transpose(0, 1)]  # (T, B, H) -> (B, T, H)
-    hidden += [layer[0].transpose(0, 1) for layer in layers[:-1]] + [last]
-    normalised = [functional.layer_norm(one, one.shape[-1:]) for one in hidden]
-    return mean_and_deviation(torch.stack(normalised).mean(0))
-
-
-def _make_heads(frames: Frames, strategy: Strategy) -> Heads:
-    return Heads(
-        2 * frames.emotional.shape[-1],
-        num_emotions=4,
-        num_speakers=int(frames.speaker.max()) + 1,
-        strategy=strategy,
-        projector_dim=64,
-        select="NonLinearProjection",
-        select_options={"dropout": 0.5},
-        speaker_head={"hidden": (64,), "batch_norm": True},
-    )
+def _copied(start: TunedModel, frames: Frames, strategy: Strategy) -> tuple[View, Heads]:
+    """Return a copy of view and emotion head, with a speaker head where the strategy wants one."""
+    view = copy.copy(start.view)
+    view.encoder = copy.deepcopy(start.view.encoder)
+    heads = copy.deepcopy(start.heads).train()
+    heads.strategy = strategy
+    if strategy == "TAP":
+        num_speakers = int(frames.speaker.max()) + 1
+        heads.speaker_head = SpeakerHead(
+            2 * frames.neutral.shape[-1], num_speakers, hidden=(64,), batch_norm=True
+        )
+    return view, heads
 
 
 def _groups(encoder: nn.Module, heads: Heads) -> Groups:

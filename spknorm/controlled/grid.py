@@ -1,6 +1,6 @@
 """The benchmark's runs: a file of rows per part, written whole, never computed twice.
 
-After `frozen.py` and `finetuning.py`; `verdicts.py` reads the rows.
+After `folds.py`; `verdicts.py` reads the rows.
 """
 
 import contextlib
@@ -10,49 +10,16 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
-from spknorm.controlled import finetuning, frozen, pool
+from spknorm.controlled import pool
+from spknorm.controlled.folds import Fronts, FrozenFold, Row, TunedFold
 from spknorm.controlled.plan import Part, Plan, Variant
-from spknorm.controlled.pool import Floats, Integers, Pool
-from spknorm.erasure import erase, fit_leace, normalise_per_speaker
 from spknorm.files import read_json, write_json
-from spknorm.metrics import classes_of
 
 Progress = Callable[[int, int], None]
-
-
-class Row(NamedTuple):
-    """One model.
-
-    Attributes:
-        features: See `Variant`.
-        method: See `Variant`.
-        labels: See `Variant`.
-        rho: Confounding of its training utterances.
-        seed: Of corpus and model.
-        fold: 0-4, the session held out.
-        unseen: Accuracy on the balanced utterances of unseen speakers.
-        seen: Accuracy on the balanced utterances of the training speakers.
-        leakage: Accuracy of a fresh linear probe for 80 speakers on what the emotion head sees.
-        speaker_loss: Of the adversary at the end of training; None without one.
-    """
-
-    features: str
-    method: str
-    labels: str
-    rho: float
-    seed: int
-    fold: int
-    unseen: float
-    seen: float
-    leakage: float
-    speaker_loss: float | None
 
 
 def run_grid(
@@ -112,152 +79,28 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
     write_json(_path(out, part), {"seconds": seconds, "variants": content})
 
 
-def leakage(train: Floats, speaker: Integers, test: Floats, expected: Integers) -> float:
-    """Return the accuracy of a fresh linear probe on (N, D): a shrunk linear discriminant.
-
-    The classes share one covariance, shrunk by a tenth towards a multiple of the identity; speakers
-    are numbered from 0 and as frequent as each other.
-    """
-    values = train.astype(np.float64)
-    num_speakers = int(speaker.max()) + 1
-    means = np.stack([values[speaker == one].mean(0) for one in range(num_speakers)])  # (K, D)
-    within = values - means[speaker]
-    covariance = within.T @ within / len(within)
-    dim = len(covariance)
-    shrunk = 0.9 * covariance + 0.1 * np.trace(covariance) / dim * np.eye(dim)
-    directions = np.linalg.lstsq(shrunk, means.T, rcond=None)[0]  # (D, K)
-    scores = test @ directions - 0.5 * np.sum(means.T * directions, axis=0)
-    return float(np.mean(classes_of(scores) == expected))
-
-
-def shuffled_speakers(speaker: Integers, seed: int) -> Integers:
-    """Return the labels (N,) in another order: the same counts, nothing to learn."""
-    return np.random.default_rng(seed).permutation(speaker)
-
-
 def _frozen_rows(plan: Plan, cache: Path, part: Part, variants: Sequence[Variant]) -> Iterator[Row]:
     for name in dict.fromkeys(variant.features for variant in variants):
         cached = cache / f"seed-{part.seed}-{name}-{_fingerprint()}.npz"
         features = pool.make_pool(part.seed, name, cached)
         for fold in range(plan.num_folds):
-            data = _FoldData(features, part.rho, fold)
+            data = FrozenFold(features, part.rho, fold)
             for variant in variants:
                 if variant.features == name:
                     yield data.row(variant, plan)
 
 
-class _FoldData:
-    """The standardised features of one fold, and what each method makes of them."""
-
-    def __init__(self, features: Pool, rho: float, fold: int) -> None:
-        self.rho, self.seed, self.fold = rho, features.seed, fold
-        self.train = pool.training_rows(features.seed, rho, fold)
-        self.test = pool.test_rows(features.seed, fold)
-        self.seen = pool.test_rows(features.seed, fold, seen=True)
-        self.speaker, self.is_train = pool.speaker_split()
-        emotional, neutral = features.emotional, features.neutral
-        known = np.concatenate([emotional[self.train.row], neutral[self.is_train]])
-        mean, std = known.mean(0), known.std(0) + 1e-6
-        self.emotional, self.neutral = (emotional - mean) / std, (neutral - mean) / std
-
-    def row(self, variant: Variant, plan: Plan) -> Row:
-        """Train and score one model."""
-        speaker = self.speaker[self.is_train]
-        if variant.labels == "shuffled":
-            speaker = shuffled_speakers(speaker, self.seed)
-        train, test, seen, neutral = self._features(variant, speaker, plan.rank)
-        settings = plan.frozen
-        if variant.method == "gate":
-            settings = replace(settings, speaker_lambda=0.0)
-        data = frozen.Data(train, self.train.emotion, neutral[self.is_train], speaker)
-        model = frozen.train(
-            data,
-            settings,
-            strategy="SNP" if variant.method in ("gate", "SNP", "confusion") else "none",
-            adversary="confusion" if variant.method == "confusion" else "ascent",
-            seed=self.seed,
-        )
-        represented = model.represent(neutral)
-        return Row(
-            *variant,
-            self.rho,
-            self.seed,
-            self.fold,
-            unseen=float(np.mean(model.predict(test) == self.test.emotion)),
-            seen=float(np.mean(model.predict(seen) == self.seen.emotion)),
-            leakage=leakage(
-                represented[self.is_train],
-                self.speaker[self.is_train],
-                represented[~self.is_train],
-                self.speaker[~self.is_train],
-            ),
-            speaker_loss=None if np.isnan(model.speaker_loss) else model.speaker_loss,
-        )
-
-    def _features(
-        self, variant: Variant, speaker: Integers, rank: int
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return what the model sees of the training, unseen, seen and neutral utterances."""
-        parts = [self.emotional[rows.row] for rows in (self.train, self.test, self.seen)]
-        neutral = self.neutral
-        if variant.method == "erasure":
-            eraser = fit_leace(neutral[self.is_train], speaker, rank=rank)
-            parts, neutral = [erase(part, eraser) for part in parts], erase(neutral, eraser)
-        elif variant.method == "znorm":
-            rows = (self.train, self.test, self.seen)
-            parts = [
-                normalise_per_speaker(part, one.speaker)
-                for part, one in zip(parts, rows, strict=True)
-            ]
-            neutral = normalise_per_speaker(neutral, self.speaker)
-        return parts[0], parts[1], parts[2], neutral
-
-
-class _Fronts:
-    """The front end's output for one seed's utterances, in the pool's order."""
-
-    def __init__(self, seed: int) -> None:
-        from spknorm.controlled.upstream import load_upstream
-
-        upstream = load_upstream()
-        self.emotional = finetuning.front_end(upstream, pool.emotional_waves(seed))
-        self.neutral = finetuning.front_end(upstream, pool.neutral_waves(seed))
+@functools.lru_cache(maxsize=1)
+def _fronts(seed: int) -> Fronts:
+    """Return those of the seed at hand, which its parts share."""
+    return Fronts(seed)
 
 
 def _tuned_rows(plan: Plan, part: Part, variants: Sequence[Variant]) -> Iterator[Row]:
-    rho, seed = part.rho, part.seed
-    fronts = _Fronts(seed)
-    speaker, is_train = pool.speaker_split()
     for fold in range(plan.tuned_folds):
-        train, test = pool.training_rows(seed, rho, fold), pool.test_rows(seed, fold)
-        seen = pool.test_rows(seed, fold, seen=True)
+        data = TunedFold(_fronts(part.seed), plan, part, fold)
         for variant in variants:
-            heard = speaker[is_train]
-            if variant.labels == "shuffled":
-                heard = shuffled_speakers(heard, seed)
-            frames = finetuning.Frames(
-                fronts.emotional[train.row], train.emotion, fronts.neutral[is_train], heard
-            )
-            model = finetuning.fine_tune(
-                frames,
-                plan.tuning_of(variant),
-                strategy="none" if variant.method == "none" else "TAP",
-                adversary="confusion" if variant.method == "confusion" else "ascent",
-                seed=seed,
-            )
-            neutral = model.represent(fronts.neutral)
-            yield Row(
-                *variant,
-                rho,
-                seed,
-                fold,
-                unseen=float(np.mean(model.predict(fronts.emotional[test.row]) == test.emotion)),
-                seen=float(np.mean(model.predict(fronts.emotional[seen.row]) == seen.emotion)),
-                leakage=leakage(
-                    neutral[is_train], speaker[is_train], neutral[~is_train], speaker[~is_train]
-                ),
-                speaker_loss=None if np.isnan(model.speaker_loss) else model.speaker_loss,
-            )
+            yield data.row(variant)
 
 
 def _parts_done(plan: Plan, out: Path, parts: list[Part], workers: int) -> Iterator[Part]:
@@ -309,7 +152,7 @@ def _key(plan: Plan, part: Part, variant: Variant) -> str:
     if part.kind == "frozen":
         decides = [plan.num_folds, plan.rank, asdict(plan.frozen)]
     else:
-        decides = [plan.tuned_folds, asdict(plan.tuning_of(variant))]
+        decides = [plan.tuned_folds, asdict(plan.frozen), asdict(plan.tuning_of(variant))]
     text = json.dumps([*part, *variant, decides, _fingerprint()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

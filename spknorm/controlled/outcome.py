@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spknorm.controlled.grid import Row
+from spknorm.controlled.folds import Row
+from spknorm.controlled.hypotheses import CONFUSED, ERASED
 from spknorm.controlled.plan import Plan, Variant
-from spknorm.controlled.verdicts import CONFUSED, Cell, Verdict, judge, regained_share, summarise
+from spknorm.controlled.verdicts import Cell, Verdict, judge, regained_share, summarise
 from spknorm.files import write_atomic, write_json
 from spknorm.report import tables as forms
 from spknorm.report.canvas import Figure
@@ -88,11 +89,14 @@ def label_of(variant: Variant) -> str:
     text = {"gate": "gate alone"}.get(variant.method, variant.method)
     if variant == CONFUSED._replace(labels=variant.labels):
         text = "TAP by confusion"
+    if variant == ERASED._replace(labels=variant.labels):
+        text = "behind an eraser"
     if variant.labels == "shuffled":
         text += ", shuffled speakers"
     if variant.features == "handcrafted":
         text += " (handcrafted)"
-    return f"{text}, fine-tuned" if variant.features == "fine-tuned" else text
+    where = {"fine-tuned": ", fine-tuned", "start": ", before fine-tuning"}
+    return text + where.get(variant.features, "")
 
 
 def _table(cells: Sequence[Cell]) -> Table:
@@ -151,7 +155,8 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
         title="Hypotheses",
         notes=(
             "Differences in points, with 95 % intervals over seeds; paired t-tests by seed, Holm's "
-            "correction over the family. H4 tests that the gain is below 1 point.",
+            "correction over H1 to H5a and over H7a to H9c. A gain is tested to be below 1 point "
+            "in H4, H8c and H9c, a loss in H7a and H7b to be below 1.5.",
         ),
         columns=("", "claim", "difference", "95 % interval", "p", "p (Holm)", "n", "verdict"),
         rows=tuple(rows),
@@ -161,7 +166,7 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
 
 def _figures(cells: Sequence[Cell], num_seeds: int) -> list[Figure]:
     lines = _lines(cells)
-    frozen = [line for line in lines if "fine-tuned" not in line.label]
+    frozen = [line for line in lines if "fine-tun" not in line.label]
     figures = [draw_accuracy(frozen, num_seeds=num_seeds)] if frozen else []
     regained = draw_regained(lines, num_seeds=num_seeds)
     if regained is not None:
@@ -202,7 +207,7 @@ def _is_control(variant: Variant) -> bool:
 def _order(cell: Cell) -> tuple[bool, bool, str, bool, str, float]:
     one = cell.variant
     return (
-        one.features == "fine-tuned",
+        one.features in ("fine-tuned", "start"),
         _is_control(one),
         one.features,
         one.method != "none",

@@ -13,7 +13,8 @@ from spknorm.controlled.frozen import Settings
 from spknorm.errors import ConfigError
 
 Method = Literal["none", "gate", "SNP", "confusion", "erasure", "znorm"]
-Tuned = Literal["none", "TAP", "confusion"]
+Tuned = Literal["none", "TAP", "confusion", "erasure"]
+Start = Literal["none", "erasure"]
 FeatureSet = Literal["hubert", "handcrafted"]
 
 FIRST_CONFIRMATION_SEED = 100
@@ -23,7 +24,8 @@ class Variant(NamedTuple):
     """One method under one condition; a row of the table.
 
     Attributes:
-        features: `hubert` or `handcrafted` (frozen), or `fine-tuned`.
+        features: `hubert` or `handcrafted` (frozen), `fine-tuned`, or `start`: the frozen model
+            of the same fold from which a fine-tuned one goes on.
         method: none, gate (SNP's gate with lambda 0), SNP, confusion, erasure, znorm, TAP.
         labels: `true`, or `shuffled`: the control with permuted speaker labels.
     """
@@ -59,8 +61,10 @@ class Quick:
     control_rho: tuple[float, ...] = (0.9,)
     tuned: tuple[Tuned, ...] = ("none", "TAP")
     tuned_shuffled: tuple[Tuned, ...] = ()
+    baseline_rho: tuple[float, ...] = ()
     tuned_folds: int = 1
     num_seeds: int = 3
+    tuned_num_seeds: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,17 +82,21 @@ class Plan:
         control_rho: Some of `rho`.
         tuned: Methods that fine-tune the upstream.
         tuned_shuffled: Some of them, run with shuffled speaker labels, too.
+        tuned_starts: Frozen models from which these go on, as rows of their own.
         tuned_rho: Values of the confounding for these.
+        baseline_rho: Further ones, at which only `none` is fine-tuned.
         num_folds: Folds of the frozen models, at most 5.
         tuned_folds: Folds of the fine-tuned models.
         first_seed: Seeds from 100 on confirm; 0 to 4 are for choosing settings.
         tuned_first_seed: Of the fine-tuned models, where it is another one.
         num_seeds: Corpora.
+        tuned_num_seeds: Corpora of the fine-tuned models, where it is another number.
         rank: Directions that erasure removes; there are more speakers than dimensions, so removing
             all would leave nothing.
         frozen: Settings per feature set.
         fine_tuning: Settings of TAP and of its control.
         confusion_tuning: Settings of TAP by the confusion loss.
+        erasure_tuning: Settings of fine-tuning behind an eraser.
         quick: What `--quick` leaves.
     """
 
@@ -102,18 +110,22 @@ class Plan:
     control_rho: tuple[float, ...] = (0.9, 0.0)
     tuned: tuple[Tuned, ...] = ("none", "TAP")
     tuned_shuffled: tuple[Tuned, ...] = ()
+    tuned_starts: tuple[Start, ...] = ("none",)
     tuned_rho: tuple[float, ...] = (0.9,)
+    baseline_rho: tuple[float, ...] = ()
     num_folds: int = 5
     tuned_folds: int = 5
     first_seed: int = FIRST_CONFIRMATION_SEED
     tuned_first_seed: int | None = None
     num_seeds: int = 10
+    tuned_num_seeds: int | None = None
     rank: int = 10
     frozen: Settings = field(default_factory=Settings)
     fine_tuning: FineTuning = field(default_factory=FineTuning)
     confusion_tuning: FineTuning = field(
         default_factory=lambda: FineTuning(speaker_lambda=3.0, speaker_steps=2)
     )
+    erasure_tuning: FineTuning = field(default_factory=lambda: FineTuning(rank=10))
     quick: Quick = field(default_factory=Quick)
 
     @property
@@ -125,11 +137,13 @@ class Plan:
     def tuned_seeds(self) -> tuple[int, ...]:
         """Seeds of the corpora of the fine-tuned models."""
         first = self.first_seed if self.tuned_first_seed is None else self.tuned_first_seed
-        return tuple(range(first, first + self.num_seeds))
+        number = self.num_seeds if self.tuned_num_seeds is None else self.tuned_num_seeds
+        return tuple(range(first, first + number))
 
     def tuning_of(self, variant: Variant) -> FineTuning:
         """Return the settings of a fine-tuned variant."""
-        return self.confusion_tuning if variant.method == "confusion" else self.fine_tuning
+        own = {"confusion": self.confusion_tuning, "erasure": self.erasure_tuning}
+        return own.get(variant.method, self.fine_tuning)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -137,14 +151,24 @@ class Plan:
         frozen = [Part("frozen", rho, seed) for rho in self.rho for seed in self.seeds]
         if not self.tuned or not self.tuned_folds:
             return tuple(frozen)
-        tuned = [Part("tuned", rho, seed) for rho in self.tuned_rho for seed in self.tuned_seeds]
+        levels = (*self.tuned_rho, *self.baseline_rho)
+        tuned = [Part("tuned", rho, seed) for seed in self.tuned_seeds for rho in levels]
         return (*frozen, *tuned)
 
     def variants_of(self, part: Part) -> list[Variant]:
         """Return what is compared in a part."""
         if part.kind == "tuned":
-            labels = [("true", self.tuned), ("shuffled", self.tuned_shuffled)]
-            return [Variant("fine-tuned", one, kind) for kind, those in labels for one in those]
+            if part.rho not in self.tuned_rho:
+                return [Variant("start", "none", "true"), Variant("fine-tuned", "none", "true")]
+            return [
+                Variant(features, one, labels)
+                for features, labels, those in (
+                    ("start", "true", self.tuned_starts),
+                    ("fine-tuned", "true", self.tuned),
+                    ("fine-tuned", "shuffled", self.tuned_shuffled),
+                )
+                for one in those
+            ]
         return [one for name in self.features for one in self._frozen(name, part.rho)]
 
     def _frozen(self, features: str, rho: float) -> list[Variant]:
@@ -165,12 +189,12 @@ def read_plan(path: Path, *, quick: bool = False) -> Plan:
     plan = config.build(Plan, config.load_yaml(path), path=Path(path).name)
     if quick:
         plan = replace(plan, name=f"{plan.name}-quick", **vars(plan.quick))
-    for rho in (*plan.rho, *plan.tuned_rho):
+    for rho in (*plan.rho, *plan.tuned_rho, *plan.baseline_rho):
         if not 0.0 <= rho <= 1.0:
             raise ConfigError(f"{path}: `rho` must be within 0 and 1, but is {rho:g}.")
     for key in ("num_folds", "tuned_folds"):
         if not 0 <= getattr(plan, key) <= 5:
             raise ConfigError(f"{path}: `{key}` must be within 0 and 5.")
-    if plan.num_seeds < 2:
+    if min(plan.num_seeds, plan.tuned_num_seeds or plan.num_seeds) < 2:
         raise ConfigError(f"{path}: `num_seeds` must be 2 or more: seeds are what is tested over.")
     return plan

@@ -1,8 +1,8 @@
-"""Hypotheses H1 to H6 judged by code, from the rows and nothing else.
+"""Hypotheses judged by code, from the rows and nothing else.
 
 After `grid.py`. A corpus (seed) is the unit: folds are averaged first, differences are paired by
-seed, tests are two-sided paired t-tests (H4 one-sided, of a gain of one point), and Holm's
-correction is over all hypotheses that are judged. docs/controlled.md states them.
+seed, tests are paired t-tests, two-sided unless a hypothesis has a bound, and Holm's correction is
+over all hypotheses of a family that are judged. docs/controlled.md states them.
 """
 
 from collections import defaultdict
@@ -12,35 +12,26 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from spknorm.controlled.grid import Row
+from spknorm.controlled.folds import Row
+from spknorm.controlled.hypotheses import HYPOTHESES, Hypothesis
 from spknorm.controlled.plan import Variant
 from spknorm.demo.synthesis import FloatArray
 from spknorm.statistics import holm
 
 LEVEL = 0.05
-MARGIN = 0.01
-"""H4: a gain of less than this counts as none."""
-
-NONE = Variant("hubert", "none", "true")
-GATE = Variant("hubert", "gate", "true")
-SNP = Variant("hubert", "SNP", "true")
-SHUFFLED = Variant("hubert", "SNP", "shuffled")
-TUNED = Variant("fine-tuned", "none", "true")
-TAP = Variant("fine-tuned", "TAP", "true")
-CONFUSED = Variant("fine-tuned", "confusion", "true")
 
 
 class Verdict(NamedTuple):
     """One hypothesis.
 
     Attributes:
-        name: H1 ... H6b.
+        name: H1 ... H9c.
         claim: What it says.
         difference: Mean over seeds of what it is about, in accuracy (0-1).
         low: Lower end of its 95 % interval.
         high: Upper end.
         p: Of its own test.
-        p_holm: Corrected for all that are judged.
+        p_holm: Corrected for all of its family that are judged.
         num_seeds: n.
         verdict: `confirmed`, `refuted` (significant in the other direction) or `not shown`.
     """
@@ -72,62 +63,6 @@ class Cell(NamedTuple):
     num_models: int
 
 
-class _Hypothesis(NamedTuple):
-    name: str
-    claim: str
-    terms: tuple[tuple[float, str, Variant, float], ...]  # weight, measure, variant, rho
-    direction: int  # 1: greater than 0; -1: less than 0; 0: less than MARGIN
-
-
-def _gain(
-    variant: Variant, base: Variant, rho: float, weight: float = 1.0
-) -> tuple[tuple[float, str, Variant, float], ...]:
-    return ((weight, "unseen", variant, rho), (-weight, "unseen", base, rho))
-
-
-HYPOTHESES = (
-    _Hypothesis(
-        "H1",
-        "accuracy of none is lower at rho .9 than at 0",
-        ((1.0, "unseen", NONE, 0.9), (-1.0, "unseen", NONE, 0.0)),
-        -1,
-    ),
-    _Hypothesis("H2a", "SNP beats none at rho .8", _gain(SNP, NONE, 0.8), 1),
-    _Hypothesis("H2b", "SNP beats none at rho .9", _gain(SNP, NONE, 0.9), 1),
-    _Hypothesis(
-        "H3",
-        "SNP's gain at rho .9 exceeds that at 0",
-        (*_gain(SNP, NONE, 0.9), *_gain(SNP, NONE, 0.0, -1.0)),
-        1,
-    ),
-    _Hypothesis(
-        "H4",
-        "SNP with shuffled speakers gains less than 1 point at rho .9",
-        _gain(SHUFFLED, NONE, 0.9),
-        0,
-    ),
-    _Hypothesis(
-        "H5a",
-        "SNP leaks less than its gate alone at rho .9",
-        ((1.0, "leakage", SNP, 0.9), (-1.0, "leakage", GATE, 0.9)),
-        -1,
-    ),
-    _Hypothesis(
-        "H5b",
-        "TAP leaks less than plain fine-tuning at rho .9",
-        ((1.0, "leakage", TAP, 0.9), (-1.0, "leakage", TUNED, 0.9)),
-        -1,
-    ),
-    _Hypothesis("H6a", "TAP beats plain fine-tuning at rho .9", _gain(TAP, TUNED, 0.9), 1),
-    _Hypothesis(
-        "H6b",
-        "TAP by the confusion loss beats plain fine-tuning at rho .9",
-        _gain(CONFUSED, TUNED, 0.9),
-        1,
-    ),
-)
-
-
 def judge(rows: Iterable[Row]) -> list[Verdict]:
     """Return a verdict on each hypothesis that the rows can speak of (two seeds or more)."""
     means = _seed_means(rows)
@@ -135,8 +70,8 @@ def judge(rows: Iterable[Row]) -> list[Verdict]:
     for hypothesis in HYPOTHESES:
         values = _differences(hypothesis, means)
         if len(values) >= 2:
-            tested.append((hypothesis, values, _p_value(values, hypothesis.direction)))
-    corrected = holm([p for _, _, p in tested]) if tested else []
+            tested.append((hypothesis, values, _p_value(values, hypothesis)))
+    corrected = _corrected([(hypothesis.family, p) for hypothesis, _, p in tested])
     verdicts = []
     for (hypothesis, values, p), adjusted in zip(tested, corrected, strict=True):
         low, high = confidence(values)
@@ -150,7 +85,7 @@ def judge(rows: Iterable[Row]) -> list[Verdict]:
                 p,
                 adjusted,
                 len(values),
-                _word(float(np.mean(values)), adjusted, hypothesis.direction),
+                _word(float(np.mean(values)), adjusted, hypothesis),
             )
         )
     return verdicts
@@ -228,7 +163,7 @@ def _seed_means(rows: Iterable[Row]) -> dict[tuple[str, Variant, float], dict[in
 
 
 def _differences(
-    hypothesis: _Hypothesis, means: dict[tuple[str, Variant, float], dict[int, float]]
+    hypothesis: Hypothesis, means: dict[tuple[str, Variant, float], dict[int, float]]
 ) -> list[float]:
     """Return a value per seed that has every term."""
     terms = [
@@ -239,17 +174,30 @@ def _differences(
     return [sum(weight * by_seed[seed] for weight, by_seed in terms) for seed in sorted(seeds)]
 
 
-def _p_value(values: Sequence[float], direction: int) -> float:
+def _corrected(tested: Sequence[tuple[str, float]]) -> list[float]:
+    """Return p-values corrected within their families, in the order of (family, p)."""
+    corrected = [0.0] * len(tested)
+    for family in {name for name, _ in tested}:
+        places = [place for place, (name, _) in enumerate(tested) if name == family]
+        for place, p in zip(places, holm([tested[place][1] for place in places]), strict=True):
+            corrected[place] = p
+    return corrected
+
+
+def _p_value(values: Sequence[float], hypothesis: Hypothesis) -> float:
+    if hypothesis.bound is None:
+        bound, alternative = 0.0, "two-sided"
+    else:
+        bound, alternative = hypothesis.bound, "greater" if hypothesis.direction > 0 else "less"
     if np.ptp(values) == 0:
-        return 0.0 if values[0] != 0 else 1.0
-    if direction == 0:
-        return float(stats.ttest_1samp(values, MARGIN, alternative="less").pvalue)
-    return float(stats.ttest_1samp(values, 0.0).pvalue)
+        apart = (values[0] - bound) * hypothesis.direction
+        return 0.0 if apart > 0 or (hypothesis.bound is None and apart < 0) else 1.0
+    return float(stats.ttest_1samp(values, bound, alternative=alternative).pvalue)
 
 
-def _word(mean: float, p: float, direction: int) -> str:
+def _word(mean: float, p: float, hypothesis: Hypothesis) -> str:
     if p >= LEVEL:
         return "not shown"
-    if direction == 0:
+    if hypothesis.bound is not None:
         return "confirmed"
-    return "confirmed" if mean * direction > 0 else "refuted"
+    return "confirmed" if mean * hypothesis.direction > 0 else "refuted"
