@@ -5,6 +5,7 @@ Used by `pool.py` and `finetuning.py`.
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,11 @@ from spknorm import registry
 from spknorm.demo.synthesis import FloatArray
 
 
-def load_upstream() -> Any:
-    """Return s3prl's expert on the embedded checkpoint, in evaluation mode."""
+def load_upstream(checkpoint: Path | None = None) -> Any:
+    """Return s3prl's expert on a checkpoint, the embedded one by default, in evaluation mode."""
     registry.register()
     hubconf = importlib.import_module("s3prl.upstream.demo_hubert.hubconf")
-    return hubconf.spknorm_demo_hubert().eval()
+    return hubconf.spknorm_demo_hubert(checkpoint and str(checkpoint)).eval()
 
 
 def load_encoder() -> Any:
