@@ -39,6 +39,8 @@ def world_of(
         (hypotheses.TUNED, 0.9): level(tuned, 0.3),
         (hypotheses.TAP, 0.9): level(tuned + tap, 0.3 + tap_leakage),
         (hypotheses.TAP_SHUFFLED, 0.9): level(tuned + shuffled, 0.3),
+        (hypotheses.CONFUSED, 0.9): level(tuned + tap, 0.3 + tap_leakage),
+        (hypotheses.CONFUSED_SHUFFLED, 0.9): level(tuned + shuffled, 0.3),
         (hypotheses.ERASED, 0.9): level(tuned + 2 * erased),
         (hypotheses.ERASED_SHUFFLED, 0.9): level(tuned + shuffled, 0.3),
     }

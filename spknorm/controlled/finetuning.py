@@ -69,8 +69,8 @@ class FineTuning:
     emotion_batch: int = 32
     speaker_batch: int = 32
     update: Reading = "relative"
-    ascent_direction: Literal["raw", "preconditioned"] = "raw"
-    speaker_lambda: float = 1.0
+    ascent_direction: Literal["raw", "preconditioned"] = "preconditioned"
+    speaker_lambda: float = 4.0
     speaker_steps: int = 1
     speaker_pretrain_steps: int = 600
     ramp: float = 0.2

@@ -1,7 +1,7 @@
 """What the controlled benchmark claims, fixed before it is run; docs/controlled.md has the reasons.
 
 Between `plan.py` and `verdicts.py`, which judges. Two families: frozen features (H1 to H5a), and
-fine-tuned upstreams (H7a to H9c). H5b and H6 were judged in an earlier round (docs/controlled.md).
+fine-tuned upstreams (H7a to H10d). H5b and H6 were judged in an earlier round (docs/controlled.md).
 """
 
 from typing import NamedTuple
@@ -23,6 +23,7 @@ TUNED = Variant("fine-tuned", "none", "true")
 TAP = Variant("fine-tuned", "TAP", "true")
 TAP_SHUFFLED = Variant("fine-tuned", "TAP", "shuffled")
 CONFUSED = Variant("fine-tuned", "confusion", "true")
+CONFUSED_SHUFFLED = Variant("fine-tuned", "confusion", "shuffled")
 ERASED = Variant("fine-tuned", "erasure", "true")
 ERASED_SHUFFLED = Variant("fine-tuned", "erasure", "shuffled")
 
@@ -31,7 +32,7 @@ class Hypothesis(NamedTuple):
     """A difference and what is claimed of it.
 
     Attributes:
-        name: H1 ... H9c.
+        name: H1 ... H10d.
         claim: In words.
         terms: (weight, measure, variant, rho) of the weighted sum that it is about.
         direction: 1: the sum is greater than `bound`; -1: less.
@@ -57,6 +58,34 @@ def _leak(
     variant: Variant, base: Variant, rho: float
 ) -> tuple[tuple[float, str, Variant, float], ...]:
     return ((1.0, "leakage", variant, rho), (-1.0, "leakage", base, rho))
+
+
+def _removal(name: str, label: str, variant: Variant, shuffled: Variant) -> list[Hypothesis]:
+    """Return what is claimed of a way to remove the speaker while fine-tuning."""
+    return [
+        Hypothesis(
+            f"{name}a",
+            f"{label} leaks less than plain fine-tuning at rho .9",
+            _leak(variant, TUNED, 0.9),
+            -1,
+            family="tuned",
+        ),
+        Hypothesis(
+            f"{name}b",
+            f"{label} beats plain fine-tuning at rho .9",
+            _gain(variant, TUNED, 0.9),
+            1,
+            family="tuned",
+        ),
+        Hypothesis(
+            f"{name}c",
+            f"{label} with shuffled speakers gains less than 1 point at rho .9",
+            _gain(shuffled, TUNED, 0.9),
+            -1,
+            MARGIN,
+            "tuned",
+        ),
+    ]
 
 
 HYPOTHESES = (
@@ -103,48 +132,14 @@ HYPOTHESES = (
         -INFERIOR,
         "tuned",
     ),
+    *_removal("H8", "TAP", TAP, TAP_SHUFFLED),
+    *_removal("H9", "TAP by confusion", CONFUSED, CONFUSED_SHUFFLED),
+    *_removal("H10", "fine-tuning behind an eraser", ERASED, ERASED_SHUFFLED),
     Hypothesis(
-        "H8a",
-        "TAP leaks less than plain fine-tuning at rho .9",
-        _leak(TAP, TUNED, 0.9),
-        -1,
-        family="tuned",
-    ),
-    Hypothesis(
-        "H8b",
-        "TAP beats plain fine-tuning at rho .9",
-        _gain(TAP, TUNED, 0.9),
-        1,
-        family="tuned",
-    ),
-    Hypothesis(
-        "H8c",
-        "TAP with shuffled speakers gains less than 1 point at rho .9",
-        _gain(TAP_SHUFFLED, TUNED, 0.9),
-        -1,
-        MARGIN,
-        "tuned",
-    ),
-    Hypothesis(
-        "H9a",
-        "fine-tuning behind an eraser beats plain fine-tuning at rho .9",
-        _gain(ERASED, TUNED, 0.9),
-        1,
-        family="tuned",
-    ),
-    Hypothesis(
-        "H9b",
+        "H10d",
         "fine-tuning behind an eraser beats the frozen upstream behind one at rho .9",
         _gain(ERASED, ERASED_START, 0.9),
         1,
         family="tuned",
-    ),
-    Hypothesis(
-        "H9c",
-        "an eraser of shuffled speakers gains less than 1 point at rho .9",
-        _gain(ERASED_SHUFFLED, TUNED, 0.9),
-        -1,
-        MARGIN,
-        "tuned",
     ),
 )

@@ -155,8 +155,8 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
         title="Hypotheses",
         notes=(
             "Differences in points, with 95 % intervals over seeds; paired t-tests by seed, Holm's "
-            "correction over H1 to H5a and over H7a to H9c. A gain is tested to be below 1 point "
-            "in H4, H8c and H9c, a loss in H7a and H7b to be below 1.5.",
+            "correction over H1 to H5a and over H7a to H10d. A gain is tested to be below 1 point "
+            "in H4, H8c, H9c and H10c, a loss in H7a and H7b to be below 1.5.",
         ),
         columns=("", "claim", "difference", "95 % interval", "p", "p (Holm)", "n", "verdict"),
         rows=tuple(rows),

@@ -94,8 +94,7 @@ class Plan:
         rank: Directions that erasure removes; there are more speakers than dimensions, so removing
             all would leave nothing.
         frozen: Settings per feature set.
-        fine_tuning: Settings of TAP and of its control.
-        confusion_tuning: Settings of TAP by the confusion loss.
+        fine_tuning: Settings of TAP, by ascent and by confusion, and of its control.
         erasure_tuning: Settings of fine-tuning behind an eraser.
         quick: What `--quick` leaves.
     """
@@ -122,9 +121,6 @@ class Plan:
     rank: int = 10
     frozen: Settings = field(default_factory=Settings)
     fine_tuning: FineTuning = field(default_factory=FineTuning)
-    confusion_tuning: FineTuning = field(
-        default_factory=lambda: FineTuning(speaker_lambda=3.0, speaker_steps=2)
-    )
     erasure_tuning: FineTuning = field(default_factory=lambda: FineTuning(rank=10))
     quick: Quick = field(default_factory=Quick)
 
@@ -142,8 +138,7 @@ class Plan:
 
     def tuning_of(self, variant: Variant) -> FineTuning:
         """Return the settings of a fine-tuned variant."""
-        own = {"confusion": self.confusion_tuning, "erasure": self.erasure_tuning}
-        return own.get(variant.method, self.fine_tuning)
+        return self.erasure_tuning if variant.method == "erasure" else self.fine_tuning
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
     """One hypothesis.
 
     Attributes:
-        name: H1 ... H9c.
+        name: H1 ... H10d.
         claim: What it says.
         difference: Mean over seeds of what it is about, in accuracy (0-1).
         low: Lower end of its 95 % interval.
