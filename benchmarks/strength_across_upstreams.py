@@ -12,6 +12,7 @@ reading. Finished models are kept in --folder.
 """
 
 import argparse
+import functools
 import json
 import math
 import os
@@ -28,6 +29,7 @@ from torch import Tensor
 from spknorm.controlled import pool
 from spknorm.controlled.folds import leakage
 from spknorm.controlled.upstream import load_upstream
+from spknorm.demo import population
 from spknorm.fast import PackedEncoder
 from spknorm.files import write_json
 from spknorm.model import Heads
@@ -50,7 +52,7 @@ READINGS: dict[str, dict[str, Any]] = {
     "reversal": {"update": "reversal", "speaker_lambda": 0.3},
     "literal": {"update": "literal", "speaker_lambda": 0.03},
 }  # fmt: skip
-HEAD_LR, SPEAKER_LR, SPEAKER_PRETRAIN_STEPS = 3e-3, 1e-2, 600
+HEAD_OVER_UPSTREAM, SPEAKER_LR, SPEAKER_PRETRAIN_STEPS = 3.0, 1e-2, 600
 RHO, FOLD, BATCH, LONGEST = 0.8, 0, 16, 600
 
 
@@ -59,12 +61,11 @@ class Corpus:
 
     def __init__(self, checkpoint: Path | None, seed: int) -> None:
         self.encode = _encoder(checkpoint)[1]
-        rows = pool.training_rows(seed, RHO, FOLD)
+        emotional, emotion, neutral = _spoken(seed)
         with torch.no_grad():
-            spoken = [_front(self.encode, wave) for wave in pool.emotional_waves(seed)]
-            self.neutral = [_front(self.encode, wave) for wave in pool.neutral_waves(seed)]
-        self.emotional = [spoken[row] for row in rows.row]
-        self.emotion = torch.from_numpy(rows.emotion)
+            self.emotional = [_front(self.encode, wave) for wave in emotional]
+            self.neutral = [_front(self.encode, wave) for wave in neutral]
+        self.emotion = torch.from_numpy(emotion)
         speaker, self.is_train = pool.speaker_split()
         self.speaker = torch.from_numpy(speaker)
         self.known = np.flatnonzero(self.is_train)
@@ -75,6 +76,7 @@ def train(
     checkpoint: Path | None,
     *,
     rate: float,
+    head_rate: float | None,
     method: MethodConfig,
     seed: int,
     loss: float,
@@ -96,7 +98,7 @@ def train(
         speaker_head=list(heads.speaker_head.parameters()),
     )
     optimizer = OptimizerConfig(
-        lr=HEAD_LR,
+        lr=HEAD_OVER_UPSTREAM * rate if head_rate is None else head_rate,
         groups=GroupsConfig(upstream=GroupConfig(lr=rate), speaker_head=GroupConfig(lr=SPEAKER_LR)),
     )
     update = Update(groups, method=method, optimizer=optimizer, clipping=1.0)
@@ -150,6 +152,14 @@ def pooled(encode: PackedEncoder, fronts: list[Tensor]) -> Tensor:
     return torch.stack(means)
 
 
+@functools.lru_cache(maxsize=1)
+def _spoken(seed: int) -> tuple[list[Any], Any, list[Any]]:
+    """Return the training utterances, their emotions, and the speaker corpus."""
+    rows, places = pool.training_rows(seed, RHO, FOLD), pool.utterances_of(seed)
+    emotional = [pool.as_read(population.speak_emotion(seed, *places[row])) for row in rows.row]
+    return emotional, rows.emotion, list(pool.neutral_waves(seed))
+
+
 def _encoder(checkpoint: Path | None) -> tuple[Any, PackedEncoder]:
     from s3prl.upstream.interfaces import Featurizer
 
@@ -171,7 +181,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("result/strength"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--loss", type=float, default=1.0)
+    parser.add_argument("--loss", type=float, default=0.8)
+    parser.add_argument("--head_rate", type=float, help="of the emotion head, whatever the rate")
     parser.add_argument("--readings", nargs="+", default=list(READINGS), choices=list(READINGS))
     parser.add_argument("--lambda", type=float, dest="strength", help="of relative, to choose by")
     options = parser.parse_args()
@@ -189,7 +200,8 @@ def main() -> None:
                 if options.strength is not None and settings["update"] == "relative":
                     settings["speaker_lambda"] = options.strength
                 key = f"{name}-{rate:g}-{reading}-{settings['speaker_lambda']:g}-{options.seed}"
-                kept = options.folder / f"{key.replace(' ', '')}-{options.loss:g}.json"
+                key += f"-{options.loss:g}-{options.head_rate or 'scaled'}"
+                kept = options.folder / f"{key.replace(' ', '')}.json"
                 if not kept.exists():
                     corpus = corpus or Corpus(checkpoint, options.seed)
                     began = time.process_time()
@@ -197,6 +209,7 @@ def main() -> None:
                         corpus,
                         checkpoint,
                         rate=rate,
+                        head_rate=options.head_rate,
                         method=MethodConfig(strategy="TAP", **settings),
                         seed=options.seed,
                         loss=-math.inf if control else options.loss,
@@ -219,7 +232,8 @@ def main() -> None:
         options.out,
         {
             "command": f"python benchmarks/strength_across_upstreams.py --larger LARGER.pt "
-            f"--seed {options.seed} --loss {options.loss:g}",
+            f"--seed {options.seed} --loss {options.loss:g}"
+            + (f" --head_rate {options.head_rate:g}" if options.head_rate else ""),
             "what": "leakage of lambda 0 less that of the reading, same number of steps; places: "
             "upstream by upstream, rate by rate, in the order of rows",
             "rates": RATES,
