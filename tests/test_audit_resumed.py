@@ -45,6 +45,7 @@ def _written(bench):
     return {path.parent.name: json.loads(path.read_text()) for path in bench.rglob("probe.json")}
 
 
+@pytest.mark.fault("audit stopped")
 @pytest.mark.parametrize("stages", [1, 2, 3])
 def test_it_goes_on_where_it_was_stopped_and_gives_the_same_rows(bench, stages, monkeypatch):
     def stop(text):
@@ -72,7 +73,7 @@ def test_it_goes_on_where_it_was_stopped_and_gives_the_same_rows(bench, stages, 
 
 
 @pytest.mark.slow
-@pytest.mark.fault("audit killed")
+@pytest.mark.fault("audit stopped")
 def test_a_killed_audit_loses_at_most_the_stage_it_was_at(bench):
     code = _KILLED.format(tests=str(Path(__file__).parent), folder=str(bench))
     done = subprocess.run([sys.executable, "-c", code], env=os.environ, check=False)

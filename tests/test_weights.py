@@ -140,6 +140,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.fault("foreign weights")
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_file_of_another_kind_says_what_it_is_and_what_to_do(kind, tmp_path):
     path = tmp_path / "given.pt"
@@ -153,12 +154,14 @@ def test_a_file_of_another_kind_says_what_it_is_and_what_to_do(kind, tmp_path):
     assert CheckpointError.exit_code == 5
 
 
+@pytest.mark.fault("foreign weights")
 def test_a_pointer_in_place_of_an_experiments_checkpoint_is_named(tmp_path):
     (tmp_path / "states-1.ckpt").write_text(LFS)
     with pytest.raises(CheckpointError, match="is a pointer of git-lfs, not the file itself"):
         checkpoint.read(tmp_path / "states-1.ckpt")
 
 
+@pytest.mark.fault("foreign weights")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
