@@ -315,3 +315,13 @@ def test_a_pointer_in_place_of_the_sound_is_named(tmp_path, content):
         "audio; fetch it with `git lfs pull` or `git annex get`."
     )
     assert error.value.kind == "pointer"
+
+
+@pytest.mark.parametrize(("form", "name"), [("W64", b"fmt \xf3\xac"), ("CAF", b"desc")])
+def test_a_chunk_that_ends_beyond_any_file_is_a_documented_error(tmp_path, form, name):
+    path = tmp_path / "a.wav"
+    content = bytearray(written(path, form, "PCM_16"))
+    at = content.find(name) + (16 if form == "W64" else 4)
+    content[at : at + 8] = b"\x7f" + b"\xff" * 7
+    path.write_bytes(content)
+    assert kind_of(path) in ("corrupt", "truncated")
