@@ -75,6 +75,7 @@ def to_record(plan: Plan, cells: Sequence[Cell], verdicts: Sequence[Verdict]) ->
         "schema": SCHEMA,
         "plan": asdict(plan),
         "seeds": list(plan.seeds),
+        "tuned_seeds": list(plan.tuned_seeds),
         "cells": [
             {**cell._asdict(), "variant": cell.variant._asdict()}
             | {"regained": regained_share(cells, cell.variant, cell.rho)}
