@@ -101,9 +101,12 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
                     raise ConfigError(f"`{path}` must be {what}, but is {_show(converted)}.")
         return converted
     if origin in (types.UnionType, typing.Union):
-        if value is None or str(value).lower() in ("none", "null"):
+        is_mapping = isinstance(value, Mapping)
+        if type(None) in options and (value is None or str(value).lower() in ("none", "null")):
             return None
-        return _convert(next(o for o in options if o is not type(None)), value, path)
+        choices = [option for option in options if option is not type(None)]
+        mapping = [o for o in choices if typing.get_origin(o) is Mapping and is_mapping]
+        return _convert((mapping or choices)[0], value, path)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, path)
     if origin is Literal:
@@ -154,6 +157,17 @@ def _scalar(hint: type, value: Any, path: str) -> Any:
     raise ConfigError(f"`{path}` must be {names[hint]}, but is {_show(value)}.")
 
 
+def _is_label_map(labels: Mapping[str, Any]) -> bool:
+    classes = labels.get("map")
+    return (
+        labels.keys() == {"map"}
+        and isinstance(classes, Mapping)
+        and len(classes) > 0
+        and all(isinstance(word, str) for word in classes)
+        and all(name is None or (isinstance(name, str) and name) for name in classes.values())
+    )
+
+
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -201,6 +215,16 @@ def _check_combinations(config: TaskConfig) -> None:
         data.corpus == "manifest" and data.manifest is None,
         "`config.downstream_expert.datarc.manifest` must name a CSV or JSONL file, "
         "since corpus is manifest.",
+    )
+    refuse(
+        not isinstance(data.labels, str) and not _is_label_map(data.labels),
+        "`config.downstream_expert.datarc.labels` must be auto, four, all or {map: {word: class}} "
+        f"with text or null for a class, but is {_show(data.labels)}.",
+    )
+    refuse(
+        data.meta_data is not None and data.labels == "all",
+        "`config.downstream_expert.datarc.labels` all has no effect with `meta_data`, whose JSON "
+        "holds four classes: leave one of them out.",
     )
     refuse(
         method.erasure != "none" and method.strategy != "none",

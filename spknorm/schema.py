@@ -143,6 +143,10 @@ class DataConfig:
     """low_resource: training utterances per class (paper: 50, 100, 200, ..., 1000)."""
     draw: Annotated[int, NOT_NEGATIVE, REPEAT, LOW_RESOURCE] = 0
     """low_resource: which of the random draws (paper: 5)."""
+    labels: Annotated[Literal["auto", "four", "all"] | Mapping[str, Any], NUMBERS] = "auto"
+    """Classes that are trained. auto: the corpus' own habit, four where it has neu, hap, ang and
+    sad, else all. four: those, whatever else is there is left out. all: every word of the corpus
+    for itself, excited and calm too. {map: {word: class}}: every word to a class, or to null."""
     train_turns: Annotated[Turns, NUMBERS] = "all"
     test_turns: Annotated[Turns, NUMBERS] = "all"
     demo_rho: Annotated[float, SHARE, NUMBERS, DEMO] = 0.8

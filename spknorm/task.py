@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from spknorm.batches import Order, Recordings, Stream
-from spknorm.corpora import check_records, read_corpus, usable
+from spknorm.corpora import check_records, classes_of, label_set, read_corpus, usable
 from spknorm.corpora.digest import CorpusDigest, digest_of
-from spknorm.corpora.records import EMOTIONS, Utterance
+from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
 from spknorm.protocols import Split, check_split, make_split
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
@@ -78,10 +78,12 @@ def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path
         MissingError: A corpus is not where it was looked for.
         DataError: A corpus cannot be used, or train, dev and test overlap.
     """
-    split, emotion = _read_emotions(config.datarc, fold=fold, seed=seed, work_dir=work_dir)
+    split, emotions, emotion = _read_emotions(
+        config.datarc, fold=fold, seed=seed, work_dir=work_dir
+    )
     if config.spknorm.strategy == "none" and config.spknorm.erasure != "leace":
         nothing: dict[str, CorpusDigest | None] = {"emotion": emotion, "speaker": None}
-        return TaskData(split, EMOTIONS, (), (), (), nothing, HeldOut())
+        return TaskData(split, emotions, (), (), (), nothing, HeldOut())
     utterances, speakers, labels, speaker, held_out = read_speakers(
         config.speaker_corpus,
         data=config.datarc,
@@ -90,7 +92,7 @@ def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path
         hold_out=config.spknorm.strategy != "none",
     )
     corpora = {"emotion": emotion, "speaker": speaker}
-    return TaskData(split, EMOTIONS, utterances, speakers, labels, corpora, held_out)
+    return TaskData(split, emotions, utterances, speakers, labels, corpora, held_out)
 
 
 def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -> Split:
@@ -100,10 +102,11 @@ def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Pa
 
 def _read_emotions(
     config: DataConfig, *, fold: str, seed: int, work_dir: Path
-) -> tuple[Split, CorpusDigest]:
+) -> tuple[Split, tuple[str, ...], CorpusDigest]:
     of_fold = dataclasses.replace(config, test_fold=fold)
     records = read_corpus(ExpertConfig(datarc=of_fold), "emotion")
-    check_records(records, role="emotion")
+    emotions = classes_of(records, label_set(config))
+    check_records(records, role="emotion", classes=emotions)
     records = usable(records, work_dir=work_dir, skip_bad=config.skip_bad)
     split = make_split(
         records,
@@ -127,7 +130,8 @@ def _read_emotions(
         check_audio=config.check_audio,
     )
     labels = ("emotion", "speaker", "session", "turn")
-    return split, digest_of(records, labels=labels, parts=split._asdict(), work_dir=work_dir)
+    digest = digest_of(records, labels=labels, parts=split._asdict(), work_dir=work_dir)
+    return split, emotions, digest
 
 
 def read_speakers(

@@ -18,12 +18,13 @@ from spknorm.corpora.checks import (
 )
 from spknorm.corpora.folds import read_folds, write_folds
 from spknorm.corpora.iemocap import check_counts, is_full, read_iemocap
+from spknorm.corpora.labels import classes_among, classes_of, labelled
 from spknorm.corpora.librispeech import read_librispeech
 from spknorm.corpora.manifest import read_manifest
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.corpora.voxceleb1 import read_voxceleb1
 from spknorm.errors import ConfigError, MissingError
-from spknorm.schema import SpeakerCorpusConfig
+from spknorm.schema import DataConfig, SpeakerCorpusConfig
 
 __all__ = [
     "CORPORA",
@@ -34,8 +35,11 @@ __all__ = [
     "Utterance",
     "check_counts",
     "check_records",
+    "classes_among",
+    "classes_of",
     "find_bad_audio",
     "is_full",
+    "label_set",
     "read_corpus",
     "read_folds",
     "read_iemocap",
@@ -57,11 +61,13 @@ class Corpus(NamedTuple):
         title: As people call it.
         variable: Of the environment, where its root may be said; None: it has no tree of its own.
         read: From its section, the role and the whole `downstream_expert` to utterances.
+        labels: Its habit, what `datarc.labels: auto` means: `four` or `all`.
     """
 
     title: str
     variable: str | None
     read: "Callable[[Any, str, Sections], list[Utterance]]"
+    labels: str = "four"
 
 
 class Sections(Protocol):
@@ -90,7 +96,8 @@ def read_corpus(config: Sections, role: str) -> list[Utterance]:
             (None: what IEMOCAP_ROOT, VOXCELEB1_ROOT or LIBRISPEECH_ROOT says, or the manifest's
             folder), `meta_data` (IEMOCAP: folder with s3prl's fold JSON, whose order is kept,
             training pool, then test; VoxCeleb1: the identification split list), `test_fold`
-            (which fold of the JSON), `manifest`, `allow_outside`. `demo` is a generated tree in
+            (which fold of the JSON), `manifest`, `allow_outside`, `labels` (which classes of
+            the emotion corpus are taken). `demo` is a generated tree in
             IEMOCAP's layout for the role emotion, in VoxCeleb1's for the role speaker.
         role: `emotion` or `speaker`.
 
@@ -116,7 +123,15 @@ def read_corpus(config: Sections, role: str) -> list[Utterance]:
             f"`downstream_expert.{_KEYS[role]}.manifest` has no effect with the corpus `{name}`: "
             "set `corpus: manifest`, or leave it out."
         )
-    return CORPORA[name].read(section, role, config)
+    records = CORPORA[name].read(section, role, config)
+    if role == "speaker" or (name == "manifest" and section.labels == "auto"):
+        return records  # a manifest has four classes, and says so if it has others
+    return labelled(records, label_set(section))
+
+
+def label_set(data: DataConfig) -> str | Mapping[str, Mapping[str, str | None]]:
+    """Return `datarc.labels` with the corpus' own habit in the place of `auto`."""
+    return CORPORA[data.corpus].labels if data.labels == "auto" else data.labels
 
 
 def _read_manifest(section: Any, role: str, config: Sections) -> list[Utterance]:
@@ -126,11 +141,12 @@ def _read_manifest(section: Any, role: str, config: Sections) -> list[Utterance]
 def _read_iemocap(section: Any, role: str, config: Sections) -> list[Utterance]:
     root = root_of("iemocap", role, section.root)
     if section.meta_data is None:
-        return _counted(read_iemocap(root))
+        return _counted(read_iemocap(root, all_words=_all_words(section)), section)
     fold = section.test_fold
     if fold is None:
         raise ConfigError("With `meta_data`, `test_fold` must say which of its folds to read.")
-    return _counted(read_folds(section.meta_data, fold, root, allow_outside=section.allow_outside))
+    records = read_folds(section.meta_data, fold, root, allow_outside=section.allow_outside)
+    return _counted(records, section)
 
 
 def _read_voxceleb1(section: Any, role: str, config: Sections) -> list[Utterance]:
@@ -147,7 +163,7 @@ def _read_demo(section: Any, role: str, config: Sections) -> list[Utterance]:
 
     roots = make_demo_corpora(rho=config.datarc.demo_rho, seed=config.datarc.demo_seed)
     if role == "emotion":
-        return read_iemocap(roots.iemocap)
+        return read_iemocap(roots.iemocap, all_words=_all_words(config.datarc))
     return read_voxceleb1(roots.voxceleb1, split_file=roots.voxceleb1_split)
 
 
@@ -164,8 +180,12 @@ TREES = tuple(name for name, corpus in CORPORA.items() if corpus.variable is not
 """Corpora whose root has to be said."""
 
 
-def _counted(records: list[Utterance]) -> list[Utterance]:
-    differences = check_counts(records)
+def _all_words(data: DataConfig) -> bool:
+    return label_set(data) != "four"
+
+
+def _counted(records: list[Utterance], data: DataConfig) -> list[Utterance]:
+    differences = check_counts(records) if label_set(data) == "four" else []
     if differences:
         logger.warning(
             "This IEMOCAP differs from the corpus of the literature (5531 utterances), so results "
@@ -181,7 +201,7 @@ def root_of(name: str, role: str, given: Path | str | None) -> Path:
     Raises:
         MissingError: It is not there; the message says where it was looked for and what to do.
     """
-    title, variable, _ = CORPORA[name]
+    title, variable = CORPORA[name].title, CORPORA[name].variable
     assert variable is not None
     where = Path(given or os.environ.get(variable) or "")
     if (given or os.environ.get(variable)) and where.is_dir():

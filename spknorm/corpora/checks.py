@@ -26,14 +26,21 @@ class BadAudio(NamedTuple):
     error: AudioError
 
 
-def check_records(records: Sequence[Utterance], *, role: str, label: str = "speaker") -> None:
+def check_records(
+    records: Sequence[Utterance],
+    *,
+    role: str,
+    label: str = "speaker",
+    classes: Sequence[str] = EMOTIONS,
+) -> None:
     """Check that a corpus can serve a role.
 
     Args:
         records: The utterances.
-        role: `emotion` needs one of the four emotions everywhere and each of them somewhere;
+        role: `emotion` needs one of `classes` everywhere and each of them somewhere;
             `speaker` needs `label` everywhere and at least two different ones.
         label: The column that a speaker corpus is taken for.
+        classes: Of an emotion corpus.
 
     Raises:
         ConfigError: The role is unknown.
@@ -52,7 +59,7 @@ def check_records(records: Sequence[Utterance], *, role: str, label: str = "spea
     unlabelled = [f"`{one.id}`" for one, value in zip(records, values, strict=True) if not value]
     _refuse(unlabelled, f"utterances of the {role} corpus have no label `{column}`")
     if role == "emotion":
-        _check_emotions(records)
+        _check_emotions(records, classes)
     elif len(set(values)) < 2:
         raise DataError(
             f"The speaker corpus has a single `{column}`, `{values[0]}`. Normalising them away "
@@ -118,11 +125,11 @@ def usable(
     return [record for record in records if record.id not in left_out]
 
 
-def _check_emotions(records: Sequence[Utterance]) -> None:
-    unknown = [f"`{one.id}`: `{one.emotion}`" for one in records if one.emotion not in EMOTIONS]
-    known = ", ".join(EMOTIONS)
+def _check_emotions(records: Sequence[Utterance], classes: Sequence[str]) -> None:
+    unknown = [f"`{one.id}`: `{one.emotion}`" for one in records if one.emotion not in classes]
+    known = ", ".join(classes)
     _refuse(unknown, f"utterances have an emotion that is none of {known}")
-    absent = sorted(set(EMOTIONS) - {str(record.emotion) for record in records})
+    absent = sorted(set(classes) - {str(record.emotion) for record in records})
     if absent:
         raise DataError(f"The emotion corpus has no utterance of {', '.join(absent)}.")
 

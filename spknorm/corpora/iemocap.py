@@ -35,7 +35,8 @@ COUNTS = MappingProxyType(
 
 _FULL_FROM = 4400  # with all five sessions: meant to be the full corpus (80 % of 5531)
 _MERGED = MappingProxyType({**{emotion: emotion for emotion in EMOTIONS}, "exc": "hap"})
-_LEFT_OUT = frozenset({"fru", "sur", "fea", "dis", "oth", "xxx"})
+_FURTHER = frozenset({"fru", "sur", "fea", "dis", "oth"})
+_NO_AGREEMENT = "xxx"
 _SESSION = re.compile(r"Session(\d+)")
 _TIMES = re.compile(r"\[\s*\d+(\.\d+)? - \d+(\.\d+)?\s*\]")
 _NAME = re.compile(r"Ses(\d+)[FM]_(impro|script)\w+_([FM])\w+", re.ASCII)
@@ -67,8 +68,11 @@ def parse_name(name: str) -> Turn:
     return Turn(f"Session{int(number)}", f"Ses{number}_{letter}", turn)
 
 
-def read_iemocap(root: Path | str) -> list[Utterance]:
+def read_iemocap(root: Path | str, *, all_words: bool = False) -> list[Utterance]:
     """Return the utterances of the four classes, excited counted as happy (as in SUPERB).
+
+    With `all_words` those of all ten words, each for itself; what raters did not agree on (xxx)
+    has none and is never taken.
 
     The order is that of s3prl's generator where it lists label files by name: sessions, then
     files, then lines. Labelled utterances without a sound file are left out, and counted in a
@@ -97,12 +101,13 @@ def read_iemocap(root: Path | str) -> list[Utterance]:
                 except ValueError as error:
                     problems.append(f"{file}, line {line.number}: {error}")
                     continue
-                if emotion in _LEFT_OUT:
+                if emotion == _NO_AGREEMENT or (emotion not in _MERGED and not all_words):
                     continue
                 if name not in wavs:
                     silent.append(name)
                     continue
-                labelled.append(_Labelled(name, _MERGED[emotion], turn))
+                emotion = emotion if all_words else _MERGED[emotion]
+                labelled.append(_Labelled(name, emotion, turn))
         chosen = one_file_each(wavs, (one.name for one in labelled), corpus="IEMOCAP")
         records += [
             Utterance(
@@ -220,7 +225,7 @@ def _parse_line(text: str) -> tuple[str, str]:
             f"expected `[start - end]`, name and emotion between tabs, but found {text.strip()!r}"
         )
     name, emotion = rest[:2]
-    if emotion not in _MERGED and emotion not in _LEFT_OUT:
-        known = ", ".join((*_MERGED, *sorted(_LEFT_OUT)))
+    if emotion not in {*_MERGED, *_FURTHER, _NO_AGREEMENT}:
+        known = ", ".join((*_MERGED, *sorted({*_FURTHER, _NO_AGREEMENT})))
         raise ValueError(f"unknown emotion `{emotion}`, IEMOCAP has {known}")
     return name, emotion

@@ -12,12 +12,14 @@ import numpy as np
 from spknorm.audio import AudioError, AudioIndex, AudioInfo, iter_windows
 from spknorm.audio.faults import listing
 from spknorm.corpora import (
-    EMOTIONS,
     Utterance,
     check_counts,
     check_records,
+    classes_among,
+    classes_of,
     find_bad_audio,
     is_full,
+    label_set,
     read_corpus,
 )
 from spknorm.doctor.checks import Check
@@ -55,11 +57,13 @@ def check_corpus(
     with heard() as remarks:
         try:
             records = read_corpus(config, role)
-            check_records(records, role=role, label=config.speaker_corpus.label)
+            labels = label_set(config.datarc)
+            classes = classes_of(records, labels) if role == "emotion" else ()
+            check_records(records, role=role, label=config.speaker_corpus.label, classes=classes)
         except USER_ERRORS as error:
             return [Check(name, "fail", str(error))]
     checks = [Check(name, "ok", _counts(section.corpus, records))]
-    if section.corpus == "iemocap":
+    if section.corpus == "iemocap" and labels == "four":
         checks.append(_check_counts(records))
     if remarks:
         worst = max(record.levelno for record in remarks) >= logging.WARNING
@@ -116,8 +120,8 @@ def _counts(corpus: str, records: Sequence[Utterance]) -> str:
     speakers = {record.speaker for record in records if record.speaker is not None}
     text = f"{corpus}: {len(records)} utterances of {len(speakers)} speakers"
     emotions = Counter(record.emotion for record in records)
-    if emotions.keys() & set(EMOTIONS):
-        text += "; " + ", ".join(f"{emotions[emotion]} {emotion}" for emotion in EMOTIONS)
+    if classes := classes_among(records):
+        text += "; " + ", ".join(f"{emotions[emotion]} {emotion}" for emotion in classes)
     return text
 
 

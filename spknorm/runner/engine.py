@@ -387,6 +387,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                 "counters": vars(counters),
                 "scaler": self._iteration.scaler.state_dict(),
                 "corpora": summaries(self.expert.data.corpora),
+                "classes": list(self.expert.emotions),
             },
         }
         for entry in self.all_entries:

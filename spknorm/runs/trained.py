@@ -107,7 +107,7 @@ def load(folder: Path | str, *, device: str = "cpu") -> Trained:
         upstream=built.upstream,
         featurizer=featurizer,
         heads=heads,
-        emotions=class_names(result, _num_emotions(state["Downstream"])),
+        emotions=class_names(state, result, _num_emotions(state["Downstream"])),
         frozen="Upstream" not in state,
         best_step=int(state["Step"]),
         result=result,
@@ -170,9 +170,12 @@ def sections(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: config[key] for key in _SECTIONS if isinstance(config.get(key), Mapping)}
 
 
-def class_names(result: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
-    """Return the emotions by index: those of result.json, else IEMOCAP's four."""
-    names = (result.get("test") or {}).get("classes") or EMOTIONS
+def class_names(
+    state: Mapping[str, Any], result: Mapping[str, Any], num_classes: int
+) -> tuple[str, ...]:
+    """Return the emotions by index: of the checkpoint, of result.json, else IEMOCAP's four."""
+    written = (result.get("test") or {}).get("classes")
+    names = state.get("Spknorm", {}).get("classes") or written or EMOTIONS
     if len(names) != num_classes:
         names = [f"class_{index}" for index in range(num_classes)]
     return tuple(names)

@@ -1,0 +1,119 @@
+"""Label sets: from the words of a corpus to the classes that are trained.
+
+After the readers, which yield a class (`Utterance.emotion`) and the corpus' own word for it
+(`labels["original"]`); `datarc.labels` says which of them are trained, under which names.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from spknorm.corpora.records import EMOTIONS, Utterance
+from spknorm.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
+
+ORIGINAL = "original"
+"""The column with the corpus' own word, where it differs from corpus to corpus."""
+
+CLASSES = MappingProxyType(
+    {
+        **dict.fromkeys(("neutral", "neutrality"), "neu"),
+        **dict.fromkeys(("happy", "happiness", "joy"), "hap"),
+        **dict.fromkeys(("angry", "anger"), "ang"),
+        **dict.fromkeys(("sad", "sadness"), "sad"),
+        **dict.fromkeys(("fear", "fearful"), "fea"),
+        "disgust": "dis",
+        **dict.fromkeys(("surprise", "surprised"), "sur"),
+    }
+)
+"""Classes by word. No other word is any of these: calm is not neutral, amused and excited are not
+happy, a pleasant surprise is not a surprise, unless `labels: {map: ...}` says so."""
+
+
+def class_of(word: str) -> str:
+    """Return the class of a corpus' word: `hap` of joy; a word without one stands for itself."""
+    return CLASSES.get(word, word)
+
+
+def word_of(utterance: Utterance) -> str | None:
+    """Return the corpus' own word for the emotion of an utterance."""
+    return utterance.labels.get(ORIGINAL, utterance.emotion)
+
+
+def labelled(
+    records: Sequence[Utterance], labels: str | Mapping[str, Mapping[str, str | None]]
+) -> list[Utterance]:
+    """Return the utterances of a label set, each with its class as `emotion`.
+
+    Args:
+        records: Of one corpus.
+        labels: `auto` keeps every record as it is; `four` leaves out what is none of `EMOTIONS`;
+            `all` keeps every class; {map: {word: class}} names a class for every word of the
+            corpus, or null to leave the word out. What is left out is counted in the log.
+
+    Raises:
+        ConfigError: The map lacks a word of the corpus, or has one that is none.
+    """
+    if isinstance(labels, str):
+        kept = [one for one in records if labels != "four" or one.emotion in EMOTIONS]
+    else:
+        classes = _total(labels["map"], records)
+        kept = [
+            replace(one, emotion=name, labels={**one.labels, ORIGINAL: str(word_of(one))})
+            for one in records
+            if (name := classes[str(word_of(one))]) is not None
+        ]
+    if len(kept) < len(records):
+        ids = {one.id for one in kept}
+        words = Counter(str(word_of(one)) for one in records if one.id not in ids)
+        logger.info(
+            "%d of %d utterances are left out by their label: %s",
+            len(records) - len(kept),
+            len(records),
+            ", ".join(f"{count} {word}" for word, count in words.most_common()),
+        )
+    return kept
+
+
+def classes_among(records: Iterable[Utterance]) -> tuple[str, ...]:
+    """Return the classes that occur: those of `EMOTIONS` first, then the others by name."""
+    found = {str(one.emotion) for one in records if one.emotion}
+    return (*(one for one in EMOTIONS if one in found), *sorted(found - set(EMOTIONS)))
+
+
+def classes_of(
+    records: Sequence[Utterance], labels: str | Mapping[str, Mapping[str, str | None]]
+) -> tuple[str, ...]:
+    """Return the classes that a label set trains, by label index; `EMOTIONS` whole if it is four.
+
+    Raises:
+        DataError: There is a single class.
+    """
+    if labels == "four":
+        return EMOTIONS
+    classes = classes_among(records)
+    if len(classes) == 1:
+        raise DataError(
+            f"The emotion corpus has a single class, `{classes[0]}`, under `labels`: there is "
+            "nothing to tell apart."
+        )
+    return classes
+
+
+def _total(
+    classes: Mapping[str, str | None], records: Sequence[Utterance]
+) -> Mapping[str, str | None]:
+    words = {str(word_of(one)) for one in records}
+    for problem, those in (
+        ("lacks words of the corpus (null leaves one out)", words - classes.keys()),
+        ("has words that the corpus does not", classes.keys() - words),
+    ):
+        if those:
+            raise ConfigError(
+                f"`downstream_expert.datarc.labels.map` {problem}: {', '.join(sorted(those))}. "
+                f"The corpus has {', '.join(sorted(words))}."
+            )
+    return classes
