@@ -13,18 +13,25 @@ from spknorm.corpora import (
     EMOTIONS,
     check_counts,
     is_full,
-    read_corpus,
     read_folds,
     read_iemocap,
     write_folds,
 )
+from spknorm.corpora import read_corpus as read_sections
 from spknorm.corpora.iemocap import COUNTS, parse_name
 from spknorm.errors import ConfigError, DataError, MissingError
 from spknorm.protocols import make_split
+from spknorm.schema import DataConfig, ExpertConfig
 
 TEST_SIZES = (1085, 1023, 1151, 1031, 1241)
 FOLDS = tuple(f"fold{number}" for number in range(1, 6))
 SMALL = dict.fromkeys(COUNTS, (5, 6, 4, 3))
+
+
+def read_corpus(root, **settings):
+    """Read IEMOCAP by what its section of the configuration says."""
+    settings = {key: value if key == "labels" else str(value) for key, value in settings.items()}
+    return read_sections(ExpertConfig(datarc=DataConfig(root=str(root), **settings)), "emotion")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def sorted_listing(monkeypatch):
 
 def test_the_full_corpus_is_read_folded_and_checked(full_tree, caplog):
     start = time.process_time()  # of this process alone: the machine may be busy
-    records = read_corpus("iemocap", root=full_tree)
+    records = read_corpus(full_tree)
     splits = [make_split(records, protocol="si5", fold=fold) for fold in FOLDS]
     assert time.process_time() - start < 30
     assert caplog.records == []
@@ -109,9 +116,7 @@ def test_train_and_dev_equal_s3prls_emotion_expert_index_by_index(full_tree, tmp
         }
         config = {"datarc": data, "modelrc": model}
         expert = expert_class(upstream_dim=4, downstream_expert=config, expdir=str(tmp_path))
-        records = read_corpus(
-            "iemocap", root=full_tree, meta_data=tmp_path / "meta_data", fold=fold
-        )
+        records = read_corpus(full_tree, meta_data=tmp_path / "meta_data", test_fold=fold)
         split = make_split(records, protocol="si5", fold=fold, ordered=True)
         for ours, theirs in ((split.train, expert.train_dataset), (split.dev, expert.dev_dataset)):
             items = theirs.dataset.meta_data
@@ -263,7 +268,7 @@ def test_a_full_tree_with_other_counts_is_told_exactly(full_tree, caplog):
 
 def test_other_counts_are_a_warning_of_the_reader(tmp_path, caplog):
     counts = {**COUNTS, "Session5": (384, 440, 170, 245)}
-    read_corpus("iemocap", root=write_iemocap(tmp_path, counts))
+    read_corpus(write_iemocap(tmp_path, counts))
     assert caplog.messages == [
         "This IEMOCAP differs from the corpus of the literature (5531 utterances), so results do "
         "not compare with it: Session5 has 440 utterances of `hap` instead of 442"
@@ -404,7 +409,7 @@ def test_missing_fold_json_says_what_is_expected(small_tree, tmp_path):
         "`test_fold` must be fold1 ... fold5 with fold JSON, but is `../fold4`."
     )
     with pytest.raises(ConfigError) as error:
-        read_corpus("iemocap", root=small_tree, meta_data=tmp_path / "meta")
+        read_corpus(small_tree, meta_data=tmp_path / "meta")
     assert str(error.value) == (
         "With `meta_data`, `test_fold` must say which of its folds to read."
     )
