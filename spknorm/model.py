@@ -59,6 +59,24 @@ class Gate(nn.Module):
         return features + gated if self.residual else gated
 
 
+class BatchNorm(nn.BatchNorm1d):
+    """torch's, but a training batch of one utterance, which has no spread, is an error no more.
+
+    Such a batch (the piece of a speaker batch that is left over, a process' share of a short one)
+    is normalised as in evaluation, by the running statistics, and leaves these as they are; its
+    gradient reaches the layers below and weight and bias as ever. So the rows of a batch never
+    decide whether a run goes on, and two rows or more are normalised exactly as torch does it.
+    """
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return normalised means over time of the same shape, (B, H) -> (B, H)."""
+        if len(pooled) != 1:
+            return super().forward(pooled)
+        return functional.batch_norm(
+            pooled, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
 class SpeakerHead(nn.Module):
     """g_id: mean over time, hidden layers, one logit per speaker.
 
@@ -66,7 +84,7 @@ class SpeakerHead(nn.Module):
         dim: H.
         num_speakers: K.
         hidden: Widths of the hidden layers; empty for a linear head.
-        batch_norm: Normalise the pooled features over the batch first.
+        batch_norm: Normalise the pooled features over the batch first; see `BatchNorm`.
         dropout: After each hidden layer.
     """
 
@@ -80,7 +98,7 @@ class SpeakerHead(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.BatchNorm1d(dim)] if batch_norm else []
+        layers: list[nn.Module] = [BatchNorm(dim)] if batch_norm else []
         for width in hidden:
             layers += [nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout)]
             dim = width

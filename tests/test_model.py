@@ -4,7 +4,7 @@ from s3prl.downstream import model as s3prl_heads
 
 from spknorm.errors import ConfigError
 from spknorm.gradients import reverse_gradient
-from spknorm.model import Gate, Heads
+from spknorm.model import BatchNorm, Gate, Heads
 
 
 def make_heads(strategy="none", **options):
@@ -99,6 +99,31 @@ def test_the_speaker_head_takes_utterances_of_any_length_with_and_without_batch_
         prediction = heads.speaker(features, torch.tensor([0, 1, 4]), coefficient=1.0)
         assert prediction.logits.shape == (3, 5)
         assert torch.isfinite(prediction.loss)
+
+
+@pytest.mark.parametrize("adversary", ["ascent", "confusion", "entropy"])
+def test_one_utterance_alone_is_normalised_by_the_running_statistics_and_leaves_them(adversary):
+    heads = make_heads("TAP", adversary=adversary, speaker_head={"batch_norm": True})
+    features, labels = [torch.randn(n, 8) for n in (1, 6, 2)], torch.tensor([0, 1, 4])
+    for _ in range(3):
+        heads.speaker(features, labels, coefficient=1.0)
+    before = {name: value.clone() for name, value in heads.named_buffers()}
+    alone = torch.randn(5, 8, requires_grad=True)
+    prediction = heads.speaker([alone], labels[:1], coefficient=1.0)
+    prediction.loss.backward()
+    assert all(torch.equal(value, before[name]) for name, value in heads.named_buffers())
+    assert alone.grad.abs().sum() > 0
+    assert all(p.grad.isfinite().all() for p in heads.speaker_head.parameters())
+    assert torch.allclose(heads.eval().speaker_logits([alone]), prediction.logits)
+
+
+def test_batches_of_two_utterances_and_more_are_normalised_bit_for_bit_as_torch_does_it():
+    ours, theirs = BatchNorm(8), torch.nn.BatchNorm1d(8)
+    for size in (2, 3, 7):
+        rows = torch.randn(size, 8)
+        assert torch.equal(ours(rows), theirs(rows))
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, theirs.state_dict()[name])
 
 
 def test_snp_gates_both_heads():

@@ -14,12 +14,13 @@ from tiny_runs import outcome_of, settings_of, train, weights_of
 from torch import nn
 
 from spknorm import config
+from spknorm.batches import Batch
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.model import SpeakerHead
 from spknorm.runner import pretraining
 from spknorm.runner.engine import SpknormRunner
-from spknorm.runner.speaker_side import SpeakerSide, pauses
+from spknorm.runner.speaker_side import SpeakerSide, in_pieces, pauses
 from spknorm.runner.state import Counters
 from spknorm.schema import DataConfig, SpeakerCorpusConfig
 from spknorm.task import read_speakers
@@ -344,6 +345,28 @@ def test_a_step_of_the_speaker_head_is_the_same_in_one_piece_and_in_several(
     for other in weights[1:]:
         for name, weight in weights[0].items():
             assert torch.allclose(weight, other[name], atol=1e-6), name
+
+
+def test_a_piece_of_one_utterance_does_not_end_a_run_whose_head_has_batch_norm(
+    tiny_hubert, tiny_corpora, tmp_path
+):
+    """Five utterances in pieces of two at most are one, two and two."""
+    mapping = settings_of(
+        tiny_corpora, total_steps=2,
+        expert={
+            "speaker_corpus": {"batch_size": 5, "micro_batch_size": 2},
+            "modelrc": {"speaker_head": {"batch_norm": True}},
+        },
+    )  # fmt: skip
+    pieces = in_pieces(
+        Batch([], [0] * 5, list("abcde"), [0] * 5),
+        SpeakerCorpusConfig(batch_size=5, micro_batch_size=2),
+    )
+    assert [len(piece.ids) for piece in pieces] == [1, 2, 2]
+    train(tiny_hubert, mapping, tmp_path)
+    weights = weights_of(tmp_path)
+    assert all(w.isfinite().all() for w in weights.values())
+    assert int(weights["Downstream.heads.speaker_head.layers.0.num_batches_tracked"]) == 4
 
 
 @pytest.mark.parametrize(

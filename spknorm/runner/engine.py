@@ -1,119 +1,42 @@
 """The training loop: s3prl's Runner with the two-stage update, exact resume and honest selection.
 
-After `updates`, `features` and `checkpoint` in the flow. s3prl's Runner builds upstream, featurizer
-and expert; what follows is here. Step s uses emotion micro-batches s*A ... s*A+A-1 (A =
+After `updates`, `features` and `checkpoint` in the flow. `experiment.py` builds what is trained; a
+step is `iteration.py`'s. Step s uses emotion micro-batches s*A ... s*A+A-1 (A =
 gradient_accumulate_steps) and randomness seeded by (seed, s, rank), so that weights, optimisers
 and counters are all that a resumed run needs.
 """
 
-import argparse
 import itertools
 import logging
 import signal
-import time
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 
-from s3prl.downstream.runner import ModelEntry, Runner
-from torch import nn
 from tqdm import tqdm
 
 from spknorm import checkpoint, workers
-from spknorm import config as configuration
-from spknorm.batches import Stream
-from spknorm.corpora.digest import summaries, write_rows
-from spknorm.errors import CheckpointError, ConfigError, MissingError
+from spknorm.corpora.digest import write_rows
+from spknorm.errors import CheckpointError, ConfigError
 from spknorm.fast import keep_freed_memory
-from spknorm.metrics import Scores
 from spknorm.runner import pretraining, setup, state
-from spknorm.runner.distributed import World
-from spknorm.runner.evaluation import Evaluation, evaluate
-from spknorm.runner.folder import check_unused, ended_for_good, goes_on, prepare_folder
-from spknorm.runner.fork import follow_fork
-from spknorm.runner.instrument import Start
+from spknorm.runner.evaluation import Evaluation
+from spknorm.runner.experiment import Experiment
+from spknorm.runner.folder import check_unused, ended_for_good, goes_on
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
-from spknorm.runner.outcome import Outcome
 from spknorm.runner.passes import precision_of
-from spknorm.runner.seeds import seeded
-from spknorm.runner.signals import Interrupted, Interruption, requeue
+from spknorm.runner.saving import Saver
+from spknorm.runner.signals import Interrupted, requeue
 from spknorm.runner.sources import training_batches
 from spknorm.runner.speaker_side import SpeakerSide
 from spknorm.runs.adversary import judge
 
 logger = logging.getLogger(__name__)
 
+_FINAL = ("speaker_loss", "speaker_accuracy", "log_num_speakers", "emotion_loss")
 
-class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
-    """s3prl's Runner for this project's tasks: `train`, `evaluate`, `inference`.
 
-    Args:
-        args: s3prl's command line. `init_ckpt` in the experiment's own folder (or with `past_exp`)
-            is gone on from; one from elsewhere gives its weights alone.
-        config: The configuration as read from YAML.
-
-    Raises:
-        ConfigError, MissingError, DataError, CheckpointError: See spknorm.errors.
-    """
-
-    def __init__(self, args: argparse.Namespace, config: dict[str, Any]) -> None:
-        self.args, self.config = args, config
-        self.settings = configuration.parse(config)
-        self._method = self.settings.downstream_expert.spknorm
-        self._start = Start()
-        follow_fork(args, config)
-        self.expdir = Path(args.expdir)
-        self.world = World(args.device)
-        args.device = str(self.world.device)
-        self._lock = None
-        if getattr(args, "mode", "train") == "train" and self.world.is_leader:
-            self._lock = prepare_folder(self.expdir)
-        self.init_ckpt = checkpoint.read(Path(args.init_ckpt)) if args.init_ckpt else {}
-        with seeded("construction", args.seed, device=self.world.device):
-            self.upstream = self._get_upstream()
-            self.featurizer = self._get_featurizer()
-            self.downstream = self._get_downstream()
-        self.all_entries = [self.upstream, self.featurizer, self.downstream]
-        self.expert = self.downstream.model
-        setup.check_upstream(self.upstream.model, self.featurizer.model, args, self.settings)
-        self._source = setup.make_source(
-            self.upstream.model,
-            self.featurizer.model,
-            self.expert,
-            self.world,
-            config=self.settings,
-            trainable=self.upstream.trainable,
-        )
-        self._outcome = Outcome(self.expdir, self.expert)
-        self._streams: dict[str, Stream] = {}
-        self._interruption = Interruption()
-
-    def _init_model(
-        self, model: nn.Module, name: str, trainable: bool, interfaces: list[str] | None = None
-    ) -> Any:
-        """Load weights as s3prl does, without DistributedDataParallel; see distributed.py."""
-        if getattr(self.args, "mode", "train") == "train":
-            self._start.keep(setup.shared_part(model, name, self._method.strategy))
-        try:
-            self._load_weight(model, name)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"The weights of {name} in {self.args.init_ckpt} do not fit this experiment: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
-        return ModelEntry(model, name, trainable, interfaces)
-
-    def _get_downstream(self) -> Any:
-        """Build the expert; s3prl passes sections and arguments by name, and has an `upstream`."""
-        whole = self.config
-        self.config = {key: section for key, section in whole.items() if key != "upstream"}
-        try:
-            entry = super()._get_downstream()
-        finally:
-            self.config = whole
-        entry.model.config = self.settings
-        return entry
+class SpknormRunner(Experiment):
+    """s3prl's Runner for this project's tasks: `train`, `evaluate`, `inference`."""
 
     def train(self) -> None:
         """Train, choose the best dev step and test it once; go on where a checkpoint stands.
@@ -157,7 +80,18 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                 lines=self.counters.lines,
             )
             self._iteration = self._make_iteration()
-            self._started = time.monotonic() - self.counters.seconds
+            self._saver = Saver(
+                self.expdir,
+                args=self.args,
+                config=self.config,
+                settings=self.settings,
+                expert=self.expert,
+                entries=self.all_entries,
+                world=self.world,
+                iteration=self._iteration,
+                journal=self._journal,
+                counters=self.counters,
+            )
             if self.world.is_leader:
                 write_rows(self.expdir, self.expert.data.corpora)
             self._pretrain_speaker_head()
@@ -181,28 +115,25 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
 
     def _counters(self) -> state.Counters:
         if goes_on(self.args, self.expdir):
-            counters = state.Counters.of(self.init_ckpt)
-            corpora = self.expert.data.corpora
-            accepted = state.check_same_run(
-                self.init_ckpt, self.args, self.settings, corpora, world=self.world.size
+            return state.resumed(
+                self.init_ckpt,
+                self.args,
+                self.settings,
+                self.expert.data.corpora,
+                world=self.world.size,
             )
-            if "corpora.emotion" in accepted:  # no comparing of scores on two dev sets
-                counters.forget_best()
-                counters.evaluated = 0
-            if accepted:
-                logger.warning("The run goes on with what changed: %s.", state.describe(accepted))
-            return counters
         if self.world.is_leader:
             check_unused(self.expdir)
         return state.Counters()
 
     def _make_iteration(self) -> Iteration:
+        modules = [entry.model for entry in self.all_entries]
         for entry in self.all_entries:
             entry.model.train(bool(entry.trainable))
         on_cpu = self.upstream.trainable and self.world.device.type == "cpu"
         if on_cpu and self.settings.upstream.keep_freed_memory:
             keep_freed_memory()
-        self.world.same_weights(*(entry.model for entry in self.all_entries))
+        self.world.same_weights(*modules)
         groups = setup.make_groups(
             self.upstream.model,
             self.featurizer.model,
@@ -214,7 +145,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             self._source,
             groups,
             self.world,
-            modules=[entry.model for entry in self.all_entries],
+            modules=modules,
             settings=self.settings,
             seed=self.args.seed,
             counters=self.counters,
@@ -225,7 +156,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             else SpeakerSide(
                 self.expert,
                 self._source,
-                [entry.model for entry in self.all_entries],
+                modules,
                 self.world,
                 settings=self.settings,
                 counters=self.counters,
@@ -238,23 +169,23 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
 
     def _pretrain_speaker_head(self) -> None:
         """Train the speaker head before step 1, unless the checkpoint had that done."""
-        method, counters = self.settings.downstream_expert.spknorm, self.counters
-        if self.expert.heads.speaker_head is None or counters.step or counters.pretrained:
+        steps, counters = self._method.speaker_pretrain_steps, self.counters
+        done = counters.step or counters.pretrained
+        if self.expert.heads.speaker_head is None or done or not steps:
             return
-        if method.speaker_pretrain_steps:
-            values = pretraining.pretrain_speaker_head(
-                self.expert,
-                self._source,
-                upstream=self.upstream.model,
-                featurizer=self.featurizer.model,
-                world=self.world,
-                settings=self.settings,
-                trainable=self.upstream.trainable,
-                between=self._leave_if_asked,
-                say=self._journal.say,
-            )
-            counters.pretrained = method.speaker_pretrain_steps
-            self._journal.log(0, "pretrain", values)
+        values = pretraining.pretrain_speaker_head(
+            self.expert,
+            self._source,
+            upstream=self.upstream.model,
+            featurizer=self.featurizer.model,
+            world=self.world,
+            settings=self.settings,
+            trainable=self.upstream.trainable,
+            between=self._leave_if_asked,
+            say=self._journal.say,
+        )
+        counters.pretrained = steps
+        self._journal.log(0, "pretrain", values)
 
     def _is_over(self) -> bool:
         patience = self.settings.runner.early_stopping
@@ -280,7 +211,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                     if counters.step != saved and (
                         self._is_over() or counters.step % run.save_step == 0
                     ):
-                        self._save()
+                        self._saver.save()
                         saved = counters.step
                     if self._is_over():
                         return
@@ -294,28 +225,15 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                         self._log_training()
                     bar.update()
             except Interrupted:
-                self._save()
+                self._saver.save()
                 self._journal.say(f"interrupted at step {counters.step}, which was saved")
                 raise
-
-    def _leave_if_asked(self) -> None:
-        """End without asking the other processes: before step 1 there is nothing to save."""
-        if self._interruption.signal:
-            raise Interrupted(self._interruption.signal)
-
-    def _stop_if_asked(self) -> None:
-        number = self.world.largest(self._interruption.signal)
-        if number:
-            raise Interrupted(number)
 
     def _log_training(self) -> None:
         values = self._iteration.measured()
         self._journal.log(self.counters.step, "train", values)
         self._journal.say(f"train at step {self.counters.step}: {values['wa']}")
-        self.counters.final = {
-            name: values[name]
-            for name in ("speaker_loss", "speaker_accuracy", "log_num_speakers", "emotion_loss")
-        }
+        self.counters.final = {name: values[name] for name in _FINAL}
 
     def _evaluate_if_due(self) -> None:
         counters, run = self.counters, self.settings.runner
@@ -337,7 +255,7 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             self._journal.say(f"New best on dev at step {counters.step}: {dev.scores.wa}")
             if self.world.is_leader:
                 self._outcome.write_predictions("dev", dev.predicted)
-            self._write_checkpoint(checkpoint.BEST)
+            self._saver.write(checkpoint.BEST)
 
     def _evaluate(self, split: str, step: int) -> Evaluation:
         """Predict a split and log its scores."""
@@ -346,57 +264,6 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         self._journal.log(step, split, values)
         self._journal.say(f"{split} at step {step}: {found.scores.wa}")
         return found
-
-    def _predict(self, split: str) -> Evaluation:
-        if split not in self._streams:
-            self._streams[split] = self.expert.eval_stream(split)
-        return evaluate(
-            self._streams[split],
-            heads=self.expert.heads,
-            source=self._source,
-            modules=[entry.model for entry in self.all_entries],
-            world=self.world,
-            num_emotions=len(self.expert.emotions),
-            ratio=self.settings.runner.evaluate_ratio,
-            num_workers=self.settings.downstream_expert.datarc.num_workers,
-            between=self._stop_if_asked,
-        )
-
-    def _save(self) -> None:
-        step = self.counters.step
-        self._write_checkpoint(f"states-{step}.ckpt")
-        if self.world.is_leader:
-            checkpoint.rotate(self.expdir, step=step, keep=self.settings.runner.max_keep)
-
-    def _write_checkpoint(self, name: str) -> None:
-        counters = self.counters
-        counters.seconds = time.monotonic() - self._started
-        counters.lines = self._journal.lines
-        counters.window = self._iteration.instrument.window.values.tolist()
-        counters.totals = self._iteration.instrument.totals.values.tolist()
-        if not self.world.is_leader:
-            return
-        micro_batches = counters.step * self.settings.runner.gradient_accumulate_steps
-        states = {
-            **self._iteration.state_dict(),
-            "Step": counters.step,
-            "Epoch": micro_batches // len(self.expert.emotion_stream(0, self.world.size).order),
-            "Args": checkpoint.plain_args(self.args),
-            "Config": configuration.to_mapping(self.config),
-            state.KEY: {
-                "counters": vars(counters),
-                "scaler": self._iteration.scaler.state_dict(),
-                "corpora": summaries(self.expert.data.corpora),
-                "classes": list(self.expert.emotions),
-            },
-        }
-        for entry in self.all_entries:
-            if entry.trainable:
-                states[entry.name] = entry.model.state_dict()
-        if self.world.size > 1:
-            states["WorldSize"] = self.world.size
-        self._journal.sync()
-        checkpoint.save(self.expdir / name, states)
 
     def _finish(self) -> None:
         """Test the best dev step, whose weights, predictions and scores are the run's."""
@@ -428,25 +295,6 @@ class SpknormRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
                 adversary=adversary,
                 best=best,
                 test=test,
-                seconds=time.monotonic() - self._started,
+                seconds=self._saver.seconds(),
                 precision=precision_of(self.settings.runner, self.world.device),
             )
-
-    def evaluate(self, split: str | None = None) -> Scores:
-        """Score `split` (-t by default) with the weights of -e or -i; writes its predictions."""
-        split = split or self.args.evaluate_split
-        if split not in ("train", "dev", "test"):
-            raise ConfigError(f"`-t` must be one of train, dev, test, but is `{split}`.")
-        found = self._predict(split)
-        if self.world.is_leader:
-            self._outcome.write_predictions(split, found.predicted)
-        logger.info("%s WA %.4f, UA %.4f", split, found.scores.wa, found.scores.ua)
-        return found.scores
-
-    def inference(self) -> None:
-        """Write the emotion of the file -t to inference.txt."""
-        if not Path(self.args.evaluate_split).is_file():
-            raise MissingError(f"There is no audio file {self.args.evaluate_split} (-t).")
-        if self.settings.downstream_expert.spknorm.erasure != "none":
-            raise ConfigError("The erasure baselines score a corpus; they have no -m inference.")
-        super().inference()

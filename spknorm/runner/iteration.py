@@ -8,22 +8,20 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from spknorm.batches import Batch
-from spknorm.errors import CheckpointError, ConfigError, NonFiniteError
+from spknorm.errors import CheckpointError
 from spknorm.optim import clipping
 from spknorm.optim.transaction import (
-    HalfMovedError,
-    ShortOfMemoryError,
     Statistics,
     is_out_of_memory,
 )
 from spknorm.runner.distributed import World
 from spknorm.runner.instrument import MEASURED_EVERY, Instrument, Start
+from spknorm.runner.lost_steps import LostSteps, ids_of
 from spknorm.runner.passes import Passes, precision_of
 from spknorm.runner.seeds import seeded
 from spknorm.runner.setup import make_schedulers
@@ -36,11 +34,6 @@ from spknorm.updates import Groups, Step, Update, strength
 logger = logging.getLogger(__name__)
 
 _MOMENTUM = 0.9
-_LISTED = 20
-_ADVICE = (
-    "Lower datarc.train_batch_size and raise runner.gradient_accumulate_steps, set "
-    "upstream.checkpoint_activations, or use runner.precision bf16."
-)
 
 
 class Iteration:
@@ -77,7 +70,8 @@ class Iteration:
     ) -> None:
         run, method = settings.runner, settings.downstream_expert.spknorm
         self._run, self._method = run, method
-        self._world, self._seed, self._say = world, seed, say
+        self._world, self._seed = world, seed
+        self._lost = LostSteps(run, world, counters, say)
         self._counters, self._speaker_side = counters, speaker_side
         self._speakers = settings.downstream_expert.speaker_corpus
         precision = precision_of(run, world.device)
@@ -140,7 +134,8 @@ class Iteration:
             # without the frames that hold on to memory
             self._last, short = Step({}, finite=False), error.with_traceback(None)
         if short is not None:
-            self._skip(emotion, speaker, short)
+            self._passes.begin()  # and lets go of what the device holds
+            self._lost.to_memory([*emotion, *speaker], short)
         for scheduler in self.schedulers.values():
             scheduler.step()
         self._passes.finish()
@@ -163,7 +158,7 @@ class Iteration:
             return
         counters.out_of_memory_in_a_row = 0
         if not counts:
-            self._count_nonfinite([*emotion, *speaker])
+            self._lost.to_numbers(self._passes.bad_ids or ids_of([*emotion, *speaker]))
             return
         counters.nonfinite_in_a_row = 0
         loss = tally.mean("speaker_loss", "speaker_batches")
@@ -235,54 +230,6 @@ class Iteration:
     def _overflowed(self) -> bool:
         """Whether a gradient that is not finite is only the fp16 scale being searched."""
         return self.scaler.is_enabled() and self.scaler.get_scale() >= 1.0
-
-    def _count_nonfinite(self, batches: Sequence[Batch]) -> None:
-        counters = self._counters
-        counters.nonfinite += 1
-        counters.nonfinite_in_a_row += 1
-        ids = self._passes.bad_ids or [name for batch in batches for name in batch.ids]
-        listed = ", ".join(ids[:_LISTED]) + (" ..." if len(ids) > _LISTED else "")
-        text = f"loss or gradient not finite at step {counters.step}, weights untouched: {listed}"
-        logger.warning("%s", text)
-        self._say(text)
-        if counters.nonfinite_in_a_row >= self._run.max_nonfinite:
-            raise NonFiniteError(
-                f"{counters.nonfinite_in_a_row} steps in a row had a loss or gradient that is not "
-                f"finite, the last with the utterances {listed}. The weights are as they were "
-                "before. Look at these files (spknorm doctor), lower optimizer.lr or "
-                "speaker_lambda, or use runner.precision fp32 or bf16."
-            )
-
-    def _skip(
-        self, emotion: Sequence[Batch], speaker: Sequence[Batch], error: BaseException
-    ) -> None:
-        """Count a batch that memory was too short for; nothing of it is left.
-
-        Raises:
-            ConfigError: Too many in a row, or it could not be taken back in all processes.
-        """
-        counters = self._counters
-        number, before = counters.step + 1, counters.out_of_memory_in_a_row
-        alone = self._world.size == 1 or isinstance(error, ShortOfMemoryError)
-        if isinstance(error, HalfMovedError) or not alone:
-            raise ConfigError(
-                f"Out of memory at step {number}, where it could not be skipped: go on with -a, "
-                f"which starts from the last checkpoint. {_ADVICE}"
-            ) from error
-        if before >= self._run.max_oom:
-            raise ConfigError(
-                f"Out of memory at step {number}; {before} batches in a row were skipped for that "
-                f"reason before. {_ADVICE}"
-            ) from error
-        counters.out_of_memory += 1
-        counters.out_of_memory_in_a_row += 1
-        if self._world.device.type == "cuda":
-            torch.cuda.empty_cache()
-        self._passes.begin()
-        names = ", ".join(name for batch in (*emotion, *speaker) for name in batch.ids)
-        text = f"out of memory at step {number}, batch skipped: {names}"
-        logger.warning("%s. %s", text, _ADVICE)
-        self._say(text)
 
 
 def _options(optimizer: Optimizer) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ functions of the step's number.
 
 import argparse
 import dataclasses
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from spknorm.corpora import digest
 from spknorm.corpora.digest import CorpusDigest
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.schema import TaskConfig
+
+logger = logging.getLogger(__name__)
 
 KEY = "Spknorm"
 _NEAR_CHANCE = 1.1
@@ -114,6 +117,30 @@ class Counters:
                 "the ascent ran away; try a lower speaker_lambda and a ceiling of 1.0."
             )
         return found
+
+
+def resumed(
+    states: Mapping[str, Any],
+    args: argparse.Namespace,
+    config: TaskConfig,
+    corpora: Mapping[str, CorpusDigest | None],
+    *,
+    world: int,
+) -> Counters:
+    """Return the counters of the run that goes on from a checkpoint.
+
+    Raises:
+        CheckpointError: It was not made by this engine.
+        ConfigError: It is another run's; see `check_same_run`.
+    """
+    counters = Counters.of(states)
+    accepted = check_same_run(states, args, config, corpora, world=world)
+    if "corpora.emotion" in accepted:  # no comparing of scores on two dev sets
+        counters.forget_best()
+        counters.evaluated = 0
+    if accepted:
+        logger.warning("The run goes on with what changed: %s.", describe(accepted))
+    return counters
 
 
 def check_same_run(

@@ -1,0 +1,144 @@
+"""s3prl's Runner as far as it builds an experiment and predicts with it; `engine.py` trains.
+
+s3prl builds upstream, featurizer and expert, each by a method of its own that calls `_init_model`.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from s3prl.downstream.runner import ModelEntry, Runner
+from torch import nn
+
+from spknorm import checkpoint
+from spknorm import config as configuration
+from spknorm.batches import Stream
+from spknorm.errors import CheckpointError, ConfigError, MissingError
+from spknorm.metrics import Scores
+from spknorm.runner import setup
+from spknorm.runner.distributed import World
+from spknorm.runner.evaluation import Evaluation, evaluate
+from spknorm.runner.folder import prepare_folder
+from spknorm.runner.fork import follow_fork
+from spknorm.runner.instrument import Start
+from spknorm.runner.outcome import Outcome
+from spknorm.runner.seeds import seeded
+from spknorm.runner.signals import Interrupted, Interruption
+
+logger = logging.getLogger(__name__)
+
+
+class Experiment(Runner):  # type: ignore[misc]  # s3prl is untyped
+    """Models, corpora and folder of an experiment: `evaluate`, `inference`.
+
+    Args:
+        args: s3prl's command line. `init_ckpt` in the experiment's own folder (or with `past_exp`)
+            is gone on from; one from elsewhere gives its weights alone.
+        config: The configuration as read from YAML.
+
+    Raises:
+        ConfigError, MissingError, DataError, CheckpointError: See spknorm.errors.
+    """
+
+    def __init__(self, args: argparse.Namespace, config: dict[str, Any]) -> None:
+        self.args, self.config = args, config
+        self.settings = configuration.parse(config)
+        self._method = self.settings.downstream_expert.spknorm
+        self._start = Start()
+        follow_fork(args, config)
+        self.expdir = Path(args.expdir)
+        self.world = World(args.device)
+        args.device = str(self.world.device)
+        self._lock = None
+        if getattr(args, "mode", "train") == "train" and self.world.is_leader:
+            self._lock = prepare_folder(self.expdir)
+        self.init_ckpt = checkpoint.read(Path(args.init_ckpt)) if args.init_ckpt else {}
+        with seeded("construction", args.seed, device=self.world.device):
+            self.upstream = self._get_upstream()
+            self.featurizer = self._get_featurizer()
+            self.downstream = self._get_downstream()
+        self.all_entries = [self.upstream, self.featurizer, self.downstream]
+        self.expert = self.downstream.model
+        setup.check_upstream(self.upstream.model, self.featurizer.model, args, self.settings)
+        self._source = setup.make_source(
+            self.upstream.model,
+            self.featurizer.model,
+            self.expert,
+            self.world,
+            config=self.settings,
+            trainable=self.upstream.trainable,
+        )
+        self._outcome = Outcome(self.expdir, self.expert)
+        self._streams: dict[str, Stream] = {}
+        self._interruption = Interruption()
+
+    def _init_model(
+        self, model: nn.Module, name: str, trainable: bool, interfaces: list[str] | None = None
+    ) -> Any:
+        """Load weights as s3prl does, without DistributedDataParallel; see distributed.py."""
+        if getattr(self.args, "mode", "train") == "train":
+            self._start.keep(setup.shared_part(model, name, self._method.strategy))
+        try:
+            self._load_weight(model, name)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"The weights of {name} in {self.args.init_ckpt} do not fit this experiment: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        return ModelEntry(model, name, trainable, interfaces)
+
+    def _get_downstream(self) -> Any:
+        """Build the expert; s3prl passes sections and arguments by name, and has an `upstream`."""
+        whole = self.config
+        self.config = {key: section for key, section in whole.items() if key != "upstream"}
+        try:
+            entry = super()._get_downstream()
+        finally:
+            self.config = whole
+        entry.model.config = self.settings
+        return entry
+
+    def evaluate(self, split: str | None = None) -> Scores:
+        """Score `split` (-t by default) with the weights of -e or -i; writes its predictions."""
+        split = split or self.args.evaluate_split
+        if split not in ("train", "dev", "test"):
+            raise ConfigError(f"`-t` must be one of train, dev, test, but is `{split}`.")
+        found = self._predict(split)
+        if self.world.is_leader:
+            self._outcome.write_predictions(split, found.predicted)
+        logger.info("%s WA %.4f, UA %.4f", split, found.scores.wa, found.scores.ua)
+        return found.scores
+
+    def inference(self) -> None:
+        """Write the emotion of the file -t to inference.txt."""
+        if not Path(self.args.evaluate_split).is_file():
+            raise MissingError(f"There is no audio file {self.args.evaluate_split} (-t).")
+        if self.settings.downstream_expert.spknorm.erasure != "none":
+            raise ConfigError("The erasure baselines score a corpus; they have no -m inference.")
+        super().inference()
+
+    def _predict(self, split: str) -> Evaluation:
+        if split not in self._streams:
+            self._streams[split] = self.expert.eval_stream(split)
+        return evaluate(
+            self._streams[split],
+            heads=self.expert.heads,
+            source=self._source,
+            modules=[entry.model for entry in self.all_entries],
+            world=self.world,
+            num_emotions=len(self.expert.emotions),
+            ratio=self.settings.runner.evaluate_ratio,
+            num_workers=self.settings.downstream_expert.datarc.num_workers,
+            between=self._stop_if_asked,
+        )
+
+    def _stop_if_asked(self) -> None:
+        number = self.world.largest(self._interruption.signal)
+        if number:
+            raise Interrupted(number)
+
+    def _leave_if_asked(self) -> None:
+        """End without asking the other processes: before step 1 there is nothing to save."""
+        if self._interruption.signal:
+            raise Interrupted(self._interruption.signal)

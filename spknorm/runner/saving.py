@@ -1,0 +1,98 @@
+"""The checkpoints that a run writes as it goes, and what rides in them beside the weights.
+
+After `iteration.py` and `journal.py`, for `engine.py`; `spknorm.checkpoint` writes the files.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spknorm import checkpoint
+from spknorm import config as configuration
+from spknorm.corpora.digest import summaries
+from spknorm.runner.distributed import World
+from spknorm.runner.iteration import Iteration
+from spknorm.runner.journal import Journal
+from spknorm.runner.state import KEY, Counters
+from spknorm.schema import TaskConfig
+
+
+class Saver:
+    """Writes the leader's checkpoints, and keeps the run's clock, which they carry on.
+
+    Args:
+        expdir: Folder of the experiment.
+        args: The command line.
+        config: The configuration as read from YAML.
+        settings: The same, parsed.
+        expert: The task, with its corpora.
+        entries: s3prl's ModelEntry of upstream, featurizer and expert.
+        world: The processes that share each batch.
+        iteration: Has the optimisers.
+        journal: Is on the disk before a checkpoint that counts its lines.
+        counters: Of the run.
+    """
+
+    def __init__(
+        self,
+        expdir: Path,
+        *,
+        args: argparse.Namespace,
+        config: Mapping[str, Any],
+        settings: TaskConfig,
+        expert: Any,
+        entries: Sequence[Any],
+        world: World,
+        iteration: Iteration,
+        journal: Journal,
+        counters: Counters,
+    ) -> None:
+        self._expdir, self._args, self._config = expdir, args, config
+        self._settings, self._expert, self._entries = settings, expert, entries
+        self._world, self._iteration, self._journal = world, iteration, journal
+        self._counters = counters
+        self._started = time.monotonic() - counters.seconds
+
+    def seconds(self) -> float:
+        """Return the wall clock of all parts of the run together."""
+        return time.monotonic() - self._started
+
+    def save(self) -> None:
+        """Write the numbered checkpoint of this step; delete those that it makes one too many."""
+        step = self._counters.step
+        self.write(f"states-{step}.ckpt")
+        if self._world.is_leader:
+            checkpoint.rotate(self._expdir, step=step, keep=self._settings.runner.max_keep)
+
+    def write(self, name: str) -> None:
+        """Write a checkpoint of everything that a resumed run needs."""
+        counters = self._counters
+        counters.seconds = self.seconds()
+        counters.lines = self._journal.lines
+        counters.window = self._iteration.instrument.window.values.tolist()
+        counters.totals = self._iteration.instrument.totals.values.tolist()
+        if not self._world.is_leader:
+            return
+        micro_batches = counters.step * self._settings.runner.gradient_accumulate_steps
+        states = {
+            **self._iteration.state_dict(),
+            "Step": counters.step,
+            "Epoch": micro_batches // len(self._expert.emotion_stream(0, self._world.size).order),
+            "Args": checkpoint.plain_args(self._args),
+            "Config": configuration.to_mapping(self._config),
+            KEY: {
+                "counters": vars(counters),
+                "scaler": self._iteration.scaler.state_dict(),
+                "corpora": summaries(self._expert.data.corpora),
+                "classes": list(self._expert.emotions),
+            },
+        }
+        for entry in self._entries:
+            if entry.trainable:
+                states[entry.name] = entry.model.state_dict()
+        if self._world.size > 1:
+            states["WorldSize"] = self._world.size
+        self._journal.sync()
+        checkpoint.save(self._expdir / name, states)
