@@ -347,6 +347,15 @@ def test_a_step_of_the_speaker_head_is_the_same_in_one_piece_and_in_several(
             assert torch.allclose(weight, other[name], atol=1e-6), name
 
 
+def test_a_last_batch_of_one_utterance_does_not_end_the_pretraining():
+    number = pretraining.BATCH_SIZE + 1
+    features, labels = torch.randn(number, 4), [place % 3 for place in range(number)]
+    head = SpeakerHead(4, 3, hidden=[5], batch_norm=True)
+    known = pretraining.pretrain(head, features, labels, steps=2, seed=0)
+    assert math.isfinite(known.loss)
+    assert int(head.layers[0].num_batches_tracked) == 1
+
+
 def test_a_piece_of_one_utterance_does_not_end_a_run_whose_head_has_batch_norm(
     tiny_hubert, tiny_corpora, tmp_path
 ):

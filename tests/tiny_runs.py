@@ -6,6 +6,7 @@ Run as a script it trains one run of `settings_of` in a process of its own:
 
 import argparse
 import copy
+import functools
 import json
 import sys
 from pathlib import Path
@@ -36,6 +37,12 @@ def make_corpora(folder):
     return folder
 
 
+@functools.cache
+def _defaults():
+    """The task's own settings, read once: runs that are compared share them, whatever is edited."""
+    return config.load_yaml(registry.config_path("emotion_spknorm"))
+
+
 def settings_of(
     corpora, *, strategy="TAP", update="literal", method=None, expert=None, other=None, **runner
 ):
@@ -62,7 +69,7 @@ def settings_of(
             },
         },
     }  # fmt: skip
-    task = config.merge(config.load_yaml(registry.config_path("emotion_spknorm")), changes)
+    task = config.merge(_defaults(), changes)
     task = config.merge(task, {"downstream_expert": expert or {}})
     return config.merge(task, other or {})
 
