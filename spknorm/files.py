@@ -84,6 +84,50 @@ def sha256_of(source: Path | bytes) -> str:
     return digest.hexdigest()
 
 
+def own_place(folder: Path, kind: str) -> Path:
+    """Return `folder`, or where what is made of it goes if it is somebody else's to write.
+
+    Args:
+        folder: An experiment's or a benchmark's; one that is not there yet is returned as it is.
+        kind: What is made: the name of a folder below `result` in the working folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir() or os.access(folder, os.W_OK | os.X_OK):
+        return folder
+    whole = folder.resolve()  # two colleagues may have called theirs alike
+    return Path("result") / kind / f"{whole.name}-{sha256_of(os.fsencode(whole))[:8]}"
+
+
+def lock_file(file: IO[str], folder: Path, *, wait: bool = False) -> bool:
+    """Take the kernel's lock of a folder's open file; it ends with the process.
+
+    Returns:
+        Whether it was taken: a file system without locks is warned of, and used without.
+
+    Raises:
+        BlockingIOError: Another process holds it, and `wait` is false.
+        ConfigError: It cannot be locked for another reason.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno in _IN_USE:
+            raise BlockingIOError(error.errno, error.strerror) from error
+        if error.errno not in _NO_LOCKS:
+            raise ConfigError(
+                f"The folder {folder} cannot be locked ({error.strerror}). "
+                "Choose one on another file system."
+            ) from error
+        logger.warning(
+            "The file system of %s knows no locks (%s): see to it that no other process uses this "
+            "folder.",
+            folder,
+            error.strerror,
+        )
+        return False
+    return True
+
+
 class FolderLock:
     """Keeps two processes out of one folder; a dead owner's lock is free by itself.
 
@@ -111,23 +155,8 @@ class FolderLock:
                 "Choose another with -p, or change its permissions."
             ) from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                logger.warning(
-                    "The file system of %s knows no locks (%s): see to it that no other process "
-                    "uses this folder.",
-                    self._path.parent,
-                    error.strerror,
-                )
-                file.close()
-                return
-            if error.errno not in _IN_USE:
-                file.close()
-                raise ConfigError(
-                    f"The folder {self._path.parent} cannot be locked ({error.strerror}). "
-                    "Choose one on another file system with -p."
-                ) from error
+            locked = lock_file(file, self._path.parent)
+        except BlockingIOError as error:
             file.seek(0)
             owner = file.read().strip() or "another process"
             file.close()
@@ -135,6 +164,12 @@ class FolderLock:
                 f"The folder {self._path.parent} is in use by {owner}. "
                 "Wait for it to end, or choose another folder with -p."
             ) from error
+        except ConfigError:
+            file.close()
+            raise
+        if not locked:
+            file.close()
+            return
         file.seek(0)
         file.truncate()
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

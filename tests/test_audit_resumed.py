@@ -146,3 +146,32 @@ def test_a_benchmark_finishes_the_audit_that_an_earlier_call_left(bench, monkeyp
     assert not is_complete(bench)
     assert command._audit(bench)
     assert is_complete(bench)
+
+
+def test_a_bench_that_cannot_be_written_is_audited_into_a_folder_of_one_s_own(
+    bench, tmp_path, monkeypatch
+):
+    before = sorted(bench.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.access", lambda path, mode: not str(path).startswith(str(bench)))
+    told = []
+    rows = audit(bench, tell=told.append)
+    assert sorted(bench.rglob("*")) == before
+    found = sorted((tmp_path / "result/audit").glob("*/probe.json"))
+    assert [path.parent.name.rpartition("-")[0] for path in found] == ["SNP", "TAP", "none"]
+    assert f"{bench / 'SNP'} cannot be written: what is found goes to {found[0].parent}." in [
+        text.replace("result/audit", f"{tmp_path}/result/audit") for text in told
+    ]
+    assert is_complete(bench)
+    stamps = [path.stat().st_mtime_ns for path in found]
+    assert audit(bench) == rows
+    assert [path.stat().st_mtime_ns for path in found] == stamps
+
+
+def test_a_finished_audit_of_a_folder_that_cannot_be_written_is_read(bench, tmp_path, monkeypatch):
+    rows = audit(bench)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert is_complete(bench)
+    assert audit(bench) == rows
+    assert not (tmp_path / "result").exists()

@@ -54,6 +54,19 @@ def test_lambdas_multiply_adversarial_variants_alone(tmp_path):
     assert [one.get("speaker_lambda") for one in methods] == [None, 1e-4, 0.01, 0.5]
 
 
+@pytest.mark.parametrize("word", ["off", "no", "false", "null", "none", "'none'"])
+def test_a_variant_s_words_are_read_as_a_run_reads_them(word, tmp_path):
+    path = write(
+        tmp_path,
+        f"upstreams: [a]\nvariants: [{{strategy: {word}, erasure: {word}, frozen: 'no'}}]\n"
+        "lambdas: [1, 2]\nprotocols: [sd]",
+    )
+    [cell] = bench.expand(path)
+    assert (cell.variant, cell.frozen) == ("none", False)
+    method = cell.changes["downstream_expert"]["spknorm"]
+    assert method == {"strategy": "none", "erasure": "none"}
+
+
 def test_low_resource_has_all_points_and_draws_of_the_paper_by_default(tmp_path):
     path = write(
         tmp_path,
@@ -274,7 +287,8 @@ def test_a_bench_killed_five_times_at_random_ends_as_an_undisturbed_one(tmp_path
         (
             "upstream: [a]",
             "{path}: `upstream` is not a known key. Did you mean `upstreams`? Known here: name, "
-            "kind, config, upstreams, variants, lambdas, protocols, seeds, audit, executor.",
+            "kind, config, upstreams, variants, lambdas, protocols, seeds, select, audit, "
+            "executor.",
         ),
         (
             "upstreams: [a]\nvariants: [none]\naudit: 1",
@@ -285,9 +299,10 @@ def test_a_bench_killed_five_times_at_random_ends_as_an_undisturbed_one(tmp_path
         (
             "upstreams: [a]\nvariants: [{strateg: SNP}]",
             "variants: `strateg` is not a known key. Did you mean `strategy`? Known here: name, "
-            "frozen, selection, layer, config, strategy, update, adversary, speaker_lambda, "
-            "ascent_direction, ascent_clip, ascent_lr, schedule, ramp, ceiling, "
-            "speaker_warmup_steps, speaker_steps, train_feature_extractor, erasure.",
+            "frozen, selection, layer, shuffled, config, strategy, update, adversary, "
+            "speaker_lambda, ascent_direction, ascent_clip, ascent_lr, schedule, ramp, ceiling, "
+            "held_out_every, speaker_pretrain_steps, speaker_warmup_steps, speaker_steps, "
+            "train_feature_extractor, erasure, erasure_rank.",
         ),
         (
             "upstreams: [a]\nvariants: [{strategy: SPN}]",
@@ -333,6 +348,31 @@ def test_a_bench_killed_five_times_at_random_ends_as_an_undisturbed_one(tmp_path
             "upstreams: [a]\nvariants: [none]\nconfig: {runner: {on_config_change: fork}}",
             "A bench looks for each result in the cell's own folder, so that "
             "`runner.on_config_change: fork` cannot serve it: leave it out.",
+        ),
+        (
+            "upstreams: [a]\nvariants: [{strategy: on}]",
+            "`config.downstream_expert.spknorm.strategy` must be one of none, SNP, TAP, but is "
+            "`True` (bool).",
+        ),
+        (
+            "upstreams: [a]\nvariants: [{strategy: none, frozen: maybe}]",
+            "`variants.frozen` must be true or false, but is `'maybe'` (str).",
+        ),
+        (
+            "upstreams: [a]\nvariants: [{strategy: none, layer: last}]",
+            "`variants.layer` must be a whole number, but is `'last'` (str).",
+        ),
+        (
+            "upstreams: [a]\nvariants: [TAP]\nlambdas: [weak]",
+            "`{path}.lambdas[0]` must be a number, but is `'weak'` (str).",
+        ),
+        (
+            "upstreams: [a]\nvariants: [none]\nseeds: [-1]",
+            "`seeds` must be from 0 to 2**32 - 1, but one is -1.",
+        ),
+        (
+            "upstreams: [a]\nvariants: [none]\nexecutor: {requeue: perhaps}",
+            "`{path}: executor.requeue` must be true or false, but is `'perhaps'` (str).",
         ),
         ("kind: controlled", "An experiment of kind controlled has no runs of its own to expand."),
     ],

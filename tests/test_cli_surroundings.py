@@ -1,15 +1,20 @@
+import datetime
 import errno
 import os
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from command_lines import REPOSITORY
 
+from spknorm.bench.worker import CellRun, is_running
 from spknorm.cli import experiment, surroundings
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
 from spknorm.launcher import Place, place
+from spknorm.runner import distributed
 
 
 def run(code, **environment):
@@ -73,6 +78,28 @@ def test_a_file_system_without_locks_is_warned_of_and_used(code, tmp_path, monke
     )
 
 
+def test_a_bench_runs_on_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    (tmp_path / "cell").mkdir()
+    (tmp_path / "cell/.bench.lock").touch()
+    assert not is_running(tmp_path / "cell")
+    assert CellRun([sys.executable, "-c", "print(1)"], tmp_path / "cell", {})() == 0
+    assert (tmp_path / "cell/run.log").read_text() == "1\n"
+
+
+def test_a_bench_s_lock_that_fails_is_told(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    (tmp_path / ".bench.lock").touch()
+    with pytest.raises(ConfigError, match=r"cannot be locked \(Input/output error\)"):
+        is_running(tmp_path)
+
+
 def test_a_lock_that_fails_for_another_reason_is_not_called_in_use(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.EIO, "Input/output error")
@@ -110,6 +137,25 @@ def test_what_a_launcher_left_over_is_told(variables, message):
     with pytest.raises(ConfigError) as caught:
         place(variables)
     assert str(caught.value).startswith(message)
+
+
+def test_others_that_never_come_are_told_after_the_join_time(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    left_over = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in {**left_over, "MASTER_PORT": str(port)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert datetime.timedelta(minutes=2) == distributed.JOIN_TIMEOUT
+    monkeypatch.setattr(distributed, "JOIN_TIMEOUT", datetime.timedelta(seconds=2))
+    started = time.monotonic()
+    with pytest.raises(ConfigError) as caught:
+        distributed.World("cpu")
+    assert time.monotonic() - started < 60
+    assert str(caught.value).startswith(
+        f"WORLD_SIZE is 2, but the other processes did not come to 127.0.0.1:{port} ("
+    )
 
 
 def test_a_rank_without_others_is_alone():

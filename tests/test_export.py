@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -169,3 +171,14 @@ def test_a_damaged_or_foreign_upstream_file_is_refused(tmp_path, tiny_hubert):
     assert str(caught.value) == (
         f"There is no upstream checkpoint {tmp_path / 'none.pt'}. Name one with -k."
     )
+
+
+def test_a_folder_that_cannot_be_written_is_exported_elsewhere(tap, tmp_path, monkeypatch):
+    before = sorted(tap.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    exported = export(tap, formats=("s3prl",))
+    assert sorted(tap.rglob("*")) == before
+    assert exported.folder.parent == Path("result/export")
+    assert exported.folder.name.startswith("tap-")
+    assert (exported.folder / "normalised.pt").is_file()

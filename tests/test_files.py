@@ -1,11 +1,20 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from spknorm.errors import ConfigError
-from spknorm.files import FolderLock, atomic_path, read_json, sha256_of, write_atomic, write_json
+from spknorm.files import (
+    FolderLock,
+    atomic_path,
+    own_place,
+    read_json,
+    sha256_of,
+    write_atomic,
+    write_json,
+)
 
 
 def test_a_file_is_the_old_one_until_it_is_the_whole_new_one(tmp_path):
@@ -70,6 +79,22 @@ def test_a_folder_in_use_is_refused_and_a_dead_owners_lock_is_free(tmp_path):
         owner.kill()
     with FolderLock(tmp_path):
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
+def test_what_is_made_of_another_s_folder_goes_into_a_folder_of_one_s_own(tmp_path, monkeypatch):
+    first, second = tmp_path / "a/run", tmp_path / "b/run"
+    for folder in (first, second):
+        folder.mkdir(parents=True)
+        assert own_place(folder, "audit") == folder
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    places = [own_place(folder, "audit") for folder in (first, second)]
+    assert len(set(places)) == 2
+    for place in places:
+        assert place.parent == Path("result/audit")
+        assert place.name.startswith("run-")
+    monkeypatch.chdir(first)
+    assert own_place(Path(), "audit") == places[0]
+    assert own_place(Path("new"), "audit") == Path("new")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from fake_results import make_bench, write
@@ -313,3 +314,14 @@ def test_the_settings_in_a_command_are_the_whole_configuration(tmp_path):
     again = {}
     apply_to_config(parse_overrides(words[words.index("-o") + 1]), again)
     assert to_mapping(parse(again)) == config
+
+
+def test_a_folder_that_cannot_be_written_is_reported_elsewhere(bench, tmp_path, monkeypatch):
+    folder, written = bench
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    paths = report.build(folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert paths[0].parent.parent == Path("result/report")
+    assert contents(paths) == contents(written)

@@ -69,6 +69,7 @@ def audit(
 ) -> list[ProbeRow]:
     """Probe the upstreams of finished experiments and write probe.json beside each of them.
 
+    Of an experiment whose folder cannot be written it goes into a folder below `result/audit`.
     What an earlier call with the same options has done is kept, stage by stage.
 
     Args:
@@ -91,6 +92,9 @@ def audit(
     given = [folders] if isinstance(folders, (str, Path)) else list(folders)
     runs = find_runs([Path(folder) for folder in given], every_run=every_run)
     asked = Asked(every_layer, tuple(labels), max_speakers, seed)
+    for run in runs:
+        if run.place != run.folder:
+            tell(f"{run.folder} cannot be written: what is found goes to {run.place}.")
     records = {run.folder: Record.read(run, asked) for run in runs}
     stages = _stages(runs, asked)
     todo = _without_what_is_done(stages, records)
@@ -124,7 +128,7 @@ def _stages(runs: Sequence[Run], asked: Asked) -> list[_Stage]:
             labels=asked.labels,
             max_speakers=asked.max_speakers,
             seed=asked.seed,
-            work_dir=run.folder,
+            work_dir=run.place,
         )
         seconds = run.settings.downstream_expert.speaker_corpus.max_seconds
         what = [asked._asdict(), seconds, [question.mark() for question in questions]]
@@ -175,7 +179,7 @@ class _Work:
         try:
             if stage.stage in ("leace", "znorm"):
                 pooled = pool_erased_features(
-                    run, model, stage.questions, device=device, work_dir=run.folder
+                    run, model, stage.questions, device=device, work_dir=run.place
                 )
             else:
                 pooled = pool_features(
@@ -219,7 +223,7 @@ class _Work:
             return
         self._pictured.add(key)
         name = re.sub(r"[^\w.+-]", "_", f"features_{'_'.join(key)}.npz")
-        path = stage.run.folder / name
+        path = stage.run.place / name
         write_picture(
             path, stage.questions[-1], pooled, upstream=stage.run.upstream, stage=stage.stage
         )

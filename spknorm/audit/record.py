@@ -46,12 +46,14 @@ class Record:
 
     @classmethod
     def read(cls, run: Run, asked: Asked) -> "Record":
-        """Return what stands in a run's folder; empty where that is of something else."""
-        record = cls(run.folder / "probe.json", asked, run.weights_mark())
-        if not record._path.is_file():
+        """Return what stands in a run's place or folder; empty where that is of something else."""
+        record = cls(run.place / "probe.json", asked, run.weights_mark())
+        there = [place / "probe.json" for place in (run.place, run.folder)]
+        path = next((path for path in there if path.is_file()), None)
+        if path is None:
             return record
         try:
-            content, rows = read_json(record._path), read_probes(record._path)
+            content, rows = read_json(path), read_probes(path)
             same = content["asked"] == record._asked and content["weights"] == record._mark
             stages = {str(name): str(key) for name, key in content["stages"].items()}
             off, complete = list(content["adversary_off"]), bool(content["complete"])

@@ -15,7 +15,7 @@ from spknorm import config as configuration
 from spknorm import effects
 from spknorm.checkpoint import BEST
 from spknorm.errors import CheckpointError, MissingError
-from spknorm.files import sha256_of
+from spknorm.files import own_place, sha256_of
 from spknorm.runs.trained import read_checkpoint, result_of, sections
 from spknorm.schema import TaskConfig
 
@@ -60,6 +60,11 @@ class Run(NamedTuple):
     def frozen(self) -> bool:
         """Whether the upstream kept its weights."""
         return not self.args.upstream_trainable
+
+    @property
+    def place(self) -> Path:
+        """Where what is found of it is written: its folder, unless that cannot be written."""
+        return own_place(self.folder, "audit")
 
     @property
     def fold(self) -> str:

@@ -13,10 +13,10 @@ from spknorm.bench.experiment import (
     METHOD_KEYS,
     PROTOCOL_KEYS,
     UPSTREAM_KEYS,
-    VARIANT_KEYS,
     Experiment,
     as_mapping,
-    as_whole,
+    as_seed,
+    as_variant,
     read_experiment,
 )
 from spknorm.errors import ConfigError
@@ -87,7 +87,7 @@ def _points(protocol: Mapping[str, Any], seeds: Iterable[int], quick: bool) -> l
         raise ConfigError(f"`samples_per_label` and `draws` belong to low_resource, not to {name}.")
     grid = itertools.product(samples, draws, folds, protocol.get("seeds") or seeds)
     points = [
-        _Point(fold=fold, seed=as_whole("seeds", seed), samples_per_label=count, draw=draw)
+        _Point(fold=fold, seed=as_seed(seed), samples_per_label=count, draw=draw)
         for count, draw, fold, seed in grid
     ]
     return points[:1] if quick else points
@@ -102,23 +102,11 @@ def _variants(experiment: Experiment, label: str) -> list[dict[str, Any]]:
             found.append(variant)
         elif experiment.lambdas:
             for strength in experiment.lambdas:
-                name = f"{variant['name']}-lambda{float(strength):g}"
-                found.append({**variant, "speaker_lambda": float(strength), "name": name})
+                name = f"{variant['name']}-lambda{strength:g}"
+                found.append({**variant, "speaker_lambda": strength, "name": name})
         else:
             found.append(variant if chosen is None else {**variant, "speaker_lambda": chosen})
     return found
-
-
-def as_variant(entry: Any) -> dict[str, Any]:
-    """Return an entry of `variants` as a mapping with a name."""
-    variant = as_mapping(entry, "strategy", VARIANT_KEYS, "variants")
-    if "name" not in variant:
-        parts = [str(variant.get("strategy", "TAP"))]
-        parts += [variant["erasure"]] if variant.get("erasure", "none") != "none" else []
-        parts += ["frozen"] if variant.get("frozen") else []
-        parts += ["shuffled"] if variant.get("shuffled") else []
-        variant["name"] = "-".join(parts)
-    return variant
 
 
 def takes_lambda(variant: Mapping[str, Any]) -> bool:
@@ -168,7 +156,7 @@ def _cell(
         upstream=upstream["name"],
         upstream_ckpt=upstream.get("ckpt"),
         upstream_config=upstream.get("config"),
-        frozen=bool(variant.get("frozen", False)),
+        frozen=variant.get("frozen", False),
         selection=variant.get("selection"),
         layer=variant.get("layer"),
         fold=at.fold,

@@ -24,20 +24,37 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from spknorm import config
 from spknorm.errors import ConfigError
+from spknorm.marks import NOT_NEGATIVE
 from spknorm.protocols import PROTOCOLS
 from spknorm.schema import MethodConfig
 
 KINDS = ("bench", "controlled", "superb")
 DEFAULT_SEED = 1337
 """s3prl's."""
+LAST_SEED = 2**32 - 1
 UPSTREAM_KEYS = ("name", "ckpt", "config", "label")
 METHOD_KEYS = tuple(one.name for one in dataclasses.fields(MethodConfig))
-VARIANT_KEYS = ("name", "frozen", "selection", "layer", "shuffled", "config", *METHOD_KEYS)
 PROTOCOL_KEYS = ("protocol", "folds", "seeds", "draws", "samples_per_label", "base", "dev")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What a variant names beside the method's settings."""
+
+    name: str | None = None
+    frozen: bool = False
+    selection: str | None = None
+    """s3prl's -s."""
+    layer: int | None = None
+    """s3prl's -l."""
+    shuffled: bool = False
+    """Permuted speaker labels, the control."""
+    config: Mapping[str, Any] | None = None
+    """Other sections."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +93,11 @@ class Select:
     """Of the first protocol; null: its first."""
 
 
+@dataclass(frozen=True)
+class _Lambdas:
+    lambdas: Annotated[tuple[float, ...], NOT_NEGATIVE]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """An experiment file as it was read; every field is a key of the file."""
@@ -93,6 +115,9 @@ class Experiment:
     executor: Executor = field(default_factory=Executor)
     chosen: Mapping[tuple[Any, ...], float] = field(default_factory=dict)
     """No key of the file: the lambdas that `select` chose; see selection.py."""
+
+
+VARIANT_KEYS = (*(one.name for one in dataclasses.fields(Variant)), *METHOD_KEYS)
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -123,6 +148,9 @@ def read_experiment(path: Path) -> Experiment:
         raise ConfigError(f"{path}: `audit` must be true or false, but is {content['audit']!r}.")
     executor = _executor(content.pop("executor", None) or {}, path)
     select = _select(content.pop("select", None), content, path)
+    if "lambdas" in content:
+        built = config.build(_Lambdas, {"lambdas": content["lambdas"]}, path=str(path))
+        content["lambdas"] = built.lambdas
     return Experiment(**{**content, "name": name}, executor=executor, select=select)
 
 
@@ -191,6 +219,40 @@ def as_mapping(entry: Any, main: str, known: Iterable[str], where: str) -> dict[
     return dict(entry)
 
 
+def as_variant(entry: Any) -> dict[str, Any]:
+    """Return an entry of `variants` as a mapping with a name, its values read as a run reads them.
+
+    Raises:
+        ConfigError: An unknown key, or a value of a wrong type.
+    """
+    variant = as_mapping(entry, "strategy", VARIANT_KEYS, "variants")
+    for kind, names, path in (
+        (MethodConfig, METHOD_KEYS, "config.downstream_expert.spknorm"),
+        (Variant, [one.name for one in dataclasses.fields(Variant)], "variants"),
+    ):
+        given = {key: value for key, value in variant.items() if key in names}
+        read = config.build(kind, given, path=path)
+        variant |= {key: getattr(read, key) for key in given}
+    if variant.get("name") is None:
+        parts = [variant.get("strategy", "TAP")]
+        parts += [variant["erasure"]] if variant.get("erasure", "none") != "none" else []
+        parts += ["frozen"] if variant.get("frozen") else []
+        parts += ["shuffled"] if variant.get("shuffled") else []
+        variant["name"] = "-".join(parts)
+    return variant
+
+
+def as_seed(value: Any) -> int:
+    """Return a seed that every generator takes.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if not 0 <= as_whole("seeds", value) <= LAST_SEED:
+        raise ConfigError(f"`seeds` must be from 0 to 2**32 - 1, but one is {value}.")
+    return int(value)
+
+
 def _known(entry: Mapping[Any, Any], known: list[str], where: str) -> None:
     for key in entry:
         if key not in known:
@@ -205,7 +267,7 @@ def _executor(entry: Any, path: Path) -> Executor:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{path}: `executor` must be a mapping such as {{kind: slurm}}.")
     _known(entry, [one.name for one in dataclasses.fields(Executor)], f"{path}: executor")
-    executor = Executor(**entry)
+    executor = config.build(Executor, entry, path=f"{path}: executor")
     if executor.kind not in ("local", "slurm"):
         raise ConfigError(
             f"{path}: `executor.kind` must be local or slurm, but is `{executor.kind}`."

@@ -15,8 +15,14 @@ from typing import Any, NamedTuple
 
 from spknorm import config
 from spknorm.bench.cells import Cell
-from spknorm.bench.expansion import as_variant, expand, key_of, label_of, takes_lambda
-from spknorm.bench.experiment import PROTOCOL_KEYS, UPSTREAM_KEYS, Experiment, as_mapping
+from spknorm.bench.expansion import expand, key_of, label_of, takes_lambda
+from spknorm.bench.experiment import (
+    PROTOCOL_KEYS,
+    UPSTREAM_KEYS,
+    Experiment,
+    as_mapping,
+    as_variant,
+)
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
 from spknorm.protocols import folds_of

@@ -4,12 +4,13 @@ The folder is locked for as long as the command lives, even when the process tha
 gone: the lock is inherited. A bench that is started again waits for such a run.
 """
 
-import fcntl
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+from spknorm.files import lock_file
 
 RUN_LOG = "run.log"
 _LOCK = ".bench.lock"
@@ -36,7 +37,7 @@ class CellRun:
         """Run the command unless its result is there; the command's folder is locked meanwhile."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with _open_lock(self.folder) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_file(lock, self.folder, wait=True)
             if (self.folder / "result.json").is_file():
                 return 0
             with (self.folder / RUN_LOG).open("wb") as log:
@@ -70,8 +71,8 @@ def is_running(folder: Path) -> bool:
         return False
     with _open_lock(folder) as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            lock_file(lock, folder)
+        except BlockingIOError:
             return True
     return False
 

@@ -6,7 +6,6 @@ Everything a user can get wrong is looked at before torch is loaded or a file is
 import argparse
 import errno
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from typing import Any
 from spknorm.checkpoint import is_disk_full
 from spknorm.cli import arguments, checks, overrides, process, resume, settings, surroundings
 from spknorm.errors import USER_ERRORS, CheckpointError, ConfigError, MissingError
-from spknorm.files import FolderLock
+from spknorm.files import FolderLock, own_place
 
 
 def run_downstream(argv: Sequence[str] | None = None) -> int:
@@ -105,9 +104,10 @@ def run(args: argparse.Namespace) -> int:
 def _write_elsewhere_if_read_only(args: argparse.Namespace) -> None:
     """Evaluate another's experiment, whose folder cannot be written, into a folder of one's own."""
     folder = Path(args.expdir)
-    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-        args.expdir = str(Path("result/downstream") / f"{folder.resolve().name}-{args.mode}")
-        Path(args.expdir).mkdir(parents=True, exist_ok=True)
+    place = own_place(folder, args.mode)
+    if place != folder:
+        place.mkdir(parents=True, exist_ok=True)
+        args.expdir = str(place)
         logging.getLogger("spknorm").warning(
             "%s cannot be written: the results go to %s.", folder, args.expdir
         )

@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `spknorm export`."""
     add = parser.add_argument
     add("expdir", metavar="EXPDIR", type=Path, help="a finished experiment of emotion_spknorm")
-    add("--out", metavar="DIR", type=Path, help="default: EXPDIR/export")
+    add("--out", metavar="DIR", type=Path, help="default: EXPDIR/export, or in result/export")
     add("--format", action="append", help="s3prl or transformers; both unless given")
     add("--push", metavar="USER/NAME", help="upload the folder to this repository of a model hub")
     add("--public", action="store_true", help="make a new repository public")

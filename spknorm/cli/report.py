@@ -11,12 +11,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", metavar="DIR", type=Path, help="a benchmark folder, or that of a single run"
     )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="default: DIR itself, or a folder in result/report if DIR cannot be written",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the report and print the paths of its files."""
     from spknorm import report
 
-    for path in report.build(args.folder):
+    for path in report.build(args.folder, args.out):
         print(path)
     return 0

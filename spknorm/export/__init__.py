@@ -22,7 +22,7 @@ from spknorm.export.upstream_file import (
     read_upstream_file,
     write_upstream_file,
 )
-from spknorm.files import write_atomic
+from spknorm.files import own_place, write_atomic
 
 __all__ = ["FORMATS", "Exported", "export", "load_gate", "push"]
 
@@ -54,7 +54,8 @@ def export(
 
     Args:
         expdir: A finished experiment of the task emotion_spknorm.
-        out: Folder to write to; None: `export` in `expdir`.
+        out: Folder to write to; None: `export` in `expdir`, or a folder below `result/export` if
+            `expdir` cannot be written.
         formats: Some of `FORMATS`.
 
     Raises:
@@ -68,7 +69,10 @@ def export(
             f"Formats of an export are {', '.join(FORMATS)}, but not `{' '.join(unknown)}`."
         )
     trained = read_exportable(Path(expdir))
-    folder = Path(out) if out is not None else Path(expdir) / "export"
+    if out is None:
+        place = own_place(Path(expdir), "export")
+        out = place / "export" if place == Path(expdir) else place
+    folder = Path(out)
     upstream_file = None
     if "transformers" in formats:
         write_transformers_folder(folder, trained.upstream, classifier=trained.classifier)

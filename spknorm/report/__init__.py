@@ -14,12 +14,15 @@
 
 from pathlib import Path
 
+from spknorm.files import own_place
 
-def build(folder: Path | str) -> list[Path]:
-    """Write table.md, table.tex, table.csv, report.html and figures/*.png into `folder`.
+
+def build(folder: Path | str, out: Path | str | None = None) -> list[Path]:
+    """Write table.md, table.tex, table.csv, report.html and figures/*.png.
 
     Args:
         folder: A benchmark folder, or the folder of a single run.
+        out: Where to; None: into `folder`, or below `result/report` if that cannot be written.
 
     Returns:
         The files written.
@@ -30,7 +33,8 @@ def build(folder: Path | str) -> list[Path]:
     """
     from spknorm.report import assembly  # loads pandas and scipy
 
-    return assembly.build(Path(folder))
+    place = own_place(Path(folder), "report") if out is None else Path(out)
+    return assembly.build(Path(folder), place)
 
 
 def text(folder: Path | str) -> str:

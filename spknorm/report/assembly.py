@@ -45,7 +45,7 @@ _FOOTER = (
 )
 
 
-def build(folder: Path) -> list[Path]:
+def build(folder: Path, out: Path) -> list[Path]:
     """Write the report; see `spknorm.report.build`."""
     runs = records.read(folder)
     blocks = score_blocks(runs)
@@ -95,12 +95,12 @@ def build(folder: Path) -> list[Path]:
     for part in (*lead, *(part for section in sections for part in section.parts)):
         if isinstance(part, Figure):
             contents[f"figures/{part.name}.png"] = part.png
-    for stale in sorted((folder / "figures").glob("*.png")):
+    for stale in sorted((out / "figures").glob("*.png")):
         if f"figures/{stale.name}" not in contents:
             stale.unlink()
     for name, content in contents.items():
-        write_atomic(folder / name, content)
-    return [folder / name for name in contents]
+        write_atomic(out / name, content)
+    return [out / name for name in contents]
 
 
 def _tables_of(block: Block) -> list[Table]:
