@@ -174,4 +174,4 @@ def test_a_finished_audit_of_a_folder_that_cannot_be_written_is_read(bench, tmp_
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert is_complete(bench)
     assert audit(bench) == rows
-    assert not (tmp_path / "result").exists()
+    assert not list((tmp_path / "result").rglob("probe.json"))

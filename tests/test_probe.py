@@ -109,6 +109,20 @@ def test_verification_knows_speakers_and_nothing_after_shuffling():
     assert control.low <= 0.5 <= control.high
 
 
+@pytest.mark.parametrize("probe", ["linear", "knn", "eer"])
+@pytest.mark.parametrize(("speakers", "has"), [(2, False), (3, False), (4, True)])
+def test_of_too_few_speakers_no_probe_has_an_interval(probe, speakers, has):
+    draw = np.random.default_rng(0)
+    labels = np.arange(12 * speakers) % speakers
+    parts = [
+        Pooled(draw.normal(labels[:, None], 1.0, (len(labels), 8)).astype(np.float32), labels)
+        for _ in range(2)
+    ]
+    found = run_probe(probe, *parts)
+    assert 0 <= found.score <= 1
+    assert (found.low is not None, found.high is not None) == (has, has)
+
+
 def test_many_utterances_are_verified_on_drawn_trials(monkeypatch):
     train, test, _ = _planted(1.0)
     every = run_probe("eer", train, test)

@@ -106,6 +106,8 @@ def _foreign(kind, path, folder):
         path.write_bytes(b"")
     elif kind == "bare":
         torch.save(plain, path)
+    elif kind == "another trainer's":
+        torch.save({"epoch": 3, "state_dict": {"module.fc.weight": torch.ones(2)}}, path)
     elif kind == "old fairseq":
         torch.save({"args": argparse.Namespace(arch="hubert"), "model": plain}, path)
     elif kind == "fairseq":
@@ -130,6 +132,7 @@ FOREIGN = {
     "web page": "is a web page, not a checkpoint: download the file itself",
     "empty": "is empty: copy or download it again",
     "bare": "holds weights alone (1, such as `encoder.layers.0.fc1.weight`) and not the config",
+    "another trainer's": "holds weights alone under `state_dict` (1, such as `module.fc.weight`)",
     "old fairseq": "is a checkpoint of fairseq, whose settings are objects that could run code.",
     "fairseq": "is a checkpoint of fairseq, whose settings are objects that could run code.",
     "wav2vec2": "is a checkpoint that s3prl converted, of the kind -u wav2vec2_local reads",

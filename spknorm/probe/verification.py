@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from spknorm.errors import DataError
 from spknorm.probe.arrays import Floats, Integers, unit_length
+from spknorm.statistics import MIN_SPEAKERS
 
 MAX_TRIALS = 20_000
 """Trials of each kind (same speaker, different speakers), drawn if there are more."""
@@ -18,13 +19,15 @@ class Verification(NamedTuple):
     """Equal error rate, the ends of its 95 % interval, and the number of trials."""
 
     rate: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     num_trials: int
 
 
 def verify(features: Floats, labels: Integers, *, seed: int) -> Verification:
     """Score every pair of (N, H) by cosine; the interval draws speakers with replacement.
+
+    Of fewer than `MIN_SPEAKERS` there is no interval.
 
     Args:
         features: (N, H), centred and scaled.
@@ -44,7 +47,7 @@ def verify(features: Floats, labels: Integers, *, seed: int) -> Verification:
     speakers, index = np.unique(labels, return_inverse=True)
     one, other = index[first], index[second]
     rates = []
-    for _ in range(_RESAMPLES):
+    for _ in range(_RESAMPLES if len(speakers) >= MIN_SPEAKERS else 0):
         drawn = generator.integers(len(speakers), size=len(speakers))
         counts = np.bincount(drawn, minlength=len(speakers))
         weight = np.where(same, counts[one], counts[one] * counts[other])
@@ -52,8 +55,8 @@ def verify(features: Floats, labels: Integers, *, seed: int) -> Verification:
             rates.append(equal_error_rate(scores, same, weight))
     return Verification(
         rate=equal_error_rate(scores, same, np.ones(len(scores))),
-        low=float(np.quantile(rates, 0.025)),
-        high=float(np.quantile(rates, 0.975)),
+        low=float(np.quantile(rates, 0.025)) if rates else None,
+        high=float(np.quantile(rates, 0.975)) if rates else None,
         num_trials=len(scores),
     )
 

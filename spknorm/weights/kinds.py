@@ -95,12 +95,7 @@ def explain(path: Path | str, error: BaseException | None = None) -> str:
 
 def _explain_content(content: Mapping[Any, Any]) -> str:
     if is_state_dict(content):
-        some = next(iter(content), "none")
-        how = "Weights in transformers' form go with their config.json: name the folder with -k"
-        return (
-            f"holds weights alone ({len(content)}, such as `{some}`) and not the configuration "
-            f"that builds their model. {how} and -u hf_hubert_custom or hf_wav2vec2_custom"
-        )
+        return _weights_alone(content)
     if all(key in content for key in _OF_EXPERIMENT):
         return (
             "is the checkpoint of an experiment: name it with -i, or export its upstream first "
@@ -113,7 +108,19 @@ def _explain_content(content: Mapping[Any, Any]) -> str:
     if all(key in content for key in _CONVERTED):
         kind = "hubert" if "dictionaries_symbols" in content else "wav2vec2"
         return f"is a checkpoint that s3prl converted, of the kind -u {kind}_local reads"
+    for key, inside in content.items():  # as other trainers write them: state_dict, weights, ...
+        if isinstance(inside, Mapping) and inside and is_state_dict(inside):
+            return _weights_alone(inside, f" under `{key}`")
     return ""
+
+
+def _weights_alone(weights: Mapping[Any, Any], where: str = "") -> str:
+    some = next(iter(weights), "none")
+    how = "Weights in transformers' form go with their config.json: name the folder with -k"
+    return (
+        f"holds weights alone{where} ({len(weights)}, such as `{some}`) and not the configuration "
+        f"that builds their model. {how} and -u hf_hubert_custom or hf_wav2vec2_custom"
+    )
 
 
 _FAIRSEQ = (
