@@ -167,7 +167,9 @@ KNOWING = {
     "modelrc": {"speaker_head": {"hidden": [32], "batch_norm": True}},
     "speaker_corpus": {"batch_size": 12, "max_seconds": None},
 }
-FAST = {"optimizer": {"lr": 1e-2, "groups": {"upstream": {"lr": 1e-4}}}}
+FAST = {
+    "optimizer": {"lr": 1e-2, "groups": {"upstream": {"lr": 1e-4}, "speaker_head": {"lr": 1e-2}}},
+}
 
 
 @pytest.fixture(scope="module")
