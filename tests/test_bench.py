@@ -208,7 +208,7 @@ def test_ctrl_c_stops_the_running_cells_and_a_new_call_continues_them(experiment
 
     def interrupt(progress):
         if progress.running == 2:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while not (out / cells[0].name / "state").exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
             raise KeyboardInterrupt

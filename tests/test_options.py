@@ -14,9 +14,9 @@ from spknorm.config import parse
 from spknorm.emotion_heads import ACTIVATIONS, make_emotion_head
 from spknorm.errors import ConfigError
 from spknorm.model import Heads
+from spknorm.optim.optimizers import OPTIMIZERS as TORCH_OPTIMIZERS
 from spknorm.options import DEEP_MODELS, HEADS, OPTIMIZERS, POOLINGS, SCHEDULERS, SPECAUG
 from spknorm.runner.setup import make_schedulers
-from spknorm.updates import OPTIMIZERS as TORCH_OPTIMIZERS
 
 MODELRC = "config.downstream_expert.modelrc"
 DEEP = {"hidden_dim": 8, "kernel_size": 5, "padding": 2, "pooling": 5, "dropout": 0.4}

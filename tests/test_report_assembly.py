@@ -188,7 +188,8 @@ def test_the_page_begins_with_accuracy_per_method_and_leakage_beside_it(bench):
     assert names.index("img") < names.index("nav")
     alt = page.all("img")[0]["alt"]
     assert "hubert_large_ll60k, none: " in alt
-    assert alt.count("95 % interval") == alt.count(" Leakage ") == 3
+    assert alt.count(" Leakage ") == 3
+    assert alt.count("95 % interval") == 1  # of TAP; the others have too few speakers for one
     assert names.count("img") == len({image["alt"] for image in page.all("img")})
 
 

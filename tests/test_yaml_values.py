@@ -115,7 +115,7 @@ def test_a_word_means_to_a_setting_what_the_setting_can_be(key, words, value, do
         ("upstream.packed=maybe", "must be true or false, but is `'maybe'` (str)."),
         ("upstream.cache=null", "must be one of auto, off, but is `None` (NoneType)."),
         ("downstream_expert.spknorm.strategy=on", "but is `True` (bool)."),
-        ("runner.clip=off", "must be one of auto, joint, group, but is `False` (bool)."),
+        ("runner.clip=off", "must be one of auto, stage, joint, group, but is `False` (bool)."),
         ("downstream_expert.speaker_corpus.label=no", "must be text, but is `False` (bool)."),
         ("runner.total_steps=2.5", "must be a whole number, but is `2.5` (float)."),
     ],

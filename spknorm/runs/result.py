@@ -13,7 +13,6 @@ from typing import Any
 
 from spknorm import effects, metrics
 from spknorm.config import to_mapping
-from spknorm.optim import clipping
 from spknorm.runs.checked import Confusion, Share, build, check_schema, error, read_object
 from spknorm.runs.metrics_log import finite
 from spknorm.schema import TaskConfig
@@ -220,6 +219,8 @@ def make_result(
             },
         }
     described["adversary"] = None if adversary is None else to_mapping(adversary)
+    from spknorm.optim import clipping  # with torch, which readers of results do without
+
     described["clip"] = clipping.resolved(config.runner.clip, config.runner.engine)
     for name in ("strategy", "update", "speaker_lambda", "train_feature_extractor"):
         described[name] = getattr(method, name)
