@@ -15,6 +15,7 @@ from spknorm.marks import (
     ADVERSARY,
     DEMO,
     GATED,
+    GROUPED,
     LEACE,
     LENGTH,
     LITERAL,
@@ -38,6 +39,11 @@ Strategy = Literal["none", "SNP", "TAP"]
 Update = Literal["literal", "relative", "reversal", "adaptive"]
 Adversary = Literal["ascent", "confusion", "entropy"]
 Turns = Literal["all", "improvised", "scripted"]
+Coded = Literal[
+    "ravdess", "ravdess_song", "crema_d", "tess", "savee", "jl", "enterface", "emov_db", "emodb",
+    "emovo", "esd", "cafe", "aesdd", "subesco", "shemo", "casia",
+]  # fmt: skip
+"""Emotion corpora with coded file names (spknorm.corpora.layouts)."""
 _SELECT = "downstream_expert.modelrc.select"
 
 
@@ -124,9 +130,9 @@ class OptimizerConfig:
 class DataConfig:
     """The emotion corpus: s3prl's `datarc` and how it is split."""
 
-    corpus: Annotated[Literal["iemocap", "manifest", "demo"], NUMBERS] = "iemocap"
+    corpus: Annotated[Literal["iemocap", Coded, "manifest", "demo"], NUMBERS] = "iemocap"
     root: Annotated[str | None, PLACE] = None
-    """Folder of the corpus; null: the environment variable IEMOCAP_ROOT."""
+    """Folder of the corpus; null: the environment variable IEMOCAP_ROOT, RAVDESS_ROOT, ..."""
     meta_data: Annotated[str | None, PLACE] = None
     """Folder with s3prl's SessionN/{train,test}_meta_data.json; null: made from the tree."""
     manifest: Annotated[str | None, PLACE] = None
@@ -134,7 +140,11 @@ class DataConfig:
     """Accept paths of a manifest or fold JSON that lead out of the root."""
     test_fold: Annotated[str | None, REPEAT] = None
     """foldN holds out SessionN; null: the -v of the command line, else fold1."""
-    protocol: Annotated[Literal["si5", "si10", "sd", "low_resource"], NUMBERS] = "si5"
+    protocol: Annotated[
+        Literal["si5", "si10", "loso", "loso-group", "sd", "low_resource"], NUMBERS
+    ] = "si5"
+    groups: Annotated[int, Range(least=2), NUMBERS, GROUPED] = 5
+    """loso-group: how many groups of speakers are held out in turn."""
     base: Annotated[Literal["si5", "sd"], NUMBERS, LOW_RESOURCE] = "si5"
     """What low_resource draws its training utterances from."""
     dev: Annotated[Literal["superb", "speaker_disjoint"], NUMBERS] = "superb"
@@ -167,7 +177,7 @@ class DataConfig:
 class SpeakerCorpusConfig:
     """The corpus that carries the speaker labels (paper: a third data set, not named)."""
 
-    corpus: Annotated[Literal["voxceleb1", "librispeech", "manifest", "demo"], NUMBERS] = (
+    corpus: Annotated[Literal["voxceleb1", "librispeech", Coded, "manifest", "demo"], NUMBERS] = (
         "voxceleb1"
     )
     root: Annotated[str | None, PLACE] = None

@@ -118,6 +118,7 @@ def _read_emotions(
         samples_per_label=config.samples_per_label,
         draw=config.draw,
         base=config.base,
+        groups=config.groups,
         train_turns=config.train_turns,
         test_turns=config.test_turns,
         ordered=config.corpus != "manifest",  # s3prl's order, so that its dev split is ours

@@ -315,8 +315,9 @@ def test_a_bench_killed_five_times_at_random_ends_as_an_undisturbed_one(tmp_path
             "that differ names of their own (`name`, `label`).",
         ),
         (
-            "upstreams: [a]\nvariants: [none]\nprotocols: [loso]",
-            "`protocols` must be among si5, si10, sd, low_resource, but one is `loso`.",
+            "upstreams: [a]\nvariants: [none]\nprotocols: [emobox]",
+            "`protocols` must be among si5, si10, loso, loso-group, sd, low_resource, but one is "
+            "`emobox`.",
         ),
         (
             "upstreams: [a]\nvariants: [none]\nprotocols: [{protocol: sd, folds: [fold2]}]",

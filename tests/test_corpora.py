@@ -9,6 +9,7 @@ import soundfile
 
 from spknorm.audio import AudioError
 from spknorm.corpora import (
+    CORPORA,
     Utterance,
     check_records,
     find_bad_audio,
@@ -92,10 +93,10 @@ def test_the_root_comes_from_the_environment_and_a_given_one_goes_first(tmp_path
 
 def test_settings_that_cannot_take_effect_are_refused(tmp_path):
     with pytest.raises(ConfigError) as error:
-        read_corpus("ravdess")
+        read_corpus("msp")
     assert str(error.value) == (
-        "`corpus` must be one of iemocap, voxceleb1, librispeech, manifest, demo with the role "
-        "emotion or speaker, but they are `ravdess` and `emotion`."
+        f"`corpus` must be one of {', '.join(CORPORA)} with the role "
+        "emotion or speaker, but they are `msp` and `emotion`."
     )
     with pytest.raises(ConfigError) as error:
         read_corpus("manifest", role="speaker")

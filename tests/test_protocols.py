@@ -14,6 +14,7 @@ from torch.utils.data import random_split
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.protocols import Split, check_split, folds_of, make_split
+from spknorm.protocols.groups import groups_of
 
 TURN_NAMES = ("improvised", "scripted")
 
@@ -59,14 +60,18 @@ def manifests(draw):
 @st.composite
 def settings_of_a_fold(draw):
     """Any protocol with settings that belong to it."""
-    protocol = draw(st.sampled_from(["si5", "si10", "sd", "low_resource"]))
+    names = ["si5", "si10", "loso", "loso-group", "sd", "low_resource"]
+    protocol = draw(st.sampled_from(names))
+    devs = ["superb", "speaker_disjoint"][protocol.startswith("loso") :]
+    groups = draw(st.integers(2, 6))
     base = draw(st.sampled_from(["si5", "sd"])) if protocol == "low_resource" else "si5"
     random_parts = protocol == "sd" or base == "sd"
     return {
         "protocol": protocol,
         "base": base,
-        "fold": draw(st.sampled_from(folds_of(protocol, base=base))),
-        "dev": "superb" if random_parts else draw(st.sampled_from(["superb", "speaker_disjoint"])),
+        "fold": draw(st.sampled_from(folds_of(protocol, base=base, groups=groups) or ["fold2"])),
+        "groups": groups,
+        "dev": "superb" if random_parts else draw(st.sampled_from(devs)),
         "seed": draw(st.integers(0, 3)),
         "draw": draw(st.integers(0, 4)),
         "samples_per_label": draw(st.integers(1, 6)) if protocol == "low_resource" else None,
@@ -81,7 +86,7 @@ def test_no_protocol_lets_a_test_utterance_or_unseen_speaker_into_training(recor
     try:
         split = make_split(records, **chosen)
     except DataError as error:
-        assert "is empty" in str(error)
+        assert any(one in str(error) for one in ("is empty", "groups of speakers", "on speaker"))
         return
     for held, others in ((split.test, split.train + split.dev), (split.dev, split.train)):
         assert not set(ids(held)) & set(ids(others))
@@ -227,8 +232,23 @@ def test_the_same_audio_in_two_files_is_refused_whatever_the_format(tmp_path):
             "but is `fold6`.",
         ),
         (
-            {"protocol": "loso", "fold": "fold1"},
-            "`protocol` must be one of si5, si10, sd, low_resource, but is `loso`.",
+            {"protocol": "emobox", "fold": "fold1"},
+            "`protocol` must be one of si5, si10, loso, loso-group, sd, low_resource, but is "
+            "`emobox`.",
+        ),
+        (
+            {"protocol": "loso-group", "fold": "fold4", "groups": 3},
+            "`test_fold` must be one of fold1, fold2, fold3 under the protocol loso-group, but is "
+            "`fold4`.",
+        ),
+        (
+            {"protocol": "loso", "fold": "first", "dev": "speaker_disjoint"},
+            "`test_fold` must be one of fold1, fold2, ... under the protocol loso, but is `first`.",
+        ),
+        (
+            {"protocol": "loso-group", "fold": "fold1"},
+            "`dev: superb` shares speakers between train and dev, which loso-group does not: set "
+            "`dev: speaker_disjoint`.",
         ),
         (
             {"protocol": "sd", "fold": "fold1", "dev": "speaker_disjoint"},
@@ -265,7 +285,20 @@ def test_a_setting_that_cannot_work_is_refused(options, message):
         (
             [Utterance(id="a", path=Path("/a.wav"), emotion="neu")],
             {"protocol": "si5"},
-            "The protocol si5 needs the session of every utterance; a has none.",
+            "The protocol si5 needs the session of every utterance; a has none. Without sessions, "
+            "groups of speakers can be held out (protocol loso-group, dev speaker_disjoint), or "
+            "each speaker (loso).",
+        ),
+        (
+            [utterance(0, 1)],
+            {"protocol": "loso-group", "dev": "speaker_disjoint"},
+            "loso-group makes 5 groups of speakers, but there are 1: lower `groups`, or take the "
+            "protocol loso.",
+        ),
+        (
+            [utterance(0, 1)],
+            {"protocol": "loso", "fold": "fold7", "dev": "speaker_disjoint"},
+            "fold7 of loso tests on speaker 7, but there are 1.",
         ),
         (
             [Utterance(id="a", path=Path("/a.wav"), emotion="neu")],
@@ -309,3 +342,66 @@ def test_records_that_cannot_be_divided_are_refused(records, options, message):
     with pytest.raises(DataError) as caught:
         make_split(records, **{"fold": "fold1", **options})
     assert str(caught.value) == message
+
+
+def actors(num_women, num_men, per_class=(4, 3, 2, 1)):
+    """Speakers without sessions, each with some more utterances of the first class."""
+    return [
+        Utterance(
+            id=f"{sex}{who:02d}-{emotion}-{number}",
+            path=Path(f"/{sex}{who:02d}-{emotion}-{number}.wav"),
+            emotion=emotion,
+            speaker=f"{sex}{who:02d}",
+            labels={"sex": sex},
+        )
+        for sex, count in (("female", num_women), ("male", num_men))
+        for who in range(count)
+        for emotion, total in zip(EMOTIONS, per_class, strict=True)
+        for number in range(total + (who % 3) * (emotion == "neu"))
+    ]
+
+
+def test_every_speaker_is_tested_in_one_group():
+    records = actors(12, 12)
+    folds = [
+        make_split(records, protocol="loso-group", fold=fold, dev="speaker_disjoint", groups=4)
+        for fold in folds_of("loso-group", groups=4)
+    ]
+    tested = [sorted({one.speaker for one in fold.test}) for fold in folds]
+    assert sorted(name for group in tested for name in group) == sorted(
+        {one.speaker for one in records}
+    )
+    assert [len(group) for group in tested] == [6] * 4
+
+
+@given(st.integers(0, 13), st.integers(0, 13), st.integers(2, 6))
+@settings(max_examples=60, deadline=None)
+def test_groups_are_even_in_sex_and_size(num_women, num_men, num_groups):
+    if num_women + num_men < num_groups:
+        return
+    groups = groups_of(actors(num_women, num_men), num_groups)
+    for letter in "fm":
+        counts = [sum(name[0] == letter for name in group) for group in groups]
+        assert max(counts) - min(counts) <= 1
+    sizes = [len(group) for group in groups]
+    assert min(sizes) > 0
+    assert max(sizes) - min(sizes) <= 2
+
+
+def test_the_groups_are_the_same_everywhere():
+    """Written down once: another machine, version or file order has to find these."""
+    assert groups_of(actors(3, 3)[::-1], 3) == [
+        ["female02", "male00"],
+        ["female00", "male02"],
+        ["female01", "male01"],
+    ]
+
+
+def test_loso_tests_each_speaker_once():
+    records = actors(2, 2)
+    tested = [
+        {one.speaker for one in make_split(
+            records, protocol="loso", fold=f"fold{number}", dev="speaker_disjoint").test}
+        for number in range(1, 5)
+    ]  # fmt: skip
+    assert tested == [{"female00"}, {"female01"}, {"male00"}, {"male01"}]

@@ -19,9 +19,11 @@ from spknorm.files import own_place, sha256_of
 from spknorm.runs.trained import read_checkpoint, result_of, sections
 from spknorm.schema import TaskConfig
 
-_PROTOCOLS = ("si5", "si10", "low_resource", "sd")
+_PROTOCOLS = ("si5", "si10", "loso-group", "loso", "low_resource", "sd")
 """In the order in which an audit prefers them."""
-_OF_PROTOCOL = {f"downstream_expert.datarc.{name}" for name in ("protocol", "base", "dev")}
+_OF_PROTOCOL = {
+    f"downstream_expert.datarc.{name}" for name in ("protocol", "base", "dev", "groups")
+}
 _READ_BY_HEAD = (
     "upstream_feature_selection",
     "upstream_layer_selection",

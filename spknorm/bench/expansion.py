@@ -73,10 +73,13 @@ class _Point:
 
 def _points(protocol: Mapping[str, Any], seeds: Iterable[int], quick: bool) -> list[_Point]:
     name, base = protocol["protocol"], protocol.get("base", "si5")
-    folds = protocol.get("folds") or folds_of(name, base=base)
-    unknown = [fold for fold in folds if fold not in folds_of(name, base=base)]
+    known = folds_of(name, base=base, groups=protocol.get("groups", 5))
+    folds = protocol.get("folds") or known
+    if not folds:
+        raise ConfigError("`folds` of loso must be named: the corpus has one per speaker.")
+    unknown = [fold for fold in folds if known and fold not in known]
     if unknown:
-        valid = ", ".join(folds_of(name, base=base))
+        valid = ", ".join(known)
         raise ConfigError(f"`folds` of {name} must be among {valid}, but one is `{unknown[0]}`.")
     samples: list[int | None] = [None]
     draws = [0]
@@ -134,7 +137,10 @@ def _cell(
     quick: bool,
 ) -> Cell:
     name = protocol["protocol"]
-    data = {"protocol": name, **{key: protocol[key] for key in ("base", "dev") if key in protocol}}
+    data = {
+        "protocol": name,
+        **{key: protocol[key] for key in ("base", "dev", "groups") if key in protocol},
+    }
     if at.samples_per_label is not None:
         data |= {"samples_per_label": at.samples_per_label, "draw": at.draw}
     method = {key: variant[key] for key in METHOD_KEYS if key in variant}

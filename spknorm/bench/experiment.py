@@ -38,7 +38,9 @@ DEFAULT_SEED = 1337
 LAST_SEED = 2**32 - 1
 UPSTREAM_KEYS = ("name", "ckpt", "config", "label")
 METHOD_KEYS = tuple(one.name for one in dataclasses.fields(MethodConfig))
-PROTOCOL_KEYS = ("protocol", "folds", "seeds", "draws", "samples_per_label", "base", "dev")
+PROTOCOL_KEYS = (
+    *("protocol", "folds", "seeds", "draws", "samples_per_label", "base", "dev", "groups"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,8 +68,8 @@ def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
 
     expert = parse(config).downstream_expert
     data, fold = expert.datarc, fold_of(args, config)
-    folds = folds_of(data.protocol, base=data.base)
-    if fold not in folds:
+    folds = folds_of(data.protocol, base=data.base, groups=data.groups)
+    if folds and fold not in folds:
         raise ConfigError(
             f"`test_fold` must be one of {', '.join(folds)}, but is `{fold}`. "
             "Choose it with -v or config.downstream_expert.datarc.test_fold."

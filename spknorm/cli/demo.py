@@ -1,8 +1,11 @@
-"""`spknorm demo`: the generated corpora, in the layouts of IEMOCAP and VoxCeleb1."""
+"""`spknorm demo`: the generated corpora, in the layouts of IEMOCAP, VoxCeleb1 and many others."""
 
 import argparse
 import sys
 from pathlib import Path
+
+from spknorm.demo.coded_names import CODED
+from spknorm.errors import ConfigError
 
 HELP = "write the generated corpora that stand in for IEMOCAP and VoxCeleb1"
 
@@ -11,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `spknorm demo`."""
     add = parser.add_argument
     add("folder", metavar="DIR", type=Path, nargs="?", help="default: a folder in ~/.cache/spknorm")
+    add("--corpus", choices=CODED, help="a small tree in this corpus' layout instead of the two")
     add("--rho", type=float, default=0.8, help="confounding of speaker and emotion, 0 to 1 (0.8)")
     add("--seed", type=int, default=0, help="of voices, words and noise (0)")
 
@@ -19,6 +23,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the corpora unless they are there, and print how to name them."""
     from tqdm import tqdm
 
+    if args.corpus is not None:
+        return _write_one(args)
     from spknorm.demo import NUM_UTTERANCES, make_demo_corpora
 
     with tqdm(total=NUM_UTTERANCES, desc="utterances", file=sys.stderr, disable=None) as bar:
@@ -28,4 +34,15 @@ def run(args: argparse.Namespace) -> int:
 
         roots = make_demo_corpora(args.folder, rho=args.rho, seed=args.seed, progress=show)
     print(f"export IEMOCAP_ROOT={roots.iemocap} VOXCELEB1_ROOT={roots.voxceleb1}")
+    return 0
+
+
+def _write_one(args: argparse.Namespace) -> int:
+    from spknorm.demo.coded_trees import write_coded
+
+    folder = (args.folder or Path("demo")) / args.corpus
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already and is left alone: name another folder.")
+    written = write_coded(folder, args.corpus, seed=args.seed)
+    print(f"{len(written)} utterances\nexport {args.corpus.upper()}_ROOT={folder.absolute()}")
     return 0

@@ -5,7 +5,7 @@ One file per corpus reads it; checks.py says whether it can serve.
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -16,9 +16,11 @@ from spknorm.corpora.checks import (
     find_bad_audio,
     usable,
 )
+from spknorm.corpora.coded import read_coded
 from spknorm.corpora.folds import read_folds, write_folds
 from spknorm.corpora.iemocap import check_counts, is_full, read_iemocap
-from spknorm.corpora.labels import classes_among, classes_of, labelled
+from spknorm.corpora.labels import class_of, classes_among, classes_of, labelled
+from spknorm.corpora.layouts import LAYOUTS
 from spknorm.corpora.librispeech import read_librispeech
 from spknorm.corpora.manifest import read_manifest
 from spknorm.corpora.records import EMOTIONS, Utterance
@@ -40,6 +42,7 @@ __all__ = [
     "find_bad_audio",
     "is_full",
     "label_set",
+    "read_coded",
     "read_corpus",
     "read_folds",
     "read_iemocap",
@@ -93,8 +96,8 @@ def read_corpus(config: Sections, role: str) -> list[Utterance]:
 
     Args:
         config: `downstream_expert`. The section of the role says which corpus and where: `root`
-            (None: what IEMOCAP_ROOT, VOXCELEB1_ROOT or LIBRISPEECH_ROOT says, or the manifest's
-            folder), `meta_data` (IEMOCAP: folder with s3prl's fold JSON, whose order is kept,
+            (None: what IEMOCAP_ROOT, RAVDESS_ROOT, ... says, or the manifest's folder),
+            `meta_data` (IEMOCAP: folder with s3prl's fold JSON, whose order is kept,
             training pool, then test; VoxCeleb1: the identification split list), `test_fold`
             (which fold of the JSON), `manifest`, `allow_outside`, `labels` (which classes of
             the emotion corpus are taken). `demo` is a generated tree in
@@ -158,6 +161,15 @@ def _read_librispeech(section: Any, role: str, config: Sections) -> list[Utteran
     return read_librispeech(root_of("librispeech", role, section.root))
 
 
+def _read_coded(section: Any, role: str, config: Sections) -> list[Utterance]:
+    if section.meta_data is not None:
+        raise ConfigError(
+            f"`downstream_expert.{_KEYS[role]}.meta_data` has no effect with the corpus "
+            f"`{section.corpus}`: leave it out."
+        )
+    return read_coded(root_of(section.corpus, role, section.root), section.corpus)
+
+
 def _read_demo(section: Any, role: str, config: Sections) -> list[Utterance]:
     from spknorm.demo import make_demo_corpora
 
@@ -167,9 +179,17 @@ def _read_demo(section: Any, role: str, config: Sections) -> list[Utterance]:
     return read_voxceleb1(roots.voxceleb1, split_file=roots.voxceleb1_split)
 
 
+def _habit(words: Iterable[str]) -> str:
+    return "four" if set(EMOTIONS) <= {class_of(word) for word in words} else "all"
+
+
 CORPORA: Mapping[str, Corpus] = MappingProxyType(
     {
         "iemocap": Corpus("IEMOCAP", "IEMOCAP_ROOT", _read_iemocap),
+        **{
+            key: Corpus(one.title, f"{key.upper()}_ROOT", _read_coded, _habit(one.words.values()))
+            for key, one in LAYOUTS.items()
+        },
         "voxceleb1": Corpus("VoxCeleb1", "VOXCELEB1_ROOT", _read_voxceleb1),
         "librispeech": Corpus("LibriSpeech", "LIBRISPEECH_ROOT", _read_librispeech),
         "manifest": Corpus("a manifest", None, _read_manifest),
@@ -196,7 +216,7 @@ def _counted(records: list[Utterance], data: DataConfig) -> list[Utterance]:
 
 
 def root_of(name: str, role: str, given: Path | str | None) -> Path:
-    """Return the folder of IEMOCAP, VoxCeleb1 or LibriSpeech.
+    """Return the folder of a corpus of `TREES`.
 
     Raises:
         MissingError: It is not there; the message says where it was looked for and what to do.

@@ -20,7 +20,11 @@ _CHOICES = MappingProxyType({"turn": ("improvised", "scripted"), "split": ("trai
 
 
 def read_manifest(
-    file: Path | str, *, root: Path | str | None = None, allow_outside: bool = False
+    file: Path | str,
+    *,
+    root: Path | str | None = None,
+    allow_outside: bool = False,
+    by_part: bool = False,
 ) -> list[Utterance]:
     """Return a manifest's utterances in its order.
 
@@ -31,6 +35,7 @@ def read_manifest(
             the id.
         root: What paths are relative to and may not leave; None: the manifest's own folder.
         allow_outside: Let paths leave the root (by `..`, absolute or by a symbolic link).
+        by_part: An id may stand once in each `split` of each `fold`, instead of once.
 
     Raises:
         MissingError: There is no such file or root.
@@ -47,18 +52,20 @@ def read_manifest(
     guard = PathGuard(folder, allow_outside=allow_outside)
     records: list[Utterance] = []
     problems: list[str] = []
-    first_line: dict[str, int] = {}
+    first_line: dict[tuple[str | None, ...], int] = {}
     for row in rows(_text(file)):
         try:
             if isinstance(row.cells, str):
                 raise ValueError(row.cells)
             record = _utterance(row.cells, guard)
-            if record.id in first_line:
-                raise ValueError(f"the id `{record.id}` is that of line {first_line[record.id]}")
+            part = (record.label("fold"), record.split) if by_part else ()
+            key = (record.id, *part)
+            if key in first_line:
+                raise ValueError(f"the id `{record.id}` is that of line {first_line[key]}")
         except ValueError as error:
             problems.append(f"line {row.number}: {error}")
             continue
-        first_line[record.id] = row.number
+        first_line[key] = row.number
         records.append(record)
     if problems:
         raise DataError(listing(problems, f"{len(problems)} lines of {file} cannot be used:"))

@@ -6,6 +6,7 @@ Every number in it stands in result.json or probe.json; where there is no file, 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spknorm.corpora.layouts import LAYOUTS
 from spknorm.errors import DataError
 from spknorm.export.experiment import Exportable
 from spknorm.statistics import interval
@@ -227,7 +228,11 @@ def _limits(trained: Exportable, config: Mapping[str, Any]) -> str:
     corpora = [config.get("datarc", {}).get("corpus", "iemocap")]
     if trained.result.get("strategy", "none") != "none":
         corpora.append(config.get("speaker_corpus", {}).get("corpus", "voxceleb1"))
-    licences = [f"- {_LICENCES[name]}." for name in dict.fromkeys(corpora) if name in _LICENCES]
+    known = {
+        **_LICENCES,
+        **{name: f"{one.title}: {one.licence}" for name, one in LAYOUTS.items()},
+    }
+    licences = [f"- {known[name]}." for name in dict.fromkeys(corpora) if name in known]
     return "\n".join(
         [
             "## Limits",

@@ -14,6 +14,7 @@ from spknorm.protocols.folds import (
     make_split,
 )
 from spknorm.protocols.overlap import Split, check_split
+from spknorm.protocols.parts import speakers_of
 
 __all__ = [
     "BASES",
@@ -26,4 +27,5 @@ __all__ = [
     "check_split",
     "folds_of",
     "make_split",
+    "speakers_of",
 ]

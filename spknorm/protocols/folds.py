@@ -1,14 +1,16 @@
 """The protocols by name: settings in, a checked split out. Third in this folder."""
 
+import re
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.protocols import parts
+from spknorm.protocols.groups import hold_out_group
 from spknorm.protocols.overlap import Split, check_split
 
-PROTOCOLS = ("si5", "si10", "sd", "low_resource")
+PROTOCOLS = ("si5", "si10", "loso", "loso-group", "sd", "low_resource")
 BASES = ("si5", "sd")
 DEVS = ("superb", "speaker_disjoint")
 TURNS = ("all", "improvised", "scripted")
@@ -17,15 +19,21 @@ SAMPLES_PER_LABEL = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 NUM_DRAWS = 5
 """Random draws per point of that curve."""
 
-_NUM_FOLDS = MappingProxyType({"si5": 5, "si10": 10, "sd": 1})
-_HOLD_OUT = MappingProxyType({"si5": parts.hold_out_session, "si10": parts.hold_out_speaker})
+_NUM_FOLDS = MappingProxyType({"si5": 5, "si10": 10, "loso": 0, "sd": 1})
+_BY_SPEAKER = ("loso", "loso-group")
 
 
-def folds_of(protocol: str, *, base: str = "si5") -> tuple[str, ...]:
-    """Return the names of a protocol's folds; `base` is what low_resource draws from."""
+def folds_of(protocol: str, *, base: str = "si5", groups: int = 5) -> tuple[str, ...]:
+    """Return the names of a protocol's folds; none for loso, where the corpus has one per speaker.
+
+    `base` is what low_resource draws from, `groups` the number of loso-group's.
+    """
     _choice("protocol", protocol, PROTOCOLS)
     _choice("base", base, BASES)
-    count = _NUM_FOLDS[base if protocol == "low_resource" else protocol]
+    if protocol == "loso-group":
+        count = groups
+    else:
+        count = _NUM_FOLDS[base if protocol == "low_resource" else protocol]
     return tuple(f"fold{number}" for number in range(1, count + 1))
 
 
@@ -43,6 +51,7 @@ def make_split(
     train_turns: str = "all",
     test_turns: str = "all",
     ordered: bool = False,
+    groups: int = 5,
 ) -> Split:
     """Divide emotion utterances as a protocol says, and check the result by name.
 
@@ -50,7 +59,9 @@ def make_split(
         utterances: Records with an emotion; si5 needs their session, si10 and speaker_disjoint
             their speaker.
         protocol: `si5` holds out SessionN (s3prl's folds), `si10` the N-th speaker by name, `sd`
-            is random and stratified, 80/10/10; `low_resource` keeps up to `samples_per_label`
+            is random and stratified, 80/10/10; `loso` is si10 for any number of speakers,
+            `loso-group` holds out the N-th of `groups` groups of speakers that are alike in sex
+            and classes; `low_resource` keeps up to `samples_per_label`
             training utterances of each emotion of `base`, dev and test stay those of `base`.
         fold: `fold1` and on, see `folds_of`.
         dev: `superb` takes `valid_ratio` of the training pool at random, so that train and dev
@@ -65,6 +76,7 @@ def make_split(
         train_turns: `all`, `improvised` or `scripted`: what trains and validates.
         test_turns: The same for the test part.
         ordered: Keep the order of the records (s3prl's fold JSON) instead of sorting them by id.
+        groups: How many groups of speakers loso-group makes.
 
     Raises:
         ConfigError: A setting is unknown, or has no effect together with the others.
@@ -73,12 +85,7 @@ def make_split(
     _choice("dev", dev, DEVS)
     _choice("train_turns", train_turns, TURNS)
     _choice("test_turns", test_turns, TURNS)
-    folds = folds_of(protocol, base=base)
-    if fold not in folds:
-        raise ConfigError(
-            f"`test_fold` must be one of {', '.join(folds)} under the protocol {protocol}, "
-            f"but is `{fold}`."
-        )
+    _check_fold(fold, protocol=protocol, base=base, groups=groups)
     kind = base if protocol == "low_resource" else protocol
     _check_settings(protocol, kind, dev, valid_ratio, samples_per_label, seed, draw)
     records = list(utterances) if ordered else sorted(utterances, key=lambda one: one.id)
@@ -87,7 +94,7 @@ def make_split(
         train, valid, test = parts.stratified(records, seed)
         train, valid = parts.of_turns(train, train_turns), parts.of_turns(valid, train_turns)
     else:
-        pool, test = _HOLD_OUT[kind](records, fold)
+        pool, test = _hold_out(kind, records, fold, groups)
         pool = parts.of_turns(pool, train_turns)
         if dev == "superb":
             train, valid = parts.superb_dev(pool, valid_ratio)
@@ -106,6 +113,25 @@ def make_split(
     return split
 
 
+def _check_fold(fold: str, *, protocol: str, base: str, groups: int) -> None:
+    folds = folds_of(protocol, base=base, groups=groups)
+    if fold not in folds and not (not folds and re.fullmatch(r"fold[1-9][0-9]{0,4}", fold)):
+        names = ", ".join(folds) or "fold1, fold2, ..."
+        raise ConfigError(
+            f"`test_fold` must be one of {names} under the protocol {protocol}, but is `{fold}`."
+        )
+
+
+def _hold_out(
+    kind: str, records: Sequence[Utterance], fold: str, groups: int
+) -> tuple[parts.Part, parts.Part]:
+    if kind == "si5":
+        return parts.hold_out_session(records, fold)
+    if kind == "loso-group":
+        return hold_out_group(records, fold, groups)
+    return parts.hold_out_speaker(records, fold, kind)
+
+
 def _check_settings(
     protocol: str,
     kind: str,
@@ -117,6 +143,11 @@ def _check_settings(
 ) -> None:
     if kind == "sd" and dev != "superb":
         raise ConfigError("`dev: speaker_disjoint` needs si5 or si10; sd is split by utterance.")
+    if kind in _BY_SPEAKER and dev != "speaker_disjoint":
+        raise ConfigError(
+            f"`dev: {dev}` shares speakers between train and dev, which {kind} does not: set "
+            "`dev: speaker_disjoint`."
+        )
     if not 0 < valid_ratio < 1:
         raise ConfigError(f"`valid_ratio` must lie between 0 and 1, but is {valid_ratio}.")
     if (protocol == "low_resource") != (samples_per_label is not None):

@@ -32,7 +32,8 @@ def check_split(
     """Refuse a split whose parts overlap where the protocol forbids it.
 
     No utterance, file or (with `check_audio`) decoded audio may be in two parts; the test speakers
-    of si5 and si10 may be in no other part, nor the dev speakers in train under speaker_disjoint.
+    of all protocols but sd may be in no other part, nor the dev speakers in train under
+    speaker_disjoint.
 
     Args:
         split: The parts.
@@ -45,7 +46,7 @@ def check_split(
         DataError: They do overlap; the message names the speakers or files.
     """
     kind = base if protocol == "low_resource" else protocol
-    if kind in ("si5", "si10"):
+    if kind in ("si5", "si10", "loso", "loso-group"):
         for name in ("train", "dev"):
             _refuse(split, name, "test", "speakers", protocol, lambda one: one.speaker)
     if dev == "speaker_disjoint":

@@ -21,7 +21,9 @@ def hold_out_session(records: Records, fold: str) -> tuple[Part, Part]:
     lost = next((one for one in records if one.session is None), None)
     if lost is not None:
         raise DataError(
-            f"The protocol si5 needs the session of every utterance; {lost.id} has none."
+            f"The protocol si5 needs the session of every utterance; {lost.id} has none. Without "
+            "sessions, groups of speakers can be held out (protocol loso-group, dev "
+            "speaker_disjoint), or each speaker (loso)."
         )
     held = [one for one in records if one.session == session]
     if not held:
@@ -30,12 +32,14 @@ def hold_out_session(records: Records, fold: str) -> tuple[Part, Part]:
     return [one for one in records if one.session != session], held
 
 
-def hold_out_speaker(records: Records, fold: str) -> tuple[Part, Part]:
+def hold_out_speaker(records: Records, fold: str, protocol: str = "si10") -> tuple[Part, Part]:
     """Return (the others, the utterances of the N-th speaker in the order of names) for foldN."""
-    speakers = _speakers(records, "The protocol si10")
+    speakers = speakers_of(records, f"The protocol {protocol}")
     number = int(fold.removeprefix("fold"))
     if number > len(speakers):
-        raise DataError(f"{fold} of si10 tests on speaker {number}, but there are {len(speakers)}.")
+        raise DataError(
+            f"{fold} of {protocol} tests on speaker {number}, but there are {len(speakers)}."
+        )
     test = speakers[number - 1]
     held = [one for one in records if one.speaker == test]
     return [one for one in records if one.speaker != test], held
@@ -52,13 +56,13 @@ def superb_dev(pool: Records, valid_ratio: float) -> tuple[Part, Part]:
 
 def disjoint_dev(pool: Records, valid_ratio: float, seed: int) -> tuple[Part, Part]:
     """Return (train, dev) such that `valid_ratio` of the speakers are in dev and nowhere else."""
-    speakers = _speakers(pool, "A speaker-disjoint dev set")
+    speakers = speakers_of(pool, "A speaker-disjoint dev set")
     if len(speakers) < 2:
         raise DataError(
             f"A speaker-disjoint dev set needs two training speakers; there are {len(speakers)}."
         )
     count = min(max(1, round(valid_ratio * len(speakers))), len(speakers) - 1)
-    chosen = set(sorted(speakers, key=lambda name: _rank("dev speakers", seed, name))[:count])
+    chosen = set(sorted(speakers, key=lambda name: rank("dev speakers", seed, name))[:count])
     train = [one for one in pool if one.speaker not in chosen]
     return train, [one for one in pool if one.speaker in chosen]
 
@@ -67,7 +71,7 @@ def stratified(records: Records, seed: int) -> tuple[Part, Part, Part]:
     """Return (train, dev, test), 80/10/10 within each emotion, each in the order of the records."""
     dev, test = set[str](), set[str]()
     for group in _by_emotion(records).values():
-        order = [one.id for one in sorted(group, key=lambda one: _rank("sd", seed, one.id))]
+        order = [one.id for one in sorted(group, key=lambda one: rank("sd", seed, one.id))]
         tenth = round(len(order) / 10)
         test.update(order[:tenth])
         dev.update(order[tenth : 2 * tenth])
@@ -82,7 +86,7 @@ def up_to(records: Records, count: int, draw: int) -> Part:
     """Return up to `count` utterances of each emotion; a larger count keeps those of a smaller."""
     kept = set[str]()
     for group in _by_emotion(records).values():
-        order = sorted(group, key=lambda one: _rank("low_resource", draw, one.id))
+        order = sorted(group, key=lambda one: rank("low_resource", draw, one.id))
         kept.update(one.id for one in order[:count])
     return [one for one in records if one.id in kept]
 
@@ -99,7 +103,12 @@ def _by_emotion(records: Iterable[Utterance]) -> dict[str, Part]:
     return groups
 
 
-def _speakers(records: Iterable[Utterance], needer: str) -> list[str]:
+def speakers_of(records: Iterable[Utterance], needer: str) -> list[str]:
+    """Return the speakers by name; `needer` is who cannot do without.
+
+    Raises:
+        DataError: An utterance has none.
+    """
     names: set[str] = set()
     for one in records:
         if one.speaker is None:
@@ -108,5 +117,6 @@ def _speakers(records: Iterable[Utterance], needer: str) -> list[str]:
     return sorted(names)
 
 
-def _rank(purpose: str, seed: int, name: str) -> bytes:
+def rank(purpose: str, seed: int, name: str) -> bytes:
+    """Return what to sort by for a random order that is the same everywhere."""
     return hashlib.sha256(f"spknorm {purpose}\0{seed}\0{name}".encode()).digest()

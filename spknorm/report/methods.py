@@ -22,6 +22,8 @@ _ERASURES = {"leace": "LEACE erasure", "znorm": "z-norm per speaker"}
 PROTOCOLS = {
     "si5": "5-fold, one session held out (speaker-independent)",
     "si10": "10-fold, one speaker held out (speaker-independent)",
+    "loso": "one speaker held out (speaker-independent)",
+    "loso-group": "groups of speakers held out (speaker-independent)",
     "sd": "random split (speaker-dependent)",
     "low_resource": "few training utterances per label",
 }

@@ -1,0 +1,13 @@
+"""The corpora with coded file names, one row each; coded.py reads them.
+
+Codes, counts and defects are what the corpora's own pages and published file lists tell.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from spknorm.corpora.layout import Layout
+from spknorm.corpora.layouts_english import ENGLISH
+from spknorm.corpora.layouts_others import OTHERS
+
+LAYOUTS: Mapping[str, Layout] = MappingProxyType({**ENGLISH, **OTHERS})

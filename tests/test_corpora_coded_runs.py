@@ -1,0 +1,73 @@
+"""Each layout end to end: a small tree with voices, the doctor, a training of two steps."""
+
+import json
+
+import pytest
+import tiny_runs
+
+from spknorm import config
+from spknorm.corpora.layouts import LAYOUTS
+from spknorm.demo.coded_names import CODED
+from spknorm.demo.coded_trees import write_coded
+from spknorm.doctor import examine
+from spknorm.doctor.checks import status_of
+from spknorm.protocols import folds_of
+
+
+def settings_of(root, corpus, tiny_corpora, **data):
+    """Speaker-independent where there are speakers enough: TESS has two."""
+    by_speaker = {"protocol": "loso-group", "groups": 3, "dev": "speaker_disjoint"}
+    protocol = {"protocol": "sd", "dev": "superb"} if corpus == "tess" else by_speaker
+    section = {"corpus": corpus, "root": str(root), **protocol, **data}
+    return tiny_runs.settings_of(
+        tiny_corpora, strategy="none", expert={"datarc": section}, total_steps=2
+    )
+
+
+@pytest.mark.parametrize("corpus", CODED)
+def test_it_is_found_examined_and_trained_on(corpus, tiny_corpora, tiny_hubert, tmp_path):
+    write_coded(tmp_path / "tree", corpus, num_speakers=4, per_emotion=3 if corpus == "tess" else 1)
+    settings = settings_of(tmp_path / "tree", corpus, tiny_corpora)
+    checks = examine(config.parse(settings), folder=tmp_path / "result", audio=True)
+    assert [check for check in checks if check.status == "fail"] == []
+    said = next(check.detail for check in checks if check.name == "emotion corpus")
+    num_speakers = min(4, LAYOUTS[corpus].num_speakers or 4)
+    assert said.startswith(f"{corpus}: ")
+    assert f"of {num_speakers} speakers" in said
+    tiny_runs.train(tiny_hubert, settings, tmp_path / "run")
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert result["test"]["n"] > 0
+    speakers = set(result["test"]["by_speaker"])
+    assert all(name.startswith(f"{corpus}_") for name in speakers)
+
+
+def test_eight_classes_train_predict_and_export_independently_of_the_speaker(
+    tiny_corpora, tiny_hubert, tmp_path
+):
+    from spknorm.export import export
+    from spknorm.predict import load
+
+    write_coded(tmp_path / "tree", "ravdess", num_speakers=4, per_emotion=2)
+    settings = settings_of(tmp_path / "tree", "ravdess", tiny_corpora, labels="all")
+    tiny_runs.train(tiny_hubert, settings, tmp_path / "run")
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    classes = ["neu", "hap", "ang", "sad", "calm", "dis", "fea", "sur"]
+    assert result["test"]["classes"] == classes
+    wav = next((tmp_path / "tree").rglob("*.wav"))
+    (row,) = load(tmp_path / "run").predict_file(wav)
+    assert list(row.probabilities) == classes
+    exported = export(tmp_path / "run").folder
+    labels = json.loads(next(exported.rglob("config.json")).read_text())["id2label"]
+    assert list(labels.values()) == classes
+    card = next(exported.rglob("README.md")).read_text()
+    assert "RAVDESS (speech): CC BY-NC-SA 4.0; a commercial licence is sold" in card
+
+
+def test_without_sessions_the_doctor_says_what_to_take_instead(tiny_corpora, tmp_path):
+    write_coded(tmp_path / "tree", "casia", num_speakers=4, per_emotion=1)
+    settings = settings_of(tmp_path / "tree", "casia", tiny_corpora, protocol="si5", dev="superb")
+    checks = examine(config.parse(settings), folder=tmp_path / "result")
+    assert status_of(checks) == "fail"
+    said = next(check.detail for check in checks if check.name == "si5 fold1")
+    assert "(protocol loso-group, dev speaker_disjoint)" in said
+    assert folds_of("loso-group", groups=3) == ("fold1", "fold2", "fold3")
