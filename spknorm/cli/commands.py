@@ -15,6 +15,7 @@ from spknorm.cli import (
     predict,
     process,
     report,
+    splits,
 )
 
 
@@ -43,6 +44,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "export": Subcommand(export.HELP, export.add_arguments, export.run),
     "predict": Subcommand(predict.HELP, predict.add_arguments, predict.run),
     "report": Subcommand(report.HELP, report.add_arguments, report.run),
+    "splits": Subcommand(splits.HELP, splits.add_arguments, splits.run),
 }
 
 

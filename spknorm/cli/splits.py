@@ -1,0 +1,143 @@
+"""`spknorm splits`: what train, dev and test share, of any corpus, protocol or list."""
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spknorm.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from spknorm.corpora import Utterance
+    from spknorm.protocols import Split
+    from spknorm.protocols.leaks import Fold
+
+HELP = "count speakers, sentences and recordings that train, dev and test share"
+_PARTS = ("train", "dev", "test")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `spknorm splits`."""
+    add = parser.add_argument
+    add(
+        "of", metavar="FILE_OR_CORPUS", nargs="+",
+        help="a manifest with a column `split` (and `fold`, if there are several), or a corpus",
+    )  # fmt: skip
+    add(
+        "--protocol",
+        help="si5, si10, loso, loso-group, sd; default: the split that is given",
+    )
+    add("--groups", type=int, default=5, metavar="N", help="of loso-group (5)")
+    add(
+        "--dev",
+        default="speaker_disjoint",
+        help="superb or speaker_disjoint (the default)",
+    )
+    add(
+        "--root",
+        metavar="DIR",
+        type=Path,
+        help="of the corpus, or of the manifest's paths",
+    )
+    add(
+        "--names",
+        action="store_true",
+        help="compare names alone, without reading a file",
+    )
+    add("--json", metavar="FILE", type=Path, help="write everything there, too")
+    add(
+        "--strict",
+        action="store_true",
+        help="end with status 3 if test is known to training",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a table per corpus; the status is 0, or 3 with --strict where something leaks."""
+    from spknorm.files import write_json
+    from spknorm.protocols.leaks import count_shared, named_by_dialogue
+
+    found: dict[str, list[Fold]] = {}
+    for name in args.of:
+        records = _records(name, args)
+        folds = [
+            count_shared(fold, split, content=not args.names)
+            for fold, split in _folds(name, records, args)
+        ]
+        found[name] = folds
+        print("\n".join(_table(name, folds)))
+        named, wrong = named_by_dialogue(records)
+        if named:
+            print(
+                f"  of {named} utterances the speaker is the prefix of IEMOCAP's dialogue, not who "
+                f"speaks: {wrong} are wrong"
+            )
+    if args.json is not None:
+        write_json(
+            args.json,
+            {name: [one.plain() for one in folds] for name, folds in found.items()},
+        )
+    leaks = any(fold.leaks for folds in found.values() for fold in folds)
+    return DataError.exit_code if args.strict and leaks else 0
+
+
+def _records(name: str, args: argparse.Namespace) -> "list[Utterance]":
+    from spknorm.corpora import CORPORA, read_corpus, read_manifest
+    from spknorm.schema import DataConfig, ExpertConfig
+
+    if Path(name).suffix.lower() in (".csv", ".jsonl"):
+        return read_manifest(name, root=args.root, by_part=True, allow_outside=True)
+    if name not in CORPORA or name == "manifest":
+        known = ", ".join(key for key in CORPORA if key != "manifest")
+        raise ConfigError(f"`{name}` is neither a .csv or .jsonl file nor one of {known}.")
+    root = None if args.root is None else os.fspath(args.root)
+    data = DataConfig(corpus=name, root=root, labels="all")  # type: ignore[arg-type]  # a name
+    return read_corpus(ExpertConfig(datarc=data), "emotion")
+
+
+def _folds(
+    name: str, records: "list[Utterance]", args: argparse.Namespace
+) -> "Iterator[tuple[str, Split]]":
+    from spknorm.protocols import Split, folds_of, make_split, speakers_of
+
+    if args.protocol is not None:
+        folds = folds_of(args.protocol, groups=args.groups) or tuple(
+            f"fold{place}" for place in range(1, len(speakers_of(records, "The protocol loso")) + 1)
+        )
+        dev = "superb" if args.protocol == "sd" else args.dev
+        for fold in folds:
+            split = make_split(
+                records, protocol=args.protocol, fold=fold, dev=dev, groups=args.groups
+            )
+            yield f"{args.protocol} {fold}", split
+        return
+    without = [one.id for one in records if one.split is None]
+    if without:
+        raise ConfigError(
+            f"{name} does not say who trains and who tests ({len(without)} utterances without "
+            "`split`): name a --protocol."
+        )
+    by_fold: dict[str, dict[str, list[Utterance]]] = {}
+    for one in records:
+        label = one.label("fold") or "split"
+        by_fold.setdefault(label, {part: [] for part in _PARTS})[str(one.split)].append(one)
+    for fold_name, parts in by_fold.items():
+        yield fold_name, Split(*(tuple(parts[part]) for part in _PARTS))
+
+
+def _table(name: str, folds: "list[Fold]") -> Iterator[str]:
+    yield name
+    for fold in folds:
+        sizes = ", ".join(f"{count} {part}" for part, count in fold.utterances.items())
+        yield f"  {fold.name}: {sizes}" + ("" if fold.leaks else "; nothing of test is known")
+        for one in fold.shared:
+            if one.number:
+                examples = ", ".join(one.examples) + (", ..." if one.number > 5 else "")
+                mark = "LEAK " if one.is_leak else ""
+                yield (
+                    f"    {mark}{one.number} of {one.of} {one.what} of {one.second} are in "
+                    f"{one.first} ({one.utterances} utterances): {examples}"
+                )
+        if fold.unread:
+            yield f"    {fold.unread} files are not there, so their content is not compared"

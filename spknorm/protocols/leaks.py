@@ -1,0 +1,146 @@
+"""What the parts of anybody's split share: speakers, sentences, recordings. Beside overlap.py.
+
+overlap.py refuses a split of ours; this file counts, over any list that says who trains and tests.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from spknorm.audio.index import content_hash
+from spknorm.corpora.records import Utterance
+from spknorm.protocols.overlap import Split
+
+_SHOWN = 5
+_PAIRS = (("train", "test"), ("dev", "test"), ("train", "dev"))
+_DIALOGUE = re.compile(r"(Ses\d\d[FM])_\w+_([FM])\d+", re.ASCII)
+
+
+class Shared(NamedTuple):
+    """What two parts of a fold have in common.
+
+    Attributes:
+        what: `utterances`, `speakers`, `sentences` or `recordings` (files of equal content).
+        first: The part that trains or validates.
+        second: The part whose values are counted.
+        number: Of them that are in `first`, too.
+        of: Of them in all.
+        utterances: Of `second` that have one of them.
+        examples: Some of them.
+    """
+
+    what: str
+    first: str
+    second: str
+    number: int
+    of: int
+    utterances: int
+    examples: tuple[str, ...]
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether it lets a model know of the test part; acted sentences are the same by design."""
+        return self.second == "test" and self.what != "sentences" and self.number > 0
+
+
+class Fold(NamedTuple):
+    """One fold of a split, counted.
+
+    Attributes:
+        name: As the list or protocol calls it.
+        utterances: By part.
+        classes: Utterances by part and emotion.
+        shared: By kind and pair of parts, where both have such values.
+        unread: Files whose content was not compared, since they are not there.
+    """
+
+    name: str
+    utterances: dict[str, int]
+    classes: dict[str, dict[str, int]]
+    shared: tuple[Shared, ...]
+    unread: int
+
+    @property
+    def leaks(self) -> tuple[Shared, ...]:
+        """Return what lets a model know of the test part."""
+        return tuple(one for one in self.shared if one.is_leak)
+
+    def plain(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {**self._asdict(), "shared": [one._asdict() for one in self.shared]}
+
+
+def count_shared(name: str, split: Split, *, content: bool = True) -> Fold:
+    """Count what the parts of a fold share.
+
+    Args:
+        name: Of the fold.
+        split: Its parts; any of them may be empty.
+        content: Read the files and compare their content, byte by byte.
+    """
+    hashes = {one.path: _hash(one) for part in split for one in part} if content else {}
+    kinds: tuple[tuple[str, Callable[[Utterance], str | None]], ...] = (
+        ("utterances", lambda one: one.id),
+        ("speakers", lambda one: one.speaker),
+        ("sentences", lambda one: one.label("sentence")),
+        ("recordings", lambda one: hashes.get(one.path)),
+    )
+    shared = [
+        one
+        for what, key in kinds
+        for first, second in _PAIRS
+        if (one := _shared(split, what, first, second, key)) is not None
+    ]
+    parts = split._asdict()
+    return Fold(
+        name,
+        {part: len(members) for part, members in parts.items()},
+        {
+            part: dict(Counter(str(one.emotion) for one in members))
+            for part, members in parts.items()
+        },
+        tuple(shared),
+        sum(value is None for value in hashes.values()),
+    )
+
+
+def named_by_dialogue(records: Sequence[Utterance]) -> tuple[int, int]:
+    """Return how many utterances name IEMOCAP's dialogue as speaker, and how many so err.
+
+    `Ses01F_impro01_M013` is spoken by M of session 1; the F tells who wears the markers.
+    """
+    found = [(one, _DIALOGUE.search(one.id)) for one in {one.id: one for one in records}.values()]
+    named = [match for one, match in found if match is not None and one.speaker == match[1]]
+    return len(named), sum(match[1][-1] != match[2] for match in named)
+
+
+def _hash(utterance: Utterance) -> str | None:
+    try:
+        return content_hash(utterance.path)
+    except OSError:
+        return None
+
+
+def _shared(
+    split: Split,
+    what: str,
+    first: str,
+    second: str,
+    key: Callable[[Utterance], str | None],
+) -> Shared | None:
+    ours = {value for one in getattr(split, first) if (value := key(one))}
+    theirs = [(one, value) for one in getattr(split, second) if (value := key(one))]
+    if not ours or not theirs:
+        return None
+    common = [(one, value) for one, value in theirs if value in ours]
+    shown = {value: one.id if what == "recordings" else value for one, value in common}
+    return Shared(
+        what,
+        first,
+        second,
+        len(shown),
+        len({value for _, value in theirs}),
+        len(common),
+        tuple(sorted(shown.values())[:_SHOWN]),
+    )

@@ -1,0 +1,141 @@
+"""The audit of splits: what train and test share, of lists of anybody's and of our protocols."""
+
+import json
+
+import pytest
+
+from spknorm.cli import commands
+from spknorm.demo.coded_names import names_of
+from spknorm.demo.coded_trees import write_coded
+from spknorm.protocols.leaks import named_by_dialogue
+
+
+def write(folder, *rows, header="path,emotion,speaker,sentence,split"):
+    for row in rows:
+        path = folder / row.split(",")[0]
+        path.write_bytes(path.name.encode())
+    file = folder / "list.csv"
+    file.write_text("\n".join([header, *rows]) + "\n")
+    return file
+
+
+def splits(*words):
+    return commands.main(["splits", *map(str, words)])
+
+
+def test_a_speaker_who_trains_and_is_tested_is_found(tmp_path, capsys):
+    file = write(
+        tmp_path,
+        "a.wav,neu,anna,s1,train",
+        "b.wav,hap,anna,s2,test",
+        "c.wav,hap,ben,s1,test",
+    )
+    assert splits(file) == 0
+    assert capsys.readouterr().out == (
+        f"{file}\n"
+        "  split: 1 train, 0 dev, 2 test\n"
+        "    LEAK 1 of 2 speakers of test are in train (1 utterances): anna\n"
+        "    1 of 2 sentences of test are in train (1 utterances): s1\n"
+    )
+    assert splits(file, "--strict") == 3
+
+
+def test_sentences_alone_are_told_and_are_no_leak(tmp_path, capsys):
+    file = write(tmp_path, "a.wav,neu,anna,s1,train", "b.wav,hap,ben,s1,test")
+    assert splits(file, "--strict") == 0
+    assert "nothing of test is known" in capsys.readouterr().out
+
+
+def test_recordings_of_equal_content_are_found_under_other_names(tmp_path, capsys):
+    file = write(
+        tmp_path,
+        "a.wav,neu,anna,s1,train",
+        "b.wav,hap,ben,s2,dev",
+        "c.wav,sad,carl,,test",
+    )
+    (tmp_path / "c.wav").write_bytes((tmp_path / "b.wav").read_bytes())
+    assert splits(file, "--strict") == 3
+    assert "LEAK 1 of 1 recordings of test are in dev (1 utterances): c.wav" in (
+        capsys.readouterr().out
+    )
+    assert splits(file, "--strict", "--names") == 0
+
+
+def test_files_that_are_not_there_are_counted(tmp_path, capsys):
+    file = write(tmp_path, "a.wav,neu,anna,s1,train", "b.wav,hap,ben,s2,test")
+    (tmp_path / "a.wav").unlink()
+    splits(file)
+    assert "1 files are not there, so their content is not compared" in capsys.readouterr().out
+
+
+def test_folds_are_told_apart_and_an_utterance_may_be_in_each(tmp_path):
+    rows = [
+        "a.wav,neu,anna,one,train", "b.wav,hap,anna,one,test",
+        "a.wav,neu,anna,two,train", "b.wav,hap,ben,two,test",
+    ]  # fmt: skip
+    file = write(tmp_path, *rows, header="path,emotion,speaker,fold,split")
+    splits(file, "--json", tmp_path / "out.json")
+    one, two = json.loads((tmp_path / "out.json").read_text())[str(file)]
+    assert (one["name"], two["name"]) == ("one", "two")
+    assert one["utterances"] == {"train": 1, "dev": 0, "test": 1}
+    assert one["classes"]["test"] == {"hap": 1}
+    numbers = {shared["what"]: shared["number"] for shared in one["shared"]}
+    assert numbers == {"utterances": 0, "speakers": 1, "recordings": 0}
+    assert all(shared["number"] == 0 for shared in two["shared"])
+
+
+def test_a_list_without_parts_asks_for_a_protocol(tmp_path, capsys):
+    file = write(tmp_path, "a.wav,neu,anna", header="path,emotion,speaker")
+    assert splits(file) == 2
+    assert capsys.readouterr().err == (
+        f"spknorm: {file} does not say who trains and who tests (1 utterances without `split`): "
+        "name a --protocol.\n"
+    )
+
+
+def test_our_protocols_can_be_asked_about_any_corpus(tmp_path, capsys):
+    write_coded(tmp_path, "savee", num_speakers=4, per_emotion=3)
+    assert splits("savee", "--root", tmp_path, "--protocol", "loso", "--strict") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("nothing of test is known") == 4
+    assert shown.count("21 of 21 sentences of test are in train") == 4
+    assert splits("savee", "--root", tmp_path, "--protocol", "sd", "--strict") == 3
+    assert "LEAK" in capsys.readouterr().out
+
+
+def test_esds_own_cut_shares_all_its_speakers(tmp_path, capsys):
+    """Its train, evaluation and test folders are by sentence, so that everybody is in each."""
+    for name in names_of("esd")[::175]:
+        folder, _, stem = name.path.rpartition("/")
+        for part, number in (("train", 60), ("evaluation", 1), ("test", 30)):
+            other = f"{stem[:5]}{int(stem[5:11]) + number - 1:06d}.wav"
+            file = tmp_path / folder / part / other
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(other.encode())
+    assert splits("esd", "--root", tmp_path, "--strict") == 3
+    assert "LEAK 20 of 20 speakers of test are in train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["list.txt", "msp"])
+def test_what_is_neither_a_list_nor_a_corpus_is_refused(name, capsys):
+    assert splits(name) == 2
+    assert f"`{name}` is neither a .csv or .jsonl file nor one of iemocap, " in (
+        capsys.readouterr().err
+    )
+
+
+def test_iemocaps_dialogue_is_not_the_speaker(tmp_path):
+    from spknorm.corpora import read_manifest
+
+    rows = [
+        f"{name}.wav,{name},neu,{name[:6]},test"
+        for name in (
+            "Ses01F_impro01_F000",
+            "Ses01F_impro01_M000",
+            "Ses02M_script01_1_F003",
+        )
+    ]
+    file = write(tmp_path, *rows, header="path,id,emotion,speaker,split")
+    records = read_manifest(file)
+    assert named_by_dialogue(records) == (3, 2)
+    assert named_by_dialogue([*records, *records]) == (3, 2)  # of several folds
