@@ -74,8 +74,7 @@ def candidates_of(experiment: Experiment) -> Experiment:
     if name == "low_resource":
         name = first.get("base", "si5")  # lambda is not chosen anew for every size
     protocol = {"protocol": name, "folds": list(select.folds or folds_of(name)[:1])}
-    if "dev" in first:
-        protocol["dev"] = first["dev"]
+    protocol |= {key: first[key] for key in ("dev", "groups") if key in first}
     variants = []
     for variant in _adversaries(experiment):
         for strength in (0.0, *select.lambdas):
