@@ -101,7 +101,8 @@ def test_auto_is_bf16_where_that_is_native(settings, device, capability, precisi
 
 
 def test_the_result_says_what_it_was_computed_in(tiny_hubert, tiny_corpora, tmp_path):
-    train(tiny_hubert, settings_of(tiny_corpora, precision="auto", strategy="none"), tmp_path)
+    with_held_out = {"ceiling": 1.0, "held_out_every": 1}
+    train(tiny_hubert, settings_of(tiny_corpora, precision="auto", method=with_held_out), tmp_path)
     assert json.loads((tmp_path / "result.json").read_text())["precision"] == "fp32"
 
 

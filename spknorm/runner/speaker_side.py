@@ -18,7 +18,7 @@ from spknorm.batches import Batch, cut
 from spknorm.optim.transaction import is_out_of_memory
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import evaluating
-from spknorm.runner.passes import DTYPES
+from spknorm.runner.passes import DTYPES, precision_of
 from spknorm.runner.sources import Source
 from spknorm.runner.state import Counters
 from spknorm.schema import SpeakerCorpusConfig, TaskConfig
@@ -77,7 +77,7 @@ class SpeakerSide:
         ceiling = None if self._corpus.shuffle_labels else method.ceiling
         self._limit = math.inf if ceiling is None else ceiling * self._log_k
         self._stream = expert.held_out_stream(world.rank, world.size)
-        self._precision = "fp16" if settings.runner.fp16 else settings.runner.precision
+        self._precision = precision_of(settings.runner, world.device)
         self._counters, self._say = counters, say
 
     def ascends(self) -> bool:
