@@ -75,13 +75,12 @@ def compare(rows: Sequence[dict[str, Any]], strategy: str) -> dict[str, Any]:
         found[name] = round(float(np.mean([with_it[seed][name] for seed in seeds])), 4)
         found[f"{name}_control"] = round(float(np.mean([without[seed][name] for seed in seeds])), 4)
         differences = np.array([with_it[seed][name] - without[seed][name] for seed in seeds])
-        mean, half = float(differences.mean()), math.nan
+        ends = [float(differences.mean())]
         if len(seeds) > 1:
             spread = float(differences.std(ddof=1)) / math.sqrt(len(seeds))
             half = float(student.ppf(0.975, len(seeds) - 1)) * spread
-        found[f"{name}_difference"] = [
-            round(value, 4) for value in (mean, mean - half, mean + half)
-        ]
+            ends += [ends[0] - half, ends[0] + half]
+        found[f"{name}_difference"] = [round(value, 4) for value in ends]
     return found
 
 

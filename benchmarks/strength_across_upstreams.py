@@ -46,9 +46,9 @@ from spknorm.updates import Groups, Update
 RATES = (1e-3, 1e-4)
 READINGS: dict[str, dict[str, Any]] = {
     "relative, preconditioned": {
-        "update": "relative", "ascent_direction": "preconditioned", "speaker_lambda": 1.0,
+        "update": "relative", "ascent_direction": "preconditioned", "speaker_lambda": 2.0,
     },
-    "relative, raw": {"update": "relative", "ascent_direction": "raw", "speaker_lambda": 1.0},
+    "relative, raw": {"update": "relative", "ascent_direction": "raw", "speaker_lambda": 2.0},
     "reversal": {"update": "reversal", "speaker_lambda": 0.3},
     "literal": {"update": "literal", "speaker_lambda": 0.03},
 }  # fmt: skip
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("result/strength"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--loss", type=float, default=0.8)
+    parser.add_argument("--loss", type=float, default=0.5)
     parser.add_argument("--head_rate", type=float, help="of the emotion head, whatever the rate")
     parser.add_argument("--readings", nargs="+", default=list(READINGS), choices=list(READINGS))
     parser.add_argument("--lambda", type=float, dest="strength", help="of relative, to choose by")

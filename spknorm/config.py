@@ -198,7 +198,7 @@ def _check_combinations(config: TaskConfig) -> None:
         "leave it out, or choose update adaptive.",
     )
     for key, default, update in (
-        ("ascent_direction", "raw", "relative"),
+        ("ascent_direction", "preconditioned", "relative"),
         ("ascent_clip", None, "literal"),
     ):
         refuse(

@@ -268,7 +268,7 @@ class MethodConfig:
     length of the emotion step just before. reversal: the coefficient of the flipped gradient.
     adaptive: without effect, `ascent_lr` counts."""
     ascent_direction: Annotated[Literal["raw", "preconditioned"], NUMBERS, ADVERSARY, RELATIVE] = (
-        "raw"
+        "preconditioned"
     )
     """relative only. raw: along the gradient of the speaker loss. preconditioned: along what the
     emotion loss's own optimiser (Adam) would make of it."""

@@ -16,10 +16,15 @@ def expert(**sections):
     return {"downstream_expert": sections}
 
 
-def test_the_defaults_are_the_papers_lambda_under_the_literal_reading():
+def test_the_task_trains_with_a_strength_that_is_free_of_scale():
     method = config.parse(config.load_yaml(TASK_YAML)).downstream_expert.spknorm
-    assert (method.strategy, method.update, method.adversary) == ("TAP", "literal", "ascent")
-    assert method.speaker_lambda == 1e-3
+    assert (method.strategy, method.update, method.adversary) == ("TAP", "relative", "ascent")
+    assert (method.ascent_direction, method.speaker_lambda) == ("preconditioned", 2.0)
+
+
+def test_a_method_that_names_nothing_is_the_paper_as_printed():
+    method = config.parse({}).downstream_expert.spknorm
+    assert (method.update, method.speaker_lambda) == ("literal", 1e-3)
 
 
 def test_a_configuration_survives_the_way_to_plain_values_and_back():
@@ -94,7 +99,7 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
             "leave it out, or choose update literal.",
         ),
         (
-            expert(spknorm={"ascent_direction": "preconditioned"}),
+            expert(spknorm={"ascent_direction": "raw"}),
             "`config.downstream_expert.spknorm.ascent_direction` has no effect under update "
             "literal: leave it out, or choose update relative.",
         ),
