@@ -214,7 +214,7 @@ def test_ctrl_c_stops_the_running_cells_and_a_new_call_continues_them(experiment
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bench.run(experiment, out, command=stub_command(tmp_path, pause=0.4), on_progress=interrupt)
+        bench.run(experiment, out, command=stub_command(tmp_path, pause=3.0), on_progress=interrupt)
     assert not any(is_running(out / cell.name) for cell in cells)
     assert json.loads((out / "summary.json").read_text())["runs"] == []
     assert len(bench.run(experiment, out, command=stub_command(tmp_path)).complete) == 4
