@@ -99,7 +99,7 @@ RECIPES = {
     **{
         path.name: bench.expand(path)[0].changes
         for path in BENCHES
-        if path.stem in ("demo", "low_resource", "superb_er")
+        if path.stem in ("demo", "superb_er")
     },
 }
 SCALED = {
