@@ -64,8 +64,8 @@ def settings_of(
             "modelrc": {"projector_dim": 8, "speaker_head": {"hidden": [8], "batch_norm": False}},
             # Of six steps none is left out: an untrained head stands above a ceiling of 1.
             "spknorm": {
-                "strategy": strategy, "update": update, "speaker_pretrain_steps": 0,
-                "ceiling": None, **(method or {}),
+                "strategy": strategy, "update": update, "speaker_lambda": 1.0e-3,
+                "speaker_pretrain_steps": 0, "ceiling": None, **(method or {}),
             },
         },
     }  # fmt: skip
