@@ -43,7 +43,7 @@ def side(losses, *, ceiling=1.0, every=1, shuffled=False):
         }
     )
     counters, said = Counters(), []
-    world = type("World", (), {"rank": 0, "size": 1})()
+    world = type("World", (), {"rank": 0, "size": 1, "device": torch.device("cpu")})()
     found = SpeakerSide(
         expert, None, [], world, settings=settings, counters=counters, say=said.append
     )
