@@ -4,11 +4,10 @@ A cell that fails does not stop the others. Killed at any moment, the bench goes
 everything it knows is in the cells' own result files.
 """
 
-import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,7 +16,14 @@ from spknorm.bench.cells import Cell
 from spknorm.bench.expansion import expand
 from spknorm.bench.experiment import Executor, Experiment, read_experiment
 from spknorm.bench.summary import CellStatus, Summary, error_of, status_of, write_summary
-from spknorm.bench.worker import RUN_LOG, CellRun, RequeuedCellRun, is_running
+from spknorm.bench.worker import (
+    RUN_LOG,
+    CellRun,
+    RequeuedCellRun,
+    importable,
+    is_running,
+    stoppable,
+)
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
 
@@ -193,7 +199,7 @@ class _Jobs:
         call = kind(command, self._out / cell.name, environment)
         if self._executor is None:
             self._executor = _submitit_executor(self._settings, self._out / _JOBS, self._name)
-        with _importable():
+        with importable(), stoppable():
             self.started[cell.name] = self._executor.submit(call)
 
     def is_over(self, cell: Cell) -> bool:
@@ -239,20 +245,6 @@ def _submitit_executor(settings: Executor, folder: Path, name: str) -> Any:
     executor = submitit.AutoExecutor(folder=folder, cluster=settings.kind)
     executor.update_parameters(**{key: one for key, one in options.items() if one is not None})
     return executor
-
-
-@contextlib.contextmanager
-def _importable() -> Iterator[None]:
-    """Let the processes started meanwhile find this package, installed or not."""
-    before = os.environ.get("PYTHONPATH")
-    root = str(Path(__file__).resolve().parents[2])
-    os.environ["PYTHONPATH"] = root if not before else os.pathsep.join((root, before))
-    try:
-        yield
-    finally:
-        del os.environ["PYTHONPATH"]
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
 
 
 def _max_parallel(executor: Executor) -> int | None:

@@ -4,9 +4,12 @@ The folder is locked for as long as the command lives, even when the process tha
 gone: the lock is inherited. A bench that is started again waits for such a run.
 """
 
+import contextlib
 import os
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,6 +66,37 @@ class RequeuedCellRun(CellRun):
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Let submitit stop the processes started meanwhile: it sends SIGINT.
+
+    What a shell starts in the background ignores that signal, and so would its children.
+    """
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def importable() -> Iterator[None]:
+    """Let the processes started meanwhile find this package, installed or not."""
+    before = os.environ.get("PYTHONPATH")
+    root = str(Path(__file__).resolve().parents[2])
+    os.environ["PYTHONPATH"] = root if not before else os.pathsep.join((root, before))
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def is_running(folder: Path) -> bool:
