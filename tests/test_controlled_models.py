@@ -1,10 +1,11 @@
 from dataclasses import replace
 
 import numpy as np
+import planted
 import pytest
 import torch
 
-from spknorm.controlled import finetuning, frozen, planted, upstream, view
+from spknorm.controlled import finetuning, frozen, upstream, view
 from spknorm.demo import population
 from spknorm.erasure import erase, fit_leace
 from spknorm.model import Heads

@@ -5,7 +5,6 @@
     frozen     a model on frozen features   finetuning  fine-tuning, TAP, behind an eraser
     folds      the models of a fold         grid        rows per (rho, seed), resumable
     verdicts   hypotheses, judged by code   outcome     table, figures, page
-    planted    Gaussians with known Bayes values
 
 Hypotheses, settings and results are in docs/controlled.md.
 """

@@ -80,14 +80,12 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
 
 
 def _frozen_rows(plan: Plan, cache: Path, part: Part, variants: Sequence[Variant]) -> Iterator[Row]:
-    for name in dict.fromkeys(variant.features for variant in variants):
-        cached = cache / f"seed-{part.seed}-{name}-{_fingerprint()}.npz"
-        features = pool.make_pool(part.seed, name, cached)
-        for fold in range(plan.num_folds):
-            data = FrozenFold(features, part.rho, fold)
-            for variant in variants:
-                if variant.features == name:
-                    yield data.row(variant, plan)
+    cached = cache / f"seed-{part.seed}-hubert-{_fingerprint()}.npz"
+    features = pool.make_pool(part.seed, cached)
+    for fold in range(plan.num_folds):
+        data = FrozenFold(features, part.rho, fold)
+        for variant in variants:
+            yield data.row(variant, plan)
 
 
 @functools.lru_cache(maxsize=1)

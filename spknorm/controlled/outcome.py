@@ -94,8 +94,6 @@ def label_of(variant: Variant) -> str:
         text = "behind an eraser"
     if variant.labels == "shuffled":
         text += ", shuffled speakers"
-    if variant.features == "handcrafted":
-        text += " (handcrafted)"
     where = {"fine-tuned": ", fine-tuned", "start": ", before fine-tuning"}
     return text + where.get(variant.features, "")
 

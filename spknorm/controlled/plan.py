@@ -15,7 +15,6 @@ from spknorm.errors import ConfigError
 Method = Literal["none", "gate", "SNP", "confusion", "erasure", "znorm"]
 Tuned = Literal["none", "TAP", "confusion", "erasure"]
 Start = Literal["none", "erasure"]
-FeatureSet = Literal["hubert", "handcrafted"]
 
 FIRST_CONFIRMATION_SEED = 100
 
@@ -24,8 +23,8 @@ class Variant(NamedTuple):
     """One method under one condition; a row of the table.
 
     Attributes:
-        features: `hubert` or `handcrafted` (frozen), `fine-tuned`, or `start`: the frozen model
-            of the same fold from which a fine-tuned one goes on.
+        features: `hubert` (frozen), `fine-tuned`, or `start`: the frozen model of the same fold
+            from which a fine-tuned one goes on.
         method: none, gate (SNP's gate with lambda 0), SNP, confusion, erasure, znorm, TAP.
         labels: `true`, or `shuffled`: the control with permuted speaker labels.
     """
@@ -54,7 +53,6 @@ class Quick:
     """What `--quick` leaves of the plan."""
 
     rho: tuple[float, ...] = (0.0, 0.8, 0.9)
-    features: tuple[FeatureSet, ...] = ("hubert",)
     methods: tuple[Method, ...] = ("none", "SNP", "erasure")
     controls: tuple[Method, ...] = ("gate",)
     shuffled: tuple[Method, ...] = ("SNP",)
@@ -75,7 +73,6 @@ class Plan:
         name: Of the experiment and its folder.
         kind: `controlled`.
         rho: Values of the confounding, in the order in which they are run.
-        features: Feature sets of the frozen models.
         methods: Methods on frozen features, at every rho.
         controls: Further methods on frozen features, at `control_rho`.
         shuffled: Methods that are also run with shuffled speaker labels, at `control_rho`.
@@ -93,7 +90,7 @@ class Plan:
         tuned_num_seeds: Corpora of the fine-tuned models, where it is another number.
         rank: Directions that erasure removes; there are more speakers than dimensions, so removing
             all would leave nothing.
-        frozen: Settings per feature set.
+        frozen: Settings of the frozen models.
         fine_tuning: Settings of TAP, by ascent and by confusion, and of its control.
         erasure_tuning: Settings of fine-tuning behind an eraser.
         quick: What `--quick` leaves.
@@ -102,7 +99,6 @@ class Plan:
     name: str = "controlled"
     kind: Literal["controlled"] = "controlled"
     rho: tuple[float, ...] = (0.9, 0.0, 0.8, 0.6, 0.4)
-    features: tuple[FeatureSet, ...] = ("hubert",)
     methods: tuple[Method, ...] = ("none", "SNP", "erasure")
     controls: tuple[Method, ...] = ("gate", "confusion", "znorm")
     shuffled: tuple[Method, ...] = ("SNP", "erasure")
@@ -164,13 +160,10 @@ class Plan:
                 )
                 for one in those
             ]
-        return [one for name in self.features for one in self._frozen(name, part.rho)]
-
-    def _frozen(self, features: str, rho: float) -> list[Variant]:
-        found = [Variant(features, method, "true") for method in self.methods]
-        if rho in self.control_rho:
-            found += [Variant(features, method, "true") for method in self.controls]
-            found += [Variant(features, method, "shuffled") for method in self.shuffled]
+        found = [Variant("hubert", method, "true") for method in self.methods]
+        if part.rho in self.control_rho:
+            found += [Variant("hubert", method, "true") for method in self.controls]
+            found += [Variant("hubert", method, "shuffled") for method in self.shuffled]
         return found
 
 

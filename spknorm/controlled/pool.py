@@ -17,14 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from spknorm.demo import population
-from spknorm.demo.acoustics import pooled_features
 from spknorm.demo.synthesis import FloatArray, to_pcm16
 from spknorm.files import atomic_path
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
-FEATURE_SETS = ("hubert", "handcrafted")
 _BATCH = 40
 
 
@@ -47,30 +45,27 @@ class Pool(NamedTuple):
 
     Attributes:
         seed: Of the corpora.
-        features: One of `FEATURE_SETS`.
         emotional: (N, D), in the order of `utterances_of`.
         neutral: (1280, D), the speaker corpus.
     """
 
     seed: int
-    features: str
     emotional: Floats
     neutral: Floats
 
 
-def make_pool(seed: int, features: str, cache: Path | None = None) -> Pool:
+def make_pool(seed: int, cache: Path | None = None) -> Pool:
     """Return the features of a seed, read from `cache` where they are (else 20 s of one core).
 
     Args:
         seed: Of the corpora.
-        features: `hubert`: the embedded upstream, pooled (128); `handcrafted`: 74 statistics.
         cache: An .npz file to read or to write.
     """
     if cache is not None and cache.is_file():
         with np.load(cache, allow_pickle=False) as arrays:
-            return Pool(seed, features, arrays["emotional"], arrays["neutral"])
-    measure = {"hubert": _through_upstream, "handcrafted": _by_hand}[features]
-    pool = Pool(seed, features, measure(emotional_waves(seed)), measure(neutral_waves(seed)))
+            return Pool(seed, arrays["emotional"], arrays["neutral"])
+    emotional, neutral = map(_through_upstream, (emotional_waves(seed), neutral_waves(seed)))
+    pool = Pool(seed, emotional, neutral)
     if cache is not None:
         with atomic_path(cache) as temporary, temporary.open("wb") as file:
             np.savez(file, emotional=pool.emotional, neutral=pool.neutral)
@@ -140,7 +135,3 @@ def _through_upstream(waves: Iterator[FloatArray]) -> Floats:
     while batch := list(itertools.islice(waves, _BATCH)):
         blocks.append(pool_layers(upstream, batch))
     return np.concatenate(blocks)
-
-
-def _by_hand(waves: Iterator[FloatArray]) -> Floats:
-    return np.array([pooled_features(wave) for wave in waves], dtype=np.float32)
