@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from spknorm import bench, registry
@@ -26,7 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what `args` asks for; 1 if a run failed."""
+    """Run what `args` asks for; 1 if a run failed, 130 if it was stopped."""
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues where it was.", file=sys.stderr)
+        return 130
+
+
+def _run(args: argparse.Namespace) -> int:
     path = _experiment_file(args.experiment)
     for name in _CORPORA:
         folder = getattr(args, name)
@@ -37,9 +46,13 @@ def run(args: argparse.Namespace) -> int:
     experiment = bench.read_experiment(path)
     out = args.out or Path("result") / (experiment.name + ("-quick" if args.quick else ""))
     if experiment.kind == "controlled":
-        return _run_controlled(path, out, args)
+        from spknorm import controlled
+
+        return _run_parts(controlled.describe, _controlled, path, out, args)
     if experiment.kind == "superb":
-        return _run_superb(path, out, args)
+        from spknorm import superb
+
+        return _run_parts(superb.describe, _superb, path, out, args)
     if experiment.select is not None:
         experiment = _with_lambdas(experiment, out, args)
     plan = bench.plan(experiment, out, quick=args.quick)
@@ -48,16 +61,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if any(one.status == "pending" for one in plan.statuses):
         _make_demo_corpora([one.cell for one in plan.statuses])
-    try:
-        summary = bench.run(experiment, out, quick=args.quick, on_progress=_Display())
-    except KeyboardInterrupt:
-        print("\nStopped. The same command continues where it was.", file=sys.stderr)
-        return 130
-    try:
-        audited = not experiment.audit or not summary.complete or _audit(out)
-    except KeyboardInterrupt:
-        print("\nStopped. The same command continues where it was.", file=sys.stderr)
-        return 130
+    summary = bench.run(experiment, out, quick=args.quick, on_progress=_Display())
+    audited = not experiment.audit or not summary.complete or _audit(out)
     _show_table(summary, out)
     return 1 if summary.failed or not audited else 0
 
@@ -118,35 +123,34 @@ def _experiment_file(path: Path) -> Path:
     return shared[path.name]
 
 
-def _run_controlled(path: Path, out: Path, args: argparse.Namespace) -> int:
+def _run_parts(
+    describe: Callable[..., str],
+    complete: Callable[[Path, Path, bool], tuple[str, bool]],
+    path: Path,
+    out: Path,
+    args: argparse.Namespace,
+) -> int:
+    """Run a kind that is one table; `complete` gives its text, and whether all of it ran."""
+    if args.dry_run:
+        print(describe(path, quick=args.quick))
+        return 0
+    text, all_ran = complete(path, out, args.quick)
+    print(f"{text}\n\nReport: {out}")
+    return 0 if all_ran else 1
+
+
+def _controlled(path: Path, out: Path, quick: bool) -> tuple[str, bool]:
     from spknorm import controlled
 
-    if args.dry_run:
-        print(controlled.describe(path, quick=args.quick))
-        return 0
-    try:
-        outcome = controlled.run(path, out, quick=args.quick, progress=_show_parts)
-    except KeyboardInterrupt:
-        print("\nStopped. The same command continues where it was.", file=sys.stderr)
-        return 130
-    print(f"{outcome.text}\n\nReport: {out}")
-    return 0
+    return controlled.run(path, out, quick=quick, progress=_show_parts).text, True
 
 
-def _run_superb(path: Path, out: Path, args: argparse.Namespace) -> int:
+def _superb(path: Path, out: Path, quick: bool) -> tuple[str, bool]:
     from spknorm import superb
     from spknorm.report.tables import to_text
 
-    if args.dry_run:
-        print(superb.describe(path, quick=args.quick))
-        return 0
-    try:
-        cells = superb.run(path, out, quick=args.quick, progress=_show_parts)
-    except KeyboardInterrupt:
-        print("\nStopped. The same command continues where it was.", file=sys.stderr)
-        return 130
-    print(f"{to_text(superb.table(cells))}\n\nReport: {out}")
-    return 1 if any(cell.error for cell in cells) else 0
+    cells = superb.run(path, out, quick=quick, progress=_show_parts)
+    return to_text(superb.table(cells)), not any(cell.error for cell in cells)
 
 
 def _show_parts(done: int, total: int) -> None:
