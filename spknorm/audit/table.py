@@ -7,9 +7,8 @@ import numpy as np
 
 from spknorm.audit.probing import KINDS
 from spknorm.report.tables import Row, make_table, to_text
-from spknorm.runs.probes import ProbeRow
+from spknorm.runs.probes import ProbeRow, rank_of
 
-STAGES = ("raw", "none", "znorm", "leace", "SNP", "TAP")
 _CONTROLS = (None, "shuffled", "chance")
 _LEGEND = """\
 raw: the upstream as it came; none: fine-tuned, adversary off; frozen: it kept its weights.
@@ -29,7 +28,7 @@ def table(rows: Iterable[ProbeRow]) -> str:
 
 
 def _block(rows: Sequence[ProbeRow]) -> str:
-    names = [name for _, name in sorted({(_stage(row), _name(row)) for row in rows})]
+    names = [name for _, name in sorted({(rank_of(row.stage), _name(row)) for row in rows})]
     chance: dict[tuple[str, ...], list[float]] = {}
     cells: dict[tuple[str, ...], dict[str, list[ProbeRow]]] = {}
     for row in rows:
@@ -54,10 +53,6 @@ def _name(row: ProbeRow) -> str:
     return row.variant or row.stage
 
 
-def _stage(row: ProbeRow) -> int:
-    return STAGES.index(row.stage) if row.stage in STAGES else len(STAGES)
-
-
 def _cell(rows: Sequence[ProbeRow]) -> str:
     if not rows:
         return "-"
@@ -79,6 +74,6 @@ def _rank(row: ProbeRow) -> tuple[Any, ...]:
         row.layer.isdigit(),
         row.layer.rjust(8),
         _CONTROLS.index(row.control),
-        _stage(row),
+        rank_of(row.stage),
         _name(row),
     )

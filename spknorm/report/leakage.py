@@ -12,7 +12,7 @@ from spknorm.report.methods import Method
 from spknorm.report.scores import Block, Estimate
 from spknorm.report.tables import NOTHING, Row, Table, make_table, percent
 from spknorm.runs import Run, Runs
-from spknorm.runs.probes import ProbeRow
+from spknorm.runs.probes import ProbeRow, rank_of
 from spknorm.statistics import MeanStd, mean_std
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _PROBES = ("linear", "mlp", "knn", "eer")
 _PROBE_NAMES = {"linear": "Linear", "mlp": "MLP", "knn": "k-NN", "eer": "EER"}
-_STAGES = ("raw", "none", "SNP", "TAP")
 _STAGE_NAMES = {"raw": "raw upstream", "none": "fine-tuned, adversary off"}
 _CONTROL_NAMES = {"shuffled": "control: shuffled labels", "chance": "control: chance"}
 
@@ -67,8 +66,8 @@ def probed_rows(runs: Runs, blocks: Iterable[Block]) -> "DataFrame":
                 subject = _STAGE_NAMES["raw"] if raw else name
                 _add(found, row, subject, f"{0 if raw else number:04}")
     for row in runs.probes:
-        rank = _STAGES.index(row.stage) if row.stage in _STAGES else len(_STAGES)
-        _add(found, row, _STAGE_NAMES.get(row.stage, row.stage), f"{rank:04}")
+        name = _STAGE_NAMES.get(row.stage, row.stage)
+        _add(found, row, name, f"{rank_of(row.stage):04}")
     table = pd.DataFrame([*found.values()])
     return table if len(table) else pd.DataFrame(columns=["label", "layer", "control"])
 

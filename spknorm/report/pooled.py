@@ -1,6 +1,6 @@
 """A picture of pooled features, before and after: read from features_*.npz, drawn by PCA.
 
-After `canvas.py` in the report. `results.py` tells the format of the files.
+After `canvas.py` in the report. `runs/folder.py` tells the format of the files.
 """
 
 import zipfile
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from spknorm.errors import ConfigError
 from spknorm.report.canvas import CYCLE, Figure, new_plot, shorten, style, to_png
 from spknorm.runs.checked import printable
+from spknorm.runs.probes import rank_of
 
-_STAGES = ("raw", "none", "SNP", "TAP")
 _MOST_POINTS = 2000
 
 
@@ -57,8 +57,7 @@ def read_features(path: Path) -> Features:
 def draw_features(paths: Sequence[Path]) -> Figure | None:
     """Draw the first two principal components per stage, coloured by speaker and by emotion."""
     stages = [read_features(path) for path in paths]
-    rank = {stage: number for number, stage in enumerate(_STAGES)}
-    stages.sort(key=lambda entry: (entry.upstream, rank.get(entry.stage, 9), entry.stage))
+    stages.sort(key=lambda entry: (entry.upstream, rank_of(entry.stage), entry.stage))
     stages = stages[:6]
     if not stages:
         return None

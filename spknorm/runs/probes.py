@@ -8,6 +8,9 @@ from spknorm.runs.checked import Layer, Share, build, check_schema, read_object
 
 PROBE_SCHEMA = "spknorm.probe/1"
 
+STAGES = ("raw", "none", "znorm", "leace", "SNP", "TAP")
+"""What was made of an upstream, in the order of tables."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRow:
@@ -15,7 +18,7 @@ class ProbeRow:
 
     Attributes:
         upstream: Name on s3prl's hub.
-        stage: raw, none, leace, znorm, SNP or TAP.
+        stage: One of `STAGES`.
         variant: The stage with whatever sets it apart from others of it in one audit.
         frozen: Whether the upstream kept its weights.
         run: Folder of the experiment.
@@ -58,6 +61,11 @@ class Audit:
     schema: str = PROBE_SCHEMA
     complete: bool = True
     rows: tuple[ProbeRow, ...]
+
+
+def rank_of(stage: str) -> int:
+    """Return the place of a stage in a table; one of a later version comes last."""
+    return STAGES.index(stage) if stage in STAGES else len(STAGES)
 
 
 def read_audit(path: Path) -> Audit:
