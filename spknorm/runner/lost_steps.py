@@ -46,7 +46,6 @@ class LostSteps:
             NonFiniteError: It is the `runner.max_nonfinite`-th in a row.
         """
         counters = self._counters
-        counters.nonfinite += 1
         counters.nonfinite_in_a_row += 1
         listed = ", ".join(ids[:_LISTED]) + (" ..." if len(ids) > _LISTED else "")
         text = f"loss or gradient not finite at step {counters.step}, weights untouched: {listed}"

@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spknorm.corpora.digest import summaries
 from spknorm.files import write_json
-from spknorm.metrics import Scores, only_class, score
+from spknorm.metrics import Scores, only_class, score, score_by_speaker
 from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.fork import forked_from
 from spknorm.runner.state import Counters
@@ -94,7 +92,14 @@ class Outcome:
             classes=self._expert.emotions,
             dev=dev,
             test=None if test is None else test.scores,
-            by_speaker={} if test is None else self._by_speaker(test),
+            by_speaker={}
+            if test is None
+            else score_by_speaker(
+                test.truth,
+                test.predicted,
+                self._expert.speakers_of("test")[: len(test.truth)],
+                len(self._expert.emotions),
+            ),
             final=counters.final,
             corpora=summaries(self._expert.data.corpora),
             adversary=adversary,
@@ -102,13 +107,3 @@ class Outcome:
             forked_from=forked_from(self._expdir),
         )
         write_json(self._expdir / "result.json", result)
-
-    def _by_speaker(self, test: Evaluation) -> dict[str, Scores]:
-        speakers = np.array(self._expert.speakers_of("test")[: len(test.truth)])
-        truth, predicted = np.array(test.truth), np.array(test.predicted)
-        return {
-            str(name): score(
-                truth[speakers == name], predicted[speakers == name], len(self._expert.emotions)
-            )
-            for name in np.unique(speakers)
-        }

@@ -56,7 +56,6 @@ class Counters:
     """The lowest that `held_out_loss` has been."""
     ascent_paused: bool = False
     """Whether the ceiling holds the ascent back."""
-    nonfinite: int = 0
     nonfinite_in_a_row: int = 0
     out_of_memory: int = 0
     out_of_memory_in_a_row: int = 0

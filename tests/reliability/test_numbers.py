@@ -64,7 +64,7 @@ def test_non_finite_audio_at_the_model_never_reaches_a_weight(
         runner.train()
     after = [v for module in modules for v in module.state_dict().values()]
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
-    assert checkpoint.latest(tmp_path)[1]["Spknorm"]["counters"]["nonfinite"] == 10
+    assert checkpoint.latest(tmp_path)[1]["Spknorm"]["counters"]["nonfinite_in_a_row"] == 10
 
 
 UPDATES = [
@@ -148,9 +148,7 @@ def test_a_step_that_fails_in_either_stage_leaves_everything_as_it_was(
     runner.train()
     assert equal(*found)
     counters = checkpoint.latest(tmp_path)[1]["Spknorm"]["counters"]
-    assert (counters["nonfinite"], counters["out_of_memory"]) == (
-        (1, 0) if broken == "nan" else (0, 1)
-    )
+    assert counters["out_of_memory"] == (broken == "memory")
     assert counters["step"] == 5
 
 
