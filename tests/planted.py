@@ -59,7 +59,7 @@ def plant(
         kappa: Strength of the confounding; 0 for none.
         num_speakers: In either corpus; the more, the closer learners come to the Bayes rules.
         per_speaker: Utterances.
-        seed: Of everything.
+        seed: Of the world, its speakers and its utterances.
     """
     rng = np.random.default_rng(seed)
     rotation = np.linalg.qr(rng.standard_normal((2 * NUM_EMOTIONS, 2 * NUM_EMOTIONS)))[0]

@@ -83,11 +83,13 @@ def audit_table(folder):
 def superb_table():
     """Return SUPERB's table of some made-up cells."""
     from spknorm.report.tables import to_text
-    from spknorm.superb import Cell, table
+    from spknorm.superb import TaskScore, table
 
     scores = (("ER", "raw", 0.625), ("SID", "raw", 0.8125), ("ER", "TAP", 0.65))
-    cells = [Cell(task, row, Path("x"), score, 10, "") for task, row, score in scores]
-    cells.append(Cell("SID", "TAP", Path("x"), None, None, "out of memory (exit 1, x/run.log)"))
+    cells = [TaskScore(task, row, Path("x"), score, 10, "") for task, row, score in scores]
+    cells.append(
+        TaskScore("SID", "TAP", Path("x"), None, None, "out of memory (exit 1, x/run.log)")
+    )
     return to_text(table(cells)) + "\n"
 
 

@@ -48,7 +48,7 @@ def test_an_export_says_where_it_is_and_what_it_lacks(tmp_path, capsys, monkeypa
 
 def test_predictions_are_printed_or_written(tmp_path, capsys, monkeypatch):
     predict = importlib.import_module("spknorm.predict")
-    row = predict.Row(Path("a.wav"), 0.0, 1.5, "hap", {"neu": 0.25, "hap": 0.75})
+    row = predict.Prediction(Path("a.wav"), 0.0, 1.5, "hap", {"neu": 0.25, "hap": 0.75})
 
     def rows(predictor, paths, *, window_seconds, hop_seconds, failed):
         assert (predictor, paths) == ((tmp_path, "cpu"), [Path("a.wav"), Path("b.wav")])

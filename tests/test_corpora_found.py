@@ -13,7 +13,7 @@ from iemocap_trees import write_iemocap
 from spknorm.audio import Walk
 from spknorm.corpora import read_iemocap, read_librispeech, read_manifest, read_voxceleb1
 from spknorm.errors import DataError, MissingError
-from spknorm.predict import Row, find_audio, write_rows
+from spknorm.predict import Prediction, find_audio, write_rows
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 1600)
 
@@ -274,7 +274,7 @@ def test_predict_follows_links_and_passes_over_hidden_files(tmp_path, caplog):
 
 def test_a_row_about_a_name_that_is_not_utf_8_can_be_written(tmp_path):
     name = os.fsdecode(b"Zo\xeb.wav")
-    row = Row(tmp_path / name, 0.0, 1.0, "neu", {"neu": 1.0})
+    row = Prediction(tmp_path / name, 0.0, 1.0, "neu", {"neu": 1.0})
     assert write_rows([row], tmp_path / "out.csv") == 1
     assert "Zo\\xeb.wav" in (tmp_path / "out.csv").read_text()
     with pytest.raises(MissingError, match=r"There is no file or folder .*Zo\\xeb\.wav\."):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from spknorm.report import paper
 from spknorm.report.canvas import colours_of, file_name, spread
 from spknorm.report.tables import (
-    Row,
     Table,
+    TableRow,
     escape_latex,
     escape_markdown,
     p_value,
@@ -28,7 +28,7 @@ TABLE = Table(
     title="Scores & more",
     notes=("WA in percent.",),
     columns=("Method", "WA"),
-    rows=(Row(cells=("none", "71.9")), Row(cells=("paper_TAP", "74.2"), kind="paper")),
+    rows=(TableRow(cells=("none", "71.9")), TableRow(cells=("paper_TAP", "74.2"), kind="paper")),
 )
 
 

@@ -33,7 +33,7 @@ from spknorm.runs.probes import ProbeRow
 
 __all__ = ["audit", "dev_leakage", "is_complete", "table"]
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 class _Stage(NamedTuple):
@@ -65,7 +65,7 @@ def audit(
     seed: int = 0,
     device: str = "cpu",
     tell: Callable[[str], None] = lambda text: None,
-    progress: Progress = lambda done, total: None,
+    progress: OnProgress = lambda done, total: None,
 ) -> list[ProbeRow]:
     """Probe the upstreams of finished experiments and write probe.json beside each of them.
 
@@ -163,7 +163,7 @@ class _Work:
         *,
         device: str,
         tell: Callable[[str], None],
-        progress: Progress,
+        progress: OnProgress,
         stages: dict[str, _Stage],
     ) -> None:
         self._asked, self._device, self._tell, self._progress = asked, device, tell, progress

@@ -35,7 +35,7 @@ class Question(NamedTuple):
         train: (N,) utterances to learn on.
         test: (M,) utterances to name.
         classes: (N,) class indices.
-        truth: (M,) likewise.
+        truth: (M,) class indices.
         clusters: (M,) who speaks; the unit of the intervals.
     """
 

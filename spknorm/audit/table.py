@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from spknorm.audit.probing import KINDS
-from spknorm.report.tables import Row, make_table, to_text
+from spknorm.report.tables import TableRow, make_table, to_text
 from spknorm.runs.probes import ProbeRow, rank_of
 
 _CONTROLS = (None, "shuffled", "chance")
@@ -44,7 +44,7 @@ def _block(rows: Sequence[ProbeRow]) -> str:
         guess = f"{100 * float(np.mean(guesses)):.1f}" if guesses else ""
         size = str(next(iter(found.values()))[0].n)
         shown = (_cell(found.get(name, [])) for name in names)
-        lines.append(Row(cells=(*key, *shown, guess, size)))
+        lines.append(TableRow(cells=(*key, *shown, guess, size)))
     columns = ("corpus", "label", "probe", "layer", "control", *names, "chance", "n")
     return to_text(make_table("audit", "", columns, lines, num_heads=5), title=False)
 

@@ -8,21 +8,21 @@ from spknorm.bench.budget import Budget, budget, lines_of, measured_seconds
 from spknorm.bench.cells import Cell
 from spknorm.bench.expansion import expand
 from spknorm.bench.experiment import Executor, Experiment, read_experiment
-from spknorm.bench.grid import Plan, Progress, plan, run
+from spknorm.bench.grid import BenchProgress, DryRun, plan, run
 from spknorm.bench.selection import FOLDER as SELECTION_FOLDER
 from spknorm.bench.selection import Choice, candidates_of, choose, with_choices
 from spknorm.bench.summary import CellStatus, Summary
 
 __all__ = [
     "SELECTION_FOLDER",
+    "BenchProgress",
     "Budget",
     "Cell",
     "CellStatus",
     "Choice",
+    "DryRun",
     "Executor",
     "Experiment",
-    "Plan",
-    "Progress",
     "Summary",
     "budget",
     "candidates_of",

@@ -64,14 +64,14 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Point:
+class _GridPoint:
     fold: str
     seed: int
     samples_per_label: int | None
     draw: int
 
 
-def _points(protocol: Mapping[str, Any], seeds: Iterable[int], quick: bool) -> list[_Point]:
+def _points(protocol: Mapping[str, Any], seeds: Iterable[int], quick: bool) -> list[_GridPoint]:
     name, base = protocol["protocol"], protocol.get("base", "si5")
     known = folds_of(name, base=base, groups=protocol.get("groups", 5))
     folds = protocol.get("folds") or known
@@ -90,7 +90,7 @@ def _points(protocol: Mapping[str, Any], seeds: Iterable[int], quick: bool) -> l
         raise ConfigError(f"`samples_per_label` and `draws` belong to low_resource, not to {name}.")
     grid = itertools.product(samples, draws, folds, protocol.get("seeds") or seeds)
     points = [
-        _Point(fold=fold, seed=as_seed(seed), samples_per_label=count, draw=draw)
+        _GridPoint(fold=fold, seed=as_seed(seed), samples_per_label=count, draw=draw)
         for count, draw, fold, seed in grid
     ]
     return points[:1] if quick else points
@@ -133,7 +133,7 @@ def _cell(
     protocol: Mapping[str, Any],
     upstream: Mapping[str, Any],
     variant: Mapping[str, Any],
-    at: _Point,
+    at: _GridPoint,
     quick: bool,
 ) -> Cell:
     name = protocol["protocol"]

@@ -33,7 +33,7 @@ _JOBS = ".jobs"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class Plan(NamedTuple):
+class DryRun(NamedTuple):
     """What a bench would do now.
 
     Attributes:
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     seconds_left: float | None
 
 
-class Progress(NamedTuple):
+class BenchProgress(NamedTuple):
     """How far a bench is; `ended` is the cell that has just ended, if one has.
 
     `seconds_left` is an estimate from the finished cells, None before the first one.
@@ -61,7 +61,7 @@ class Progress(NamedTuple):
     ended: CellStatus | None
 
 
-def plan(experiment: Path | Experiment, out: Path, *, quick: bool = False) -> Plan:
+def plan(experiment: Path | Experiment, out: Path, *, quick: bool = False) -> DryRun:
     """Return the grid, where each cell stands and how long the rest would take; runs nothing.
 
     Raises:
@@ -70,7 +70,7 @@ def plan(experiment: Path | Experiment, out: Path, *, quick: bool = False) -> Pl
     experiment = _read(experiment)
     statuses = [status_of(cell, out) for cell in expand(experiment, quick=quick)]
     parallel = _max_parallel(experiment.executor)
-    return Plan(tuple(statuses), parallel, _seconds_left(statuses, parallel))
+    return DryRun(tuple(statuses), parallel, _seconds_left(statuses, parallel))
 
 
 def run(
@@ -79,7 +79,7 @@ def run(
     *,
     quick: bool = False,
     command: Callable[[Cell, Path], Sequence[str]] = Cell.command,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[BenchProgress], None] = lambda progress: None,
 ) -> Summary:
     """Run every cell that is not complete, at most `max_parallel` at a time.
 
@@ -160,12 +160,12 @@ class _Board:
         self.statuses[cell.name] = status
         write_summary(self.name, list(self.statuses.values()), self.out)
 
-    def tell(self, listener: Callable[[Progress], None], ended: Cell | None = None) -> None:
+    def tell(self, listener: Callable[[BenchProgress], None], ended: Cell | None = None) -> None:
         statuses, self.told = list(self.statuses.values()), time.monotonic()
         elapsed = {name: self.told - since for name, since in self.running.items()}
         counts = [sum(one.status == name for one in statuses) for name in ("complete", "failed")]
         listener(
-            Progress(
+            BenchProgress(
                 total=len(statuses),
                 complete=counts[0],
                 failed=counts[1],

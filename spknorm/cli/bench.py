@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spknorm import bench, registry
-from spknorm.bench import Cell, CellStatus, Experiment, Plan, Progress, Summary
+from spknorm.bench import BenchProgress, Cell, CellStatus, DryRun, Experiment, Summary
 from spknorm.cli.audit import audit_bar
 from spknorm.errors import USER_ERRORS, ConfigError, MissingError
 
@@ -180,7 +180,7 @@ def _show_utterances(done: int, total: int) -> None:
         print(f"\rMaking the demo corpora: {done} of {total} utterances", end=end, file=sys.stderr)
 
 
-def _show_plan(plan: Plan, out: Path) -> None:
+def _show_plan(plan: DryRun, out: Path) -> None:
     for one in plan.statuses:
         print(f"{one.status:<9} {one.cell.name}")
         if one.error:
@@ -212,7 +212,7 @@ class _Display:
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: BenchProgress) -> None:
         ended = progress.ended
         if ended is not None:
             self._clear()
@@ -228,7 +228,7 @@ class _Display:
             print("\r\033[K", end="", file=sys.stderr)
 
 
-def _ended(ended: CellStatus, progress: Progress) -> str:
+def _ended(ended: CellStatus, progress: BenchProgress) -> str:
     left = progress.seconds_left
     rest = "" if left is None else f", about {_duration(left)} left"
     done = f"[{progress.complete + progress.failed}/{progress.total}{rest}]"
@@ -237,7 +237,7 @@ def _ended(ended: CellStatus, progress: Progress) -> str:
     return f"{done} {ended.cell.name}"
 
 
-def _bar(progress: Progress) -> str:
+def _bar(progress: BenchProgress) -> str:
     done, width = progress.complete + progress.failed, 24
     filled = width * done // max(1, progress.total)
     left = (

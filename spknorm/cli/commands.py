@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             process.require_device(args.device)
         return SUBCOMMANDS[args.command].run(args)
 
-    return experiment.told(command)
+    return experiment.exit_status_of(command)
 
 
 def parser() -> argparse.ArgumentParser:

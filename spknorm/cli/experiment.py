@@ -27,10 +27,10 @@ def run_downstream(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or that of the user's error (see `spknorm.errors`), told on stderr.
     """
-    return told(lambda: run(arguments.parse(argv)))
+    return exit_status_of(lambda: run(arguments.parse(argv)))
 
 
-def told(command: Callable[[], int]) -> int:
+def exit_status_of(command: Callable[[], int]) -> int:
     """Return the command's status, turning a user's error into one text on stderr."""
     try:
         surroundings.prepare()

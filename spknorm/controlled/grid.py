@@ -19,11 +19,11 @@ from spknorm.controlled.folds import Fronts, FrozenFold, Row, TunedFold
 from spknorm.controlled.plan import Part, Plan, Variant
 from spknorm.files import read_json, write_json
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 def run_grid(
-    plan: Plan, out: Path, *, workers: int = 2, progress: Progress | None = None
+    plan: Plan, out: Path, *, workers: int = 2, progress: OnProgress | None = None
 ) -> list[Row]:
     """Return the rows of all parts, computing those that `out` does not hold yet.
 

@@ -18,7 +18,7 @@ from spknorm.report import tables as forms
 from spknorm.report.canvas import Figure
 from spknorm.report.controlled_figures import (
     Line,
-    Point,
+    LinePoint,
     draw_accuracy,
     draw_regained,
     draw_trade,
@@ -105,7 +105,7 @@ def _table(cells: Sequence[Cell]) -> Table:
         if cell.variant.method == "none" or cell.rho == 0:
             share = None
         rows.append(
-            forms.Row(
+            forms.TableRow(
                 cells=(
                     label_of(cell.variant),
                     f"{cell.rho:g}",
@@ -135,7 +135,7 @@ def _table(cells: Sequence[Cell]) -> Table:
 
 def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
     rows = [
-        forms.Row(
+        forms.TableRow(
             cells=(
                 one.name,
                 one.claim,
@@ -183,7 +183,7 @@ def _lines(cells: Sequence[Cell]) -> list[Line]:
             label=label_of(variant),
             is_control=_is_control(variant),
             points=[
-                Point(
+                LinePoint(
                     rho=cell.rho,
                     accuracy=cell.unseen,
                     low=cell.low,

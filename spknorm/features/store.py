@@ -108,7 +108,7 @@ class FeatureStore:
                     "another folder with config.upstream.cache_dir, or set config.upstream.cache "
                     "to off."
                 ) from error
-            self._take(file, [key for key, _ in pack], [len(array) for _, array in pack])
+            self._index_pack(file, [key for key, _ in pack], [len(array) for _, array in pack])
 
     def room_for(self, num_bytes: float, *, limit_bytes: float) -> str | None:
         """Return None if the store may grow by `num_bytes`, else why it may not."""
@@ -132,7 +132,7 @@ class FeatureStore:
                 return
             if sha256_of(index.with_suffix(".npy")) != content["sha256"]:
                 raise ValueError("its content does not match its checksum")
-            self._take(index.with_suffix(".npy"), keys, rows)
+            self._index_pack(index.with_suffix(".npy"), keys, rows)
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning(
                 "The cached features %s are damaged (%s): they are computed again.", index, error
@@ -141,7 +141,7 @@ class FeatureStore:
                 index.unlink(missing_ok=True)
                 index.with_suffix(".npy").unlink(missing_ok=True)
 
-    def _take(self, file: Path, keys: list[str], rows: list[int]) -> None:
+    def _index_pack(self, file: Path, keys: list[str], rows: list[int]) -> None:
         pack = np.load(file, mmap_mode="c", allow_pickle=False)  # c: torch wants writable memory
         ends = list(itertools.accumulate(rows, initial=0))
         if len(keys) != len(rows) or ends[-1] != len(pack):

@@ -28,13 +28,13 @@ from spknorm.audio.resampling import Resampler
 from spknorm.audio.walking import SUFFIXES
 from spknorm.errors import ConfigError, DataError, MissingError, NonFiniteError
 from spknorm.metrics import classes_of
-from spknorm.predict.rows import Row, to_csv, write_rows
+from spknorm.predict.rows import Prediction, to_csv, write_rows
 from spknorm.runs.trained import Trained
 from spknorm.runs.trained import load as load_trained
 
 __all__ = [
+    "Prediction",
     "Predictor",
-    "Row",
     "find_audio",
     "load",
     "predict_files",
@@ -111,7 +111,7 @@ class Predictor:
         *,
         window_seconds: float | None = None,
         hop_seconds: float | None = None,
-    ) -> Iterator[Row]:
+    ) -> Iterator[Prediction]:
         """Yield what is heard in a file: one row, or one per window, in constant memory.
 
         Args:
@@ -138,10 +138,10 @@ class Predictor:
         for window in iter_windows(path, window_seconds=window_seconds, hop_seconds=hop):
             yield self._row(path, window.start_second, window.samples)
 
-    def _row(self, path: Path, start: float, wav: NDArray[np.float32]) -> Row:
+    def _row(self, path: Path, start: float, wav: NDArray[np.float32]) -> Prediction:
         probabilities = self._probabilities(wav, str(path))
         best = max(probabilities, key=lambda name: probabilities[name])
-        return Row(path, start, start + len(wav) / SAMPLE_RATE, best, probabilities)
+        return Prediction(path, start, start + len(wav) / SAMPLE_RATE, best, probabilities)
 
     def _probabilities(self, wav: NDArray[np.float32], name: str) -> dict[str, float]:
         logits = self.logits(np.ascontiguousarray(wav)).double()
@@ -205,14 +205,14 @@ def predict_files(
     window_seconds: float | None = None,
     hop_seconds: float | None = None,
     failed: dict[Path, str] | None = None,
-) -> Iterator[Row]:
+) -> Iterator[Prediction]:
     """Yield the rows of files and of folders with everything below them, file by file.
 
     Args:
         predictor: What `load` returned.
         paths: Files and folders.
         window_seconds: As in `Predictor.predict_file`.
-        hop_seconds: Likewise.
+        hop_seconds: As in `Predictor.predict_file`.
         failed: Takes the files that cannot be used, with the reason; None: they raise.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What was heard, row by row, and how it is written: CSV or JSON lines."""
+"""What was predicted, row by row, and how it is written: CSV or JSON lines."""
 
 import csv
 import io
@@ -12,8 +12,8 @@ from spknorm.errors import ConfigError
 from spknorm.files import atomic_path
 
 
-class Row(NamedTuple):
-    """What was heard in one file, or in one window of it.
+class Prediction(NamedTuple):
+    """What was predicted of one file, or of one window of it.
 
     Attributes:
         path: The file.
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     probabilities: dict[str, float]
 
 
-def write_rows(rows: Iterable[Row], path: Path | str) -> int:
+def write_rows(rows: Iterable[Prediction], path: Path | str) -> int:
     """Write rows as they come to a .csv or .jsonl file, whole or not at all; return how many.
 
     Raises:
@@ -50,7 +50,7 @@ def write_rows(rows: Iterable[Row], path: Path | str) -> int:
     return count
 
 
-def to_csv(row: Row, *, header: bool = False) -> str:
+def to_csv(row: Prediction, *, header: bool = False) -> str:
     """Return the row as a line of CSV, after a line with the columns' names if `header`."""
     values = _plain(row)
     values |= values.pop("probabilities")
@@ -62,7 +62,7 @@ def to_csv(row: Row, *, header: bool = False) -> str:
     return text.getvalue()
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def _plain(row: Prediction) -> dict[str, Any]:
     probabilities = {name: round(value, 9) for name, value in row.probabilities.items()}
     times = {"start": round(row.start, 4), "end": round(row.end, 4)}
     return {**row._asdict(), "path": printable(row.path), **times, "probabilities": probabilities}

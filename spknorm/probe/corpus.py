@@ -139,7 +139,7 @@ def split_by_label(
         label: Column of the classes.
         seed: Of what is drawn.
         dev_ratio: Part of each class, at least one utterance.
-        test_ratio: Likewise.
+        test_ratio: Part of each class to test on, at least one utterance.
         max_classes: Keep this many, those with the most training utterances (ties by name), as
             the adversary does (spknorm.task).
 

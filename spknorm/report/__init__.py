@@ -42,7 +42,7 @@ def text(folder: Path | str) -> str:
 
     Raises:
         MissingError: As `build`.
-        ConfigError: Likewise.
+        ConfigError: As `build`.
     """
     from spknorm import runs as records
     from spknorm.report import origins, score_tables, scores, tables

@@ -4,7 +4,7 @@ After `scores.py` in the report; the numbers are `adversary` in result.json, mea
 """
 
 from spknorm.report.scores import Block, Estimate
-from spknorm.report.tables import NOTHING, Row, Table, make_table, percent
+from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent
 
 _COLUMNS = (
     ("Ascent / descent", "ascent_share"),
@@ -29,7 +29,7 @@ def adversary_table(block: Block) -> Table | None:
             angle = NOTHING if degrees is None else f"{degrees:.0f}"
             numbers = (percent(_mean(one, key)) for _, key in _COLUMNS)
             cells = (one.method.upstream, one.method.label, angle, *numbers)
-            rows.append(Row(cells=cells, kind="control" if one.method.shuffled else "ours"))
+            rows.append(TableRow(cells=cells, kind="control" if one.method.shuffled else "ours"))
     if not rows:
         return None
     note = (

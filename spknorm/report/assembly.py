@@ -29,7 +29,7 @@ from spknorm.report.page import (
     Notices,
     Part,
     Points,
-    Progress,
+    RunsDone,
     Section,
     Text,
     to_html,
@@ -130,7 +130,7 @@ def _lead(
             "This benchmark is not complete: every average below stands on the runs that "
             f"have ended, and can change.{told}"
         )
-        parts += [Progress(done=done, planned=planned), Text(text=text, kind="notice")]
+        parts += [RunsDone(done=done, planned=planned), Text(text=text, kind="notice")]
     corpora = score_tables.corpora_of(blocks)
     if blocks and corpora != [paper.CORPUS]:
         text = (

@@ -23,7 +23,7 @@ _CHANCE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class LinePoint:
     """One method at one rho.
 
     Attributes:
@@ -57,7 +57,7 @@ class Line:
     method: str
     label: str
     is_control: bool
-    points: Sequence[Point]
+    points: Sequence[LinePoint]
 
 
 def draw_accuracy(lines: Sequence[Line], *, num_seeds: int) -> Figure:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from spknorm.report import paper
 from spknorm.report.methods import Method
 from spknorm.report.scores import Block, Estimate
-from spknorm.report.tables import NOTHING, Row, Table, make_table, percent
+from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent
 from spknorm.runs import Run, Runs
 from spknorm.runs.probes import ProbeRow, rank_of
 from spknorm.statistics import MeanStd, mean_std
@@ -24,7 +24,7 @@ _STAGE_NAMES = {"raw": "raw upstream", "none": "fine-tuned, adversary off"}
 _CONTROL_NAMES = {"shuffled": "control: shuffled labels", "chance": "control: chance"}
 
 
-class Point(NamedTuple):
+class TradeOff(NamedTuple):
     """A method on the plane of leakage (of the probed runs) and WA (of all its runs); fractions."""
 
     method: Method
@@ -47,7 +47,7 @@ class Frontier(NamedTuple):
     upstream: str
     axis: str
     protocol: str
-    points: tuple[Point, ...]
+    points: tuple[TradeOff, ...]
     raw: float | None
     chance: float | None
 
@@ -140,7 +140,7 @@ def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream:
                 own = [row for row in own if row.stage == one.method.strategy]
             found += [row.accuracy for row in own[:1]]
         if found:
-            points.append(Point(one.method, mean_std(found), one.scores["wa"]))
+            points.append(TradeOff(one.method, mean_std(found), one.scores["wa"]))
     raw = [row.accuracy for row in dict.fromkeys(chosen) if row in plain and row.stage == "raw"]
     least = [row.accuracy for row in chosen if row.control == "chance"]
     corpus, probe, layer = key
@@ -181,7 +181,7 @@ def _audit_table(probed: "DataFrame") -> Table:
                 name = place[2] if kind == "ours" else _CONTROL_NAMES.get(place[0], place[0])
                 cells = [_accuracy(wanted[wanted["probe"] == probe]) for probe in probes]
                 cells = [upstream, name, _layer(place[1]), *cells]
-                rows.append(Row(cells=(*cells,), kind="ours" if kind == "ours" else "control"))
+                rows.append(TableRow(cells=(*cells,), kind="ours" if kind == "ours" else "control"))
     sizes = probed[(probed["probe"] != "eer") & probed["n"].notna()]
     classes = sizes["num_classes"].where(sizes["num_classes"].notna(), 0)
     units = {*zip(sizes["n"], classes, strict=True)}

@@ -11,7 +11,7 @@ from typing import Any
 
 from spknorm.report.leakage import not_audited
 from spknorm.report.scores import Block
-from spknorm.report.tables import NOTHING, Row, Table, make_table, percent
+from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent
 from spknorm.runs import Run, Runs
 from spknorm.runs.folder import flatten
 
@@ -55,11 +55,11 @@ def run_table(runs: Runs) -> Table:
             *(percent(test.wa), percent(test.ua), str(test.n), *map(_number, counts)),
             f"{one.seconds / 60:.1f}" if one.seconds is not None else NOTHING,
         )
-        rows.append(Row(cells=cells))
+        rows.append(TableRow(cells=cells))
     for cell in runs.planned:
         if cell.status != "complete":
             status = f"{cell.status}: {cell.error}" if cell.error else cell.status
-            rows.append(Row(cells=(cell.name, status, *[NOTHING] * 10), kind="control"))
+            rows.append(TableRow(cells=(cell.name, status, *[NOTHING] * 10), kind="control"))
     heads = ("Folder", "Status", "Protocol", "Fold", "Seed", "Per label", "WA", "UA")
     columns = (*heads, "Test utterances", "Steps", "Best step", "Minutes")
     note = "WA and UA in percent on the test set of the run's fold, at the best dev step."
@@ -74,7 +74,7 @@ def version_table(runs: Runs) -> Table:
         for name, version in run.result.versions.items()
         if isinstance(version, str | int | float)
     )
-    rows = [Row(cells=(*key, str(count))) for key, count in sorted(counted.items())]
+    rows = [TableRow(cells=(*key, str(count))) for key, count in sorted(counted.items())]
     note = "As the runs themselves recorded them."
     columns = ("What", "Version", "Runs")
     return make_table("versions", "Versions", columns, rows, [note], num_heads=1)

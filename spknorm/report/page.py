@@ -49,7 +49,7 @@ class Code:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class RunsDone:
     """How many of the planned runs are complete."""
 
     done: int
@@ -66,7 +66,7 @@ class Folded:
     kind: Literal["folded"] = "folded"
 
 
-Part = Text | Notices | Points | Code | Progress | Folded | Table | Figure
+Part = Text | Notices | Points | Code | RunsDone | Folded | Table | Figure
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from spknorm.report.methods import Method, settings_note
 from spknorm.report.scores import METRICS, Block, Estimate
 from spknorm.report.tables import (
     NOTHING,
-    Row,
     RowKind,
     Table,
+    TableRow,
     make_table,
     p_value,
     percent,
@@ -46,7 +46,7 @@ def paper_table(blocks: Sequence[Block], task: str, remark: str = "") -> Table:
         numbers = [_one_decimal(value) for value in (line.si5_wa, line.sd_wa, line.auc)]
         normalised = None if line.auc is None else line.auc * 1000 / 950
         cells = ("paper", line.name, *numbers, _one_decimal(normalised), NOTHING)
-        rows.append(Row(cells=cells, kind="paper"))
+        rows.append(TableRow(cells=cells, kind="paper"))
     notes = [
         "SI: 5 folds, one session held out; SD: random split. Metric: WA, the share of utterances "
         "classified correctly, in percent. Ours: mean ± standard "
@@ -86,7 +86,7 @@ def accuracy_table(block: Block) -> Table:
             percent(spread.spread) if spread else NOTHING,
             _n_of_m(one),
         )
-        rows.append(Row(cells=cells, kind=_kind(one.method)))
+        rows.append(TableRow(cells=cells, kind=_kind(one.method)))
     reasons = dict.fromkeys(one.no_interval for one in block.estimates if one.no_interval)
     notes = [
         "WA, UA (mean recall of the classes) and macro-F1 in percent: mean ± standard "
@@ -115,9 +115,9 @@ def short_table(blocks: Sequence[Block]) -> Table:
                 where = f"{block.protocol} n={size:.0f}" if size else block.protocol
                 shown = (f"{percent(wa.mean)} ± {percent(wa.std)}" for wa in scores)
                 cells = (one.method.upstream, one.method.label, where, *shown, str(len(found)))
-                rows.append(Row(cells=cells, kind=_kind(one.method)))
+                rows.append(TableRow(cells=cells, kind=_kind(one.method)))
         guess = (percent(block.chance.wa), percent(block.chance.ua))
-        rows.append(Row(cells=("", "chance", block.protocol, *guess, ""), kind="control"))
+        rows.append(TableRow(cells=("", "chance", block.protocol, *guess, ""), kind="control"))
     notes = [
         "WA: share of utterances classified correctly. UA: mean recall per class. Mean ± standard "
         "deviation over folds and seeds.",
@@ -143,7 +143,7 @@ def comparison_table(block: Block) -> Table | None:
                 str(tested.num_speakers),
                 str(tested.num_pairs),
             )
-            rows.append(Row(cells=cells, kind=_kind(one.method)))
+            rows.append(TableRow(cells=cells, kind=_kind(one.method)))
     if not rows:
         return None
     note = (
@@ -167,7 +167,7 @@ def low_resource_table(block: Block) -> Table:
         means = dict(zip(found.num_samples, found.mean.tolist(), strict=True))
         areas = (percent(found.paper_auc), percent(found.normalised_auc))
         cells = (*(percent(means.get(n)) for n in points), *areas, _n_of_m(one))
-        rows.append(Row(cells=(one.method.upstream, one.method.label, *cells)))
+        rows.append(TableRow(cells=(one.method.upstream, one.method.label, *cells)))
     if set(points) & set(paper.NUM_POINTS):
         from spknorm.statistics import normalised_auc, paper_auc
 
@@ -176,7 +176,7 @@ def low_resource_table(block: Block) -> Table:
             drawn = [area(paper.NUM_POINTS, values) for area in (paper_auc, normalised_auc)]
             numbers = [_one_decimal(value) for value in (*map(known.get, points), *drawn)]
             cells = ("HuBERT Large", f"paper: {strategy}", *numbers, NOTHING)
-            rows.append(Row(cells=cells, kind="paper"))
+            rows.append(TableRow(cells=cells, kind="paper"))
     notes = [
         "WA in percent, mean over folds, draws and seeds, at up to so many training utterances per "
         "label. AUC: trapezoid / 1000, as in the paper; normalised: divided by the width of the "
@@ -252,7 +252,7 @@ def _finding(one: Estimate) -> str:
     )
 
 
-def _our_row(method: Method, columns: Sequence[dict[Method, Estimate]]) -> Row:
+def _our_row(method: Method, columns: Sequence[dict[Method, Estimate]]) -> TableRow:
     si, sd, low = (column.get(method) for column in columns)
     curve = low.curve if low else None
     texts = [_mean_std(one, "wa") if one else NOTHING for one in (si, sd)]
@@ -261,7 +261,7 @@ def _our_row(method: Method, columns: Sequence[dict[Method, Estimate]]) -> Row:
     counts = [_n_of_m(one) if one else NOTHING for one in (si, sd)]
     counts.append(str(sum(curve.num_runs)) if curve else NOTHING)
     cells = ("ours", f"{method.upstream}, {method.label}", *texts, " / ".join(counts))
-    return Row(cells=cells, kind=_kind(method))
+    return TableRow(cells=cells, kind=_kind(method))
 
 
 def _kind(method: Method) -> RowKind:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from spknorm.report.tables import Row, Table, make_table, percent
+from spknorm.report.tables import Table, TableRow, make_table, percent
 from spknorm.runs.checked import Share, build, check_schema, read_object
 
 _SCHEMA = "spknorm.selection/1"
@@ -68,7 +68,7 @@ def read_table(folder: Path) -> Table | None:
                 str(one.num_runs),
                 verdict if one.speaker_lambda else "control",
             )
-            rows.append(Row(cells=cells, kind="ours" if chosen else "control"))
+            rows.append(TableRow(cells=cells, kind="ours" if chosen else "control"))
     note = (
         "On dev and on seeds that nothing is reported on; the test set was not touched. Leakage: "
         "accuracy in percent of a fresh speaker probe on dev. Chosen: the least leakage among "

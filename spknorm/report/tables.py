@@ -18,7 +18,7 @@ RowKind = Literal["ours", "paper", "control"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """One line: `kind` tells ours from the paper's (grey) and from controls (grey)."""
 
     cells: tuple[str, ...]
@@ -42,7 +42,7 @@ class Table:
     title: str
     notes: tuple[str, ...]
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     num_heads: int = 1
     kind: Literal["table"] = "table"
 
@@ -51,7 +51,7 @@ def make_table(
     name: str,
     title: str,
     columns: Iterable[str],
-    rows: Iterable[Row],
+    rows: Iterable[TableRow],
     notes: Iterable[str] = (),
     *,
     num_heads: int = 2,

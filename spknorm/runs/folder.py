@@ -120,7 +120,7 @@ def frame(source: Path | str | Runs) -> "DataFrame":
 
     Raises:
         MissingError: As `read`.
-        ConfigError: Likewise.
+        ConfigError: As `read`.
     """
     import pandas as pd
 

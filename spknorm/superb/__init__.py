@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 
 from spknorm.bench.cells import literal
 from spknorm.files import FolderLock, read_json, write_atomic, write_json
-from spknorm.report.tables import Row, Table, percent, to_markdown
-from spknorm.superb.plan import Plan, Task, Upstream, read_plan
+from spknorm.report.tables import Table, TableRow, percent, to_markdown
+from spknorm.superb.plan import SuperbExperiment, Task, Upstream, read_plan
 
-__all__ = ["Cell", "describe", "run", "table"]
+__all__ = ["TaskScore", "describe", "run", "table"]
 
 SCHEMA = "spknorm.superb/1"
 _BEST = re.compile(r"New best on dev at step (\d+): ([\d.e+-]+)")
 _TEST = re.compile(r"test at step (\d+): ([\d.e+-]+)")
 
 
-class Cell(NamedTuple):
+class TaskScore(NamedTuple):
     """One task on one upstream.
 
     Attributes:
@@ -52,7 +52,7 @@ def run(
     *,
     quick: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Cell]:
+) -> list[TaskScore]:
     """Fill the table of an experiment file; what is complete is not run again.
 
     Args:
@@ -68,7 +68,7 @@ def run(
     plan, out = read_plan(Path(path), quick=quick), Path(out)
     with FolderLock(out):
         environment = _environment(plan, out)
-        cells: list[Cell] = []
+        cells: list[TaskScore] = []
         pairs = [(upstream, task) for upstream in plan.upstreams for task in plan.tasks]
         for number, (upstream, task) in enumerate(pairs):
             progress(number, len(pairs))
@@ -91,14 +91,14 @@ def describe(path: Path | str, *, quick: bool = False) -> str:
     return f"{len(plan.tasks) * len(plan.upstreams)} runs: {tasks} on {upstreams}."
 
 
-def table(cells: Sequence[Cell]) -> Table:
+def table(cells: Sequence[TaskScore]) -> Table:
     """Return the table, accuracies in per cent, and why cells are empty."""
     tasks = list(dict.fromkeys(cell.task for cell in cells))
     found = {(cell.upstream, cell.task): cell for cell in cells}
     rows = []
     for upstream in dict.fromkeys(cell.upstream for cell in cells):
         scores = (found[upstream, task].score for task in tasks)
-        rows.append(Row(cells=(upstream, *map(percent, scores))))
+        rows.append(TableRow(cells=(upstream, *map(percent, scores))))
     return Table(
         name="superb",
         title="SUPERB's tasks on frozen upstreams",
@@ -111,7 +111,7 @@ def table(cells: Sequence[Cell]) -> Table:
     )
 
 
-def _environment(plan: Plan, out: Path) -> dict[str, str]:
+def _environment(plan: SuperbExperiment, out: Path) -> dict[str, str]:
     """Return where the corpora are; those of the demo are made."""
     environment = dict(os.environ)
     if plan.corpora == "demo":
@@ -126,7 +126,7 @@ def _environment(plan: Plan, out: Path) -> dict[str, str]:
     return environment
 
 
-def _command(plan: Plan, task: Task, out: Path) -> list[str]:
+def _command(plan: SuperbExperiment, task: Task, out: Path) -> list[str]:
     changes = {f"config.{key}": value for key, value in _leaves(task.config)}
     if plan.corpora == "demo" and task.task == "emotion":
         changes["config.downstream_expert.datarc.meta_data"] = str(out.resolve() / "meta_data")
@@ -157,10 +157,10 @@ def _source(upstream: Upstream, out: Path) -> list[str]:
 
 def _cell(
     task: Task, upstream: Upstream, folder: Path, command: list[str], environment: dict[str, str]
-) -> Cell:
+) -> TaskScore:
     done = folder / "superb_cell.json"
     if done.is_file() and (known := read_json(done)).get("command") == command:
-        return Cell(task.name, upstream.name, folder, known["score"], known["step"], "")
+        return TaskScore(task.name, upstream.name, folder, known["score"], known["step"], "")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "run.log").open("wb") as log:
         status = subprocess.run(
@@ -170,8 +170,8 @@ def _cell(
     if status == 0 and score is not None:
         content = {"schema": SCHEMA, "command": command, "score": score, "step": step}
         write_json(done, content)
-        return Cell(task.name, upstream.name, folder, score, step, "")
-    return Cell(task.name, upstream.name, folder, None, None, _reason(folder, status))
+        return TaskScore(task.name, upstream.name, folder, score, step, "")
+    return TaskScore(task.name, upstream.name, folder, None, None, _reason(folder, status))
 
 
 def _score(folder: Path) -> tuple[float | None, int | None]:

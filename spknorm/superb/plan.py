@@ -52,7 +52,7 @@ class Upstream:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SuperbExperiment:
     """The whole file."""
 
     name: str = "superb"
@@ -66,7 +66,7 @@ class Plan:
     seed: int = 1337
 
 
-def read_plan(path: Path, *, quick: bool = False) -> Plan:
+def read_plan(path: Path, *, quick: bool = False) -> SuperbExperiment:
     """Return the checked experiment file.
 
     Args:
@@ -81,13 +81,13 @@ def read_plan(path: Path, *, quick: bool = False) -> Plan:
     tasks = tuple(_task(entry, quick) for entry in _list(content, "tasks"))
     upstreams = tuple(_upstream(entry) for entry in _list(content, "upstreams"))
     rest = {key: value for key, value in content.items() if key not in ("tasks", "upstreams")}
-    plan = config.build(Plan, rest, path=str(path))
+    plan = config.build(SuperbExperiment, rest, path=str(path))
     for names in ([one.name for one in tasks], [one.name for one in upstreams]):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ConfigError(f"{path}: the name `{twice}` occurs twice.")
     values = {key: getattr(plan, key) for key in ("name", "corpora", "selection", "seed")}
-    return Plan(**values, tasks=tasks, upstreams=upstreams)
+    return SuperbExperiment(**values, tasks=tasks, upstreams=upstreams)
 
 
 def _list(content: Mapping[str, Any], key: str) -> list[Any]:
