@@ -6,7 +6,7 @@ import pytest
 from spknorm import config
 from spknorm.metrics import score
 from spknorm.runs.metrics_log import MetricsLog, write_predictions
-from spknorm.runs.result import make_result, versions
+from spknorm.runs.result import make_result, to_plain, versions
 
 
 def test_predictions_have_s3prls_names_and_format(tmp_path):
@@ -56,7 +56,7 @@ def result(**changes):
         "by_speaker": {"b": scores, "a": scores},
         "final": {"speaker_loss": 1.0, "emotion_loss": float("nan")},
     }  # fmt: skip
-    return make_result(**{**arguments, **changes})
+    return to_plain(make_result(**{**arguments, **changes}))
 
 
 def test_the_result_has_exactly_the_promised_keys():

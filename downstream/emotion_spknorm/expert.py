@@ -19,12 +19,11 @@ from spknorm import config as configuration
 from spknorm.audio import load_audio, read_info
 from spknorm.batches import MixedEpoch, Order, Stream
 from spknorm.corpora.digest import summaries
-from spknorm.files import write_json
 from spknorm.metrics import Scores, classes_of, score, score_by_speaker
 from spknorm.model import Heads
 from spknorm.runs.adversary import gain, judge
 from spknorm.runs.metrics_log import append_metrics, write_predictions
-from spknorm.runs.result import make_result
+from spknorm.runs.result import make_result, write_result
 from spknorm.task import (
     crops_of,
     emotion_stream,
@@ -301,7 +300,7 @@ class DownstreamExpert(nn.Module):
             ),
             speaker_crops=self.speaker_crops,
         )
-        write_json(self.expdir / "result.json", result)
+        write_result(self.expdir, result)
 
     # Interface (s3prl's Runner, -m inference)
     def load_audio(self, path: str | Path) -> Tensor:

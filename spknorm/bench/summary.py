@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from spknorm import config
 from spknorm.bench.cells import Cell
-from spknorm.errors import ConfigError
-from spknorm.files import read_json, write_json
-from spknorm.runs.result import RESULT_SCHEMA
-from spknorm.runs.summary import SUMMARY_SCHEMA
+from spknorm.runs import status
+from spknorm.runs.status import PlannedRun, Status, whole_result
 
-_LEFT_OUT = ("args", "config", "versions")
 _TAIL_BYTES = 8000
 _MAX_ERROR = 500
 
@@ -28,7 +25,7 @@ class CellStatus(NamedTuple):
     """
 
     cell: Cell
-    status: str
+    status: Status
     error: str | None = None
     stale: bool = False
     seconds: float | None = None
@@ -53,22 +50,15 @@ class Summary(NamedTuple):
 
 def status_of(cell: Cell, out: Path) -> CellStatus:
     """Return where a cell stands by its result.json: whole, and made with the cell's settings."""
-    path = out / cell.name / "result.json"
-    if not path.is_file():
-        return CellStatus(cell, "pending")
-    try:
-        result = read_json(path)
-    except (ConfigError, OSError):
-        return CellStatus(cell, "pending")  # cut off by something else than us: make it again
-    if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
-        return CellStatus(cell, "pending")
     scored = config.parse(cell.changes).runner.eval_dataloaders
-    if not isinstance(result.get("test" if "test" in scored else "dev"), dict):
+    folder = out / cell.name
+    result = whole_result(folder, part="test" if "test" in scored else "dev")
+    if result is None:
         return CellStatus(cell, "pending")
     difference = cell.difference_from(result)
     if difference is not None:
         error = (
-            f"{path.parent} holds a result made with other settings ({difference}). "
+            f"{folder} holds a result made with other settings ({difference}). "
             "Remove that folder, or choose another with --out."
         )
         return CellStatus(cell, "failed", error=error, stale=True)
@@ -91,17 +81,9 @@ def error_of(logs: Sequence[Path]) -> str:
 
 def write_summary(name: str, statuses: Sequence[CellStatus], out: Path) -> Summary:
     """Write summary.json from the result files: equal results give equal bytes."""
-    cells = [
-        {"name": one.cell.name, "expdir": one.cell.name, "status": one.status, "error": one.error}
-        for one in statuses
+    planned = [
+        PlannedRun(name=one.cell.name, status=one.status, error=one.error) for one in statuses
     ]
-    runs: list[dict[str, Any]] = []
-    for one in statuses:
-        if one.status == "complete":
-            result = read_json(out / one.cell.name / "result.json")
-            short = {key: value for key, value in result.items() if key not in _LEFT_OUT}
-            runs.append({**short, "expdir": one.cell.name, "variant": one.cell.variant})
-    path = out / "summary.json"
-    content = {"schema": SUMMARY_SCHEMA, "experiment": name, "cells": cells, "runs": runs}
-    write_json(path, content)
+    variants = {one.cell.name: one.cell.variant for one in statuses}
+    path = status.write_summary(out, name, planned, variants)
     return Summary(path, tuple(statuses))

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.corpora.digest import summaries
-from spknorm.files import write_json
 from spknorm.metrics import Scores, only_class, score, score_by_speaker
 from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.fork import forked_from
 from spknorm.runner.state import Counters
 from spknorm.runs.metrics_log import write_predictions
-from spknorm.runs.result import Adversary, make_result
+from spknorm.runs.result import Adversary, make_result, write_result
 from spknorm.schema import TaskConfig
 
 logger = logging.getLogger(__name__)
@@ -106,4 +105,4 @@ class Outcome:
             speaker_crops=self._expert.speaker_crops,
             forked_from=forked_from(self._expdir),
         )
-        write_json(self._expdir / "result.json", result)
+        write_result(self._expdir, result)

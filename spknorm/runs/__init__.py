@@ -4,7 +4,7 @@
     result        result.json: what a finished run is
     metrics_log   metrics.jsonl and s3prl's prediction files: while it goes
     probes        probe.json: its leakage audit
-    summary       summary.json: which runs a bench planned, and what became of each
+    status        where a planned run stands; summary.json: that of a whole bench
     folder        all of these under one folder, and as a DataFrame of one row per run
     trained       its model, loaded again: upstream, featurizer, gate and heads
 
@@ -12,6 +12,5 @@ Between `probe/` and `checkpoint.py`: the task and the trainer write, bench and 
 """
 
 from spknorm.runs.folder import Run, Runs, frame, read
-from spknorm.runs.result import RESULT_SCHEMA, Result, make_result, versions
 
-__all__ = ["RESULT_SCHEMA", "Result", "Run", "Runs", "frame", "make_result", "read", "versions"]
+__all__ = ["Run", "Runs", "frame", "read"]

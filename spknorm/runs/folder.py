@@ -20,7 +20,7 @@ from spknorm.metrics import only_class
 from spknorm.runs.metrics_log import Step, read_predictions, read_steps
 from spknorm.runs.probes import ProbeRow, read_audit, read_probes
 from spknorm.runs.result import Result, read_result
-from spknorm.runs.summary import PlannedRun, read_summary
+from spknorm.runs.status import PlannedRun, read_summary
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -13,6 +13,7 @@ from typing import Any
 
 from spknorm import effects, metrics
 from spknorm.config import to_mapping
+from spknorm.files import write_json
 from spknorm.runs.checked import Confusion, Share, build, check_schema, error, read_object
 from spknorm.runs.metrics_log import finite
 from spknorm.schema import TaskConfig
@@ -165,8 +166,8 @@ def make_result(
     adversary: Adversary | None = None,
     speaker_crops: str | None = None,
     forked_from: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the content of result.json.
+) -> Result:
+    """Return the record of a run that has ended.
 
     Args:
         config: All settings.
@@ -179,56 +180,59 @@ def make_result(
         precision: What it computed in: fp32, bf16 or fp16.
         classes: Names of the C emotions.
         dev: Scores at the best step; None if the run evaluated no dev set.
-        test: Likewise.
+        test: Test scores of the weights of that step; None if nothing was tested.
         by_speaker: Test scores per speaker.
         final: speaker_loss, speaker_accuracy, log_num_speakers, emotion_loss at the last log.
         corpora: What the run saw of them; see spknorm.corpora.digest.
         adversary: What it did; None without one.
         speaker_crops: fixed or drawn; None where no speaker utterance was cropped.
-        forked_from: The run whose first steps these are, if any; the key is absent without one.
+        forked_from: The run whose first steps these are, if any.
     """
-    data, method = config.downstream_expert.datarc, config.downstream_expert.spknorm
-    described: dict[str, Any] = {
-        "schema": RESULT_SCHEMA,
-        "task": args.get("downstream"),
-        "upstream": args.get("upstream"),
-        "frozen": not args.get("upstream_trainable"),
-        "seed": args.get("seed"),
-        "fold": fold,
-        "steps": steps,
-        "best_step": best_step,
-        "seconds": round(seconds, 3),
-        "num_speakers": num_speakers,
-        "precision": precision,
-        "final": dict(final),
-        "corpora": dict(corpora or {}),
-        "speaker_crops": speaker_crops,
-        "versions": versions(),
-        "config": to_mapping(config),
-        "args": {name: args.get(name) for name in _ARGS},
-        "dev": None if dev is None else _numbers(dev),
-        "test": None,
-    }
-    if test is not None:
-        described["test"] = {
-            **_numbers(test),
-            "classes": list(classes),
-            "confusion": test.confusion.tolist(),
-            "by_speaker": {
-                name: by_speaker[name].confusion.tolist() for name in sorted(by_speaker)
-            },
-        }
-    described["adversary"] = None if adversary is None else to_mapping(adversary)
     from spknorm.optim import clipping  # with torch, which readers of results do without
 
-    described["clip"] = clipping.resolved(config.runner.clip, config.runner.engine)
-    for name in ("strategy", "update", "speaker_lambda", "train_feature_extractor"):
-        described[name] = getattr(method, name)
-    for name in ("protocol", "draw", "samples_per_label"):
-        described[name] = getattr(data, name)
-    if forked_from is not None:
-        described["forked_from"] = dict(forked_from)
-    plain: dict[str, Any] = finite(described)
+    data, method = config.downstream_expert.datarc, config.downstream_expert.spknorm
+    return Result(
+        task=args.get("downstream"),  # type: ignore[arg-type]  # our own runs always name theirs
+        upstream=args.get("upstream"),  # type: ignore[arg-type]
+        strategy=method.strategy,
+        update=method.update,
+        adversary=adversary,
+        speaker_lambda=method.speaker_lambda,
+        clip=clipping.resolved(config.runner.clip, config.runner.engine),
+        train_feature_extractor=method.train_feature_extractor,
+        protocol=data.protocol,
+        fold=fold,
+        seed=args.get("seed"),  # type: ignore[arg-type]
+        draw=data.draw,
+        samples_per_label=data.samples_per_label,
+        frozen=not args.get("upstream_trainable"),
+        steps=steps,
+        best_step=best_step,
+        seconds=round(seconds, 3),
+        num_speakers=num_speakers,
+        speaker_crops=speaker_crops,
+        precision=precision,
+        final=final,
+        dev=None if dev is None else Scores(**_numbers(dev)),
+        test=None if test is None else _test_scores(test, classes, by_speaker),
+        corpora=corpora or {},
+        forked_from=None if forked_from is None else Fork(**forked_from),
+        versions=versions(),
+        config=to_mapping(config),
+        args={name: args.get(name) for name in _ARGS},
+    )
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Write a run's result.json; equal results give equal bytes."""
+    write_json(folder / "result.json", to_plain(result))
+
+
+def to_plain(result: Result) -> dict[str, Any]:
+    """Return the content of result.json; a run that was not forked lacks the key `forked_from`."""
+    plain: dict[str, Any] = finite(to_mapping(result))
+    if plain["forked_from"] is None:
+        del plain["forked_from"]
     return plain
 
 
@@ -247,5 +251,16 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def _numbers(scores: metrics.Scores) -> dict[str, float]:
+def _test_scores(
+    test: metrics.Scores, classes: Sequence[str], by_speaker: Mapping[str, metrics.Scores]
+) -> TestScores:
+    return TestScores(
+        **_numbers(test),
+        classes=tuple(classes),
+        confusion=test.confusion.tolist(),
+        by_speaker={name: by_speaker[name].confusion.tolist() for name in sorted(by_speaker)},
+    )
+
+
+def _numbers(scores: metrics.Scores) -> dict[str, Any]:
     return {"wa": scores.wa, "ua": scores.ua, "macro_f1": scores.macro_f1, "n": scores.n}

@@ -1,0 +1,92 @@
+"""Where a planned run stands, by its result.json; summary.json, which says it of a whole bench.
+
+After `result.py`. A run counts as made only with a whole result file: whatever else its folder
+holds, it is made again or goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from spknorm.errors import ConfigError, MissingError
+from spknorm.files import read_json, write_json
+from spknorm.runs.checked import build, check_schema, read_object
+from spknorm.runs.result import RESULT_SCHEMA
+
+SUMMARY_SCHEMA = "spknorm.summary/1"
+_LEFT_OUT = ("args", "config", "versions")
+
+Status = Literal["complete", "failed", "pending"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """A run of the grid; `error` says why it failed."""
+
+    name: str
+    status: Status
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryFile:
+    """summary.json, as far as a report reads it."""
+
+    schema: str = SUMMARY_SCHEMA
+    experiment: str | None = None
+    cells: tuple[PlannedRun, ...]
+
+
+def whole_result(folder: Path, *, part: str) -> dict[str, Any] | None:
+    """Return the content of a folder's result.json if it is whole and has scores of `part`.
+
+    Anything else (no file, one that was cut off, one of another schema) is None: a run to be made.
+    """
+    try:
+        result = read_json(folder / "result.json")
+    except (ConfigError, OSError):
+        return None
+    if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
+        return None
+    return result if isinstance(result.get(part), dict) else None
+
+
+def write_summary(
+    folder: Path, experiment: str, planned: Sequence[PlannedRun], variants: Mapping[str, str]
+) -> Path:
+    """Write the summary.json of a bench: equal results give equal bytes.
+
+    Args:
+        folder: Of the bench; each run's is below it, by its name.
+        experiment: Name of the bench.
+        planned: All of its runs.
+        variants: Name of a run -> its variant.
+    """
+    runs = []
+    for one in planned:
+        if one.status == "complete":
+            result = read_json(folder / one.name / "result.json")
+            short = {key: value for key, value in result.items() if key not in _LEFT_OUT}
+            runs.append({**short, "expdir": one.name, "variant": variants[one.name]})
+    cells = [{**vars(one), "expdir": one.name} for one in planned]
+    path = folder / "summary.json"
+    content = {"schema": SUMMARY_SCHEMA, "experiment": experiment, "cells": cells, "runs": runs}
+    write_json(path, content)
+    return path
+
+
+def read_summary(folder: Path) -> SummaryFile:
+    """Return the summary.json of a bench; an empty one of the folder's name without it.
+
+    Raises:
+        ConfigError: It is malformed; the message names file and key.
+    """
+    path = folder / "summary.json"
+    try:
+        value = read_object(path)
+    except MissingError:
+        return SummaryFile(experiment=folder.resolve().name, cells=())
+    check_schema(value, SUMMARY_SCHEMA, path)
+    found = build(SummaryFile, value, path)
+    return SummaryFile(experiment=found.experiment or folder.resolve().name, cells=found.cells)
