@@ -34,6 +34,7 @@ from spknorm.runs.probes import ProbeRow
 __all__ = ["audit", "dev_leakage", "is_complete", "table"]
 
 OnProgress = Callable[[int, int], None]
+_PROBES = "scikit-learn"  # an audit that goes on takes over no rows of earlier probes
 
 
 class _Stage(NamedTuple):
@@ -131,7 +132,7 @@ def _stages(runs: Sequence[Run], asked: Asked) -> list[_Stage]:
             work_dir=run.place,
         )
         seconds = run.settings.downstream_expert.speaker_corpus.max_seconds
-        what = [asked._asdict(), seconds, [question.mark() for question in questions]]
+        what = [_PROBES, asked._asdict(), seconds, [question.mark() for question in questions]]
         raw = _key("raw", run.raw_identity(), raw_names[run.folder], *what)
         stages.append(_Stage(run, True, raw_names[run.folder], questions, raw))
         if not run.is_raw:

@@ -6,12 +6,11 @@ seed, and returns the predicted classes; what has to be chosen is chosen within 
 Legend: N utterances, L layers, H upstream dimension, K classes.
 """
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
 from spknorm.errors import DataError
 from spknorm.metrics import classes_of
@@ -30,22 +29,21 @@ _ROWS_TO_CHOOSE = 4096
 _HIDDEN = 256
 _MAX_EPOCHS = 100
 _BATCH = 256
+_PATIENCE = 10
+_MAX_ITERATIONS = 100
 
 
 def _linear(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int) -> Integers:
     """Logistic regression; its penalty is chosen on a fifth of the training utterances."""
-    fit, held_out = _split(labels, seed)
-    penalty = _best_penalty(train, labels, fit, held_out, num_classes)
-    weights = _fit_logistic(train, labels, num_classes, penalty)
-    return _winners(_logits(test, weights))
+    model = _fit(_logistic(_best_penalty(train, labels, seed)), train, labels)
+    return in_blocks(model.predict, test)
 
 
 def _weighted(
     train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int
 ) -> Integers:
     """The linear probe on a learnt, softmax-weighted sum of layers, as in s3prl's Featurizer."""
-    fit, held_out = _split(labels, seed)
-    penalty = _best_penalty(train.mean(axis=1), labels, fit, held_out, num_classes)
+    penalty = _best_penalty(train.mean(axis=1), labels, seed)
     num_layers, dim = train.shape[1:]
 
     def loss(flat: Floats) -> tuple[float, Floats]:
@@ -66,15 +64,18 @@ def _weighted(
 def _mlp(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int) -> Integers:
     """One hidden layer; its number of epochs is chosen on a fifth of the training utterances."""
     fit, held_out = _split(labels, seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        _, epochs = _train_mlp(
-            train[fit], labels[fit], num_classes, _MAX_EPOCHS, (train[held_out], labels[held_out])
-        )
-        torch.manual_seed(seed)
-        model, _ = _train_mlp(train, labels, num_classes, epochs, None)
-    with torch.no_grad():
-        return in_blocks(lambda rows: classes_of(model(torch.from_numpy(rows))), test)
+    model, best, epochs = _network(len(fit), seed), (-1.0, 0.0), 0
+    for epoch in range(1, _MAX_EPOCHS + 1):
+        model.partial_fit(train[fit], labels[fit], classes=np.unique(labels))
+        found = _quality(model, train[held_out], labels[held_out])
+        if found > best:
+            best, epochs = found, epoch
+        elif epoch - epochs >= _PATIENCE:
+            break
+    model = _network(len(train), seed)
+    for _ in range(epochs):
+        model.partial_fit(train, labels, classes=np.unique(labels))
+    return in_blocks(model.predict, test)
 
 
 def _knn(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int) -> Integers:
@@ -98,34 +99,51 @@ PROBES: dict[str, Callable[[Floats, Integers, Floats, int, int], Integers]] = {
 }
 
 
-def _best_penalty(
-    train: Floats, labels: Integers, fit: Integers, held_out: Integers, num_classes: int
-) -> float:
-    best, chosen, weights = (-1.0, 0.0), _PENALTIES[0], None
+def _best_penalty(train: Floats, labels: Integers, seed: int) -> float:
+    """Return the penalty that is best on the held-out fifth."""
+    fit, held_out = _split(labels, seed)
+    model, found = _logistic(_PENALTIES[0]), []
     for penalty in _PENALTIES:  # from strong to weak, each starting at the one before
-        weights = _fit_logistic(train[fit], labels[fit], num_classes, penalty, weights)
-        logits = torch.from_numpy(_logits(train[held_out], weights))
-        found = _quality(logits, labels[held_out])
-        if found > best:
-            best, chosen = found, penalty
-    return chosen
+        _fit(model.set_params(C=1 / penalty, warm_start=True), train[fit], labels[fit])
+        found.append(_quality(model, train[held_out], labels[held_out]))
+    return _PENALTIES[found.index(max(found))]
 
 
-def _fit_logistic(
-    features: Floats,
-    labels: Integers,
-    num_classes: int,
-    penalty: float,
-    start: Floats | None = None,
-) -> Floats:
-    """Return weights (H + 1, K), the last row the bias."""
-    shape = (features.shape[1] + 1, num_classes)
+def _logistic(penalty: float) -> Any:
+    """Return scikit-learn's logistic regression, untrained; it counts the penalty the other way."""
+    from sklearn.linear_model import LogisticRegression
 
-    def loss(flat: Floats) -> tuple[float, Floats]:
-        value, gradient, _ = _penalised(features, labels, flat.reshape(shape), penalty)
-        return value, gradient.ravel()
+    return LogisticRegression(C=1 / penalty, max_iter=_MAX_ITERATIONS)
 
-    return _minimise(loss, np.zeros(shape) if start is None else start).reshape(shape)
+
+def _fit(model: Any, features: Floats, labels: Integers) -> Any:
+    """Fit a model, silent of its last iteration: as many are enough to compare upstreams by."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(features, labels)
+
+
+def _network(size: int, seed: int) -> Any:
+    """Return scikit-learn's multi-layer perceptron, untrained, for `size` utterances."""
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier(
+        (_HIDDEN,),
+        alpha=1e-2,
+        batch_size=min(_BATCH, size),
+        learning_rate_init=3e-3,
+        random_state=seed,
+    )
+
+
+def _quality(model: Any, features: Floats, labels: Integers) -> tuple[float, float]:
+    """Return accuracy and, to decide between equals, the negative cross-entropy."""
+    shares = model.predict_proba(features)  # (N, K)
+    own = shares[np.arange(len(labels)), np.searchsorted(model.classes_, labels)]
+    accuracy = float((model.classes_[shares.argmax(axis=1)] == labels).mean())
+    return accuracy, float(np.log(np.maximum(own, 1e-12)).mean())
 
 
 def _penalised(
@@ -173,47 +191,6 @@ def _softmax(values: Floats) -> Floats:
     odds = np.exp(values - values.max())
     shares: Floats = odds / odds.sum()
     return shares
-
-
-def _train_mlp(
-    features: Floats,
-    labels: Integers,
-    num_classes: int,
-    epochs: int,
-    held_out: tuple[Floats, Integers] | None,
-) -> tuple[nn.Module, int]:
-    """Return the model, and the epoch (1-based) that was best on `held_out` if there is one."""
-    model = nn.Sequential(
-        nn.Linear(features.shape[1], _HIDDEN),
-        nn.ReLU(),
-        nn.Dropout(0.2),
-        nn.Linear(_HIDDEN, num_classes),
-    )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
-    inputs, targets = torch.from_numpy(features), torch.from_numpy(labels)
-    best, best_epoch = (-1.0, 0.0), epochs
-    for epoch in range(1, epochs + 1):
-        model.train()
-        for batch in torch.split(torch.randperm(len(inputs)), _BATCH):
-            optimizer.zero_grad()
-            functional.cross_entropy(model(inputs[batch]), targets[batch]).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
-        model.eval()
-        if held_out is not None:
-            with torch.no_grad():
-                found = _quality(model(torch.from_numpy(held_out[0])), held_out[1])
-            if found > best:
-                best, best_epoch = found, epoch
-            elif epoch - best_epoch >= 10:
-                break
-    return model, best_epoch
-
-
-def _quality(logits: Tensor, labels: Integers) -> tuple[float, float]:
-    """Return accuracy and, to decide between equals, the negative cross-entropy."""
-    targets = torch.from_numpy(labels)
-    accuracy = (logits.argmax(dim=1) == targets).float().mean()
-    return float(accuracy), -float(functional.cross_entropy(logits, targets))
 
 
 def _vote(similarity: Floats, labels: Integers, k: int, num_classes: int) -> Integers:
