@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spknorm.metrics import measure
 from spknorm.statistics import compare, interval, pool_speakers
+from spknorm.statistics.metrics import measure
 
 NUM_CLASSES = 4
 EMOTION_SHARES = (0.31, 0.30, 0.20, 0.19)

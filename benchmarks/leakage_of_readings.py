@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
-from spknorm.audit.models import own_model
-from spknorm.audit.pooling import pool_features
-from spknorm.audit.questions import questions_for
-from spknorm.audit.runs import find_runs
 from spknorm.cli import run_downstream
 from spknorm.files import write_json
 from spknorm.probe import Pooled, run_probe
+from spknorm.probe.audit.models import own_model
+from spknorm.probe.audit.pooling import pool_features
+from spknorm.probe.audit.questions import questions_for
+from spknorm.probe.audit.runs import find_runs
 from spknorm.runs.result import versions
 
 METHOD = "config.downstream_expert.spknorm."

@@ -33,7 +33,7 @@ from torch.nn import functional
 from spknorm import config, registry
 from spknorm.batches import Order
 from spknorm.files import write_json
-from spknorm.model import SpeakerHead
+from spknorm.method.model import SpeakerHead
 from spknorm.runner import pretraining
 from spknorm.runs.result import versions
 

@@ -30,9 +30,9 @@ from spknorm.controlled import pool
 from spknorm.controlled.folds import leakage
 from spknorm.controlled.upstream import load_upstream
 from spknorm.demo import population
-from spknorm.fast import PackedEncoder
 from spknorm.files import write_json
-from spknorm.model import Heads
+from spknorm.method.model import Heads
+from spknorm.method.updates import Groups, Update
 from spknorm.runs.result import versions
 from spknorm.schema import (
     GroupConfig,
@@ -41,7 +41,7 @@ from spknorm.schema import (
     OptimizerConfig,
     UpstreamConfig,
 )
-from spknorm.updates import Groups, Update
+from spknorm.upstreams.fast import PackedEncoder
 
 RATES = (1e-3, 1e-4)
 READINGS: dict[str, dict[str, Any]] = {

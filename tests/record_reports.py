@@ -67,7 +67,7 @@ def pictures_of(page):
 
 def audit_table(folder):
     """Return the audit's table of the bench's probes."""
-    from spknorm import audit
+    from spknorm.probe import audit
     from spknorm.runs.probes import ProbeRow
 
     rows = []
@@ -82,8 +82,8 @@ def audit_table(folder):
 
 def superb_table():
     """Return SUPERB's table of some made-up cells."""
+    from spknorm.bench.superb import TaskScore, table
     from spknorm.report.tables import to_text
-    from spknorm.superb import TaskScore, table
 
     scores = (("ER", "raw", 0.625), ("SID", "raw", 0.8125), ("ER", "TAP", 0.65))
     cells = [TaskScore(task, row, Path("x"), score, 10, "") for task, row, score in scores]

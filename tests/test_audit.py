@@ -9,8 +9,8 @@ import pytest
 from audit_benches import EMOTIONS, make_audit_corpora, make_bench
 from trained_folders import make_trained
 
-from spknorm.audit import audit, pooling, probing, table
 from spknorm.errors import DataError, MissingError
+from spknorm.probe.audit import audit, pooling, probing, table
 
 NUM_EMOTIONAL = 5 * 2 * 10
 NUM_SPEAKING = 4 * 10

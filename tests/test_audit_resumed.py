@@ -12,13 +12,13 @@ import pytest
 from audit_benches import make_audit_corpora, make_bench
 from trained_folders import make_trained
 
-import spknorm.audit
-from spknorm.audit import audit, is_complete, probing
+import spknorm.probe.audit
+from spknorm.probe.audit import audit, is_complete, probing
 
 _KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
-from spknorm.audit import audit
+from spknorm.probe.audit import audit
 begun = []
 def tell(text):
     begun.append(text)
@@ -138,10 +138,10 @@ def test_a_benchmark_finishes_the_audit_that_an_earlier_call_left(bench, monkeyp
         calls.append(folder)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(spknorm.audit, "audit", interrupted)
+    monkeypatch.setattr(spknorm.probe.audit, "audit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         command._audit(bench)
-    monkeypatch.setattr(spknorm.audit, "audit", audit)
+    monkeypatch.setattr(spknorm.probe.audit, "audit", audit)
     audit(bench / "none")  # one stage of several
     assert not is_complete(bench)
     assert command._audit(bench)

@@ -8,12 +8,12 @@ from tiny_upstreams import make_hugging_face, make_wav2vec2, make_wavlm
 from trained_folders import make_trained
 
 import spknorm.compat  # noqa: F401 # before s3prl's modules
-from spknorm.audit import audit, probing, table
-from spknorm.audit.models import own_model, raw_model
-from spknorm.audit.pooling import pool_features
-from spknorm.audit.questions import questions_for
-from spknorm.audit.runs import find_runs
 from spknorm.errors import NonFiniteError
+from spknorm.probe.audit import audit, probing, table
+from spknorm.probe.audit.models import own_model, raw_model
+from spknorm.probe.audit.pooling import pool_features
+from spknorm.probe.audit.questions import questions_for
+from spknorm.probe.audit.runs import find_runs
 from spknorm.runs.trained import load
 
 

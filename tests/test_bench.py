@@ -100,7 +100,7 @@ def test_the_command_is_an_ordinary_run_that_continues_what_is_there(experiment)
     cell = bench.expand(experiment)[2]
     command = cell.command(Path("/out/cell"))
     assert command == [
-        *[sys.executable, "-m", "spknorm.run_downstream", "-m", "train"],
+        *[sys.executable, "-m", "spknorm", "run-downstream", "-m", "train"],
         *["-d", "emotion_spknorm", "-u", "spknorm_demo_hubert", "-v", "fold1", "--seed", "1337"],
         "--frozen",
         "-o",

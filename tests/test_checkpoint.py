@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from spknorm import checkpoint
 from spknorm.errors import CheckpointError, MissingError
+from spknorm.runs import checkpoint
 
 
 def states(step, **more):

@@ -65,7 +65,7 @@ def test_every_option_of_stock_s3prl_is_there_under_the_same_name(monkeypatch):
             assert ours[action.option_strings[0]].default == action.default, action.dest
 
 
-@pytest.mark.parametrize("command", [["run_downstream.py"], ["-m", "spknorm.run_downstream"]])
+@pytest.mark.parametrize("command", [["run_downstream.py"], ["-m", "spknorm", "run-downstream"]])
 def test_help_is_quick_small_and_loads_neither_torch_nor_the_hub(command):
     code = (
         "import pathlib, runpy, sys, time\n"
@@ -102,7 +102,7 @@ def test_importing_the_package_loads_neither_torch_nor_s3prl():
 def test_entry_scripts_are_three_statements():
     import ast
 
-    for path in ("run_downstream.py", "spknorm/run_downstream.py"):
+    for path in ("run_downstream.py", "spknorm/cli/run_downstream.py"):
         body = ast.parse((REPOSITORY / path).read_text()).body
         assert len([node for node in body if not isinstance(node, ast.Expr)]) == 3
 

@@ -38,7 +38,7 @@ def test_a_dry_run_prints_the_grid_and_the_first_command(experiment, capsys):
     assert re.search(r"\nDisk: about 0\.\d+ GB of checkpoints; \d+ GB are free\n", printed)
     assert re.search(r"\nMemory: about 0\.7\d GB on the device of a run\n", printed)
     assert "Time: not known before the first run, or a --quick of it, is complete\n" in printed
-    assert "python -m spknorm.run_downstream -m train -d emotion_spknorm" in printed
+    assert "python -m spknorm run-downstream -m train -d emotion_spknorm" in printed
     assert not (experiment.parent / "result").exists()
 
 
@@ -115,9 +115,9 @@ def test_leakage_is_measured_once_where_the_experiment_says_so(
         probe = out / "spknorm_demo_hubert-none-si5-fold1-seed1337" / "probe.json"
         probe.write_text('{"schema": "spknorm.probe/1", "rows": []}')
 
-    monkeypatch.setattr("spknorm.audit.audit", audit)
+    monkeypatch.setattr("spknorm.probe.audit.audit", audit)
     monkeypatch.setattr(
-        "spknorm.audit.is_complete", lambda out: any(path for path in out.rglob("probe.json"))
+        "spknorm.probe.audit.is_complete", lambda out: any(path for path in out.rglob("probe.json"))
     )
     experiment.write_text(EXPERIMENT.replace("fold1, fold2", "fold1") + "audit: true\n")
     assert main(["bench", str(experiment)]) == (0 if works else 1)

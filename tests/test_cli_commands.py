@@ -71,7 +71,7 @@ def test_predictions_are_printed_or_written(tmp_path, capsys, monkeypatch):
 
 
 def test_an_audit_prints_its_table(tmp_path, capsys, monkeypatch):
-    audit = importlib.import_module("spknorm.audit")
+    audit = importlib.import_module("spknorm.probe.audit")
     calls = {}
 
     def probe(folders, *, tell, progress, **options):

@@ -11,9 +11,9 @@ from command_lines import REPOSITORY
 
 from spknorm.bench.worker import CellRun, is_running
 from spknorm.cli import experiment, surroundings
+from spknorm.config.launcher import Place, place
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
-from spknorm.launcher import Place, place
 from spknorm.runner import distributed
 
 

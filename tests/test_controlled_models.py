@@ -7,8 +7,8 @@ import torch
 
 from spknorm.controlled import finetuning, frozen, upstream, view
 from spknorm.demo import population
-from spknorm.erasure import erase, fit_leace
-from spknorm.model import Heads
+from spknorm.method.model import Heads
+from spknorm.probe.erasure import erase, fit_leace
 
 TWO_POINTS = 0.02
 LEARN = frozen.Settings(

@@ -10,10 +10,10 @@ import pytest
 import soundfile
 import tiny_runs
 
-from spknorm import checkpoint
 from spknorm.corpora.digest import changes, different, digest_of, summaries, write_rows
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
+from spknorm.runs import checkpoint
 
 LABELS = ("emotion", "speaker")
 

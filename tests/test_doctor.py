@@ -11,12 +11,12 @@ from iemocap_trees import write_iemocap
 
 import spknorm.doctor.machine as machine
 from spknorm import config
+from spknorm.batches.task import read_task_data
 from spknorm.cli import main
 from spknorm.cli.doctor import table
 from spknorm.corpora.iemocap import COUNTS
 from spknorm.doctor import Check, examine, status_of
 from spknorm.errors import DataError
-from spknorm.task import read_task_data
 
 ROOT = Path(__file__).parents[1]
 SMALL = dict.fromkeys(COUNTS, (2, 2, 2, 2))

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import pytest
 
-from spknorm import config, effects
+from spknorm import config
+from spknorm.config import effects
 from spknorm.errors import ConfigError
-from spknorm.marks import LENGTH, NUMBERS, PLACE, REPEAT, Effect, Range
 from spknorm.schema import TaskConfig
+from spknorm.schema.marks import LENGTH, NUMBERS, PLACE, REPEAT, Effect, Range
 
 ARGS = {"upstream": "hubert_base", "upstream_trainable": True, "seed": 1}
 

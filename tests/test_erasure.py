@@ -3,7 +3,8 @@ import pytest
 import torch
 from concept_erasure import LeaceEraser
 
-from spknorm.erasure import (
+from spknorm.errors import ConfigError, DataError
+from spknorm.probe.erasure import (
     check_variance_left,
     erase,
     erase_layers,
@@ -12,7 +13,6 @@ from spknorm.erasure import (
     normalise_layers,
     normalise_per_speaker,
 )
-from spknorm.errors import ConfigError, DataError
 
 
 def _speakers(seed=0, num_speakers=6, each=50, dim=12):

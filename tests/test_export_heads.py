@@ -53,7 +53,7 @@ def test_a_weighted_sum_of_layers_goes_along(tmp_path, tiny_hubert, tone):
 
 
 def _heads(expdir):
-    from spknorm.model import Heads
+    from spknorm.method.model import Heads
 
     state = read_checkpoint(expdir)["Downstream"]
     heads = Heads(32, num_emotions=4, num_speakers=5, strategy="TAP", projector_dim=8)

@@ -8,12 +8,12 @@ import tiny_upstreams
 import torch
 
 from spknorm.corpora.records import Utterance
-from spknorm.fast import PackedEncoder, layers, make_encoder, packed, reason_unsupported
-from spknorm.fast.convolution import convolve
-from spknorm.fast.dropout import dropout
-from spknorm.fast.layout import Layout
 from spknorm.features import FrontEnds
 from spknorm.schema import UpstreamConfig
+from spknorm.upstreams.fast import PackedEncoder, layers, make_encoder, packed, reason_unsupported
+from spknorm.upstreams.fast.convolution import convolve
+from spknorm.upstreams.fast.dropout import dropout
+from spknorm.upstreams.fast.layout import Layout
 
 ON = UpstreamConfig()
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from spknorm.fast.convolution import convolve, pays_off
+from spknorm.upstreams.fast.convolution import convolve, pays_off
 
 
 def reference(convolution, x, lengths):

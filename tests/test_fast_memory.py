@@ -6,12 +6,12 @@ import sys
 import pytest
 import tiny_runs
 
-from spknorm.fast import memory
+from spknorm.upstreams.fast import memory
 
 _COUNT = """
 import resource, sys
 import torch
-from spknorm.fast import keep_freed_memory
+from spknorm.upstreams.fast import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 def step():  # 16 blocks of 8 MB

@@ -14,7 +14,7 @@ from spknorm.corpora.records import Utterance
 from spknorm.features import FrozenFeatures, fingerprint, plan, pooled_features
 from spknorm.features.reader import Reading, upstream_reader
 from spknorm.features.store import FeatureStore, cache_root, human_size
-from spknorm.model import Heads
+from spknorm.method.model import Heads
 from spknorm.schema import UpstreamConfig
 
 

@@ -14,8 +14,8 @@ from trained_folders import make_trained
 from spknorm import predict, registry
 from spknorm.cli import main
 from spknorm.errors import NonFiniteError
-from spknorm.metrics import classes_of
 from spknorm.probe import Pooled, run_probe
+from spknorm.statistics.metrics import classes_of
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import torch
 from tensorboardX.proto.event_pb2 import Event
 from toy_model import Toy
 
-from spknorm import checkpoint
-from spknorm.optim.ascent import Ascent
+from spknorm.method.optim.ascent import Ascent
 from spknorm.runner.instrument import Instrument, Start
 from spknorm.runner.state import Counters
+from spknorm.runs import checkpoint
 from spknorm.runs.adversary import judge
 from spknorm.schema import MethodConfig
 

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from spknorm.errors import ConfigError, DataError
-from spknorm.metrics import confusion_matrix, measure, only_class, score, score_confusion
+from spknorm.statistics.metrics import confusion_matrix, measure, only_class, score, score_confusion
 
 LABELS = st.integers(min_value=0, max_value=3)
 

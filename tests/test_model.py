@@ -3,8 +3,8 @@ import torch
 from s3prl.downstream import model as s3prl_heads
 
 from spknorm.errors import ConfigError
-from spknorm.gradients import reverse_gradient
-from spknorm.model import BatchNorm, Gate, Heads
+from spknorm.method.gradients import reverse_gradient
+from spknorm.method.model import BatchNorm, Gate, Heads
 
 
 def make_heads(strategy="none", **options):

@@ -7,10 +7,10 @@ import pytest
 import tiny_runs
 import torch
 
-from spknorm import effects
+from spknorm.config import effects
 from spknorm.errors import ConfigError
-from spknorm.marks import LENGTH, NOTHING, NUMBERS
 from spknorm.runner.sources import CachedSource
+from spknorm.schema.marks import LENGTH, NOTHING, NUMBERS
 
 STEPS = {"total_steps": 3, "eval_step": 3, "save_step": 3, "log_step": 1}
 FLAGS = {

@@ -7,15 +7,15 @@ import typing
 import pytest
 import torch
 
-from spknorm import options as tables
 from spknorm import schema
-from spknorm.adversaries import ADVERSARIES
+from spknorm.config import options as tables
 from spknorm.config import parse
-from spknorm.emotion_heads import ACTIVATIONS, make_emotion_head
+from spknorm.config.options import DEEP_MODELS, HEADS, OPTIMIZERS, POOLINGS, SCHEDULERS, SPECAUG
 from spknorm.errors import ConfigError
-from spknorm.model import Heads
-from spknorm.optim.optimizers import OPTIMIZERS as TORCH_OPTIMIZERS
-from spknorm.options import DEEP_MODELS, HEADS, OPTIMIZERS, POOLINGS, SCHEDULERS, SPECAUG
+from spknorm.method.adversaries import ADVERSARIES
+from spknorm.method.emotion_heads import ACTIVATIONS, make_emotion_head
+from spknorm.method.model import Heads
+from spknorm.method.optim.optimizers import OPTIMIZERS as TORCH_OPTIMIZERS
 from spknorm.runner.setup import make_schedulers
 
 MODELRC = "config.downstream_expert.modelrc"
@@ -261,7 +261,7 @@ def test_each_scheduler_runs_through_with_its_least_and_all_its_options(name, wh
 
 
 def test_a_polynomial_decay_ends_at_the_rate_that_was_asked_for():
-    from spknorm.updates import Groups, Update
+    from spknorm.method.updates import Groups, Update
 
     heads = torch.nn.Linear(2, 2)
     config = parse(

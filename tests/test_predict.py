@@ -63,7 +63,7 @@ def test_probabilities_are_those_of_the_trained_parts(options, tmp_path, tiny_hu
     from s3prl import hub
     from s3prl.upstream.interfaces import Featurizer
 
-    from spknorm.model import Heads
+    from spknorm.method.model import Heads
     from spknorm.runs.trained import read_checkpoint
 
     folder = make_trained(tmp_path / "run", tiny_hubert, **options)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from spknorm.erasure import erase, fit_leace
 from spknorm.errors import ConfigError, DataError
 from spknorm.probe import Pooled, index_labels, run_probe, standardise, verification
+from spknorm.probe.erasure import erase, fit_leace
 from spknorm.probe.verification import equal_error_rate
 
 

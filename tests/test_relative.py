@@ -7,9 +7,9 @@ import pytest
 import torch
 from toy_model import Toy
 
-from spknorm.optim.optimizers import precondition
+from spknorm.method.optim.optimizers import precondition
+from spknorm.method.updates import Groups, Update
 from spknorm.schema import GroupConfig, GroupsConfig, MethodConfig, OptimizerConfig
-from spknorm.updates import Groups, Update
 
 DIRECTIONS = ["raw", "preconditioned"]
 OPTIMIZERS = ["SGD", "Adam", "AdamW", "NAdam", "Adamax", "RMSprop"]

@@ -21,7 +21,7 @@ from spknorm.report.tables import (
     to_markdown,
     to_text,
 )
-from spknorm.statistics import normalised_auc, paper_auc
+from spknorm.statistics.curves import normalised_auc, paper_auc
 
 TABLE = Table(
     name="demo",

@@ -11,11 +11,11 @@ import tiny_upstreams
 import torch
 from tiny_runs import make_runner, outcome_of, settings_of, train, weights_of
 
-from spknorm import checkpoint
 from spknorm.errors import CheckpointError, ConfigError, NonFiniteError
 from spknorm.files import FolderLock
 from spknorm.runner import prepare_folder
 from spknorm.runner.engine import SpknormRunner
+from spknorm.runs import checkpoint
 
 STRATEGIES = [("none", "literal"), ("SNP", "literal"), ("TAP", "reversal"), ("TAP", "literal")]
 
@@ -537,7 +537,7 @@ def test_an_erasure_that_leaves_nothing_ends_the_run(
     tiny_hubert, tiny_corpora, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("spknorm.erasure.MIN_VARIANCE_LEFT", 0.999)
+    monkeypatch.setattr("spknorm.probe.erasure.MIN_VARIANCE_LEFT", 0.999)
     mapping = settings_of(
         tiny_corpora, strategy="none", method={"erasure": "leace"},
         other={"upstream": {"cache": "auto"}},

@@ -8,10 +8,10 @@ import torch
 from tiny_runs import outcome_of, settings_of, train, weights_of
 from torch import nn
 
-from spknorm import checkpoint
 from spknorm.errors import CheckpointError, ConfigError
-from spknorm.optim.optimizers import make_optimizer, precondition
+from spknorm.method.optim.optimizers import make_optimizer, precondition
 from spknorm.runner.passes import precision_of
+from spknorm.runs import checkpoint
 from spknorm.schema import OptimizerConfig, RunnerConfig
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from spknorm import config
-from spknorm.metrics import score
 from spknorm.runs.metrics_log import MetricsLog, write_predictions
 from spknorm.runs.result import make_result, to_plain, versions
+from spknorm.statistics.metrics import score
 
 
 def test_predictions_have_s3prls_names_and_format(tmp_path):

@@ -15,15 +15,15 @@ from torch import nn
 
 from spknorm import config
 from spknorm.batches import Batch
+from spknorm.batches.task import read_speakers
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
-from spknorm.model import SpeakerHead
+from spknorm.method.model import SpeakerHead
 from spknorm.runner import pretraining
 from spknorm.runner.engine import SpknormRunner
 from spknorm.runner.speaker_side import SpeakerSide, in_pieces, pauses
 from spknorm.runner.state import Counters
 from spknorm.schema import DataConfig, SpeakerCorpusConfig
-from spknorm.task import read_speakers
 
 SPEAKERS = 1251
 LOG_K = math.log(SPEAKERS)
@@ -142,9 +142,11 @@ def corpus(monkeypatch):
     """A function that reads given records as the speaker corpus."""
 
     def read(records, *, seed=0, **options):
-        monkeypatch.setattr("spknorm.task.read_corpus", lambda *_, **__: records)
-        monkeypatch.setattr("spknorm.task.usable", lambda found, **_: found)
-        monkeypatch.setattr("spknorm.task.digest_of", lambda found, *, parts, **_: sorted(parts))
+        monkeypatch.setattr("spknorm.batches.task.read_corpus", lambda *_, **__: records)
+        monkeypatch.setattr("spknorm.batches.task.usable", lambda found, **_: found)
+        monkeypatch.setattr(
+            "spknorm.batches.task.digest_of", lambda found, *, parts, **_: sorted(parts)
+        )
         return read_speakers(
             SpeakerCorpusConfig(**options), data=DataConfig(), seed=seed, work_dir=None
         )

@@ -72,7 +72,7 @@ def test_the_gate_is_part_of_what_fine_tuning_trains(hub, exported):
 def test_the_fast_encoder_does_not_run_past_the_gate(hub, exported):
     from s3prl.upstream.interfaces import Featurizer
 
-    from spknorm.fast import reason_unsupported
+    from spknorm.upstreams.fast import reason_unsupported
 
     upstream = hub.spknorm_hubert_local(ckpt=str(exported))
     featurizer = Featurizer(upstream, "last_hidden_state", upstream_device="cpu")

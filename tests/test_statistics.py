@@ -10,18 +10,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from spknorm.errors import DataError
-from spknorm.metrics import score_confusion
 from spknorm.statistics import (
     compare,
     holm,
     interval,
     mean_std,
-    normalised_auc,
-    paper_auc,
     pool_speakers,
     speaker_spread,
     wilcoxon,
 )
+from spknorm.statistics.curves import normalised_auc, paper_auc
+from spknorm.statistics.metrics import score_confusion
 
 POINTS = [50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]
 # HuBERT Large, digitised from the paper's figure 2 to +-0.1

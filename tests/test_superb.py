@@ -4,7 +4,7 @@ import sys
 import pytest
 from trained_folders import make_trained
 
-from spknorm import superb
+from spknorm.bench import superb
 from spknorm.errors import ConfigError, MissingError
 
 FAKE_RUN = """
@@ -73,7 +73,7 @@ def test_a_cell_is_the_test_score_at_the_best_dev_step(experiment, calls, tmp_pa
                      "| SNP | 25.0 | – |"]  # fmt: skip # noqa: RUF001
     assert lines[-3].startswith("IC on raw: Fluent Speech Commands is not there. (exit 1, ")
     content = json.loads((tmp_path / "out" / "superb.json").read_text())
-    assert content["schema"] == "spknorm.superb/1"
+    assert content["schema"] == "spknorm.bench.superb/1"
     assert content["cells"][0]["folder"] == "ER-raw"
 
 
@@ -139,8 +139,8 @@ def test_two_rows_of_one_name_are_refused(experiment):
 
 
 def test_the_projects_own_tables_can_be_read(monkeypatch, tmp_path):
+    from spknorm.bench.superb import plan
     from spknorm.registry import shared_configs
-    from spknorm.superb import plan
 
     monkeypatch.setattr(plan.Path, "is_dir", lambda self: True)
     for name in ("superb_table.yaml", "superb_table_demo.yaml"):

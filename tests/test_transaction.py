@@ -7,8 +7,8 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 from toy_model import Toy
 
-from spknorm.optim import transaction
-from spknorm.optim.transaction import HalfMovedError, ShortOfMemoryError
+from spknorm.method.optim import transaction
+from spknorm.method.optim.transaction import HalfMovedError, ShortOfMemoryError
 from spknorm.schema import OptimizerConfig
 
 UPDATES = ["literal", "relative", "adaptive", "reversal"]

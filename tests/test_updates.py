@@ -11,8 +11,8 @@ from torch import nn
 from toy_model import ETA, LAMBDA, Toy
 
 from spknorm.errors import ConfigError
+from spknorm.method.updates import Update, strength
 from spknorm.schema import GroupConfig, GroupsConfig, MethodConfig, OptimizerConfig
-from spknorm.updates import Update, strength
 
 
 def literal_by_hand(toy: Toy) -> None:

@@ -10,12 +10,12 @@ from tiny_upstreams import make_hubert, make_hugging_face, make_wav2vec2, make_w
 from trained_folders import make_trained
 
 import spknorm.compat  # noqa: F401 # before s3prl's modules
-from spknorm import checkpoint
 from spknorm.errors import CheckpointError
 from spknorm.export.upstream_file import read_upstream_file
+from spknorm.runs import checkpoint
 from spknorm.runs.trained import load
 from spknorm.upstreams import build
-from spknorm.weights import unwrap_names
+from spknorm.upstreams.weights import unwrap_names
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 

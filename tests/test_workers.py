@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from spknorm import workers
+from spknorm.batches import workers
+from spknorm.batches.workers import is_dead_loader, load
 from spknorm.errors import ConfigError, DataError, MissingError
-from spknorm.workers import is_dead_loader, load
 
 WAY_OUT = (
     "Set `config.downstream_expert.datarc.num_workers` to 0 or to fewer, and go on with -a: what "

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from spknorm import config
 from spknorm.cli import overrides
+from spknorm.config.yaml_values import load_yaml, read_value
 from spknorm.errors import ConfigError
-from spknorm.yaml_values import load_yaml, read_value
 
 SAME_EVERYWHERE = [
     ("1e-3", 1e-3),

@@ -87,7 +87,7 @@ def make_runner(ckpt, mapping, expdir, *, runner=None, **flags):
 
 def train(ckpt, mapping, expdir, *, resume=False, **flags):
     """Train a run, or go on with it where its newest checkpoint stands; return its runner."""
-    from spknorm import checkpoint
+    from spknorm.runs import checkpoint
 
     if resume and checkpoint.existing(Path(expdir)):
         flags["init_ckpt"] = str(checkpoint.latest(Path(expdir))[0])
@@ -98,7 +98,7 @@ def train(ckpt, mapping, expdir, *, resume=False, **flags):
 
 def weights_of(expdir):
     """Return every tensor of an experiment's newest checkpoint by name."""
-    from spknorm import checkpoint
+    from spknorm.runs import checkpoint
 
     _, states = checkpoint.latest(Path(expdir))
     return {

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from spknorm.model import Heads
+from spknorm.method.model import Heads
+from spknorm.method.updates import Groups, Update
 from spknorm.schema import MethodConfig, OptimizerConfig
-from spknorm.updates import Groups, Update
 
 ETA, LAMBDA = 0.05, 0.02
 

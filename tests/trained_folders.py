@@ -29,7 +29,7 @@ def make_trained(
 
     from spknorm import config as configuration
     from spknorm import registry
-    from spknorm.model import Heads
+    from spknorm.method.model import Heads
     from spknorm.runs.result import RESULT_SCHEMA
 
     torch.manual_seed(("none", "SNP", "TAP").index(strategy))

@@ -17,8 +17,8 @@ from speed.finetune import batch_of, size_of
 from speed.loops import our_loop
 from speed.measure import Figure, alternate, median, summary
 from speed.world import Corpus, make_hubert
-from spknorm.fast.convolution import convolve
-from spknorm.fast.memory import keep_freed_memory
+from spknorm.upstreams.fast.convolution import convolve
+from spknorm.upstreams.fast.memory import keep_freed_memory
 
 _WARMUP, _PROFILED = 5, 4  # steps; of those profiled the fastest counts
 _PARTS = {

@@ -2,7 +2,7 @@
 
 Under s3prl's own Runner each batch mixes emotion and speaker utterances and the update is
 `reversal`; spknorm.runner uses the same heads, data and streams for everything else. The corpora
-are in spknorm.task, the heads in spknorm.model.
+are in spknorm.batches.task, the heads in spknorm.method.model.
 """
 
 import math
@@ -18,21 +18,21 @@ from torch.utils.data import DataLoader
 from spknorm import config as configuration
 from spknorm.audio import load_audio, read_info
 from spknorm.batches import MixedEpoch, Order, Stream
-from spknorm.corpora.digest import summaries
-from spknorm.metrics import Scores, classes_of, score, score_by_speaker
-from spknorm.model import Heads
-from spknorm.runs.adversary import gain, judge
-from spknorm.runs.metrics_log import append_metrics, write_predictions
-from spknorm.runs.result import make_result, write_result
-from spknorm.task import (
+from spknorm.batches.task import (
     crops_of,
     emotion_stream,
     held_out_stream,
     read_task_data,
     speaker_stream,
 )
-from spknorm.updates import strength
-from spknorm.workers import as_it_is, prepare
+from spknorm.batches.workers import as_it_is, prepare
+from spknorm.corpora.digest import summaries
+from spknorm.method.model import Heads
+from spknorm.method.updates import strength
+from spknorm.runs.adversary import gain, judge
+from spknorm.runs.metrics_log import append_metrics, write_predictions
+from spknorm.runs.result import make_result, write_result
+from spknorm.statistics.metrics import Scores, classes_of, score, score_by_speaker
 
 _SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream")
 

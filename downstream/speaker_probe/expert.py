@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from spknorm.audio import load_audio
 from spknorm.batches import Order, Recordings, Stream
+from spknorm.batches.workers import as_it_is, prepare
 from spknorm.config import build
 from spknorm.files import write_atomic
-from spknorm.metrics import classes_of
 from spknorm.probe.corpus import ProbeConfig, read_labelled
-from spknorm.workers import as_it_is, prepare
+from spknorm.statistics.metrics import classes_of
 
 
 class DownstreamExpert(nn.Module):

@@ -1,7 +1,7 @@
 """Fold x seed x variant as a resumable grid of ordinary runs.
 
-After `predict.py` in the flow: expands an experiment file to runs of `spknorm.run_downstream`, each
-with its own folder, lets submitit run them, and writes summary.json for the report.
+Expands an experiment file to runs of `spknorm run-downstream`, each with its own folder, lets
+submitit run them, and writes summary.json for the report.
 """
 
 from spknorm.bench.budget import Budget, budget, lines_of, measured_seconds

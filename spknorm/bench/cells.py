@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spknorm import config, effects, registry
+from spknorm import config, registry
+from spknorm.config import effects
 from spknorm.errors import ConfigError
 
 TASK = "emotion_spknorm"
@@ -56,7 +57,7 @@ class Cell:
         options.append("--frozen" if self.frozen else "-f")
         override = ",,".join(f"config.{key}={literal(value)}" for key, value in self.leaves())
         options += ["-o", override] if override else []
-        program = [sys.executable, "-m", "spknorm.run_downstream"]
+        program = [sys.executable, "-m", "spknorm", "run-downstream"]
         return [*program, "-m", "train", *options, "-p", str(folder), "-a"]
 
     def leaves(self) -> list[tuple[str, Any]]:

@@ -16,7 +16,7 @@ A variant names settings of `downstream_expert.spknorm`, and of: name, frozen, s
 (-l), shuffled (permuted speaker labels, the control), config (other sections). A protocol may have
 its own folds, seeds, draws, samples_per_label, base and dev. `select` (selection.py) chooses each
 adversary's lambda on seeds of its own. Files of another kind belong to `spknorm.controlled` and
-`spknorm.superb`.
+`spknorm.bench.superb`.
 """
 
 import dataclasses
@@ -28,9 +28,9 @@ from typing import Annotated, Any, Literal
 
 from spknorm import config
 from spknorm.errors import ConfigError
-from spknorm.marks import NOT_NEGATIVE
 from spknorm.protocols import PROTOCOLS
 from spknorm.schema import MethodConfig
+from spknorm.schema.marks import NOT_NEGATIVE
 
 KINDS = ("bench", "controlled", "superb")
 DEFAULT_SEED = 1337

@@ -99,7 +99,7 @@ def choose(
     Args:
         experiment: With `select`.
         out: Folder of the bench; the candidates' runs are in its folder `selection`.
-        leakage: Of a finished run's upstream, on dev; see spknorm.audit.
+        leakage: Of a finished run's upstream, on dev; see spknorm.probe.audit.
         quick: As `expand`.
 
     Raises:

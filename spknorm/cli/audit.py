@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Probe, write probe.json beside each result, and print the table."""
-    from spknorm import audit
+    from spknorm.probe import audit
 
     try:
         with audit_bar() as (tell, progress):

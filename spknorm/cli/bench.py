@@ -50,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
 
         return _run_parts(controlled.describe, _controlled, path, out, args)
     if experiment.kind == "superb":
-        from spknorm import superb
+        from spknorm.bench import superb
 
         return _run_parts(superb.describe, _superb, path, out, args)
     if experiment.select is not None:
@@ -86,7 +86,7 @@ def _with_lambdas(experiment: Experiment, out: Path, args: argparse.Namespace) -
     if summary.failed:
         failed = summary.failed[0]
         raise ConfigError(f"Lambda cannot be chosen: {failed.cell.name} failed: {failed.error}")
-    from spknorm.audit import dev_leakage
+    from spknorm.probe.audit import dev_leakage
 
     choices = bench.choose(experiment, out, leakage=dev_leakage, quick=args.quick)
     for one in choices:
@@ -101,7 +101,7 @@ def _audit(out: Path) -> bool:
     """Measure leakage, or what an earlier call left of that to do; say whether it worked."""
     import torch
 
-    from spknorm.audit import audit, is_complete
+    from spknorm.probe.audit import audit, is_complete
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -146,7 +146,7 @@ def _controlled(path: Path, out: Path, quick: bool) -> tuple[str, bool]:
 
 
 def _superb(path: Path, out: Path, quick: bool) -> tuple[str, bool]:
-    from spknorm import superb
+    from spknorm.bench import superb
     from spknorm.report.tables import to_text
 
     cells = superb.run(path, out, quick=quick, progress=_show_parts)

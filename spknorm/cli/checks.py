@@ -9,8 +9,8 @@ from typing import Any
 from spknorm import registry
 from spknorm.cli.settings import OUR_TASK, fold_of, is_our_engine
 from spknorm.config import parse
+from spknorm.config.launcher import place
 from spknorm.errors import ConfigError, MissingError
-from spknorm.launcher import place
 
 _NO = ("false", "0", "no", "none", "")
 

@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from spknorm.checkpoint import is_disk_full
 from spknorm.cli import arguments, checks, overrides, process, resume, settings, surroundings
 from spknorm.errors import USER_ERRORS, CheckpointError, ConfigError, MissingError
 from spknorm.files import FolderLock, own_place
+from spknorm.runs.checkpoint import is_disk_full
 
 
 def run_downstream(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def exit_status_of(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return 130
     except RuntimeError as error:
-        from spknorm.workers import explain, is_dead_loader
+        from spknorm.batches.workers import explain, is_dead_loader
 
         if not is_dead_loader(error):
             raise

@@ -5,8 +5,8 @@ import difflib
 from typing import Any
 
 from spknorm.cli import arguments
+from spknorm.config.yaml_values import read_value
 from spknorm.errors import ConfigError
-from spknorm.yaml_values import read_value
 
 Overrides = list[tuple[tuple[str, ...], Any]]
 """Pairs of a path such as `("config", "optimizer", "lr")` and its value."""
@@ -15,7 +15,7 @@ Overrides = list[tuple[tuple[str, ...], Any]]
 def parse_overrides(text: str | None) -> Overrides:
     """Return (path, value) pairs such as `(("config", "optimizer", "lr"), 1e-4)`.
 
-    What a value means is said in `spknorm.yaml_values`. Nothing is evaluated.
+    What a value means is said in `spknorm.config.yaml_values`. Nothing is evaluated.
 
     Raises:
         ConfigError: A piece is not of the form `config.a.b=value` or `args.x=value`.

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
+from spknorm.config.launcher import place
 from spknorm.errors import ConfigError
 from spknorm.files import write_atomic
-from spknorm.launcher import place
 
 logger = logging.getLogger(__name__)
 

@@ -87,6 +87,6 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "confi
 def _read(path: Path) -> tuple[Path, dict[str, Any]]:
     if not path.exists():
         raise MissingError(f"`-e {path}`: there is no such checkpoint or experiment folder.")
-    from spknorm import checkpoint
+    from spknorm.runs import checkpoint
 
     return checkpoint.latest(path) if path.is_dir() else (path, checkpoint.read(path))

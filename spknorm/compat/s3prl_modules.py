@@ -19,7 +19,7 @@ from spknorm.compat import hugging_face, stock_tasks
 from spknorm.compat.expressions import read_conv_layers, read_expression
 from spknorm.compat.transformers_models import WholeModel
 from spknorm.errors import DataError, MissingError
-from spknorm.weights import build_from, load_weights
+from spknorm.upstreams.weights import build_from, load_weights
 
 MIN_SAMPLES = 400
 """Samples at 16 kHz that one frame of a HuBERT-like front end needs (25 ms)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.errors import CheckpointError
-from spknorm.weights import load_weights, unwrap_names
+from spknorm.upstreams.weights import load_weights, unwrap_names
 
 _ONLY_FOR_PRETRAINING = {"masked_spec_embed"}
 

@@ -22,9 +22,9 @@ from spknorm.controlled.frozen import emotion_logits, speaker_loss
 from spknorm.controlled.pool import Floats, Integers
 from spknorm.controlled.upstream import load_encoder
 from spknorm.controlled.view import View
-from spknorm.erasure import erase, fit_leace
-from spknorm.metrics import classes_of
-from spknorm.model import Heads, SpeakerHead
+from spknorm.method.model import Heads, SpeakerHead
+from spknorm.method.updates import Groups, Update, strength
+from spknorm.probe.erasure import erase, fit_leace
 from spknorm.schema import (
     Adversary,
     GroupConfig,
@@ -34,7 +34,7 @@ from spknorm.schema import (
     Strategy,
 )
 from spknorm.schema import Update as Reading
-from spknorm.updates import Groups, Update, strength
+from spknorm.statistics.metrics import classes_of
 
 _HEAD_BATCH = 96
 

@@ -13,8 +13,8 @@ from spknorm.controlled.finetuning import TunedModel
 from spknorm.controlled.plan import Part, Plan, Variant
 from spknorm.controlled.pool import Floats, Integers, Pool
 from spknorm.controlled.view import front_end
-from spknorm.erasure import erase, fit_leace, normalise_per_speaker
-from spknorm.metrics import classes_of
+from spknorm.probe.erasure import erase, fit_leace, normalise_per_speaker
+from spknorm.statistics.metrics import classes_of
 
 
 class Row(NamedTuple):

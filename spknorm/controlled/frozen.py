@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spknorm.adversaries import ADVERSARIES
 from spknorm.controlled.pool import Floats, Integers
-from spknorm.metrics import classes_of
-from spknorm.model import Heads
+from spknorm.method.adversaries import ADVERSARIES
+from spknorm.method.model import Heads
+from spknorm.method.updates import Groups, Update, strength
 from spknorm.schema import (
     Adversary,
     GroupConfig,
@@ -27,7 +27,7 @@ from spknorm.schema import (
     OptimizerConfig,
     Strategy,
 )
-from spknorm.updates import Groups, Update, strength
+from spknorm.statistics.metrics import classes_of
 
 
 @dataclass(frozen=True, kw_only=True)

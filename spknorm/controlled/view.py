@@ -16,7 +16,7 @@ from torch.nn import functional
 from spknorm.controlled.pool import Floats, Integers
 from spknorm.controlled.upstream import mean_and_deviation
 from spknorm.demo.synthesis import FloatArray
-from spknorm.erasure import Eraser, fit_leace
+from spknorm.probe.erasure import Eraser, fit_leace
 
 _BLOCK = 160
 

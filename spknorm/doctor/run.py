@@ -35,7 +35,7 @@ def check_run(
         upstream: Its name on s3prl's hub; None: budgets are not known.
         frozen: Whether the upstream is frozen.
     """
-    from spknorm import task
+    from spknorm.batches import task
 
     expert = config.downstream_expert
     fold = str(expert.datarc.test_fold)
@@ -68,8 +68,7 @@ def check_run(
 
 def _check_streams(data: object, expert: ExpertConfig, *, seed: int) -> Check:
     """Read the first batches of training, of both corpora."""
-    from spknorm import task
-    from spknorm.batches import Order
+    from spknorm.batches import Order, task
 
     assert isinstance(data, task.TaskData)
     train, size = data.split.train, expert.datarc.train_batch_size

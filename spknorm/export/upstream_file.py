@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spknorm.emotion_heads import ACTIVATIONS
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.files import atomic_path
-from spknorm.model import Gate
-from spknorm.weights import explain, first_line, load_weights
+from spknorm.method.emotion_heads import ACTIVATIONS
+from spknorm.method.model import Gate
+from spknorm.upstreams.weights import explain, first_line, load_weights
 
 FORMAT = "spknorm.upstream/1"
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight", "dictionaries_symbols")
@@ -25,7 +25,7 @@ class GateState(NamedTuple):
     """SNP's gate and what it stands on.
 
     Attributes:
-        config: The options of `spknorm.model.Gate`, with `dim`.
+        config: The options of `spknorm.method.model.Gate`, with `dim`.
         weights: Its weights.
         layer: Index of the hidden state below it; -1 is the last.
         mixture: (L,) weights, before their softmax, where it stands on the sum of all L hidden

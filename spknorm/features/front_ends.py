@@ -22,7 +22,7 @@ class FrontEnds:
     """Features of a fine-tuned upstream whose front end is frozen and cached.
 
     Args:
-        encoder: A `PackedEncoder` of spknorm.fast.
+        encoder: A `PackedEncoder` of spknorm.upstreams.fast.
         model: What `encoder.front_end` runs: its weights and settings are the cache's key.
         config: `upstream` of the configuration: where, and how much at most.
         device: Where the model is.

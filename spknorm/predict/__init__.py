@@ -27,10 +27,10 @@ from spknorm.audio import (
 from spknorm.audio.resampling import Resampler
 from spknorm.audio.walking import SUFFIXES
 from spknorm.errors import ConfigError, DataError, MissingError, NonFiniteError
-from spknorm.metrics import classes_of
 from spknorm.predict.rows import Prediction, to_csv, write_rows
 from spknorm.runs.trained import Trained
 from spknorm.runs.trained import load as load_trained
+from spknorm.statistics.metrics import classes_of
 
 __all__ = [
     "Prediction",

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from spknorm.errors import DataError
-from spknorm.metrics import classes_of
 from spknorm.probe.arrays import Floats, Integers, in_blocks, unit_length
+from spknorm.statistics.metrics import classes_of
 
 _PENALTIES = (
     1000.0,

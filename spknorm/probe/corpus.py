@@ -12,12 +12,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from spknorm.batches.task import label_of
 from spknorm.corpora import check_records, read_corpus, usable
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.probe.arrays import Integers
 from spknorm.schema import SpeakerCorpusConfig
-from spknorm.task import label_of
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def split_by_label(
         dev_ratio: Part of each class, at least one utterance.
         test_ratio: Part of each class to test on, at least one utterance.
         max_classes: Keep this many, those with the most training utterances (ties by name), as
-            the adversary does (spknorm.task).
+            the adversary does (spknorm.batches.task).
 
     Raises:
         ConfigError: Ratios that leave nothing to train on.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from spknorm import effects
+from spknorm.config import effects
 from spknorm.runs import Run, Runs, frame
 
 if TYPE_CHECKING:

@@ -169,7 +169,7 @@ def low_resource_table(block: Block) -> Table:
         cells = (*(percent(means.get(n)) for n in points), *areas, _n_of_m(one))
         rows.append(TableRow(cells=(one.method.upstream, one.method.label, *cells)))
     if set(points) & set(paper.NUM_POINTS):
-        from spknorm.statistics import normalised_auc, paper_auc
+        from spknorm.statistics.curves import normalised_auc, paper_auc
 
         for strategy, values in paper.CURVES.items():
             known = dict(zip(paper.NUM_POINTS, values, strict=True))

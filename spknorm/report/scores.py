@@ -23,11 +23,10 @@ from spknorm.statistics import (
     holm,
     interval,
     mean_std,
-    normalised_auc,
-    paper_auc,
     pool_speakers,
     speaker_spread,
 )
+from spknorm.statistics.curves import normalised_auc, paper_auc
 
 if TYPE_CHECKING:
     from pandas import DataFrame

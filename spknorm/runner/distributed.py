@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from spknorm.config.launcher import place
 from spknorm.errors import ConfigError
-from spknorm.launcher import place
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,9 @@ from contextlib import closing
 
 from tqdm import tqdm
 
-from spknorm import checkpoint, workers
+from spknorm.batches import workers
 from spknorm.corpora.digest import write_rows
 from spknorm.errors import CheckpointError, ConfigError
-from spknorm.fast import keep_freed_memory
 from spknorm.runner import pretraining, setup, state
 from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.experiment import Experiment
@@ -28,7 +27,9 @@ from spknorm.runner.saving import Saver
 from spknorm.runner.signals import Interrupted, requeue
 from spknorm.runner.sources import training_batches
 from spknorm.runner.speaker_side import SpeakerSide
+from spknorm.runs import checkpoint
 from spknorm.runs.adversary import judge
+from spknorm.upstreams.fast import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 

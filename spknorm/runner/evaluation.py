@@ -14,10 +14,10 @@ from torch import nn
 
 from spknorm.batches import Batch, Stream
 from spknorm.errors import NonFiniteError
-from spknorm.metrics import Scores, nonfinite_message, score
 from spknorm.runner.distributed import World
 from spknorm.runner.seeds import seeded
 from spknorm.runner.sources import Source
+from spknorm.statistics.metrics import Scores, nonfinite_message, score
 
 
 class Evaluation(NamedTuple):

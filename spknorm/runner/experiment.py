@@ -11,11 +11,9 @@ from typing import Any
 from s3prl.downstream.runner import ModelEntry, Runner
 from torch import nn
 
-from spknorm import checkpoint
 from spknorm import config as configuration
 from spknorm.batches import Stream
 from spknorm.errors import CheckpointError, ConfigError, MissingError
-from spknorm.metrics import Scores
 from spknorm.runner import setup
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import Evaluation, evaluate
@@ -25,6 +23,8 @@ from spknorm.runner.instrument import Start
 from spknorm.runner.outcome import Outcome
 from spknorm.runner.seeds import seeded
 from spknorm.runner.signals import Interrupted, Interruption
+from spknorm.runs import checkpoint
+from spknorm.statistics.metrics import Scores
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ import os
 import socket
 from pathlib import Path
 
-from spknorm import checkpoint
-from spknorm.effects import differing
+from spknorm.config.effects import differing
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
 from spknorm.runner.state import describe
+from spknorm.runs import checkpoint
 from spknorm.runs.result import read_result
 from spknorm.schema import TaskConfig
 

@@ -16,15 +16,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from spknorm import checkpoint
 from spknorm import config as configuration
+from spknorm.batches.task import read_task_data
 from spknorm.corpora.digest import CorpusDigest, summaries
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_atomic, write_json
 from spknorm.runner import state
 from spknorm.runner.folder import goes_on, lock_folder
+from spknorm.runs import checkpoint
 from spknorm.schema import TaskConfig
-from spknorm.task import read_task_data
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from spknorm.metrics import score_confusion
-from spknorm.optim.ascent import Ascent
-from spknorm.optim.transaction import length
+from spknorm.method.optim.ascent import Ascent
+from spknorm.method.optim.transaction import length
 from spknorm.runner.passes import Tally
 from spknorm.runner.state import Counters
 from spknorm.runs.adversary import gain
+from spknorm.statistics.metrics import score_confusion
 
 MEASURED_EVERY = 10
 """Steps from one comparison of the ascent with the emotion step to the next, at most; there is at

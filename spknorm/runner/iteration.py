@@ -14,11 +14,12 @@ from torch.optim import Optimizer
 
 from spknorm.batches import Batch
 from spknorm.errors import CheckpointError
-from spknorm.optim import clipping
-from spknorm.optim.transaction import (
+from spknorm.method.optim import clipping
+from spknorm.method.optim.transaction import (
     Statistics,
     is_out_of_memory,
 )
+from spknorm.method.updates import Groups, Step, Update, strength
 from spknorm.runner.distributed import World
 from spknorm.runner.instrument import MEASURED_EVERY, Instrument, Start
 from spknorm.runner.lost_steps import LostSteps, ids_of
@@ -29,7 +30,6 @@ from spknorm.runner.sources import Source
 from spknorm.runner.speaker_side import SpeakerSide, in_pieces
 from spknorm.runner.state import Counters
 from spknorm.schema import TaskConfig
-from spknorm.updates import Groups, Step, Update, strength
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import torch
 
 from spknorm.batches import Batch
 from spknorm.errors import ConfigError, NonFiniteError
-from spknorm.optim.transaction import HalfMovedError, ShortOfMemoryError
+from spknorm.method.optim.transaction import HalfMovedError, ShortOfMemoryError
 from spknorm.runner.distributed import World
 from spknorm.runner.state import Counters
 from spknorm.schema import RunnerConfig

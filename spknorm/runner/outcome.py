@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.corpora.digest import summaries
-from spknorm.metrics import Scores, only_class, score, score_by_speaker
 from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.fork import forked_from
 from spknorm.runner.state import Counters
 from spknorm.runs.metrics_log import write_predictions
 from spknorm.runs.result import Adversary, make_result, write_result
 from spknorm.schema import TaskConfig
+from spknorm.statistics.metrics import Scores, only_class, score, score_by_speaker
 
 logger = logging.getLogger(__name__)
 

@@ -18,14 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from spknorm.adversaries import Prediction
 from spknorm.batches import Batch
-from spknorm.metrics import confusion_matrix
-from spknorm.model import Heads
-from spknorm.optim.transaction import ShortOfMemoryError, is_out_of_memory
+from spknorm.method.adversaries import Prediction
+from spknorm.method.model import Heads
+from spknorm.method.optim.transaction import ShortOfMemoryError, is_out_of_memory
 from spknorm.runner.distributed import World
 from spknorm.runner.sources import Source
 from spknorm.schema import RunnerConfig
+from spknorm.statistics.metrics import confusion_matrix
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 _FIRST_BF16 = 8  # of NVIDIA's compute capabilities: Ampere

@@ -21,16 +21,16 @@ from torch.nn import functional
 
 from spknorm.batches import Order, Recordings, Stream
 from spknorm.corpora.records import Utterance
-from spknorm.fast import make_encoder
 from spknorm.features import Floats
 from spknorm.features.fingerprint import fingerprint
 from spknorm.features.reader import CachedReader
-from spknorm.model import SpeakerHead
+from spknorm.method.model import SpeakerHead
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import evaluating
 from spknorm.runner.seeds import seeded
 from spknorm.runner.sources import CachedSource, Source
 from spknorm.schema import TaskConfig
+from spknorm.upstreams.fast import make_encoder
 
 logger = logging.getLogger(__name__)
 

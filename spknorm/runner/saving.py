@@ -1,6 +1,6 @@
 """The checkpoints that a run writes as it goes, and what rides in them beside the weights.
 
-After `iteration.py` and `journal.py`, for `engine.py`; `spknorm.checkpoint` writes the files.
+After `iteration.py` and `journal.py`, for `engine.py`; `spknorm.runs.checkpoint` writes the files.
 """
 
 import argparse
@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spknorm import checkpoint
 from spknorm import config as configuration
 from spknorm.corpora.digest import summaries
 from spknorm.runner.distributed import World
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
 from spknorm.runner.state import KEY, Counters
+from spknorm.runs import checkpoint
 from spknorm.schema import TaskConfig
 
 

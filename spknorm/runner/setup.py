@@ -14,16 +14,16 @@ from torch import nn
 from torch.optim import Optimizer
 
 from spknorm import features
+from spknorm.batches.task import crops_of
 from spknorm.corpora.records import Utterance
-from spknorm.erasure import check_variance_left, erase_layers, fit_layers, normalise_layers
 from spknorm.errors import ConfigError
-from spknorm.fast import PackedEncoder, make_encoder
+from spknorm.method.updates import Groups
+from spknorm.probe.erasure import check_variance_left, erase_layers, fit_layers, normalise_layers
 from spknorm.runner.distributed import World
 from spknorm.runner.passes import DTYPES, precision_of
 from spknorm.runner.sources import CachedSource, Source, UpstreamSource
 from spknorm.schema import TaskConfig
-from spknorm.task import crops_of
-from spknorm.updates import Groups
+from spknorm.upstreams.fast import PackedEncoder, make_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def make_schedulers(
 ) -> dict[str, Any]:
     """Return s3prl's scheduler for each optimiser but the ascent, whose rate is lambda.
 
-    `section` was checked with the configuration (`spknorm.options`).
+    `section` was checked with the configuration (`spknorm.config.options`).
     """
     if not section:
         return {}

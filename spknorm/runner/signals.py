@@ -11,7 +11,7 @@ import subprocess
 from types import FrameType
 from typing import Any
 
-from spknorm.workers import StopRequest
+from spknorm.batches.workers import StopRequest
 
 logger = logging.getLogger(__name__)
 

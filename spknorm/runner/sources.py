@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from spknorm.batches import Batch, Stream
-from spknorm.fast import Encoder
 from spknorm.runner.distributed import World
 from spknorm.schema import TaskConfig
+from spknorm.upstreams.fast import Encoder
 
 
 class Source(Protocol):
@@ -36,7 +36,7 @@ class UpstreamSource:
     """Runs the upstream and what reads it.
 
     Args:
-        encode: From waveforms to features; see spknorm.fast.
+        encode: From waveforms to features; see spknorm.upstreams.fast.
         device: Where it computes.
     """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm import config as configuration
-from spknorm import effects
+from spknorm.config import effects
 from spknorm.corpora import digest
 from spknorm.corpora.digest import CorpusDigest
 from spknorm.errors import CheckpointError, ConfigError

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spknorm.errors import MissingError
-from spknorm.metrics import only_class
 from spknorm.runs.metrics_log import Step, read_predictions, read_steps
 from spknorm.runs.probes import ProbeRow, read_audit, read_probes
 from spknorm.runs.result import Result, read_result
 from spknorm.runs.status import PlannedRun, read_summary
+from spknorm.statistics.metrics import only_class
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spknorm import effects, metrics
-from spknorm.config import to_mapping
+from spknorm.config import effects, to_mapping
 from spknorm.files import write_json
 from spknorm.runs.checked import Confusion, Share, build, check_schema, error, read_object
 from spknorm.runs.metrics_log import finite
 from spknorm.schema import TaskConfig
+from spknorm.statistics import metrics
 
 RESULT_SCHEMA = "spknorm.result/1"
 _VERSIONS_OF = ("spknorm", "s3prl", "torch", "torchaudio", "transformers", "numpy")
@@ -188,7 +188,7 @@ def make_result(
         speaker_crops: fixed or drawn; None where no speaker utterance was cropped.
         forked_from: The run whose first steps these are, if any.
     """
-    from spknorm.optim import clipping  # with torch, which readers of results do without
+    from spknorm.method.optim import clipping  # with torch, which readers of results do without
 
     data, method = config.downstream_expert.datarc, config.downstream_expert.spknorm
     return Result(

@@ -15,15 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spknorm import checkpoint, upstreams
 from spknorm import config as configuration
+from spknorm import upstreams
 from spknorm.corpora.records import EMOTIONS
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.files import read_json
-from spknorm.model import Heads
+from spknorm.method.model import Heads
+from spknorm.runs import checkpoint
 from spknorm.schema import TaskConfig
 from spknorm.upstreams import Family, family_of
-from spknorm.weights import first_line, unwrap_names
+from spknorm.upstreams.weights import first_line, unwrap_names
 
 _SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream", "downstream_expert")
 

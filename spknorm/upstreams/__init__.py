@@ -5,8 +5,8 @@ padded, and is not exported. `build` makes any upstream of s3prl's hub as traini
 
 | family | without padding | exported as | read back by |
 |---|---|---|---|
-| HuBERT | spknorm.fast | s3prl's file with the gate, transformers' folder | spknorm_hubert |
-| wav2vec 2.0 | spknorm.fast | - | - |
+| HuBERT | `fast` | s3prl's file with the gate, transformers' folder | spknorm_hubert |
+| wav2vec 2.0 | `fast` | - | - |
 | any other | - | - | - |
 """
 
@@ -29,7 +29,7 @@ class Family(NamedTuple):
     Attributes:
         title: As people call it.
         expert: s3prl's module whose UpstreamExpert it is.
-        runs_packed: spknorm.fast runs it without padding.
+        runs_packed: spknorm.upstreams.fast runs it without padding.
         export_entry: Entry of s3prl's hub that reads an export back; None: it is not exported.
     """
 

@@ -6,9 +6,9 @@ import pytest
 import tiny_runs
 import torch
 
-from spknorm import checkpoint
 from spknorm.cli import run_downstream
 from spknorm.errors import ConfigError
+from spknorm.runs import checkpoint
 
 CHANGE = {"method": {"speaker_lambda": 0.5}}
 

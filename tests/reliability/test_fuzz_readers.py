@@ -18,7 +18,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spknorm import checkpoint, config, runs
+from spknorm import config, runs
 from spknorm.audio import AudioError, AudioIndex, iter_windows, load_audio, read_info
 from spknorm.audio.faults import KINDS
 from spknorm.cli import overrides
@@ -31,6 +31,7 @@ from spknorm.corpora import (
 )
 from spknorm.corpora.manifest import COLUMNS
 from spknorm.errors import CheckpointError, ConfigError, DataError, MissingError
+from spknorm.runs import checkpoint
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 DOCUMENTED = (DataError, MissingError)
@@ -461,7 +462,7 @@ def test_a_file_of_weights_under_any_names(folder, data):
 @fuzz(8_000, values=st.lists(st.lists(st.floats(width=32), min_size=4, max_size=4), max_size=5))
 def test_logits_of_any_value_give_classes_or_an_error(values):
     from spknorm.errors import NonFiniteError
-    from spknorm.metrics import classes_of
+    from spknorm.statistics.metrics import classes_of
 
     logits = np.array(values, dtype=np.float32).reshape(-1, 4)
     names = [f"u{place}" for place in range(len(logits))]

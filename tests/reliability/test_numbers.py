@@ -10,9 +10,9 @@ import pytest
 import tiny_runs
 import torch
 
-from spknorm import checkpoint
 from spknorm.errors import NonFiniteError
 from spknorm.runner.iteration import Iteration
+from spknorm.runs import checkpoint
 
 SCRIPT = Path(__file__).parent.parent / "tiny_runs.py"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import tiny_runs
 
-from spknorm import checkpoint
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.files import FolderLock
+from spknorm.runs import checkpoint
 
 SCRIPT = Path(__file__).parent.parent / "tiny_runs.py"
 

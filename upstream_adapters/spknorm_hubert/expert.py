@@ -42,8 +42,8 @@ class UpstreamExpert(HubertExpert):  # type: ignore[misc]  # s3prl is untyped
     def forward(self, wavs: list[Tensor]) -> Any:
         """Run s3prl's HuBERT on B waveforms (L_i,).
 
-        It is defined here so that spknorm.fast, which knows s3prl's own HuBERT but no gate, sees
-        that this is another upstream.
+        It is defined here so that spknorm.upstreams.fast, which knows s3prl's own HuBERT but no
+        gate, sees that this is another upstream.
         """
         return super().forward(wavs)
 

@@ -1,0 +1,201 @@
+"""A SUPERB-style table: s3prl's own experts on frozen upstreams, through run_downstream.
+
+Rows are upstreams (raw, fine-tuned alone, after SNP, after TAP), columns tasks (ER, SID, IC). Each
+cell is an ordinary run in a folder of its own, whose prediction files have s3prl's names and form;
+its number is the test score at the best dev step, read from the run's log.log.
+"""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spknorm.bench.cells import literal
+from spknorm.bench.superb.plan import SuperbExperiment, Task, Upstream, read_plan
+from spknorm.files import FolderLock, read_json, write_atomic, write_json
+from spknorm.report.tables import Table, TableRow, percent, to_markdown
+
+__all__ = ["TaskScore", "describe", "run", "table"]
+
+SCHEMA = "spknorm.bench.superb/1"
+_BEST = re.compile(r"New best on dev at step (\d+): ([\d.e+-]+)")
+_TEST = re.compile(r"test at step (\d+): ([\d.e+-]+)")
+
+
+class TaskScore(NamedTuple):
+    """One task on one upstream.
+
+    Attributes:
+        task: Column.
+        upstream: Row.
+        folder: Of the run.
+        score: Test accuracy at the best dev step, a fraction; None if the run failed.
+        step: That step.
+        error: Why there is no score; empty if there is one.
+    """
+
+    task: str
+    upstream: str
+    folder: Path
+    score: float | None
+    step: int | None
+    error: str
+
+
+def run(
+    path: Path | str,
+    out: Path | str,
+    *,
+    quick: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[TaskScore]:
+    """Fill the table of an experiment file; what is complete is not run again.
+
+    Args:
+        path: Of `kind: superb`; see spknorm.bench.superb.plan.
+        out: Folder of the runs, of superb.json and of superb.md.
+        quick: 20 steps of each task.
+        progress: Called with (cells done, cells in all).
+
+    Raises:
+        ConfigError: The file has a mistake, or another process uses `out`.
+        MissingError: An experiment or checkpoint is not there.
+    """
+    plan, out = read_plan(Path(path), quick=quick), Path(out)
+    with FolderLock(out):
+        environment = _environment(plan, out)
+        cells: list[TaskScore] = []
+        pairs = [(upstream, task) for upstream in plan.upstreams for task in plan.tasks]
+        for number, (upstream, task) in enumerate(pairs):
+            progress(number, len(pairs))
+            folder = out / re.sub(r"[^\w.+-]", "_", f"{task.name}-{upstream.name}")
+            command = [*_command(plan, task, out), *_source(upstream, out), "-p", str(folder)]
+            cells.append(_cell(task, upstream, folder, command, environment))
+        progress(len(pairs), len(pairs))
+        content = [cell._replace(folder=cell.folder.name)._asdict() for cell in cells]  # type: ignore[arg-type]  # a text in the file
+        write_json(out / "superb.json", {"schema": SCHEMA, "name": plan.name, "cells": content})
+        text = to_markdown([table(cells)], title=plan.name, remarks=())
+        write_atomic(out / "superb.md", text)
+    return cells
+
+
+def describe(path: Path | str, *, quick: bool = False) -> str:
+    """Return what `run` would do, in words."""
+    plan = read_plan(Path(path), quick=quick)
+    tasks = ", ".join(task.name for task in plan.tasks)
+    upstreams = ", ".join(upstream.name for upstream in plan.upstreams)
+    return f"{len(plan.tasks) * len(plan.upstreams)} runs: {tasks} on {upstreams}."
+
+
+def table(cells: Sequence[TaskScore]) -> Table:
+    """Return the table, accuracies in per cent, and why cells are empty."""
+    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    found = {(cell.upstream, cell.task): cell for cell in cells}
+    rows = []
+    for upstream in dict.fromkeys(cell.upstream for cell in cells):
+        scores = (found[upstream, task].score for task in tasks)
+        rows.append(TableRow(cells=(upstream, *map(percent, scores))))
+    return Table(
+        name="superb",
+        title="SUPERB's tasks on frozen upstreams",
+        notes=(
+            "Test accuracy in per cent at the best dev step.",
+            *(f"{cell.task} on {cell.upstream}: {cell.error}" for cell in cells if cell.error),
+        ),
+        columns=("Upstream", *tasks),
+        rows=tuple(rows),
+    )
+
+
+def _environment(plan: SuperbExperiment, out: Path) -> dict[str, str]:
+    """Return where the corpora are; those of the demo are made."""
+    environment = dict(os.environ)
+    if plan.corpora == "demo":
+        from spknorm.corpora import write_folds
+        from spknorm.demo import make_demo_corpora
+
+        roots = make_demo_corpora()
+        write_folds(roots.iemocap, out / "meta_data")
+        environment["IEMOCAP_ROOT"] = str(roots.iemocap)
+        environment["VOXCELEB1_ROOT"] = str(roots.voxceleb1)
+        environment.pop("FLUENT_COMMANDS_ROOT", None)
+    return environment
+
+
+def _command(plan: SuperbExperiment, task: Task, out: Path) -> list[str]:
+    changes = {f"config.{key}": value for key, value in _leaves(task.config)}
+    if plan.corpora == "demo" and task.task == "emotion":
+        changes["config.downstream_expert.datarc.meta_data"] = str(out.resolve() / "meta_data")
+    if plan.corpora == "demo" and task.task == "voxceleb1":
+        from spknorm.demo import make_demo_corpora
+
+        split = make_demo_corpora().voxceleb1_split
+        changes["config.downstream_expert.datarc.meta_data"] = str(split)
+    options = ["-m", "train", "-d", task.task, "-s", plan.selection, "--seed", str(plan.seed), "-a"]
+    options += ["-v", task.variant] if task.variant else []
+    override = ",,".join(f"{key}={literal(value)}" for key, value in changes.items())
+    options += ["-o", override] if override else []
+    return [sys.executable, "-m", "spknorm", "run-downstream", *options]
+
+
+def _source(upstream: Upstream, out: Path) -> list[str]:
+    if upstream.experiment is None:
+        assert upstream.upstream is not None
+        return ["-u", upstream.upstream, *(["-k", upstream.ckpt] if upstream.ckpt else [])]
+    folder = out / "upstreams" / re.sub(r"[^\w.+-]", "_", upstream.name)
+    file = folder / "normalised.pt"
+    if not file.is_file():
+        from spknorm.export import export
+
+        export(upstream.experiment, folder, formats=("s3prl",))
+    return ["-u", "spknorm_hubert_local", "-k", str(file.resolve())]
+
+
+def _cell(
+    task: Task, upstream: Upstream, folder: Path, command: list[str], environment: dict[str, str]
+) -> TaskScore:
+    done = folder / "superb_cell.json"
+    if done.is_file() and (known := read_json(done)).get("command") == command:
+        return TaskScore(task.name, upstream.name, folder, known["score"], known["step"], "")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "run.log").open("wb") as log:
+        status = subprocess.run(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
+        ).returncode
+    score, step = _score(folder)
+    if status == 0 and score is not None:
+        content = {"schema": SCHEMA, "command": command, "score": score, "step": step}
+        write_json(done, content)
+        return TaskScore(task.name, upstream.name, folder, score, step, "")
+    return TaskScore(task.name, upstream.name, folder, None, None, _reason(folder, status))
+
+
+def _score(folder: Path) -> tuple[float | None, int | None]:
+    """Return the test score at the last best dev step of s3prl's log.log, and the step."""
+    text = ""
+    with contextlib.suppress(FileNotFoundError):
+        text = (folder / "log.log").read_text()
+    best = [int(step) for step, _ in _BEST.findall(text)]
+    tests = {int(step): float(score) for step, score in _TEST.findall(text)}
+    if not best or best[-1] not in tests:
+        return None, None
+    return tests[best[-1]], best[-1]
+
+
+def _reason(folder: Path, status: int) -> str:
+    if status == 0:
+        return f"its dev accuracy never rose above 0 ({folder / 'log.log'})"
+    lines = (folder / "run.log").read_text(errors="replace").splitlines()
+    told = [line for line in lines if line.startswith("spknorm: ")]
+    last = told[-1].removeprefix("spknorm: ") if told else (lines or ["no output"])[-1]
+    return f"{last[:300]} (exit {status}, {folder / 'run.log'})"
+
+
+def _leaves(section: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(section, dict) or not section:
+        return [(prefix.removesuffix("."), section)] if prefix else []
+    return [pair for key, value in section.items() for pair in _leaves(value, f"{prefix}{key}.")]

@@ -1,0 +1,196 @@
+"""What tells two runs apart: their settings by path, compared by the effect that each one states.
+
+After `config.py`. Resume, bench, audit and report ask here whether a setting matters; the answer
+is at the setting's field in `schema.py`, or in `ARGUMENTS` for what s3prl's command line decides.
+"""
+
+import dataclasses
+import functools
+import math
+import typing
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from spknorm.config import to_mapping
+from spknorm.schema import TaskConfig
+from spknorm.schema.marks import LENGTH, NOTHING, NUMBERS, REPEAT, STRATEGY, Effect, When
+
+ARGUMENTS = MappingProxyType(
+    {
+        "downstream": NUMBERS,
+        "upstream": NUMBERS,
+        "upstream_ckpt": NUMBERS,
+        "upstream_model_config": NUMBERS,
+        "upstream_trainable": NUMBERS,
+        "upstream_feature_selection": NUMBERS,
+        "upstream_layer_selection": NUMBERS,
+        "upstream_feature_normalize": NUMBERS,
+        "hub": NUMBERS,
+        "seed": REPEAT,
+        "device": NOTHING,
+    }
+)
+"""Effects of what the command line decides about a run's numbers; the path is `args.<name>`.
+Another device computes the same but for rounding."""
+FOLD = "fold"
+_TEST_FOLD = "downstream_expert.datarc.test_fold"
+
+
+Run = tuple[TaskConfig | Mapping[str, Any], Mapping[str, Any]]
+"""A run's configuration and its command line, as dataclass or as a result file has them."""
+
+
+class Setting(NamedTuple):
+    """What the schema says of one setting.
+
+    Attributes:
+        effect: What changes with it.
+        conditions: Where it matters: all of them must hold.
+        default: As a plain value.
+    """
+
+    effect: Effect
+    conditions: tuple[When, ...]
+    default: Any
+
+
+@functools.cache
+def settings() -> Mapping[str, Setting]:
+    """Return every setting of the task by its path, such as `optimizer.groups.gate.lr`."""
+    return MappingProxyType(dict(_of_class(TaskConfig, "", ())))
+
+
+def flat(config: TaskConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain value of every setting by its path.
+
+    Args:
+        config: A configuration, or a mapping such as a result file's, perhaps of another version:
+            what it leaves out has its default, and what the schema does not know is kept.
+    """
+    known, found = settings(), dict(_leaves(to_mapping(config)))
+    for path in [path for path, value in found.items() if value is None and path not in known]:
+        del found[path]  # a section that is null is one of defaults
+    prefixes = {path[: at + 1] for path in found for at, mark in enumerate(path) if mark == "."}
+    missing = {path: one.default for path, one in known.items() if f"{path}." not in prefixes}
+    defaults = dict(_leaves({path: one for path, one in missing.items() if path not in found}))
+    return {path: _plain(value) for path, value in sorted({**defaults, **found}.items())}
+
+
+def flat_run(
+    config: TaskConfig | Mapping[str, Any], args: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return `flat(config)` and what the command line decided, as `args.<name>`.
+
+    The test fold, which either may name, is under `FOLD` alone.
+    """
+    values, given = flat(config), args or {}
+    fold = values.pop(_TEST_FOLD) or given.get("downstream_variant") or "fold1"
+    return {**values, **{f"args.{name}": given.get(name) for name in ARGUMENTS}, FOLD: fold}
+
+
+def effect_of(path: str) -> Effect:
+    """Return the effect of a setting or argument; what nobody knows counts as numbers."""
+    if path == FOLD:
+        return REPEAT
+    if path.startswith("args."):
+        return ARGUMENTS.get(path.removeprefix("args."), NUMBERS)
+    setting = _setting(path)
+    return NUMBERS if setting is None else setting.effect
+
+
+def needs_adversary(path: str) -> bool:
+    """Whether a setting matters only with some strategy other than none (or an eraser's)."""
+    setting = _setting(path)
+    return setting is not None and any(STRATEGY in when.alternatives for when in setting.conditions)
+
+
+def identity(
+    config: TaskConfig | Mapping[str, Any], args: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what decides a run's method: two runs repeat one another if it is equal.
+
+    Settings without effect, those whose condition does not hold (lambda under strategy none), and
+    those in which repetitions differ (fold, seed, draw) are not in it. The one exception is
+    `samples_per_label`: it counts as a repetition here, and as a point of a curve in a report.
+    """
+    return _that(flat_run(config, args), {NUMBERS, LENGTH})
+
+
+def differing(before: Run, now: Run, *, going_on: bool = False) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ and change numbers: (before, now) by path.
+
+    A setting whose condition holds on neither side does not count.
+
+    Args:
+        before: Configuration and command line of a run.
+        now: Those of another.
+        going_on: The second goes on with the first, so that its length may be another.
+    """
+    effects = {NUMBERS, REPEAT} if going_on else {NUMBERS, REPEAT, LENGTH}
+    sides = [flat_run(*side) for side in (before, now)]
+    counted = {path for side in sides for path in _that(side, effects)}
+    pairs = {path: (sides[0].get(path), sides[1].get(path)) for path in sorted(counted)}
+    return {path: pair for path, pair in pairs.items() if not _same(*pair)}
+
+
+def _that(values: Mapping[str, Any], effects: set[Effect]) -> dict[str, Any]:
+    return {
+        path: value
+        for path, value in values.items()
+        if effect_of(path) in effects
+        and (
+            (setting := _setting(path)) is None or all(w.holds(values) for w in setting.conditions)
+        )
+    }
+
+
+def _setting(path: str) -> Setting | None:
+    """Return the setting at a path, or the free mapping that it is an item of."""
+    known = settings()
+    while path not in known and "." in path:
+        path = path.rpartition(".")[0]
+    return known.get(path)
+
+
+def _of_class(kind: type, prefix: str, around: tuple[When, ...]) -> Iterator[tuple[str, Setting]]:
+    default = kind()
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        marks = getattr(hint, "__metadata__", ())
+        conditions = (*around, *(mark for mark in marks if isinstance(mark, When)))
+        section = _section(hint)
+        if section is not None:
+            yield from _of_class(section, f"{prefix}{name}.", conditions)
+            continue
+        effects = [mark for mark in marks if isinstance(mark, Effect)]
+        assert len(effects) == 1, f"{kind.__name__}.{name} must state its effect once"
+        yield prefix + name, Setting(effects[0], conditions, to_mapping(getattr(default, name)))
+
+
+def _section(hint: Any) -> type | None:
+    """Return the dataclass that a field holds, if it is a section."""
+    options = (hint, *typing.get_args(hint))
+    found = [one for option in options for one in (option, *typing.get_args(option))]
+    return next((o for o in found if isinstance(o, type) and dataclasses.is_dataclass(o)), None)
+
+
+def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same; 1 and 1.0 are, and so are floats but for their last bits."""
+    numbers = (int, float)
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, numbers) and isinstance(other, numbers):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return bool(one == other)

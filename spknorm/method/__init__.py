@@ -1,0 +1,1 @@
+"""The method: four equations, their readings, one minus sign, and what a step is made of."""

@@ -1,0 +1,128 @@
+"""Equation (3) as a step of its own: its direction, its length, and how it compares with (1).
+
+Of every update but `reversal`, in which (3) is a part of the one step. The gradients that come in
+are reversed already, so the ascent descends on them.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from spknorm.method.optim.clipping import with_gradients
+from spknorm.method.optim.optimizers import precondition
+from spknorm.method.optim.transaction import length
+from spknorm.schema import MethodConfig
+
+logger = logging.getLogger(__name__)
+
+WRECKING_ASCENT_LR = 1.0e-4
+"""Above this rate an ascending Adam destroys an upstream within tens of steps."""
+
+
+class Ascent(NamedTuple):
+    """What equation (3) did in one iteration.
+
+    Attributes:
+        clipped: `ascent_clip` has shortened it.
+        lost: It was asked for and moved nothing: no gradient, or under `relative` no step of (1).
+        share: Length of the shared part's step by (3) over its step by (1); under reversal of the
+            two gradients in the one step. None if not measured, or if (1) took no step.
+        angle: Between the two steps, in degrees; None if not measured, or if one is no step.
+    """
+
+    clipped: bool = False
+    lost: bool = False
+    share: float | None = None
+    angle: float | None = None
+
+
+class Aim(NamedTuple):
+    """How far the ascent goes along its gradient.
+
+    Attributes:
+        rate: Learning rate of its optimiser; 0: it does not step.
+        clipped: `ascent_clip` has lowered it.
+    """
+
+    rate: float
+    clipped: bool = False
+
+
+def make_ascent(method: MethodConfig, shared: Sequence[nn.Parameter]) -> Optimizer:
+    """Return the optimiser of equation (3); its rate is set at each step."""
+    if method.update != "adaptive":
+        return torch.optim.SGD(shared, lr=method.speaker_lambda)
+    assert method.ascent_lr is not None
+    if method.strategy == "TAP" and method.ascent_lr > WRECKING_ASCENT_LR:
+        logger.warning(
+            "ascent_lr is %g: an ascending Adam above %g wrecks an upstream, since Adam divides by "
+            "the gradient's own size. Try 1e-6.",
+            method.ascent_lr,
+            WRECKING_ASCENT_LR,
+        )
+    return torch.optim.Adam(shared, lr=method.ascent_lr)
+
+
+def aim(
+    method: MethodConfig,
+    shared: Sequence[nn.Parameter],
+    *,
+    emotion: Optimizer,
+    taken: float,
+    strength: float,
+) -> Aim:
+    """Turn the gradients of `shared` into the ascent's direction; return how far it goes.
+
+    Args:
+        method: Reading, lambda, direction, cap.
+        shared: What (3) moves.
+        emotion: The optimiser of (1), which has stepped; its state is only read.
+        taken: Length of the step that (1) took on `shared`, where `relative` needs it.
+        strength: Of lambda, above 0.
+    """
+    if method.update == "relative" and method.ascent_direction == "preconditioned":
+        precondition(with_gradients(shared), emotion)
+    size = length([p.grad for p in shared if p.grad is not None])
+    if not 0 < size < math.inf:
+        return Aim(0.0)
+    if method.update == "adaptive":
+        assert method.ascent_lr is not None
+        return Aim(strength * method.ascent_lr)
+    if method.update == "relative":
+        return Aim(strength * method.speaker_lambda * taken / size)
+    rate = strength * method.speaker_lambda
+    if method.ascent_clip is not None and rate * size > method.ascent_clip:
+        return Aim(method.ascent_clip / size, clipped=True)
+    return Aim(rate)
+
+
+def compare_gradients(emotion: Sequence[Tensor], shared: Sequence[nn.Parameter]) -> Ascent:
+    """Compare the two gradients in a summed one; each part of the step goes against its own.
+
+    Args:
+        emotion: Gradients of l_er, as they were before those of l_id were added.
+        shared: Parameters with the sum of both.
+    """
+    speaker = [
+        torch.zeros_like(mine) if p.grad is None else p.grad - mine
+        for p, mine in zip(shared, emotion, strict=True)
+    ]
+    return compare(speaker, emotion)
+
+
+def compare(climbed: Sequence[Tensor], taken: Sequence[Tensor]) -> Ascent:
+    """Return share and angle of a step by (3), beside one by (1) on the same weights."""
+    above, below = length(climbed), length(taken)
+    if not (0 < below < math.inf and math.isfinite(above)):
+        return Ascent()
+    if above == 0:
+        return Ascent(share=0.0)
+    pairs = zip(climbed, taken, strict=True)
+    product = sum(float(torch.dot(one.flatten(), other.flatten())) for one, other in pairs)
+    cosine = max(min(product / (above * below), 1.0), -1.0)
+    return Ascent(share=above / below, angle=math.degrees(math.acos(cosine)))

@@ -1,0 +1,177 @@
+"""An iteration moves everything or nothing: what it is about to move is kept, and put back."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from spknorm.method.optim.clipping import with_gradients
+
+
+class ShortOfMemoryError(MemoryError):
+    """Memory ran out in this process or another, all know it, and nothing has moved."""
+
+
+class HalfMovedError(MemoryError):
+    """Memory ran out within a step of which no copy was kept: some weights may have moved."""
+
+
+class Processes(Protocol):
+    """The processes that do each step together (spknorm.runner.distributed.World)."""
+
+    def largest(self, value: int) -> int:
+        """Return the largest `value` of all processes."""
+        ...
+
+    def sum_tensors(self, tensors: Sequence[Tensor]) -> None:
+        """Sum tensors over all processes, in place."""
+        ...
+
+
+class Transaction:
+    """Weights and optimiser states as they were before an iteration.
+
+    It costs the memory of the weights that move and of what their optimisers know of them: under
+    Adam three numbers per weight.
+
+    Args:
+        world: Processes that move the same weights; None if this one is alone.
+    """
+
+    def __init__(self, world: Processes | None = None) -> None:
+        self._world = world
+        self._weights: dict[nn.Parameter, Tensor] = {}
+        self._states: dict[tuple[Optimizer, nn.Parameter], dict[str, Any]] = {}
+
+    def move(self, optimizers: Sequence[Optimizer], *, kept: bool) -> None:
+        """Let optimisers step.
+
+        Args:
+            optimizers: With gradients.
+            kept: Keep copies first, so that `take_back` can undo it.
+
+        Raises:
+            ShortOfMemoryError: In some process; `take_back` puts it right in all.
+            HalfMovedError: In this process, and no copy is kept.
+        """
+        error: BaseException | None = None
+        try:
+            for optimizer in optimizers if kept else ():
+                self._keep(optimizer)
+            for optimizer in optimizers:
+                optimizer.step()
+        except (RuntimeError, MemoryError) as raised:
+            if not is_out_of_memory(raised):
+                raise
+            error = raised
+        if not kept:
+            if error is not None:
+                raise HalfMovedError(str(error)) from error
+            return
+        short = int(error is not None)
+        if short if self._world is None else self._world.largest(short):
+            raise ShortOfMemoryError(str(error or "in another process")) from error
+
+    def _keep(self, optimizer: Optimizer) -> None:
+        """Copy what a step of this optimiser would change, unless that is kept already."""
+        moved = with_gradients(parameters_of(optimizer))
+        new = [parameter for parameter in moved if parameter not in self._weights]
+        weights = copies(new)
+        states = {
+            (optimizer, parameter): dict(optimizer.state.get(parameter, {}))
+            for parameter in moved
+            if (optimizer, parameter) not in self._states
+        }
+        places = [
+            (state, name)
+            for state in states.values()
+            for name, value in state.items()
+            if isinstance(value, Tensor)
+        ]
+        values = copies([state[name] for state, name in places])
+        for (state, name), value in zip(places, values, strict=True):
+            state[name] = value
+        self._weights.update(zip(new, weights, strict=True))
+        self._states.update(states)
+
+    def moved(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+        """Return how far each parameter is from where it was; one not kept is where it was."""
+        return differences(parameters, [self._weights.get(p, p) for p in parameters])
+
+    @torch.no_grad()
+    def take_back(self) -> None:
+        """Put everything back, bit for bit; needs no memory. Then nothing is kept any more."""
+        for parameter, weight in self._weights.items():
+            parameter.copy_(weight)
+        for (optimizer, parameter), state in self._states.items():
+            if state:
+                optimizer.state[parameter] = state
+            else:  # the optimiser makes it at the parameter's first step
+                optimizer.state.pop(parameter, None)
+        self.forget()
+
+    def forget(self) -> None:
+        """Let the copies go."""
+        self._weights.clear()
+        self._states.clear()
+
+
+class Statistics:
+    """Running statistics of BatchNorm and its kin, which a forward pass moves.
+
+    Args:
+        modules: Those of their parts that are in training mode count.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        parts = (part for module in modules for part in module.modules() if part.training)
+        self._parts = [part for part in parts if isinstance(part, nn.modules.batchnorm._NormBase)]
+        self.keep()
+
+    def keep(self) -> None:
+        """Copy them as they are."""
+        self._kept = [(b, b.clone()) for part in self._parts for b in part.buffers()]
+
+    def take_back(self) -> None:
+        """Put them back to where they were kept."""
+        for buffer, before in self._kept:
+            buffer.copy_(before)
+
+
+def parameters_of(*optimizers: Optimizer) -> list[nn.Parameter]:
+    """Return the parameters of some optimisers, in their order."""
+    return [p for optimizer in optimizers for g in optimizer.param_groups for p in g["params"]]
+
+
+@torch.no_grad()
+def copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return copies, each device's and type's made at once."""
+    made = [torch.empty_like(tensor) for tensor in tensors]
+    alike: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for place, tensor in enumerate(tensors):
+        alike.setdefault((tensor.device, tensor.dtype), []).append(place)
+    for places in alike.values():
+        torch._foreach_copy_([made[i] for i in places], [tensors[i] for i in places])
+    return made
+
+
+@torch.no_grad()
+def differences(ends: Sequence[Tensor], starts: Sequence[Tensor]) -> list[Tensor]:
+    """Return how far each tensor has come."""
+    return list(torch._foreach_sub(list(ends), list(starts))) if ends else []
+
+
+def length(tensors: Sequence[Tensor]) -> float:
+    """Return the norm of all tensors together."""
+    if not tensors:
+        return 0.0
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors)))))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
+    # The CPU's allocator has no error class of its own.
+    named = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return named or "DefaultCPUAllocator: can't allocate memory" in str(error)

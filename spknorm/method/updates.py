@@ -1,0 +1,307 @@
+"""Equations (1) to (4) as optimiser steps, in the four readings of the paper's lambda.
+
+    (1) w    <- w    - eta    * d l_er / d w         emotion, upstream (and gate)
+    (2) w_er <- w_er - eta    * d l_er / d w_er      emotion, its head
+    (3) w    <- w    + lambda * d l_id / d w         speaker, upstream (TAP) or gate alone (SNP)
+    (4) w_id <- w_id - eta    * d l_id / d w_id      speaker, its head
+
+literal   two stages, (1)(2) then (3)(4) on the weights that stage 1 left; lambda alone is the step
+          of (3), taken by plain SGD on the raw gradient, whatever optimiser does the rest.
+relative  the same two stages; lambda is the length of the step of (3) over the length of the step
+          that (1) has just taken on the same weights, so it means the same at every scale.
+adaptive  the same two stages, with an Adam of its own for (3). Adam divides by the gradient's own
+          size, so lambda would change nothing: `ascent_lr` is the learning rate of the ascent.
+reversal  one step on the summed gradient, d l_er / d w - c * d l_id / d w, any optimiser; under SGD
+          c = lambda / eta is literal to first order.
+
+The gradient of (3) arrives already reversed (gradients.py), so every optimiser here descends.
+
+An iteration is one transaction. Nothing that it moves stays moved unless the gradients of both
+stages are finite and memory lasts to its end: before a step that a later one can still spoil, a
+copy is kept (transaction.py), and a failed iteration is taken back to it bit for bit.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from spknorm.errors import ConfigError
+from spknorm.method.optim.ascent import Ascent, aim, compare, compare_gradients, make_ascent
+from spknorm.method.optim.clipping import clip, with_gradients
+from spknorm.method.optim.groups import Groups
+from spknorm.method.optim.optimizers import make_optimizer
+from spknorm.method.optim.schedule import strength
+from spknorm.method.optim.transaction import (
+    Processes,
+    Transaction,
+    copies,
+    differences,
+    length,
+    parameters_of,
+)
+from spknorm.schema import MethodConfig, OptimizerConfig
+
+__all__ = ["Groups", "Step", "Update", "strength"]
+
+_EMOTION = ("upstream", "gate", "emotion_head")
+
+
+class Step(NamedTuple):
+    """What one iteration did: gradient norms by group, whether all were finite, its ascent."""
+
+    norms: dict[str, float]
+    finite: bool
+    ascent: Ascent = Ascent()
+
+
+class Update:
+    """One iteration of the method: runs the passes, clips, and moves the weights, or nothing.
+
+    A pass is a function that computes one loss and leaves its gradients in `.grad`; a speaker
+    pass takes the coefficient of the reversed gradient.
+
+    Args:
+        groups: All trainable parameters.
+        method: Strategy, update, lambda.
+        optimizer: Of equations (1), (2), (4).
+        clipping: Largest gradient norm; infinity to leave gradients as they are. The gradient of
+            an ascent of its own (every update but reversal) is never clipped by it.
+        clip: Whose gradients share one norm; a key of
+            `spknorm.method.optim.clipping.BOUNDED_TOGETHER`.
+        scaler: Of fp16 losses; disabled otherwise.
+        world: Processes that share each batch; None if this one is alone.
+    """
+
+    def __init__(
+        self,
+        groups: Groups,
+        *,
+        method: MethodConfig,
+        optimizer: OptimizerConfig,
+        clipping: float = math.inf,
+        clip: str = "group",
+        scaler: GradScaler | None = None,
+        world: Processes | None = None,
+    ) -> None:
+        self.groups = groups
+        self._method = method
+        self._clipping, self._together = clipping, clip
+        self._scaler = scaler or GradScaler("cpu", enabled=False)
+        self._world = world
+        self._kept = Transaction(world)
+        self._stepped = False
+        self.emotion = make_optimizer(optimizer, {n: getattr(groups, n) for n in _EMOTION})
+        self.optimizers: dict[str, Optimizer] = {"emotion": self.emotion}
+        self._shared = groups.shared(method.strategy)
+        if method.strategy == "none":
+            return
+        self.speaker = make_optimizer(optimizer, {"speaker_head": groups.speaker_head})
+        self.optimizers["speaker"] = self.speaker
+        if not self._shared:
+            raise ConfigError(
+                "Strategy TAP moves the upstream (equation 3), but nothing of it is trainable. "
+                "Fine-tune it (leave out --frozen), or choose strategy SNP."
+            )
+        if method.update != "reversal":
+            self.ascent = make_ascent(method, self._shared)
+            self.optimizers["ascent"] = self.ascent
+
+    def step(
+        self,
+        emotion_pass: Callable[[], None],
+        speaker_pass: Callable[[float], None],
+        strength: float,
+        *,
+        head_passes: Sequence[Callable[[float], None]] = (),
+        measure: bool = False,
+    ) -> Step:
+        """Do one iteration, or leave everything as it was if its numbers are not finite.
+
+        Args:
+            emotion_pass: Leaves the gradients of l_er.
+            speaker_pass: Leaves those of l_id, the shared part's reversed and times its argument.
+            strength: Of lambda, 0 to 1: schedule, warm-up and ceiling together.
+            head_passes: Further speaker passes, before all else: equation (4) alone.
+            measure: Compare the steps of (3) and (1), at the cost of reading the shared part a few
+                times.
+
+        Raises:
+            ShortOfMemoryError: In some process; nothing has moved in any.
+            HalfMovedError: Memory ran out where no copy is kept; the weights are not to be used.
+        """
+
+        def iterate() -> Step:
+            for head_pass in head_passes:
+                step = self._train_speaker_head(head_pass)
+                if not step.finite:
+                    return step
+                self._forget_unscaled()
+            emotion_pass()
+            if self._method.strategy == "none":
+                return self._one_stage("emotion")
+            if self._method.update == "reversal":
+                return self._reversal(speaker_pass, strength, measure)
+            return self._two_stages(speaker_pass, strength, measure)
+
+        step = self._whole_or_nothing(iterate)
+        self._stepped |= step.finite
+        return step
+
+    def train_speaker_head(self, speaker_pass: Callable[[float], None]) -> Step:
+        """Do equation (4) alone: a step of the speaker head, nothing ascends."""
+        return self._whole_or_nothing(lambda: self._train_speaker_head(speaker_pass))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimisers' states by name."""
+        return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[name])
+
+    def _whole_or_nothing(self, iterate: Callable[[], Step]) -> Step:
+        try:
+            step = iterate()
+        except BaseException:
+            self._forget_unscaled()
+            self._take_back()
+            raise
+        self._scaler.update()
+        if not step.finite:
+            self._take_back()
+        self._kept.forget()
+        return step
+
+    def _two_stages(
+        self, speaker_pass: Callable[[float], None], strength: float, measure: bool
+    ) -> Step:
+        """Finish stage 1, whose gradients are there, and do stage 2.
+
+        The speaker pass runs even if stage 1 is lost: it may have something to report, too.
+        """
+        norms = self._clip("emotion")
+        finite = _all_finite(norms)
+        if finite:  # (1), (2)
+            self._move("emotion", kept=True)
+        self._drop_gradients()
+        speaker_pass(1.0 if strength > 0 else 0.0)
+        second = self._clip("ascent", "speaker")
+        norms["speaker_head"] = second.get("speaker_head", 0.0)
+        norms["ascent"] = second.get(self._shared_name, 0.0)
+        finite = finite and _all_finite(second)
+        ascent = Ascent()
+        if finite:  # (3), (4)
+            ascent = self._ascend(strength, measure)
+            self._move("speaker", kept=True)
+        self._drop_gradients()
+        return Step(norms, finite, ascent)
+
+    def _reversal(
+        self, speaker_pass: Callable[[float], None], strength: float, measure: bool
+    ) -> Step:
+        """Add the speaker pass's gradients to those that are there, and do the one step."""
+        emotion = self._shared_gradients() if measure else None
+        speaker_pass(strength * self._method.speaker_lambda)
+        ascent = Ascent() if emotion is None else compare_gradients(emotion, self._shared)
+        return self._one_stage("emotion", "speaker")._replace(ascent=ascent)
+
+    def _train_speaker_head(self, speaker_pass: Callable[[float], None]) -> Step:
+        speaker_pass(0.0)
+        norms = self._clip("speaker")
+        finite = _all_finite(norms)
+        if finite:
+            self._move("speaker", kept=True)
+        self._drop_gradients()
+        return Step(norms, finite)
+
+    def _one_stage(self, *names: str) -> Step:
+        """Move everything at once: only the first step, which makes states, keeps a copy."""
+        norms = self._clip(*names)
+        finite = _all_finite(norms)
+        if finite:
+            self._move(*names, kept=not self._stepped)
+        self._drop_gradients()
+        return Step(norms, finite)
+
+    def _ascend(self, strength: float, measure: bool) -> Ascent:
+        """Do equation (3) with the gradients that are there, and compare it with equation (1)."""
+        by_length = self._method.update == "relative"
+        taken = self._kept.moved(self._shared) if measure or by_length else []
+        if strength == 0:
+            return Ascent(share=0.0 if any(map(torch.any, taken)) else None)
+        rate, clipped = aim(
+            self._method,
+            self._shared,
+            emotion=self.emotion,
+            taken=length(taken) if by_length else 0.0,
+            strength=strength,
+        )
+        for group in self.ascent.param_groups:
+            group["lr"] = rate
+        before = copies(self._shared) if measure else []
+        if rate > 0:
+            self._move("ascent", kept=True)
+        asked = self._method.update == "adaptive" or self._method.speaker_lambda > 0
+        found = Ascent(clipped=clipped, lost=asked and rate == 0)
+        if not measure:
+            return found
+        compared = compare(differences(self._shared, before), taken)
+        return found._replace(share=compared.share, angle=compared.angle)
+
+    @property
+    def _shared_name(self) -> str:
+        return {"none": "", "SNP": "gate", "TAP": "upstream"}[self._method.strategy]
+
+    def _shared_gradients(self) -> list[Tensor]:
+        """Return copies of the shared part's gradients, of all processes together."""
+        gradients = [
+            torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self._shared
+        ]
+        if self._world is not None:
+            self._world.sum_tensors(gradients)
+        return gradients
+
+    def _move(self, *names: str, kept: bool) -> None:
+        self._kept.move([self.optimizers[name] for name in names], kept=kept)
+
+    def _clip(self, *names: str) -> dict[str, float]:
+        """Unscale the gradients of the named optimisers and clip them; return norms by group.
+
+        An ascent's own gradient is left alone: (3) has no bound but `ascent_clip`.
+        """
+        optimizers = [self.optimizers[name] for name in names]
+        for optimizer in optimizers:
+            if with_gradients(parameters_of(optimizer)):
+                self._scaler.unscale_(optimizer)
+        moved = set(parameters_of(*optimizers))
+        gradients = {
+            name: [parameter for parameter in members if parameter in moved]
+            for name, members in self.groups._asdict().items()
+        }
+        free = self._shared_name if "ascent" in names else ""
+        return clip(gradients, self._clipping, together=self._together, free=free)
+
+    def _take_back(self) -> None:
+        """Put weights and optimiser states back to where `step` found them."""
+        self._kept.take_back()
+        self._drop_gradients()
+
+    def _drop_gradients(self) -> None:
+        for parameters in self.groups:
+            for parameter in parameters:
+                parameter.grad = None
+
+    def _forget_unscaled(self) -> None:
+        """Let the scaler unscale again, its scale as it is."""
+        if self._scaler.is_enabled() and self._scaler._scale is not None:
+            self._scaler.update(self._scaler.get_scale())
+
+
+def _all_finite(norms: dict[str, float]) -> bool:
+    return all(math.isfinite(norm) for norm in norms.values())

@@ -1,0 +1,234 @@
+"""The leakage audit: how much of the speaker is left in each trained upstream, with its controls.
+
+Stages: the raw upstream, the same fine-tuned with the adversary off (`none`), after an erasure in
+closed form (`leace`, `znorm`), after SNP, after TAP. An adversary at chance during training proves
+nothing (Elazar & Goldberg 2018), so every probe is trained afresh. Each upstream hears each
+utterance once; probes cost little beside that.
+
+Writes probe.json beside each result.json, stage by stage, so that an audit that was stopped goes on
+where it was; and features_*.npz for the report's pictures.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from threadpoolctl import threadpool_limits
+
+from spknorm.errors import NonFiniteError
+from spknorm.files import sha256_of
+from spknorm.probe.audit.dev import dev_leakage
+from spknorm.probe.audit.erased import pool_erased_features
+from spknorm.probe.audit.models import own_model, raw_model
+from spknorm.probe.audit.pooling import pool_features, utterances_of, write_picture
+from spknorm.probe.audit.probing import num_probes, run_probes
+from spknorm.probe.audit.questions import Question, questions_for
+from spknorm.probe.audit.record import Asked, Record
+from spknorm.probe.audit.runs import Run, find_runs, is_control, name_raw, name_variants
+from spknorm.probe.audit.table import table
+from spknorm.registry import register
+from spknorm.runs.probes import ProbeRow
+
+__all__ = ["audit", "dev_leakage", "is_complete", "table"]
+
+OnProgress = Callable[[int, int], None]
+_PROBES = "scikit-learn"  # an audit that goes on takes over no rows of earlier probes
+
+
+class _Stage(NamedTuple):
+    """One column of the audit: what is probed, and by what its rows are known again."""
+
+    run: Run
+    is_raw: bool
+    name: str
+    questions: list[Question]
+    key: str
+
+    @property
+    def stage(self) -> str:
+        return "raw" if self.is_raw else self.run.stage
+
+    def size(self, *, every_layer: bool) -> int:
+        """Return how many utterances and probes it takes."""
+        utterances = sum(map(len, utterances_of(self.questions).values()))
+        return utterances + sum(num_probes(q, every_layer=every_layer) for q in self.questions)
+
+
+def audit(
+    folders: Path | str | Sequence[Path | str],
+    *,
+    every_run: bool = False,
+    every_layer: bool = False,
+    labels: Sequence[str] = ("speaker",),
+    max_speakers: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    tell: Callable[[str], None] = lambda text: None,
+    progress: OnProgress = lambda done, total: None,
+) -> list[ProbeRow]:
+    """Probe the upstreams of finished experiments and write probe.json beside each of them.
+
+    Of an experiment whose folder cannot be written it goes into a folder below `result/audit`.
+    What an earlier call with the same options has done is kept, stage by stage.
+
+    Args:
+        folders: A benchmark's folder, or experiment folders.
+        every_run: All folds and seeds; else one run of each method, see `find_runs`.
+        every_layer: Also a linear probe of each hidden state.
+        labels: Columns to probe, on each corpus that has them.
+        max_speakers: Keep that many of its speakers, those with the most training utterances.
+        seed: Of splits, probes and trials.
+        device: Where the upstreams run.
+        tell: Called with a line about what is being done.
+        progress: Called with how many utterances and probes are done, and of how many.
+
+    Raises:
+        MissingError: No finished experiment, or a corpus that is not there.
+        DataError: A corpus that cannot be probed.
+        NonFiniteError: An upstream that gives NaN.
+    """
+    register()
+    given = [folders] if isinstance(folders, (str, Path)) else list(folders)
+    runs = find_runs([Path(folder) for folder in given], every_run=every_run)
+    asked = Asked(every_layer, tuple(labels), max_speakers, seed)
+    for run in runs:
+        if run.place != run.folder:
+            tell(f"{run.folder} cannot be written: what is found goes to {run.place}.")
+    records = {run.folder: Record.read(run, asked) for run in runs}
+    stages = _stages(runs, asked)
+    todo = _without_what_is_done(stages, records)
+    work = _Work(asked, device=device, tell=tell, progress=progress, stages=todo)
+    known: dict[str, list[ProbeRow]] = {}
+    for stage in stages:
+        record = records[stage.run.folder]
+        if stage.key not in known:
+            known[stage.key] = record.rows_of(stage.key) or work.do(stage)
+        record.put(stage.key, stage.is_raw, known[stage.key])
+    for run in runs:
+        off = next((records[r.folder].own for r in runs if is_control(r, run)), [])
+        records[run.folder].finish(off)
+    return [row for rows in known.values() for row in rows]
+
+
+def is_complete(folder: Path) -> bool:
+    """Tell whether `audit(folder)`, with its defaults, has nothing left to do."""
+    asked = Asked(every_layer=False, labels=("speaker",), max_speakers=None, seed=0)
+    runs = find_runs([Path(folder)], every_run=False)
+    return all(Record.read(run, asked).complete for run in runs)
+
+
+def _stages(runs: Sequence[Run], asked: Asked) -> list[_Stage]:
+    """Return what is probed, in order: each run's raw upstream before its own."""
+    names, raw_names = name_variants(runs), name_raw(runs)
+    stages = []
+    for run in runs:
+        questions = questions_for(
+            run,
+            labels=asked.labels,
+            max_speakers=asked.max_speakers,
+            seed=asked.seed,
+            work_dir=run.place,
+        )
+        seconds = run.settings.downstream_expert.speaker_corpus.max_seconds
+        what = [_PROBES, asked._asdict(), seconds, [question.mark() for question in questions]]
+        raw = _key("raw", run.raw_identity(), raw_names[run.folder], *what)
+        stages.append(_Stage(run, True, raw_names[run.folder], questions, raw))
+        if not run.is_raw:
+            own = _key(run.weights_mark(), run.identity(), names[run.folder], *what)
+            stages.append(_Stage(run, False, names[run.folder], questions, own))
+    return stages
+
+
+def _without_what_is_done(
+    stages: Sequence[_Stage], records: dict[Path, Record]
+) -> dict[str, _Stage]:
+    """Return the stages to do, by key; a raw upstream that another run's file has is taken over."""
+    todo: dict[str, _Stage] = {}
+    for stage in stages:
+        rows = next((r.rows_of(stage.key) for r in records.values() if r.rows_of(stage.key)), [])
+        if rows:
+            records[stage.run.folder].put(stage.key, stage.is_raw, rows)
+        else:
+            todo.setdefault(stage.key, stage)
+    return todo
+
+
+class _Work:
+    """Does stages, and counts what is done of them."""
+
+    def __init__(
+        self,
+        asked: Asked,
+        *,
+        device: str,
+        tell: Callable[[str], None],
+        progress: OnProgress,
+        stages: dict[str, _Stage],
+    ) -> None:
+        self._asked, self._device, self._tell, self._progress = asked, device, tell, progress
+        self._total = sum(s.size(every_layer=asked.every_layer) for s in stages.values())
+        self._done, self._pictured = 0, set[tuple[str, str]]()
+
+    def do(self, stage: _Stage) -> list[ProbeRow]:
+        """Return the rows of a stage."""
+        run, asked, device = stage.run, self._asked, self._device
+        self._tell(f"{run.upstream}, {stage.name}: {run.folder}")
+        start = self._done
+        model = raw_model(run, device) if stage.is_raw else own_model(run, device)
+        try:
+            if stage.stage in ("leace", "znorm"):
+                pooled = pool_erased_features(
+                    run, model, stage.questions, device=device, work_dir=run.place
+                )
+            else:
+                pooled = pool_features(
+                    model,
+                    stage.questions,
+                    max_seconds=run.settings.downstream_expert.speaker_corpus.max_seconds,
+                    config=run.settings.upstream,
+                    device=device,
+                    told=self._count,
+                )
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{run.folder}, {stage.name}: {error}") from error
+        self._count(start + sum(map(len, utterances_of(stage.questions).values())) - self._done)
+        self._draw(stage, pooled)
+        rows = []
+        with threadpool_limits(1):  # probes are small: two threads take twice as long as one
+            for question in stage.questions:
+                rows += run_probes(
+                    question,
+                    pooled,
+                    every_layer=asked.every_layer,
+                    seed=asked.seed,
+                    told=self._count,
+                    about={
+                        "upstream": run.upstream,
+                        "stage": stage.stage,
+                        "variant": stage.name,
+                        "frozen": stage.is_raw or run.frozen,
+                        "run": run.folder.name,
+                    },
+                )
+        return rows
+
+    def _count(self, number: int) -> None:
+        self._done += number
+        self._progress(self._done, self._total)
+
+    def _draw(self, stage: _Stage, pooled: Any) -> None:
+        key = (stage.run.upstream, stage.stage)
+        if key in self._pictured or stage.stage in ("leace", "znorm"):
+            return
+        self._pictured.add(key)
+        name = re.sub(r"[^\w.+-]", "_", f"features_{'_'.join(key)}.npz")
+        path = stage.run.place / name
+        write_picture(
+            path, stage.questions[-1], pooled, upstream=stage.run.upstream, stage=stage.stage
+        )
+
+
+def _key(*parts: Any) -> str:
+    return sha256_of(json.dumps(parts, sort_keys=True, default=str).encode())

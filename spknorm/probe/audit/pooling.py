@@ -1,0 +1,183 @@
+"""Features of the utterances that an audit probes, averaged over time: each layer, and the head's.
+
+What the emotion head sees is computed as in training: the run's featurizer on the upstream's
+output, and SNP's gate behind it. One forward pass per upstream and utterance, none for what the
+cache already has.
+
+Legend: N utterances, T frames, L hidden states, H upstream dimension.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spknorm.corpora.records import Utterance
+from spknorm.errors import NonFiniteError
+from spknorm.features import fingerprint
+from spknorm.features.reader import CachedReader, Reading
+from spknorm.files import atomic_path
+from spknorm.probe.audit.models import Model
+from spknorm.probe.audit.questions import Question
+from spknorm.schema import UpstreamConfig
+
+Floats = NDArray[np.float32]
+Told = Callable[[int], None]
+"""Called with a number of utterances or probes that are done."""
+
+
+class PooledFeatures(NamedTuple):
+    """Features of every utterance of the questions, averaged over time, and where each stands.
+
+    Attributes:
+        features: (N, L + 1, H): the hidden states, and last what the emotion head sees. L is 0
+            where the head's features have another size.
+        places: Row of an utterance by corpus and id.
+        gated: What the head sees is no sum of the hidden states.
+    """
+
+    features: Floats
+    places: dict[tuple[str, str], int]
+    gated: bool
+
+    def of(self, question: Question, part: str) -> Floats:
+        """Return the features (N, L + 1, H) of a question's `train` or `test`."""
+        utterances = getattr(question, part)
+        return self.features[[self.places[question.corpus, u.id] for u in utterances]]
+
+
+def pool_features(
+    model: Model,
+    questions: Sequence[Question],
+    *,
+    max_seconds: float | None,
+    config: UpstreamConfig,
+    device: str,
+    told: Told = lambda count: None,
+) -> PooledFeatures:
+    """Run a model over each utterance of the questions once.
+
+    Args:
+        model: Upstream, featurizer and gate.
+        questions: Whose utterances; one that several share is run once.
+        max_seconds: Longer utterances of the speaker corpus are cropped to this.
+        config: Where features are cached.
+        device: Where the model is.
+        told: Called with the number of utterances that are done, now and then.
+
+    Raises:
+        NonFiniteError: Some features are NaN or infinite.
+    """
+
+    def compute(wavs: list[Tensor]) -> list[NDArray[Any]]:
+        told(len(wavs))
+        return list(_pooled(model, wavs).cpu().numpy())
+
+    gate = [] if model.gate is None else [model.gate]
+    reader = CachedReader(
+        compute,
+        about={
+            "audit": "hidden states, and what the head sees",
+            "model": fingerprint(model.upstream, model.featurizer, *gate),
+        },
+        folder=config.cache_dir,
+        limit_gb=config.cache_limit_gb,
+        pooled=True,
+        device=device,
+    )
+    blocks: list[Floats] = []
+    places: dict[tuple[str, str], int] = {}
+    for corpus, utterances in utterances_of(questions).items():
+        start = sum(len(block) for block in blocks)
+        places |= {(corpus, u.id): start + number for number, u in enumerate(utterances)}
+        blocks.append(
+            read_through(
+                reader,
+                utterances,
+                config=config,
+                max_seconds=max_seconds if corpus == "speaker" else None,
+            )
+        )
+    return PooledFeatures(np.concatenate(blocks), places, model.gate is not None)
+
+
+def read_through(
+    reader: CachedReader,
+    utterances: Sequence[Utterance],
+    *,
+    config: UpstreamConfig,
+    max_seconds: float | None,
+) -> Floats:
+    """Return a reader's arrays of some utterances end to end, from the cache where there is room.
+
+    Raises:
+        NonFiniteError: Some are NaN or infinite.
+    """
+    keys = None
+    if config.cache != "off":
+        keys = reader.fill(utterances, max_seconds=max_seconds)
+    found = (
+        reader.read(utterances, max_seconds=max_seconds) if keys is None else reader.gather(keys)
+    )
+    bad = [
+        utterance.id
+        for utterance, row in zip(utterances, found, strict=True)
+        if not np.isfinite(row).all()
+    ]
+    if bad:
+        raise NonFiniteError(
+            f"The upstream gives NaN or infinity for {len(bad)} of {len(utterances)} utterances "
+            f"({', '.join(bad[:5])}{', ...' if len(bad) > 5 else ''}): they cannot be probed."
+        )
+    return found
+
+
+def utterances_of(questions: Sequence[Question]) -> dict[str, list[Utterance]]:
+    """Return every utterance of the questions once, by corpus."""
+    found: dict[str, dict[str, Utterance]] = {}
+    for question in questions:
+        own = {u.id: u for u in (*question.train, *question.test)}
+        found.setdefault(question.corpus, {}).update(own)
+    return {corpus: list(utterances.values()) for corpus, utterances in found.items()}
+
+
+def write_picture(
+    path: Path,
+    question: Question,
+    pooled: PooledFeatures,
+    *,
+    upstream: str,
+    stage: str,
+    most: int = 2000,
+) -> None:
+    """Write what the head sees of the utterances of a question, for a picture (float16)."""
+    utterances = (*question.train, *question.test)[:most]
+    features = np.concatenate([pooled.of(question, "train"), pooled.of(question, "test")])
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            features=features[:most, -1].astype(np.float16),
+            speaker=np.array([str(utterance.speaker) for utterance in utterances]),
+            emotion=np.array([str(utterance.emotion) for utterance in utterances]),
+            stage=np.array(stage),
+            upstream=np.array(upstream),
+        )
+
+
+def _pooled(model: Model, wavs: list[Tensor]) -> Tensor:
+    """Return (B, 1, L + 1, H) of B waveforms of one length."""
+    output = model.upstream(wavs)
+    frames = model.featurizer(wavs, output)  # B x (T, H)
+    if model.gate is not None:
+        frames = [model.gate(own) for own in frames]
+    head = torch.stack([own.float().mean(dim=0) for own in frames])[:, None, None]
+    if "hidden_states" not in output:
+        return head
+    rate = model.featurizer.downsample_rate
+    reading = Reading("hidden_states", None, normalize=False, rate=rate, pooled=True)
+    layers = reading(output, len(wavs[0]))  # (B, 1, L, H)
+    return torch.cat([layers, head], dim=2) if layers.shape[-1] == head.shape[-1] else head

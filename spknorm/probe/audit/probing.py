@@ -1,0 +1,91 @@
+"""The probes that one question takes: every kind on what the head sees, with shuffled labels, too.
+
+Legend: N utterances, L hidden states, H upstream dimension.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from spknorm.probe import Pooled, run_probe
+from spknorm.probe.audit.pooling import PooledFeatures, Told
+from spknorm.probe.audit.questions import Question
+from spknorm.runs.probes import ProbeRow
+
+KINDS = ("linear", "mlp", "knn", "eer")
+"""Probes of what the emotion head sees."""
+_KINDS_BY_LABEL = {"emotion": ("linear",)}
+_CONTROLS = (None, "shuffled")
+
+
+def kinds_for(question: Question) -> list[str]:
+    """Return the probes of a question; verification needs two utterances of someone."""
+    pairs = np.bincount(question.truth).max() > 1
+    kinds = _KINDS_BY_LABEL.get(question.label, KINDS)
+    return [kind for kind in kinds if kind != "eer" or pairs]
+
+
+def num_probes(question: Question, *, every_layer: bool) -> int:
+    """Return how many probes a question takes of one upstream, its layers counted as a dozen."""
+    return len(_CONTROLS) * (len(kinds_for(question)) + 1 + (12 if every_layer else 0))
+
+
+def run_probes(
+    question: Question,
+    pooled: PooledFeatures,
+    *,
+    about: Mapping[str, Any],
+    every_layer: bool,
+    seed: int,
+    told: Told = lambda count: None,
+) -> list[ProbeRow]:
+    """Return the row of every probe and control of one question.
+
+    Args:
+        question: The label, and who is held out.
+        pooled: Features of its utterances.
+        about: upstream, stage, variant, frozen and run of the rows.
+        every_layer: Also a linear probe of each hidden state.
+        seed: Of the probes.
+        told: Called after every probe.
+    """
+    train, test = pooled.of(question, "train"), pooled.of(question, "test")
+    layers = train.shape[1] - 1
+    summed = slice(0, layers + 1 if pooled.gated else layers)
+    plan: list[tuple[str, str, int | slice]] = [
+        (kind, "head", layers) for kind in kinds_for(question)
+    ]
+    plan += [("weighted", "weighted", summed)] if layers else []
+    plan += [("linear", str(layer), layer) for layer in range(layers if every_layer else 0)]
+    rows = []
+    for kind, layer, at in plan:
+        for control in _CONTROLS:
+            found = run_probe(
+                kind,
+                Pooled(train[:, at], question.classes),
+                Pooled(test[:, at], question.truth, question.clusters),
+                control=control,
+                seed=seed,
+            )
+            told(1)
+            row = ProbeRow(
+                **about,
+                corpus=question.corpus,
+                label=question.label,
+                probe="linear" if kind == "weighted" else kind,
+                layer=layer,
+                control=control,
+                accuracy=found.score,
+                low=found.low,
+                high=found.high,
+                n=found.n,
+                num_classes=found.num_classes,
+                seed=seed,
+            )
+            rows.append(row)
+            if about["stage"] == "raw" and layer == "head" and control is None:
+                guess = found.chance
+                rows.append(replace(row, control="chance", accuracy=guess, low=guess, high=guess))
+    return rows

@@ -1,0 +1,134 @@
+"""What an audit asks of every upstream: which label, on which utterances of which corpus.
+
+The speaker, or other columns, on held-out utterances of each corpus that has them; the speaker of
+the emotion corpus always; and, for what was kept, the emotion of the held-out session.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spknorm.batches.task import read_emotion_split
+from spknorm.corpora.records import Utterance
+from spknorm.errors import DataError
+from spknorm.probe import index_labels
+from spknorm.probe.audit.runs import Run
+from spknorm.probe.corpus import (
+    LabelledSplit,
+    ProbeDataConfig,
+    read_labelled,
+    read_records,
+    split_by_label,
+)
+
+
+class Question(NamedTuple):
+    """A label to predict on held-out utterances.
+
+    Attributes:
+        corpus: speaker or emotion.
+        label: speaker, emotion or another column.
+        train: (N,) utterances to learn on.
+        test: (M,) utterances to name.
+        classes: (N,) class indices.
+        truth: (M,) class indices.
+        clusters: (M,) who speaks; the unit of the intervals.
+    """
+
+    corpus: str
+    label: str
+    train: tuple[Utterance, ...]
+    test: tuple[Utterance, ...]
+    classes: NDArray[np.integer]
+    truth: NDArray[np.integer]
+    clusters: NDArray[Any]
+
+    def mark(self) -> tuple[Any, ...]:
+        """Return what decides the answer, as plain values: which utterances, and their classes."""
+        ids = [[u.id for u in part] for part in (self.train, self.test)]
+        return self.corpus, self.label, ids, self.classes.tolist(), self.truth.tolist()
+
+
+def questions_for(
+    run: Run, *, labels: Sequence[str], max_speakers: int | None, seed: int, work_dir: Path
+) -> list[Question]:
+    """Return what is asked of the features of `run` and of its raw upstream.
+
+    Args:
+        run: Its configuration says which corpora.
+        labels: Columns, asked of each corpus that has them; none: leave the speaker corpus out.
+        max_speakers: Keep that many classes of the speaker corpus.
+        seed: Of splits where a corpus has none.
+        work_dir: Keeps the index of audio headers.
+
+    Raises:
+        MissingError, DataError: A corpus is not there or cannot be probed.
+    """
+    expert = run.settings.downstream_expert
+    sizes = ProbeDataConfig(
+        skip_bad=expert.datarc.skip_bad,
+        demo_rho=expert.datarc.demo_rho,
+        demo_seed=expert.datarc.demo_seed,
+    )
+    parts = read_emotion_split(expert.datarc, fold=run.fold, seed=run.seed, work_dir=work_dir)
+    whole = (*parts.train, *parts.dev, *parts.test)
+    spoken = read_records(expert.speaker_corpus, sizes) if labels else []
+    found = []
+    for label in labels:
+        if label != "speaker" and _all_have(whole, label) and not _all_have(spoken, label):
+            continue  # the emotion corpus' alone, such as IEMOCAP's session
+        corpus = dataclasses.replace(
+            expert.speaker_corpus,
+            label=label,
+            max_speakers=max_speakers or expert.speaker_corpus.max_speakers,
+        )
+        split = read_labelled(corpus, sizes, seed=seed, work_dir=work_dir)
+        found.append(_about("speaker", split))
+    unsplit = [dataclasses.replace(utterance, split=None) for utterance in whole]
+    for label in dict.fromkeys(("speaker", *labels)):
+        if label == "emotion" or not _all_have(whole, label):
+            continue  # the emotion is asked below, of speakers held out
+        try:
+            found.append(_about("emotion", split_by_label(unsplit, label, seed=seed)))
+        except DataError as error:
+            raise DataError(f"The emotion corpus cannot be probed: {error}") from error
+    found.append(_about_emotion((*parts.train, *parts.dev), parts.test))
+    return found
+
+
+def _about(corpus: str, split: LabelledSplit) -> Question:
+    return Question(
+        corpus=corpus,
+        label=split.label,
+        train=(*split.train, *split.dev),
+        test=split.test,
+        classes=np.concatenate([split.labels("train"), split.labels("dev")]),
+        truth=split.labels("test"),
+        clusters=speakers_of(split.test),
+    )
+
+
+def _about_emotion(train: tuple[Utterance, ...], test: tuple[Utterance, ...]) -> Question:
+    names = [str(utterance.emotion) for utterance in train]
+    return Question(
+        corpus="emotion",
+        label="emotion",
+        train=train,
+        test=test,
+        classes=index_labels(names),
+        truth=index_labels([str(utterance.emotion) for utterance in test], names),
+        clusters=speakers_of(test),
+    )
+
+
+def speakers_of(utterances: Sequence[Utterance]) -> NDArray[Any]:
+    """Return who speaks (N,), the clusters of an interval."""
+    return np.array([utterance.speaker or utterance.id for utterance in utterances])
+
+
+def _all_have(utterances: Sequence[Utterance], label: str) -> bool:
+    return all(utterance.label(label) for utterance in utterances)

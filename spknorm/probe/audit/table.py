@@ -1,0 +1,79 @@
+"""An audit as text: a line per probe and control, a column per variant, in per cent."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from spknorm.probe.audit.probing import KINDS
+from spknorm.report.tables import TableRow, make_table, to_text
+from spknorm.runs.probes import ProbeRow, rank_of
+
+_CONTROLS = (None, "shuffled", "chance")
+_LEGEND = """\
+raw: the upstream as it came; none: fine-tuned, adversary off; frozen: it kept its weights.
+head: what the emotion head sees. Per cent of n held-out utterances classified correctly, in
+brackets the 95 % interval over speakers; eer: equal error rate of verification over n trials,
+where less is more leakage.
+What normalisation removed is the difference to none; label emotion shows what was kept."""
+
+
+def table(rows: Iterable[ProbeRow]) -> str:
+    """Return the audit as text; several runs of one variant are averaged."""
+    by_upstream: dict[str, list[ProbeRow]] = {}
+    for row in sorted(rows, key=_rank):
+        by_upstream.setdefault(row.upstream, []).append(row)
+    blocks = [f"{name}\n{_block(found)}" for name, found in by_upstream.items()]
+    return "\n\n".join([*blocks, _LEGEND])
+
+
+def _block(rows: Sequence[ProbeRow]) -> str:
+    names = [name for _, name in sorted({(rank_of(row.stage), _name(row)) for row in rows})]
+    chance: dict[tuple[str, ...], list[float]] = {}
+    cells: dict[tuple[str, ...], dict[str, list[ProbeRow]]] = {}
+    for row in rows:
+        what = (row.corpus, row.label, row.probe)
+        if row.control == "chance":
+            chance.setdefault(what, []).append(row.accuracy)
+            continue
+        line = (*what, row.layer, row.control or "")
+        cells.setdefault(line, {}).setdefault(_name(row), []).append(row)
+    lines = []
+    for key, found in cells.items():
+        guesses = [] if key[4] else chance.get(key[:3], [])
+        guess = f"{100 * float(np.mean(guesses)):.1f}" if guesses else ""
+        size = str(next(iter(found.values()))[0].n)
+        shown = (_cell(found.get(name, [])) for name in names)
+        lines.append(TableRow(cells=(*key, *shown, guess, size)))
+    columns = ("corpus", "label", "probe", "layer", "control", *names, "chance", "n")
+    return to_text(make_table("audit", "", columns, lines, num_heads=5), title=False)
+
+
+def _name(row: ProbeRow) -> str:
+    return row.variant or row.stage
+
+
+def _cell(rows: Sequence[ProbeRow]) -> str:
+    if not rows:
+        return "-"
+    mean = 100 * float(np.mean([row.accuracy for row in rows]))
+    if len(rows) > 1:
+        return f"{mean:.1f} ({len(rows)} runs)"
+    if rows[0].low is None or rows[0].high is None:
+        return f"{mean:.1f}"
+    return f"{mean:.1f} [{100 * rows[0].low:.1f} to {100 * rows[0].high:.1f}]"
+
+
+def _rank(row: ProbeRow) -> tuple[Any, ...]:
+    return (
+        row.upstream,
+        row.corpus != "speaker",
+        row.label != "speaker",
+        row.label,
+        KINDS.index(row.probe) if row.probe in KINDS else len(KINDS),
+        row.layer.isdigit(),
+        row.layer.rjust(8),
+        _CONTROLS.index(row.control),
+        rank_of(row.stage),
+        _name(row),
+    )

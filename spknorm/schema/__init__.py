@@ -1,0 +1,76 @@
+"""Every setting of the task `emotion_spknorm`: name, type, range, effect, default, meaning.
+
+The marks beside a field's type say its range and what changes with it (see `marks.py`), the text
+under it its meaning, its unit and, where there is one, the paper's value. `config.py` fills these
+classes from YAML and checks them; `effects.py` compares them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from spknorm.schema.corpora import Coded, DataConfig, SpeakerCorpusConfig, Turns
+from spknorm.schema.marks import NUMBERS, THEIR_ENGINE, WITH_SPEAKERS
+from spknorm.schema.method import (
+    Adversary,
+    GateConfig,
+    MethodConfig,
+    ModelConfig,
+    SpeakerHeadConfig,
+    Strategy,
+    Update,
+)
+from spknorm.schema.training import (
+    GroupConfig,
+    GroupsConfig,
+    OptimizerConfig,
+    RunnerConfig,
+    UpstreamConfig,
+)
+
+__all__ = [
+    "Adversary",
+    "Coded",
+    "DataConfig",
+    "ExpertConfig",
+    "GateConfig",
+    "GroupConfig",
+    "GroupsConfig",
+    "MethodConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "RunnerConfig",
+    "SpeakerCorpusConfig",
+    "SpeakerHeadConfig",
+    "Strategy",
+    "TaskConfig",
+    "Turns",
+    "Update",
+    "UpstreamConfig",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertConfig:
+    """s3prl's `downstream_expert` section."""
+
+    datarc: DataConfig = field(default_factory=DataConfig)
+    speaker_corpus: Annotated[SpeakerCorpusConfig, WITH_SPEAKERS] = field(
+        default_factory=SpeakerCorpusConfig
+    )
+    modelrc: ModelConfig = field(default_factory=ModelConfig)
+    spknorm: MethodConfig = field(default_factory=MethodConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """A whole config.yaml of the task emotion_spknorm."""
+
+    runner: RunnerConfig = field(default_factory=RunnerConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: Annotated[Mapping[str, Any] | None, NUMBERS] = None
+    """s3prl's scheduler section, or none."""
+    specaug: Annotated[Mapping[str, Any] | None, NUMBERS, THEIR_ENGINE] = None
+    """s3prl's SpecAugment section; engine s3prl only."""
+    upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
+    downstream_expert: ExpertConfig = field(default_factory=ExpertConfig)

@@ -1,0 +1,108 @@
+"""What a run trains on: the emotion corpus and the speaker corpus."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from spknorm.schema.marks import (
+    ABOVE_0,
+    DEMO,
+    GROUPED,
+    LOW_RESOURCE,
+    NOT_NEGATIVE,
+    NOTHING,
+    NUMBERS,
+    PLACE,
+    REPEAT,
+    SHARE,
+    Range,
+)
+
+Coded = Literal[
+    "ravdess", "ravdess_song", "crema_d", "tess", "savee", "jl", "enterface", "emov_db", "emodb",
+    "emovo", "esd", "cafe", "aesdd", "subesco", "shemo", "casia",
+]  # fmt: skip
+"""Emotion corpora with coded file names (spknorm.corpora.layouts)."""
+Turns = Literal["all", "improvised", "scripted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The emotion corpus: s3prl's `datarc` and how it is split."""
+
+    corpus: Annotated[Literal["iemocap", Coded, "manifest", "demo"], NUMBERS] = "iemocap"
+    root: Annotated[str | None, PLACE] = None
+    """Folder of the corpus; null: the environment variable IEMOCAP_ROOT, RAVDESS_ROOT, ..."""
+    meta_data: Annotated[str | None, PLACE] = None
+    """Folder with s3prl's SessionN/{train,test}_meta_data.json; null: made from the tree."""
+    manifest: Annotated[str | None, PLACE] = None
+    allow_outside: Annotated[bool, NOTHING] = False
+    """Accept paths of a manifest or fold JSON that lead out of the root."""
+    test_fold: Annotated[str | None, REPEAT] = None
+    """foldN holds out SessionN; null: the -v of the command line, else fold1."""
+    protocol: Annotated[
+        Literal["si5", "si10", "loso", "loso-group", "sd", "low_resource"], NUMBERS
+    ] = "si5"
+    groups: Annotated[int, Range(least=2), NUMBERS, GROUPED] = 5
+    """loso-group: how many groups of speakers are held out in turn."""
+    base: Annotated[Literal["si5", "sd"], NUMBERS, LOW_RESOURCE] = "si5"
+    """What low_resource draws its training utterances from."""
+    dev: Annotated[Literal["superb", "speaker_disjoint"], NUMBERS] = "superb"
+    valid_ratio: Annotated[float, SHARE, NUMBERS] = 0.2
+    samples_per_label: Annotated[int | None, ABOVE_0, REPEAT, LOW_RESOURCE] = None
+    """low_resource: training utterances per class (paper: 50, 100, 200, ..., 1000)."""
+    draw: Annotated[int, NOT_NEGATIVE, REPEAT, LOW_RESOURCE] = 0
+    """low_resource: which of the random draws (paper: 5)."""
+    labels: Annotated[Literal["auto", "four", "all"] | Mapping[str, Any], NUMBERS] = "auto"
+    """Classes that are trained. auto: the corpus' own habit, four where it has neu, hap, ang and
+    sad, else all. four: those, whatever else is there is left out. all: every word of the corpus
+    for itself, excited and calm too. {map: {word: class}}: every word to a class, or to null."""
+    train_turns: Annotated[Turns, NUMBERS] = "all"
+    test_turns: Annotated[Turns, NUMBERS] = "all"
+    demo_rho: Annotated[float, SHARE, NUMBERS, DEMO] = 0.8
+    """Demo corpus: confounding of speaker and emotion, 0 to 1."""
+    demo_seed: Annotated[int, NUMBERS, DEMO] = 0
+    train_batch_size: Annotated[int, ABOVE_0, NUMBERS] = 4
+    eval_batch_size: Annotated[int, ABOVE_0, NUMBERS] = 4
+    num_workers: Annotated[int, NOT_NEGATIVE, NOTHING] = 0
+    pre_load: Annotated[bool, NOTHING] = True
+    """Keep decoded audio in memory."""
+    skip_bad: Annotated[bool, NOTHING] = False
+    """Leave unusable files out (and record which) instead of stopping."""
+    check_audio: Annotated[bool, NOTHING] = False
+    """Compare audio content, not only names, between train, dev and test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerCorpusConfig:
+    """The corpus that carries the speaker labels (paper: a third data set, not named)."""
+
+    corpus: Annotated[Literal["voxceleb1", "librispeech", Coded, "manifest", "demo"], NUMBERS] = (
+        "voxceleb1"
+    )
+    root: Annotated[str | None, PLACE] = None
+    meta_data: Annotated[str | None, PLACE] = None
+    """VoxCeleb1: the identification split list; null: iden_split.txt in the root."""
+    manifest: Annotated[str | None, PLACE] = None
+    allow_outside: Annotated[bool, NOTHING] = False
+    """Accept paths of a manifest that lead out of the root."""
+    label: Annotated[str, NUMBERS] = "speaker"
+    """Column that is normalised away; any column of a manifest."""
+    batch_size: Annotated[int, ABOVE_0, NUMBERS] = 32
+    """Utterances per step of the speaker head and per process, however many micro-batches the
+    emotion side accumulates."""
+    micro_batch_size: Annotated[int | None, ABOVE_0, NUMBERS] = None
+    """Utterances that pass the upstream at once, for memory; null: the whole batch. The step is the
+    same but for a head with batch_norm, which normalises each piece for itself."""
+    balanced: Annotated[bool, NUMBERS] = False
+    """Draw evenly over speakers instead of over utterances (see spknorm.batches.Order)."""
+    max_seconds: Annotated[float | None, ABOVE_0, NUMBERS] = 4.0
+    """Random crops of at most this many seconds; null: whole utterances."""
+    crops: Annotated[Literal["auto", "fixed", "drawn"], NUMBERS] = "auto"
+    """fixed: one crop per utterance, the same in every epoch and for every seed. drawn: another in
+    every batch. auto: fixed on a frozen upstream, whose features are then computed once, else
+    drawn. Never a question of whether there is room for a cache."""
+    max_speakers: Annotated[int | None, ABOVE_0, NUMBERS] = None
+    """Keep this many speakers (those with the most utterances, ties by name)."""
+    shuffle_labels: Annotated[bool, NUMBERS] = False
+    """Control: the same audio with permuted labels."""

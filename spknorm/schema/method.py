@@ -1,0 +1,123 @@
+"""The heads and the method: gate, speaker head, strategy, update and their strength."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from spknorm.schema.marks import (
+    ABOVE_0,
+    ADAPTIVE,
+    ADVERSARY,
+    GATED,
+    LEACE,
+    LITERAL,
+    NOT_ADAPTIVE,
+    NOT_NEGATIVE,
+    NUMBERS,
+    RELATIVE,
+    SCHEDULED,
+    SHARE,
+    When,
+)
+
+Strategy = Literal["none", "SNP", "TAP"]
+Update = Literal["literal", "relative", "reversal", "adaptive"]
+Adversary = Literal["ascent", "confusion", "entropy"]
+_SELECT = "downstream_expert.modelrc.select"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """SNP's gate. Its size and activation are not in the paper: these defaults are ours."""
+
+    width: Annotated[int | None, ABOVE_0, NUMBERS] = None
+    """Hidden units; null: as many as the upstream's dimension."""
+    depth: Annotated[int, ABOVE_0, NUMBERS] = 1
+    """Hidden layers; at least 1, else the gate would be linear."""
+    activation: Annotated[Literal["ReLU", "GELU", "Tanh", "SiLU", "LeakyReLU"], NUMBERS] = "ReLU"
+    residual: Annotated[bool, NUMBERS] = False
+    """Add the input to the output. A gate that starts as the identity keeps more of the speaker and
+    gains less (docs/controlled.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerHeadConfig:
+    """The speaker-ID head g_id: mean over time, hidden layers, one logit per speaker."""
+
+    hidden: Annotated[tuple[int, ...], ABOVE_0, NUMBERS] = (256,)
+    """Widths of its hidden layers; empty: linear."""
+    batch_norm: Annotated[bool, NUMBERS] = False
+    dropout: Annotated[float, SHARE, NUMBERS] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """s3prl's `modelrc` of the emotion task, the gate and the speaker head."""
+
+    projector_dim: Annotated[int, ABOVE_0, NUMBERS] = 256
+    select: Annotated[Literal["UtteranceLevel", "DeepModel", "NonLinearProjection"], NUMBERS] = (
+        "UtteranceLevel"
+    )
+    UtteranceLevel: Annotated[Mapping[str, Any], NUMBERS, When({_SELECT: ("UtteranceLevel",)})] = (
+        field(default_factory=lambda: {"pooling": "MeanPooling"})
+    )
+    DeepModel: Annotated[Mapping[str, Any], NUMBERS, When({_SELECT: ("DeepModel",)})] = field(
+        default_factory=dict
+    )
+    NonLinearProjection: Annotated[
+        Mapping[str, Any], NUMBERS, When({_SELECT: ("NonLinearProjection",)})
+    ] = field(default_factory=dict)
+    gate: Annotated[GateConfig, GATED] = field(default_factory=GateConfig)
+    speaker_head: Annotated[SpeakerHeadConfig, ADVERSARY] = field(default_factory=SpeakerHeadConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig:
+    """The method's own settings, `downstream_expert.spknorm`."""
+
+    strategy: Annotated[Strategy, NUMBERS] = "TAP"
+    """none: s3prl's emotion task. SNP: the ascent reaches the gate alone. TAP: the upstream."""
+    update: Annotated[Update, NUMBERS, ADVERSARY] = "literal"
+    """Which reading of equation (3); see spknorm.method.updates."""
+    adversary: Annotated[Adversary, NUMBERS, ADVERSARY] = "ascent"
+    """ascent: the paper. confusion, entropy: other objectives for the shared part."""
+    speaker_lambda: Annotated[float, NOT_NEGATIVE, NUMBERS, ADVERSARY, NOT_ADAPTIVE] = 1.0e-3
+    """literal: the step of equation (3) (paper: 1e-3). relative: the length of that step over the
+    length of the emotion step just before. reversal: the coefficient of the flipped gradient.
+    adaptive: without effect, `ascent_lr` counts."""
+    ascent_direction: Annotated[Literal["raw", "preconditioned"], NUMBERS, ADVERSARY, RELATIVE] = (
+        "preconditioned"
+    )
+    """relative only. raw: along the gradient of the speaker loss. preconditioned: along what the
+    emotion loss's own optimiser (Adam) would make of it."""
+    ascent_clip: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, LITERAL] = None
+    """literal only: longest step of equation (3); null: as long as it is."""
+    ascent_lr: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, ADAPTIVE] = None
+    """adaptive only: learning rate of the ascending Adam."""
+    schedule: Annotated[Literal["constant", "linear", "dann"], NUMBERS, ADVERSARY] = "constant"
+    """How lambda (or ascent_lr) grows: at once, linearly, or as 2 / (1 + exp(-10 p)) - 1."""
+    ramp: Annotated[float, SHARE, NUMBERS, ADVERSARY, SCHEDULED] = 0.2
+    """Part of all steps over which `schedule` grows, 0 to 1."""
+    ceiling: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY] = 1.0
+    """The ascent pauses when the speaker head's loss on held-out utterances (their running mean)
+    exceeds ceiling * log K, the loss of a uniform guess, and goes on once it is below .9 of that;
+    null: never pauses. Held out: the corpus' own dev part, else some utterances of each speaker.
+    With shuffle_labels nothing pauses: of permuted labels nothing held out can be known."""
+    held_out_every: Annotated[int, ABOVE_0, NUMBERS, ADVERSARY] = 10
+    """Steps between two held-out speaker batches, which cost a forward pass each."""
+    speaker_pretrain_steps: Annotated[int, NOT_NEGATIVE, NUMBERS, ADVERSARY] = 0
+    """Steps in which the speaker head is trained before step 1, on the pooled features of the
+    upstream as it comes (each of 128 utterances, drawn evenly over speakers, by an Adam of its own
+    whose rate falls from 2e-3 to 0); nothing else moves."""
+    speaker_warmup_steps: Annotated[int, NOT_NEGATIVE, NUMBERS, ADVERSARY] = 0
+    """First steps in which the speaker head trains and nothing ascends."""
+    speaker_steps: Annotated[int, ABOVE_0, NUMBERS, ADVERSARY] = 1
+    """Speaker batches per iteration; the head trains on each, the ascent uses the last."""
+    train_feature_extractor: Annotated[bool, NUMBERS] = False
+    """Also train the convolutional front end, which s3prl freezes (feature_grad_mult = 0)."""
+    erasure: Annotated[Literal["none", "leace", "znorm"], NUMBERS] = "none"
+    """Closed-form baselines on the pooled features of a frozen upstream: leace, linear erasure of
+    the speaker; znorm, each speaker's own mean and deviation taken out."""
+    erasure_rank: Annotated[int | None, ABOVE_0, NUMBERS, LEACE] = None
+    """leace: erase only so many of the speaker's directions, the strongest first (10 in the
+    controlled study); null: all of them, one less than speakers, which may be all there are."""

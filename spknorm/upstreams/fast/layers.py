@@ -1,0 +1,91 @@
+"""fairseq's transformer layer and positional convolution on frames end to end.
+
+The modules and parameters are those of s3prl/upstream/wav2vec2/wav2vec2_model.py.
+
+Legend: N frames of all utterances, T of one, H upstream dimension.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spknorm.upstreams.fast.convolution import convolve, pays_off
+from spknorm.upstreams.fast.dropout import drop, dropout
+from spknorm.upstreams.fast.layout import Layout, attention_together
+
+
+def run_layer(layer: Any, x: Tensor, layout: Layout) -> Tensor:
+    """Do what fairseq's TransformerSentenceEncoderLayer does, on (N, H)."""
+    if layer.layer_norm_first:
+        mixed = _attend(layer.self_attn, layer.self_attn_layer_norm(x), layout)
+        x = x + drop(layer.dropout1, mixed)
+        return x + drop(layer.dropout3, _feed_forward(layer, layer.final_layer_norm(x)))
+    mixed = _attend(layer.self_attn, x, layout)
+    x = layer.self_attn_layer_norm(x + drop(layer.dropout1, mixed))
+    normal: Tensor = layer.final_layer_norm(x + drop(layer.dropout3, _feed_forward(layer, x)))
+    return normal
+
+
+def _feed_forward(layer: Any, x: Tensor) -> Tensor:
+    hidden = layer.fc1(x)
+    if layer.activation_fn.__name__ == "gelu":  # fairseq's goes through float32, as this does
+        hidden = functional.gelu(hidden)
+    else:
+        hidden = layer.activation_fn(hidden)
+    projected: Tensor = layer.fc2(drop(layer.dropout2, hidden))
+    return projected
+
+
+def _attend(attention: Any, x: Tensor, layout: Layout) -> Tensor:
+    """Self-attention of each utterance to itself, (N, H) -> (N, H)."""
+    shape = (len(x), attention.num_heads, attention.head_dim)
+    q, k, v = (
+        project(x).view(shape)  # (N, heads, H / heads)
+        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    rate = attention.dropout_module.p if attention.training else 0.0
+    if layout.together:
+        joined = attention_together(q, k, v, layout, dropout_rate=rate)
+    else:
+        parts = (layout.split(part.transpose(0, 1), dim=1) for part in (q, k, v))
+        mixed = [_attention(*heads, dropout_rate=rate) for heads in zip(*parts, strict=True)]
+        joined = torch.cat(mixed, dim=1).transpose(0, 1)
+    projected: Tensor = attention.out_proj(joined.reshape(len(x), -1))
+    return projected
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, *, dropout_rate: float) -> Tensor:
+    """Return attention of one utterance's heads, each (heads, T, H / heads)."""
+    if dropout_rate == 0 or q.device.type != "cpu" or torch.compiler.is_compiling():
+        return functional.scaled_dot_product_attention(
+            q[None], k[None], v[None], dropout_p=dropout_rate
+        )[0]
+    # On the CPU dropout keeps torch from fusing attention, and costs more than the rest of it.
+    weights = torch.baddbmm(
+        q.new_zeros(()), q, k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5
+    ).softmax(dim=-1)
+    return torch.bmm(dropout(weights, dropout_rate), v)
+
+
+def positions(convolution: Any, x: Tensor, layout: Layout) -> Tensor:
+    """Return the positional convolution of each utterance, (N, H) -> (N, H)."""
+    first = convolution[0]
+    if not isinstance(first, nn.Conv1d):  # a stack of them
+        parts = [convolution(part.T.unsqueeze(0)) for part in layout.split(x)]
+        return torch.cat([part.squeeze(0).T for part in parts])
+    if layout.together:  # what is behind an utterance is zero, as it is for the utterance alone
+        return layout.unpad(convolution(layout.pad(x).transpose(1, 2)).transpose(1, 2))
+    for prepare in first._forward_pre_hooks.values():  # normalises the weight: once for all
+        prepare(first, ())
+    weight, bias = first.weight, first.bias
+    if len(convolution) == 3 and pays_off(first, x):  # [1] is SamePad, which this does not need
+        y = convolve(x, layout.lengths, weight)
+        activated: Tensor = convolution[2](y if bias is None else y + bias)
+        return activated
+    parts = [
+        convolution[1:](first._conv_forward(part.T.unsqueeze(0), weight, bias))
+        for part in layout.split(x)
+    ]
+    return torch.cat([part.squeeze(0).T for part in parts])

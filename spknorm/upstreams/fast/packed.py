@@ -1,0 +1,130 @@
+"""A HuBERT or wav2vec 2.0 of s3prl, run over utterances without padding.
+
+Legend: B utterances of T_i frames, N = sum of T_i, C front end's and H upstream's dimension, L
+layers that are read.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from spknorm.schema import UpstreamConfig
+from spknorm.upstreams.fast.dropout import drop, dropout
+from spknorm.upstreams.fast.layers import positions, run_layer
+from spknorm.upstreams.fast.layout import Layout
+
+
+class PackedEncoder:
+    """Runs a HuBERT or wav2vec 2.0 of s3prl over utterances without padding.
+
+    Args:
+        upstream: s3prl's expert, of which `reason_unsupported` says None.
+        featurizer: s3prl's Featurizer of it.
+        config: `upstream` of the configuration.
+        trainable: Build a graph through the upstream.
+    """
+
+    def __init__(
+        self,
+        upstream: nn.Module,
+        featurizer: Any,
+        config: UpstreamConfig,
+        *,
+        trainable: bool = True,
+    ) -> None:
+        self._trainable = trainable
+        self._model: Any = upstream.model
+        self._featurizer = featurizer
+        task = getattr(upstream, "task_cfg", None)
+        self.normalize = task.normalize if task else upstream.wav_normalize
+        wanted = layers_read(featurizer, len(layers_of(self._model)))
+        assert wanted is not None
+        self._wanted = wanted
+        self._recompute = config.checkpoint_activations
+        self._layer: Callable[..., Tensor] = run_layer
+        if config.compile:
+            self._layer = torch.compile(run_layer, dynamic=True)
+
+    def __call__(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Return features (T_i, H) of waveforms (L_i,) at 16 kHz."""
+        return self.transform([self.front_end(wav) for wav in wavs])
+
+    def front_end(self, wav: Tensor) -> Tensor:
+        """Return what the convolutions make of a waveform, (L,) -> (T, C)."""
+        if self.normalize:
+            wav = functional.layer_norm(wav, wav.shape)
+        model = self._model
+        trains = self._trainable and model.feature_grad_mult > 0
+        with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+            features: Tensor = model.feature_extractor(wav.unsqueeze(0))
+        if model.feature_grad_mult not in (0.0, 1.0) and features.requires_grad:
+            features = _scale_gradient(features, model.feature_grad_mult)
+        return features.squeeze(0).transpose(0, 1)  # (1, C, T) -> (T, C)
+
+    def transform(self, front_ends: Sequence[Tensor]) -> list[Tensor]:
+        """Return features (T_i, H) of the convolutions' outputs (T_i, C)."""
+        x = torch.cat(list(front_ends))  # (N, C)
+        layout = Layout([len(frames) for frames in front_ends], device=x.device)
+        with torch.set_grad_enabled(self._trainable and torch.is_grad_enabled()):
+            kept = self._hidden_states(x, layout)
+        return list(layout.split(self._read(kept)))
+
+    def _hidden_states(self, x: Tensor, layout: Layout) -> list[Tensor]:
+        """Return the hidden states (N, H) that the featurizer reads, of (N, C)."""
+        model, encoder = self._model, self._model.encoder
+        x = model.layer_norm(x)
+        if model.post_extract_proj is not None:
+            x = model.post_extract_proj(x)  # (N, C) -> (N, H)
+        x = drop(model.dropout_input, x)
+        if encoder.pos_conv is not None:
+            x = x + positions(encoder.pos_conv, x, layout)
+        if not encoder.layer_norm_first:
+            x = encoder.layer_norm(x)
+        x = dropout(x, encoder.dropout if encoder.training else 0.0)
+        kept = [x] if 0 in self._wanted else []
+        last = max(self._wanted)
+        layers = layers_of(model)
+        for number, layer in enumerate(layers[:last], start=1):
+            if self._recompute and torch.is_grad_enabled():
+                x = checkpoint(self._layer, layer, x, layout, use_reentrant=False)
+            else:
+                x = self._layer(layer, x, layout)
+            if number == len(layers) and encoder.layer_norm_first:
+                x = encoder.layer_norm(x)
+            if number in self._wanted:
+                kept.append(x)
+        return kept
+
+    def _read(self, kept: list[Tensor]) -> Tensor:
+        """Return what the featurizer makes of one or several layers (N, H)."""
+        if len(kept) == 1:
+            return kept[0]
+        stacked = torch.stack(kept)  # (L, N, H)
+        if self._featurizer.normalize:
+            stacked = functional.layer_norm(stacked, stacked.shape[-1:])
+        weights: Tensor = self._featurizer.weights.softmax(dim=-1)
+        return (weights[:, None, None] * stacked).sum(dim=0)
+
+
+def layers_of(model: Any) -> nn.ModuleList:
+    """Return the transformer layers of fairseq's model."""
+    return model.encoder.layers  # type: ignore[no-any-return]
+
+
+def layers_read(featurizer: Any, num_layers: int) -> list[int] | None:
+    """Return the numbers of the hidden states that the featurizer reads, 0 ... num_layers."""
+    selection, layer = featurizer.feature_selection, featurizer.layer_selection
+    if selection == "hidden_states":
+        every = list(range(num_layers + 1))
+        return every if layer is None else [every[layer]]
+    names = {"last_hidden_state": num_layers}
+    names |= {f"hidden_state_{number}": number for number in range(num_layers + 1)}
+    return [names[selection]] if selection in names else None
+
+
+def _scale_gradient(features: Tensor, factor: float) -> Tensor:
+    return features * factor + (features * (1.0 - factor)).detach()

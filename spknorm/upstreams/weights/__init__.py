@@ -1,0 +1,84 @@
+"""Files of weights as people have them: read with weights alone, names unwrapped, errors said.
+
+Everything that loads weights from a file comes here: s3prl's modules (-k), checkpoints of
+experiments (-i, -e), exports and the audit. Nothing but tensors and plain values is unpickled.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from spknorm.errors import USER_ERRORS, CheckpointError, MissingError
+from spknorm.upstreams.weights.kinds import (
+    describe,
+    explain,
+    explain_folder,
+    first_line,
+    why_unread,
+)
+from spknorm.upstreams.weights.names import unwrap_names, unwrapped
+
+__all__ = [
+    "build_from",
+    "describe",
+    "explain",
+    "first_line",
+    "load_weights",
+    "unwrap_names",
+    "unwrapped",
+]
+
+
+def load_weights(file: Any, **options: Any) -> Any:
+    """Do what torch.load does, with weights alone, and with names that are only wrapped unwrapped.
+
+    Args:
+        file: A path, or an open binary file.
+        options: Of torch.load; `weights_only` is always on.
+
+    Raises:
+        MissingError: No such file.
+        CheckpointError: Not a whole file of weights; the message says what it is and what to do.
+    """
+    import torch
+
+    try:
+        content = torch.load(file, **{**options, "weights_only": True})
+    except FileNotFoundError as error:
+        raise MissingError(f"There is no checkpoint {file}.") from error
+    except Exception as error:  # pickle, zipfile and torch each raise their own kinds
+        raise CheckpointError(_refusal(file, error)) from error
+    return unwrapped(content)
+
+
+def build_from(ckpt: str | Path | None, build: Callable[[], Any], *, upstream: str) -> Any:
+    """Return what `build` makes of an upstream's checkpoint, or say what is wrong with the file.
+
+    Raises:
+        CheckpointError: The file is of another kind, or does not fit the upstream.
+        MissingError: A folder or name of a hub that is not there.
+    """
+    try:
+        return build()
+    except USER_ERRORS:
+        raise
+    except Exception as error:  # each upstream of s3prl fails in its own way
+        if ckpt is None:
+            raise
+        path = Path(ckpt)
+        if path.is_file():
+            raise CheckpointError(
+                f"The upstream {upstream} cannot use {ckpt}: it {explain(path, error)}."
+            ) from error
+        if path.is_dir():
+            raise CheckpointError(
+                f"The upstream {upstream} cannot use {ckpt}: "
+                f"it {explain_folder(path, error, upstream)}."
+            ) from error
+        raise
+
+
+def _refusal(file: Any, error: BaseException) -> str:
+    if not isinstance(file, (str, Path)):
+        return f"The checkpoint is damaged ({first_line(error)})."
+    return f"{file} {why_unread(file, error)}."

@@ -1,0 +1,192 @@
+"""What a file is that holds no weights one can use, and what to do: the ends of sentences."""
+
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spknorm.upstreams.weights.names import is_state_dict
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+_FAIRSEQ_OBJECTS = ("fairseq", "omegaconf")
+_CONVERTED = ("task_cfg", "model_cfg", "model_weight")
+_OF_EXPERIMENT = ("Downstream", "Args", "Config")
+
+
+def describe(path: Path | str) -> str:
+    """Return what a file is that is no whole checkpoint, and what to do, as the end of a sentence.
+
+    It begins with a verb; empty where the file looks like a whole file of torch.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return _describe_folder(path)
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    if size == 0:
+        return "is empty: copy or download it again"
+    if start.startswith(_LFS):
+        return (
+            "is a pointer of git-lfs, not the file itself: run `git lfs pull` where it was cloned"
+        )
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page, not a checkpoint: download the file itself"
+    if _is_safetensors(start, size):
+        return (
+            "is a safetensors file, which goes with a config.json beside it: name their folder "
+            "with -k, and an upstream of transformers, such as -u hf_hubert_custom"
+        )
+    if start.startswith(b"PK"):
+        return _describe_zip(path, size)
+    return "" if start.startswith(b"\x80") else "is no file of torch"
+
+
+def _describe_folder(path: Path) -> str:
+    if (path / "config.json").is_file():
+        return (
+            "is a folder of transformers, not a file: choose an upstream that takes one, such as "
+            "-u hf_hubert_custom"
+        )
+    return "is a folder, not a file: name the checkpoint in it"
+
+
+def _describe_zip(path: Path, size: int) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception:  # zipfile and zlib raise a dozen kinds for a damaged archive
+        return (
+            f"is cut short: its {size} bytes end before its table of contents, as a download or "
+            "copy does that was stopped; get it again (-r downloads again)"
+        )
+    return "" if damaged is None else f"is damaged (checksum of {damaged}): get it again"
+
+
+def _is_safetensors(start: bytes, size: int) -> bool:
+    length = int.from_bytes(start[:8], "little")
+    return 0 < length < size and start[8:10] in (b'{"', b"{}")
+
+
+def explain(path: Path | str, error: BaseException | None = None) -> str:
+    """Return why a file whose content torch read does not build a model, as `describe` does."""
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as unread:  # a legacy file cannot be mapped
+        if "mmap" not in str(unread):
+            return why_unread(path, unread)
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as other:
+            return why_unread(path, other)
+    if not isinstance(content, Mapping):
+        return f"holds a {type(content).__name__}, not the weights of a model"
+    why = "" if error is None else f" ({first_line(error)})"
+    return _explain_content(content) or f"does not fit this upstream{why}"
+
+
+def _explain_content(content: Mapping[Any, Any]) -> str:
+    if is_state_dict(content):
+        return _weights_alone(content)
+    if all(key in content for key in _OF_EXPERIMENT):
+        return (
+            "is the checkpoint of an experiment: name it with -i, or export its upstream first "
+            "(spknorm export FOLDER) and name that file with -k"
+        )
+    if "model" in content and ("args" in content or "cfg" in content) and "WavLM" not in content:
+        if set(content) <= {"cfg", "model"}:
+            return "is a checkpoint as WavLM has them: choose -u wavlm_local"
+        return _FAIRSEQ
+    if all(key in content for key in _CONVERTED):
+        kind = "hubert" if "dictionaries_symbols" in content else "wav2vec2"
+        return f"is a checkpoint that s3prl converted, of the kind -u {kind}_local reads"
+    for key, inside in content.items():  # as other trainers write them: state_dict, weights, ...
+        if isinstance(inside, Mapping) and inside and is_state_dict(inside):
+            return _weights_alone(inside, f" under `{key}`")
+    return ""
+
+
+def _weights_alone(weights: Mapping[Any, Any], where: str = "") -> str:
+    some = next(iter(weights), "none")
+    how = "Weights in transformers' form go with their config.json: name the folder with -k"
+    return (
+        f"holds weights alone{where} ({len(weights)}, such as `{some}`) and not the configuration "
+        f"that builds their model. {how} and -u hf_hubert_custom or hf_wav2vec2_custom"
+    )
+
+
+_FAIRSEQ = (
+    "is a checkpoint of fairseq, whose settings are objects that could run code. Convert it once, "
+    "where fairseq is installed (python -m s3prl.upstream.hubert.convert FILE --output_dir FOLDER, "
+    "or wav2vec2 in place of hubert), or take the converted file that s3prl offers, and name that"
+)
+
+
+def why_unread(path: Path | str, error: BaseException) -> str:
+    """Return why torch did not read a file, as `describe` does."""
+    if found := describe(path):
+        return found
+    if isinstance(error, pickle.UnpicklingError):
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        name = named[1] if named else ""
+        if name.startswith(_FAIRSEQ_OBJECTS):
+            return _FAIRSEQ
+        what = f", such as {name}" if name else ""
+        return (
+            f"is not a checkpoint of plain weights (it holds objects{what}); it was not loaded, "
+            "since other content could run code"
+        )
+    return f"is damaged ({first_line(error)}): get it again"
+
+
+def explain_folder(folder: Path, error: BaseException, upstream: str) -> str:
+    """Return why a folder does not build a model of transformers, as `describe` does."""
+    if not upstream.startswith("hf_"):
+        return describe(folder)
+    if not (folder / "config.json").is_file():
+        return "has no config.json, so that it is no folder of transformers"
+    for name in ("config.json", "preprocessor_config.json"):
+        path = folder / name
+        try:
+            if path.is_file():
+                json.loads(path.read_text())
+        except (ValueError, OSError):
+            return f"has a {name} that {describe(path) or 'is no JSON'}"
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+    if not files:
+        return "has no model.safetensors or pytorch_model.bin"
+    for path in files:
+        found = describe(path)
+        if found and not (path.suffix == ".safetensors" and found.startswith("is a safetensors")):
+            return f"has a {path.name} that {found}"
+        if path.suffix == ".safetensors" and not _is_whole_safetensors(path):
+            return (
+                f"has a {path.name} that is cut short, as a download or copy does that was "
+                "stopped: get it again"
+            )
+    return f"does not fit this upstream ({first_line(error)})"
+
+
+def _is_whole_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length))
+            ends = [e["data_offsets"][1] for key, e in header.items() if key != "__metadata__"]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            return False
+    return bool(path.stat().st_size == 8 + length + max(ends, default=0))
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error as one short line."""
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    return (lines[0] if len(lines) < 2 else f"{lines[0]} {lines[1].strip()}")[:200]
