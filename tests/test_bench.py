@@ -78,7 +78,7 @@ def test_low_resource_has_all_points_and_draws_of_the_paper_by_default(tmp_path)
     assert cells[0].name == "mine-TAP-low_resource-n50-draw0-fold1-seed1337"
     data = cells[-1].changes["downstream_expert"]["datarc"]
     assert (data["samples_per_label"], data["draw"]) == (1000, 4)
-    assert cells[0].command(Path("x"))[13:15] == ["-k", "a.pt"]
+    assert " -k a.pt " in " ".join(cells[0].command(Path("x")))
 
 
 def test_protocols_may_have_their_own_seeds(tmp_path):
