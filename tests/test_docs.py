@@ -33,6 +33,11 @@ def test_the_command_lines_have_options_that_exist(page):
             arguments.parse(words[2:])
 
 
+def test_the_readme_links_every_page():
+    linked = set(re.findall(r"\]\((docs/\w+\.md)\)", (ROOT / "README.md").read_text()))
+    assert linked == {f"docs/{page.name}" for page in PAGES[1:]}
+
+
 @pytest.fixture
 def place(tmp_path, tiny_hubert, monkeypatch):
     """A folder with the experiment and the recording that the pages speak of."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import spknorm
+
 REPOSITORY = Path(__file__).parent.parent
 PLUGINS = ("downstream", "upstream_adapters", "configs")
 CARRIED = ("spknorm", *PLUGINS)
@@ -51,6 +53,13 @@ def test_every_plugin_folder_is_listed_in_setup_cfg():
         folder = target.removeprefix("share/spknorm/")
         matched = {str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob(pattern)}
         assert {path for path in tracked(folder) if Path(path).parent == Path(folder)} <= matched
+
+
+def test_the_version_is_said_in_one_place():
+    setup = (REPOSITORY / "setup.cfg").read_text()
+    assert "\nversion = attr: spknorm.__version__\n" in setup
+    assert f"\nversion: {spknorm.__version__}\n" in (REPOSITORY / "CITATION.cff").read_text()
+    assert f"\n## {spknorm.__version__}\n" in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
 @pytest.mark.slow
