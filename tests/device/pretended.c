@@ -1,0 +1,281 @@
+/* A CUDA device that accepts every request, counts it, and computes nothing.
+
+   Preloaded in place of the CUDA runtime, the driver and cuBLAS, so that torch's own CUDA code runs
+   on a machine without a GPU: the dispatcher, autocast, the choice of kernels, the allocator. What
+   it stands for is read from the environment; see pretended.py, which builds it together with a
+   file of answers to whatever else torch links to.
+
+   Device memory is address space without pages behind it. A copy to the device is made, a copy from
+   it reads as the pattern that was asked for, since no kernel ever wrote there. */
+#include <cuda_runtime_api.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define CARDS 8
+#define API cudaError_t
+#define DONE return cudaSuccess
+
+struct pretended {
+  unsigned long launches, products, waits, to_device, to_host, within, allocations;
+  unsigned long held[CARDS];
+  unsigned long fail_at; /* this allocation fails, counted from 1; 0: none does */
+  unsigned long reads;   /* 0: copies to the host read as zeros, 1: as ones */
+};
+struct pretended pretended;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+#define COUNT(field) __atomic_fetch_add(&pretended.field, 1, __ATOMIC_RELAXED)
+void pretended_product(void) { COUNT(products); COUNT(launches); }
+
+/* ---- the cards */
+static long setting(const char *name, long otherwise) {
+  const char *text = getenv(name);
+  return text && *text ? atol(text) : otherwise;
+}
+static int cards(void) { return (int)setting("PRETENDED_CARDS", 1); }
+static int capability(void) { return (int)setting("PRETENDED_CAPABILITY", 90); }
+static size_t memory(void) { return (size_t)setting("PRETENDED_MB", 80000) * 1000000; }
+static __thread int current;
+
+API cudaGetDeviceCount(int *count) {
+  long refusal = setting("PRETENDED_REFUSAL", 0);
+  *count = refusal ? 0 : cards();
+  return (cudaError_t)refusal;
+}
+API cudaDriverGetVersion(int *version) { *version = 13000; DONE; }
+API cudaGetDevice(int *card) { *card = current; DONE; }
+API cudaSetDevice(int card) {
+  if (card < 0 || card >= cards()) return cudaErrorInvalidDevice;
+  current = card;
+  DONE;
+}
+API cudaGetDeviceProperties(struct cudaDeviceProp *card, int number) {
+  memset(card, 0, sizeof *card);
+  snprintf(card->name, sizeof card->name, "pretended card of sm_%d", capability());
+  card->major = capability() / 10;
+  card->minor = capability() % 10;
+  card->totalGlobalMem = memory();
+  card->multiProcessorCount = 132;
+  card->warpSize = 32;
+  card->maxThreadsPerBlock = card->maxThreadsDim[0] = card->maxThreadsDim[1] = 1024;
+  card->maxThreadsDim[2] = 64;
+  card->maxThreadsPerMultiProcessor = 2048;
+  card->maxGridSize[0] = 0x7fffffff;
+  card->maxGridSize[1] = card->maxGridSize[2] = 65535;
+  card->regsPerBlock = card->regsPerMultiprocessor = 65536;
+  card->sharedMemPerBlock = 48 << 10;
+  card->sharedMemPerBlockOptin = (capability() >= 90 ? 227 : capability() >= 80 ? 163 : 96) << 10;
+  card->sharedMemPerMultiprocessor = card->sharedMemPerBlockOptin + 1024;
+  card->l2CacheSize = 50 << 20;
+  DONE;
+}
+API cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr which, int number) {
+  struct cudaDeviceProp card;
+  cudaGetDeviceProperties(&card, number);
+  switch (which) {
+    case cudaDevAttrComputeCapabilityMajor: *value = card.major; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = card.minor; break;
+    case cudaDevAttrMultiProcessorCount: *value = card.multiProcessorCount; break;
+    case cudaDevAttrWarpSize: *value = card.warpSize; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = (int)card.sharedMemPerBlockOptin; break;
+    default: *value = 0;
+  }
+  DONE;
+}
+API cudaDeviceCanAccessPeer(int *can, int one, int other) { *can = 0; DONE; }
+API cudaDeviceGetStreamPriorityRange(int *least, int *most) { *least = 0; *most = -5; DONE; }
+
+/* ---- memory */
+struct block { struct block *next; void *start; size_t size; int card; };
+static struct block *blocks[1024];
+static struct block **bucket(void *start) { return &blocks[((size_t)start >> 12) % 1024]; }
+
+API cudaMalloc(void **start, size_t size) {
+  unsigned long number = 1 + COUNT(allocations);
+  size = (size + 4095) & ~(size_t)4095;
+  pthread_mutex_lock(&lock);
+  int short_of = number == pretended.fail_at || pretended.held[current] + size > memory();
+  if (!short_of) pretended.held[current] += size;
+  pthread_mutex_unlock(&lock);
+  if (short_of) return cudaErrorMemoryAllocation;
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  *start = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+  struct block *made = malloc(sizeof *made);
+  pthread_mutex_lock(&lock);
+  *made = (struct block){*bucket(*start), *start, size, current};
+  *bucket(*start) = made;
+  pthread_mutex_unlock(&lock);
+  DONE;
+}
+API cudaFree(void *start) {
+  pthread_mutex_lock(&lock);
+  for (struct block **at = bucket(start); start && *at; at = &(*at)->next)
+    if ((*at)->start == start) {
+      struct block *gone = *at;
+      *at = gone->next;
+      pretended.held[gone->card] -= gone->size;
+      munmap(start, gone->size);
+      free(gone);
+      break;
+    }
+  pthread_mutex_unlock(&lock);
+  DONE;
+}
+API cudaMemGetInfo(size_t *left, size_t *all) {
+  *all = memory();
+  *left = memory() - pretended.held[current];
+  DONE;
+}
+API cudaHostAlloc(void **start, size_t size, unsigned flags) {
+  return posix_memalign(start, 4096, size ? size : 1) ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+API cudaFreeHost(void *start) { free(start); DONE; }
+API cudaPointerGetAttributes(struct cudaPointerAttributes *about, const void *start) {
+  memset(about, 0, sizeof *about);
+  DONE;
+}
+static char symbols[1 << 16];
+API cudaGetSymbolAddress(void **address, const void *symbol) { *address = symbols; DONE; }
+
+/* ---- copies */
+static void read_as(void *to, size_t size) {
+  memset(to, 0, size);
+  if (!pretended.reads) return;
+  if (size == 4) *(float *)to = 1.0f;
+  for (size_t at = 0; size % 8 == 0 && at < size / 8; at++) ((double *)to)[at] = 1.0;
+}
+API cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind,
+                    cudaStream_t stream) {
+  if (kind == cudaMemcpyHostToDevice) { COUNT(to_device); memcpy(to, from, size); }
+  else if (kind == cudaMemcpyDeviceToHost) { COUNT(to_host); read_as(to, size); }
+  else if (kind == cudaMemcpyDeviceToDevice) COUNT(within);
+  else memcpy(to, from, size);
+  DONE;
+}
+API cudaMemcpy(void *to, const void *from, size_t size, enum cudaMemcpyKind kind) {
+  COUNT(waits);
+  return cudaMemcpyAsync(to, from, size, kind, 0);
+}
+API cudaMemcpyPeerAsync(void *to, int one, const void *from, int other, size_t size,
+                        cudaStream_t stream) { COUNT(within); DONE; }
+API cudaMemsetAsync(void *start, int value, size_t size, cudaStream_t s) { COUNT(launches); DONE; }
+API cudaMemset(void *start, int value, size_t size) { COUNT(launches); DONE; }
+
+/* ---- kernels, by the host function that stands for each */
+#define PLACES (1 << 17)
+static struct { const void *function; const char *name; unsigned long count; } kernels[PLACES];
+static size_t place(const void *function) {
+  size_t at = ((size_t)function * 0x9E3779B97F4A7C15u) >> 47;
+  pthread_mutex_lock(&lock);
+  while (kernels[at].function && kernels[at].function != function) at = (at + 1) % PLACES;
+  kernels[at].function = function;
+  pthread_mutex_unlock(&lock);
+  return at;
+}
+static API launch(const void *function) {
+  COUNT(launches);
+  __atomic_fetch_add(&kernels[place(function)].count, 1, __ATOMIC_RELAXED);
+  DONE;
+}
+void __cudaRegisterFunction(void **module, const char *function, char *device, const char *name,
+                            int limit, void *a, void *b, void *c, void *d, int *size) {
+  kernels[place(function)].name = name;
+}
+API __cudaGetKernel(cudaKernel_t *kernel, const void *f) { *kernel = (cudaKernel_t)f; DONE; }
+API __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **arguments, size_t shared,
+                       cudaStream_t stream) { return launch(kernel); }
+API cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared,
+                     cudaStream_t stream) { return launch(function); }
+API cudaLaunchKernelExC(const cudaLaunchConfig_t *how, const void *function, void **arguments) {
+  return launch(function);
+}
+API cudaFuncGetAttributes(struct cudaFuncAttributes *about, const void *function) {
+  memset(about, 0, sizeof *about);
+  about->maxThreadsPerBlock = 1024;
+  about->binaryVersion = about->ptxVersion = capability();
+  DONE;
+}
+API cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute which, int value) { DONE; }
+API cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *count, const void *function,
+    int block, size_t shared, unsigned flags) { *count = 2; DONE; }
+
+void pretended_reset(void) {
+  pretended.launches = pretended.products = pretended.waits = pretended.allocations = 0;
+  pretended.to_device = pretended.to_host = pretended.within = 0;
+  for (size_t at = 0; at < PLACES; at++) kernels[at].count = 0;
+}
+void pretended_kernels(const char *path) { /* one line each: how often, and its mangled name */
+  FILE *file = fopen(path, "w");
+  for (size_t at = 0; at < PLACES; at++)
+    if (kernels[at].count)
+      fprintf(file, "%lu %s\n", kernels[at].count, kernels[at].name ? kernels[at].name : "?");
+  fclose(file);
+}
+
+/* ---- streams, events, waits */
+API cudaDeviceSynchronize(void) { COUNT(waits); DONE; }
+API cudaStreamSynchronize(cudaStream_t stream) { COUNT(waits); DONE; }
+API cudaEventSynchronize(cudaEvent_t event) { COUNT(waits); DONE; }
+API cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority) {
+  *stream = malloc(16);
+  DONE;
+}
+API cudaStreamCreate(cudaStream_t *stream) { return cudaStreamCreateWithPriority(stream, 0, 0); }
+API cudaStreamDestroy(cudaStream_t stream) { free(stream); DONE; }
+API cudaStreamQuery(cudaStream_t stream) { DONE; }
+API cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) { DONE; }
+API cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
+  *status = cudaStreamCaptureStatusNone;
+  DONE;
+}
+API cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *mode) { DONE; }
+API cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) { *event = malloc(16); DONE; }
+API cudaEventCreate(cudaEvent_t *event) { return cudaEventCreateWithFlags(event, 0); }
+API cudaEventDestroy(cudaEvent_t event) { free(event); DONE; }
+API cudaEventRecord(cudaEvent_t event, cudaStream_t stream) { DONE; }
+API cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags) { DONE; }
+API cudaEventQuery(cudaEvent_t event) { DONE; }
+API cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to) { *ms = 1.0f; DONE; }
+API cudaGetLastError(void) { DONE; }
+API cudaPeekAtLastError(void) { DONE; }
+
+/* ---- the driver and cuBLAS, as far as an answer has to be filled in */
+static int agree(void) { return 0; }
+API cudaGetDriverEntryPointByVersion(const char *name, void **function, unsigned version,
+    unsigned long long flags, enum cudaDriverEntryPointQueryResult *found) {
+  *function = (void *)agree;
+  if (found) *found = cudaDriverEntryPointSuccess;
+  DONE;
+}
+int cuDevicePrimaryCtxGetState(int card, unsigned *flags, int *active) {
+  *flags = 0;
+  *active = 1;
+  return 0;
+}
+int cuCtxGetCurrent(void **context) { *context = symbols; return 0; }
+int cuDeviceGet(int *card, int number) { *card = number; return 0; }
+int cuGetErrorString(int error, const char **text) { *text = "pretended"; return 0; }
+int cublasCreate_v2(void **handle) { /* its workspace is the device's, as cuBLAS's is */
+  void *space;
+  if (cudaMalloc(&space, 1 << 20)) return 3; /* CUBLAS_STATUS_ALLOC_FAILED */
+  *handle = space;
+  return 0;
+}
+int cublasGetMathMode(void *handle, int *mode) { *mode = 0; return 0; }
+int cublasGetPointerMode_v2(void *handle, int *mode) { *mode = 0; return 0; }
+static int described(void **made) { *made = calloc(1, 512); return 0; }
+int cublasLtMatmulDescCreate(void **made, int compute, int scale) { return described(made); }
+int cublasLtMatmulPreferenceCreate(void **made) { return described(made); }
+int cublasLtMatrixLayoutCreate(void **made, int type, unsigned long rows, unsigned long columns,
+                               long leading) { return described(made); }
+int cublasLtMatmulDescDestroy(void *made) { free(made); return 0; }
+int cublasLtMatmulPreferenceDestroy(void *made) { free(made); return 0; }
+int cublasLtMatrixLayoutDestroy(void *made) { free(made); return 0; }
+int cublasLtMatmulAlgoGetHeuristic(void *handle, void *what, void *a, void *b, void *c, void *d,
+                                   void *preference, int wanted, void *results, int *found) {
+  memset(results, 0, 64); /* of the first: any algorithm, no workspace, success */
+  *found = 1;
+  return 0;
+}

@@ -1,0 +1,261 @@
+"""The project's own iteration on the pretended device, with a HuBERT of any size.
+
+Legend: B utterances of L_i samples.
+"""
+
+import ctypes
+import dataclasses
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import stand_ins
+import torch
+import yaml
+from torch import nn
+
+import spknorm.compat  # noqa: F401
+from spknorm import config as configuration
+from spknorm.batches import Batch
+from spknorm.features import FrontEnds
+from spknorm.method.model import Heads
+from spknorm.runner import setup
+from spknorm.runner.distributed import World
+from spknorm.runner.instrument import Start
+from spknorm.runner.iteration import Iteration
+from spknorm.runner.sources import CachedSource, UpstreamSource
+from spknorm.runner.state import Counters
+from spknorm.schema import TaskConfig
+from spknorm.upstreams.fast import make_encoder
+
+SHAPES = {
+    "tiny": {"layers": 2, "dim": 64, "ffn": 128, "heads": 2, "dropout": 0.1, "large": False},
+    "base": {"layers": 12, "dim": 768, "ffn": 3072, "heads": 12, "dropout": 0.1, "large": False},
+    "large": {"layers": 24, "dim": 1024, "ffn": 4096, "heads": 16, "dropout": 0.0, "large": True},
+}
+_CONVOLUTIONS = [(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2
+_TASK = Path(configuration.__file__).parents[2] / "downstream" / "emotion_spknorm" / "config.yaml"
+
+
+class _Device(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_ulong) for name in ("launches", "products", "waits", "to_device")),
+        *((name, ctypes.c_ulong) for name in ("to_host", "within", "allocations")),
+        ("held", ctypes.c_ulong * 8),
+        ("fail_at", ctypes.c_ulong),
+        ("reads", ctypes.c_ulong),
+    ]
+
+
+_library = ctypes.CDLL(None)
+device = _Device.in_dll(_library, "pretended")
+stood_in = stand_ins.install()
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a step asked of the device."""
+
+    launches: int
+    waits: int
+    to_device: int
+    to_host: int
+    peak_gb: float
+    reserved_gb: float
+
+
+def reset() -> None:
+    """Count from zero."""
+    _library.pretended_reset()
+    stand_ins.calls.clear()
+    torch.cuda.reset_peak_memory_stats()
+
+
+def asked() -> Asked:
+    """Return what has been asked since `reset`; cuDNN's calls are launches, too."""
+    return Asked(
+        launches=device.launches + device.within + stand_ins.calls.total(),
+        waits=device.waits,
+        to_device=device.to_device,
+        to_host=device.to_host,
+        peak_gb=torch.cuda.max_memory_allocated() / 1e9,
+        reserved_gb=torch.cuda.max_memory_reserved() / 1e9,
+    )
+
+
+def kernels() -> dict[str, int]:
+    """Return how often each kernel was launched, by its mangled name."""
+    path = Path("/tmp") / f"kernels-{id(device)}"
+    _library.pretended_kernels(str(path).encode())
+    lines = [line.split() for line in path.read_text().splitlines()]
+    path.unlink()
+    return {name: int(count) for count, name in lines}
+
+
+def settings(**sections: Any) -> TaskConfig:
+    """Return the task's config.yaml with sections changed."""
+    content = yaml.safe_load(_TASK.read_text())
+    _merge(content, sections)
+    return configuration.parse(content)
+
+
+def batch(seconds: Sequence[float], *, classes: int = 4) -> Batch:
+    """Return a batch of noise."""
+    noise = np.random.default_rng(0)
+    wavs = [0.1 * noise.standard_normal(int(16000 * s), dtype=np.float32) for s in seconds]
+    places = list(range(len(wavs)))
+    return Batch(wavs, [place % classes for place in places], [f"u{p}" for p in places], places)
+
+
+class Setup:
+    """An iteration and all that it needs, as `runner.engine` puts it together.
+
+    Args:
+        shape: A key of `SHAPES`.
+        config: The whole configuration.
+        cached: The front ends of emotion batches are looked up.
+        num_speakers: K.
+        card: Where it computes.
+    """
+
+    def __init__(
+        self,
+        shape: str,
+        config: TaskConfig,
+        *,
+        cached: bool = False,
+        num_speakers: int = 50,
+        card: str = "cuda",
+    ) -> None:
+        torch.manual_seed(0)
+        size = SHAPES[shape]
+        self.world = World(card)
+        method, model = config.downstream_expert.spknorm, config.downstream_expert.modelrc
+        with torch.device(card), redirect_stdout(io.StringIO()):
+            self.upstream = _hubert(size)
+            self.featurizer = _featurizer(int(size["dim"]))
+            options = configuration.to_mapping(model)
+            heads = Heads(
+                int(size["dim"]),
+                num_emotions=4,
+                num_speakers=num_speakers if method.strategy != "none" else 0,
+                strategy=method.strategy,
+                adversary=method.adversary,
+                projector_dim=model.projector_dim,
+                select=model.select,
+                select_options=options[model.select],
+                gate=options["gate"],
+                speaker_head=options["speaker_head"],
+            )
+        self.upstream.to(card)  # a few of its weights are made where no default reaches
+        encode = make_encoder(self.upstream, self.featurizer, config.upstream)
+        source: Any = UpstreamSource(encode, device=self.world.device)
+        if cached:
+            front_ends = _LookedUp(encode, config=config, device=self.world.device)
+            source = CachedSource(front_ends, {"emotion": "emotion"}, source)
+        expert = SimpleNamespace(
+            heads=heads, emotions=["a", "b", "c", "d"], num_speakers=num_speakers
+        )
+        modules = [self.upstream, self.featurizer, heads]
+        for module in modules:
+            module.train()
+        self.groups = setup.make_groups(self.upstream, self.featurizer, heads, frozen=False)
+        self.counters, self.said = Counters(), []
+        self.iteration = Iteration(
+            expert,
+            source,
+            self.groups,
+            self.world,
+            modules=modules,
+            settings=config,
+            seed=1337,
+            counters=self.counters,
+            say=self.said.append,
+            start=Start(),
+        )
+        self._cached, self._accumulate = cached, config.runner.gradient_accumulate_steps
+        self._adversarial = method.strategy != "none"
+
+    def step(self, emotion: Batch, speaker: Batch) -> None:
+        """Do a step of as many emotion batches as are accumulated, and one speaker batch."""
+        if self._cached:
+            emotion = emotion._replace(wavs=[], ids=[str(len(wav)) for wav in emotion.wavs])
+        speakers = [speaker] if self._adversarial else []
+        self.iteration([emotion] * self._accumulate, speakers)
+
+
+class _LookedUp(FrontEnds):
+    """Front ends of zeros, by the number of samples that an utterance is called."""
+
+    def __init__(self, encode: Any, *, config: TaskConfig, device: torch.device) -> None:
+        super().__init__(encode, nn.Identity(), config=config.upstream, device=device)
+        channels = _CONVOLUTIONS[-1][0]
+        lower = configuration.to_mapping(config.runner)["precision"] == "bf16"
+        kind = np.int16 if lower else np.float32
+
+        class Store:
+            def __getitem__(self, samples: str) -> Any:
+                frames = int(samples)
+                for _, width, stride in _CONVOLUTIONS:
+                    frames = (frames - width) // stride + 1
+                return np.zeros((frames, channels), kind)
+
+        class Keys:
+            def __getitem__(self, key: str) -> str:
+                return key
+
+            def __contains__(self, key: str) -> bool:
+                return True
+
+        self._keys["emotion"] = SimpleNamespace(store=Store()), Keys()  # type: ignore[assignment]
+
+
+def _hubert(size: dict[str, Any]) -> nn.Module:
+    from s3prl.upstream.hubert import expert as module
+    from s3prl.upstream.hubert import hubert_model as hubert
+
+    large, rate = size["large"], size["dropout"]
+    about = hubert.HubertConfig(
+        label_rate=50.0,
+        encoder_layers=size["layers"],
+        encoder_embed_dim=size["dim"],
+        encoder_ffn_embed_dim=size["ffn"],
+        encoder_attention_heads=size["heads"],
+        dropout=rate,
+        attention_dropout=rate,
+        dropout_input=rate,
+        dropout_features=rate,
+        layer_norm_first=large,
+        extractor_mode="layer_norm" if large else "default",
+        final_dim=256,
+        conv_feature_layers=repr(_CONVOLUTIONS),
+    )
+    task = hubert.HubertPretrainingConfig(label_rate=50.0, normalize=large)
+    model = hubert.HubertModel(about, task, [[str(unit) for unit in range(8)]])
+    with mock.patch.object(module, "load_converted_model", lambda path: (model, task)):
+        return module.UpstreamExpert("nowhere")
+
+
+def _featurizer(dim: int) -> nn.Module:
+    """Return s3prl's Featurizer of the last hidden state, without the pass that it looks with."""
+    from s3prl.upstream.interfaces import Featurizer
+
+    made = Featurizer.__new__(Featurizer)
+    nn.Module.__init__(made)
+    made.name, made.output_dim, made.downsample_rate = "Featurizer", dim, 320
+    made.feature_selection, made.layer_selection = "last_hidden_state", None
+    made.normalize = False
+    return made
+
+
+def _merge(into: dict[str, Any], changed: dict[str, Any]) -> None:
+    for key, value in changed.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value

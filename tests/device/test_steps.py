@@ -1,0 +1,59 @@
+"""What a training step asks of a GPU: counted on a pretended device, in processes of their own."""
+
+import pytest
+
+SHORT, CROPS = [0.5, 0.8], [0.7, 0.7]
+COMBINATIONS = [
+    {"strategy": strategy, "update": update, "precision": precision}
+    for strategy, update in (
+        ("none", "literal"),
+        ("SNP", "literal"),
+        ("SNP", "relative"),
+        ("SNP", "adaptive"),
+        ("SNP", "reversal"),
+        ("TAP", "literal"),
+        ("TAP", "relative"),
+        ("TAP", "adaptive"),
+        ("TAP", "reversal"),
+    )
+    for precision in ("fp32", "bf16", "fp16")
+]
+WAITS = 97
+LAUNCHES = {"none": 3_200, "SNP": 3_700, "TAP": 4_000}
+"""Of a HuBERT of two layers. More than these is a step back: find what asks for it."""
+
+
+def _name(combination):
+    return "-".join(combination.values())
+
+
+@pytest.fixture(scope="module")
+def counted(ask):
+    found = ask(
+        "count",
+        {"shape": "tiny", "combinations": COMBINATIONS, "emotion": SHORT, "speaker": CROPS,
+         "runner": {"gradient_accumulate_steps": 1}},
+    )  # fmt: skip
+    return {_name(one): row for one, row in zip(COMBINATIONS, found, strict=True)}
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=_name)
+def test_a_step_runs_on_the_device_and_asks_no_more_of_it_than_it_did(counted, combination):
+    row = counted[_name(combination)]
+    assert row["done"] == 2 and row["said"] == []
+    assert row["waits"] <= WAITS
+    assert row["launches"] <= LAUNCHES[combination["strategy"]]
+
+
+@pytest.mark.parametrize(("shape", "gigabytes"), [("base", 9.0), ("large", 16.0)])
+def test_a_tap_step_of_64_utterances_fits_the_memory_that_the_docs_name(ask, shape, gigabytes):
+    emotion = [3 + 3 * place / 31 for place in range(32)]
+    (row,) = ask(
+        "count",
+        {"shape": shape, "combinations": [{"strategy": "TAP", "update": "relative",
+         "precision": "bf16", "cached": True}], "emotion": emotion, "speaker": [4.0] * 32,
+         "runner": {"gradient_accumulate_steps": 1},
+         "downstream_expert": {"speaker_corpus": {"micro_batch_size": 32}}},
+    )  # fmt: skip
+    assert row["done"] == 2 and row["said"] == []
+    assert row["reserved_gb"] < gigabytes
