@@ -13,7 +13,7 @@ import os
 import platform
 from pathlib import Path
 
-from spknorm.controlled.folds import Row
+from spknorm.controlled.folds import ModelRow
 from spknorm.controlled.grid import read_rows
 from spknorm.controlled.outcome import to_record
 from spknorm.controlled.plan import read_plan
@@ -40,19 +40,19 @@ def main() -> None:
         "date": str(datetime.datetime.now(datetime.UTC).date()),
         "versions": versions(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, one thread per process",
-        "row_columns": list(Row._fields),
+        "row_columns": list(ModelRow._fields),
     }
     write_atomic(options.out, _lines(head, rows))
 
 
-def _lines(head: dict, rows: list[Row]) -> str:
+def _lines(head: dict, rows: list[ModelRow]) -> str:
     """Return JSON with one line per model."""
     text = json.dumps(head, indent=1, sort_keys=True)
     listed = ",\n".join(json.dumps(_short(row)) for row in rows)
     return f'{text[:-2]},\n "rows": [\n{listed}\n]}}\n'
 
 
-def _short(row: Row) -> list:
+def _short(row: ModelRow) -> list:
     return [round(v, 5) if isinstance(v, float) else v for v in row]
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from acoustics import frame_features
 from s3prl.upstream.hubert.hubert_model import HubertConfig, HubertModel, HubertPretrainingConfig
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import LogisticRegression
@@ -30,7 +31,6 @@ from sklearn.preprocessing import StandardScaler
 
 import spknorm.compat  # noqa: F401
 from spknorm.demo import population
-from spknorm.demo.acoustics import frame_features
 from spknorm.demo.synthesis import to_pcm16
 from spknorm.files import atomic_path, write_atomic
 

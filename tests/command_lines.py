@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from spknorm.cli import arguments, checks, overrides, run_downstream, settings
+from spknorm.cli import arguments, overrides, refusals, run_downstream, settings
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -57,5 +57,5 @@ def prepared(*argv):
     overrides.apply_to_args(changes, args)
     config = settings.new_config(args, changes)
     settings.fill_in(args, config)
-    checks.check(args, config)
+    refusals.check(args, config)
     return args, config

@@ -3,14 +3,14 @@
 import numpy as np
 
 from spknorm.controlled import hypotheses
-from spknorm.controlled.folds import Row
+from spknorm.controlled.folds import ModelRow
 
 
 def rows_of(effects, *, seeds=range(100, 110), noise=0.01, number=0):
     """Rows in which each (method, rho) has a known accuracy and leakage."""
     rng = np.random.default_rng(number)
     return [
-        Row(*variant, rho, seed, fold, *(value + noise * rng.standard_normal(3)), None)
+        ModelRow(*variant, rho, seed, fold, *(value + noise * rng.standard_normal(3)), None)
         for (variant, rho), value in effects.items()
         for seed in seeds
         for fold in range(2)

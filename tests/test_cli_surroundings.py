@@ -10,7 +10,7 @@ import pytest
 from command_lines import REPOSITORY
 
 from spknorm.bench.worker import CellRun, is_running
-from spknorm.cli import experiment, surroundings
+from spknorm.cli import downstream, surroundings
 from spknorm.config.launcher import Place, place
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(code, capsys):
     def command():
         raise OSError(code, os.strerror(code), "/data/probe.json")
 
-    assert experiment.exit_status_of(command) == 2
+    assert downstream.exit_status_of(command) == 2
     assert capsys.readouterr().err == (
         f"spknorm: /data/probe.json cannot be used ({os.strerror(code)}). Name another folder for "
         "the results, copy this one, or change its permissions.\n"
@@ -183,7 +183,7 @@ def test_a_reader_that_goes_away_is_no_error(command):
 def test_a_file_name_that_is_no_utf_8_is_printed(encoding):
     code = (
         "import os\n"
-        "from spknorm.cli.experiment import exit_status_of\n"
+        "from spknorm.cli.downstream import exit_status_of\n"
         "exit_status_of(lambda: print(os.fsdecode(b'a\\xff.wav')) or 0)\n"
     )
     whole = {**os.environ, "PYTHONIOENCODING": encoding}

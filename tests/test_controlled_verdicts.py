@@ -3,7 +3,7 @@ import pytest
 from controlled_rows import rows_of, world_of
 
 from spknorm.controlled import hypotheses, verdicts
-from spknorm.controlled.folds import Row
+from spknorm.controlled.folds import ModelRow
 
 
 def test_a_world_in_which_the_paper_is_right_is_recognised():
@@ -94,7 +94,7 @@ def test_the_regained_share_is_the_part_of_the_loss_that_comes_back():
 
 def test_a_cell_averages_folds_first_and_then_seeds():
     rows = [
-        Row("hubert", "none", "true", 0.9, seed, fold, value, value, 0.1, None)
+        ModelRow("hubert", "none", "true", 0.9, seed, fold, value, value, 0.1, None)
         for seed, fold, value in [(0, 0, 0.2), (0, 1, 0.4), (1, 0, 0.5)]
     ]
     (cell,) = verdicts.summarise(rows)

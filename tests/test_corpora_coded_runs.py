@@ -10,7 +10,7 @@ from spknorm.corpora.layouts import LAYOUTS
 from spknorm.demo.coded_names import CODED
 from spknorm.demo.coded_trees import write_coded
 from spknorm.doctor import examine
-from spknorm.doctor.checks import status_of
+from spknorm.doctor.check import status_of
 from spknorm.protocols import folds_of
 
 

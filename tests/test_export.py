@@ -8,7 +8,7 @@ from trained_folders import make_trained, trained_upstream
 
 from spknorm.errors import CheckpointError, ConfigError, MissingError
 from spknorm.export import export
-from spknorm.export.experiment import read_exportable
+from spknorm.export.exportable import read_exportable
 from spknorm.export.upstream_file import read_upstream_file
 from spknorm.runs.trained import read_checkpoint
 

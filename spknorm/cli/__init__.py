@@ -4,6 +4,6 @@ Importing it loads neither torch nor s3prl: `--help` and every wrong option answ
 """
 
 from spknorm.cli.commands import main
-from spknorm.cli.experiment import run_downstream
+from spknorm.cli.downstream import run_downstream
 
 __all__ = ["main", "run_downstream"]

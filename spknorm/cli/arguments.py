@@ -1,6 +1,6 @@
 """The command line of `run_downstream.py`: s3prl's, letter for letter, with defaults.
 
-A default of None is filled in by `spknorm.cli.experiment`, where task and configuration are known.
+A default of None is filled in by `spknorm.cli.downstream`, where task and configuration are known.
 """
 
 import argparse

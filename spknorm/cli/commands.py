@@ -10,7 +10,7 @@ from spknorm.cli import (
     bench,
     demo,
     doctor,
-    experiment,
+    downstream,
     export,
     predict,
     process,
@@ -35,7 +35,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "run-downstream": Subcommand(
         "train, evaluate or use a task: s3prl's own command line",
         arguments.add_arguments,
-        experiment.run,
+        downstream.run,
     ),
     "audit": Subcommand(audit.HELP, audit.add_arguments, audit.run),
     "bench": Subcommand(bench.HELP, bench.add_arguments, bench.run),
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             process.require_device(args.device)
         return SUBCOMMANDS[args.command].run(args)
 
-    return experiment.exit_status_of(command)
+    return downstream.exit_status_of(command)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from spknorm import registry
 from spknorm.cli import overrides
 from spknorm.cli.settings import OUR_TASK
 from spknorm.config import load_yaml, merge, parse
-from spknorm.doctor.checks import Check, status_of
+from spknorm.doctor.check import Check, status_of
 from spknorm.errors import DataError, MissingError
 
 HELP = "look at the machine, the corpora and the disk before a run"

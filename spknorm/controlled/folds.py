@@ -17,7 +17,7 @@ from spknorm.probe.erasure import erase, fit_leace, normalise_per_speaker
 from spknorm.statistics.metrics import classes_of
 
 
-class Row(NamedTuple):
+class ModelRow(NamedTuple):
     """One model.
 
     Attributes:
@@ -59,7 +59,7 @@ class FrozenFold:
         mean, std = known.mean(0), known.std(0) + 1e-6
         self.emotional, self.neutral = (emotional - mean) / std, (neutral - mean) / std
 
-    def row(self, variant: Variant, plan: Plan) -> Row:
+    def row(self, variant: Variant, plan: Plan) -> ModelRow:
         """Train and score one model."""
         speaker = self.speaker[self.is_train]
         if variant.labels == "shuffled":
@@ -77,7 +77,7 @@ class FrozenFold:
             seed=self.seed,
         )
         represented = model.represent(neutral)
-        return Row(
+        return ModelRow(
             *variant,
             self.rho,
             self.seed,
@@ -134,7 +134,7 @@ class TunedFold:
         self.speaker, self.is_train = pool.speaker_split()
         self.starts: dict[tuple[str, int], TunedModel] = {}
 
-    def row(self, variant: Variant) -> Row:
+    def row(self, variant: Variant) -> ModelRow:
         """Train and score one model."""
         model = self._model(variant)
         neutral, is_train = model.represent(self.fronts.neutral), self.is_train
@@ -142,7 +142,7 @@ class TunedFold:
             float(np.mean(model.predict(self.fronts.emotional[rows.row]) == rows.emotion))
             for rows in (self.test, self.seen)
         )
-        return Row(
+        return ModelRow(
             *variant,
             self.part.rho,
             self.part.seed,

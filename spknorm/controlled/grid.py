@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from spknorm.controlled import pool
-from spknorm.controlled.folds import Fronts, FrozenFold, Row, TunedFold
+from spknorm.controlled.folds import Fronts, FrozenFold, ModelRow, TunedFold
 from spknorm.controlled.plan import Part, Plan, Variant
 from spknorm.files import read_json, write_json
 
@@ -24,7 +24,7 @@ OnProgress = Callable[[int, int], None]
 
 def run_grid(
     plan: Plan, out: Path, *, workers: int = 2, progress: OnProgress | None = None
-) -> list[Row]:
+) -> list[ModelRow]:
     """Return the rows of all parts, computing those that `out` does not hold yet.
 
     Args:
@@ -44,7 +44,7 @@ def run_grid(
     return read_rows(plan, out)
 
 
-def read_rows(plan: Plan, out: Path) -> list[Row]:
+def read_rows(plan: Plan, out: Path) -> list[ModelRow]:
     """Return the rows that `out` holds, those of unfinished parts, too."""
     found = [(_known(plan, out, part), plan.variants_of(part)) for part in plan.parts]
     return [row for known, wanted in found for one in wanted for row in known.get(one, [])]
@@ -79,7 +79,9 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
     write_json(_path(out, part), {"seconds": seconds, "variants": content})
 
 
-def _frozen_rows(plan: Plan, cache: Path, part: Part, variants: Sequence[Variant]) -> Iterator[Row]:
+def _frozen_rows(
+    plan: Plan, cache: Path, part: Part, variants: Sequence[Variant]
+) -> Iterator[ModelRow]:
     cached = cache / f"seed-{part.seed}-hubert-{_fingerprint()}.npz"
     features = pool.make_pool(part.seed, cached)
     for fold in range(plan.num_folds):
@@ -94,7 +96,7 @@ def _fronts(seed: int) -> Fronts:
     return Fronts(seed)
 
 
-def _tuned_rows(plan: Plan, part: Part, variants: Sequence[Variant]) -> Iterator[Row]:
+def _tuned_rows(plan: Plan, part: Part, variants: Sequence[Variant]) -> Iterator[ModelRow]:
     for fold in range(plan.tuned_folds):
         data = TunedFold(_fronts(part.seed), plan, part, fold)
         for variant in variants:
@@ -123,7 +125,7 @@ def _path(out: Path, part: Part) -> Path:
     return out / "rows" / f"{part.kind}-rho{part.rho:g}-seed{part.seed}.json"
 
 
-def _known(plan: Plan, out: Path, part: Part) -> dict[Variant, list[Row]]:
+def _known(plan: Plan, out: Path, part: Part) -> dict[Variant, list[ModelRow]]:
     """Return the rows of a part by variant, those alone that today's plan would give."""
     path = _path(out, part)
     if not path.is_file():
@@ -132,11 +134,11 @@ def _known(plan: Plan, out: Path, part: Part) -> dict[Variant, list[Row]]:
     for entry in read_json(path)["variants"]:
         variant = Variant(**entry["variant"])
         if entry["key"] == _key(plan, part, variant):
-            known[variant] = [Row(**row) for row in entry["rows"]]
+            known[variant] = [ModelRow(**row) for row in entry["rows"]]
     return known
 
 
-def _read(plan: Plan, out: Path, part: Part) -> list[Row] | None:
+def _read(plan: Plan, out: Path, part: Part) -> list[ModelRow] | None:
     """Return the rows of a part, or None if a variant is missing."""
     known = _known(plan, out, part)
     wanted = plan.variants_of(part)
@@ -162,7 +164,7 @@ def _fingerprint() -> str:
 
     digest = hashlib.sha256()
     folder = Path(demo.__file__).parent
-    sources = [folder / f"{name}.py" for name in ("synthesis", "population", "acoustics")]
+    sources = [folder / f"{name}.py" for name in ("synthesis", "population")]
     checkpoint = registry.plugin_root() / "upstream_adapters" / "demo_hubert" / "demo_hubert.pt"
     for path in (*sources, checkpoint):
         with contextlib.suppress(FileNotFoundError):

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spknorm.controlled.folds import Row
+from spknorm.controlled.folds import ModelRow
 from spknorm.controlled.hypotheses import CONFUSED, ERASED
 from spknorm.controlled.plan import Plan, Variant
-from spknorm.controlled.verdicts import Cell, Verdict, judge, regained_share, summarise
+from spknorm.controlled.verdicts import VariantMeans, Verdict, judge, regained_share, summarise
 from spknorm.files import write_atomic, write_json
 from spknorm.report import tables as forms
 from spknorm.report.canvas import Figure
@@ -41,13 +41,13 @@ class Outcome(NamedTuple):
         files: What was written.
     """
 
-    cells: list[Cell]
+    cells: list[VariantMeans]
     verdicts: list[Verdict]
     text: str
     files: list[Path]
 
 
-def write_outcome(plan: Plan, rows: Sequence[Row], out: Path) -> Outcome:
+def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> Outcome:
     """Write controlled.json, table.md, report.html and figures/*.png into `out`."""
     cells, verdicts = summarise(rows), judge(rows)
     tables = [_table(cells), _verdict_table(verdicts)]
@@ -69,7 +69,9 @@ def write_outcome(plan: Plan, rows: Sequence[Row], out: Path) -> Outcome:
     return Outcome(cells, verdicts, "\n\n".join(map(forms.to_text, tables)), files)
 
 
-def to_record(plan: Plan, cells: Sequence[Cell], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def to_record(
+    plan: Plan, cells: Sequence[VariantMeans], verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
     """Return everything that a page shows, and the plan behind it, as JSON."""
     return {
         "schema": SCHEMA,
@@ -98,7 +100,7 @@ def label_of(variant: Variant) -> str:
     return text + where.get(variant.features, "")
 
 
-def _table(cells: Sequence[Cell]) -> Table:
+def _table(cells: Sequence[VariantMeans]) -> Table:
     rows = []
     for cell in sorted(cells, key=_order):
         share = regained_share(cells, cell.variant, cell.rho)
@@ -163,7 +165,7 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
     )
 
 
-def _figures(cells: Sequence[Cell], num_seeds: int) -> list[Figure]:
+def _figures(cells: Sequence[VariantMeans], num_seeds: int) -> list[Figure]:
     lines = _lines(cells)
     frozen = [line for line in lines if "fine-tun" not in line.label]
     figures = [draw_accuracy(frozen, num_seeds=num_seeds)] if frozen else []
@@ -175,7 +177,7 @@ def _figures(cells: Sequence[Cell], num_seeds: int) -> list[Figure]:
     return figures
 
 
-def _lines(cells: Sequence[Cell]) -> list[Line]:
+def _lines(cells: Sequence[VariantMeans]) -> list[Line]:
     ordered = sorted(cells, key=_order)
     return [
         Line(
@@ -203,7 +205,7 @@ def _is_control(variant: Variant) -> bool:
     return variant.labels == "shuffled" or variant.method in _CONTROLS
 
 
-def _order(cell: Cell) -> tuple[bool, bool, str, bool, str, float]:
+def _order(cell: VariantMeans) -> tuple[bool, bool, str, bool, str, float]:
     one = cell.variant
     return (
         one.features in ("fine-tuned", "start"),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from spknorm.controlled.folds import Row
+from spknorm.controlled.folds import ModelRow
 from spknorm.controlled.hypotheses import HYPOTHESES, Hypothesis
 from spknorm.controlled.plan import Variant
 from spknorm.demo.synthesis import FloatArray
@@ -47,7 +47,7 @@ class Verdict(NamedTuple):
     verdict: str
 
 
-class Cell(NamedTuple):
+class VariantMeans(NamedTuple):
     """A variant at one rho: means over seeds (of means over folds) and deviations over seeds."""
 
     variant: Variant
@@ -63,7 +63,7 @@ class Cell(NamedTuple):
     num_models: int
 
 
-def judge(rows: Iterable[Row]) -> list[Verdict]:
+def judge(rows: Iterable[ModelRow]) -> list[Verdict]:
     """Return a verdict on each hypothesis that the rows can speak of (two seeds or more)."""
     means = _seed_means(rows)
     tested = []
@@ -91,9 +91,9 @@ def judge(rows: Iterable[Row]) -> list[Verdict]:
     return verdicts
 
 
-def summarise(rows: Iterable[Row]) -> list[Cell]:
+def summarise(rows: Iterable[ModelRow]) -> list[VariantMeans]:
     """Return a cell per variant and rho, in the order of the rows."""
-    groups: dict[tuple[Variant, float], dict[int, list[Row]]] = defaultdict(
+    groups: dict[tuple[Variant, float], dict[int, list[ModelRow]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for row in rows:
@@ -105,7 +105,7 @@ def summarise(rows: Iterable[Row]) -> list[Cell]:
             for name in ("unseen", "seen", "leakage")
         )
         cells.append(
-            Cell(
+            VariantMeans(
                 variant,
                 rho,
                 float(unseen.mean()),
@@ -125,7 +125,7 @@ def _deviation(values: FloatArray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def regained_share(cells: Sequence[Cell], variant: Variant, rho: float) -> float | None:
+def regained_share(cells: Sequence[VariantMeans], variant: Variant, rho: float) -> float | None:
     """Return which part of what confounding costs `none` the variant gives back; None if unknown.
 
     (variant at rho - none at rho) / (none at 0 - none at rho), on unseen speakers.
@@ -147,7 +147,7 @@ def confidence(values: Sequence[float] | FloatArray) -> tuple[float, float]:
     return mean - reach, mean + reach
 
 
-def _seed_means(rows: Iterable[Row]) -> dict[tuple[str, Variant, float], dict[int, float]]:
+def _seed_means(rows: Iterable[ModelRow]) -> dict[tuple[str, Variant, float], dict[int, float]]:
     """Return measure, variant, rho -> seed -> mean over folds."""
     groups: dict[tuple[str, Variant, float], dict[int, list[float]]] = defaultdict(
         lambda: defaultdict(list)

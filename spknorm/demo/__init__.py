@@ -1,7 +1,7 @@
 """The embedded corpora: a deterministic generator of emotional speech with known confounding.
 
 Below it, in data-flow order: `synthesis.py` (a voice), `population.py` (who says what),
-`trees.py` (folders in IEMOCAP's and VoxCeleb1's layouts); `acoustics.py` measures what was said.
+`trees.py` (folders in IEMOCAP's and VoxCeleb1's layouts).
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """What can be known before a run: machine, corpora and the run's own answer, returned as data.
 
-checks.py says what a check is; machine.py looks at software, device and disk, sound.py at corpora,
+check.py says what a check is; machine.py looks at software, device and disk, sound.py at corpora,
 run.py builds what a run trains on.
 """
 
@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spknorm.doctor.checks import Check, status_of
+from spknorm.doctor.check import Check, status_of
 
 if TYPE_CHECKING:
     from spknorm.schema import TaskConfig

@@ -7,7 +7,7 @@ import tempfile
 from importlib import import_module, metadata
 from pathlib import Path
 
-from spknorm.doctor.checks import Check
+from spknorm.doctor.check import Check
 
 _PACKAGES = ("torch", "torchaudio", "s3prl", "soundfile", "numpy", "scipy", "librosa")
 _LEAST_DISK_GB = 1.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spknorm.audio import AudioIndex
 from spknorm.corpora import Utterance
-from spknorm.doctor.checks import Check
+from spknorm.doctor.check import Check
 from spknorm.doctor.machine import existing
 from spknorm.errors import USER_ERRORS
 from spknorm.schema import ExpertConfig, TaskConfig

@@ -22,7 +22,7 @@ from spknorm.corpora import (
     label_set,
     read_corpus,
 )
-from spknorm.doctor.checks import Check
+from spknorm.doctor.check import Check
 from spknorm.errors import USER_ERRORS
 from spknorm.schema import ExpertConfig
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from spknorm.errors import ConfigError
 from spknorm.export.card import model_card
-from spknorm.export.experiment import read_exportable
+from spknorm.export.exportable import read_exportable
 from spknorm.export.push import push
 from spknorm.export.transformers_folder import write_transformers_folder
 from spknorm.export.upstream_file import (

@@ -8,7 +8,7 @@ from typing import Any
 
 from spknorm.corpora.layouts import LAYOUTS
 from spknorm.errors import DataError
-from spknorm.export.experiment import Exportable
+from spknorm.export.exportable import Exportable
 from spknorm.statistics import interval
 
 _LICENCES = {

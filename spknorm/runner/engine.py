@@ -1,7 +1,7 @@
 """The training loop: s3prl's Runner with the two-stage update, exact resume and honest selection.
 
-After `updates`, `features` and `checkpoint` in the flow. `experiment.py` builds what is trained; a
-step is `iteration.py`'s. Step s uses emotion micro-batches s*A ... s*A+A-1 (A =
+After `updates`, `features` and `checkpoint` in the flow. `s3prl_runner.py` builds what is trained;
+a step is `iteration.py`'s. Step s uses emotion micro-batches s*A ... s*A+A-1 (A =
 gradient_accumulate_steps) and randomness seeded by (seed, s, rank), so that weights, optimisers
 and counters are all that a resumed run needs.
 """
@@ -18,11 +18,11 @@ from spknorm.corpora.digest import write_rows
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.runner import pretraining, setup, state
 from spknorm.runner.evaluation import Evaluation
-from spknorm.runner.experiment import Experiment
 from spknorm.runner.folder import check_unused, ended_for_good, goes_on
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
 from spknorm.runner.passes import precision_of
+from spknorm.runner.s3prl_runner import S3prlRunner
 from spknorm.runner.saving import Saver
 from spknorm.runner.signals import Interrupted, requeue
 from spknorm.runner.sources import training_batches
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 _FINAL = ("speaker_loss", "speaker_accuracy", "log_num_speakers", "emotion_loss")
 
 
-class SpknormRunner(Experiment):
+class SpknormRunner(S3prlRunner):
     """s3prl's Runner for this project's tasks: `train`, `evaluate`, `inference`."""
 
     def train(self) -> None:

@@ -207,7 +207,7 @@ class Iteration:
                 scheduler.load_state_dict({**states["Scheduler"][name], **own})
         for name, optimizer in optimizers.items():
             for group, options in zip(optimizer.param_groups, asked[name], strict=True):
-                _take(group, options, scheduled=name in states.get("Scheduler", {}))
+                _restore_options(group, options, scheduled=name in states.get("Scheduler", {}))
         self.scaler.load_state_dict(scaler)
 
     def _ascent(self) -> float:
@@ -239,7 +239,7 @@ def _options(optimizer: Optimizer) -> list[dict[str, Any]]:
     ]
 
 
-def _take(group: dict[str, Any], options: dict[str, Any], *, scheduled: bool) -> None:
+def _restore_options(group: dict[str, Any], options: dict[str, Any], *, scheduled: bool) -> None:
     """Give a group that was read from a checkpoint the options of the configuration."""
     rate, base = group["lr"], group.get("initial_lr")
     group.update(options)

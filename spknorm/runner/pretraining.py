@@ -69,8 +69,8 @@ def pretrain_speaker_head(
     Args:
         expert: The task: heads, utterances, seed.
         source: See `means_over_time`.
-        upstream: Likewise.
-        featurizer: Likewise.
+        upstream: s3prl's, as it comes.
+        featurizer: s3prl's, over its layers.
         world: The leader trains the head, the others take it.
         settings: The whole configuration.
         trainable: Whether the upstream is fine-tuned later.

@@ -51,7 +51,7 @@ class Counters:
     held_out_loss: float | None = None
     """Running mean of the speaker loss over held-out batches."""
     held_out_accuracy: float | None = None
-    """Likewise, part of the held-out utterances whose speaker the head names."""
+    """Running mean of the part of the held-out utterances whose speaker the head names."""
     held_out_lowest: float | None = None
     """The lowest that `held_out_loss` has been."""
     ascent_paused: bool = False

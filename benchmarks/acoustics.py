@@ -1,7 +1,4 @@
-"""Hand-made acoustic features: the targets of the demo upstream's pre-training, and its rival.
-
-After `synthesis.py`; used by `benchmarks/pretrain_demo_hubert.py` (units) and by
-`spknorm.controlled` (a feature set that needs no training).
+"""Hand-made acoustic features: the targets of the demo upstream's pre-training.
 
 Shapes: L samples at 16 kHz, T frames of 20 ms (the stride of HuBERT).
 """
@@ -14,7 +11,6 @@ from scipy.fft import dct, irfft, rfft
 from spknorm.demo.synthesis import SAMPLE_RATE, FloatArray
 
 HOP = 320
-NUM_POOLED = 74
 _WINDOW = 640
 _NUM_FFT = 1024
 _NUM_BANDS = 32
@@ -51,31 +47,6 @@ def frame_features(samples: FloatArray) -> Frames:
     mfcc = dct(np.log(power @ _BANDS + 1e-8), axis=1, norm="ortho")[:, :_NUM_MFCC]
     log_f0, voicing = _pitch(power)
     return Frames(mfcc, log_f0, voicing, energy)
-
-
-def pooled_features(samples: FloatArray) -> FloatArray:
-    """Return 74 statistics of an utterance (L,): 60 of MFCC, 8 of log F0, 6 of energy."""
-    samples = np.pad(samples, (0, max(0, _WINDOW + 2 * HOP - len(samples))))
-    mfcc, log_f0, voicing, energy = frame_features(samples)
-    voiced = voicing > _VOICED
-    pitch = log_f0[voiced] if voiced.sum() >= 3 else log_f0
-    time = np.linspace(-0.5, 0.5, len(log_f0))
-    when = time[voiced] if voiced.sum() >= 3 else time
-    slope = np.polyfit(when, pitch, 1)[0]
-    rest = pitch - pitch.mean() - slope * (when - when.mean())
-    low, high = np.quantile(pitch, [0.1, 0.9])
-    change = np.diff(energy)
-    return np.concatenate(
-        [
-            mfcc.mean(0),
-            mfcc.std(0),
-            np.diff(mfcc, axis=0).std(0),
-            [pitch.mean(), pitch.std(), slope, rest.std(), low, high],
-            [np.abs(np.diff(pitch)).mean(), voiced.mean()],
-            [energy.mean(), energy.std(), change.std(), np.abs(np.diff(voiced)).mean()],
-            np.quantile(energy - energy.max(), [0.1, 0.5]),
-        ]
-    )
 
 
 def _pitch(power: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -29,7 +29,7 @@ from spknorm.statistics.metrics import Scores
 logger = logging.getLogger(__name__)
 
 
-class Experiment(Runner):  # type: ignore[misc]  # s3prl is untyped
+class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
     """Models, corpora and folder of an experiment: `evaluate`, `inference`.
 
     Args:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from spknorm.cli import arguments, checks, overrides, process, resume, settings, surroundings
+from spknorm.cli import arguments, overrides, process, refusals, resume, settings, surroundings
 from spknorm.errors import USER_ERRORS, CheckpointError, ConfigError, MissingError
 from spknorm.files import FolderLock, own_place
 from spknorm.runs.checkpoint import is_disk_full
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.past_exp is not None:
         args, config = resume.resume(args, changes, config)
     assert config is not None
-    checks.check(args, config)
+    refusals.check(args, config)
     if args.mode != "train":
         _write_elsewhere_if_read_only(args)
     with ExitStack() as held:
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         process.prepare(args)
         if _may_fork(args, config):
             _follow_fork(args, config, held)
-        checks.check_upstream(args)
+        refusals.check_upstream(args)
         if process.is_leader():
             process.write_settings(args, config)
         process.seed(args)
