@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    "errors", "files", "upstreams.weights", "schema.marks", "schema", "config", "compat",
-    "registry", "upstreams", "audio", "corpora.records", "demo", "corpora", "protocols", "batches",
+    "errors", "files", "upstreams.weights", "corpora.known", "schema.marks", "schema", "config",
+    "compat", "registry", "upstreams", "audio", "corpora.records", "demo", "corpora", "protocols", "batches",
     "method.gradients", "method.adversaries", "method.emotion_heads", "method.model",
     "method.optim", "method.updates", "method", "upstreams.fast", "features", "statistics.metrics",
     "statistics", "probe.erasure", "probe", "runs", "report.tables", "runs.checkpoint",

@@ -6,7 +6,7 @@ import pytest
 import tiny_runs
 
 from spknorm import config
-from spknorm.corpora.layouts import LAYOUTS
+from spknorm.corpora.known.layouts import LAYOUTS
 from spknorm.demo.coded_names import CODED
 from spknorm.demo.coded_trees import write_coded
 from spknorm.doctor import examine

@@ -63,7 +63,7 @@ def _check_temporary_folder() -> None:
 
 
 def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
-    from spknorm.corpora import TREES, root_of  # not needed for --help
+    from spknorm.corpora import CORPORA, root_of  # not needed for --help
     from spknorm.protocols import folds_of
 
     expert = parse(config).downstream_expert
@@ -75,19 +75,19 @@ def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
             "Choose it with -v or config.downstream_expert.datarc.test_fold."
         )
     # The upstream is loaded first, and may have to be downloaded: a missing corpus is told before.
-    if expert.datarc.corpus in TREES:
+    if CORPORA[expert.datarc.corpus].variable is not None:
         root_of(expert.datarc.corpus, "emotion", expert.datarc.root)
     if expert.spknorm.strategy != "none":
         _check_speaker_corpus(config)
 
 
 def _check_speaker_corpus(config: dict[str, Any]) -> None:
-    from spknorm.corpora import TREES, root_of
+    from spknorm.corpora import CORPORA, root_of
 
     expert = config.get("downstream_expert") or {}
     corpus = expert.get("speaker_corpus") or {}
     name = corpus.get("corpus", "voxceleb1")
-    if name in TREES:
+    if CORPORA[name].variable is not None:
         root_of(name, "speaker", corpus.get("root"))
 
 

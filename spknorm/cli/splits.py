@@ -92,7 +92,7 @@ def _records(name: str, args: argparse.Namespace) -> "list[Utterance]":
         known = ", ".join(key for key in CORPORA if key != "manifest")
         raise ConfigError(f"`{name}` is neither a .csv or .jsonl file nor one of {known}.")
     root = None if args.root is None else os.fspath(args.root)
-    data = DataConfig(corpus=name, root=root, labels="all")  # type: ignore[arg-type]  # a name
+    data = DataConfig(corpus=name, root=root, labels="all")
     return read_corpus(ExpertConfig(datarc=data), "emotion")
 
 

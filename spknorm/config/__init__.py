@@ -16,7 +16,7 @@ from spknorm.config.options import check_choices
 from spknorm.config.yaml_values import load_yaml
 from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig, UpstreamConfig
-from spknorm.schema.marks import Range
+from spknorm.schema.marks import OneOf, Range
 
 __all__ = ["build", "load_yaml", "merge", "parse", "to_mapping"]
 
@@ -93,6 +93,10 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin is Annotated:
         converted = _convert(options[0], value, path)
         optional = ", or null" if type(None) in typing.get_args(options[0]) else ""
+        for mark in (mark for mark in options[1:] if isinstance(mark, OneOf)):
+            if converted not in mark.names():
+                known = ", ".join(mark.names())
+                raise ConfigError(f"`{path}` must be one of {known}, but is {_show(value)}.")
         for allowed in (mark for mark in options[1:] if isinstance(mark, Range)):
             several = isinstance(converted, tuple)
             for number in converted if several else [converted]:

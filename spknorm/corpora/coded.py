@@ -11,21 +11,30 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spknorm.audio import Walk, printable
 from spknorm.audio.faults import listing
 from spknorm.audio.walking import ELSEWHERE
 from spknorm.corpora.copies import one_file_each
-from spknorm.corpora.labels import ORIGINAL, class_of
-from spknorm.corpora.layout import Layout
-from spknorm.corpora.layouts import LAYOUTS
+from spknorm.corpora.known.layout import Layout
+from spknorm.corpora.known.layouts import LAYOUTS
+from spknorm.corpora.labels import class_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, MissingError
+
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
 
 logger = logging.getLogger(__name__)
 
 _DEPTH = 4  # so many last parts of a path can name an utterance
 _FULL_FROM = 0.8  # of the published number: meant to be all of it
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; see `read_coded`."""
+    return read_coded(ask.root, ask.corpus.name)
 
 
 def read_coded(root: Path | str, key: str) -> list[Utterance]:
@@ -89,8 +98,8 @@ def differences(records: Sequence[Utterance], layout: Layout) -> list[str]:
     published = sum(layout.counts.values())
     if len(records) < _FULL_FROM * published or len(records) == layout.other_total:
         return []
-    found = Counter(one.labels[ORIGINAL] for one in records)
-    sound = Counter(one.labels[ORIGINAL] for one in records if one.id not in layout.damaged)
+    found = Counter(str(one.original) for one in records)
+    sound = Counter(str(one.original) for one in records if one.id not in layout.damaged)
     return [
         f"{found[word]} utterances of `{word}` instead of {count}"
         for word, count in layout.counts.items()
@@ -112,20 +121,19 @@ def _utterance(
     layout = LAYOUTS[key]
     word = layout.words[parsed["emotion"]]
     speaker = layout.speaker.format_map(parsed)
-    described = {
-        ORIGINAL: word,
-        "sex": layout.sex(parsed) or sexes.get(speaker, ""),
-        "sentence": layout.sentence.format_map(parsed),
-        "intensity": layout.intensities.get(parsed.get("intensity", ""), ""),
-        "language": parsed.get("language", layout.language),
-    }
+    sex = layout.sex(parsed) or sexes.get(speaker)
     return Utterance(
         id=name,
         path=file,
         emotion=class_of(word),
         speaker=f"{key}_{speaker}",
         split=_SPLITS.get(parsed.get("split", "")),
-        labels={column: value for column, value in described.items() if value},
+        part=parsed.get("split") or None,
+        original=word,
+        sentence=layout.sentence.format_map(parsed) or None,
+        intensity=layout.intensities.get(parsed.get("intensity", "")),
+        language=parsed.get("language", layout.language),
+        labels={"sex": sex} if sex else {},
     )
 
 

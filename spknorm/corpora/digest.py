@@ -73,7 +73,8 @@ def digest_of(
 
     Args:
         records: All of it, in any order.
-        labels: Which columns count, such as emotion and speaker.
+        labels: Which columns count, such as emotion and speaker; votes or arousal where they are
+            what is trained on.
         parts: Its training utterances and, of an emotion corpus, dev and test, in their order.
         work_dir: With the index of audio headers.
     """
@@ -86,7 +87,7 @@ def digest_of(
         stamp = f"{one.path.stat().st_size} bytes, {info.num_samples} at {info.sample_rate} Hz"
         if one.id in read:
             stamp += f", sha256 {sha256_of(one.path)[:16]}"
-        values = json.dumps({column: one.label(column) for column in columns})
+        values = json.dumps({column: one.label(column) for column in columns} | _heard(one))
         rows.append(Row(one.id, values, stamp, part_of.get(one.id)))
     rows.sort()
     return CorpusDigest(
@@ -179,6 +180,12 @@ def _describe(old: list[Row] | None, new: CorpusDigest) -> str:
     )
     told = [f"{len(names)} {kind} ({_names(names)})" for kind, names in kinds if names]
     return f"{text}: {', '.join(told) if told else 'in another order'}"
+
+
+def _heard(utterance: Utterance) -> dict[str, str]:
+    """Return which excerpt of its file an utterance is; nothing of a whole file."""
+    found = {column: utterance.label(column) for column in ("start", "end", "channel")}
+    return {column: value for column, value in found.items() if value is not None}
 
 
 def _names(names: Sequence[str]) -> str:

@@ -12,13 +12,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from spknorm.audio import Walk
 from spknorm.audio.faults import listing
 from spknorm.corpora.copies import one_file_each
 from spknorm.corpora.records import EMOTIONS, Utterance
-from spknorm.errors import DataError, MissingError
+from spknorm.errors import ConfigError, DataError, MissingError
+
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +69,32 @@ def parse_name(name: str) -> Turn:
     number, kind, letter = match.groups()
     turn = "improvised" if kind == "impro" else "scripted"
     return Turn(f"Session{int(number)}", f"Ses{number}_{letter}", turn)
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; see `read_iemocap` and spknorm/corpora/folds.py.
+
+    Raises:
+        ConfigError: `meta_data` is given and no fold.
+    """
+    from spknorm.corpora.folds import read_folds
+    from spknorm.corpora.reading import label_set
+
+    four = label_set(ask.data) == "four"
+    folder, fold = ask.section.meta_data, ask.section.test_fold
+    if folder is None:
+        records = read_iemocap(ask.root, all_words=not four)
+    elif fold is None:
+        raise ConfigError("With `meta_data`, `test_fold` must say which of its folds to read.")
+    else:
+        records = read_folds(folder, fold, ask.root, allow_outside=ask.section.allow_outside)
+    if four and (differs := check_counts(records)):
+        logging.getLogger("spknorm.corpora").warning(  # the doctor has a line of its own for it
+            "This IEMOCAP differs from the corpus of the literature (5531 utterances), so results "
+            "do not compare with it: %s",
+            "; ".join(differs),
+        )
+    return records
 
 
 def read_iemocap(root: Path | str, *, all_words: bool = False) -> list[Utterance]:

@@ -1,46 +1,25 @@
 """Label sets: from the words of a corpus to the classes that are trained.
 
 After the readers, which yield a class (`Utterance.emotion`) and the corpus' own word for it
-(`labels["original"]`); `datarc.labels` says which of them are trained, under which names.
+(`original`); `datarc.labels` says which of them are trained, under which names.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
-from spknorm.corpora.records import EMOTIONS, Utterance
+from spknorm.corpora.known.words import EMOTIONS, class_of
+from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
-
-ORIGINAL = "original"
-"""The column with the corpus' own word, where it differs from corpus to corpus."""
-
-CLASSES = MappingProxyType(
-    {
-        **dict.fromkeys(("neutral", "neutrality"), "neu"),
-        **dict.fromkeys(("happy", "happiness", "joy"), "hap"),
-        **dict.fromkeys(("angry", "anger"), "ang"),
-        **dict.fromkeys(("sad", "sadness"), "sad"),
-        **dict.fromkeys(("fear", "fearful"), "fea"),
-        "disgust": "dis",
-        **dict.fromkeys(("surprise", "surprised"), "sur"),
-    }
-)
-"""Classes by word. No other word is any of these: calm is not neutral, amused and excited are not
-happy, a pleasant surprise is not a surprise, unless `labels: {map: ...}` says so."""
-
-
-def class_of(word: str) -> str:
-    """Return the class of a corpus' word: `hap` of joy; a word without one stands for itself."""
-    return CLASSES.get(word, word)
+__all__ = ["class_of", "classes_among", "classes_of", "labelled", "word_of"]
 
 
 def word_of(utterance: Utterance) -> str | None:
     """Return the corpus' own word for the emotion of an utterance."""
-    return utterance.labels.get(ORIGINAL, utterance.emotion)
+    return utterance.original or utterance.emotion
 
 
 def labelled(
@@ -62,7 +41,7 @@ def labelled(
     else:
         classes = _total(labels["map"], records)
         kept = [
-            replace(one, emotion=name, labels={**one.labels, ORIGINAL: str(word_of(one))})
+            replace(one, emotion=name, original=word_of(one))
             for one in records
             if (name := classes[str(word_of(one))]) is not None
         ]

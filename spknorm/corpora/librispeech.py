@@ -3,14 +3,23 @@
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spknorm.audio import Walk, printable
 from spknorm.corpora.copies import one_file_each
 from spknorm.corpora.records import Utterance
 from spknorm.errors import MissingError
 
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
+
 _SUBSET = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?", re.ASCII)
 _SPEAKER = re.compile(r"\d+", re.ASCII)
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; see `read_librispeech`."""
+    return read_librispeech(ask.root)
 
 
 def read_librispeech(root: Path | str) -> list[Utterance]:

@@ -6,17 +6,26 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spknorm.audio.faults import listing
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, MissingError
 
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
+
 COLUMNS = ("id", "path", "emotion", "speaker", "session", "turn", "split")
 """The columns with a meaning; `path` is needed, further ones become labels."""
 
 _CHOICES = MappingProxyType({"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")})
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; see `read_manifest`."""
+    section = ask.section
+    return read_manifest(section.manifest, root=section.root, allow_outside=section.allow_outside)
 
 
 def read_manifest(

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from spknorm.audio import Walk, printable
 from spknorm.audio.faults import listing
@@ -13,12 +14,20 @@ from spknorm.corpora.copies import one_file_each
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, MissingError
 
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
+
 logger = logging.getLogger(__name__)
 
 SPLITS = MappingProxyType({"1": "train", "2": "dev", "3": "test"})
 _LISTS = ("iden_split.txt", "veri_test_class.txt")  # VoxCeleb's name for it, and s3prl's
 _ENTRY = re.compile(r"([123])\s+((id\d+)/([^/]+)/([^/]+))", re.ASCII)
 _SPEAKER = re.compile(r"id\d+", re.ASCII)
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; see `read_voxceleb1`."""
+    return read_voxceleb1(ask.root, split_file=ask.section.meta_data)
 
 
 def read_voxceleb1(root: Path | str, *, split_file: Path | str | None = None) -> list[Utterance]:

@@ -6,7 +6,7 @@ Every number in it stands in result.json or probe.json; where there is no file, 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spknorm.corpora.layouts import LAYOUTS
+from spknorm.corpora.known.layouts import LAYOUTS
 from spknorm.errors import DataError
 from spknorm.export.exportable import Exportable
 from spknorm.statistics import interval

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from spknorm.schema.corpora import Coded, DataConfig, SpeakerCorpusConfig, Turns
+from spknorm.schema.corpora import DataConfig, SpeakerCorpusConfig, Turns
 from spknorm.schema.marks import NUMBERS, THEIR_ENGINE, WITH_SPEAKERS
 from spknorm.schema.method import (
     Adversary,
@@ -30,7 +30,6 @@ from spknorm.schema.training import (
 
 __all__ = [
     "Adversary",
-    "Coded",
     "DataConfig",
     "ExpertConfig",
     "GateConfig",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from spknorm.corpora.known import names_for
 from spknorm.schema.marks import (
     ABOVE_0,
     DEMO,
@@ -15,14 +16,10 @@ from spknorm.schema.marks import (
     PLACE,
     REPEAT,
     SHARE,
+    OneOf,
     Range,
 )
 
-Coded = Literal[
-    "ravdess", "ravdess_song", "crema_d", "tess", "savee", "jl", "enterface", "emov_db", "emodb",
-    "emovo", "esd", "cafe", "aesdd", "subesco", "shemo", "casia",
-]  # fmt: skip
-"""Emotion corpora with coded file names (spknorm.corpora.layouts)."""
 Turns = Literal["all", "improvised", "scripted"]
 
 
@@ -30,7 +27,8 @@ Turns = Literal["all", "improvised", "scripted"]
 class DataConfig:
     """The emotion corpus: s3prl's `datarc` and how it is split."""
 
-    corpus: Annotated[Literal["iemocap", Coded, "manifest", "demo"], NUMBERS] = "iemocap"
+    corpus: Annotated[str, OneOf(lambda: names_for("emotion")), NUMBERS] = "iemocap"
+    """One of the table of corpora (spknorm.corpora.known)."""
     root: Annotated[str | None, PLACE] = None
     """Folder of the corpus; null: the environment variable IEMOCAP_ROOT, RAVDESS_ROOT, ..."""
     meta_data: Annotated[str | None, PLACE] = None
@@ -77,9 +75,8 @@ class DataConfig:
 class SpeakerCorpusConfig:
     """The corpus that carries the speaker labels (paper: a third data set, not named)."""
 
-    corpus: Annotated[Literal["voxceleb1", "librispeech", Coded, "manifest", "demo"], NUMBERS] = (
-        "voxceleb1"
-    )
+    corpus: Annotated[str, OneOf(lambda: names_for("speaker")), NUMBERS] = "voxceleb1"
+    """One of the table of corpora; an emotion corpus may serve, too."""
     root: Annotated[str | None, PLACE] = None
     meta_data: Annotated[str | None, PLACE] = None
     """VoxCeleb1: the identification split list; null: iden_split.txt in the root."""

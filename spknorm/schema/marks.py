@@ -7,7 +7,7 @@ resume, bench, audit and report whether it matters.
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -34,6 +34,17 @@ class Range:
             return f"between {self.least:g} and {self.most:g}"
         upper = f" and below {self.below:g}" if self.below < math.inf else ""
         return f"{self.least:g} or more{upper}"
+
+
+class OneOf:
+    """Which names a setting takes, where a table of the library says so.
+
+    Args:
+        names: Returns them; asked each time, so that a new row is a new name.
+    """
+
+    def __init__(self, names: Callable[[], Sequence[str]]) -> None:
+        self.names = names
 
 
 ABOVE_0 = Range(above=0)

@@ -6,8 +6,8 @@ Codes, counts and defects are what the corpora's own pages and published file li
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from spknorm.corpora.layout import Layout
-from spknorm.corpora.layouts_english import ENGLISH
-from spknorm.corpora.layouts_others import OTHERS
+from spknorm.corpora.known.layout import Layout
+from spknorm.corpora.known.layouts_english import ENGLISH
+from spknorm.corpora.known.layouts_others import OTHERS
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType({**ENGLISH, **OTHERS})

@@ -1,17 +1,16 @@
 """The corpora with coded file names as a table in Markdown, for docs/corpora.md.
 
-`python -m spknorm.corpora.table docs/corpora.md` writes it between the marks of the page.
+`python -m spknorm.corpora.known.markdown docs/corpora.md` writes it between the marks of the page.
 """
 
 import sys
 from pathlib import Path
 
-from spknorm.corpora.labels import class_of
-from spknorm.corpora.layouts import LAYOUTS
-from spknorm.corpora.records import EMOTIONS
+from spknorm.corpora.known.layouts import LAYOUTS
+from spknorm.corpora.known.words import EMOTIONS, class_of
 from spknorm.files import write_atomic
 
-START, END = "<!-- corpora: written by python -m spknorm.corpora.table -->", "<!-- end -->"
+START, END = "<!-- corpora: written by python -m spknorm.corpora.known.markdown -->", "<!-- end -->"
 
 
 def table() -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from spknorm.corpora.layout import (
+from spknorm.corpora.known.layout import (
     Layout,
     by_letter,
     by_parity,

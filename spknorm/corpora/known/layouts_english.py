@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from spknorm.corpora.layout import (
+from spknorm.corpora.known.layout import (
     Layout,
     by_letter,
     by_parity,

@@ -1,0 +1,60 @@
+"""What is known of a corpus before any of its files is seen: its record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from spknorm.corpora.known.words import EMOTIONS, class_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A corpus by name: a row of the table.
+
+    Attributes:
+        name: What `corpus:` says.
+        title: As people call it.
+        reader: The module whose `read` takes a `spknorm.corpora.reading.Ask`.
+        variable: Of the environment, where its root may be said; None: it has no tree of its own.
+        roles: What it can serve as, `emotion` and `speaker`.
+        counts: Published number of utterances by the corpus' own word for an emotion; empty where
+            none is published, or there are no emotions.
+        num_speakers: In the published corpus; None: not told, or not to be trusted.
+        num_utterances: Published, where `counts` does not add up to it.
+        language: ISO 639-1, several with commas.
+        licence: Whatever is known.
+        source: Where to get it.
+        example: A name that fits.
+        protocols: By owner, those that somebody publishes (spknorm.protocols).
+        scale: From the lowest to the highest value of arousal, valence and dominance.
+        takes: Settings besides `root` that have an effect, such as `meta_data`.
+        compared: Whether what is read is compared with `counts` by `reading.py`; some readers know
+            more and do it themselves.
+    """
+
+    name: str
+    title: str
+    reader: str
+    variable: str | None = None
+    roles: tuple[str, ...] = ("emotion", "speaker")
+    counts: Mapping[str, int] = field(default_factory=dict)
+    num_speakers: int | None = None
+    num_utterances: int | None = None
+    language: str = ""
+    licence: str = ""
+    source: str = ""
+    example: str = ""
+    protocols: tuple[str, ...] = ()
+    scale: tuple[float, float] | None = None
+    takes: tuple[str, ...] = ()
+    compared: bool = True
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of its words: those of `EMOTIONS` first, then the others by name."""
+        found = {class_of(word) for word in self.counts}
+        return (*(one for one in EMOTIONS if one in found), *sorted(found - set(EMOTIONS)))
+
+    @property
+    def labels(self) -> str:
+        """Its habit, what `datarc.labels: auto` means: `four` where it has those, else `all`."""
+        return "four" if not self.counts or set(EMOTIONS) <= set(self.classes) else "all"

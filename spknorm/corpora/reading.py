@@ -1,0 +1,163 @@
+"""Corpora by name -> utterances: where they are looked for, and what is said if they are not there.
+
+known/ has a row per corpus, one file each reads it; checks.py says whether it can serve.
+"""
+
+import importlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from spknorm.corpora.known import CORPORA
+from spknorm.corpora.known.corpus import Corpus
+from spknorm.corpora.labels import labelled, word_of
+from spknorm.corpora.records import Utterance
+from spknorm.errors import ConfigError, MissingError
+from spknorm.schema import DataConfig, SpeakerCorpusConfig
+
+logger = logging.getLogger(__name__)
+
+_KEYS = {"emotion": "datarc", "speaker": "speaker_corpus"}
+_FULL_FROM = 0.8  # of the published number: meant to be all of it
+
+
+class Sections(Protocol):
+    """What names corpora: `downstream_expert` of a task.
+
+    `datarc` says what demo is made, and for the role emotion which corpus and fold.
+    """
+
+    @property
+    def datarc(self) -> Any:
+        """The emotion corpus."""
+
+    @property
+    def speaker_corpus(self) -> SpeakerCorpusConfig:
+        """The speaker corpus."""
+
+
+class Ask(NamedTuple):
+    """What a reader is asked for: `read(ask)` returns the utterances.
+
+    Attributes:
+        corpus: Its row.
+        root: Its folder, which is there; the current one if it has no tree of its own.
+        role: `emotion` or `speaker`.
+        section: The settings of this corpus.
+        data: Those of the emotion corpus, whatever the role.
+    """
+
+    corpus: Corpus
+    root: Path
+    role: str
+    section: Any
+    data: Any
+
+
+def read_corpus(config: Sections, role: str) -> list[Utterance]:
+    """Return the utterances of a corpus; `check_records` and `usable` say what they are good for.
+
+    Args:
+        config: `downstream_expert`. The section of the role says which corpus and where: `root`
+            (None: what IEMOCAP_ROOT, RAVDESS_ROOT, ... says, or the manifest's folder),
+            `meta_data` (IEMOCAP: folder with s3prl's fold JSON, whose order is kept,
+            training pool, then test; VoxCeleb1: the identification split list), `test_fold`
+            (which fold of the JSON), `manifest`, `allow_outside`, `labels` (which classes of
+            the emotion corpus are taken). `demo` is a generated tree in
+            IEMOCAP's layout for the role emotion, in VoxCeleb1's for the role speaker.
+        role: `emotion` or `speaker`.
+
+    Raises:
+        ConfigError: The name or role is unknown, or a setting is missing or has no effect.
+        MissingError: The corpus is not where it was looked for; the message says how to name it.
+        DataError: It is there and cannot be read.
+    """
+    section = getattr(config, _KEYS[role]) if role in _KEYS else config.datarc
+    name = section.corpus
+    if name not in CORPORA or role not in _KEYS:
+        raise ConfigError(
+            f"`corpus` must be one of {', '.join(CORPORA)} with the role emotion or speaker, "
+            f"but they are `{name}` and `{role}`."
+        )
+    corpus = CORPORA[name]
+    _check_settings(corpus, role, section)
+    root = Path() if corpus.variable is None else root_of(name, role, section.root)
+    read: Callable[[Ask], list[Utterance]] = importlib.import_module(corpus.reader).read
+    records = read(Ask(corpus, root, role, section, config.datarc))
+    if corpus.compared and (differs := differences(records, corpus)):
+        logger.warning("This %s differs from the published one: %s", corpus.title, differs)
+    if role == "speaker" or (name == "manifest" and section.labels == "auto"):
+        return records  # a manifest has four classes, and says so if it has others
+    return labelled(records, label_set(section))
+
+
+def label_set(data: DataConfig) -> str | Mapping[str, Mapping[str, str | None]]:
+    """Return `datarc.labels` with the corpus' own habit in the place of `auto`."""
+    return CORPORA[data.corpus].labels if data.labels == "auto" else data.labels
+
+
+def differences(records: Sequence[Utterance], corpus: Corpus) -> str:
+    """Return what differs from the published counts, if this is meant to be the whole corpus."""
+    published = sum(corpus.counts.values())
+    if not published or len(records) < _FULL_FROM * published:
+        return ""
+    found = Counter(word_of(one) for one in records)
+    words = [*corpus.counts, *sorted({str(word) for word in found} - corpus.counts.keys())]
+    counted = [
+        f"{found[word]} utterances of `{word}` instead of {corpus.counts.get(word, 0)}"
+        for word in words
+        if found[word] != corpus.counts.get(word, 0)
+    ]
+    speakers = {one.speaker for one in records if one.speaker}
+    if corpus.num_speakers not in (None, len(speakers)):
+        counted.append(f"{len(speakers)} speakers instead of {corpus.num_speakers}")
+    return "; ".join(counted)
+
+
+def root_of(name: str, role: str, given: Path | str | None) -> Path:
+    """Return the folder of a corpus that has a tree of its own.
+
+    Raises:
+        MissingError: It is not there; the message says where it was looked for and what to do.
+    """
+    title, variable = CORPORA[name].title, CORPORA[name].variable
+    assert variable is not None
+    where = Path(given or os.environ.get(variable) or "")
+    if (given or os.environ.get(variable)) and where.is_dir():
+        return where
+    key = f"downstream_expert.{_KEYS[role]}"
+    if given:
+        looked = f"`{key}.root` is {given}, which is not a folder"
+    elif os.environ.get(variable):
+        looked = f"{variable} is {where}, which is not a folder"
+    else:
+        looked = f"`{key}.root` is not set, nor is {variable}"
+    raise MissingError(
+        f"The {role} corpus {title} was not found: {looked}.\n"
+        "Say where it is in one of three ways:\n"
+        f"  -o config.{key}.root=FOLDER on the command line\n"
+        f"  {key}.root: FOLDER in the configuration file given by -c\n"
+        f"  export {variable}=FOLDER in the environment\n"
+        f"Or try the embedded demo: -o config.{key}.corpus=demo, or ./run_downstream.sh"
+    )
+
+
+def _check_settings(corpus: Corpus, role: str, section: Any) -> None:
+    key = f"downstream_expert.{_KEYS[role]}"
+    if corpus.name == "manifest" and section.manifest is None:
+        raise ConfigError(
+            f"The {role} corpus is a manifest, so `{key}.manifest` must name the .csv or .jsonl "
+            "file."
+        )
+    if "manifest" not in corpus.takes and section.manifest is not None:
+        raise ConfigError(
+            f"`{key}.manifest` has no effect with the corpus `{corpus.name}`: "
+            "set `corpus: manifest`, or leave it out."
+        )
+    if "meta_data" not in corpus.takes and section.meta_data is not None:
+        raise ConfigError(
+            f"`{key}.meta_data` has no effect with the corpus `{corpus.name}`: leave it out."
+        )
