@@ -21,6 +21,7 @@ stages are finite and memory lasts to its end: before a step that a later one ca
 copy is kept (transaction.py), and a failed iteration is taken back to it bit for bit.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ from torch.optim import Optimizer
 from spknorm.errors import ConfigError
 from spknorm.method.optim.ascent import Ascent, aim, compare, compare_gradients, make_ascent
 from spknorm.method.optim.clipping import clip, with_gradients
-from spknorm.method.optim.groups import Groups
+from spknorm.method.optim.groups import EMOTION, Groups, left_out, shared_names
 from spknorm.method.optim.optimizers import make_optimizer
 from spknorm.method.optim.schedule import strength
 from spknorm.method.optim.transaction import (
@@ -47,8 +48,6 @@ from spknorm.method.optim.transaction import (
 from spknorm.schema import MethodConfig, OptimizerConfig
 
 __all__ = ["Groups", "Step", "Update", "strength"]
-
-_EMOTION = ("upstream", "gate", "emotion_head")
 
 
 class Step(NamedTuple):
@@ -95,9 +94,12 @@ class Update:
         self._world = world
         self._kept = Transaction(world)
         self._stepped = False
-        self.emotion = make_optimizer(optimizer, {n: getattr(groups, n) for n in _EMOTION})
+        self.emotion = make_optimizer(optimizer, {n: getattr(groups, n) for n in EMOTION})
         self.optimizers: dict[str, Optimizer] = {"emotion": self.emotion}
-        self._shared = groups.shared(method.strategy)
+        self._shared_names = shared_names(
+            method.strategy, layer_weights=method.ascend_layer_weights
+        )
+        self._shared = groups.shared(method.strategy, layer_weights=method.ascend_layer_weights)
         if method.strategy == "none":
             return
         self.speaker = make_optimizer(optimizer, {"speaker_head": groups.speaker_head})
@@ -134,6 +136,7 @@ class Update:
             ShortOfMemoryError: In some process; nothing has moved in any.
             HalfMovedError: Memory ran out where no copy is kept; the weights are not to be used.
         """
+        climb = functools.partial(self._climb, speaker_pass)
 
         def iterate() -> Step:
             for head_pass in head_passes:
@@ -145,8 +148,8 @@ class Update:
             if self._method.strategy == "none":
                 return self._one_stage("emotion")
             if self._method.update == "reversal":
-                return self._reversal(speaker_pass, strength, measure)
-            return self._two_stages(speaker_pass, strength, measure)
+                return self._reversal(climb, strength, measure)
+            return self._two_stages(climb, strength, measure)
 
         step = self._whole_or_nothing(iterate)
         self._stepped |= step.finite
@@ -193,7 +196,7 @@ class Update:
         speaker_pass(1.0 if strength > 0 else 0.0)
         second = self._clip("ascent", "speaker")
         norms["speaker_head"] = second.get("speaker_head", 0.0)
-        norms["ascent"] = second.get(self._shared_name, 0.0)
+        norms["ascent"] = math.hypot(*(second.get(name, 0.0) for name in self._shared_names))
         finite = finite and _all_finite(second)
         ascent = Ascent()
         if finite:  # (3), (4)
@@ -210,6 +213,12 @@ class Update:
         speaker_pass(strength * self._method.speaker_lambda)
         ascent = Ascent() if emotion is None else compare_gradients(emotion, self._shared)
         return self._one_stage("emotion", "speaker")._replace(ascent=ascent)
+
+    def _climb(self, speaker_pass: Callable[[float], None], coefficient: float) -> None:
+        """Do a speaker pass that leaves the weights of the layers alone, unless (3) moves them."""
+        held = () if "featurizer" in self._shared_names else self.groups.featurizer
+        with left_out(held):
+            speaker_pass(coefficient)
 
     def _train_speaker_head(self, speaker_pass: Callable[[float], None]) -> Step:
         speaker_pass(0.0)
@@ -254,10 +263,6 @@ class Update:
         compared = compare(differences(self._shared, before), taken)
         return found._replace(share=compared.share, angle=compared.angle)
 
-    @property
-    def _shared_name(self) -> str:
-        return {"none": "", "SNP": "gate", "TAP": "upstream"}[self._method.strategy]
-
     def _shared_gradients(self) -> list[Tensor]:
         """Return copies of the shared part's gradients, of all processes together."""
         gradients = [
@@ -284,7 +289,7 @@ class Update:
             name: [parameter for parameter in members if parameter in moved]
             for name, members in self.groups._asdict().items()
         }
-        free = self._shared_name if "ascent" in names else ""
+        free = self._shared_names if "ascent" in names else ()
         return clip(gradients, self._clipping, together=self._together, free=free)
 
     def _take_back(self) -> None:

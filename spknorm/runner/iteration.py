@@ -194,6 +194,7 @@ class Iteration:
         """
         optimizers = self.update.optimizers
         asked = {name: _options(optimizer) for name, optimizer in optimizers.items()}
+        _check_groups(states["Optimizer"], asked)
         try:
             self.update.load_state_dict(states["Optimizer"])
         except (KeyError, ValueError) as error:
@@ -230,6 +231,19 @@ class Iteration:
     def _overflowed(self) -> bool:
         """Whether a gradient that is not finite is only the fp16 scale being searched."""
         return self.scaler.is_enabled() and self.scaler.get_scale() >= 1.0
+
+
+def _check_groups(states: Mapping[str, Any], asked: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Check that a checkpoint's optimisers move the groups that this experiment's do."""
+    for name, options in asked.items():
+        before = [group.get("name") for group in states.get(name, {}).get("param_groups", ())]
+        now = [group.get("name") for group in options]
+        if before and before != now and None not in [*before, *now]:
+            raise CheckpointError(
+                f"The optimisers' state does not fit this experiment: they move "
+                f"{', '.join(before)}, but this experiment's {', '.join(now)}. Start a new one "
+                "(-n or -p); -i takes weights alone along."
+            )
 
 
 def _options(optimizer: Optimizer) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
     ) -> Any:
         """Load weights as s3prl does, without DistributedDataParallel; see distributed.py."""
         if getattr(self.args, "mode", "train") == "train":
-            self._start.keep(setup.shared_part(model, name, self._method.strategy))
+            self._start.keep(setup.shared_part(model, name, self._method))
         try:
             self._load_weight(model, name)
         except RuntimeError as error:

@@ -22,31 +22,29 @@ from spknorm.probe.erasure import check_variance_left, erase_layers, fit_layers,
 from spknorm.runner.distributed import World
 from spknorm.runner.passes import DTYPES, precision_of
 from spknorm.runner.sources import CachedSource, Source, UpstreamSource
-from spknorm.schema import TaskConfig
+from spknorm.schema import MethodConfig, TaskConfig
 from spknorm.upstreams.fast import PackedEncoder, make_encoder
 
 logger = logging.getLogger(__name__)
 
 
 def make_groups(upstream: nn.Module, featurizer: nn.Module, heads: Any, *, frozen: bool) -> Groups:
-    """Return the trainable parameters by role, each group in s3prl's order.
-
-    The featurizer's layer weights belong to the upstream.
-    """
-    shared = [] if frozen else list(upstream.parameters())
-    shared = [p for p in (*shared, *featurizer.parameters()) if p.requires_grad]
+    """Return the trainable parameters by role, each group in s3prl's order."""
+    shared = [] if frozen else [p for p in upstream.parameters() if p.requires_grad]
+    layers = [p for p in featurizer.parameters() if p.requires_grad]
     gate = list(heads.gate.parameters()) if heads.gate is not None else []
     speaker = list(heads.speaker_head.parameters()) if heads.speaker_head is not None else []
     taken = {id(parameter) for parameter in (*gate, *speaker)}
     emotion = [parameter for parameter in heads.parameters() if id(parameter) not in taken]
-    return Groups(shared, gate, emotion, speaker)
+    return Groups(shared, gate, emotion, speaker, layers)
 
 
-def shared_part(model: Any, name: str, strategy: str) -> list[nn.Parameter]:
+def shared_part(model: Any, name: str, method: MethodConfig) -> list[nn.Parameter]:
     """Return what equation (3) moves of s3prl's entry Upstream, Featurizer or Downstream."""
-    if strategy == "TAP" and name in ("Upstream", "Featurizer"):
+    names = ("Upstream", "Featurizer") if method.ascend_layer_weights else ("Upstream",)
+    if method.strategy == "TAP" and name in names:
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if strategy == "SNP" and name == "Downstream":
+    if method.strategy == "SNP" and name == "Downstream":
         return list(model.heads.gate.parameters())
     return []
 

@@ -91,6 +91,7 @@ _METHOD, _DATA = "downstream_expert.spknorm.", "downstream_expert.datarc."
 STRATEGY = f"{_METHOD}strategy"
 ADVERSARY = When({STRATEGY: ("SNP", "TAP")})
 GATED = When({STRATEGY: ("SNP",)})
+IN_UPSTREAM = When({STRATEGY: ("TAP",)})
 WITH_SPEAKERS = When({STRATEGY: ("SNP", "TAP"), f"{_METHOD}erasure": ("leace",)})
 """Where a run reads the speaker corpus."""
 LEACE = When({f"{_METHOD}erasure": ("leace",)})

@@ -9,6 +9,7 @@ from spknorm.schema.marks import (
     ADAPTIVE,
     ADVERSARY,
     GATED,
+    IN_UPSTREAM,
     LEACE,
     LITERAL,
     NOT_ADAPTIVE,
@@ -94,6 +95,9 @@ class MethodConfig:
     """literal only: longest step of equation (3); null: as long as it is."""
     ascent_lr: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, ADAPTIVE] = None
     """adaptive only: learning rate of the ascending Adam."""
+    ascend_layer_weights: Annotated[bool, NUMBERS, IN_UPSTREAM] = False
+    """Equation (3) also moves the weights of the upstream's layers (-s hidden_states). Off, they
+    follow the emotion loss alone: else the sum would lean on layers with less of the speaker."""
     schedule: Annotated[Literal["constant", "linear", "dann"], NUMBERS, ADVERSARY] = "constant"
     """How lambda (or ascent_lr) grows: at once, linearly, or as 2 / (1 + exp(-10 p)) - 1."""
     ramp: Annotated[float, SHARE, NUMBERS, ADVERSARY, SCHEDULED] = 0.2

@@ -74,6 +74,8 @@ class GroupsConfig:
     """Learning rate and weight decay per parameter group."""
 
     upstream: GroupConfig = field(default_factory=GroupConfig)
+    featurizer: GroupConfig = field(default_factory=GroupConfig)
+    """The weights of the upstream's layers (-s hidden_states); null: as the emotion head."""
     gate: Annotated[GroupConfig, GATED] = field(default_factory=GroupConfig)
     emotion_head: GroupConfig = field(default_factory=GroupConfig)
     speaker_head: Annotated[GroupConfig, ADVERSARY] = field(default_factory=GroupConfig)

@@ -1,17 +1,18 @@
 """Gradients within bounds: whose gradients share one norm."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.nn.utils import clip_grads_with_norm_
 
-_EMOTION = ("upstream", "gate", "emotion_head")
+from spknorm.method.optim.groups import EMOTION
+
 BOUNDED_TOGETHER: dict[str, tuple[tuple[str, ...], ...]] = {
-    "joint": ((*_EMOTION, "speaker_head"),),
-    "stage": (_EMOTION, ("speaker_head",)),
-    "group": tuple((name,) for name in (*_EMOTION, "speaker_head")),
+    "joint": ((*EMOTION, "speaker_head"),),
+    "stage": (EMOTION, ("speaker_head",)),
+    "group": tuple((name,) for name in (*EMOTION, "speaker_head")),
 }
 """The groups of parameters that share one norm, by the resolved `runner.clip`."""
 _EPSILON = 1.0e-6  # of clip_grads_with_norm_
@@ -29,7 +30,7 @@ def clip(
     largest: float,
     *,
     together: str,
-    free: str = "",
+    free: Container[str] = (),
 ) -> dict[str, float]:
     """Scale gradients down where they are too large; return each group's norm as it was before.
 
@@ -37,12 +38,12 @@ def clip(
         gradients: Parameters by group; those without a gradient do not count.
         largest: Norm above which gradients are scaled; infinity: never.
         together: A key of `BOUNDED_TOGETHER`.
-        free: A group whose gradient stays as it is.
+        free: Groups whose gradients stay as they are.
     """
     taken = {name: with_gradients(members) for name, members in gradients.items()}
     each = {name: _norms(parameters) for name, parameters in taken.items() if parameters}
     for names in BOUNDED_TOGETHER[together]:
-        bounded = [name for name in names if name in each and name != free]
+        bounded = [name for name in names if name in each and name not in free]
         if not bounded:
             continue
         total = vector_norm(torch.cat([each[name] for name in bounded]))

@@ -1,18 +1,49 @@
 """The trainable parameters by role."""
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from torch import nn
 
+EMOTION = ("upstream", "featurizer", "gate", "emotion_head")
+"""The roles that the emotion loss trains, in s3prl's order."""
+
 
 class Groups(NamedTuple):
-    """The trainable parameters by role; the featurizer's weights count as the upstream's."""
+    """The trainable parameters by role; `featurizer` has the weights of the upstream's layers."""
 
     upstream: list[nn.Parameter]
     gate: list[nn.Parameter]
     emotion_head: list[nn.Parameter]
     speaker_head: list[nn.Parameter]
+    featurizer: list[nn.Parameter] = []  # noqa: RUF012  # never changed
 
-    def shared(self, strategy: str) -> list[nn.Parameter]:
-        """Return what equation (3) moves: the gate under SNP, the upstream under TAP."""
-        return {"none": [], "SNP": self.gate, "TAP": self.upstream}[strategy]
+    def shared(self, strategy: str, *, layer_weights: bool = False) -> list[nn.Parameter]:
+        """Return what equation (3) moves: the gate under SNP, the upstream under TAP.
+
+        Args:
+            strategy: none, SNP or TAP.
+            layer_weights: Under TAP also the weights of the upstream's layers.
+        """
+        names = shared_names(strategy, layer_weights=layer_weights)
+        return [parameter for name in names for parameter in getattr(self, name)]
+
+
+def shared_names(strategy: str, *, layer_weights: bool) -> tuple[str, ...]:
+    """Return the roles that equation (3) moves."""
+    tap = ("upstream", "featurizer") if layer_weights else ("upstream",)
+    return {"none": (), "SNP": ("gate",), "TAP": tap}[strategy]
+
+
+@contextlib.contextmanager
+def left_out(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Build graphs without these parameters: gradients that they have stay as they are."""
+    held = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)

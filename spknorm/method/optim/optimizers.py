@@ -37,7 +37,7 @@ def make_optimizer(config: OptimizerConfig, parameters: dict[str, list[nn.Parame
     """
     groups = []
     for name, members in parameters.items():
-        own: GroupConfig = getattr(config.groups, name) if config.groups else GroupConfig()
+        own = _own(config, name)
         group: dict[str, Any] = {"params": members, "name": name}
         group["lr"] = config.lr if own.lr is None else own.lr
         group["weight_decay"] = (
@@ -57,6 +57,20 @@ def make_optimizer(config: OptimizerConfig, parameters: dict[str, list[nn.Parame
         raise ConfigError(
             f"`config.optimizer`: {config.torch_optim_name} refuses {_names(options)}: {error}."
         ) from error
+
+
+def _own(config: OptimizerConfig, name: str) -> GroupConfig:
+    """Return what a role has for itself; the layers' weights go as the emotion head does."""
+    if config.groups is None:
+        return GroupConfig()
+    own: GroupConfig = getattr(config.groups, name)
+    if name != "featurizer":
+        return own
+    head = config.groups.emotion_head
+    return GroupConfig(
+        lr=head.lr if own.lr is None else own.lr,
+        weight_decay=head.weight_decay if own.weight_decay is None else own.weight_decay,
+    )
 
 
 @torch.no_grad()
