@@ -236,9 +236,9 @@ class Iteration:
 def _check_groups(states: Mapping[str, Any], asked: Mapping[str, list[dict[str, Any]]]) -> None:
     """Check that a checkpoint's optimisers move the groups that this experiment's do."""
     for name, options in asked.items():
-        before = [group.get("name") for group in states.get(name, {}).get("param_groups", ())]
-        now = [group.get("name") for group in options]
-        if before and before != now and None not in [*before, *now]:
+        before = [str(group.get("name")) for group in states.get(name, {}).get("param_groups", ())]
+        now = [str(group.get("name")) for group in options]
+        if before and before != now:
             raise CheckpointError(
                 f"The optimisers' state does not fit this experiment: they move "
                 f"{', '.join(before)}, but this experiment's {', '.join(now)}. Start a new one "
