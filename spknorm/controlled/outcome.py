@@ -9,25 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spknorm.controlled.figures import draw_accuracy, draw_regained, draw_trade
 from spknorm.controlled.folds import ModelRow
-from spknorm.controlled.hypotheses import CONFUSED, ERASED
-from spknorm.controlled.plan import Plan, Variant
-from spknorm.controlled.verdicts import VariantMeans, Verdict, judge, regained_share, summarise
+from spknorm.controlled.plan import Plan
+from spknorm.controlled.verdicts import VariantMeans, Verdict, judge, summarise
 from spknorm.files import write_atomic, write_json
 from spknorm.report import tables as forms
 from spknorm.report.canvas import Figure
-from spknorm.report.controlled_figures import (
-    Line,
-    LinePoint,
-    draw_accuracy,
-    draw_regained,
-    draw_trade,
-)
 from spknorm.report.page import Section, Text, to_html
 from spknorm.report.tables import Table, p_value, percent, signed_points, to_markdown
 
 SCHEMA = "spknorm.controlled/1"
-_CONTROLS = ("gate",)
 _HEADLINE_RHO = 0.9
 
 
@@ -50,8 +42,9 @@ class Outcome(NamedTuple):
 def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> Outcome:
     """Write controlled.json, table.md, report.html and figures/*.png into `out`."""
     cells, verdicts = summarise(rows), judge(rows)
-    tables = [_table(cells), _verdict_table(verdicts)]
-    figures = _figures(cells, plan.num_seeds)
+    shown = sorted(cells, key=_order)
+    tables = [_table(shown), _verdict_table(verdicts)]
+    figures = _figures(shown, plan.num_seeds)
     files = [out / "controlled.json", out / "table.md", out / "report.html"]
     write_json(files[0], to_record(plan, cells, verdicts))
     remarks = [_remark(plan)]
@@ -78,48 +71,25 @@ def to_record(
         "plan": asdict(plan),
         "seeds": list(plan.seeds),
         "tuned_seeds": list(plan.tuned_seeds),
-        "cells": [
-            {**cell._asdict(), "variant": cell.variant._asdict()}
-            | {"regained": regained_share(cells, cell.variant, cell.rho)}
-            for cell in cells
-        ],
+        "cells": [{**cell._asdict(), "variant": cell.variant._asdict()} for cell in cells],
         "verdicts": [verdict._asdict() for verdict in verdicts],
     }
 
 
-def label_of(variant: Variant) -> str:
-    """Return how a reader sees a variant."""
-    text = {"gate": "gate alone"}.get(variant.method, variant.method)
-    if variant == CONFUSED._replace(labels=variant.labels):
-        text = "TAP by confusion"
-    if variant == ERASED._replace(labels=variant.labels):
-        text = "behind an eraser"
-    if variant.labels == "shuffled":
-        text += ", shuffled speakers"
-    where = {"fine-tuned": ", fine-tuned", "start": ", before fine-tuning"}
-    return text + where.get(variant.features, "")
-
-
 def _table(cells: Sequence[VariantMeans]) -> Table:
     rows = []
-    for cell in sorted(cells, key=_order):
-        share = regained_share(cells, cell.variant, cell.rho)
-        if cell.variant.method == "none" or cell.rho == 0:
-            share = None
-        rows.append(
-            forms.TableRow(
-                cells=(
-                    label_of(cell.variant),
-                    f"{cell.rho:g}",
-                    f"{percent(cell.unseen)} ± {percent(cell.unseen_std)}",
-                    percent(cell.seen),
-                    percent(share, 0),
-                    percent(cell.leakage),
-                    f"{cell.num_seeds} x {cell.num_models // max(1, cell.num_seeds)}",
-                ),
-                kind="control" if _is_control(cell.variant) else "ours",
-            )
+    for one in cells:
+        costs_nothing = one.variant.method == "none" or one.rho == 0
+        texts = (
+            one.label,
+            f"{one.rho:g}",
+            f"{percent(one.unseen)} ± {percent(one.unseen_std)}",
+            percent(one.seen),
+            percent(None if costs_nothing else one.regained, 0),
+            percent(one.leakage),
+            f"{one.num_seeds} x {one.num_models // max(1, one.num_seeds)}",
         )
+        rows.append(forms.TableRow(cells=texts, kind="control" if one.is_control else "ours"))
     return Table(
         name="controlled",
         title="Accuracy and leakage under confounding",
@@ -166,50 +136,21 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
 
 
 def _figures(cells: Sequence[VariantMeans], num_seeds: int) -> list[Figure]:
-    lines = _lines(cells)
-    frozen = [line for line in lines if "fine-tun" not in line.label]
+    frozen = [cell for cell in cells if "fine-tun" not in cell.label]
     figures = [draw_accuracy(frozen, num_seeds=num_seeds)] if frozen else []
-    regained = draw_regained(lines, num_seeds=num_seeds)
+    regained = draw_regained(cells, num_seeds=num_seeds)
     if regained is not None:
         figures.append(regained)
     if any(cell.rho == _HEADLINE_RHO for cell in cells):
-        figures.append(draw_trade(lines, rho=_HEADLINE_RHO, num_seeds=num_seeds))
+        figures.append(draw_trade(cells, rho=_HEADLINE_RHO, num_seeds=num_seeds))
     return figures
-
-
-def _lines(cells: Sequence[VariantMeans]) -> list[Line]:
-    ordered = sorted(cells, key=_order)
-    return [
-        Line(
-            method=variant.method,
-            label=label_of(variant),
-            is_control=_is_control(variant),
-            points=[
-                LinePoint(
-                    rho=cell.rho,
-                    accuracy=cell.unseen,
-                    low=cell.low,
-                    high=cell.high,
-                    leakage=cell.leakage,
-                    regained=regained_share(cells, variant, cell.rho) if cell.rho else None,
-                )
-                for cell in ordered
-                if cell.variant == variant
-            ],
-        )
-        for variant in dict.fromkeys(cell.variant for cell in ordered)
-    ]
-
-
-def _is_control(variant: Variant) -> bool:
-    return variant.labels == "shuffled" or variant.method in _CONTROLS
 
 
 def _order(cell: VariantMeans) -> tuple[bool, bool, str, bool, str, float]:
     one = cell.variant
     return (
         one.features in ("fine-tuned", "start"),
-        _is_control(one),
+        cell.is_control,
         one.features,
         one.method != "none",
         one.method,

@@ -5,7 +5,6 @@ seed, tests are paired t-tests, two-sided unless a hypothesis has a bound, and H
 over all hypotheses of a family that are judged. docs/controlled.md states them.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from spknorm.controlled.folds import ModelRow
-from spknorm.controlled.hypotheses import HYPOTHESES, Hypothesis
+from spknorm.controlled.hypotheses import CONFUSED, ERASED, HYPOTHESES, Hypothesis
 from spknorm.controlled.plan import Variant
 from spknorm.demo.synthesis import FloatArray
 from spknorm.statistics import holm
@@ -48,7 +47,10 @@ class Verdict(NamedTuple):
 
 
 class VariantMeans(NamedTuple):
-    """A variant at one rho: means over seeds (of means over folds) and deviations over seeds."""
+    """A variant at one rho: means over seeds (of means over folds) and deviations over seeds.
+
+    `regained` is the part of what confounding costs `none` that the variant gives back.
+    """
 
     variant: Variant
     rho: float
@@ -61,14 +63,33 @@ class VariantMeans(NamedTuple):
     leakage_std: float
     num_seeds: int
     num_models: int
+    regained: float | None = None
+
+    @property
+    def label(self) -> str:
+        """How a reader sees the variant."""
+        text = {"gate": "gate alone"}.get(self.variant.method, self.variant.method)
+        if self.variant == CONFUSED._replace(labels=self.variant.labels):
+            text = "TAP by confusion"
+        if self.variant == ERASED._replace(labels=self.variant.labels):
+            text = "behind an eraser"
+        if self.variant.labels == "shuffled":
+            text += ", shuffled speakers"
+        where = {"fine-tuned": ", fine-tuned", "start": ", before fine-tuning"}
+        return text + where.get(self.variant.features, "")
+
+    @property
+    def is_control(self) -> bool:
+        """Whether nothing is to be expected of the variant."""
+        return self.variant.labels == "shuffled" or self.variant.method == "gate"
 
 
 def judge(rows: Iterable[ModelRow]) -> list[Verdict]:
     """Return a verdict on each hypothesis that the rows can speak of (two seeds or more)."""
-    means = _seed_means(rows)
+    groups = _by_seed(rows)
     tested = []
     for hypothesis in HYPOTHESES:
-        values = _differences(hypothesis, means)
+        values = _differences(hypothesis, groups)
         if len(values) >= 2:
             tested.append((hypothesis, values, _p_value(values, hypothesis)))
     corrected = _corrected([(hypothesis.family, p) for hypothesis, _, p in tested])
@@ -92,19 +113,14 @@ def judge(rows: Iterable[ModelRow]) -> list[Verdict]:
 
 
 def summarise(rows: Iterable[ModelRow]) -> list[VariantMeans]:
-    """Return a cell per variant and rho, in the order of the rows."""
-    groups: dict[tuple[Variant, float], dict[int, list[ModelRow]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for row in rows:
-        groups[Variant(row.features, row.method, row.labels), row.rho][row.seed].append(row)
-    cells = []
-    for (variant, rho), by_seed in groups.items():
+    """Return the means of each variant and rho, in the order of the rows."""
+    found = []
+    for (variant, rho), by_seed in _by_seed(rows).items():
         unseen, seen, leakage = (
-            np.array([np.mean([getattr(row, name) for row in of]) for of in by_seed.values()])
-            for name in ("unseen", "seen", "leakage")
+            np.array([_mean(of, measure) for of in by_seed.values()])
+            for measure in ("unseen", "seen", "leakage")
         )
-        cells.append(
+        found.append(
             VariantMeans(
                 variant,
                 rho,
@@ -118,26 +134,20 @@ def summarise(rows: Iterable[ModelRow]) -> list[VariantMeans]:
                 sum(len(of) for of in by_seed.values()),
             )
         )
-    return cells
+    return [one._replace(regained=_regained(one, found)) for one in found]
+
+
+def _regained(one: VariantMeans, means: Sequence[VariantMeans]) -> float | None:
+    """Return (variant - none) / (none at 0 - none), on unseen speakers; None if unknown."""
+    base = Variant(one.variant.features, "none", "true")
+    none = {mean.rho: mean.unseen for mean in means if mean.variant == base}
+    if 0.0 not in none or none.get(one.rho, none[0.0]) >= none[0.0]:
+        return None
+    return (one.unseen - none[one.rho]) / (none[0.0] - none[one.rho])
 
 
 def _deviation(values: FloatArray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
-
-
-def regained_share(cells: Sequence[VariantMeans], variant: Variant, rho: float) -> float | None:
-    """Return which part of what confounding costs `none` the variant gives back; None if unknown.
-
-    (variant at rho - none at rho) / (none at 0 - none at rho), on unseen speakers.
-    """
-    found = {(cell.variant, cell.rho): cell.unseen for cell in cells}
-    base = Variant(variant.features, "none", "true")
-    try:
-        lost = found[base, 0.0] - found[base, rho]
-        gained = found[variant, rho] - found[base, rho]
-    except KeyError:
-        return None
-    return gained / lost if lost > 0 else None
 
 
 def confidence(values: Sequence[float] | FloatArray) -> tuple[float, float]:
@@ -147,31 +157,33 @@ def confidence(values: Sequence[float] | FloatArray) -> tuple[float, float]:
     return mean - reach, mean + reach
 
 
-def _seed_means(rows: Iterable[ModelRow]) -> dict[tuple[str, Variant, float], dict[int, float]]:
-    """Return measure, variant, rho -> seed -> mean over folds."""
-    groups: dict[tuple[str, Variant, float], dict[int, list[float]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+def _by_seed(
+    rows: Iterable[ModelRow],
+) -> dict[tuple[Variant, float], dict[int, list[ModelRow]]]:
+    groups: dict[tuple[Variant, float], dict[int, list[ModelRow]]] = {}
     for row in rows:
         variant = Variant(row.features, row.method, row.labels)
-        for measure in ("unseen", "leakage"):
-            groups[measure, variant, row.rho][row.seed].append(getattr(row, measure))
-    return {
-        key: {seed: float(np.mean(values)) for seed, values in by_seed.items()}
-        for key, by_seed in groups.items()
-    }
+        groups.setdefault((variant, row.rho), {}).setdefault(row.seed, []).append(row)
+    return groups
+
+
+def _mean(rows: Sequence[ModelRow], measure: str) -> float:
+    return float(np.mean([getattr(row, measure) for row in rows]))
 
 
 def _differences(
-    hypothesis: Hypothesis, means: dict[tuple[str, Variant, float], dict[int, float]]
+    hypothesis: Hypothesis, groups: dict[tuple[Variant, float], dict[int, list[ModelRow]]]
 ) -> list[float]:
     """Return a value per seed that has every term."""
     terms = [
-        (weight, means.get((measure, variant, rho), {}))
+        (weight, measure, groups.get((variant, rho), {}))
         for weight, measure, variant, rho in hypothesis.terms
     ]
-    seeds = set.intersection(*(set(by_seed) for _, by_seed in terms))
-    return [sum(weight * by_seed[seed] for weight, by_seed in terms) for seed in sorted(seeds)]
+    seeds = set.intersection(*(set(by_seed) for _, _, by_seed in terms))
+    return [
+        sum(weight * _mean(by_seed[seed], measure) for weight, measure, by_seed in terms)
+        for seed in sorted(seeds)
+    ]
 
 
 def _corrected(tested: Sequence[tuple[str, float]]) -> list[float]:
