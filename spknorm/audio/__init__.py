@@ -8,7 +8,7 @@ index remembers what headers said, and walking finds files.
 from spknorm.audio.decoding import AudioInfo, read_info
 from spknorm.audio.faults import AudioError, printable
 from spknorm.audio.index import AudioIndex
-from spknorm.audio.loading import MIN_SAMPLES, Window, iter_windows, load_audio
+from spknorm.audio.loading import MIN_SAMPLES, Window, iter_parts, iter_windows, load_audio
 from spknorm.audio.resampling import SAMPLE_RATE
 from spknorm.audio.walking import Walk
 
@@ -20,6 +20,7 @@ __all__ = [
     "AudioInfo",
     "Walk",
     "Window",
+    "iter_parts",
     "iter_windows",
     "load_audio",
     "printable",

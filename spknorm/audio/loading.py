@@ -1,7 +1,7 @@
 """Audio for upstreams: whole files, crops and windows, float32 mono at 16 kHz."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,6 +90,26 @@ def iter_windows(
             yield Window(start / SAMPLE_RATE, samples)
             covered = start + count
             start += hop
+
+
+def iter_parts(path: Path | str, spans: Iterable[tuple[float, float]]) -> Iterator[Window]:
+    """Yield the parts of a recording from one second to another, each equal to that of the whole.
+
+    What lies behind the end is left out; parts under 400 samples are, too.
+
+    Raises:
+        AudioError: The file cannot be used, as far as it is found while reading.
+    """
+    with AudioFile(Path(path)) as file:
+        stream = _Stream(file)
+        for start_second, end_second in spans:
+            start = round(start_second * SAMPLE_RATE)
+            count = min(round(end_second * SAMPLE_RATE), stream.length) - start
+            if count < MIN_SAMPLES:
+                continue
+            samples = stream.next_part(start, count)
+            if len(samples) >= MIN_SAMPLES:
+                yield Window(start / SAMPLE_RATE, samples)
 
 
 class _Stream:

@@ -5,7 +5,7 @@ evaluation with padded batches can differ where the upstream sees padding.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from spknorm.audio import (
     SAMPLE_RATE,
     AudioError,
     Walk,
+    iter_parts,
     iter_windows,
     load_audio,
     printable,
@@ -28,6 +29,7 @@ from spknorm.audio.resampling import Resampler
 from spknorm.audio.walking import SUFFIXES
 from spknorm.errors import ConfigError, DataError, MissingError, NonFiniteError
 from spknorm.predict.rows import Prediction, to_csv, write_rows
+from spknorm.predict.segments import Segment, cut_segment, find_speech, read_segments
 from spknorm.runs.trained import Trained
 from spknorm.runs.trained import load as load_trained
 from spknorm.statistics.metrics import classes_of
@@ -35,9 +37,12 @@ from spknorm.statistics.metrics import classes_of
 __all__ = [
     "Prediction",
     "Predictor",
+    "Segment",
     "find_audio",
+    "find_speech",
     "load",
     "predict_files",
+    "read_segments",
     "to_csv",
     "write_rows",
 ]
@@ -111,6 +116,7 @@ class Predictor:
         *,
         window_seconds: float | None = None,
         hop_seconds: float | None = None,
+        segments: Sequence[Segment] | None = None,
     ) -> Iterator[Prediction]:
         """Yield what is heard in a file: one row, or one per window, in constant memory.
 
@@ -119,6 +125,8 @@ class Predictor:
             window_seconds: Length of a window; None: up to `WHOLE_SECONDS` the whole recording,
                 beyond that windows of `WINDOW_SECONDS`.
             hop_seconds: From one start to the next; None: as long as a window.
+            segments: Only these parts, each cut into windows where it is longer than one; no window
+                reaches from one into the next. None: the whole recording.
 
         Raises:
             AudioError: The file cannot be used.
@@ -126,9 +134,12 @@ class Predictor:
             NonFiniteError: The model gives NaN or infinity for it.
         """
         path = Path(path)
+        if window_seconds is None and hop_seconds is not None:
+            raise ConfigError("`hop_seconds` has no effect without `window_seconds`.")
+        if segments is not None:
+            yield from self._predict_segments(path, segments, window_seconds, hop_seconds)
+            return
         if window_seconds is None:
-            if hop_seconds is not None:
-                raise ConfigError("`hop_seconds` has no effect without `window_seconds`.")
             if read_info(path).seconds <= WHOLE_SECONDS:
                 wav = load_audio(path)
                 yield self._row(path, 0.0, wav)
@@ -137,6 +148,21 @@ class Predictor:
         hop = window_seconds if hop_seconds is None else hop_seconds
         for window in iter_windows(path, window_seconds=window_seconds, hop_seconds=hop):
             yield self._row(path, window.start_second, window.samples)
+
+    def _predict_segments(
+        self, path: Path, segments: Sequence[Segment], window: float | None, hop: float | None
+    ) -> Iterator[Prediction]:
+        for segment in segments:
+            length = segment.end - segment.start
+            if window is None:
+                size = step = length if length <= WHOLE_SECONDS else WINDOW_SECONDS
+            else:
+                size, step = window, window if hop is None else hop
+            spans = cut_segment(segment, window_seconds=size, hop_seconds=step)
+            for part in iter_parts(path, spans):
+                yield self._row(path, part.start_second, part.samples)._replace(
+                    speaker=segment.speaker
+                )
 
     def _row(self, path: Path, start: float, wav: NDArray[np.float32]) -> Prediction:
         probabilities = self._probabilities(wav, str(path))
@@ -204,6 +230,7 @@ def predict_files(
     *,
     window_seconds: float | None = None,
     hop_seconds: float | None = None,
+    segments: Callable[[Path], Sequence[Segment]] | None = None,
     failed: dict[Path, str] | None = None,
 ) -> Iterator[Prediction]:
     """Yield the rows of files and of folders with everything below them, file by file.
@@ -213,6 +240,7 @@ def predict_files(
         paths: Files and folders.
         window_seconds: As in `Predictor.predict_file`.
         hop_seconds: As in `Predictor.predict_file`.
+        segments: What gives the segments of a file; None: files are predicted whole.
         failed: Takes the files that cannot be used, with the reason; None: they raise.
 
     Raises:
@@ -222,7 +250,10 @@ def predict_files(
     for path in find_audio(paths):
         try:
             yield from predictor.predict_file(
-                path, window_seconds=window_seconds, hop_seconds=hop_seconds
+                path,
+                window_seconds=window_seconds,
+                hop_seconds=hop_seconds,
+                segments=None if segments is None else segments(path),
             )
         except (AudioError, NonFiniteError) as error:
             if failed is None:

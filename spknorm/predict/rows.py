@@ -21,6 +21,7 @@ class Prediction(NamedTuple):
         end: Second at which it ends.
         emotion: The most probable class.
         probabilities: One per class, in the classes' order; they add up to 1.
+        speaker: Who speaks, where a list of segments says so; rows without have no such column.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class Prediction(NamedTuple):
     end: float
     emotion: str
     probabilities: dict[str, float]
+    speaker: str | None = None
 
 
 def write_rows(rows: Iterable[Prediction], path: Path | str) -> int:
@@ -65,4 +67,7 @@ def to_csv(row: Prediction, *, header: bool = False) -> str:
 def _plain(row: Prediction) -> dict[str, Any]:
     probabilities = {name: round(value, 9) for name, value in row.probabilities.items()}
     times = {"start": round(row.start, 4), "end": round(row.end, 4)}
-    return {**row._asdict(), "path": printable(row.path), **times, "probabilities": probabilities}
+    plain = {**row._asdict(), "path": printable(row.path), **times, "probabilities": probabilities}
+    if row.speaker is None:
+        del plain["speaker"]
+    return plain

@@ -1,0 +1,147 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const player = document.getElementById("player");
+  const slider = document.getElementById("timeline");
+  const now = document.getElementById("now");
+  const rows = [...document.querySelectorAll("#windows tbody tr")];
+  const svg = (name, attributes) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    return element;
+  };
+  const x = (second) => (1000 * second) / data.seconds;
+  const clock = (seconds) => {
+    const whole = Math.floor(seconds);
+    return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+  };
+
+  // Waveform: the largest sample of each of many short parts, mirrored around the middle.
+  const peaks = Uint8Array.from(atob(data.peaks), (c) => c.charCodeAt(0));
+  const edge = (sign) => [...peaks].map((peak, i) => {
+    const half = Math.max(0.5, (29 * peak) / 255);
+    return `${((1000 * i) / peaks.length).toFixed(1)} ${(30 + sign * half).toFixed(1)}`;
+  });
+  const outline = [...edge(-1), ...edge(1).reverse()].join("L");
+  document.getElementById("wave").prepend(svg("path", { d: `M${outline}z`, class: "wave" }));
+
+  // Bands: a window counts until the next one starts; nothing is drawn where none is.
+  const bands = document.getElementById("bands");
+  const paths = data.classes.map(() => "");
+  data.windows.forEach(([start, end, ...shares], i) => {
+    const next = i + 1 < data.windows.length ? data.windows[i + 1][0] : end;
+    const stop = next > start ? Math.min(end, next) : end;
+    let below = 100;
+    shares.forEach((share, c) => {
+      const height = 100 * share;
+      paths[c] += `M${x(start).toFixed(2)} ${(below - height).toFixed(2)}` +
+        `H${x(stop).toFixed(2)}v${height.toFixed(2)}H${x(start).toFixed(2)}z`;
+      below -= height;
+    });
+  });
+  paths.forEach((d, c) => bands.append(svg("path", { d, fill: data.colors[c] })));
+  bands.append(svg("line", { class: "head", x1: 0, x2: 0, y1: 0, y2: 100 }));
+  const heads = document.querySelectorAll(".head");
+
+  const windowAt = (second) => {
+    let found = -1;
+    data.windows.forEach(([start, end], i) => {
+      if (start <= second && second < end) found = i;
+    });
+    return found;
+  };
+  let marked = null;
+  const show = () => {
+    const second = Math.min(player.currentTime, data.seconds);
+    const i = windowAt(second);
+    heads.forEach((head) => ["x1", "x2"].forEach((end) => head.setAttribute(end, x(second))));
+    let text = `${clock(second)}: nothing predicted here`;
+    if (i >= 0) {
+      const shares = data.windows[i].slice(2).map((share, c) => [share, data.classes[c]]);
+      shares.sort((a, b) => b[0] - a[0]);
+      const speaker = data.speakers[i] ? `${data.speakers[i]}, ` : "";
+      text = `${clock(second)}: ${speaker}` +
+        shares.slice(0, 3).map(([share, name]) => `${name} ${Math.round(100 * share)} %`).join(", ");
+    }
+    now.textContent = text;
+    slider.setAttribute("aria-valuenow", second.toFixed(1));
+    slider.setAttribute("aria-valuetext", text);
+    const row = i < 0 ? null : rows.find((r) => Number(r.dataset.place) === i);
+    if (row !== marked) {
+      if (marked) marked.removeAttribute("aria-current");
+      if (row) row.setAttribute("aria-current", "true");
+      marked = row;
+    }
+  };
+  const follow = () => {
+    show();
+    if (!player.paused && !player.ended) requestAnimationFrame(follow);
+  };
+  const seek = (second) => {
+    player.currentTime = Math.max(0, Math.min(second, data.seconds - 0.01));
+    show();
+  };
+  ["seeked", "timeupdate", "pause", "loadedmetadata"].forEach((e) => player.addEventListener(e, show));
+  player.addEventListener("play", follow);
+
+  slider.addEventListener("pointerdown", (event) => {
+    const box = slider.getBoundingClientRect();
+    seek((data.seconds * (event.clientX - box.left)) / box.width);
+  });
+  slider.addEventListener("keydown", (event) => {
+    const second = player.currentTime;
+    const starts = data.windows.map((w) => w[0]);
+    const targets = {
+      ArrowRight: () => starts.find((s) => s > second + 0.05) ?? second,
+      ArrowLeft: () => starts.filter((s) => s < second - 0.05).pop() ?? 0,
+      Home: () => 0,
+      End: () => starts[starts.length - 1],
+    };
+    if (event.key === " ") {
+      player.paused ? player.play() : player.pause();
+    } else if (event.key in targets) {
+      seek(targets[event.key]());
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+
+  const body = document.querySelector("#windows tbody");
+  body.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    seek(Number(button.dataset.at));
+    player.play().catch(() => {});
+  });
+  document.querySelectorAll("#windows thead button").forEach((button) => {
+    button.addEventListener("click", () => {
+      const head = button.closest("th");
+      const column = [...head.parentElement.children].indexOf(head);
+      const number = head.dataset.kind === "number";
+      const first = number && column > 1 ? "descending" : "ascending";
+      const other = first === "ascending" ? "descending" : "ascending";
+      const order = head.getAttribute("aria-sort") === first ? other : first;
+      document.querySelectorAll("#windows thead th").forEach((h) => h.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", order);
+      const sign = order === "ascending" ? 1 : -1;
+      const value = (row) => {
+        const cell = row.children[column];
+        return number ? Number(cell.dataset.value) : cell.textContent.trim();
+      };
+      rows.sort((a, b) => {
+        const [u, v] = [value(a), value(b)];
+        return sign * (u < v ? -1 : u > v ? 1 : 0) || a.dataset.place - b.dataset.place;
+      });
+      body.append(...rows);
+    });
+  });
+
+  const chooser = document.getElementById("choose");
+  if (chooser) {
+    chooser.addEventListener("change", () => {
+      if (chooser.files.length) player.src = URL.createObjectURL(chooser.files[0]);
+    });
+  }
+  show();
+})();

@@ -1,0 +1,151 @@
+"""A recording with its emotions over time, as one HTML file to look at and to listen to.
+
+After `rows.py` in the flow. The page loads nothing and runs only its own script, whose hash its
+policy names; texts are escaped by the template's engine.
+"""
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from spknorm.audio import SAMPLE_RATE, iter_windows, printable
+from spknorm.errors import ConfigError
+from spknorm.files import write_atomic
+from spknorm.predict.rows import Prediction
+
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#b8a800", "#7f7f7f")
+"""Of the classes in turn, told apart by colour-blind people as well (Okabe and Ito)."""
+SOUND_BYTES = 3_000_000
+"""Most of a page that its sound may take, before base64 makes four bytes of three."""
+_BITRATES = 6.0, 256.0  # kbit/s, of libsndfile's Opus at compression levels 1 and 0
+_GOOD_BITRATE = 32.0
+_NUM_PEAKS = 1200
+_PART_SECONDS = 30.0
+
+
+def write_page(rows: Sequence[Prediction], path: Path | str, *, model: str) -> None:
+    """Write the page of one recording.
+
+    Its sound is in the page as Opus, at 32 kbit/s or as much as `SOUND_BYTES` leaves; of recordings
+    over about 65 minutes the page asks for the file to play.
+
+    Args:
+        rows: What was predicted of the recording, by start.
+        path: Where the page goes, ends in .html.
+        model: What predicted it, as readers know it.
+
+    Raises:
+        ConfigError: Another suffix, or rows of several recordings or of none.
+        AudioError: The recording cannot be read any more.
+    """
+    recordings = sorted({row.path for row in rows})
+    check_page(path, recordings)
+    sound, peaks, seconds = _listen(recordings[0])
+    write_atomic(Path(path), _fill(rows, recordings[0], model, sound, peaks, seconds).encode())
+
+
+def check_page(path: Path | str, recordings: Sequence[Path]) -> None:
+    """Refuse, before anything is predicted, what no page can be made of.
+
+    Raises:
+        ConfigError: Another suffix than .html, or not one recording.
+    """
+    path = Path(path)
+    if path.suffix != ".html":
+        raise ConfigError(f"`--page` must end in .html, but is `{path.name}`.")
+    if len(recordings) != 1:
+        raise ConfigError(
+            f"A page shows one recording, but there are {len(recordings)}. Name one file."
+        )
+
+
+def _fill(
+    rows: Sequence[Prediction],
+    recording: Path,
+    model: str,
+    sound: bytes | None,
+    peaks: NDArray[np.uint8],
+    seconds: float,
+) -> str:
+    import jinja2
+
+    classes = list(rows[0].probabilities)
+    data: dict[str, Any] = {
+        "seconds": round(seconds, 3),
+        "classes": classes,
+        "colors": [COLORS[place % len(COLORS)] for place in range(len(classes))],
+        "peaks": base64.b64encode(peaks.tobytes()).decode(),
+        "windows": [
+            [round(row.start, 3), round(row.end, 3)]
+            + [round(value, 4) for value in row.probabilities.values()]
+            for row in rows
+        ],
+        "speakers": [row.speaker for row in rows],
+    }
+    engine = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    engine.filters["clock"] = clock
+    parts = resources.files("spknorm.predict")
+    script = parts.joinpath("page.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = engine.from_string(parts.joinpath("page.html.j2").read_text("utf-8"))
+    return str(
+        page.render(
+            name=printable(recording.name),
+            model=model,
+            rows=rows,
+            classes=classes,
+            colors=data["colors"],
+            seconds=seconds,
+            has_speakers=any(row.speaker for row in rows),
+            sound=None if sound is None else base64.b64encode(sound).decode(),
+            data=json.dumps(data).replace("<", "\\u003c"),  # no tag can end the block
+            script=script,
+            digest=digest,
+        )
+    )
+
+
+def clock(seconds: float) -> str:
+    """Return a time as minutes:seconds.tenths, as in 2:07.5; whole seconds without tenths."""
+    tenths = round(10 * seconds)
+    minutes, rest = divmod(tenths, 600)
+    whole, tenth = divmod(rest, 10)
+    return f"{minutes}:{whole:02d}" + (f".{tenth}" if tenth else "")
+
+
+def _listen(recording: Path) -> tuple[bytes | None, NDArray[np.uint8], float]:
+    """Return Opus bytes (None where they would not fit), peaks (P,) from 0 to 255, and seconds."""
+    parts = [part.samples for part in _parts(recording)]
+    samples = np.concatenate(parts)
+    seconds = len(samples) / SAMPLE_RATE
+    edges = np.linspace(0, len(samples), min(_NUM_PEAKS, len(samples)) + 1).astype(int)[:-1]
+    peaks = np.maximum.reduceat(np.abs(samples), edges)
+    loudest = max(float(peaks.max()), 1e-9)
+    scaled = np.round(255 * peaks / loudest).astype(np.uint8)
+    bitrate = min(_GOOD_BITRATE, SOUND_BYTES * 8 / seconds / 1000)
+    least, most = _BITRATES
+    if bitrate < least:
+        return None, scaled, seconds
+    encoded = io.BytesIO()
+    soundfile.write(
+        encoded,
+        np.clip(samples, -1, 1),
+        SAMPLE_RATE,
+        format="OGG",
+        subtype="OPUS",
+        compression_level=1 - (bitrate - least) / (most - least),
+    )
+    return encoded.getvalue(), scaled, seconds
+
+
+def _parts(recording: Path) -> Any:
+    return iter_windows(recording, window_seconds=_PART_SECONDS, hop_seconds=_PART_SECONDS)

@@ -1,0 +1,175 @@
+"""Which parts of a recording are predicted: turns from a file, or speech that a detector found.
+
+Before `__init__.py` in the flow. A list of turns keeps speakers apart, where it names them.
+"""
+
+import csv
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spknorm.audio import SAMPLE_RATE, load_audio, printable
+from spknorm.errors import ConfigError, DataError, MissingError
+
+
+class Segment(NamedTuple):
+    """A part of a recording.
+
+    Attributes:
+        start: Second at which it starts.
+        end: Second at which it ends.
+        speaker: Who speaks; None if nobody says.
+    """
+
+    start: float
+    end: float
+    speaker: str | None = None
+
+
+def read_segments(path: Path | str, *, recording: Path | str) -> list[Segment]:
+    """Return the turns that a .csv, .rttm or .TextGrid file lists for a recording, by start.
+
+    CSV: columns start and end (seconds), perhaps speaker, and file where it lists several
+    recordings. RTTM: its SPEAKER lines. TextGrid: the intervals with a text in them; a tier's name
+    is the speaker's where there are several tiers.
+
+    Raises:
+        MissingError: No such file, or what reads a TextGrid is not installed.
+        DataError: A line that cannot be read, a turn that ends before it starts, or none.
+        ConfigError: Another kind of file.
+    """
+    path, recording = Path(path), Path(recording)
+    readers: dict[str, Callable[[Path, Path], Iterator[tuple[str, Segment]]]]
+    readers = {".csv": _from_csv, ".rttm": _from_rttm, ".textgrid": _from_textgrid}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise ConfigError(
+            f"`--segments` must be vad or a file that ends in .csv, .rttm or .TextGrid, but is "
+            f"`{printable(path)}`."
+        )
+    if not path.is_file():
+        raise MissingError(f"There is no file {printable(path)} with segments.")
+    found = []
+    for place, segment in reader(path, recording):
+        if not (0 <= segment.start < segment.end < math.inf):
+            raise DataError(
+                f"{printable(path)}, {place}: a segment must start at 0 or later and end after "
+                f"that, but this one is {segment.start:g} to {segment.end:g} s."
+            )
+        found.append(segment)
+    if not found:
+        raise DataError(f"{printable(path)} lists no segment of {printable(recording.name)}.")
+    return sorted(found, key=lambda segment: (segment.start, segment.end, segment.speaker or ""))
+
+
+def find_speech(recording: Path | str) -> list[Segment]:
+    """Return where Silero's voice activity detector hears speech.
+
+    Raises:
+        MissingError: It is not installed.
+        DataError: There is no speech.
+        AudioError: The recording cannot be used.
+    """
+    try:
+        import silero_vad
+    except ImportError:
+        raise MissingError(
+            "Finding speech needs silero-vad: pip install 'spknorm[segments]', or list the "
+            "segments in a file."
+        ) from None
+    import torch
+
+    spans: list[dict[str, Any]] = silero_vad.get_speech_timestamps(
+        torch.from_numpy(load_audio(recording)),
+        silero_vad.load_silero_vad(),
+        sampling_rate=SAMPLE_RATE,
+    )
+    if not spans:
+        raise DataError(f"No speech was found in {printable(recording)}.")
+    return [Segment(span["start"] / SAMPLE_RATE, span["end"] / SAMPLE_RATE) for span in spans]
+
+
+def cut_segment(
+    segment: Segment, *, window_seconds: float, hop_seconds: float
+) -> Iterator[tuple[float, float]]:
+    """Yield the windows of a segment, (start, end) in seconds; the last may be shorter.
+
+    Raises:
+        ConfigError: A window or hop that is not above 0.
+    """
+    if min(window_seconds, hop_seconds) <= 0:
+        raise ConfigError(
+            f"`window_seconds` and `hop_seconds` must be above 0, but are {window_seconds} and "
+            f"{hop_seconds}."
+        )
+    for number in range(math.ceil((segment.end - segment.start) / hop_seconds)):
+        start = segment.start + number * hop_seconds
+        end = min(start + window_seconds, segment.end)
+        yield start, end
+        if end == segment.end:
+            return
+
+
+def _from_csv(path: Path, recording: Path) -> Iterator[tuple[str, Segment]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        missing = {"start", "end"} - set(rows.fieldnames or ())
+        if missing:
+            raise DataError(
+                f"{printable(path)} needs the columns start and end (seconds), but has "
+                f"{', '.join(rows.fieldnames or ()) or 'none'}."
+            )
+        for row in rows:
+            place = f"line {rows.line_num}"
+            if row.get("file") and not _is_of(row["file"], recording):
+                continue
+            start, end = (_second(row[name], path, place) for name in ("start", "end"))
+            yield place, Segment(start, end, row.get("speaker") or None)
+
+
+def _from_rttm(path: Path, recording: Path) -> Iterator[tuple[str, Segment]]:
+    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
+        fields = line.split()
+        if not fields or fields[0] != "SPEAKER":
+            continue
+        place = f"line {number}"
+        if len(fields) < 8:
+            raise DataError(
+                f"{printable(path)}, {place}: a SPEAKER line has at least 8 fields, but this one "
+                f"has {len(fields)}."
+            )
+        if _is_of(fields[1], recording):
+            start, length = (_second(fields[place_], path, place) for place_ in (3, 4))
+            yield place, Segment(start, start + length, fields[7])
+
+
+def _from_textgrid(path: Path, recording: Path) -> Iterator[tuple[str, Segment]]:
+    try:
+        from praatio import textgrid
+        from praatio.utilities.errors import ParsingError
+    except ImportError:
+        raise MissingError(
+            "Reading a TextGrid needs praatio: pip install 'spknorm[segments]', or save the "
+            "segments as CSV."
+        ) from None
+    try:
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
+    except (ParsingError, ValueError, IndexError, UnicodeError) as error:
+        raise DataError(f"{printable(path)} is no TextGrid: {error}") from error
+    tiers = [tier for tier in grid.tiers if isinstance(tier, textgrid.IntervalTier)]
+    for tier in tiers:
+        for interval in tier.entries:
+            speaker = tier.name if len(tiers) > 1 else None
+            yield f"tier {tier.name}", Segment(interval.start, interval.end, speaker)
+
+
+def _is_of(name: str, recording: Path) -> bool:
+    return Path(name).name in (recording.name, recording.stem)
+
+
+def _second(text: str | None, path: Path, place: str) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        raise DataError(f"{printable(path)}, {place}: `{text}` is no number of seconds.") from None
