@@ -146,7 +146,7 @@ def test_s3prl_s_own_runner_is_not_started_on_several_processes(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     options = "config.runner.engine=s3prl,,config.optimizer.groups=None,,"
-    options += "config.downstream_expert.spknorm.strategy=none"
+    options += "config.downstream_expert.spknorm.strategy=none,,config.runner.early_stopping=None"
     status, text = fail(["-d", task, "-u", "fbank", "-o", options], capsys)
     assert status == 2
     assert text.startswith("spknorm: s3prl's own Runner never ends on several processes")

@@ -43,7 +43,7 @@ def settings(corpora, strategy="TAP", **runner):
         {
             "runner": {
                 "engine": "s3prl", "total_steps": 4, "gradient_accumulate_steps": 1,
-                "log_step": 1, "eval_step": 2, "save_step": 2, **runner,
+                "log_step": 1, "eval_step": 2, "save_step": 2, "early_stopping": None, **runner,
             },
             "optimizer": {"groups": None},
             "downstream_expert": {

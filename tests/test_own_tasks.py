@@ -19,7 +19,8 @@ SHORT = (
 NO_START = ",,config.downstream_expert.spknorm.speaker_pretrain_steps=0"
 S3PRLS = (
     ",,config.runner.engine=s3prl,,config.downstream_expert.spknorm.update=reversal,,"
-    "config.optimizer.groups=None,,config.downstream_expert.speaker_corpus.micro_batch_size=None"
+    "config.optimizer.groups=None,,config.downstream_expert.speaker_corpus.micro_batch_size=None,,"
+    "config.runner.early_stopping=None"
 )
 
 

@@ -50,7 +50,7 @@ def settings_of(
     changes = {
         "runner": {
             "total_steps": 6, "gradient_accumulate_steps": 1, "log_step": 1,
-            "eval_step": 2, "save_step": 2, **runner,
+            "eval_step": 2, "save_step": 2, "early_stopping": None, **runner,
         },
         "upstream": {"cache": "off"},
         "downstream_expert": {

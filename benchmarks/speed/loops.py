@@ -158,8 +158,9 @@ def task_loop(ckpt: Path, corpus: Corpus, tick: Tick, *, batch: Sequence[int]) -
 
     mapping = config.load_yaml(registry.config_path("emotion_spknorm"))
     mapping["runner"].update(
-        engine="s3prl", total_steps=FOREVER, gradient_accumulate_steps=1, **_QUIET
-    )
+        engine="s3prl", total_steps=FOREVER, gradient_accumulate_steps=1, early_stopping=None,
+        **_QUIET,
+    )  # fmt: skip
     mapping["optimizer"].pop("groups", None)
     sections = mapping["downstream_expert"]
     sections["datarc"].update(
