@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import tiny_runs
 
+from spknorm import runs
 from spknorm.corpora.digest import changes, different, digest_of, summaries, write_rows
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
@@ -206,6 +207,14 @@ def test_accepted_they_begin_the_search_for_the_best_dev_step_anew(
     best = checkpoint.read(tmp_path / "run" / "dev-best.ckpt")
     assert best["Spknorm"]["corpora"] == result["corpora"]  # found on the dev set of now
     assert best["Step"] == result["best_step"] >= 4
+    (one,) = result["accepted"]
+    assert one["step"] == 4
+    assert "2 with other labels" in one["changed"]["corpora.emotion"][1]
+    (doubt,) = [text for text in runs.read(tmp_path).doubts if "went on" in text]
+    assert doubt == (
+        "run: went on after step 4 with what had changed (corpora.emotion), so that its steps are "
+        "of two set-ups."
+    )
 
 
 def test_or_a_fork_goes_on_with_them_and_is_found_again(tiny_hubert, manifest, tmp_path):
@@ -240,3 +249,65 @@ def test_the_speaker_corpus_is_known_too(tiny_hubert, tiny_corpora, tmp_path):
         soundfile.write(path, np.concatenate([samples, samples]), rate)
     with pytest.raises(ConfigError, match=r"another speaker corpus: .*1 with other audio \("):
         tiny_runs.train(tiny_hubert, longer(settings), tmp_path / "run", resume=True)
+
+
+def under_s3prl(ckpt, settings, folder, *, step=None, **runner):
+    """Train under s3prl's own Runner, from a checkpoint if a step is named; return the result."""
+    from s3prl.downstream.runner import Runner
+
+    section = {
+        **settings["runner"],
+        "engine": "s3prl",
+        "eval_dataloaders": ["dev", "test"],
+        "max_keep": 9,
+    }
+    mapping = {**settings, "runner": {**section, **runner}}
+    mapping["optimizer"] = {k: v for k, v in settings["optimizer"].items() if k != "groups"}
+    del mapping["upstream"]
+    method = {**mapping["downstream_expert"]["spknorm"], "update": "reversal"}
+    mapping["downstream_expert"] = {**mapping["downstream_expert"], "spknorm": method}
+    flags = {"init_ckpt": str(folder / f"states-{step}.ckpt")} if step else {}
+    tiny_runs.make_runner(ckpt, mapping, folder, runner=Runner, **flags).train()
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_under_s3prl_s_runner_another_corpus_is_refused_or_accepted_too(
+    tiny_hubert, manifest, tmp_path, caplog
+):
+    settings, swap, (first, second) = manifest
+    folder = tmp_path / "run"
+    result = under_s3prl(tiny_hubert, settings, folder)
+    assert "accepted" not in result
+    result = under_s3prl(tiny_hubert, settings, folder, step=2)  # 4 steps in all
+    assert "accepted" not in result
+    swap()
+    with pytest.raises(ConfigError) as error:
+        under_s3prl(tiny_hubert, settings, folder, step=4, total_steps=6)
+    assert str(error.value).startswith("The run cannot go on with another emotion corpus: corpora.")
+    assert str(error.value).endswith(
+        f": 2 with other labels ({first}, {second})'. Put it back, start a new experiment (-n or "
+        "-p), or add -o config.runner.on_config_change=accept."
+    )
+    accepting = {"total_steps": 6, "on_config_change": "accept", "gradient_clipping": 0.5}
+    for _ in range(2):  # the second time is as if the first had been killed before it saved
+        result = under_s3prl(tiny_hubert, settings, folder, step=4, **accepting)
+    (one,) = result["accepted"]
+    assert one["step"] == 4
+    assert set(one["changed"]) >= {"config.runner.gradient_clipping"}
+    assert result["best_step"] == 6  # no score of before counts
+    assert "The run goes on with what changed: config.runner.gradient_clipping was" in caplog.text
+
+
+def test_a_speaker_corpus_that_grew_is_refused_under_s3prl_s_runner(
+    tiny_hubert, tiny_corpora, tmp_path
+):
+    shutil.copytree(tiny_corpora, tmp_path / "corpora")
+    settings = tiny_runs.settings_of(
+        tmp_path / "corpora", strategy="SNP", update="reversal", total_steps=2
+    )
+    under_s3prl(tiny_hubert, settings, tmp_path / "run")
+    path = min((tmp_path / "corpora" / "voxceleb1").rglob("*.wav"))
+    samples, rate = soundfile.read(path)
+    soundfile.write(path, np.concatenate([samples, samples]), rate)
+    with pytest.raises(ConfigError, match=r"another speaker corpus: .*1 with other audio \("):
+        under_s3prl(tiny_hubert, settings, tmp_path / "run", step=2, total_steps=4)

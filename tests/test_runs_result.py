@@ -5,7 +5,7 @@ import pytest
 
 from spknorm import config
 from spknorm.runs.metrics_log import MetricsLog, write_predictions
-from spknorm.runs.result import make_result, to_plain, versions
+from spknorm.runs.result import make_result, read_result, to_plain, versions
 from spknorm.statistics.metrics import score
 
 
@@ -81,6 +81,16 @@ def test_a_forked_run_says_where_from():
     origin = {"folder": "run", "step": 4, "changed": {"args.seed": [1, 2]}}
     assert set(result(forked_from=origin)) - set(result()) == {"forked_from"}
     assert result(forked_from=origin)["forked_from"] == origin
+
+
+def test_a_run_that_went_on_with_a_change_says_so_and_is_read_again(tmp_path):
+    changes = [{"step": 4, "changed": {"config.optimizer.lr": [0.1, 0.2]}}]
+    assert set(result(accepted=changes)) - set(result()) == {"accepted"}
+    (tmp_path / "result.json").write_text(
+        json.dumps({**result(accepted=changes), "task": "t", "upstream": "u"})
+    )
+    (one,) = read_result(tmp_path / "result.json").accepted
+    assert (one.step, one.changed) == (4, changes[0]["changed"])
 
 
 def test_the_result_is_plain_json_and_says_what_it_takes_to_run_again():

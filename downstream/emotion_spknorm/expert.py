@@ -7,6 +7,7 @@ are in spknorm.batches.task, the heads in spknorm.method.model.
 
 import math
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ class DownstreamExpert(nn.Module):
                 speaker_head=options["speaker_head"],
             )
         self._args = {**kwargs, "expdir": expdir}
+        self._begun = False
         self._best: tuple[int, Scores] | None = None
         self._speaker: dict[str, float] = {}
         self._started = time.monotonic()
@@ -153,6 +155,8 @@ class DownstreamExpert(nn.Module):
         """
         if split == "train":
             rank, world = (get_rank(), get_world_size()) if is_initialized() else (0, 1)
+            if not self._begun:
+                self._begin(is_leader=rank == 0)
             mixed = MixedEpoch(
                 self.emotion_stream(rank, world),
                 self.speaker_stream(rank, world),
@@ -170,6 +174,17 @@ class DownstreamExpert(nn.Module):
             worker_init_fn=prepare,
             generator=torch.Generator(),
         )
+
+    def _begin(self, *, is_leader: bool) -> None:
+        """Look, before the first step, whether the run that goes on is still the same."""
+        from spknorm.runner import stock  # which s3prl's Runner alone needs
+
+        self._begun = True
+        args = Namespace(**self._args)
+        if getattr(args, "mode", "train") == "train" and not stock.begin(
+            self.expdir, args, self.config, self.data.corpora, is_leader=is_leader
+        ):
+            self.best_score.zero_()
 
     # Interface (s3prl's Runner)
     def forward(
@@ -271,6 +286,8 @@ class DownstreamExpert(nn.Module):
         return [f"{split}-best.ckpt"] if is_best else []
 
     def _write_result(self, test: Scores, records: dict[str, list[Any]]) -> None:
+        from spknorm.runner import stock
+
         assert self._best is not None
         step, dev = self._best
         result = make_result(
@@ -299,6 +316,7 @@ class DownstreamExpert(nn.Module):
                 shuffled=self.config.downstream_expert.speaker_corpus.shuffle_labels,
             ),
             speaker_crops=self.speaker_crops,
+            accepted=stock.accepted(self.expdir),
         )
         write_result(self.expdir, result)
 

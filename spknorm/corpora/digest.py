@@ -22,6 +22,7 @@ from spknorm.corpora.records import Utterance
 from spknorm.files import sha256_of, write_atomic
 
 ROWS = "corpora.json.gz"
+_SUMMARIES = "summaries"
 _NUM_READ = 32
 """Files whose content is part of the digest."""
 _SHOWN = 3
@@ -99,8 +100,14 @@ def digest_of(
 
 def write_rows(folder: Path, corpora: Mapping[str, CorpusDigest | None]) -> None:
     """Keep what the digests were made of in an experiment's folder."""
-    content = json.dumps({role: one and [one.digest, *one.rows] for role, one in corpora.items()})
+    rows = {role: one and [one.digest, *one.rows] for role, one in corpora.items()}
+    content = json.dumps({**rows, _SUMMARIES: summaries(corpora)})
     write_atomic(folder / ROWS, gzip.compress(content.encode(), mtime=0))
+
+
+def read_summaries(folder: Path) -> dict[str, Any] | None:
+    """Return `summaries` of the corpora whose rows a folder keeps; None if it has none."""
+    return _read_rows(folder).get(_SUMMARIES)
 
 
 def summaries(corpora: Mapping[str, CorpusDigest | None]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def lock_folder(expdir: Path | str) -> FolderLock | None:
 
 def goes_on(args: argparse.Namespace, expdir: Path) -> bool:
     """Whether `init_ckpt` is where this run stands, and not just a source of weights."""
-    if not args.init_ckpt:
+    if not getattr(args, "init_ckpt", None):
         return False
     here = Path(args.init_ckpt).resolve().parent == expdir.resolve()
     return here or bool(getattr(args, "past_exp", None))

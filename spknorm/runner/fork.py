@@ -6,7 +6,6 @@ checkpoints of a fork hold the new settings, so that it is an experiment like an
 
 import argparse
 import itertools
-import json
 import logging
 import os
 import shutil
@@ -187,7 +186,7 @@ def _fill(
         {
             "folder": expdir.name,
             "step": counters.step,
-            "changed": {key: [_plain(value) for value in pair] for key, pair in changed.items()},
+            "changed": state.plain(changed),
         },
     )
 
@@ -195,11 +194,3 @@ def _fill(
 def _numbered(expdir: Path) -> Iterator[Path]:
     for number in itertools.count(1):
         yield expdir.with_name(f"{expdir.name}-fork{number}")
-
-
-def _plain(value: Any) -> Any:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return repr(value)
-    return value

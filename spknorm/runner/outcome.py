@@ -104,5 +104,6 @@ class Outcome:
             adversary=adversary,
             speaker_crops=self._expert.speaker_crops,
             forked_from=forked_from(self._expdir),
+            accepted=counters.accepted,
         )
         write_result(self._expdir, result)

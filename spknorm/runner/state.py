@@ -6,6 +6,7 @@ functions of the step's number.
 
 import argparse
 import dataclasses
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,8 @@ class Counters:
     totals: list[float] = dataclasses.field(default_factory=list)
     """The same of the whole run."""
     final: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    accepted: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """What had changed when it was gone on with, and was accepted: see `acceptance`."""
 
     @classmethod
     def of(cls, states: Mapping[str, Any]) -> "Counters":
@@ -139,6 +142,7 @@ def resumed(
         counters.evaluated = 0
     if accepted:
         logger.warning("The run goes on with what changed: %s.", describe(accepted))
+        counters.accepted = [*counters.accepted, acceptance(counters.step, accepted)]
     return counters
 
 
@@ -198,8 +202,26 @@ def changed_settings(
     return changed if processes[0] == world else {**changed, "processes": processes}
 
 
+def acceptance(step: int, changed: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+    """Return what result.json says of changes that a run went on with after a step."""
+    return {"step": step, "changed": plain(changed)}
+
+
+def plain(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
+    """Return changes as JSON can hold them."""
+    return {key: [_plain(value) for value in pair] for key, pair in changed.items()}
+
+
 def describe(changed: Mapping[str, tuple[Any, Any]]) -> str:
     """Return the first ten changes as a text."""
     pairs = list(changed.items())
     listed = "; ".join(f"{key} was {before!r}, is {now!r}" for key, (before, now) in pairs[:10])
     return listed + (f"; and {len(pairs) - 10} more" if len(pairs) > 10 else "")
+
+
+def _plain(value: Any) -> Any:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return repr(value)
+    return value

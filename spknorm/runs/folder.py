@@ -201,3 +201,8 @@ def _doubts(folder: Path, name: str, result: Result) -> Iterator[str]:
             f"{name}: forked from {result.forked_from.folder} after step "
             f"{result.forked_from.step}; the steps up to there had other settings than those given."
         )
+    for one in result.accepted:
+        yield (
+            f"{name}: went on after step {one.step} with what had changed "
+            f"({', '.join(sorted(one.changed))}), so that its steps are of two set-ups."
+        )

@@ -77,6 +77,14 @@ class Fork:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """Settings or corpora that had changed when a run was gone on with: (before, then) by path."""
+
+    step: int
+    changed: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """result.json: one finished run, and what it takes to run it again.
 
@@ -92,6 +100,7 @@ class Result:
         adversary: None under strategy none, and in files of before it was measured.
         clip: Whose gradients were clipped together; see `runner.clip`.
         corpora: emotion, speaker -> digest of ids, labels, parts and audio stamps; may be empty.
+        accepted: What changed on the way; `config` and `corpora` are the last ones.
         config: All settings.
         args: What the command line adds to them.
     """
@@ -122,6 +131,7 @@ class Result:
     test: TestScores | None = None
     corpora: Mapping[str, Any] = field(default_factory=dict)
     forked_from: Fork | None = None
+    accepted: tuple[Acceptance, ...] = ()
     versions: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     args: Mapping[str, Any] = field(default_factory=dict)
@@ -166,6 +176,7 @@ def make_result(
     adversary: Adversary | None = None,
     speaker_crops: str | None = None,
     forked_from: Mapping[str, Any] | None = None,
+    accepted: Sequence[Mapping[str, Any]] = (),
 ) -> Result:
     """Return the record of a run that has ended.
 
@@ -187,6 +198,7 @@ def make_result(
         adversary: What it did; None without one.
         speaker_crops: fixed or drawn; None where no speaker utterance was cropped.
         forked_from: The run whose first steps these are, if any.
+        accepted: Step and changes of each time that changes were accepted.
     """
     from spknorm.method.optim import clipping  # with torch, which readers of results do without
 
@@ -217,6 +229,7 @@ def make_result(
         test=None if test is None else _test_scores(test, classes, by_speaker),
         corpora=corpora or {},
         forked_from=None if forked_from is None else Fork(**forked_from),
+        accepted=tuple(Acceptance(**one) for one in accepted),
         versions=versions(),
         config=to_mapping(config),
         args={name: args.get(name) for name in _ARGS},
@@ -229,10 +242,11 @@ def write_result(folder: Path, result: Result) -> None:
 
 
 def to_plain(result: Result) -> dict[str, Any]:
-    """Return the content of result.json; a run that was not forked lacks the key `forked_from`."""
+    """Return the content of result.json; what did not happen (a fork, a change) has no key."""
     plain: dict[str, Any] = finite(to_mapping(result))
-    if plain["forked_from"] is None:
-        del plain["forked_from"]
+    for key in ("forked_from", "accepted"):
+        if not plain[key]:
+            del plain[key]
     return plain
 
 

@@ -1,0 +1,74 @@
+"""What s3prl's own Runner does not ask when it goes on with a run: is it still the same one?
+
+Used by the task's expert before that Runner's first step. The Runner writes the checkpoints, so
+that the corpora's digests and what was accepted lie beside them, in the experiment's folder.
+"""
+
+import argparse
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spknorm.corpora import digest
+from spknorm.corpora.digest import CorpusDigest
+from spknorm.errors import ConfigError
+from spknorm.files import read_json, write_json
+from spknorm.runner import state
+from spknorm.runner.folder import goes_on
+from spknorm.runs import checkpoint
+from spknorm.schema import TaskConfig
+
+logger = logging.getLogger(__name__)
+
+_ACCEPTED = "accepted.json"
+
+
+def begin(
+    folder: Path,
+    args: argparse.Namespace,
+    config: TaskConfig,
+    corpora: Mapping[str, CorpusDigest | None],
+    *,
+    is_leader: bool,
+) -> bool:
+    """Compare a run with the checkpoint that it goes on from; keep what it sees and accepts.
+
+    Settings given with `-o` beat the checkpoint's, as s3prl has it, and are kept as accepted;
+    another corpus has to be accepted by `runner.on_config_change`.
+
+    Returns:
+        Whether scores of dev up to here compare with those to come.
+
+    Raises:
+        ConfigError: A corpus is another than the run began with.
+    """
+    path = folder / _ACCEPTED
+    changed: dict[str, tuple[Any, Any]] = {}
+    if goes_on(args, folder):
+        states = checkpoint.read(Path(args.init_ckpt))
+        others = digest.changes(digest.read_summaries(folder), corpora, folder)
+        if others and config.runner.on_config_change != "accept":
+            what = " and ".join(f"another {key.partition('.')[2]} corpus" for key in others)
+            raise ConfigError(
+                f"The run cannot go on with {what}: {state.describe(others)}. Put it back, start "
+                "a new experiment (-n or -p), or add -o config.runner.on_config_change=accept."
+            )
+        world = states.get("WorldSize", 1)  # s3prl's Runner compares them itself
+        changed = state.changed_settings(states, args, config, world=world) | others
+        if changed and is_leader:
+            logger.warning("The run goes on with what changed: %s.", state.describe(changed))
+            found = state.acceptance(states["Step"], changed)
+            write_json(path, [one for one in accepted(folder) if one != found] + [found])
+    elif is_leader:
+        path.unlink(missing_ok=True)
+    if is_leader:
+        digest.write_rows(folder, corpora)
+    return "corpora.emotion" not in changed
+
+
+def accepted(folder: Path) -> list[dict[str, Any]]:
+    """Return what was accepted in a folder, as result.json keeps it."""
+    path = folder / _ACCEPTED
+    found: list[dict[str, Any]] = read_json(path) if path.is_file() else []
+    return found
