@@ -101,3 +101,13 @@ def test_a_cell_averages_folds_first_and_then_seeds():
     assert cell.unseen == pytest.approx((0.3 + 0.5) / 2)
     assert cell.unseen_std == pytest.approx(np.std([0.3, 0.5], ddof=1))
     assert (cell.num_seeds, cell.num_models) == (2, 3)
+
+
+@pytest.mark.parametrize(("num_seeds", "shown"), [(1, False), (2, False), (3, False), (4, True)])
+def test_of_fewer_than_four_seeds_nothing_has_an_interval(num_seeds, shown):
+    rows = rows_of(world_of(), seeds=range(100, 100 + num_seeds))
+    cells, judged = verdicts.summarise(rows), verdicts.judge(rows)
+    assert {(cell.low, cell.high) != (None, None) for cell in cells} == {shown}
+    assert {(one.low, one.high) != (None, None) for one in judged} == (
+        {shown} if num_seeds > 1 else set()
+    )

@@ -277,9 +277,22 @@ def test_a_protocol_that_suits_the_manifest_passes(tmp_path):
     assert found["si10 fold1"] == Check(
         "si10 fold1",
         "ok",
-        "28 train, 8 dev, 4 test utterances; 1 speakers are tested",
+        "28 train, 8 dev, 4 test utterances; 1 speaker is tested; fewer than 4 have no interval, "
+        "so that a table needs further folds",
     )
     assert found["streams"] == Check("streams", "ok", "emotion batches of 4, 7 an epoch")
+
+
+@pytest.mark.parametrize("who", [["ann", "bob"], ["ann", "bob", "cy"]])
+def test_a_corpus_of_too_few_speakers_for_any_interval_is_a_warning(tmp_path, who):
+    sessions = [f"Session{number + 1}" for number in range(len(who))]
+    file = manifest(tmp_path, "session", sessions, speakers=who)
+    found = by_name(examine(of_manifest(file), folder=tmp_path / "result"))["si5 fold1"]
+    assert found.status == "warn"
+    assert found.detail.endswith(
+        f"1 speaker is tested; the corpus has {len(who)}, and tables no interval and no test of "
+        "fewer than 4"
+    )
 
 
 def test_speakers_in_dev_alone_and_a_fold_that_is_none_fail_as_in_the_run(corpora, tmp_path):

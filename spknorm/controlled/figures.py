@@ -31,9 +31,11 @@ def draw_accuracy(means: Sequence[VariantMeans], *, num_seeds: int) -> Figure:
         for line in lines:
             rho = [point.rho for point in line]
             accuracy = [100 * point.unseen for point in line]
-            low, high = [100 * point.low for point in line], [100 * point.high for point in line]
+            reach = [found for point in line if (found := point.reach) is not None]
             colour, dash = _colour(line[0]), "--" if line[0].is_control else "-"
-            if len(rho) > 1:
+            if len(reach) == len(rho) > 1:
+                low = [at - 100 * down for at, (down, _) in zip(accuracy, reach, strict=True)]
+                high = [at + 100 * up for at, (_, up) in zip(accuracy, reach, strict=True)]
                 axes.fill_between(rho, low, high, color=colour, alpha=0.13, linewidth=0)
             axes.plot(rho, accuracy, dash, color=colour, marker="o", markersize=4)
             ends.append((rho[-1], accuracy[-1], line[0].label, colour))
@@ -108,7 +110,7 @@ def draw_trade(means: Sequence[VariantMeans], *, rho: float, num_seeds: int) -> 
             axes.errorbar(
                 100 * one.leakage,
                 100 * one.unseen,
-                yerr=[[100 * (one.unseen - one.low)], [100 * (one.high - one.unseen)]],
+                yerr=None if one.reach is None else [[100 * end] for end in one.reach],
                 color=_colour(one),
                 marker="o",
                 markersize=7,

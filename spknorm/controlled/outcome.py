@@ -17,7 +17,14 @@ from spknorm.files import write_atomic, write_json
 from spknorm.report import tables as forms
 from spknorm.report.canvas import Figure
 from spknorm.report.page import Section, Text, to_html
-from spknorm.report.tables import Table, p_value, percent, signed_points, to_markdown
+from spknorm.report.tables import (
+    Table,
+    p_value,
+    percent,
+    signed_points,
+    to_markdown,
+    with_deviation,
+)
 
 SCHEMA = "spknorm.controlled/1"
 _HEADLINE_RHO = 0.9
@@ -83,7 +90,7 @@ def _table(cells: Sequence[VariantMeans]) -> Table:
         texts = (
             one.label,
             f"{one.rho:g}",
-            f"{percent(one.unseen)} ± {percent(one.unseen_std)}",
+            with_deviation(one.unseen, one.unseen_std, one.num_seeds),
             percent(one.seen),
             percent(None if costs_nothing else one.regained, 0),
             percent(one.leakage),
@@ -112,7 +119,7 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
                 one.name,
                 one.claim,
                 signed_points(one.difference),
-                f"{signed_points(one.low)} to {signed_points(one.high)}",
+                _between(one.low, one.high),
                 p_value(one.p),
                 p_value(one.p_holm),
                 str(one.num_seeds),
@@ -133,6 +140,12 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
         rows=tuple(rows),
         num_heads=2,
     )
+
+
+def _between(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return "no interval"
+    return f"{signed_points(low)} to {signed_points(high)}"
 
 
 def _figures(cells: Sequence[VariantMeans], num_seeds: int) -> list[Figure]:

@@ -15,9 +15,11 @@ from spknorm.controlled.folds import ModelRow
 from spknorm.controlled.hypotheses import CONFUSED, ERASED, HYPOTHESES, Hypothesis
 from spknorm.controlled.plan import Variant
 from spknorm.demo.synthesis import FloatArray
-from spknorm.statistics import holm
+from spknorm.statistics import MIN_SPEAKERS, holm
 
 LEVEL = 0.05
+MIN_SEEDS = MIN_SPEAKERS
+"""Fewer corpora have no interval, as fewer speakers have none: that of two spans everything."""
 
 
 class Verdict(NamedTuple):
@@ -27,7 +29,7 @@ class Verdict(NamedTuple):
         name: H1 ... H10d.
         claim: What it says.
         difference: Mean over seeds of what it is about, in accuracy (0-1).
-        low: Lower end of its 95 % interval.
+        low: Lower end of its 95 % interval; None of fewer than `MIN_SEEDS`.
         high: Upper end.
         p: Of its own test.
         p_holm: Corrected for all of its family that are judged.
@@ -38,8 +40,8 @@ class Verdict(NamedTuple):
     name: str
     claim: str
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
     p_holm: float
     num_seeds: int
@@ -56,8 +58,8 @@ class VariantMeans(NamedTuple):
     rho: float
     unseen: float
     unseen_std: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     seen: float
     leakage: float
     leakage_std: float
@@ -79,6 +81,13 @@ class VariantMeans(NamedTuple):
         return text + where.get(self.variant.features, "")
 
     @property
+    def reach(self) -> tuple[float, float] | None:
+        """How far the interval reaches down and up; None where there is none."""
+        if self.low is None or self.high is None:
+            return None
+        return self.unseen - self.low, self.high - self.unseen
+
+    @property
     def is_control(self) -> bool:
         """Whether nothing is to be expected of the variant."""
         return self.variant.labels == "shuffled" or self.variant.method == "gate"
@@ -95,14 +104,12 @@ def judge(rows: Iterable[ModelRow]) -> list[Verdict]:
     corrected = _corrected([(hypothesis.family, p) for hypothesis, _, p in tested])
     verdicts = []
     for (hypothesis, values, p), adjusted in zip(tested, corrected, strict=True):
-        low, high = confidence(values)
         verdicts.append(
             Verdict(
                 hypothesis.name,
                 hypothesis.claim,
                 float(np.mean(values)),
-                low,
-                high,
+                *confidence(values),
                 p,
                 adjusted,
                 len(values),
@@ -126,7 +133,7 @@ def summarise(rows: Iterable[ModelRow]) -> list[VariantMeans]:
                 rho,
                 float(unseen.mean()),
                 _deviation(unseen),
-                *(confidence(unseen) if len(unseen) > 1 else (float(unseen[0]),) * 2),
+                *confidence(unseen),
                 float(seen.mean()),
                 float(leakage.mean()),
                 _deviation(leakage),
@@ -150,8 +157,10 @@ def _deviation(values: FloatArray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def confidence(values: Sequence[float] | FloatArray) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over seeds (Student's t)."""
+def confidence(values: Sequence[float] | FloatArray) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a mean over seeds (Student's t); None of too few of them."""
+    if len(values) < MIN_SEEDS:
+        return None, None
     mean, error = float(np.mean(values)), float(stats.sem(values))
     reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
     return mean - reach, mean + reach

@@ -10,7 +10,9 @@ from spknorm.corpora import Utterance
 from spknorm.doctor.check import Check
 from spknorm.doctor.machine import existing
 from spknorm.errors import USER_ERRORS
+from spknorm.protocols import Split
 from spknorm.schema import ExpertConfig, TaskConfig
+from spknorm.statistics import MIN_SPEAKERS
 
 _FRAMES_PER_SECOND = 50  # of HuBERT and its kin
 _FLOAT = 4  # bytes
@@ -44,9 +46,7 @@ def check_run(
         data = task.read_task_data(expert, fold=fold, seed=seed, work_dir=work_dir)
     except USER_ERRORS as error:
         return [Check(name, "fail", str(error))]
-    parts = ", ".join(f"{len(part)} {key}" for key, part in data.split._asdict().items())
-    speakers = {one.speaker for one in data.split.test}
-    checks = [Check(name, "ok", f"{parts} utterances; {len(speakers)} speakers are tested")]
+    checks = [_check_fold(name, data.split)]
     emotions = Counter(one.emotion for one in data.split.test)
     if absent := [one for one in data.emotions if not emotions[one]]:
         said = f"the test part has no utterance of {', '.join(absent)}, so UA leaves them out"
@@ -64,6 +64,21 @@ def check_run(
             frozen=frozen,
         )
     return checks
+
+
+def _check_fold(name: str, split: Split) -> Check:
+    """Say what the fold has, and whether its speakers are enough for an interval."""
+    parts = ", ".join(f"{len(part)} {key}" for key, part in split._asdict().items())
+    tested = len({one.speaker for one in split.test})
+    found = f"{parts} utterances; {tested} speaker{'s are' if tested != 1 else ' is'} tested"
+    if tested >= MIN_SPEAKERS:
+        return Check(name, "ok", found)
+    known = {one.speaker for part in split for one in part}
+    if len(known) >= MIN_SPEAKERS:
+        few = f"fewer than {MIN_SPEAKERS} have no interval, so that a table needs further folds"
+        return Check(name, "ok", f"{found}; {few}")
+    few = f"the corpus has {len(known)}, and tables no interval and no test of fewer than"
+    return Check(name, "warn", f"{found}; {few} {MIN_SPEAKERS}")
 
 
 def _check_streams(data: object, expert: ExpertConfig, *, seed: int) -> Check:

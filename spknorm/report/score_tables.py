@@ -17,6 +17,7 @@ from spknorm.report.tables import (
     p_value,
     percent,
     signed_points,
+    with_deviation,
 )
 from spknorm.statistics import mean_std
 
@@ -113,7 +114,7 @@ def short_table(blocks: Sequence[Block]) -> Table:
             for size, found in sizes:
                 scores = [mean_std(found[name]) for name in ("wa", "ua")]
                 where = f"{block.protocol} n={size:.0f}" if size else block.protocol
-                shown = (f"{percent(wa.mean)} ± {percent(wa.std)}" for wa in scores)
+                shown = (with_deviation(*wa) for wa in scores)
                 cells = (one.method.upstream, one.method.label, where, *shown, str(len(found)))
                 rows.append(TableRow(cells=cells, kind=_kind(one.method)))
         guess = (percent(block.chance.wa), percent(block.chance.ua))
@@ -270,7 +271,7 @@ def _kind(method: Method) -> RowKind:
 
 def _mean_std(one: Estimate, metric: str) -> str:
     score = one.scores[metric]
-    return f"{percent(score.mean)} ± {percent(score.std)}" if score.n > 1 else percent(score.mean)
+    return with_deviation(*score)
 
 
 def _between(low: float, high: float, *, signed: bool = False) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from spknorm.report.tables import Table, TableRow, make_table, percent
+from spknorm.report.tables import Table, TableRow, make_table, with_deviation
 from spknorm.runs.checked import Share, build, check_schema, read_object
 
 _SCHEMA = "spknorm.selection/1"
@@ -63,8 +63,8 @@ def read_table(folder: Path) -> Table | None:
                 choice.upstream,
                 choice.variant,
                 f"{one.speaker_lambda:g}",
-                f"{percent(one.dev_wa)} ± {percent(one.dev_wa_std)}",
-                f"{percent(one.leakage)} ± {percent(one.leakage_std)}",
+                with_deviation(one.dev_wa, one.dev_wa_std, one.num_runs),
+                with_deviation(one.leakage, one.leakage_std, one.num_runs),
                 str(one.num_runs),
                 verdict if one.speaker_lambda else "control",
             )

@@ -67,6 +67,11 @@ def make_table(
     )
 
 
+def with_deviation(mean: float, std: float, n: int) -> str:
+    """Return `70.1 ± 2.3` in percent; a single run has no deviation."""
+    return f"{percent(mean)} ± {percent(std)}" if n > 1 else percent(mean)
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a fraction in percent, without its sign: 0.742 -> `74.2`."""
     return NOTHING if value is None else f"{100 * value:.{digits}f}"
