@@ -248,7 +248,7 @@ def test_an_index_opens_each_file_once_and_notices_changes(tmp_path, monkeypatch
     assert opened == []
     soundfile.write(paths[2], noise(2), 16000)
     again = AudioIndex(tmp_path / "work").infos(paths)
-    assert opened == [paths[2]]
+    assert [one.path for one in opened] == [paths[2]]
     assert [info.seconds for info in again] == [1, 1, 2, 1, 1]
     assert again[2] == AudioIndex(tmp_path / "work").infos(paths[2:3])[0]
 

@@ -101,7 +101,7 @@ class DownstreamExpert(nn.Module):
         """Return the shuffled training stream of the emotion corpus for one process."""
         data, lengths = self.config.downstream_expert.datarc, None
         if self.config.upstream.bucket:
-            lengths = [read_info(utterance.path).seconds for utterance in self.split.train]
+            lengths = [read_info(utterance.audio).seconds for utterance in self.split.train]
         order = Order(
             len(self.split.train),
             batch_size=data.train_batch_size,

@@ -6,6 +6,7 @@ index remembers what headers said, and walking finds files.
 """
 
 from spknorm.audio.decoding import AudioInfo, read_info
+from spknorm.audio.excerpt import Excerpt, Sound
 from spknorm.audio.faults import AudioError, printable
 from spknorm.audio.index import AudioIndex
 from spknorm.audio.loading import MIN_SAMPLES, Window, iter_parts, iter_windows, load_audio
@@ -18,6 +19,8 @@ __all__ = [
     "AudioError",
     "AudioIndex",
     "AudioInfo",
+    "Excerpt",
+    "Sound",
     "Walk",
     "Window",
     "iter_parts",

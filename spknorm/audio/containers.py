@@ -126,6 +126,16 @@ def _name_of(head: bytes) -> str | None:
     return "mp3" if streams.mpeg_frame(head[:4]) is not None else None
 
 
+DEMUXED = frozenset(
+    {
+        *("MPEG-4 (m4a, mp4)", "WebM or Matroska", "Windows Media (wma)", "AMR", "AAC", "WavPack"),
+        *("Monkey's Audio (ape)", "True Audio (tta)", "Flash video", "AC-3", "AVI video"),
+        *("AAC (ADTS)", "Speex in Ogg", "FLAC in Ogg", "Theora video in Ogg"),
+    }
+)
+"""Kinds of `foreign_kind` and `foreign_codec` that FFmpeg's libraries decode (demuxing.py)."""
+
+
 def is_pointer(head: bytes) -> bool:
     """Return whether a file's first bytes are the stand-in that git-lfs or git-annex leaves."""
     return _POINTER.match(head) is not None

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from spknorm.audio.demuxing import Demuxed
+from spknorm.audio.excerpt import Excerpt, Sound, excerpt_of
 from spknorm.audio.faults import AudioError, audio_error
 from spknorm.audio.opening import open_decoder, open_descriptor
 
@@ -20,6 +22,7 @@ _BLOCK_FRAMES = 1 << 20
 _UNKNOWN_FRAMES = 1 << 61
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 768_000  # Hz
 _VORBIS_LEAD = 16384  # frames to decode before a seek is exact: each block overlaps the one before
+_OVERHANG_SECONDS = 0.5  # so much may an excerpt say that it ends after its file does
 _MP3_SLACK = 1152  # samples, one MP3 frame: encoders' delay and padding are not always told
 
 
@@ -39,24 +42,30 @@ class AudioInfo(NamedTuple):
     seconds: float
 
 
-def read_info(path: Path | str) -> AudioInfo:
-    """Return what the header of an audio file says, without decoding it.
+def read_info(sound: Sound) -> AudioInfo:
+    """Return what the header of an audio file says, or what of it an excerpt is.
+
+    Containers of PyAV are decoded for it, since their headers are not exact.
 
     Raises:
         AudioError: The file is missing, unreadable, not audio, corrupt, truncated or empty.
     """
-    with AudioFile(Path(path)) as file:
+    excerpt = excerpt_of(sound)
+    with AudioFile(excerpt.path, channel=excerpt.channel) as file:
         file.reach_the_end()
-        return file.info
+        first, stop = file.span(excerpt, file.info.sample_rate, file.info.num_samples)
+        rate, channels = file.info.sample_rate, file.info.num_channels
+        return AudioInfo(stop - first, rate, channels, (stop - first) / rate)
 
 
-def decode_all(path: Path | str) -> None:
+def decode_all(sound: Sound) -> None:
     """Decode a file to its end, a block at a time, to see that it can be.
 
     Raises:
         AudioError: As `read_info`, and where the audio breaks off or holds NaN or Inf.
     """
-    with AudioFile(Path(path)) as file:
+    excerpt = excerpt_of(sound)
+    with AudioFile(excerpt.path, channel=excerpt.channel) as file:
         length = file.info.num_samples
         for start in range(0, length, _BLOCK_FRAMES):
             file.mono(start, min(_BLOCK_FRAMES, length - start))
@@ -69,8 +78,8 @@ class AudioFile:
         AudioError: The same as `read_info`.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file and check its header."""
+    def __init__(self, path: Path, *, channel: str | None = None) -> None:
+        """Open the file and check its header; `channel` as in `Excerpt`."""
         self.path = path
         self._position = 0
         self._descriptor = open_descriptor(path)
@@ -83,6 +92,7 @@ class AudioFile:
             if unknown:
                 self._num_frames = self._count()
             self._check()
+            self._channel = self._place_of(channel)
         except BaseException:
             self.close()
             raise
@@ -118,7 +128,10 @@ class AudioFile:
                 if len(block) == 0:
                     break
                 count -= len(block)
-                parts.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
+                if self._channel is None and block.shape[1] > 1:
+                    parts.append(block.mean(axis=1))
+                else:
+                    parts.append(block[:, self._channel or 0])
         if count > (_MP3_SLACK if self._is_mpeg else 0):
             raise self._truncated()
         if not parts:
@@ -128,6 +141,38 @@ class AudioFile:
             bad = int(len(samples) - np.isfinite(samples).sum())
             raise audio_error("nonfinite", self.path, f"{bad} of {len(samples)} samples are")
         return samples
+
+    def span(self, excerpt: Excerpt, rate: int, length: int) -> tuple[int, int]:
+        """Return where an excerpt begins and ends among `length` samples at `rate`.
+
+        Raises:
+            AudioError: It ends before it begins, or after the file by more than 0.5 s.
+        """
+        if excerpt.start is None and excerpt.end is None:
+            return 0, length
+        start, end = excerpt.start or 0.0, excerpt.end
+        stop = length if end is None else round(end * rate)
+        first = max(0, round(start * rate))
+        if stop > length + rate * _OVERHANG_SECONDS or first >= min(stop, length):
+            raise audio_error(
+                "truncated",
+                self.path,
+                f"{start:g} to {'the end' if end is None else f'{end:g}'} s is asked for, it has "
+                f"{length / rate:.2f} s",
+            )
+        return first, min(stop, length)
+
+    def _place_of(self, channel: str | None) -> int | None:
+        """Return the index of the channel that is heard; None: the mean."""
+        number = self._file.channels
+        if channel is None:
+            return None
+        if channel == "centre":  # front left, front right, front centre, ...; quadro has none
+            known = getattr(self._file, "layout", "")
+            return 2 if number >= 3 and number != 4 and "quad" not in known else None
+        if int(channel) > number:
+            raise audio_error("channel", self.path, f"channel {channel} of {number} is asked for")
+        return int(channel) - 1
 
     def reach_the_end(self) -> None:
         """Ask for the last sample where the container alone does not tell that it is there.
@@ -148,6 +193,7 @@ class AudioFile:
             if start < self._position:
                 self._rewind()
         else:
+            assert not isinstance(self._file, Demuxed)  # which is read in order
             lead = _VORBIS_LEAD if self._file.subtype == "VORBIS" else 0
             self._position = self._file.seek(max(0, start - lead))
         while self._position < start:
@@ -172,6 +218,10 @@ class AudioFile:
 
     def _rewind(self) -> None:
         """Decode anew, as MP3's result depends on what was decoded before."""
+        if isinstance(self._file, Demuxed):
+            self._file.rewind()
+            self._position = 0
+            return
         self._file.close()
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         self._file = open_decoder(self.path, self._descriptor)

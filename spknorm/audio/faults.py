@@ -23,6 +23,10 @@ _MESSAGES = MappingProxyType(
         "unsupported": "{path}: a kind of sound file that is not read ({detail}). Expected wav, "
         "flac, ogg or mp3; convert it, with `ffmpeg -i FILE FILE.wav` or, if it is compressed "
         "SPHERE, with `sph2pipe -f wav`.",
+        "demuxer": "{path}: {detail} is read where PyAV is installed: "
+        "`pip install 'spknorm[containers]'` (or `pip install av`).",
+        "channel": "{path}: {detail}. Expected `1` and on, up to the number of its channels, or "
+        "`centre`; correct the corpus' list.",
         "pointer": "{path}: not the recording but a text that stands for it (git-lfs, git-annex). "
         "Expected audio; fetch it with `git lfs pull` or `git annex get`.",
         "corrupt": "{path}: the audio header is corrupt ({detail}). Expected a valid wav, flac, "

@@ -8,12 +8,12 @@ import contextlib
 import functools
 import json
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from spknorm.audio.decoding import AudioInfo, decode_all, read_info
+from spknorm.audio.excerpt import Excerpt, Sound, excerpt_of
 from spknorm.audio.faults import AudioError, audio_error, listing
 from spknorm.audio.loading import MIN_SAMPLES
 from spknorm.audio.resampling import Resampler
@@ -38,7 +38,7 @@ class AudioIndex:
         self.path = None if folder is None else Path(folder) / "audio-index.json"
         self._entries = {} if self.path is None else _read(self.path)
 
-    def infos(self, paths: Sequence[Path]) -> list[AudioInfo]:
+    def infos(self, paths: Sequence[Sound]) -> list[AudioInfo]:
         """Return the headers of many files, in their order, and remember them.
 
         Raises:
@@ -59,16 +59,17 @@ class AudioIndex:
         return [info for info in found if isinstance(info, AudioInfo)]
 
     def look_up(
-        self, paths: Sequence[Path], *, decode: bool = False
+        self, paths: Sequence[Sound], *, decode: bool = False
     ) -> list[AudioInfo | AudioError]:
         """Return the header or the error of each file, in their order.
 
         Args:
-            paths: The files; several are read at a time.
+            paths: The files, or excerpts of them; several are read at a time.
             decode: Decode each to its end once, which also finds NaN and damage past the header.
         """
-        stamps = [_stamp(path) for path in paths]
-        keys = [os.fspath(path) for path in paths]
+        sounds = [excerpt_of(path) for path in paths]
+        stamps = [_stamp(sound.path) for sound in sounds]
+        keys = [sound.key for sound in sounds]
         new = [
             number
             for number, (key, stamp) in enumerate(zip(keys, stamps, strict=True))
@@ -77,16 +78,16 @@ class AudioIndex:
         errors: dict[int, AudioError] = {}
         examine = functools.partial(_examine, decode=decode)
         with ThreadPoolExecutor(_NUM_THREADS) as pool:
-            results = list(pool.map(examine, [paths[number] for number in new]))
+            results = list(pool.map(examine, [sounds[number] for number in new]))
         for number, result in zip(new, results, strict=True):
             key, stamp = keys[number], stamps[number]
             if isinstance(result, AudioError):
                 gone = result.kind == "missing" and key in self._entries
-                errors[number] = audio_error("vanished", paths[number]) if gone else result
+                errors[number] = audio_error("vanished", sounds[number].path) if gone else result
             elif stamp is not None:
                 self._entries[key] = (*stamp, *result[:3], int(decode))
             else:  # came into being meanwhile
-                errors[number] = audio_error("missing", paths[number])
+                errors[number] = audio_error("missing", sounds[number].path)
         if len(new) > len(errors):
             self._save()
         return [
@@ -141,14 +142,14 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _examine(path: Path, *, decode: bool) -> AudioInfo | AudioError:
+def _examine(sound: Excerpt, *, decode: bool) -> AudioInfo | AudioError:
     try:
         if decode:
-            decode_all(path)
-        info = read_info(path)
+            decode_all(sound)
+        info = read_info(sound)
         length = Resampler(info.sample_rate).length(info.num_samples)
         if length < MIN_SAMPLES:
-            return audio_error("short", path, f"{length} samples at 16 kHz")
+            return audio_error("short", sound.path, f"{length} samples at 16 kHz")
         return info
     except AudioError as error:
         return error

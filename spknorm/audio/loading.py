@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from spknorm.audio.decoding import AudioFile, Samples
+from spknorm.audio.excerpt import Excerpt, Sound, excerpt_of
 from spknorm.audio.faults import audio_error
 from spknorm.audio.resampling import SAMPLE_RATE, Resampler
 from spknorm.errors import ConfigError
@@ -26,7 +26,7 @@ class Window(NamedTuple):
 
 
 def load_audio(
-    path: Path | str, *, max_seconds: float | None = None, crop_seed: int | None = None
+    sound: Sound, *, max_seconds: float | None = None, crop_seed: int | None = None
 ) -> Samples:
     """Return an audio file as float32 mono at 16 kHz, (L,).
 
@@ -34,7 +34,9 @@ def load_audio(
     more channels are averaged, other rates resampled file by file.
 
     Args:
-        path: wav, flac, ogg, mp3 or anything else libsndfile decodes, whatever its name ends in.
+        sound: wav, flac, ogg, mp3 or anything else that libsndfile, or PyAV where it is installed,
+            decodes, whatever its name ends in; or an `Excerpt` of such a file, which equals that
+            part of the whole, bit for bit.
         max_seconds: Longer files are cut to this; only the part that is used is decoded.
         crop_seed: Where to cut, uniformly at random; None: at the beginning.
 
@@ -46,8 +48,9 @@ def load_audio(
         raise ConfigError(
             f"`max_seconds` must be at least {MIN_SAMPLES / SAMPLE_RATE}, but is {max_seconds}."
         )
-    with AudioFile(Path(path)) as file:
-        stream = _Stream(file)
+    excerpt = excerpt_of(sound)
+    with AudioFile(excerpt.path, channel=excerpt.channel) as file:
+        stream = _Stream(file, excerpt)
         start, count = 0, stream.length
         if max_seconds is not None and round(max_seconds * SAMPLE_RATE) < count:
             count = round(max_seconds * SAMPLE_RATE)
@@ -57,12 +60,10 @@ def load_audio(
         return stream.read(start, count)
 
 
-def iter_windows(
-    path: Path | str, *, window_seconds: float, hop_seconds: float
-) -> Iterator[Window]:
+def iter_windows(sound: Sound, *, window_seconds: float, hop_seconds: float) -> Iterator[Window]:
     """Yield the windows of a recording in order, in memory that its length does not change.
 
-    Each equals the same part of `load_audio(path)`. They start every `hop_seconds` for as long as
+    Each equals the same part of `load_audio(sound)`. They start every `hop_seconds` for as long as
     one adds samples that the one before did not have; the last may be shorter, but not under
     400 samples.
 
@@ -77,8 +78,9 @@ def iter_windows(
             f"`window_seconds` must be at least {MIN_SAMPLES / SAMPLE_RATE} and `hop_seconds` "
             f"positive, but they are {window_seconds} and {hop_seconds}."
         )
-    with AudioFile(Path(path)) as file:
-        stream = _Stream(file)
+    excerpt = excerpt_of(sound)
+    with AudioFile(excerpt.path, channel=excerpt.channel) as file:
+        stream = _Stream(file, excerpt)
         start, covered = 0, 0
         while start < stream.length and covered < stream.length:
             count = min(window, stream.length - start)
@@ -92,7 +94,7 @@ def iter_windows(
             start += hop
 
 
-def iter_parts(path: Path | str, spans: Iterable[tuple[float, float]]) -> Iterator[Window]:
+def iter_parts(sound: Sound, spans: Iterable[tuple[float, float]]) -> Iterator[Window]:
     """Yield the parts of a recording from one second to another, each equal to that of the whole.
 
     What lies behind the end is left out; parts under 400 samples are, too.
@@ -100,8 +102,9 @@ def iter_parts(path: Path | str, spans: Iterable[tuple[float, float]]) -> Iterat
     Raises:
         AudioError: The file cannot be used, as far as it is found while reading.
     """
-    with AudioFile(Path(path)) as file:
-        stream = _Stream(file)
+    excerpt = excerpt_of(sound)
+    with AudioFile(excerpt.path, channel=excerpt.channel) as file:
+        stream = _Stream(file, excerpt)
         for start_second, end_second in spans:
             start = round(start_second * SAMPLE_RATE)
             count = min(round(end_second * SAMPLE_RATE), stream.length) - start
@@ -113,13 +116,15 @@ def iter_parts(path: Path | str, spans: Iterable[tuple[float, float]]) -> Iterat
 
 
 class _Stream:
-    """An open file as one stream at 16 kHz, `length` samples long."""
+    """An open file, or an excerpt of it, as one stream at 16 kHz, `length` samples long."""
 
-    def __init__(self, file: AudioFile) -> None:
+    def __init__(self, file: AudioFile, excerpt: Excerpt) -> None:
         self._file = file
         self._num_samples = file.info.num_samples
         self._resample = Resampler(file.info.sample_rate)
-        self.length = self._resample.length(self._num_samples)
+        whole = self._resample.length(self._num_samples)
+        self._first, stop = file.span(excerpt, SAMPLE_RATE, whole)
+        self.length = stop - self._first
         if self.length < MIN_SAMPLES:
             raise audio_error("short", file.path, f"{self.length} samples at 16 kHz")
         self._held: Samples = np.zeros(0, dtype=np.float32)
@@ -128,7 +133,7 @@ class _Stream:
     def read(self, start: int, count: int) -> Samples:
         """Return samples [start, start + count)."""
         if self._resample.is_identity:
-            return self._file.mono(start, count)
+            return self._file.mono(self._first + start, count)
         step = _PART_SECONDS * SAMPLE_RATE
         parts = [
             self.next_part(begin, min(step, start + count - begin))
@@ -138,7 +143,7 @@ class _Stream:
 
     def next_part(self, start: int, count: int) -> Samples:
         """Return samples [start, start + count); what the part before has decoded is used again."""
-        span = self._resample.input_span(start, count, self._num_samples)
+        span = self._resample.input_span(self._first + start, count, self._num_samples)
         held_stop = self._held_start + len(self._held)
         if self._held_start <= span.start < held_stop:
             kept = self._held[span.start - self._held_start :]

@@ -6,7 +6,15 @@ from pathlib import Path
 import soundfile
 
 from spknorm.audio.chunks import Patch
-from spknorm.audio.containers import examine, foreign_codec, foreign_kind, identify, is_pointer
+from spknorm.audio.containers import (
+    DEMUXED,
+    examine,
+    foreign_codec,
+    foreign_kind,
+    identify,
+    is_pointer,
+)
+from spknorm.audio.demuxing import Demuxed
 from spknorm.audio.faults import AudioError, audio_error
 
 
@@ -69,7 +77,7 @@ class _Patched:
         return content
 
 
-def open_decoder(path: Path, descriptor: int) -> Decoder:
+def open_decoder(path: Path, descriptor: int) -> Decoder | Demuxed:
     """Open by content, whatever the name's ending.
 
     Raises:
@@ -83,6 +91,13 @@ def open_decoder(path: Path, descriptor: int) -> Decoder:
         raise audio_error("empty", path, "0 bytes")
     kind = identify(descriptor)
     if kind is None:
+        name = foreign_kind(head)
+        if name in DEMUXED:
+            size = os.fstat(descriptor).st_size
+            if head[:4] == b"RIFF" and (promised := _riff_size(head)) > size:
+                detail = f"the header promises {promised} bytes, {size} are there"
+                raise audio_error("truncated", path, detail)
+            return Demuxed(path, name)
         raise _not_accepted(path, head, descriptor)
     finding = examine(descriptor, kind, os.fstat(descriptor).st_size)
     if finding.lacking is not None:
@@ -92,9 +107,17 @@ def open_decoder(path: Path, descriptor: int) -> Decoder:
         return Decoder(source, closefd=False)
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
         codec = foreign_codec(kind, descriptor)
+        if codec in DEMUXED:
+            return Demuxed(path, codec)
         if codec is not None:
             raise audio_error("unsupported", path, codec) from error
         raise audio_error("corrupt", path, _reason(error)) from error
+
+
+def _riff_size(head: bytes) -> int:
+    """Return how long a RIFF file says that it is; a writer to a pipe leaves 0 or the highest."""
+    size = int.from_bytes(head[4:8], "little")
+    return 0 if size in (0, 0xFFFFFFFF) else size + 8
 
 
 def _not_accepted(path: Path, head: bytes, descriptor: int) -> AudioError:

@@ -30,14 +30,25 @@ CLOSED = "a folder that may not be read"
 ELSEWHERE = "not where the corpus has its recordings"
 
 
+CONTAINERS = (
+    *(".m4a", ".mp4", ".aac", ".webm", ".weba", ".mkv", ".mka", ".mov", ".avi", ".wma", ".amr"),
+    *(".3gp", ".ape", ".wv", ".tta", ".ac3"),
+)
+"""Of files that PyAV reads; they are taken where a corpus is handed out in them."""
+
+
 class Walk:
     """The recordings below some folders, and what lay beside them.
+
+    Args:
+        containers: Take `CONTAINERS`, too.
 
     Attributes:
         left_out: How many files were not taken, by suffix or reason.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, containers: bool = False) -> None:
+        self._suffixes = frozenset((*SUFFIXES, *CONTAINERS) if containers else SUFFIXES)
         self.left_out: Counter[str] = Counter()
 
     def files(self, folder: Path | str) -> Iterator[Path]:
@@ -61,7 +72,7 @@ class Walk:
                 self.left_out[HIDDEN] += 1
             elif entry.is_dir():
                 yield from self._below(entry.path, above | {identity})
-            elif is_recording(entry.name):
+            elif suffix_of(entry.name) in self._suffixes:
                 yield Path(entry.path)
             else:
                 self.left_out[suffix_of(entry.name) or "without a suffix"] += 1
@@ -84,11 +95,6 @@ class Walk:
     def summary(self) -> str:
         """Return what was left out, the most frequent first: `3 .m4a, 1 hidden`."""
         return ", ".join(f"{count} {kind}" for kind, count in self.left_out.most_common())
-
-
-def is_recording(name: str) -> bool:
-    """Return whether a file's name ends as those of recordings do."""
-    return suffix_of(name) in SUFFIXES
 
 
 def suffix_of(name: str) -> str:

@@ -207,7 +207,7 @@ class Recordings:
         if self.max_seconds is not None:
             drawn = f"{self._seed} {crop} {utterance.id}"
             crop_seed = fixed_crop(utterance) if self._fixed else zlib.crc32(drawn.encode())
-        wav = load_audio(utterance.path, max_seconds=self.max_seconds, crop_seed=crop_seed)
+        wav = load_audio(utterance.audio, max_seconds=self.max_seconds, crop_seed=crop_seed)
         if self._loaded is not None:
             self._loaded[index] = wav
         return wav

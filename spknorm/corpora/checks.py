@@ -78,7 +78,7 @@ def find_bad_audio(
         decode: Decode every file to its end, which also finds NaN and damage past the header.
     """
     index = AudioIndex(None) if index is None else index
-    found = index.look_up([record.path for record in records], decode=decode)
+    found = index.look_up([record.audio for record in records], decode=decode)
     return [
         BadAudio(record, one)
         for record, one in zip(records, found, strict=True)
@@ -114,7 +114,7 @@ def usable(
     path = Path(work_dir) / SKIPPED
     skipped = read_json(path) if path.exists() else {}
     for utterance, error in bad:
-        skipped[str(utterance.path)] = {
+        skipped[utterance.audio.key] = {
             "id": utterance.id,
             "kind": error.kind,
             "message": str(error),

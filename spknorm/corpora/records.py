@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spknorm.audio.excerpt import Excerpt
 from spknorm.corpora.known.words import EMOTIONS
 
 __all__ = ["EMOTIONS", "FIELDS", "Utterance"]
@@ -60,6 +61,11 @@ class Utterance:
     end: float | None = None
     channel: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def audio(self) -> Excerpt:
+        """What is heard: the file, or the part and channel of it that the utterance is."""
+        return Excerpt(self.path, self.channel, self.start, self.end)
 
     def label(self, column: str) -> str | None:
         """Return what is known in `column`, as text: a field, or a further column of a manifest.

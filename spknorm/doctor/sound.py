@@ -108,7 +108,7 @@ def levels_of(utterance: Utterance) -> Levels:
         AudioError: It cannot be decoded.
     """
     peak, clipped, total = 0.0, 0, 0
-    for _, samples in iter_windows(utterance.path, window_seconds=60, hop_seconds=60):
+    for _, samples in iter_windows(utterance.audio, window_seconds=60, hop_seconds=60):
         size = np.abs(samples)
         peak = max(peak, float(size.max()))
         clipped += int((size >= _CLIPPED_AT).sum())
@@ -149,7 +149,7 @@ def _check_files(
         checks.append(Check(files, "warn" if skip_bad else "fail", text))
     if good:
         name_of_check = f"{name}, lengths" if bad else files
-        infos = index.infos([record.path for record in good])
+        infos = index.infos([record.audio for record in good])
         checks.append(_check_lengths(name_of_check, infos))
         if audio:
             checks += _check_levels(name, good)

@@ -32,6 +32,8 @@ def fingerprint(*modules: nn.Module) -> str:
 def content_key(utterance: Utterance, max_seconds: float | None) -> str:
     """Return the key of an utterance's audio: the content of its file, and where it is cropped."""
     key = content_hash(utterance.path)
+    if utterance.audio.suffix:
+        key = sha256_of(f"{key} {utterance.audio.suffix}".encode())
     if max_seconds is not None:
         key = sha256_of(f"{key} {max_seconds} {fixed_crop(utterance)}".encode())
     return key

@@ -176,7 +176,7 @@ class CachedReader:
         if self._pooled:
             return float(num_bytes * len(utterances))
         longest = np.inf if max_seconds is None else max_seconds
-        seconds = [min(read_info(u.path).seconds, longest) for u in utterances]
+        seconds = [min(read_info(u.audio).seconds, longest) for u in utterances]
         return num_bytes * sum(seconds) / seconds[0]
 
     def _compute(
@@ -261,4 +261,4 @@ def _any_rank(answer: bool, device: torch.device) -> bool:
 
 def _load(utterance: Utterance, *, max_seconds: float | None) -> Floats:
     seed = None if max_seconds is None else fixed_crop(utterance)
-    return load_audio(utterance.path, max_seconds=max_seconds, crop_seed=seed)
+    return load_audio(utterance.audio, max_seconds=max_seconds, crop_seed=seed)

@@ -53,11 +53,11 @@ def check_split(
         _refuse(split, "train", "dev", "speakers", dev, lambda one: one.speaker)
     checks: list[tuple[str, Callable[[Utterance], str | None]]] = [
         ("utterances", lambda one: one.id),
-        ("files", lambda one: str(one.path)),
+        ("files", lambda one: one.audio.key),
     ]
     if check_audio:
         hashes = _sound_hashes(split)
-        checks.append(("audio", lambda one: hashes[str(one.path)]))
+        checks.append(("audio", lambda one: hashes[one.audio.key]))
     for noun, key in checks:
         for first, second in (("train", "test"), ("dev", "test"), ("train", "dev")):
             _refuse(split, first, second, noun, protocol, key)
@@ -89,6 +89,6 @@ def _sound_hashes(split: Split) -> dict[str, str]:
 
     hashes = {}
     for one in (*split.train, *split.dev, *split.test):
-        samples = (load_audio(one.path) * 32768).round().clip(-32768, 32767).astype("<i2")
-        hashes[str(one.path)] = hashlib.sha256(samples.tobytes()).hexdigest()
+        samples = (load_audio(one.audio) * 32768).round().clip(-32768, 32767).astype("<i2")
+        hashes[one.audio.key] = hashlib.sha256(samples.tobytes()).hexdigest()
     return hashes
