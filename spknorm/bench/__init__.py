@@ -7,13 +7,14 @@ submitit run them, and writes summary.json for the report.
 from spknorm.bench.budget import Budget, budget, lines_of, measured_seconds
 from spknorm.bench.cells import Cell
 from spknorm.bench.expansion import expand
-from spknorm.bench.experiment import Executor, Experiment, read_experiment
+from spknorm.bench.experiment import KINDS, Executor, Experiment, read_experiment
 from spknorm.bench.grid import BenchProgress, DryRun, plan, run
 from spknorm.bench.selection import FOLDER as SELECTION_FOLDER
 from spknorm.bench.selection import Choice, candidates_of, choose, with_choices
 from spknorm.bench.summary import CellStatus, Summary
 
 __all__ = [
+    "KINDS",
     "SELECTION_FOLDER",
     "BenchProgress",
     "Budget",

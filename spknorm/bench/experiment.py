@@ -32,7 +32,8 @@ from spknorm.protocols import PROTOCOLS
 from spknorm.schema import MethodConfig
 from spknorm.schema.marks import NOT_NEGATIVE
 
-KINDS = ("bench", "controlled", "superb")
+KINDS = {"bench": "", "controlled": "spknorm.controlled", "superb": "spknorm.bench.superb"}
+"""Kinds of experiment file, each with the module whose `describe` and `complete` make its table."""
 DEFAULT_SEED = 1337
 """s3prl's."""
 LAST_SEED = 2**32 - 1

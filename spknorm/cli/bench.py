@@ -1,10 +1,11 @@
 """`spknorm bench`: an experiment file as a grid of runs, a table and a report."""
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from spknorm import bench, registry
 from spknorm.bench import BenchProgress, Cell, CellStatus, DryRun, Experiment, Summary
@@ -45,14 +46,8 @@ def _run(args: argparse.Namespace) -> int:
             os.environ[f"{name.upper()}_ROOT"] = str(folder.resolve())
     experiment = bench.read_experiment(path)
     out = args.out or Path("result") / (experiment.name + ("-quick" if args.quick else ""))
-    if experiment.kind == "controlled":
-        from spknorm import controlled
-
-        return _run_parts(controlled.describe, _controlled, path, out, args)
-    if experiment.kind == "superb":
-        from spknorm.bench import superb
-
-        return _run_parts(superb.describe, _superb, path, out, args)
+    if bench.KINDS[experiment.kind]:
+        return _run_table(importlib.import_module(bench.KINDS[experiment.kind]), path, out, args)
     if experiment.select is not None:
         experiment = _with_lambdas(experiment, out, args)
     plan = bench.plan(experiment, out, quick=args.quick)
@@ -123,34 +118,14 @@ def _experiment_file(path: Path) -> Path:
     return shared[path.name]
 
 
-def _run_parts(
-    describe: Callable[..., str],
-    complete: Callable[[Path, Path, bool], tuple[str, bool]],
-    path: Path,
-    out: Path,
-    args: argparse.Namespace,
-) -> int:
-    """Run a kind that is one table; `complete` gives its text, and whether all of it ran."""
+def _run_table(kind: Any, path: Path, out: Path, args: argparse.Namespace) -> int:
+    """Run a kind that is one table; its module says how."""
     if args.dry_run:
-        print(describe(path, quick=args.quick))
+        print(kind.describe(path, quick=args.quick))
         return 0
-    text, all_ran = complete(path, out, args.quick)
+    text, all_ran = kind.complete(path, out, quick=args.quick, progress=_show_parts)
     print(f"{text}\n\nReport: {out}")
     return 0 if all_ran else 1
-
-
-def _controlled(path: Path, out: Path, quick: bool) -> tuple[str, bool]:
-    from spknorm import controlled
-
-    return controlled.run(path, out, quick=quick, progress=_show_parts).text, True
-
-
-def _superb(path: Path, out: Path, quick: bool) -> tuple[str, bool]:
-    from spknorm.bench import superb
-    from spknorm.report.tables import to_text
-
-    cells = superb.run(path, out, quick=quick, progress=_show_parts)
-    return to_text(superb.table(cells)), not any(cell.error for cell in cells)
 
 
 def _show_parts(done: int, total: int) -> None:

@@ -52,6 +52,13 @@ def run(
         return write_outcome(plan, rows, Path(out))
 
 
+def complete(
+    path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None]
+) -> tuple[str, bool]:
+    """Run an experiment file; return its tables as text, and whether every part of it ran."""
+    return run(path, out, quick=quick, progress=progress).text, True
+
+
 def describe(config_path: Path | str, *, quick: bool = False) -> str:
     """Return what `run` would do, in words."""
     from spknorm.controlled.plan import read_plan

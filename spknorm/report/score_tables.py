@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from spknorm.report import paper
 from spknorm.report.methods import Method, settings_note
-from spknorm.report.scores import METRICS, Block, Estimate
+from spknorm.report.scores import Block, Estimate
 from spknorm.report.tables import (
     NOTHING,
     RowKind,
@@ -20,6 +20,7 @@ from spknorm.report.tables import (
     with_deviation,
 )
 from spknorm.statistics import mean_std
+from spknorm.statistics.metrics import METRICS
 
 _LEVEL = 0.05
 _MOST_FINDINGS = 4
@@ -81,8 +82,7 @@ def accuracy_table(block: Block) -> Table:
             one.method.label,
             _mean_std(one, "wa"),
             _between(interval.low, interval.high) if interval else "no interval",
-            _mean_std(one, "ua"),
-            _mean_std(one, "macro_f1"),
+            *(_mean_std(one, name) for name in METRICS if name != "wa"),
             f"{spread.worst} {percent(spread.worst_ua)}" if spread else NOTHING,
             percent(spread.spread) if spread else NOTHING,
             _n_of_m(one),
@@ -100,7 +100,8 @@ def accuracy_table(block: Block) -> Table:
         _chance_note([block]),
     ]
     title = f"Protocol {block.protocol}: {block.title}"
-    heads = ("WA", "WA interval", "UA", "macro-F1", "Worst speaker, UA", "Spread", "Runs")
+    others = (metric.heading for name, metric in METRICS.items() if name != "wa")
+    heads = ("WA", "WA interval", *others, "Worst speaker, UA", "Spread", "Runs")
     columns = ("Upstream", "Method", *heads)
     return make_table(f"accuracy-{block.protocol}", title, columns, rows, notes)
 

@@ -27,11 +27,11 @@ from spknorm.statistics import (
     speaker_spread,
 )
 from spknorm.statistics.curves import normalised_auc, paper_auc
+from spknorm.statistics.metrics import METRICS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-METRICS = ("wa", "ua", "macro_f1")
 _PLACE = ("fold", "seed", "draw", "samples_per_label")
 
 

@@ -4,7 +4,8 @@ After `features.py` in the flow; the trainer scores with it and `statistics.py` 
 confusion matrices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from spknorm.errors import ConfigError, DataError, NonFiniteError
 
-METRICS = ("wa", "ua", "macro_f1")
+
+class Metric(NamedTuple):
+    """A score of confusion matrices, as tables call it.
+
+    Attributes:
+        heading: Of its column.
+        name: In words.
+        of: Hits, truths and guesses of each class, (..., C) each -> (...).
+    """
+
+    heading: str
+    name: str
+    of: Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[np.float64]]
 
 
 def classes_of(logits: Any, names: Sequence[str] | None = None) -> NDArray[np.int64]:
@@ -104,13 +117,8 @@ def score_confusion(confusion: ArrayLike) -> Scores:
     n = int(counts.sum())
     if n == 0:
         raise DataError("There is no utterance to score.")
-    return Scores(
-        wa=float(measure(counts, "wa")),
-        ua=float(measure(counts, "ua")),
-        macro_f1=float(measure(counts, "macro_f1")),
-        n=n,
-        confusion=counts,
-    )
+    values = {name: float(measure(counts, name)) for name in METRICS}
+    return Scores(**values, n=n, confusion=counts)
 
 
 def score_by_speaker(
@@ -138,13 +146,7 @@ def measure(confusions: NDArray[Any], metric: str) -> NDArray[np.float64]:
     if metric not in METRICS:
         raise ConfigError(f"`metric` must be one of {', '.join(METRICS)}, but is `{metric}`.")
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)  # (..., C)
-    truths, guesses = confusions.sum(axis=-1), confusions.sum(axis=-2)
-    if metric == "wa":
-        return _ratio(hits.sum(axis=-1), truths.sum(axis=-1))
-    if metric == "ua":
-        return _ratio(_ratio(hits, truths).sum(axis=-1), (truths > 0).sum(axis=-1))
-    involved = (truths + guesses) > 0
-    return _ratio(_ratio(2 * hits, truths + guesses).sum(axis=-1), involved.sum(axis=-1))
+    return METRICS[metric].of(hits, confusions.sum(axis=-1), confusions.sum(axis=-2))
 
 
 def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, num_classes: int) -> NDArray[np.int64]:
@@ -171,3 +173,26 @@ def _ratio(over: NDArray[Any], under: NDArray[Any]) -> NDArray[np.float64]:
     ratio: NDArray[np.float64] = np.zeros(np.shape(under))
     np.divide(over, under, out=ratio, where=under > 0)
     return ratio
+
+
+def _weighted_accuracy(hits: Any, truths: Any, guesses: Any) -> NDArray[np.float64]:
+    return _ratio(hits.sum(axis=-1), truths.sum(axis=-1))
+
+
+def _unweighted_accuracy(hits: Any, truths: Any, guesses: Any) -> NDArray[np.float64]:
+    return _ratio(_ratio(hits, truths).sum(axis=-1), (truths > 0).sum(axis=-1))
+
+
+def _macro_f1(hits: Any, truths: Any, guesses: Any) -> NDArray[np.float64]:
+    involved = (truths + guesses) > 0
+    return _ratio(_ratio(2 * hits, truths + guesses).sum(axis=-1), involved.sum(axis=-1))
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        "wa": Metric("WA", "weighted accuracy", _weighted_accuracy),
+        "ua": Metric("UA", "unweighted accuracy", _unweighted_accuracy),
+        "macro_f1": Metric("macro-F1", "macro F1", _macro_f1),
+    }
+)
+"""By the name that result.json has; each is a field of `Scores`, here and in `spknorm.runs`."""

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from spknorm.bench.cells import literal
 from spknorm.bench.superb.plan import SuperbExperiment, Task, Upstream, read_plan
 from spknorm.files import FolderLock, read_json, write_atomic, write_json
-from spknorm.report.tables import Table, TableRow, percent, to_markdown
+from spknorm.report.tables import Table, TableRow, percent, to_markdown, to_text
 
-__all__ = ["TaskScore", "describe", "run", "table"]
+__all__ = ["TaskScore", "complete", "describe", "run", "table"]
 
 SCHEMA = "spknorm.bench.superb/1"
 _BEST = re.compile(r"New best on dev at step (\d+): ([\d.e+-]+)")
@@ -81,6 +81,14 @@ def run(
         text = to_markdown([table(cells)], title=plan.name, remarks=())
         write_atomic(out / "superb.md", text)
     return cells
+
+
+def complete(
+    path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None]
+) -> tuple[str, bool]:
+    """Run an experiment file; return its table as text, and whether every cell of it ran."""
+    cells = run(path, out, quick=quick, progress=progress)
+    return to_text(table(cells)), not any(cell.error for cell in cells)
 
 
 def describe(path: Path | str, *, quick: bool = False) -> str:
