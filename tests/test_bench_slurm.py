@@ -1,17 +1,30 @@
-"""The bench on Slurm, played by three shell scripts: what is asked for, and that it works."""
+"""The bench on Slurm, played by small scripts: what is asked for, and what is told.
+
+The faults of a real one are in tests/slurm.
+"""
+
+import json
 
 import pytest
 from bench_stubs import EXPERIMENT, stub_command
 
 from spknorm import bench
-from spknorm.bench.worker import CellRun, RequeuedCellRun
+from spknorm.bench import slurm
+from spknorm.config.launcher import slurm_job
+from spknorm.errors import ConfigError
 
 SBATCH = """\
 #!/bin/bash
-cp "${@: -1}" "$SLURM_NOTES/$$.sh"
+script="${@: -1}"
+cp "$script" "$SLURM_NOTES/$$.sh"
+last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")
 export SLURM_JOB_ID=$$ SLURM_NTASKS=1 SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM_PROCID=0
 export SLURM_LOCALID=0
-bash "${@: -1}" > /dev/null 2>&1 &
+for task in $(seq 0 ${last:-0}); do
+    if [[ -n "$last" ]]; then export SLURM_ARRAY_JOB_ID=$$ SLURM_ARRAY_TASK_ID=$task; fi
+    bash "$script" > /dev/null 2>&1 &
+    echo $! > "$SLURM_NOTES/$$${last:+_$task}.pid"
+done
 echo "Submitted batch job $SLURM_JOB_ID"
 """
 SRUN = """\
@@ -22,9 +35,18 @@ while [[ "$1" == -* ]]; do
 done
 exec "$@"
 """
-SACCT = """\
+SQUEUE = """\
 #!/bin/bash
-echo "JobID|State|NodeList"
+for file in "$SLURM_NOTES"/*.pid; do
+    state=COMPLETED
+    if kill -0 $(cat "$file") 2> /dev/null; then state=RUNNING; fi
+    echo "$(basename "$file" .pid)|$state|None|node1|"
+done
+"""
+SINFO = """\
+#!/bin/bash
+echo "short|1:00"
+echo "main*|2-00:00:00"
 """
 
 
@@ -34,34 +56,136 @@ def cluster(tmp_path, monkeypatch):
     programs, notes = tmp_path / "bin", tmp_path / "notes"
     programs.mkdir()
     notes.mkdir()
-    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):
+    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("squeue", SQUEUE), ("sinfo", SINFO)):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     monkeypatch.setenv("SLURM_NOTES", str(notes))
+    monkeypatch.setattr("spknorm.bench.cluster._ASK_SECONDS", (0.3, 0.3))
     return notes
 
 
-def test_cells_run_on_a_cluster_with_what_the_experiment_asks_for(cluster, tmp_path):
+def slurm_experiment(tmp_path, asked):
     path = tmp_path / "stubs.yaml"
-    asked = "{kind: slurm, partition: long, gpus: 2, threads: 3, mem_gb: 20, timeout_min: 90}"
-    path.write_text(EXPERIMENT.replace("{max_parallel: 2}", asked).replace("fold1, fold2", "fold1"))
+    path.write_text(EXPERIMENT.replace("{max_parallel: 2}", f"{{kind: slurm, {asked}}}"))
+    return path
+
+
+def test_cells_are_one_job_array_with_what_the_experiment_asks_for(cluster, tmp_path):
+    path = slurm_experiment(
+        tmp_path, "partition: long, gpus: 1, threads: 3, mem_gb: 20, timeout_min: 90"
+    )
+    path.write_text(path.read_text().replace("{kind:", "{max_parallel: 3, kind:"))
     summary = bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
-    assert len(summary.complete) == 2
-    scripts = [script.read_text() for script in sorted(cluster.glob("*.sh"))]
-    assert len(scripts) == 2
+    assert len(summary.complete) == 4
+    (script,) = cluster.glob("*.sh")
     for line in (
         "#SBATCH --job-name=stubs",
+        "#SBATCH --array=0-3%3",
         "#SBATCH --partition=long",
-        "#SBATCH --gpus-per-node=2",
+        "#SBATCH --gpus-per-node=1",
+        "#SBATCH --nodes=1",
         "#SBATCH --cpus-per-task=3",
         "#SBATCH --mem=20GB",
         "#SBATCH --time=90",
+        "#SBATCH --signal=USR2@120",
+        "#SBATCH --requeue",
     ):
-        assert line in scripts[0].splitlines()
+        assert line in script.read_text().splitlines()
 
 
-def test_a_preempted_run_goes_back_into_the_queue_as_it_was(tmp_path):
-    again = RequeuedCellRun(["true"], tmp_path, {"A": "b"}).checkpoint()
-    assert again.function.command == ["true"]
-    assert not hasattr(CellRun(["true"], tmp_path, {}), "checkpoint")
+def test_the_time_limit_is_the_partition_s_where_none_is_asked_for(cluster, tmp_path):
+    path = slurm_experiment(tmp_path, "requeue: false")
+    path.write_text(path.read_text().replace("fold1, fold2", "fold1"))
+    bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    (script,) = cluster.glob("*.sh")
+    lines = script.read_text().splitlines()
+    assert "#SBATCH --time=2880" in lines
+    assert "#SBATCH --no-requeue" in lines
+    assert slurm.longest_minutes("short") == 1
+    assert slurm.longest_minutes("unknown") is None
+
+
+def test_what_a_run_said_is_told_of_one_that_failed(cluster, tmp_path):
+    path = slurm_experiment(tmp_path, "gpus: 0")
+    command = stub_command(tmp_path, failing="SNP")
+    summary = bench.run(path, tmp_path / "out", command=command)
+    assert len(summary.complete) == 3
+    log = tmp_path / "out" / summary.failed[0].cell.name / "run.log"
+    assert summary.failed[0].error == f"The stub was told to fail. (all of it: {log})"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "sbatch: error: invalid partition specified: no\n"
+            "sbatch: error: Batch job submission failed: Invalid partition name specified",
+            "invalid partition specified: no; Batch job submission failed: Invalid partition name "
+            "specified",
+        ),
+        (
+            "sbatch: error: Invalid generic resource (gres) specification",
+            "Invalid generic resource (gres) specification",
+        ),
+    ],
+)
+def test_a_refusal_is_one_line_in_slurm_s_own_words(cluster, tmp_path, said, told):
+    refusing = tmp_path / "bin" / "sbatch"
+    refusing.write_text(f"#!/bin/bash\necho '{said}' >&2\nexit 1\n")
+    path = slurm_experiment(tmp_path, "gpus: 1")
+    with pytest.raises(ConfigError) as caught:
+        bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    assert str(caught.value) == (
+        f"Slurm does not take the runs: {told}. See `executor` in the experiment file (partition, "
+        "gpus, nodes, threads, mem_gb, timeout_min)."
+    )
+    assert not list((tmp_path / "out" / ".jobs").glob("*.json"))
+
+
+def test_a_job_that_can_never_start_is_cancelled_and_told(cluster, tmp_path):
+    scancel = tmp_path / "bin" / "scancel"
+    scancel.write_text(f"#!/bin/bash\necho $* >> {tmp_path}/cancelled\n")
+    scancel.chmod(0o755)
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/bash\necho Submitted batch job 7\n")
+    (tmp_path / "bin" / "squeue").write_text(
+        "#!/bin/bash\nfor task in 0 1 2 3; do echo 7_$task'|PENDING|PartitionTimeLimit||'; done\n"
+    )
+    path = slurm_experiment(tmp_path, "gpus: 0")
+    summary = bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    assert {one.error for one in summary.failed} == {
+        "Slurm will never start it (PartitionTimeLimit): its partition allows less time: lower "
+        "executor.timeout_min."
+    }
+    assert sorted((tmp_path / "cancelled").read_text().split()) == ["7_0", "7_1", "7_2", "7_3"]
+
+
+def test_jobs_that_an_earlier_bench_left_are_taken_over_and_not_asked_for_twice(cluster, tmp_path):
+    path = slurm_experiment(tmp_path, "gpus: 0")
+    names = [cell.name for cell in bench.expand(path)]
+    (tmp_path / "out" / ".jobs").mkdir(parents=True)
+    (tmp_path / "out" / ".jobs" / "abc.json").write_text(json.dumps(names))
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/bash\nexit 1\n")
+    (tmp_path / "bin" / "squeue").write_text(
+        "#!/bin/bash\n"
+        f"asked={tmp_path}/asked\n"
+        "state=RUNNING; if [[ -e $asked ]]; then state=FAILED; fi; touch $asked\n"
+        'for task in 0 1 2 3; do echo "9_$task|$state|None|node1|spknorm abc"; done\n'
+        "echo '8|PENDING|Resources||somebody else'\n"
+    )
+    summary = bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    assert len(summary.failed) == 4  # the jobs that were there failed, and no other was asked for
+
+
+def test_of_a_job_array_the_one_task_is_meant():
+    assert slurm_job({"SLURM_JOB_ID": "7"}) == "7"
+    array = {"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "9", "SLURM_ARRAY_TASK_ID": "3"}
+    assert slurm_job(array) == "9_3"
+    assert slurm_job({}) is None
+
+
+def test_several_nodes_need_slurm(tmp_path):
+    path = tmp_path / "stubs.yaml"
+    path.write_text(EXPERIMENT.replace("{max_parallel: 2}", "{nodes: 2}"))
+    with pytest.raises(ConfigError, match=r"`executor.nodes` above 1 needs `kind: slurm`\.$"):
+        bench.read_experiment(path)

@@ -126,3 +126,33 @@ def test_leakage_is_measured_once_where_the_experiment_says_so(
     assert works or "The leakage audit failed: No speaker corpus." in said
     main(["bench", str(experiment)])
     assert len(heard) == (1 if works else 2)
+
+
+def test_the_status_of_a_bench_is_told_from_its_folder_alone(experiment, stubbed, capsys):
+    stubbed(failing="SNP")
+    assert main(["bench", str(experiment), "--out", "there"]) == 1
+    capsys.readouterr()
+    assert main(["bench", "--status", "there"]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "complete  spknorm_demo_hubert-none-si5-fold1-seed1337"
+    assert printed[3].startswith(
+        "failed    spknorm_demo_hubert-SNP-frozen-si5-fold2-seed1337: The stub was told to fail."
+    )
+    assert printed[-1] == "4 in all: 3 complete, 1 failed"
+    (experiment.parent / "there" / printed[3].split()[1].rstrip(":") / "metrics.jsonl").write_text(
+        '{"step": 40, "split": "train"}\n'
+    )
+    main(["bench", "--status", "there"])
+    assert re.search(r"\nrunning   \S+fold2\S+: step 40, 0 s ago\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--status", "nowhere"], "nowhere is not a bench's folder: it has no summary.json."),
+        ([], "`spknorm bench` needs an experiment file, or --status DIR."),
+    ],
+)
+def test_a_bench_without_a_file_or_folder_is_refused(experiment, capsys, words, message):
+    assert main(["bench", *words]) == 2
+    assert capsys.readouterr().err == f"spknorm: {message}\n"

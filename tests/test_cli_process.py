@@ -1,4 +1,5 @@
 import os
+import signal
 
 import pytest
 import torch
@@ -102,3 +103,23 @@ def test_a_seed_that_no_generator_takes_is_told(seed, capsys):
 def test_an_argument_by_override_is_checked_as_the_option_is(piece, message, capsys):
     assert run_downstream(["-d", "emotion", "-u", "fbank", "-o", piece]) == 2
     assert capsys.readouterr().err.startswith(f"spknorm: `-o`: {message}")
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGUSR1", 138)])
+def test_before_training_a_signal_ends_a_run_and_usr1_puts_its_job_back(
+    tmp_path, monkeypatch, number, status
+):
+    program = tmp_path / "scontrol"
+    program.write_text(f"#!/bin/sh\necho $* >> {tmp_path}/called\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for name, value in (("JOB_ID", "9"), ("ARRAY_JOB_ID", "9"), ("ARRAY_TASK_ID", "2")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    with pytest.raises(SystemExit) as ended, process.leaving_in_order():
+        signal.raise_signal(getattr(signal, number))
+    assert ended.value.code == status
+    called = tmp_path / "called"
+    assert (called.read_text() if called.exists() else "") == (
+        "requeue 9_2\n" if number == "SIGUSR1" else ""
+    )
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

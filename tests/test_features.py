@@ -336,6 +336,16 @@ def test_packs_are_limited_in_size_and_found_again(tmp_path):
     assert index["about"] == {"what": "test"}
 
 
+def test_a_fill_that_is_asked_to_end_keeps_what_it_has(tmp_path):
+    def items():
+        yield from ((str(number), np.full((2, 3), number)) for number in range(3))
+        raise SystemExit(138)
+
+    with pytest.raises(SystemExit):
+        FeatureStore(tmp_path, about={}).add(items())
+    assert FeatureStore(tmp_path, about={}).missing(["0", "1", "2", "3"]) == ["3"]
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     store = FeatureStore(tmp_path / "file" / "sub", about={})

@@ -11,11 +11,13 @@ from spknorm.bench.experiment import KINDS, Executor, Experiment, read_experimen
 from spknorm.bench.grid import BenchProgress, DryRun, plan, run
 from spknorm.bench.selection import FOLDER as SELECTION_FOLDER
 from spknorm.bench.selection import Choice, candidates_of, choose, with_choices
+from spknorm.bench.standing import WORDS, Standing, standing
 from spknorm.bench.summary import CellStatus, Summary
 
 __all__ = [
     "KINDS",
     "SELECTION_FOLDER",
+    "WORDS",
     "BenchProgress",
     "Budget",
     "Cell",
@@ -24,6 +26,7 @@ __all__ = [
     "DryRun",
     "Executor",
     "Experiment",
+    "Standing",
     "Summary",
     "budget",
     "candidates_of",
@@ -34,5 +37,6 @@ __all__ = [
     "plan",
     "read_experiment",
     "run",
+    "standing",
     "with_choices",
 ]

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,11 @@ class Cell:
             "seed": self.seed,
             **{name: value for name, value in named.items() if value is not None},
         }
+
+
+def num_methods(cells: Iterable[Cell]) -> int:
+    """Return how many upstreams and variants there are, whatever the folds and seeds."""
+    return len({(cell.upstream, cell.upstream_ckpt, cell.variant) for cell in cells})
 
 
 def literal(value: Any) -> str:

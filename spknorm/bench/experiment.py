@@ -72,12 +72,20 @@ class Executor:
     """CPU threads of a run."""
     partition: str | None = None
     gpus: int | None = None
-    """slurm: GPUs per run (null: 1). local: 0 keeps the runs off the GPUs."""
+    """slurm: GPUs per run and node (null: 1). local: 0 keeps the runs off the GPUs."""
+    nodes: int = 1
+    """slurm: nodes of a run. With several, or several GPUs, torchrun starts its processes."""
     mem_gb: float | None = None
-    timeout_min: int = 7 * 24 * 60
-    """Minutes after which a run is stopped."""
+    """slurm: memory of a run on each node."""
+    timeout_min: int | None = None
+    """Minutes after which a run is stopped; null: 7 days, or what the partition allows."""
     requeue: bool = True
-    """slurm: a run that was preempted or timed out goes back into the queue."""
+    """slurm: a run that reaches its limit, or whose node fails, goes back into the queue."""
+
+    @property
+    def minutes(self) -> int:
+        """Minutes after which a run is stopped at the latest."""
+        return 7 * 24 * 60 if self.timeout_min is None else self.timeout_min
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,16 +277,16 @@ def _known(entry: Mapping[Any, Any], known: list[str], where: str) -> None:
 def _executor(entry: Any, path: Path) -> Executor:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{path}: `executor` must be a mapping such as {{kind: slurm}}.")
-    _known(entry, [one.name for one in dataclasses.fields(Executor)], f"{path}: executor")
     executor = config.build(Executor, entry, path=f"{path}: executor")
-    if executor.kind not in ("local", "slurm"):
-        raise ConfigError(
-            f"{path}: `executor.kind` must be local or slurm, but is `{executor.kind}`."
-        )
-    for key in ("threads", "timeout_min", "max_parallel"):
+    kind = executor.kind
+    if kind not in ("local", "slurm"):
+        raise ConfigError(f"{path}: `executor.kind` must be local or slurm, but is `{kind}`.")
+    for key in ("threads", "nodes", "timeout_min", "max_parallel"):
         value = getattr(executor, key)
         if value is not None and as_whole(f"executor.{key}", value) < 1:
             raise ConfigError(f"{path}: `executor.{key}` must be 1 or more, but is {value}.")
+    if kind == "local" and executor.nodes > 1:
+        raise ConfigError(f"{path}: `executor.nodes` above 1 needs `kind: slurm`.")
     return executor
 
 

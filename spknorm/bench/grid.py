@@ -4,33 +4,24 @@ A cell that fails does not stop the others. Killed at any moment, the bench goes
 everything it knows is in the cells' own result files.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from spknorm.bench.cells import Cell
+from spknorm.bench.cells import Cell, num_methods
+from spknorm.bench.cluster import SlurmJobs
 from spknorm.bench.expansion import expand
-from spknorm.bench.experiment import Executor, Experiment, read_experiment
-from spknorm.bench.summary import CellStatus, Summary, error_of, status_of, write_summary
-from spknorm.bench.worker import (
-    RUN_LOG,
-    CellRun,
-    RequeuedCellRun,
-    importable,
-    is_running,
-    stoppable,
-)
-from spknorm.errors import ConfigError
+from spknorm.bench.experiment import Experiment, read_experiment
+from spknorm.bench.jobs import JOBS, Jobs, LocalJobs, Start, max_parallel
+from spknorm.bench.summary import CellStatus, Summary, status_of, write_summary
+from spknorm.bench.worker import is_running
+from spknorm.errors import MissingError
 from spknorm.files import FolderLock
 
-_POLL_SECONDS = 0.2
 _TELL_SECONDS = 2.0
-_JOBS = ".jobs"
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class DryRun(NamedTuple):
@@ -69,7 +60,7 @@ def plan(experiment: Path | Experiment, out: Path, *, quick: bool = False) -> Dr
     """
     experiment = _read(experiment)
     statuses = [status_of(cell, out) for cell in expand(experiment, quick=quick)]
-    parallel = _max_parallel(experiment.executor)
+    parallel = max_parallel(experiment.executor)
     return DryRun(tuple(statuses), parallel, _seconds_left(statuses, parallel))
 
 
@@ -103,37 +94,60 @@ def run(
     with FolderLock(out):
         board = _Board(experiment.name, out, [status_of(cell, out) for cell in cells])
         executor = experiment.executor
-        board.parallel = _max_parallel(executor)
+        board.parallel = max_parallel(executor)
         board.tell(on_progress)
-        jobs = _Jobs(executor, out, experiment.name)
+        cluster = SlurmJobs(executor, out, experiment.name) if executor.kind == "slurm" else None
+        jobs: Jobs = cluster or LocalJobs(executor, out)
         waiting = [one.cell for one in board.statuses.values() if one.status == "pending"]
+        after = num_methods(cells) if cluster is not None and experiment.audit else 0
+        not_followed: list[str] = []
         try:
+            for cell in jobs.adopt(waiting):
+                waiting.remove(cell)
+                board.begin(cell)
             while waiting or board.running:
                 for cell in board.running_cells():
                     if jobs.is_over(cell):
-                        board.end(cell, jobs.logs_of(cell))
+                        board.end(cell, jobs.why(cell))
                         if board.statuses[cell.name].status == "pending":
                             waiting.append(cell)  # someone else's run, and it did not finish
                         board.tell(on_progress, ended=cell)
-                while waiting and (board.parallel is None or len(board.running) < board.parallel):
-                    cell = waiting.pop(0)
+                    elif jobs.is_at_work(cell):
+                        board.work(cell)
+                room = len(waiting)
+                if jobs.at_a_time is not None:
+                    room = min(room, jobs.at_a_time - len(board.running))
+                starts = []
+                for cell in waiting[: max(0, room)]:
+                    waiting.remove(cell)
+                    board.begin(cell)
                     if not is_running(out / cell.name):
                         if status_of(cell, out).status == "pending":  # at most half a result
                             (out / cell.name / "result.json").unlink(missing_ok=True)
-                        jobs.start(cell, command(cell, out / cell.name))
-                    board.running[cell.name] = time.monotonic()
+                        starts.append(Start(cell, command(cell, out / cell.name)))
+                if starts:
+                    jobs.start(starts)
                     board.tell(on_progress)
-                time.sleep(_POLL_SECONDS)
+                if cluster is not None and after and not waiting:
+                    cluster.follow(after)
+                    after = 0
+                time.sleep(jobs.poll_seconds)
                 if time.monotonic() - board.told > _TELL_SECONDS:
                     board.tell(on_progress)
+            if cluster is not None:
+                if after and not _is_audited(out):
+                    cluster.follow(after)
+                while not cluster.followed():
+                    time.sleep(jobs.poll_seconds)
+                not_followed = cluster.why_not_followed()
         except BaseException:
             jobs.cancel()
             raise
         finally:
             summary = write_summary(experiment.name, list(board.statuses.values()), out)
-        if not summary.failed:
-            shutil.rmtree(out / _JOBS, ignore_errors=True)
-        return summary
+        if not summary.failed and not not_followed:
+            shutil.rmtree(out / JOBS, ignore_errors=True)
+        return summary._replace(not_followed=tuple(not_followed))
 
 
 class _Board:
@@ -143,7 +157,7 @@ class _Board:
         self.name = name
         self.out = out
         self.statuses = {one.cell.name: one for one in statuses}
-        self.running: dict[str, float] = {}  # since when
+        self.running: dict[str, float | None] = {}  # since when; None: it waits in a queue
         self.parallel: int | None = None
         self.told = time.monotonic()
         write_summary(name, list(self.statuses.values()), out)
@@ -151,117 +165,38 @@ class _Board:
     def running_cells(self) -> list[Cell]:
         return [self.statuses[name].cell for name in sorted(self.running)]
 
-    def end(self, cell: Cell, logs: Sequence[Path]) -> None:
-        """Note how a cell ended; without `logs` it was not our run, and may be pending again."""
+    def begin(self, cell: Cell) -> None:
+        self.running[cell.name] = None
+
+    def work(self, cell: Cell) -> None:
+        """Note that a cell is at work, which one in a cluster's queue is not yet."""
+        if self.running.get(cell.name) is None:
+            self.running[cell.name] = time.monotonic()
+
+    def end(self, cell: Cell, why: str | None) -> None:
+        """Note how a cell ended; without `why` it was not our run, and may be pending again."""
         status = status_of(cell, self.out)
-        if status.status == "pending" and logs:
-            status = CellStatus(cell, "failed", error=error_of(logs))
+        if status.status == "pending" and why is not None:
+            status = CellStatus(cell, "failed", error=why)
         self.running.pop(cell.name, None)
         self.statuses[cell.name] = status
         write_summary(self.name, list(self.statuses.values()), self.out)
 
     def tell(self, listener: Callable[[BenchProgress], None], ended: Cell | None = None) -> None:
         statuses, self.told = list(self.statuses.values()), time.monotonic()
-        elapsed = {name: self.told - since for name, since in self.running.items()}
+        at_work = {name: since for name, since in self.running.items() if since is not None}
+        elapsed = {name: self.told - since for name, since in at_work.items()}
         counts = [sum(one.status == name for one in statuses) for name in ("complete", "failed")]
         listener(
             BenchProgress(
                 total=len(statuses),
                 complete=counts[0],
                 failed=counts[1],
-                running=len(self.running),
+                running=len(at_work),
                 seconds_left=_seconds_left(statuses, self.parallel, elapsed),
                 ended=None if ended is None else self.statuses[ended.name],
             )
         )
-
-
-class _Jobs:
-    """The cells that were handed to submitit."""
-
-    def __init__(self, executor: Executor, out: Path, name: str) -> None:
-        self._settings = executor
-        self._out = out
-        self._name = name
-        self._gpus = _visible_gpus() if executor.kind == "local" and executor.gpus != 0 else []
-        self._gpu_of: dict[str, str] = {}
-        self._executor: Any = None
-        self.started: dict[str, Any] = {}
-
-    def start(self, cell: Cell, command: Sequence[str]) -> None:
-        environment = dict.fromkeys(_THREADS, str(self._settings.threads))
-        environment["TQDM_DISABLE"] = "1"
-        if self._gpus:
-            busy = [gpu for name, gpu in self._gpu_of.items() if name in self.started]
-            gpu = min(self._gpus, key=busy.count)
-            self._gpu_of[cell.name] = environment["CUDA_VISIBLE_DEVICES"] = gpu
-        kind = RequeuedCellRun if self._settings.requeue else CellRun
-        call = kind(command, self._out / cell.name, environment)
-        if self._executor is None:
-            self._executor = _submitit_executor(self._settings, self._out / _JOBS, self._name)
-        with importable(), stoppable():
-            self.started[cell.name] = self._executor.submit(call)
-
-    def is_over(self, cell: Cell) -> bool:
-        job = self.started.get(cell.name)
-        if job is not None and not job.done():
-            return False
-        if is_running(self._out / cell.name):  # it may outlive its job for a moment
-            return False
-        self._gpu_of.pop(cell.name, None)
-        return True
-
-    def logs_of(self, cell: Cell) -> list[Path]:
-        """The files that say why a cell failed; none if it was not started here."""
-        job = self.started.get(cell.name)
-        return [] if job is None else [self._out / cell.name / RUN_LOG, Path(job.paths.stderr)]
-
-    def cancel(self) -> None:
-        for job in self.started.values():
-            if not job.done():
-                job.cancel(check=False)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and not all(job.done() for job in self.started.values()):
-            time.sleep(_POLL_SECONDS)
-
-
-def _submitit_executor(settings: Executor, folder: Path, name: str) -> Any:
-    import submitit
-
-    options: dict[str, Any] = {"timeout_min": settings.timeout_min}
-    if settings.kind == "slurm":
-        if shutil.which("sbatch") is None:
-            raise ConfigError(
-                "`executor.kind` is slurm, but there is no sbatch here. "
-                "Start the bench on a machine of the cluster, or set kind to local."
-            )
-        options |= {
-            "name": name,
-            "cpus_per_task": settings.threads,
-            "gpus_per_node": 1 if settings.gpus is None else settings.gpus,
-            "slurm_partition": settings.partition,
-            "mem_gb": settings.mem_gb,
-        }
-    executor = submitit.AutoExecutor(folder=folder, cluster=settings.kind)
-    executor.update_parameters(**{key: one for key, one in options.items() if one is not None})
-    return executor
-
-
-def _max_parallel(executor: Executor) -> int | None:
-    if executor.max_parallel is not None or executor.kind == "slurm":
-        return executor.max_parallel
-    gpus = [] if executor.gpus == 0 else _visible_gpus()
-    cores = len(os.sched_getaffinity(0))
-    return len(gpus) or max(1, cores // executor.threads)
-
-
-def _visible_gpus() -> list[str]:
-    """Return what CUDA_VISIBLE_DEVICES names, or the numbers of the machine's NVIDIA GPUs."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [one.strip() for one in named.split(",") if one.strip() not in ("", "-1")]
-    numbers = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]
-    return sorted(numbers, key=int)
 
 
 def _seconds_left(
@@ -286,6 +221,15 @@ def _seconds_left(
             group = known.get(one.cell.variant, every)
             left.append(max(0.0, sum(group) / len(group) - elapsed.get(one.cell.name, 0.0)))
     return sum(left) / max(1, min(parallel or len(left), len(left)))
+
+
+def _is_audited(out: Path) -> bool:
+    from spknorm.probe.audit import is_complete
+
+    try:
+        return is_complete(out)
+    except MissingError:  # no run is complete: there is nothing to audit
+        return True
 
 
 def _read(experiment: Path | Experiment) -> Experiment:

@@ -1,5 +1,6 @@
 """What became of each cell, read from the cells' own files; summary.json. Third in this folder."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from spknorm.runs.status import PlannedRun, Status, whole_result
 
 _TAIL_BYTES = 8000
 _MAX_ERROR = 500
+_TOLD = "spknorm: "
 
 
 class CellStatus(NamedTuple):
@@ -32,10 +34,17 @@ class CellStatus(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A bench after it ran, or as far as it came; `path` is its summary.json."""
+    """A bench after it ran, or as far as it came.
+
+    Attributes:
+        path: Its summary.json.
+        cells: Where each stands.
+        not_followed: What a cluster's jobs after the runs, audit and report, failed of.
+    """
 
     path: Path
     cells: tuple[CellStatus, ...]
+    not_followed: tuple[str, ...] = ()
 
     @property
     def complete(self) -> tuple[CellStatus, ...]:
@@ -71,12 +80,29 @@ def status_of(cell: Cell, out: Path) -> CellStatus:
 def error_of(logs: Sequence[Path]) -> str:
     """Return the last thing a failed run said, from the first of its logs that says anything."""
     for path in logs:
-        text = path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if path.is_file() else ""
-        lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-        told = [line.removeprefix("spknorm: ") for line in lines if line.startswith("spknorm: ")]
+        lines = _last_lines(path)
         if lines:
-            return f"{(told or lines)[-1][:_MAX_ERROR]} (all of it: {path})"
+            told = [line for line in lines if line.startswith(_TOLD)]
+            return _quoted((told or lines)[-1], path)
     return "It ended without a word."
+
+
+def told_of(logs: Sequence[Path], *, by: str = _TOLD) -> str | None:
+    """Return the last line by which a run, or who `by` stands for, says why it failed."""
+    for path in logs:
+        told = [line for line in _last_lines(path) if re.match(by, line)]
+        if told:
+            return _quoted(told[-1], path)
+    return None
+
+
+def _last_lines(path: Path) -> list[str]:
+    text = path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if path.is_file() else ""
+    return [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
+
+
+def _quoted(line: str, path: Path) -> str:
+    return f"{line.removeprefix(_TOLD)[:_MAX_ERROR]} (all of it: {path})"
 
 
 def write_summary(name: str, statuses: Sequence[CellStatus], out: Path) -> Summary:

@@ -1,7 +1,8 @@
 """What submitit runs for each cell: the cell's command, once, with its output in run.log.
 
 The folder is locked for as long as the command lives, even when the process that started it is
-gone: the lock is inherited. A bench that is started again waits for such a run.
+gone: the lock is inherited. A bench that is started again waits for such a run. On Slurm the
+command is asked to save before its job ends (supervision.py).
 """
 
 import contextlib
@@ -9,15 +10,19 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from spknorm.bench.supervision import supervise
 from spknorm.files import lock_file
 
 RUN_LOG = "run.log"
 _LOCK = ".bench.lock"
 _GRACE_SECONDS = 0.7
+_LOCK_SECONDS = 300
+"""How long a job holds its place for another run of the same cell, such as a dead node's."""
 
 
 class CellRun:
@@ -27,18 +32,30 @@ class CellRun:
         command: The command line.
         folder: The cell's folder.
         environment: Variables to set for it.
+        requeue: On Slurm, whether a job at its time limit goes back into the queue.
+        processes: On each node; more than one, or more than one node, are started by torchrun.
     """
 
     def __init__(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        requeue: bool = True,
+        processes: int = 1,
     ) -> None:
         self.command = list(command)
         self.folder = Path(folder)
         self.environment = dict(environment)
+        self.requeue = requeue
+        self.processes = processes
 
     def __call__(self) -> int:
         """Run the command unless its result is there; the command's folder is locked meanwhile."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+            return self._on_slurm()
         with _open_lock(self.folder) as lock:
             lock_file(lock, self.folder, wait=True)
             if (self.folder / "result.json").is_file():
@@ -57,15 +74,26 @@ class CellRun:
                 finally:
                     _stop(process)
 
-
-class RequeuedCellRun(CellRun):
-    """A cell that a cluster may put back into its queue: `-a` continues it."""
-
-    def checkpoint(self) -> Any:
-        """Return the same call again; submitit asks for it before a time-out or preemption."""
-        import submitit
-
-        return submitit.helpers.DelayedSubmission(self)
+    def _on_slurm(self) -> int:
+        """Run one node's part of the cell; the first node holds the lock and has run.log."""
+        node = int(os.environ.get("SLURM_NODEID", "0"))
+        with contextlib.ExitStack() as held:
+            keep: tuple[int, ...] = ()
+            if node == 0:
+                lock = held.enter_context(_open_lock(self.folder))
+                _lock_in_time(lock, self.folder)
+                keep = (lock.fileno(),)
+            if (self.folder / "result.json").is_file():
+                return 0
+            return supervise(
+                self.command,
+                self.folder,
+                log=RUN_LOG if node == 0 else f"run.{node}.log",
+                environment=self.environment,
+                requeue=self.requeue,
+                processes=self.processes,
+                keep=keep,
+            )
 
 
 @contextlib.contextmanager
@@ -113,6 +141,22 @@ def is_running(folder: Path) -> bool:
 
 def _open_lock(folder: Path) -> IO[str]:
     return (folder / _LOCK).open("a")
+
+
+def _lock_in_time(lock: IO[str], folder: Path) -> None:
+    """Take the lock, or end the job: what waits for ever would hold its nodes idle."""
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            lock_file(lock, folder)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise SystemExit(
+                    f"spknorm: Another run of {folder.name} still holds its folder after "
+                    f"{_LOCK_SECONDS} s: wait for it to end, or cancel its job."
+                ) from None
+        time.sleep(1)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

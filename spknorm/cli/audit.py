@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from spknorm.errors import ConfigError
+
 HELP = "train fresh speaker probes on the upstreams of finished experiments, with controls"
 
 
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--label", action="append", metavar="COLUMN", help="column to probe, repeatable (speaker)")
     add("--max-speakers", metavar="N", type=int, help="those with the most utterances")
     add("--seed", type=int, default=0, help="of splits, probes and trials (0)")
+    add("--part", metavar="K/N", help="do the K-th of N parts, beside other processes")
     add("--device", default="cpu", help="default: cpu")
 
 
@@ -40,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
                 labels=tuple(args.label or ("speaker",)),
                 max_speakers=args.max_speakers,
                 seed=args.seed,
+                part=_part(args.part),
                 device=args.device,
                 tell=tell,
                 progress=progress,
@@ -49,6 +53,35 @@ def run(args: argparse.Namespace) -> int:
         return 130
     print(audit.table(rows))
     return 0
+
+
+def finish(folder: Path) -> None:
+    """Do what is left of a benchmark's audit, with its bar; nothing where all is done.
+
+    Raises:
+        MissingError, DataError, NonFiniteError: See spknorm.probe.audit.
+    """
+    import torch
+
+    from spknorm.probe.audit import audit, is_complete
+
+    if is_complete(folder):
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with audit_bar() as (tell, progress):
+        audit(folder, device=device, tell=lambda text: tell(f"Audit: {text}"), progress=progress)
+
+
+def _part(text: str | None) -> tuple[int, int]:
+    """Return K and N of `K/N`.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    number, _, num_parts = (text or "1/1").partition("/")
+    if not (number.isdecimal() and num_parts.isdecimal() and 1 <= int(number) <= int(num_parts)):
+        raise ConfigError(f"`--part` must be K/N with K from 1 to N, such as 2/5, but is `{text}`.")
+    return int(number), int(num_parts)
 
 
 @contextlib.contextmanager

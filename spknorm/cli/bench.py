@@ -9,7 +9,7 @@ from typing import Any
 
 from spknorm import bench, registry
 from spknorm.bench import BenchProgress, Cell, CellStatus, DryRun, Experiment, Summary
-from spknorm.cli.audit import audit_bar
+from spknorm.cli.audit import finish as finish_audit
 from spknorm.errors import USER_ERRORS, ConfigError, MissingError
 
 HELP = "run an experiment file: folds, seeds and variants, with a report"
@@ -19,7 +19,8 @@ _CORPORA = ("iemocap", "voxceleb1", "librispeech")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `spknorm bench`."""
     add = parser.add_argument
-    add("experiment", metavar="YAML", type=Path, help="such as configs/demo.yaml")
+    add("experiment", metavar="YAML", type=Path, nargs="?", help="such as configs/demo.yaml")
+    add("--status", metavar="DIR", type=Path, help="print where the runs of a bench in DIR stand")
     for name in _CORPORA:
         add(f"--{name}", metavar="DIR", type=Path, help=f"sets {name.upper()}_ROOT for the runs")
     add("--out", metavar="DIR", type=Path, help="default: result/NAME")
@@ -29,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what `args` asks for; 1 if a run failed, 130 if it was stopped."""
+    if args.status is not None:
+        return _show_standing(args.status)
+    if args.experiment is None:
+        raise ConfigError("`spknorm bench` needs an experiment file, or --status DIR.")
     try:
         return _run(args)
     except KeyboardInterrupt:
@@ -57,7 +62,11 @@ def _run(args: argparse.Namespace) -> int:
     if any(one.status == "pending" for one in plan.statuses):
         _make_demo_corpora([one.cell for one in plan.statuses])
     summary = bench.run(experiment, out, quick=args.quick, on_progress=_Display())
-    audited = not experiment.audit or not summary.complete or _audit(out)
+    for text in summary.not_followed:
+        print(f"FAILED {text}", file=sys.stderr)
+    audited = not summary.not_followed
+    if audited and experiment.audit and summary.complete:
+        audited = _audit(out)
     _show_table(summary, out)
     return 1 if summary.failed or not audited else 0
 
@@ -94,16 +103,8 @@ def _with_lambdas(experiment: Experiment, out: Path, args: argparse.Namespace) -
 
 def _audit(out: Path) -> bool:
     """Measure leakage, or what an earlier call left of that to do; say whether it worked."""
-    import torch
-
-    from spknorm.probe.audit import audit, is_complete
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        if is_complete(out):
-            return True
-        with audit_bar() as (tell, progress):
-            audit(out, device=device, tell=lambda text: tell(f"Audit: {text}"), progress=progress)
+        finish_audit(out)
     except USER_ERRORS as error:
         print(f"The leakage audit failed: {error}", file=sys.stderr)
         return False
@@ -173,6 +174,16 @@ def _show_plan(plan: DryRun, out: Path) -> None:
     pending = next((one.cell for one in plan.statuses if one.status == "pending"), None)
     if pending is not None:
         print("The first of them:\n  " + _shell(pending.command(out / pending.name)))
+
+
+def _show_standing(out: Path) -> int:
+    """Print where every run stands; 1 while some are not complete."""
+    found = bench.standing(out)
+    for one in found:
+        print(f"{one.word:<9} {one.name}" + (f": {one.detail}" if one.detail else ""))
+    counts = [(sum(one.word == word for one in found), word) for word in bench.WORDS]
+    print(f"\n{len(found)} in all: " + ", ".join(f"{n} {word}" for n, word in counts if n))
+    return 0 if all(one.word == "complete" for one in found) else 1
 
 
 def _shell(command: list[str]) -> str:

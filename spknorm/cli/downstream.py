@@ -70,6 +70,11 @@ def exit_status_of(command: Callable[[], int]) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare the experiment that `args` asks for and run its mode."""
+    with process.leaving_in_order():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING)
     logging.getLogger("spknorm").setLevel(logging.INFO)
     changes = overrides.parse_overrides(args.override)

@@ -5,14 +5,20 @@ import logging
 import os
 import random
 import re
+import signal
+import subprocess
+import threading
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import yaml
 
-from spknorm.config.launcher import place
+from spknorm.config.launcher import place, requeue_job, slurm_job
 from spknorm.errors import ConfigError
 from spknorm.files import write_atomic
 
@@ -24,6 +30,39 @@ _NOT_S3PRLS = ("frozen", "skip_bad")
 def is_leader() -> bool:
     """Whether this process writes the files: the only one, or torchrun's first."""
     return place().rank == 0
+
+
+@contextmanager
+def leaving_in_order() -> Iterator[None]:
+    """Until training takes signals over: end by SystemExit, and go back into Slurm's queue first.
+
+    A run that is still importing, reading corpora or computing features has nothing to save but
+    the features that it has so far, which the exit lets be written; a second signal ends it at
+    once.
+    """
+    asked = False
+
+    def leave(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        if asked and number == signal.SIGTERM and slurm_job() is not None:
+            return  # Slurm repeats it
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        if number == signal.SIGUSR1 and is_leader():
+            with suppress(OSError, subprocess.SubprocessError):
+                requeue_job()
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # Python allows no handlers there
+        yield
+        return
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def prepare(args: argparse.Namespace) -> None:

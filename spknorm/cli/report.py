@@ -17,12 +17,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="default: DIR itself, or a folder in result/report if DIR cannot be written",
     )
+    parser.add_argument(
+        "--audit", action="store_true", help="first do what is left of the leakage audit"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the report and print the paths of its files."""
     from spknorm import report
 
+    if args.audit:
+        from spknorm.cli.audit import finish
+
+        finish(args.folder)
     for path in report.build(args.folder, args.out):
         print(path)
     return 0

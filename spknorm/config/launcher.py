@@ -1,10 +1,15 @@
-"""Who this process is among those that a launcher such as torchrun started, read without torch."""
+"""Who this process is among those that a launcher started: torchrun, Slurm; read without torch."""
 
 import os
+import shutil
+import signal
+import subprocess
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from spknorm.errors import ConfigError
+
+_SCONTROL_SECONDS = 60
 
 
 class Place(NamedTuple):
@@ -38,6 +43,43 @@ def place(environment: Mapping[str, str] = os.environ) -> Place:
             "both if they are left over from another program."
         )
     return Place(rank, size, _number(environment, "LOCAL_RANK", "0"))
+
+
+def slurm_job(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the number of the Slurm job that this process belongs to; None outside of Slurm.
+
+    Of a job array it is that of the one task: the number in SLURM_JOB_ID may stand for all of them.
+    """
+    array, task = (environment.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID") or None
+
+
+def requeue_job() -> str | None:
+    """Put this process's Slurm job back into the queue.
+
+    Returns:
+        The job's number; None outside of Slurm, or where there is no scontrol.
+
+    Raises:
+        OSError, subprocess.SubprocessError: It was refused, or no answer came.
+    """
+    job, scontrol = slurm_job(), shutil.which("scontrol")
+    if job is None or scontrol is None:
+        return None
+    subprocess.run(
+        [scontrol, "requeue", job],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=_SCONTROL_SECONDS,
+        # Slurm ends the job's processes at once, and scontrol would die before it has its answer.
+        preexec_fn=_ignore_sigterm,
+    )
+    return job
+
+
+def _ignore_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _number(environment: Mapping[str, str], name: str, default: str) -> int:

@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 
 SCHEMA = "spknorm.features/1"
 PACK_BYTES = 256 << 20
-"""An interrupted fill loses at most this much."""
+"""A fill that is killed loses at most this much; one that is asked to end loses nothing."""
 _SPARE_BYTES = 1 << 30
 
 
@@ -84,31 +84,38 @@ class FeatureStore:
     def add(self, items: Iterable[tuple[str, Array]]) -> None:
         """Store arrays under their keys, pack by pack, as they come out of the iterator."""
         for pack in _packs(items, self._pack_bytes):
-            data = np.concatenate([array for _, array in pack])
-            keys = "\n".join(key for key, _ in pack).encode()
-            name = sha256_of(keys + data.tobytes())[:32]  # two writers never mix their files
-            file = self.folder / f"{name}.npy"
             try:
-                with atomic_path(file) as temporary, temporary.open("wb") as stream:
-                    np.save(stream, data)
-                    stream.flush()
-                write_json(
-                    file.with_suffix(".json"),
-                    {
-                        "schema": SCHEMA,
-                        "about": self._about,
-                        "sha256": sha256_of(file),
-                        "keys": [key for key, _ in pack],
-                        "rows": [len(array) for _, array in pack],
-                    },
-                )
-            except OSError as error:
-                raise ConfigError(
-                    f"The feature cache {self.folder} cannot be written ({error.strerror}). Name "
-                    "another folder with config.upstream.cache_dir, or set config.upstream.cache "
-                    "to off."
-                ) from error
-            self._index_pack(file, [key for key, _ in pack], [len(array) for _, array in pack])
+                self._write(pack)
+            except (KeyboardInterrupt, SystemExit):
+                self._write(pack)  # it was computed, and is not to be lost
+                raise
+
+    def _write(self, pack: list[tuple[str, Array]]) -> None:
+        data = np.concatenate([array for _, array in pack])
+        keys = "\n".join(key for key, _ in pack).encode()
+        name = sha256_of(keys + data.tobytes())[:32]  # two writers never mix their files
+        file = self.folder / f"{name}.npy"
+        try:
+            with atomic_path(file) as temporary, temporary.open("wb") as stream:
+                np.save(stream, data)
+                stream.flush()
+            write_json(
+                file.with_suffix(".json"),
+                {
+                    "schema": SCHEMA,
+                    "about": self._about,
+                    "sha256": sha256_of(file),
+                    "keys": [key for key, _ in pack],
+                    "rows": [len(array) for _, array in pack],
+                },
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"The feature cache {self.folder} cannot be written ({error.strerror}). Name "
+                "another folder with config.upstream.cache_dir, or set config.upstream.cache "
+                "to off."
+            ) from error
+        self._index_pack(file, [key for key, _ in pack], [len(array) for _, array in pack])
 
     def room_for(self, num_bytes: float, *, limit_bytes: float) -> str | None:
         """Return None if the store may grow by `num_bytes`, else why it may not."""
@@ -163,13 +170,19 @@ def human_size(num_bytes: float) -> str:
 def _packs(
     items: Iterable[tuple[str, Array]], pack_bytes: int
 ) -> Iterator[list[tuple[str, Array]]]:
+    """Yield items in packs; what there is of the last one also where the items break off."""
     pack: list[tuple[str, Array]] = []
     size = 0
-    for key, array in items:
-        pack.append((key, array))
-        size += array.nbytes
-        if size >= pack_bytes:
+    try:
+        for key, array in items:
+            pack.append((key, array))
+            size += array.nbytes
+            if size >= pack_bytes:
+                whole, pack, size = pack, [], 0
+                yield whole
+    except (KeyboardInterrupt, SystemExit):
+        if pack:
             yield pack
-            pack, size = [], 0
+        raise
     if pack:
         yield pack

@@ -5,18 +5,17 @@ Before `runner.py`, which asks `Interruption.signal` between steps.
 
 import logging
 import os
-import shutil
 import signal
 import subprocess
 from types import FrameType
 from typing import Any
 
 from spknorm.batches.workers import StopRequest
+from spknorm.config.launcher import requeue_job, slurm_job
 
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-_SCONTROL_SECONDS = 60
 
 
 class Interruption:
@@ -48,6 +47,8 @@ class Interruption:
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         if self.signal:
+            if number == signal.SIGTERM and slurm_job() is not None:
+                return  # Slurm repeats it, from several of its processes, before it kills
             os._exit(128 + number)
         self.signal = StopRequest.number = number
 
@@ -65,19 +66,11 @@ def requeue() -> None:
 
     With `-a` in the job's command, the job goes on where it was saved.
     """
-    job, scontrol = os.environ.get("SLURM_JOB_ID"), shutil.which("scontrol")
-    if not job or scontrol is None:
-        return
     try:
-        subprocess.run(
-            [scontrol, "requeue", job],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=_SCONTROL_SECONDS,
-        )
+        job = requeue_job()
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or "").strip()
-        logger.warning("Job %s was not put back into the queue: %s %s", job, error, said)
+        logger.warning("Job %s was not put back into the queue: %s %s", slurm_job(), error, said)
     else:
-        logger.info("Job %s was put back into the queue.", job)
+        if job is not None:
+            logger.info("Job %s was put back into the queue.", job)

@@ -64,6 +64,7 @@ def audit(
     labels: Sequence[str] = ("speaker",),
     max_speakers: int | None = None,
     seed: int = 0,
+    part: tuple[int, int] = (1, 1),
     device: str = "cpu",
     tell: Callable[[str], None] = lambda text: None,
     progress: OnProgress = lambda done, total: None,
@@ -80,6 +81,8 @@ def audit(
         labels: Columns to probe, on each corpus that has them.
         max_speakers: Keep that many of its speakers, those with the most training utterances.
         seed: Of splits, probes and trials.
+        part: (k, n): do the k-th of n parts, whose runs no other part has, and leave the rest to
+            other processes; an audit of the whole, in the end, has nothing left to compute.
         device: Where the upstreams run.
         tell: Called with a line about what is being done.
         progress: Called with how many utterances and probes are done, and of how many.
@@ -98,6 +101,11 @@ def audit(
             tell(f"{run.folder} cannot be written: what is found goes to {run.place}.")
     records = {run.folder: Record.read(run, asked) for run in runs}
     stages = _stages(runs, asked)
+    number, num_parts = part
+    if num_parts > 1:
+        own = {run.folder for run in runs[number - 1 :: num_parts]}
+        first = {stage.key: stage.run.folder for stage in reversed(stages)}
+        stages = [s for s in stages if s.run.folder in own and first[s.key] == s.run.folder]
     todo = _without_what_is_done(stages, records)
     work = _Work(asked, device=device, tell=tell, progress=progress, stages=todo)
     known: dict[str, list[ProbeRow]] = {}
@@ -106,7 +114,7 @@ def audit(
         if stage.key not in known:
             known[stage.key] = record.rows_of(stage.key) or work.do(stage)
         record.put(stage.key, stage.is_raw, known[stage.key])
-    for run in runs:
+    for run in runs if num_parts == 1 else ():
         off = next((records[r.folder].own for r in runs if is_control(r, run)), [])
         records[run.folder].finish(off)
     return [row for rows in known.values() for row in rows]

@@ -1,0 +1,242 @@
+"""The cells that were handed to Slurm: one job array for all, followed by squeue. After `jobs.py`.
+
+What was handed over is noted in the bench's folder before it is: a bench that was killed takes the
+jobs over that still wait or run, instead of asking for them twice. The leakage audit and the report
+are jobs of their own that Slurm starts after the runs, be the bench there or not.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from spknorm.bench import slurm
+from spknorm.bench.cells import Cell
+from spknorm.bench.experiment import Executor
+from spknorm.bench.jobs import JOBS, Start, environment_of
+from spknorm.bench.slurm import JobState
+from spknorm.bench.submission import gpus_of, left_jobs, submit
+from spknorm.bench.summary import error_of, told_of
+from spknorm.bench.worker import RUN_LOG, CellRun, is_running
+from spknorm.errors import ConfigError
+
+AUDIT, REPORT = "audit", "report"
+"""Jobs after the runs."""
+_ASK_SECONDS = (2.0, 15.0)  # between two questions to Slurm: at first, and in the long run
+_RESULT_SECONDS = 30
+_CANCEL_SECONDS = 60
+_SLURMS_WORD = r"(slurmstepd|srun)[\w.-]*: error: (?!.*Exited with exit code)"
+
+
+class SlurmJobs:
+    """Cells as tasks of a job array.
+
+    Args:
+        executor: What a cell asks for.
+        out: Folder of the bench, on a disk that all nodes share.
+        name: Of the jobs.
+
+    Raises:
+        ConfigError: There is no sbatch here.
+    """
+
+    poll_seconds = 0.5
+    at_a_time = None
+
+    def __init__(self, executor: Executor, out: Path, name: str) -> None:
+        if shutil.which("sbatch") is None:
+            raise ConfigError(
+                "`executor.kind` is slurm, but there is no sbatch here. "
+                "Start the bench on a machine of the cluster, or set kind to local."
+            )
+        self._settings, self._out, self._name = executor, out, name
+        self._job_of: dict[str, str] = {}
+        self._states: dict[str, JobState] = {}
+        self._asked = self._started = time.monotonic()
+        self._over_since: dict[str, float] = {}
+        self._refused: dict[str, str] = {}
+        self._begun = False
+
+    # --- what was handed over ---
+
+    def adopt(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Take over those cells whose jobs an earlier bench left; return them."""
+        names = {cell.name for cell in cells}
+        for name, (job, state) in left_jobs(self._out / JOBS).items():
+            if name in names or name.partition(" ")[0] in (AUDIT, REPORT):
+                self._job_of[name], self._states[job] = job, state
+        return [cell for cell in cells if cell.name in self._job_of]
+
+    def start(self, starts: Sequence[Start]) -> None:
+        """Hand cells over as one job array, or as few as Slurm's largest allows.
+
+        Raises:
+            ConfigError: Slurm refuses them; the cause is in its own words.
+        """
+        size, before, self._begun = slurm.largest_array(), None, True
+        for first in range(0, len(starts), size):
+            some = starts[first : first + size]
+            calls = [self._call(one.command, self._out / one.cell.name) for one in some]
+            # With a limit on runs at a time one array follows the other, so that it holds for all.
+            before = self._submit(
+                [one.cell.name for one in some],
+                calls,
+                after=[before] if before and self._settings.max_parallel else [],
+            )
+
+    def follow(self, num_parts: int) -> None:
+        """Have Slurm audit and report when the cells handed over are over, unless it will already.
+
+        Args:
+            num_parts: How many jobs share the audit.
+        """
+        if REPORT in self._job_of and not self._begun:
+            return
+        old = [self._job_of.pop(name) for name in self._after()]  # of an earlier bench: too early
+        slurm.cancel(old)
+        gpus = min(1, gpus_of(self._settings))
+        device = "cuda" if gpus else "cpu"
+        runs = sorted({job.partition("_")[0] for job in self._job_of.values()})
+        program = [sys.executable, "-m", "spknorm"]
+        calls, names = [], []
+        for number in range(1, num_parts + 1):
+            part, folder = f"{number}/{num_parts}", self._out / JOBS / f"{AUDIT}{number}"
+            command = [*program, "audit", str(self._out), "--device", device, "--part", part]
+            calls.append(self._call(command, folder))
+            names.append(f"{AUDIT} {part}")
+        asked = {"nodes": 1, "gpus_per_node": gpus}
+        audit = self._submit(names, calls, after=runs, asked=asked)
+        report = self._call(
+            [*program, "report", str(self._out), "--audit"], self._out / JOBS / REPORT
+        )
+        self._submit([REPORT], [report], after=[audit], asked={"nodes": 1, "gpus_per_node": 0})
+
+    def _call(self, command: Sequence[str], folder: Path) -> CellRun:
+        many = folder.parent == self._out  # a cell, not what comes after
+        return CellRun(
+            command,
+            folder,
+            environment_of(self._settings),
+            requeue=self._settings.requeue,
+            processes=max(1, gpus_of(self._settings)) if many else 1,
+        )
+
+    def _submit(
+        self,
+        names: Sequence[str],
+        calls: Sequence[CellRun],
+        *,
+        after: Sequence[str] = (),
+        asked: Mapping[str, Any] = MappingProxyType({}),
+    ) -> str:
+        """Submit calls as one array (one call: a job) and return its number."""
+        numbers = submit(
+            self._settings, self._out / JOBS, self._name, names, calls, after=after, asked=asked
+        )
+        self._job_of |= dict(zip(names, numbers, strict=True))
+        self._started = time.monotonic()
+        return numbers[0].partition("_")[0]
+
+    # --- what became of it ---
+
+    def is_over(self, cell: Cell) -> bool:
+        """Tell whether nothing is at work on a cell any more."""
+        folder = self._out / cell.name
+        if cell.name not in self._job_of:
+            return not is_running(folder)
+        over = self._job_is_over(cell.name)
+        if not over or (folder / "result.json").is_file():
+            return over
+        waited = time.monotonic() - self._over_since[cell.name]
+        ended_well = self._state(cell.name).state == "COMPLETED"  # its result may be on its way
+        return waited > (_RESULT_SECONDS if ended_well else 0) and not is_running(folder)
+
+    def is_at_work(self, cell: Cell) -> bool:
+        """Tell whether a cell that was handed over has begun."""
+        state = self._state(cell.name).state
+        return state not in slurm.OVER and not state.startswith(("PENDING", "REQUEUE"))
+
+    def followed(self) -> bool:
+        """Tell whether the jobs after the runs are over."""
+        return all(self._job_is_over(name) for name in self._after())
+
+    def why(self, cell: Cell) -> str | None:
+        """Return why a cell that is over has no result; None if it was not started here."""
+        return self._why(cell.name, self._out / cell.name)
+
+    def why_not_followed(self) -> list[str]:
+        """Return what the jobs after the runs failed of."""
+        told = []
+        for name in self._after():
+            if self._state(name).state not in ("COMPLETED", "GONE"):
+                folder = self._out / JOBS / name.partition("/")[0].replace(" ", "")
+                told.append(f"{name}: {self._why(name, folder)}")
+        return told
+
+    def _after(self) -> list[str]:
+        return [name for name in self._job_of if name.partition(" ")[0] in (AUDIT, REPORT)]
+
+    def _why(self, name: str, folder: Path) -> str | None:
+        job = self._job_of.get(name)
+        if job is None:
+            return None
+        if name in self._refused:
+            return self._refused[name]
+        log = self._out / JOBS / f"{job}_0_log.err"
+        return (
+            told_of([log, folder / RUN_LOG])
+            or self._state(name).why
+            or told_of([log], by=_SLURMS_WORD)
+            or error_of([folder / RUN_LOG, log])
+        )
+
+    def _job_is_over(self, name: str) -> bool:
+        """Tell whether Slurm has said twice that a job is over: one that is requeued passes by."""
+        self._ask()
+        state, now = self._state(name), time.monotonic()
+        if state.never and name not in self._refused:
+            self._refused[name] = state.never
+            slurm.cancel([self._job_of[name]])
+        if not state.is_over and name not in self._refused:
+            self._over_since.pop(name, None)
+            return False
+        since = self._over_since.setdefault(name, now)
+        return name in self._refused or self._asked > since
+
+    def _state(self, name: str) -> JobState:
+        return self._states.get(self._job_of.get(name, ""), JobState("PENDING"))
+
+    def _ask(self) -> None:
+        now = time.monotonic()
+        least, most = _ASK_SECONDS
+        if now - self._asked < min(most, max(least, (now - self._started) / 20)):
+            return
+        open_jobs = [
+            job
+            for job in self._job_of.values()
+            if job not in self._states or not self._states[job].is_over
+        ]
+        self._asked = time.monotonic()
+        found = slurm.states({job.partition("_")[0] for job in open_jobs})
+        if found is None:  # the controller restarts, or is too busy
+            return
+        for job in open_jobs:
+            self._states[job] = found.get(job, JobState("GONE"))
+
+    def cancel(self) -> None:
+        """End all jobs, and wait until they have."""
+        open_jobs = [
+            job
+            for job in self._job_of.values()
+            if not (job in self._states and self._states[job].is_over)
+        ]
+        slurm.cancel(open_jobs)
+        end = time.monotonic() + _CANCEL_SECONDS
+        while open_jobs and time.monotonic() < end:
+            found = slurm.states({job.partition("_")[0] for job in open_jobs})
+            if found is not None:
+                open_jobs = [job for job in open_jobs if job in found and not found[job].is_over]
+            time.sleep(self.poll_seconds)

@@ -1,0 +1,135 @@
+"""Calls handed to Slurm through submitit, and noted before they are. Under `cluster.py`.
+
+A note is a list of names in a file whose own name is the jobs' comment at Slurm, so that what was
+handed over is found again whenever the bench was killed.
+"""
+
+import contextlib
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spknorm.bench import slurm
+from spknorm.bench.experiment import Executor
+from spknorm.bench.slurm import JobState
+from spknorm.bench.worker import CellRun, importable
+from spknorm.errors import ConfigError
+from spknorm.files import read_json, write_json
+
+_MOST_AHEAD = 120  # seconds ahead of the time limit: the last step and a large checkpoint fit in
+
+
+def submit(
+    settings: Executor,
+    folder: Path,
+    name: str,
+    names: Sequence[str],
+    calls: Sequence[CellRun],
+    *,
+    after: Sequence[str],
+    asked: Mapping[str, Any],
+) -> list[str]:
+    """Submit calls as one job array, a single one as a job; return the number of each.
+
+    Args:
+        settings: What each asks for, of which at most `max_parallel` run at a time.
+        folder: For what submitit keeps, and the note.
+        name: Of the jobs.
+        names: Of the calls, for the note.
+        calls: What runs.
+        after: Numbers of jobs that must be over before, well or not.
+        asked: submitit's options that differ from `settings`.
+
+    Raises:
+        ConfigError: Slurm refuses them; the cause is in its own words.
+    """
+    import submitit
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    token = uuid.uuid4().hex[:12]
+    executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
+    options = {**_options(settings), "name": name, **asked, "slurm_comment": _comment(token)}
+    options["slurm_array_parallelism"] = settings.max_parallel or len(calls)
+    if after:
+        options["slurm_dependency"] = "afterany:" + ":".join(after)
+    executor.update_parameters(**{key: one for key, one in options.items() if one is not None})
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / f"{token}.json"
+    write_json(note, list(names))
+    try:
+        with importable(), executor.batch():
+            jobs = [executor.submit(call) for call in calls]
+    except (FailedJobError, FailedSubmissionError) as error:
+        note.unlink(missing_ok=True)
+        raise ConfigError(_refusal(str(error))) from error
+    return [str(job.job_id) for job in jobs]
+
+
+def left_jobs(folder: Path) -> dict[str, tuple[str, JobState]]:
+    """Return the jobs that an earlier bench left and that are not over, by the calls' names.
+
+    Raises:
+        ConfigError: There may be some, but Slurm does not answer.
+    """
+    noted = _notes(folder)
+    if not noted:
+        return {}
+    known = slurm.own_jobs()
+    if known is None:
+        raise ConfigError(
+            f"{folder.parent} has jobs of an earlier bench, but Slurm does not answer (squeue): "
+            "try again later."
+        )
+    found = {}
+    for job, state in known.items():
+        names = noted.get(state.comment, [])
+        place = int(job.partition("_")[2] or 0)  # of a task in its array
+        if place < len(names) and not state.is_over:
+            found[names[place]] = job, state
+    return found
+
+
+def gpus_of(settings: Executor) -> int:
+    """Return how many GPUs a run has on each node."""
+    return 1 if settings.gpus is None else settings.gpus
+
+
+def _options(settings: Executor) -> dict[str, Any]:
+    limit = slurm.longest_minutes(settings.partition) if settings.timeout_min is None else None
+    minutes = min(settings.minutes, limit or settings.minutes)
+    return {
+        "timeout_min": minutes,
+        "cpus_per_task": settings.threads,
+        "gpus_per_node": gpus_of(settings),
+        "nodes": settings.nodes,
+        "mem_gb": settings.mem_gb,
+        "slurm_partition": settings.partition,
+        "slurm_signal_delay_s": min(_MOST_AHEAD, 15 * minutes),
+        "slurm_additional_parameters": {"requeue" if settings.requeue else "no-requeue": True},
+    }
+
+
+def _notes(folder: Path) -> dict[str, list[str]]:
+    """Return what was handed over, in the order of an array's tasks, by the jobs' comment."""
+    found = {}
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(ConfigError, OSError):
+            content = read_json(path)
+            if isinstance(content, list):
+                found[_comment(path.stem)] = [str(name) for name in content]
+    return found
+
+
+def _comment(token: str) -> str:
+    return f"spknorm {token}"
+
+
+def _refusal(text: str) -> str:
+    """Return sbatch's own words out of submitit's error."""
+    said = [line.split("error:", 1)[1].strip() for line in text.splitlines() if "error:" in line]
+    why = "; ".join(dict.fromkeys(said)) or (text.strip().splitlines() or ["no reason given"])[-1]
+    return (
+        f"Slurm does not take the runs: {why}. See `executor` in the experiment file (partition, "
+        "gpus, nodes, threads, mem_gb, timeout_min)."
+    )
