@@ -90,6 +90,52 @@ def test_a_seed_that_no_generator_takes_is_told(seed, capsys):
     }
 
 
+@pytest.mark.parametrize("value", ["1.5", "abc", "", "1e3", "nan"])
+@pytest.mark.parametrize(
+    ("argv", "option"),
+    [
+        (["run-downstream", "-d", "emotion", "-u", "fbank"], "--seed"),
+        (["run-downstream", "-d", "emotion", "-u", "fbank"], "--upstream_layer_selection"),
+        (["run-downstream", "-d", "emotion", "-u", "fbank"], "--local-rank"),
+        (["audit", "x"], "--seed"),
+        (["audit", "x"], "--max-speakers"),
+        (["demo"], "--seed"),
+        (["splits", "x.csv"], "--groups"),
+    ],
+)
+def test_what_is_no_whole_number_is_one_line(argv, option, value, capsys):
+    assert commands.main([*argv, f"{option}={value}"]) == 2
+    assert capsys.readouterr().err == (
+        f"spknorm: `{option}` must be a whole number, but is `{value}`.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "option"),
+    [(["predict", "x", "y"], "--window"), (["predict", "x", "y"], "--hop"), (["demo"], "--rho")],
+)
+def test_what_is_no_number_is_one_line(argv, option, capsys):
+    assert commands.main([*argv, option, "long"]) == 2
+    told = capsys.readouterr().err
+    assert told == f"spknorm: `{option}` must be a number, but is `long`.\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "the following arguments are required: COMMAND. See `spknorm --help`."),
+        (["predict"], "the following arguments are required: EXPDIR, FILE_OR_FOLDER. See `spknorm "
+         "predict --help`."),
+        (["report", "x", "--to", "y"], "unrecognized arguments: --to y. See `spknorm --help`."),
+        (["audit", "x", "--seed"], "argument --seed: expected one argument. See `spknorm audit "
+         "--help`."),
+    ],
+)  # fmt: skip
+def test_what_argparse_complains_of_is_one_line_too(argv, message, capsys):
+    assert commands.main(argv) == 2
+    assert capsys.readouterr().err == f"spknorm: {message}\n"
+
+
 @pytest.mark.parametrize(
     ("piece", "message"),
     [

@@ -6,6 +6,8 @@ A default of None is filled in by `spknorm.cli.downstream`, where task and confi
 import argparse
 from collections.abc import Sequence
 
+from spknorm.cli.parsing import Parser
+
 MODES = ("train", "evaluate", "inference")
 
 _EXAMPLES = """\
@@ -21,8 +23,12 @@ without any of them: -o config.downstream_expert.datarc.corpus=demo -u spknorm_d
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command line; argparse ends the process with status 2 on unknown options."""
-    parser = argparse.ArgumentParser(
+    """Return the command line.
+
+    Raises:
+        ConfigError: It is none of ours; see `spknorm.cli.parsing`.
+    """
+    parser = Parser(
         prog="run_downstream.py",
         description="Train, evaluate or use a downstream task of s3prl or of this project.",
         epilog=_EXAMPLES,

@@ -17,6 +17,7 @@ from spknorm.cli import (
     report,
     splits,
 )
+from spknorm.cli.parsing import Parser
 
 
 class Subcommand(NamedTuple):
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="spknorm", description="Speaker normalisation for speech emotion recognition."
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

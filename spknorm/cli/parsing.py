@@ -1,0 +1,41 @@
+"""argparse with one line per mistake: `spknorm: ...`, exit status 2, as for all other errors."""
+
+import argparse
+import re
+from typing import Any, NoReturn
+
+from spknorm.errors import ConfigError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser, also of subcommands, whose complaints are this project's errors."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register("type", int, _whole)
+        self.register("type", float, _number)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print below its usage.
+
+        Raises:
+            ConfigError: Always.
+        """
+        option = re.fullmatch(r"argument (?:\S+/)*(\S+): (must be .*)", message, re.DOTALL)
+        if option is not None:
+            raise ConfigError(f"`{option[1]}` {option[2]}")
+        raise ConfigError(f"{message}. See `{self.prog} --help`.")
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, but is `{text}`.") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, but is `{text}`.") from None
