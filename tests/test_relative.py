@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from held_memory import HeldMemory
 from toy_model import Toy
 
 from spknorm.method.optim.optimizers import precondition
@@ -254,3 +255,37 @@ def test_a_weight_that_the_emotion_loss_never_needed_weighs_a_hundredfold_at_mos
     precondition([used, unused], adam)
     assert torch.allclose(unused.grad, torch.full((4,), 100.0))
     assert torch.allclose(used.grad, torch.full((4,), 1 / (math.sqrt(2) + 0.01)))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("measure", [False, True])
+def test_beside_weights_an_iteration_holds_gradients_and_one_copy_and_no_more(direction, measure):
+    """What a billion weights leave room for: HuBERT X-Large under Adafactor in 22 GB."""
+    upstream = torch.nn.Sequential(*(torch.nn.Linear(32, 32, bias=False) for _ in range(40)))
+    speaker_head, emotion_head = torch.nn.Linear(32, 3), torch.nn.Linear(32, 3)
+    update = Update(
+        Groups(
+            upstream=list(upstream.parameters()),
+            gate=[],
+            emotion_head=list(emotion_head.parameters()),
+            speaker_head=list(speaker_head.parameters()),
+        ),
+        method=MethodConfig(strategy="TAP", **relative(1.0, direction)["method"]),
+        optimizer=optimizer("Adafactor"),
+    )
+    weights = sum(p.numel() * p.element_size() for p in upstream.parameters())
+    x = torch.randn(2, 32)
+
+    def step():
+        return update.step(
+            lambda: emotion_head(upstream(x)).sum().backward(),
+            lambda coefficient: (-coefficient * speaker_head(upstream(x)).sum()).backward(),
+            1.0,
+            measure=measure,
+        )
+
+    step()
+    with HeldMemory() as held:
+        done = step()
+    assert (done.ascent.share is not None) == measure
+    assert 2.0 * weights < held.peak < 2.5 * weights

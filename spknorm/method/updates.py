@@ -32,7 +32,14 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from spknorm.errors import ConfigError
-from spknorm.method.optim.ascent import Ascent, aim, compare, compare_gradients, make_ascent
+from spknorm.method.optim.ascent import (
+    Ascent,
+    aim,
+    compare,
+    compare_ahead,
+    compare_gradients,
+    make_ascent,
+)
 from spknorm.method.optim.clipping import clip, with_gradients
 from spknorm.method.optim.groups import EMOTION, Groups, left_out, shared_names
 from spknorm.method.optim.optimizers import make_optimizer
@@ -240,28 +247,32 @@ class Update:
 
     def _ascend(self, strength: float, measure: bool) -> Ascent:
         """Do equation (3) with the gradients that are there, and compare it with equation (1)."""
-        by_length = self._method.update == "relative"
-        taken = self._kept.moved(self._shared) if measure or by_length else []
+        update, shared = self._method.update, self._shared
+        start = self._kept.before(shared)
         if strength == 0:
-            return Ascent(share=0.0 if any(map(torch.any, taken)) else None)
+            stepped = measure and any(map(torch.any, differences(shared, start)))
+            return Ascent(share=0.0 if stepped else None)
         rate, clipped = aim(
             self._method,
-            self._shared,
+            shared,
             emotion=self.emotion,
-            taken=length(taken) if by_length else 0.0,
+            taken=length(differences(shared, start)) if update == "relative" else 0.0,
             strength=strength,
         )
         for group in self.ascent.param_groups:
             group["lr"] = rate
-        before = copies(self._shared) if measure else []
+        compared, between = Ascent(), []
+        if measure and update == "adaptive":
+            between = copies(shared)
+        elif measure:
+            compared = compare_ahead(shared, rate=rate, before=start)
         if rate > 0:
             self._move("ascent", kept=True)
-        asked = self._method.update == "adaptive" or self._method.speaker_lambda > 0
-        found = Ascent(clipped=clipped, lost=asked and rate == 0)
-        if not measure:
-            return found
-        compared = compare(differences(self._shared, before), taken)
-        return found._replace(share=compared.share, angle=compared.angle)
+        if between:
+            climbed, taken = differences(shared, between), differences(between, start)
+            compared = compare(zip(climbed, taken, strict=True))
+        asked = update == "adaptive" or self._method.speaker_lambda > 0
+        return compared._replace(clipped=clipped, lost=asked and rate == 0)
 
     def _shared_gradients(self) -> list[Tensor]:
         """Return copies of the shared part's gradients, of all processes together."""

@@ -6,11 +6,12 @@ are reversed already, so the ascent descends on them.
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 from torch.optim import Optimizer
 
 from spknorm.method.optim.clipping import with_gradients
@@ -87,7 +88,7 @@ def aim(
     """
     if method.update == "relative" and method.ascent_direction == "preconditioned":
         precondition(with_gradients(shared), emotion)
-    size = length([p.grad for p in shared if p.grad is not None])
+    size = length(p.grad for p in shared if p.grad is not None)
     if not 0 < size < math.inf:
         return Aim(0.0)
     if method.update == "adaptive":
@@ -101,6 +102,7 @@ def aim(
     return Aim(rate)
 
 
+@torch.no_grad()
 def compare_gradients(emotion: Sequence[Tensor], shared: Sequence[nn.Parameter]) -> Ascent:
     """Compare the two gradients in a summed one; each part of the step goes against its own.
 
@@ -108,21 +110,54 @@ def compare_gradients(emotion: Sequence[Tensor], shared: Sequence[nn.Parameter])
         emotion: Gradients of l_er, as they were before those of l_id were added.
         shared: Parameters with the sum of both.
     """
-    speaker = [
-        torch.zeros_like(mine) if p.grad is None else p.grad - mine
+    return compare(
+        (torch.zeros_like(mine) if p.grad is None else p.grad - mine, mine)
         for p, mine in zip(shared, emotion, strict=True)
+    )
+
+
+@torch.no_grad()
+def compare_ahead(
+    shared: Sequence[nn.Parameter], *, rate: float, before: Sequence[Tensor]
+) -> Ascent:
+    """Compare the step that plain SGD is about to take with the one by (1).
+
+    What SGD will add is computed as it will compute it, weight by weight, so that a step which is
+    lost in rounding counts as none and no copy of the shared part is made.
+
+    Args:
+        shared: Parameters as (1) has left them, with the gradients of (3).
+        rate: Of SGD.
+        before: What each parameter was before (1).
+    """
+    return compare(
+        (
+            torch.zeros_like(p) if p.grad is None else torch.add(p, p.grad, alpha=-rate) - p,
+            p - start,
+        )
+        for p, start in zip(shared, before, strict=True)
+    )
+
+
+def compare(steps: Iterable[tuple[Tensor, Tensor]]) -> Ascent:
+    """Return share and angle of a step by (3), beside one by (1) on the same weights.
+
+    Args:
+        steps: Both steps of each weight, by (3) first.
+    """
+    parts = [
+        torch.stack(
+            [vector_norm(climbed), vector_norm(taken), torch.dot(climbed.ravel(), taken.ravel())]
+        ).double()
+        for climbed, taken in steps
     ]
-    return compare(speaker, emotion)
-
-
-def compare(climbed: Sequence[Tensor], taken: Sequence[Tensor]) -> Ascent:
-    """Return share and angle of a step by (3), beside one by (1) on the same weights."""
-    above, below = length(climbed), length(taken)
+    if not parts:
+        return Ascent()
+    each = torch.stack(parts)
+    above, below = vector_norm(each[:, :2], dim=0).tolist()
     if not (0 < below < math.inf and math.isfinite(above)):
         return Ascent()
     if above == 0:
         return Ascent(share=0.0)
-    pairs = zip(climbed, taken, strict=True)
-    product = sum(float(torch.dot(one.flatten(), other.flatten())) for one, other in pairs)
-    cosine = max(min(product / (above * below), 1.0), -1.0)
+    cosine = max(min(float(each[:, 2].sum()) / (above * below), 1.0), -1.0)
     return Ascent(share=above / below, angle=math.degrees(math.acos(cosine)))

@@ -90,14 +90,18 @@ def precondition(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> No
         parameters: With gradients.
         optimizer: Has stepped.
     """
-    sizes = {p: _size(optimizer.state.get(p, {})) for p in parameters}
-    known = {p: size for p, size in sizes.items() if size is not None}
-    if not known:
+    states = {p: optimizer.state.get(p, {}) for p in parameters}
+    squares = [  # of one weight after the other: no further copy of all is made
+        (size.square().sum(), size.numel())
+        for size in map(_size, states.values())
+        if size is not None
+    ]
+    if not squares:
         return
-    total = torch.stack([size.square().sum() for size in known.values()]).sum()
-    typical = (total / sum(size.numel() for size in known.values())).sqrt()
-    for parameter in sizes:
-        size = known.get(parameter)
+    total = torch.stack([square for square, _ in squares]).sum()
+    typical = (total / sum(number for _, number in squares)).sqrt()
+    for parameter, state in states.items():
+        size = _size(state)
         if size is None:
             parameter.grad = None
         elif parameter.grad is not None:

@@ -1,6 +1,6 @@
 """An iteration moves everything or nothing: what it is about to move is kept, and put back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -96,9 +96,9 @@ class Transaction:
         self._weights.update(zip(new, weights, strict=True))
         self._states.update(states)
 
-    def moved(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-        """Return how far each parameter is from where it was; one not kept is where it was."""
-        return differences(parameters, [self._weights.get(p, p) for p in parameters])
+    def before(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+        """Return what each parameter was, not copied anew; one not kept is where it was."""
+        return [self._weights.get(parameter, parameter) for parameter in parameters]
 
     @torch.no_grad()
     def take_back(self) -> None:
@@ -158,16 +158,16 @@ def copies(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 @torch.no_grad()
-def differences(ends: Sequence[Tensor], starts: Sequence[Tensor]) -> list[Tensor]:
-    """Return how far each tensor has come."""
-    return list(torch._foreach_sub(list(ends), list(starts))) if ends else []
+def differences(ends: Iterable[Tensor], starts: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield how far each tensor has come: one at a time, so that no further copy of all is made."""
+    for end, start in zip(ends, starts, strict=True):
+        yield end - start
 
 
-def length(tensors: Sequence[Tensor]) -> float:
+def length(tensors: Iterable[Tensor]) -> float:
     """Return the norm of all tensors together."""
-    if not tensors:
-        return 0.0
-    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors)))))
+    norms = [torch.linalg.vector_norm(tensor) for tensor in tensors]
+    return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
 
 
 def is_out_of_memory(error: BaseException) -> bool:
