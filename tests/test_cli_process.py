@@ -7,6 +7,7 @@ import yaml
 from command_lines import S3PRL_OPTIONS
 
 from spknorm.cli import arguments, commands, process, run_downstream
+from spknorm.config import device
 
 
 def test_settings_are_written_as_s3prl_does(tmp_path):
@@ -77,6 +78,39 @@ def test_a_gpu_that_is_not_there_is_told_by_every_command(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert commands.main(["audit", "x", "--device", "cuda:7"]) == 2
     assert "torch sees 2 GPUs here, counted from 0." in capsys.readouterr().err
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert commands.main(["audit", "x", "--device", "cuda:1"]) == 2
+    assert "torch sees 1 GPU here, counted from 0." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("capability", "built", "usable"),
+    [
+        ((7, 5), ["sm_75", "sm_80", "sm_90"], True),
+        ((7, 0), ["sm_75", "sm_80", "sm_90"], False),
+        ((8, 6), ["sm_80", "sm_90"], True),
+        ((8, 0), ["sm_86"], False),
+        ((10, 3), ["sm_90", "sm_100"], True),
+        ((12, 1), ["sm_90", "sm_100"], False),
+        ((12, 1), ["sm_90", "compute_90"], True),
+        ((9, 0), ["sm_90a"], True),
+        ((9, 0), [], True),
+    ],
+)
+def test_kernels_serve_later_cards_of_their_generation_and_their_source_all(
+    capability, built, usable, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda number: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "a card")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built)
+    reason = device.reason_without_kernels(0)
+    assert (reason is None) == usable
+    if reason is not None:
+        major, minor = capability
+        assert reason == (
+            f"this torch has no kernels for a card (sm_{major}{minor}), only for "
+            f"{', '.join(built)}: install a torch that was built for it"
+        )
 
 
 @pytest.mark.parametrize("seed", ["-1", str(1 << 32)])

@@ -327,6 +327,26 @@ def test_front_ends_that_exceed_the_limit_are_computed_every_time(make_upstream,
     assert not front_ends.prepare("emotion", [Utterance(id="u", path=tmp_path / "u.wav")])
 
 
+def test_a_compiled_layer_is_whole_graphs_whatever_the_lengths(make_upstream):
+    upstream = make_upstream(dropout=0.1, attention_dropout=0.1).train()
+    layer = packed.layers_of(upstream.model)[0]
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    compiled = torch.compile(packed.run_layer, backend=count, dynamic=True, fullgraph=True)
+    try:
+        for lengths in ([9, 4], [7, 7], [12, 5, 3], [8, 6], [10, 10]):
+            layout = Layout(lengths, device=torch.device("cpu"), together=True)
+            compiled(layer, torch.randn(sum(lengths), 32, requires_grad=True), layout)
+    finally:
+        torch._dynamo.reset()
+    assert len(graphs) <= 3  # with a mask and without, and a first look
+
+
 def test_a_compiled_encoder_gives_the_same(make_upstream, monkeypatch):
     compiled = []
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from spknorm.config.device import default_device
 from spknorm.errors import ConfigError
 
 HELP = "train fresh speaker probes on the upstreams of finished experiments, with controls"
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-speakers", metavar="N", type=int, help="those with the most utterances")
     add("--seed", type=int, default=0, help="of splits, probes and trials (0)")
     add("--part", metavar="K/N", help="do the K-th of N parts, beside other processes")
-    add("--device", default="cpu", help="default: cpu")
+    add("--device", help="default: cuda if there is a GPU, else cpu")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,13 +62,11 @@ def finish(folder: Path) -> None:
     Raises:
         MissingError, DataError, NonFiniteError: See spknorm.probe.audit.
     """
-    import torch
-
     from spknorm.probe.audit import audit, is_complete
 
     if is_complete(folder):
         return
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     with audit_bar() as (tell, progress):
         audit(folder, device=device, tell=lambda text: tell(f"Audit: {text}"), progress=progress)
 

@@ -18,6 +18,7 @@ from spknorm.cli import (
     splits,
 )
 from spknorm.cli.parsing import Parser
+from spknorm.config.device import check_device, default_device
 
 
 class Subcommand(NamedTuple):
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         process.hush()
         process.check_options(args)
         if args.command in ("audit", "predict"):
-            process.require_device(args.device)
+            args.device = args.device or default_device()
+            check_device(args.device)
         return SUBCOMMANDS[args.command].run(args)
 
     return downstream.exit_status_of(command)

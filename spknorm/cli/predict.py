@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--page", metavar="FILE.html", type=Path, help="one recording to look at and listen to")
     add("--skip-bad", action="store_true", help="go on after a file that cannot be used")
-    add("--device", default="cpu", help="default: cpu")
+    add("--device", help="default: cuda if there is a GPU, else cpu")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from spknorm.config.device import check_device, default_device
 from spknorm.config.launcher import place, requeue_job, slurm_job
 from spknorm.errors import ConfigError
 from spknorm.files import write_atomic
@@ -69,7 +70,7 @@ def prepare(args: argparse.Namespace) -> None:
     """Decide the device, set the download folder, and leave in `args` what s3prl knows.
 
     Raises:
-        ConfigError: A GPU was asked for, and there is none.
+        ConfigError: A GPU was asked for, and there is none; or one that torch cannot use.
     """
     if not args.verbose:
         hush()
@@ -80,8 +81,8 @@ def prepare(args: argparse.Namespace) -> None:
     import spknorm.compat  # noqa: F401
 
     if args.device is None:
-        args.device = "cuda" if torch.cuda.is_available() else "cpu"
-    require_device(args.device)
+        args.device = default_device()
+    check_device(args.device)
     if args.local_rank is None and "LOCAL_RANK" in os.environ:  # torchrun
         args.local_rank = int(os.environ["LOCAL_RANK"])
     torch.multiprocessing.set_sharing_strategy("file_system")  # type: ignore[no-untyped-call]  # torch
@@ -109,24 +110,6 @@ def check_options(args: argparse.Namespace) -> None:
     seed = getattr(args, "seed", None)
     if seed is not None and not (isinstance(seed, int) and 0 <= seed < 1 << 32):
         raise ConfigError(f"`--seed` must be a whole number from 0 to 2**32 - 1, but is `{seed}`.")
-
-
-def require_device(device: str) -> None:
-    """Refuse a GPU that is not there; loads torch only for a GPU."""
-    if not str(device).startswith("cuda"):
-        return
-    import torch
-
-    if not torch.cuda.is_available():
-        raise ConfigError(
-            f"`--device {device}`: torch sees no GPU here. Leave it out, or choose cpu."
-        )
-    number = int(str(device).partition(":")[2] or 0)
-    if number >= torch.cuda.device_count():
-        raise ConfigError(
-            f"`--device {device}`: torch sees {torch.cuda.device_count()} GPUs here, counted "
-            "from 0."
-        )
 
 
 def hush() -> None:

@@ -7,6 +7,7 @@ import tempfile
 from importlib import import_module, metadata
 from pathlib import Path
 
+from spknorm.config import device
 from spknorm.doctor.check import Check
 
 _PACKAGES = ("torch", "torchaudio", "s3prl", "soundfile", "numpy", "scipy", "librosa")
@@ -81,6 +82,8 @@ def _check_device() -> Check:
     except Exception as error:  # as above
         return Check("device", "fail", f"torch cannot be imported: {type(error).__name__}: {error}")
     if not torch.cuda.is_available():
+        if (reason := device.reason_unusable()) is not None:
+            return Check("device", "fail", f"{reason} Or use --device cpu")
         found = f"CPU only, {os.cpu_count()} cores"
         return Check("device", "warn", f"{found}. Fine for the demo, slow for a full HuBERT")
     found = ", ".join(
@@ -88,6 +91,9 @@ def _check_device() -> Check:
         for number in range(torch.cuda.device_count())
         for memory in (torch.cuda.get_device_properties(number).total_memory,)
     )
+    for number in range(torch.cuda.device_count()):
+        if (reason := device.reason_without_kernels(number)) is not None:
+            return Check("device", "fail", f"{found}: {reason}, or use --device cpu")
     return Check("device", "ok", found)
 
 

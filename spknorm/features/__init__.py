@@ -28,10 +28,13 @@ from spknorm.features.fingerprint import fingerprint
 from spknorm.features.front_ends import FrontEnds
 from spknorm.features.reader import Reading, upstream_reader
 from spknorm.schema import TaskConfig, UpstreamConfig
+from spknorm.upstreams.fast.shipping import ship
 
 __all__ = ["FrontEnds", "FrozenFeatures", "Plan", "fingerprint", "plan", "pooled_features"]
 
 Plan = Literal["pooled", "frames", "off"]
+_ON_THE_DEVICE = 2 << 30
+"""Bytes of a table of pooled features up to which it lies where it is used."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -96,7 +99,9 @@ class FrozenFeatures:
                 if keys is None
                 else self._reader.gather(keys)
             )
-            table = torch.from_numpy(found).to(self._device)
+            table = torch.from_numpy(found)
+            if found.nbytes <= _ON_THE_DEVICE:
+                table = table.to(self._device)
             self._tables[corpus] = {id: row for row, id in enumerate(ids)}, table  # (N, L, H)
             return True
         if keys is not None:
@@ -120,18 +125,22 @@ class FrozenFeatures:
 
     def replace_pooled(self, corpus: str, features: Floats) -> None:
         """Put other pooled features (N, L, H) in the place of a prepared corpus' own."""
-        place, _ = self._tables[corpus]
-        self._tables[corpus] = place, torch.from_numpy(features).to(self._device)
+        place, table = self._tables[corpus]
+        self._tables[corpus] = place, torch.from_numpy(features).to(table.device)
 
     def features(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
         """Return (T_i, H) of each utterance, T_i = 1 if pooled, as the featurizer would."""
         if corpus in self._tables:
             place, table = self._tables[corpus]
-            rows = torch.tensor([place[id] for id in ids], device=self._device)
-            return list(self._weighted(table[rows]).unsqueeze(1))  # (B, L, H) -> B x (1, H)
+            rows = torch.tensor([place[id] for id in ids])
+            if table.device.type == "cpu":
+                (layers,) = ship([table[rows]], self._device)
+            else:
+                layers = table[ship([rows], table.device)[0]]
+            return list(self._weighted(layers).unsqueeze(1))  # (B, L, H) -> B x (1, H)
         keys = self._keys[corpus]
-        frames = (torch.from_numpy(self._reader.store[keys[id]]) for id in ids)
-        return [self._weighted(frame.to(self._device)) for frame in frames]
+        frames = [torch.from_numpy(self._reader.store[keys[id]]) for id in ids]
+        return [self._weighted(layers) for layers in ship(frames, self._device)]
 
     def _weighted(self, layers: Tensor) -> Tensor:
         """Return the featurizer's weighted sum, (..., L, H) -> (..., H)."""

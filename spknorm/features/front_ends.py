@@ -16,6 +16,7 @@ from spknorm.corpora.records import Utterance
 from spknorm.features.fingerprint import fingerprint
 from spknorm.features.reader import Array, CachedReader
 from spknorm.schema import UpstreamConfig
+from spknorm.upstreams.fast.shipping import ship
 
 
 class FrontEnds:
@@ -85,10 +86,9 @@ class FrontEnds:
         reader, keys = self._keys[corpus]
         arrays = [torch.from_numpy(reader.store[keys[id]]) for id in ids]
         front_ends = [
-            (array.view(torch.bfloat16) if array.dtype == torch.int16 else array).to(self._device)
-            for array in arrays
+            array.view(torch.bfloat16) if array.dtype == torch.int16 else array for array in arrays
         ]
-        features: list[Tensor] = self._encoder.transform(front_ends)
+        features: list[Tensor] = self._encoder.transform(ship(front_ends, self._device))
         return features
 
     def _compute(self, wavs: list[Tensor], *, precision: torch.dtype) -> list[Array]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from spknorm.audio import load_audio, read_info
 from spknorm.batches import fixed_crop
+from spknorm.config.device import tf32_in
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.features.fingerprint import content_key, fingerprint
@@ -111,6 +112,9 @@ class CachedReader:
         self._device = torch.device(device)
         self._group_size = 1 if self._device.type == "cpu" else _GROUP  # alone is as fast there
         self._limit = limit_gb * 1e9
+        if self._device.type != "cpu":  # whose numbers are others
+            kind = self._device.type
+            about = {**about, "device": kind, "tf32": tf32_in(kind)}
         name = sha256_of(repr(sorted(about.items())).encode())[:32]
         self.store = FeatureStore(cache_root(folder) / "features" / name, about=about)
 

@@ -170,7 +170,7 @@ class Predictor:
         return Prediction(path, start, start + len(wav) / SAMPLE_RATE, best, probabilities)
 
     def _probabilities(self, wav: NDArray[np.float32], name: str) -> dict[str, float]:
-        logits = self.logits(np.ascontiguousarray(wav)).double()
+        logits = self.logits(np.ascontiguousarray(wav)).cpu().double()
         classes_of(logits[None], [name])
         return dict(zip(self.emotions, logits.softmax(dim=-1).tolist(), strict=True))
 

@@ -15,6 +15,7 @@ from torch import nn
 from spknorm.batches import Batch, Stream
 from spknorm.errors import NonFiniteError
 from spknorm.runner.distributed import World
+from spknorm.runner.passes import autocast
 from spknorm.runner.seeds import seeded
 from spknorm.runner.sources import Source
 from spknorm.statistics.metrics import Scores, nonfinite_message, score
@@ -46,6 +47,7 @@ def evaluate(
     modules: list[nn.Module],
     world: World,
     num_emotions: int,
+    precision: str = "fp32",
     ratio: float = 1.0,
     num_workers: int = 0,
     between: Callable[[], None] = lambda: None,
@@ -59,6 +61,7 @@ def evaluate(
         modules: What is in training mode otherwise.
         world: Processes that share the batches.
         num_emotions: C.
+        precision: fp32, bf16 or fp16: what it is computed in.
         ratio: Part of the batches to use, from the first.
         num_workers: Processes that decode audio.
         between: Called between batches, by all processes alike.
@@ -71,7 +74,8 @@ def evaluate(
     start, stop = (num_batches * (world.rank + end) // world.size for end in (0, 1))
     batches = source.batches(stream, start, stop, corpus="evaluation", num_workers=num_workers)
     predicted, losses = [0.0] * num_items, [0.0] * num_batches
-    with evaluating(modules), seeded("evaluation", device=world.device):
+    computing = autocast(precision, world.device)
+    with evaluating(modules), seeded("evaluation", device=world.device), computing:
         for number in range(-(-num_batches // world.size)):
             between()
             batch = next(batches, None)
@@ -113,8 +117,9 @@ def _predict(
     features = source(batch, corpus="evaluation")
     labels = torch.tensor(batch.labels, device=world.device)
     prediction = heads.emotion(features, labels)
-    guesses = prediction.logits.argmax(dim=-1).double()
-    guesses[~prediction.logits.isfinite().all(dim=-1)] = math.nan
-    for place, guess in zip(batch.indices, guesses.tolist(), strict=True):
+    finite = prediction.logits.isfinite().all(dim=-1)
+    guesses = prediction.logits.argmax(dim=-1).float().masked_fill(~finite, math.nan)
+    loss, *read = torch.cat([prediction.loss.reshape(1).float(), guesses]).tolist()
+    for place, guess in zip(batch.indices, read, strict=True):
         predicted[place] = guess
-    return float(prediction.loss)
+    return float(loss)

@@ -21,6 +21,7 @@ from spknorm.runner.folder import prepare_folder
 from spknorm.runner.fork import follow_fork
 from spknorm.runner.instrument import Start
 from spknorm.runner.outcome import Outcome
+from spknorm.runner.passes import evaluation_precision
 from spknorm.runner.seeds import seeded
 from spknorm.runner.signals import Interrupted, Interruption
 from spknorm.runs import checkpoint
@@ -128,6 +129,7 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             modules=[entry.model for entry in self.all_entries],
             world=self.world,
             num_emotions=len(self.expert.emotions),
+            precision=evaluation_precision(self.settings.runner, self.world.device),
             ratio=self.settings.runner.evaluate_ratio,
             num_workers=self.settings.downstream_expert.datarc.num_workers,
             between=self._stop_if_asked,

@@ -20,7 +20,7 @@ from spknorm.errors import ConfigError
 from spknorm.method.updates import Groups
 from spknorm.probe.erasure import check_variance_left, erase_layers, fit_layers, normalise_layers
 from spknorm.runner.distributed import World
-from spknorm.runner.passes import DTYPES, precision_of
+from spknorm.runner.passes import DTYPES, evaluation_precision, precision_of
 from spknorm.runner.sources import CachedSource, Source, UpstreamSource
 from spknorm.schema import MethodConfig, TaskConfig
 from spknorm.upstreams.fast import PackedEncoder, make_encoder
@@ -152,8 +152,9 @@ def make_source(
     )
     split, names = expert.split, {}
     precision = DTYPES.get(precision_of(config.runner, world.device), torch.float32)
+    evaluated = DTYPES.get(evaluation_precision(config.runner, world.device), torch.float32)
     predicted = [*split.dev, *split.test]
-    if precision is torch.float32:  # -t train costs nothing more
+    if precision is evaluated:  # -t train costs nothing more
         predicted += split.train
     seconds = config.downstream_expert.speaker_corpus.max_seconds
     speakers = _speakers(expert) if _are_kept(config, frozen=False) else ()
@@ -161,7 +162,7 @@ def make_source(
         names["speaker"] = "speaker"
     if cache.prepare("emotion", split.train, precision=precision):
         names["emotion"] = "emotion"
-    if cache.prepare("evaluation", predicted):
+    if cache.prepare("evaluation", predicted, precision=evaluated):
         names["evaluation"] = "evaluation"
     return CachedSource(cache, names, source)
 

@@ -13,6 +13,7 @@ from spknorm.batches import Batch, Stream
 from spknorm.runner.distributed import World
 from spknorm.schema import TaskConfig
 from spknorm.upstreams.fast import Encoder
+from spknorm.upstreams.fast.shipping import ship
 
 
 class Source(Protocol):
@@ -45,8 +46,8 @@ class UpstreamSource:
 
     def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
         """Return (T_i, H) per utterance."""
-        wavs = [torch.as_tensor(w, dtype=torch.float32).to(self._device) for w in batch.wavs]
-        return self._encode(wavs)
+        wavs = [torch.as_tensor(wav, dtype=torch.float32) for wav in batch.wavs]
+        return self._encode(ship(wavs, self._device))
 
     def batches(
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int

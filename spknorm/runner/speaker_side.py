@@ -5,7 +5,6 @@ head knows its batches by heart; what is watched is the running mean over held-o
 between pausing and going on lies a tenth, so that noise around log K flips nothing.
 """
 
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from spknorm.batches import Batch, cut
 from spknorm.method.optim.transaction import is_out_of_memory
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import evaluating
-from spknorm.runner.passes import DTYPES, precision_of
+from spknorm.runner.passes import autocast, precision_of
 from spknorm.runner.sources import Source
 from spknorm.runner.state import Counters
 from spknorm.schema import SpeakerCorpusConfig, TaskConfig
@@ -137,7 +136,7 @@ class SpeakerSide:
 
     def _sums(self, batch: Batch) -> tuple[float, float]:
         loss = hits = 0.0
-        with evaluating(self._modules), self._autocast():
+        with evaluating(self._modules), autocast(self._precision, self._world.device):
             for piece in in_pieces(batch, self._corpus):
                 if piece.ids:
                     features = self._source(piece, corpus="speaker")
@@ -146,11 +145,6 @@ class SpeakerSide:
                     loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
                     hits += float((logits.argmax(dim=-1) == labels).sum())
         return loss, hits
-
-    def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        if self._precision == "fp32":
-            return contextlib.nullcontext()
-        return torch.autocast(self._world.device.type, DTYPES[self._precision])
 
     def _tell(self, loss: float) -> None:
         paused, limit = self._counters.ascent_paused, self._limit

@@ -11,6 +11,12 @@ import warnings
 from typing import Any
 
 import steps
+import torch
+
+from spknorm.errors import ConfigError
+from spknorm.runner.passes import precision_of
+
+ONE_BATCH = {"runner": {"gradient_accumulate_steps": 1}}
 
 
 def count(
@@ -34,6 +40,37 @@ def count(
         found.append({**one, **counted, "said": made.said, "done": made.counters.step})
         del made
     return found
+
+
+def precisions(asked: list[str]) -> list[str]:
+    """Return what each precision comes to on this card, or the error."""
+    found = []
+    for precision in asked:
+        config = steps.settings(runner={"precision": precision})
+        try:
+            found.append(precision_of(config.runner, torch.device("cuda")))
+        except ConfigError as error:
+            found.append(str(error))
+    return found
+
+
+def second_card() -> dict[str, Any]:
+    """Do two steps on cuda:1."""
+    torch.cuda.init()
+    for generator in torch.cuda.default_generators:
+        generator.manual_seed(7)
+    generators = [torch.default_generator, *torch.cuda.default_generators]
+    sections = _sections(strategy="TAP", update="relative", precision="bf16", base=ONE_BATCH)
+    made = steps.Setup("tiny", steps.settings(**sections), card="cuda:1")
+    before = [generator.get_state() for generator in generators]
+    for _ in range(2):
+        made.step(steps.batch([0.5, 0.8]), steps.batch([0.7, 0.7], classes=50))
+    after = [generator.get_state() for generator in generators]
+    return {
+        "allocated_on_the_first": torch.cuda.memory_allocated(0),
+        "done": made.counters.step,
+        "generators_as_before": all(map(torch.equal, before, after)),
+    }
 
 
 def _sections(

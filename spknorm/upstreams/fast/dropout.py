@@ -13,9 +13,13 @@ def dropout(x: Tensor, rate: float) -> Tensor:
     16 bits per element come from numpy's SFC64, seeded from torch's generator, so that a seed of
     torch fixes them, too. `rate` is thereby rounded to a multiple of 2 ** -16.
     """
+    if rate == 0:
+        return x
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return functional.dropout(x, p=rate)  # a `training` of symbols would break the graph
     dropped = round(rate * 65536)
-    if dropped in (0, 65536) or x.device.type != "cpu" or torch.compiler.is_compiling():
-        return functional.dropout(x, p=rate, training=rate > 0)
+    if dropped in (0, 65536):
+        return functional.dropout(x, p=rate)
     seed = int(torch.randint(2**63 - 1, ()))
     words = np.random.Generator(np.random.SFC64(seed)).integers(
         0, 2**64 - 1, (x.numel() + 3) // 4, dtype=np.uint64, endpoint=True
