@@ -64,7 +64,7 @@ def test_the_table_of_families_knows_its_upstreams(tmp_path, tiny_hubert):
     wav2vec2 = load(
         make_trained(tmp_path / "w", make_wav2vec2(tmp_path / "w.pt"), upstream="wav2vec2_local")
     )
-    assert (hubert.family, wav2vec2.family) == FAMILIES
+    assert (hubert.family, wav2vec2.family) == FAMILIES[:2]
     assert (hubert.source, wav2vec2.source) == (tiny_hubert, None)
     assert family_of(torch.nn.Linear(1, 1)) is OTHER
 

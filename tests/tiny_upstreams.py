@@ -64,13 +64,36 @@ def make_wav2vec2(path: Path) -> Path:
     return path
 
 
-def make_wavlm(path: Path) -> Path:
-    """Write a WavLM as Microsoft released it."""
+def make_wavlm(path: Path, *, gated: bool = False, **changed) -> Path:
+    """Write a WavLM as Microsoft released it, with its relative positions if `gated`.
+
+    s3prl's UniSpeech-SAT has the same form.
+    """
     from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
 
     torch.manual_seed(0)
-    model = WavLM(WavLMConfig(_TRANSFORMER))
-    torch.save({"cfg": _TRANSFORMER, "model": model.state_dict()}, path)
+    relative = {"relative_position_embedding": gated, "gru_rel_pos": gated, "num_buckets": 32}
+    cfg = {**_TRANSFORMER, **relative, "max_distance": 80, **changed}
+    model = WavLM(WavLMConfig(cfg))
+    torch.save({"cfg": cfg, "model": model.state_dict()}, path)
+    return path
+
+
+def make_data2vec(path: Path, **changed) -> Path:
+    """Write a data2vec in s3prl's converted format."""
+    from s3prl.upstream.data2vec.data2vec_model import Data2VecAudioConfig, Data2VecAudioModel
+
+    positions = {"conv_pos": 15, "pos_conv_depth": 3, "extractor_mode": "layer_norm"}
+    model_cfg = {**_TRANSFORMER, **positions, **changed}
+    torch.manual_seed(0)
+    model = Data2VecAudioModel(Data2VecAudioConfig(**model_cfg))
+    model.remove_pretraining_modules()
+    state = {
+        "task_cfg": {"data": "", "normalize": True},
+        "model_cfg": model_cfg,
+        "model_weight": {**model.state_dict(), "_ema": {}},
+    }
+    torch.save(state, path)
     return path
 
 
@@ -99,4 +122,67 @@ def make_hugging_face(folder: Path, kind: str) -> Path:
     )
     models[kind](config).save_pretrained(folder)
     transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
+    return folder
+
+
+_OF_TRANSFORMERS = {
+    "hubert": ("HubertConfig", "HubertModel", {}),
+    "wav2vec2": ("Wav2Vec2Config", "Wav2Vec2Model", {}),
+    "wavlm": ("WavLMConfig", "WavLMModel", {"num_buckets": 32, "max_bucket_distance": 80}),
+    "unispeech-sat": ("UniSpeechSatConfig", "UniSpeechSatModel", {}),
+    "unispeech": ("UniSpeechConfig", "UniSpeechModel", {}),
+    "data2vec-audio": (
+        "Data2VecAudioConfig",
+        "Data2VecAudioModel",
+        {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5},
+    ),
+    "sew-d": ("SEWDConfig", "SEWDModel", {"conv_dim": [16] * 13}),
+    "wav2vec2-bert": (
+        "Wav2Vec2BertConfig",
+        "Wav2Vec2BertModel",
+        {"feature_projection_input_dim": 160, "output_hidden_size": 32},
+    ),
+    "whisper": (
+        "WhisperConfig",
+        "WhisperModel",
+        {
+            "d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_ffn_dim": 64,
+            "encoder_attention_heads": 4, "decoder_attention_heads": 4, "decoder_ffn_dim": 64,
+            "vocab_size": 100, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+            "decoder_start_token_id": 1,
+        },
+    ),
+}  # fmt: skip
+TRANSFORMERS_TYPES = tuple(_OF_TRANSFORMERS)
+
+
+def make_transformers(folder: Path, kind: str, *, still: bool = False, **changed) -> Path:
+    """Write a folder of transformers with a random model of a `TRANSFORMERS_TYPES`.
+
+    With `still` it has no dropout.
+    """
+    import transformers
+
+    config_class, model_class, own = _OF_TRANSFORMERS[kind]
+    common = {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": 64, "conv_dim": [16] * 7, "num_conv_pos_embeddings": 16,
+        "num_conv_pos_embedding_groups": 4, "layerdrop": 0.9, "mask_time_prob": 0.5,
+    }  # fmt: skip
+    rates = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout",
+             "dropout", "conformer_conv_dropout", "activation_dropout")  # fmt: skip
+    zero = dict.fromkeys(rates, 0.0) if still else {}
+    torch.manual_seed(0)
+    config = getattr(transformers, config_class)(**{**common, **own, **zero, **changed})
+    model = getattr(transformers, model_class)(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    if kind == "whisper":
+        transformers.WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
+    elif kind == "wav2vec2-bert":
+        transformers.SeamlessM4TFeatureExtractor().save_pretrained(folder)
+    else:
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
     return folder

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-c", "--config", metavar="YAML", help="what differs from the task's own config.yaml")
     add("-d", "--downstream", metavar="TASK", help="emotion_spknorm, or any task of s3prl")
     add("-v", "--downstream_variant", metavar="VARIANT", help="the test fold: fold1, fold2, ...")
-    add("-u", "--upstream", metavar="NAME", help="any upstream of s3prl.hub")
+    add("-u", "--upstream", metavar="NAME", help="any upstream of s3prl.hub, or hf:FOLDER_OR_NAME")
     add("-k", "--upstream_ckpt", metavar="FILE_OR_URL", help="checkpoint of a *_local upstream")
     add("-g", "--upstream_model_config", metavar="FILE", help="its configuration, if it needs one")
     add("-r", "--upstream_refresh", action="store_true", help="download its checkpoint again")

@@ -120,6 +120,13 @@ def check_upstream(args: argparse.Namespace) -> None:
         return
     from s3prl import hub
 
+    from spknorm.compat.s3prl_modules import ADDRESSED
+
+    kind, _, source = args.upstream.partition(":")
+    if kind in ADDRESSED:
+        if not source:
+            raise ConfigError(f"`-u {kind}:` needs a folder of transformers or a name of its hub.")
+        return
     known = hub.options()
     if args.upstream not in known:
         near = difflib.get_close_matches(args.upstream, known, n=3)

@@ -21,6 +21,8 @@ from spknorm.compat.transformers_models import WholeModel
 from spknorm.errors import DataError, MissingError
 from spknorm.upstreams.weights import build_from, load_weights
 
+ADDRESSED = {"hf": "spknorm_hugging_face"}
+"""Entries of the hub that -u names together with what they load, as in hf:FOLDER."""
 MIN_SAMPLES = 400
 """Samples at 16 kHz that one frame of a HuBERT-like front end needs (25 ms)."""
 
@@ -136,10 +138,12 @@ def _correct_helper(module: Any) -> None:
 
 
 def _correct_interfaces(module: Any) -> None:
-    module.UpstreamBase.__call__ = _check_lengths(module.UpstreamBase.__call__)
+    module.UpstreamBase.__call__ = check_lengths(module.UpstreamBase.__call__)
 
 
-def _check_lengths(call: Callable[..., Any]) -> Callable[..., Any]:
+def check_lengths(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an upstream's call that refuses utterances under `MIN_SAMPLES`."""
+
     # Shorter ones crash the front end or, beside longer ones, come out as no frame and NaN.
     @functools.wraps(call)
     def checked(self: Any, wavs: Any, *args: Any, **options: Any) -> Any:
@@ -177,7 +181,7 @@ def _correct_hugging_face_upstream(module: Any) -> None:
         return result
 
     expert.__init__ = undisturbed
-    expert.forward = _check_lengths(with_last_hidden_state)
+    expert.forward = check_lengths(with_last_hidden_state)
 
 
 def _correct_runner(module: Any) -> None:
@@ -194,6 +198,12 @@ class _Hub:
         self._hub = hub
 
     def __getattr__(self, name: str) -> Any:
+        kind, _, source = name.partition(":")
+        if source and kind in ADDRESSED:  # -u hf:FOLDER_OR_NAME
+            entry = functools.partial(getattr(self._hub, ADDRESSED[kind]), ckpt=source)
+            return lambda *args, ckpt=None, **options: build_from(
+                source, lambda: entry(*args, **options), upstream=name
+            )
         entry = getattr(self._hub, name)
 
         def build(*args: Any, ckpt: str | None = None, **options: Any) -> Any:

@@ -51,7 +51,7 @@ def read_exportable(expdir: Path) -> Exportable:
             "its head reads features that no export can hold."
         )
     name = trained.args.upstream
-    if trained.family.export_entry is None or trained.source is None:
+    if trained.source is None or trained.source.is_dir():
         raise ConfigError(
             f"The upstream {name} is {trained.family.title}; only HuBERT is exported. "
             "`spknorm predict` and `spknorm audit` take the folder as it is, and its dev-best.ckpt "

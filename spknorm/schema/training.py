@@ -112,7 +112,7 @@ class UpstreamConfig:
     """Recompute the transformer's activations in the backward pass."""
     compile: Annotated[bool, NUMBERS] = False
     packed: Annotated[bool, NUMBERS] = True
-    """Run utterances end to end instead of padded (HuBERT and wav2vec 2.0; see
+    """Run utterances end to end instead of padded (the wav2vec 2.0 kind of models; see
     spknorm.upstreams.fast): faster, and features do not depend on the batch. Frozen upstreams
     of all kinds take each utterance alone. false: padded, as s3prl does; nothing of a frozen
     upstream is cached."""

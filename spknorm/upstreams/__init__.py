@@ -1,24 +1,19 @@
 """Families of upstreams: how one is built from its checkpoint, run without padding, and exported.
 
 `FAMILIES` is the table, a row per family; an upstream that is in no row is run as s3prl runs it,
-padded, and is not exported. `build` makes any upstream of s3prl's hub as training made it.
-
-| family | without padding | exported as | read back by |
-|---|---|---|---|
-| HuBERT | `fast` | s3prl's file with the gate, transformers' folder | spknorm_hubert |
-| wav2vec 2.0 | `fast` | - | - |
-| any other | - | - | - |
+padded, and is not exported. `build` makes any upstream as training made it: of s3prl's hub, or a
+model of transformers (`-u hf:FOLDER_OR_NAME`).
 """
 
 import argparse
 import contextlib
-import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm.errors import ConfigError, MissingError
+from spknorm.upstreams.hugging_face import PREFIX, TransformersUpstream
 
 __all__ = ["FAMILIES", "OTHER", "Built", "Family", "build", "family_of", "is_stock"]
 
@@ -28,22 +23,33 @@ class Family(NamedTuple):
 
     Attributes:
         title: As people call it.
-        expert: s3prl's module whose UpstreamExpert it is.
-        runs_packed: spknorm.upstreams.fast runs it without padding.
-        export_entry: Entry of s3prl's hub that reads an export back; None: it is not exported.
+        experts: s3prl's modules whose UpstreamExpert it is.
+        model_type: What transformers' config.json calls it; empty if it has no such model.
+        runs_packed: spknorm.upstreams.fast runs it without padding in one go.
+        frozen: What is not trained unless `train_feature_extractor` is on; empty: all is trained.
     """
 
     title: str
-    expert: str
-    runs_packed: bool
-    export_entry: str | None
+    experts: tuple[str, ...] = ()
+    model_type: str = ""
+    runs_packed: bool = False
+    frozen: str = ""
 
 
+_S3PRL = "s3prl.upstream."
+_FRONT_END = "convolutional front end"
 FAMILIES = (
-    Family("HuBERT", "s3prl.upstream.hubert.expert", True, "spknorm_hubert_local"),
-    Family("wav2vec 2.0", "s3prl.upstream.wav2vec2.expert", True, None),
+    Family("HuBERT", ("hubert",), "hubert", True, _FRONT_END),
+    Family("wav2vec 2.0", ("wav2vec2",), "wav2vec2", True, _FRONT_END),
+    Family("WavLM", ("wavlm",), "wavlm", True, _FRONT_END),
+    Family("data2vec audio", ("data2vec",), "data2vec-audio", True, _FRONT_END),
+    Family("UniSpeech-SAT", ("unispeech_sat",), "unispeech-sat", True, _FRONT_END),
+    Family("UniSpeech", (), "unispeech", True, _FRONT_END),
+    Family("SEW-D", (), "sew-d", False, _FRONT_END),
+    Family("Wav2Vec2-BERT", (), "wav2vec2-bert"),
+    Family("Whisper's encoder", (), "whisper"),
 )
-OTHER = Family("of another family", "", False, None)
+OTHER = Family("of another family")
 
 
 class Built(NamedTuple):
@@ -51,7 +57,7 @@ class Built(NamedTuple):
 
     Attributes:
         upstream: s3prl's.
-        source: The file that its weights came from; None where a family does not say.
+        source: The file or folder that its weights came from; None where a family does not say.
     """
 
     upstream: Any
@@ -60,20 +66,26 @@ class Built(NamedTuple):
 
 def family_of(upstream: Any) -> Family:
     """Return the row of the table that an upstream belongs to, `OTHER` if to none."""
+    kind = upstream.model.config.model_type if isinstance(upstream, TransformersUpstream) else None
     for family in FAMILIES:
-        module = sys.modules.get(family.expert)  # an upstream of it has imported it
-        if module is not None and isinstance(upstream, module.UpstreamExpert):
+        if kind is not None and family.model_type == kind:
+            return family
+        if any(isinstance(upstream, expert) for expert in _experts(family)):
             return family
     return OTHER
 
 
 def is_stock(upstream: Any) -> bool:
-    """Tell whether an upstream runs as s3prl's expert of its family does, with nothing added."""
-    family = family_of(upstream)
-    if family is OTHER:
-        return False
-    expert = importlib.import_module(family.expert).UpstreamExpert
-    return bool(type(upstream).forward is expert.forward)
+    """Tell whether an upstream runs as its family does, with nothing added."""
+    if isinstance(upstream, TransformersUpstream):
+        return upstream.gate is None
+    return any(type(upstream).forward is expert.forward for expert in _experts(family_of(upstream)))
+
+
+def _experts(family: Family) -> list[Any]:
+    """Return s3prl's classes of a family, as far as anything has imported them."""
+    modules = (sys.modules.get(f"{_S3PRL}{name}.expert") for name in family.experts)
+    return [module.UpstreamExpert for module in modules if module is not None]
 
 
 def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None = None) -> Built:
@@ -97,7 +109,7 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
     register()
     name, ckpt = args.upstream, getattr(args, "upstream_ckpt", None)
     on_the_hub = getattr(args, "hub", None) == "huggingface"
-    if not on_the_hub and not hasattr(hub, name):
+    if not on_the_hub and not name.startswith(PREFIX) and not hasattr(hub, name):
         raise ConfigError(f"s3prl's hub has no upstream {name}.")
     if ckpt and not on_the_hub and not _may_be_elsewhere(name, str(ckpt)):
         _require(Path(ckpt), folder)
@@ -120,6 +132,8 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
             "folder here nor in the Hugging Face cache, and could not be downloaded "
             f"({type(error).__name__}). Put the folder back, or set HF_HOME to a cache that has it."
         ) from error
+    if isinstance(upstream, TransformersUpstream):
+        return Built(upstream, upstream.folder)
     return Built(upstream, Path(files[-1]) if files else None)
 
 

@@ -1,6 +1,7 @@
 """fairseq's transformer layer and positional convolution on frames end to end.
 
-The modules and parameters are those of s3prl/upstream/wav2vec2/wav2vec2_model.py.
+The modules and parameters are those of s3prl/upstream/wav2vec2/wav2vec2_model.py and of
+s3prl/upstream/wavlm/WavLM.py; `hugging_face.py` has those of transformers.
 
 Legend: N frames of all utterances, T of one, H upstream dimension.
 """
@@ -14,15 +15,23 @@ from torch.nn import functional
 from spknorm.upstreams.fast.convolution import convolve, pays_off
 from spknorm.upstreams.fast.dropout import drop, dropout
 from spknorm.upstreams.fast.layout import Layout, attention_together
+from spknorm.upstreams.fast.relative import gated
 
 
-def run_layer(layer: Any, x: Tensor, layout: Layout) -> Tensor:
-    """Do what fairseq's TransformerSentenceEncoderLayer does, on (N, H)."""
+def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
+    """Do what fairseq's TransformerSentenceEncoderLayer does, on (N, H).
+
+    Args:
+        layer: The module.
+        x: Its input.
+        layout: Of the utterances.
+        bias: WavLM's, of each pair of places, (heads, T, T).
+    """
     if layer.layer_norm_first:
-        mixed = _attend(layer.self_attn, layer.self_attn_layer_norm(x), layout)
+        mixed = attend(layer.self_attn, layer.self_attn_layer_norm(x), layout, bias)
         x = x + drop(layer.dropout1, mixed)
         return x + drop(layer.dropout3, _feed_forward(layer, layer.final_layer_norm(x)))
-    mixed = _attend(layer.self_attn, x, layout)
+    mixed = attend(layer.self_attn, x, layout, bias)
     x = layer.self_attn_layer_norm(x + drop(layer.dropout1, mixed))
     normal: Tensor = layer.final_layer_norm(x + drop(layer.dropout3, _feed_forward(layer, x)))
     return normal
@@ -38,33 +47,47 @@ def _feed_forward(layer: Any, x: Tensor) -> Tensor:
     return projected
 
 
-def _attend(attention: Any, x: Tensor, layout: Layout) -> Tensor:
+def attend(attention: Any, x: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
     """Self-attention of each utterance to itself, (N, H) -> (N, H)."""
+    added = gated(attention, x, bias)
     shape = (len(x), attention.num_heads, attention.head_dim)
     q, k, v = (
         project(x).view(shape)  # (N, heads, H / heads)
         for project in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
-    rate = attention.dropout_module.p if attention.training else 0.0
+    own = getattr(attention, "dropout_module", None)  # transformers keeps a number
+    rate = (attention.dropout if own is None else own.p) if attention.training else 0.0
     if layout.together:
-        joined = attention_together(q, k, v, layout, dropout_rate=rate)
+        joined = attention_together(q, k, v, layout, added, dropout_rate=rate)
     else:
         parts = (layout.split(part.transpose(0, 1), dim=1) for part in (q, k, v))
-        mixed = [_attention(*heads, dropout_rate=rate) for heads in zip(*parts, strict=True)]
+        biases = [None if added is None else added.of(*place) for place in layout.places]
+        mixed = [
+            _attention(*heads, dropout_rate=rate) for heads in zip(*parts, biases, strict=True)
+        ]
         joined = torch.cat(mixed, dim=1).transpose(0, 1)
     projected: Tensor = attention.out_proj(joined.reshape(len(x), -1))
     return projected
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, *, dropout_rate: float) -> Tensor:
+def _attention(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, *, dropout_rate: float
+) -> Tensor:
     """Return attention of one utterance's heads, each (heads, T, H / heads)."""
+    if bias is not None:
+        bias = bias.to(q.dtype)
     if dropout_rate == 0 or q.device.type != "cpu" or torch.compiler.is_compiling():
         return functional.scaled_dot_product_attention(
-            q[None], k[None], v[None], dropout_p=dropout_rate
+            q[None],
+            k[None],
+            v[None],
+            attn_mask=None if bias is None else bias[None],
+            dropout_p=dropout_rate,
         )[0]
     # On the CPU dropout keeps torch from fusing attention, and costs more than the rest of it.
+    added, share = (q.new_zeros(()), 0) if bias is None else (bias, 1)
     weights = torch.baddbmm(
-        q.new_zeros(()), q, k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5
+        added, q, k.transpose(1, 2), beta=share, alpha=q.shape[-1] ** -0.5
     ).softmax(dim=-1)
     return torch.bmm(dropout(weights, dropout_rate), v)
 

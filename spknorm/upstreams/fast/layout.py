@@ -3,11 +3,14 @@
 Legend: B utterances of T_i frames, T the longest, N = sum of T_i.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from spknorm.upstreams.fast.relative import GatedBias
 
 
 class Layout:
@@ -48,17 +51,32 @@ class Layout:
         flat = x.reshape(-1, *x.shape[2:])
         return flat if self.mask is None else flat.index_select(0, self._rows)
 
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Where each utterance begins, and its length."""
+        starts = itertools.accumulate(self.lengths, initial=0)
+        return list(zip(starts, self.lengths, strict=False))
+
     def split(self, x: Tensor, *, dim: int = 0) -> Sequence[Tensor]:
         """Return each utterance's part of x, whose dimension `dim` is N."""
         return torch.split(x, self.lengths, dim=dim)
 
 
 def attention_together(
-    q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, dropout_rate: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layout: Layout,
+    added: GatedBias | None = None,
+    *,
+    dropout_rate: float,
 ) -> Tensor:
     """Return self-attention of all utterances in one call, each (N, heads, H / heads)."""
+    mask = layout.mask
+    if added is not None:
+        gate = layout.pad(added.gate).transpose(1, 2).unsqueeze(-1)  # (B, heads, T, 1)
+        bias = (gate * added.bias).to(q.dtype)
+        mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
     q, k, v = (layout.pad(part).transpose(1, 2) for part in (q, k, v))  # (B, heads, T, H / heads)
-    mixed = functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=layout.mask, dropout_p=dropout_rate
-    )
+    mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_rate)
     return layout.unpad(mixed.transpose(1, 2))

@@ -1,4 +1,4 @@
-"""A HuBERT or wav2vec 2.0 of s3prl, run over utterances without padding.
+"""An upstream of the wav2vec 2.0 kind, run over utterances without padding.
 
 Legend: B utterances of T_i frames, N = sum of T_i, C front end's and H upstream's dimension, L
 layers that are read.
@@ -13,16 +13,21 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from spknorm.schema import UpstreamConfig
-from spknorm.upstreams.fast.dropout import drop, dropout
-from spknorm.upstreams.fast.layers import positions, run_layer
+from spknorm.upstreams.fast import hugging_face
+from spknorm.upstreams.fast.fairseq import FairseqParts
+from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
+from spknorm.upstreams.fast.layers import run_layer
 from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.hugging_face import TransformersUpstream
+
+Parts = FairseqParts | HuggingFaceParts
 
 
 class PackedEncoder:
-    """Runs a HuBERT or wav2vec 2.0 of s3prl over utterances without padding.
+    """Runs an upstream over utterances without padding.
 
     Args:
-        upstream: s3prl's expert, of which `reason_unsupported` says None.
+        upstream: One of which `reason_unsupported` says None.
         featurizer: s3prl's Featurizer of it.
         config: `upstream` of the configuration.
         trainable: Build a graph through the upstream.
@@ -37,17 +42,22 @@ class PackedEncoder:
         trainable: bool = True,
     ) -> None:
         self._trainable = trainable
-        self._model: Any = upstream.model
+        self._parts = parts_of(upstream)
         self._featurizer = featurizer
-        task = getattr(upstream, "task_cfg", None)
-        self.normalize = task.normalize if task else upstream.wav_normalize
-        wanted = layers_read(featurizer, len(layers_of(self._model)))
+        wanted = layers_read(featurizer, len(self._parts.layers))
         assert wanted is not None
         self._wanted = wanted
         self._recompute = config.checkpoint_activations
-        self._layer: Callable[..., Tensor] = run_layer
+        self._layer: Callable[..., Tensor] = (
+            run_layer if isinstance(self._parts, FairseqParts) else hugging_face.run_layer
+        )
         if config.compile:
-            self._layer = torch.compile(run_layer, dynamic=True)
+            self._layer = torch.compile(self._layer, dynamic=True)
+
+    @property
+    def normalize(self) -> bool:
+        """Whether waveforms are normalised."""
+        return self._parts.normalizes
 
     def __call__(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Return features (T_i, H) of waveforms (L_i,) at 16 kHz."""
@@ -56,13 +66,13 @@ class PackedEncoder:
     def front_end(self, wav: Tensor) -> Tensor:
         """Return what the convolutions make of a waveform, (L,) -> (T, C)."""
         if self.normalize:
-            wav = functional.layer_norm(wav, wav.shape)
-        model = self._model
-        trains = self._trainable and model.feature_grad_mult > 0
+            wav = self._parts.normalized(wav)
+        share = self._parts.gradient_share
+        trains = self._trainable and share > 0
         with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
-            features: Tensor = model.feature_extractor(wav.unsqueeze(0))
-        if model.feature_grad_mult not in (0.0, 1.0) and features.requires_grad:
-            features = _scale_gradient(features, model.feature_grad_mult)
+            features = self._parts.front_end(wav.unsqueeze(0))
+        if share not in (0.0, 1.0) and features.requires_grad:
+            features = _scale_gradient(features, share)
         return features.squeeze(0).transpose(0, 1)  # (1, C, T) -> (T, C)
 
     def transform(self, front_ends: Sequence[Tensor]) -> list[Tensor]:
@@ -75,26 +85,18 @@ class PackedEncoder:
 
     def _hidden_states(self, x: Tensor, layout: Layout) -> list[Tensor]:
         """Return the hidden states (N, H) that the featurizer reads, of (N, C)."""
-        model, encoder = self._model, self._model.encoder
-        x = model.layer_norm(x)
-        if model.post_extract_proj is not None:
-            x = model.post_extract_proj(x)  # (N, C) -> (N, H)
-        x = drop(model.dropout_input, x)
-        if encoder.pos_conv is not None:
-            x = x + positions(encoder.pos_conv, x, layout)
-        if not encoder.layer_norm_first:
-            x = encoder.layer_norm(x)
-        x = dropout(x, encoder.dropout if encoder.training else 0.0)
+        parts = self._parts
+        x = parts.embed(x, layout)
         kept = [x] if 0 in self._wanted else []
         last = max(self._wanted)
-        layers = layers_of(model)
-        for number, layer in enumerate(layers[:last], start=1):
+        bias = parts.bias(max(layout.lengths)) if last else None
+        for number, layer in enumerate(parts.layers[:last], start=1):
             if self._recompute and torch.is_grad_enabled():
-                x = checkpoint(self._layer, layer, x, layout, use_reentrant=False)
+                x = checkpoint(self._layer, layer, x, layout, bias, use_reentrant=False)
             else:
-                x = self._layer(layer, x, layout)
-            if number == len(layers) and encoder.layer_norm_first:
-                x = encoder.layer_norm(x)
+                x = self._layer(layer, x, layout, bias)
+            if number == len(parts.layers) and parts.final_norm is not None:
+                x = parts.final_norm(x)
             if number in self._wanted:
                 kept.append(x)
         return kept
@@ -110,9 +112,11 @@ class PackedEncoder:
         return (weights[:, None, None] * stacked).sum(dim=0)
 
 
-def layers_of(model: Any) -> nn.ModuleList:
-    """Return the transformer layers of fairseq's model."""
-    return model.encoder.layers  # type: ignore[no-any-return]
+def parts_of(upstream: Any) -> Parts:
+    """Return the parts that are run of an upstream."""
+    if isinstance(upstream, TransformersUpstream):
+        return HuggingFaceParts(upstream)
+    return FairseqParts(upstream)
 
 
 def layers_read(featurizer: Any, num_layers: int) -> list[int] | None:

@@ -16,7 +16,7 @@ from spknorm.upstreams.weights.kinds import (
     first_line,
     why_unread,
 )
-from spknorm.upstreams.weights.names import unwrap_names, unwrapped
+from spknorm.upstreams.weights.names import plain_name, unwrap_names, unwrapped
 
 __all__ = [
     "build_from",
@@ -24,6 +24,7 @@ __all__ = [
     "explain",
     "first_line",
     "load_weights",
+    "plain_name",
     "unwrap_names",
     "unwrapped",
 ]

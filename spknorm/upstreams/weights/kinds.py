@@ -149,7 +149,7 @@ def why_unread(path: Path | str, error: BaseException) -> str:
 
 def explain_folder(folder: Path, error: BaseException, upstream: str) -> str:
     """Return why a folder does not build a model of transformers, as `describe` does."""
-    if not upstream.startswith("hf_"):
+    if not upstream.startswith(("hf_", "hf:")):
         return describe(folder)
     if not (folder / "config.json").is_file():
         return "has no config.json, so that it is no folder of transformers"

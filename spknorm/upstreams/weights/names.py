@@ -41,7 +41,7 @@ def unwrap_names(
     """
     if wanted is not None and set(weights) == set(wanted):
         return weights
-    names = {name: _plain(name) for name in weights}
+    names = {name: plain_name(name) for name in weights}
     while names and all(plain.startswith(f"{_IN_FRONT}.") for plain in names.values()):
         names = {name: plain.partition(".")[2] for name, plain in names.items()}
     if all(name == plain for name, plain in names.items()) or len(set(names.values())) < len(names):
@@ -50,15 +50,17 @@ def unwrap_names(
 
 
 def is_state_dict(content: Mapping[Any, Any]) -> bool:
-    """Tell whether a mapping holds tensors by name and nothing else."""
+    """Tell whether a mapping holds tensors by name and nothing else (but data2vec's teacher)."""
     import torch
 
     return all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
+        isinstance(name, str) and (isinstance(value, torch.Tensor) or name == "_ema")
+        for name, value in content.items()
     )
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name without what torch.compile, FSDP and weight norm's newer form made of it."""
     *inner, last = name.split(".")
     plain = ".".join([*(part for part in inner if part not in _ANYWHERE), last])
     for new, old in _OLD_NORM.items():

@@ -1,0 +1,95 @@
+"""s3prl's HuBERT, wav2vec 2.0, data2vec, WavLM and UniSpeech-SAT as parts that `packed` runs.
+
+Legend: N frames of all utterances, L samples and T frames of one, C front end's and H upstream's
+dimension.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spknorm.upstreams.fast.dropout import drop, dropout
+from spknorm.upstreams.fast.layers import positions
+from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.relative import position_bias
+
+
+class FairseqParts:
+    """The parts of a model in fairseq's form.
+
+    Args:
+        upstream: s3prl's expert.
+
+    Attributes:
+        model: Its model.
+        layers: Transformer layers.
+        final_norm: Behind the last of them; None where there is none.
+    """
+
+    def __init__(self, upstream: Any) -> None:
+        self.model = upstream.model
+        encoder = self.model.encoder
+        self.layers: nn.ModuleList = encoder.layers
+        self.final_norm: nn.Module | None = encoder.layer_norm if encoder.layer_norm_first else None
+        self._upstream = upstream
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether waveforms are normalised."""
+        for name in ("task_cfg", "cfg"):
+            if (settings := getattr(self._upstream, name, None)) is not None:
+                return bool(settings.normalize)
+        return bool(self._upstream.wav_normalize)
+
+    @property
+    def gradient_share(self) -> float:
+        """How much of its gradient the front end gets, 0 to 1."""
+        return float(self.model.feature_grad_mult)
+
+    def normalized(self, wav: Tensor) -> Tensor:
+        """Return a waveform (L,) with mean 0 and variance 1."""
+        return functional.layer_norm(wav, wav.shape)
+
+    def front_end(self, wav: Tensor) -> Tensor:
+        """Return what the convolutions make of a waveform, (1, L) -> (1, C, T)."""
+        features: Tensor = self.model.feature_extractor(wav)
+        return features
+
+    def embed(self, x: Tensor, layout: Layout) -> Tensor:
+        """Return the first layer's input (N, H) of the convolutions' outputs (N, C)."""
+        model, encoder = self.model, self.model.encoder
+        x = model.layer_norm(x)
+        if model.post_extract_proj is not None:
+            x = model.post_extract_proj(x)  # (N, C) -> (N, H)
+        x = drop(model.dropout_input, x)
+        if encoder.pos_conv is not None:
+            x = x + positions(encoder.pos_conv, x, layout)
+        if not encoder.layer_norm_first:
+            x = encoder.layer_norm(x)
+        return dropout(x, encoder.dropout if encoder.training else 0.0)
+
+    def bias(self, longest: int) -> Tensor | None:
+        """Return WavLM's position bias of `longest` frames, (heads, T, T); None for others."""
+        return position_bias(self.layers[0].self_attn, longest)
+
+
+def reason_unsupported(upstream: Any) -> str | None:
+    """Return why a model cannot be run without padding; None if it can."""
+    from s3prl.upstream.wav2vec2 import wav2vec2_model as fairseq
+    from s3prl.upstream.wavlm import WavLM as microsoft  # noqa: N813  # a module
+
+    model = upstream.model
+    encoders = (fairseq.TransformerEncoder, microsoft.TransformerEncoder)
+    if type(model.encoder) not in encoders or model.encoder.layerdrop > 0:
+        return "its encoder is not a plain transformer without layerdrop"
+    layers = (fairseq.TransformerSentenceEncoderLayer, microsoft.TransformerSentenceEncoderLayer)
+    if any(type(layer) not in layers for layer in model.encoder.layers):
+        return "its layers are not plain transformer layers"
+    if any(getattr(layer, "activation_name", "") == "glu" for layer in model.encoder.layers):
+        return "its layers have gated linear units"
+    if getattr(model, "input_quantizer", None) or getattr(model, "crop_seq_to_multiple", 1) > 1:
+        return "it quantises or crops its input"
+    if len(upstream.hooks) != len(model.encoder.layers) + 1:
+        return "its hidden states are not those of its layers"
+    return None

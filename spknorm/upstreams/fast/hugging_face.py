@@ -1,0 +1,124 @@
+"""transformers' models of the wav2vec 2.0 kind as parts that `packed` runs.
+
+Hubert, Wav2Vec2, WavLM, Data2VecAudio, UniSpeech and UniSpeechSat share one build: convolutions,
+a projection, a positional convolution, layers with the norm before or behind.
+
+Legend: as in `fairseq.py`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spknorm.upstreams.fast.convolution import convolve, pays_off
+from spknorm.upstreams.fast.dropout import drop
+from spknorm.upstreams.fast.layers import attend
+from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.relative import position_bias
+
+
+class HuggingFaceParts:
+    """The parts of a model of transformers.
+
+    Args:
+        upstream: `spknorm.upstreams.hugging_face.TransformersUpstream`.
+
+    Attributes:
+        model: transformers' model.
+        layers: Transformer layers.
+        final_norm: Behind the last of them; None where there is none.
+    """
+
+    def __init__(self, upstream: Any) -> None:
+        self._upstream = upstream
+        self.model = upstream.model
+        encoder = self.model.encoder
+        self.layers: nn.ModuleList = encoder.layers
+        self._stable = bool(getattr(self.model.config, "do_stable_layer_norm", False))
+        self.final_norm: nn.Module | None = encoder.layer_norm if self._stable else None
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether waveforms are normalised."""
+        return bool(self._upstream.inputs.normalize)
+
+    @property
+    def gradient_share(self) -> float:
+        """How much of its gradient the front end gets, 0 or 1."""
+        return float(self._upstream.feature_grad_mult)
+
+    def normalized(self, wav: Tensor) -> Tensor:
+        """Return a waveform (L,) with mean 0 and variance 1."""
+        normal: Tensor = self._upstream.inputs.normalized(wav)
+        return normal
+
+    def front_end(self, wav: Tensor) -> Tensor:
+        """Return what the convolutions make of a waveform, (1, L) -> (1, C, T)."""
+        features: Tensor = self.model.feature_extractor(wav)
+        return features
+
+    def embed(self, x: Tensor, layout: Layout) -> Tensor:
+        """Return the first layer's input (N, H) of the convolutions' outputs (N, C)."""
+        encoder = self.model.encoder
+        projected = self.model.feature_projection(x)
+        x = projected if isinstance(projected, Tensor) else projected[0]  # (N, C) -> (N, H)
+        x = x + _positions(encoder.pos_conv_embed, x, layout)
+        if not self._stable:
+            x = encoder.layer_norm(x)
+        return drop(encoder.dropout, x)
+
+    def bias(self, longest: int) -> Tensor | None:
+        """Return WavLM's position bias of `longest` frames, (heads, T, T); None for others."""
+        return position_bias(self.layers[0].attention, longest)
+
+
+def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
+    """Do what an encoder layer of transformers does, on (N, H); see `layers.run_layer`."""
+    if type(layer).__name__.endswith("StableLayerNorm"):
+        mixed = attend(layer.attention, layer.layer_norm(x), layout, bias)
+        x = x + drop(layer.dropout, mixed)
+        return x + _feed_forward(layer.feed_forward, layer.final_layer_norm(x))
+    x = layer.layer_norm(x + drop(layer.dropout, attend(layer.attention, x, layout, bias)))
+    normal: Tensor = layer.final_layer_norm(x + _feed_forward(layer.feed_forward, x))
+    return normal
+
+
+def reason_unsupported(upstream: Any) -> str | None:
+    """Return why a model cannot be run without padding in one go; None if it can."""
+    model = upstream.model
+    if getattr(model, "adapter", None) is not None:
+        return "it has an adapter behind its encoder"
+    if any(getattr(layer, "adapter_layer", None) is not None for layer in model.encoder.layers):
+        return "its layers have adapters"
+    if getattr(model.encoder.pos_conv_embed, "batch_norm", None) is not None:
+        return "its positional convolution normalises over the batch"
+    return None
+
+
+def _feed_forward(module: Any, x: Tensor) -> Tensor:
+    hidden = module.intermediate_act_fn(module.intermediate_dense(x))
+    return drop(
+        module.output_dropout, module.output_dense(drop(module.intermediate_dropout, hidden))
+    )
+
+
+def _positions(module: Any, x: Tensor, layout: Layout) -> Tensor:
+    """Return the positional convolution of each utterance, (N, H) -> (N, H)."""
+    convolution = getattr(module, "conv", None)
+    if convolution is None:  # a stack of them, each with a norm
+        return torch.cat([module(part.unsqueeze(0)).squeeze(0) for part in layout.split(x)])
+    if layout.together:  # what is behind an utterance is zero, as it is for the utterance alone
+        return layout.unpad(module(layout.pad(x)))
+    weight, bias = convolution.weight, convolution.bias  # normalised once for all
+    if pays_off(convolution, x):
+        y = convolve(x, layout.lengths, weight)
+        activated: Tensor = module.activation(y if bias is None else y + bias)
+        return activated
+    parts = [
+        module.activation(
+            module.padding(convolution._conv_forward(part.T.unsqueeze(0), weight, bias))
+        )
+        for part in layout.split(x)
+    ]
+    return torch.cat([part.squeeze(0).T for part in parts])

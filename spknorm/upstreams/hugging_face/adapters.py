@@ -1,0 +1,73 @@
+"""Low-rank adapters as peft saves them, added to the weights that they were trained on."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from spknorm.errors import CheckpointError
+
+_A, _B = ".lora_A.weight", ".lora_B.weight"
+_PREFIX = "base_model.model."
+
+
+def merged(
+    base: Mapping[str, Tensor],
+    adapters: Mapping[str, Tensor],
+    options: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Tensor]:
+    """Return the base's weights with the adapters added: W + scale B A.
+
+    Args:
+        base: Weights of the model by name, whatever stands before the names.
+        adapters: Of adapter_model.safetensors.
+        options: adapter_config.json.
+        folder: For messages.
+
+    Raises:
+        CheckpointError: Adapters of another kind, or for weights that the base does not have.
+    """
+    if options.get("peft_type") != "LORA" or options.get("use_dora"):
+        kind = "DoRA" if options.get("use_dora") else options.get("peft_type")
+        raise CheckpointError(
+            f"{folder} holds adapters of the kind {kind}, but only LoRA's are merged here: merge "
+            "them with peft (merge_and_unload, save_pretrained) and name that folder."
+        )
+    weights = dict(base)
+    for name, down in adapters.items():
+        if not name.endswith(_A):
+            continue
+        module = name.removesuffix(_A).removeprefix(_PREFIX)
+        target = _target(weights, module)
+        if target is None:
+            raise CheckpointError(
+                f"{folder} has an adapter for {module}, which its base model "
+                f"{options.get('base_model_name_or_path')} does not have."
+            )
+        rank = down.shape[0]
+        alpha = _of(options, "alpha_pattern", module, "lora_alpha")
+        scale = alpha / (math.sqrt(rank) if options.get("use_rslora") else rank)
+        up = adapters[name.removesuffix(_A) + _B]
+        weights[target] = weights[target].float() + scale * (up.float() @ down.float())
+    return weights
+
+
+def _target(weights: Mapping[str, Tensor], module: str) -> str | None:
+    """Return the name of a module's weight; either side may have the model's prefix."""
+    parts = module.split(".")
+    for start in range(len(parts)):
+        end = ".".join(parts[start:]) + ".weight"
+        found = [name for name in weights if name == end or name.endswith(f".{end}")]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _of(options: Mapping[str, Any], patterns: str, module: str, name: str) -> float:
+    for ending, value in (options.get(patterns) or {}).items():
+        if module == ending or module.endswith(f".{ending}"):
+            return float(value)
+    return float(options[name])

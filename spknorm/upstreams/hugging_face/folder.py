@@ -1,0 +1,151 @@
+"""A folder of transformers, or a name of its hub: where the files are, and all weights in them.
+
+Weights are read by name and put into the model that config.json describes, so that it does not
+matter which class of transformers, or which trainer, wrote them.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from spknorm.errors import CheckpointError, MissingError
+from spknorm.upstreams.hugging_face.adapters import merged
+from spknorm.upstreams.weights import load_weights, plain_name, unwrap_names
+
+_FILES = ("*.json", "*.safetensors")
+_OLDER_FILES = ("pytorch_model*.bin",)
+_ONLY_FOR_PRETRAINING = "masked_spec_embed"
+
+
+def locate(source: str) -> Path:
+    """Return the folder of a model: the one named, its copy in the cache, or one downloaded now.
+
+    Raises:
+        MissingError: It is nowhere.
+        CheckpointError: It is a file, not a folder.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise CheckpointError(
+            f"-u hf:{source} names a file, but a model of transformers is a folder: "
+            f"name {path.parent}, if config.json is in it."
+        )
+    import huggingface_hub
+
+    try:
+        folder = Path(huggingface_hub.snapshot_download(source, local_files_only=True))
+        if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
+            return folder
+    except (OSError, ValueError):  # nothing of it in the cache, or no name at all
+        pass
+    try:
+        folder = Path(huggingface_hub.snapshot_download(source, allow_patterns=list(_FILES)))
+        if not list(folder.glob("*.safetensors")):
+            huggingface_hub.snapshot_download(source, allow_patterns=list(_OLDER_FILES))
+    except Exception as error:  # requests, httpx and the hub each have their own kinds
+        cache = huggingface_hub.constants.HF_HUB_CACHE
+        raise MissingError(
+            f"The upstream `hf:{source}` is neither a folder here nor in the Hugging Face cache "
+            f"{cache}, and could not be downloaded ({type(error).__name__}). Name a folder, or "
+            "set HF_HOME to a cache that has it."
+        ) from error
+    return folder
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Return all weights in a folder: one file or shards, safetensors or torch's; peft's merged.
+
+    Raises:
+        CheckpointError: A part is missing.
+        MissingError: The model that a folder of peft's goes on is nowhere.
+    """
+    adapter = folder / "adapter_config.json"
+    if adapter.is_file():
+        options = _json(adapter)
+        base = read_weights(locate(str(options.get("base_model_name_or_path"))))
+        return merged(base, _tensors(folder, "adapter_model"), options, folder)
+    return _tensors(folder, "model", "pytorch_model")
+
+
+def config_folder(folder: Path) -> Path:
+    """Return the folder with the config.json of a model: of peft's folder, that of its base."""
+    adapter = folder / "adapter_config.json"
+    if (folder / "config.json").is_file() or not adapter.is_file():
+        return folder
+    return locate(str(_json(adapter).get("base_model_name_or_path")))
+
+
+def fill(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Put weights into a model in float32; names may have any prefix, and more may be there.
+
+    Raises:
+        CheckpointError: Weights of the model are missing.
+    """
+    plain = {plain_name(name): value for name, value in unwrap_names(weights).items()}
+    wanted = [plain_name(name) for name in model.state_dict()]
+    prefix = _prefix(plain, wanted)
+    found = {name: plain[prefix + name].float() for name in wanted if prefix + name in plain}
+    missing = [name for name in wanted if name not in found and name != _ONLY_FOR_PRETRAINING]
+    if missing:
+        raise CheckpointError(
+            f"{source} does not hold the weights of a {type(model).__name__}: {len(missing)} are "
+            f"missing, such as {', '.join(sorted(missing)[:3])}."
+        )
+    model.load_state_dict(found, strict=False)
+
+
+def _prefix(names: Iterable[str], wanted: list[str]) -> str:
+    """Return what stands before the model's own names, by the number of names that it fits."""
+    ends: dict[str, list[str]] = {name.rpartition(".")[2]: [] for name in wanted}
+    for name in wanted:
+        ends[name.rpartition(".")[2]].append(name)
+    votes: Counter[str] = Counter()
+    for name in names:
+        for end in ends.get(name.rpartition(".")[2], ()):
+            if name == end or name.endswith(f".{end}"):
+                votes[name.removesuffix(end)] += 1
+    return votes.most_common(1)[0][0] if votes else ""
+
+
+def _tensors(folder: Path, *stems: str) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    weights: dict[str, Tensor] = {}
+    for path in _files(folder, stems):
+        read: Any = load_file if path.suffix == ".safetensors" else load_weights
+        weights |= read(path)
+    return weights
+
+
+def _files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
+    """Return the files that hold the weights; an index beside them says which there must be."""
+    for suffix in ("safetensors", "bin"):
+        for stem in stems:
+            index = folder / f"{stem}.{suffix}.index.json"
+            if index.is_file():
+                shards = sorted(set(_json(index)["weight_map"].values()))
+                lost = [name for name in shards if not (folder / name).is_file()]
+                if lost:
+                    raise CheckpointError(
+                        f"{folder} lacks {', '.join(lost[:3])}, which {index.name} names: copy or "
+                        "download the folder again."
+                    )
+                return [folder / name for name in shards]
+            if (folder / f"{stem}.{suffix}").is_file():
+                return [folder / f"{stem}.{suffix}"]
+    raise CheckpointError(
+        f"{folder} has no {' or '.join(f'{stem}.safetensors' for stem in stems)}."
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text())
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is not a JSON object.")
+    return content

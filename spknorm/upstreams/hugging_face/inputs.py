@@ -1,0 +1,116 @@
+"""What a model of transformers takes for waveforms: themselves, normalised or not, or log-mels.
+
+Legend: b utterances of L samples each.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spknorm.errors import ConfigError
+
+SAMPLE_RATE = 16_000
+_TINY = 1.0e-7  # of Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm
+
+
+class Waveforms:
+    """Waveforms, each with mean 0 and variance 1 if the model was trained so.
+
+    Args:
+        normalize: Do so.
+    """
+
+    longest = math.inf
+
+    def __init__(self, *, normalize: bool) -> None:
+        self.normalize = normalize
+
+    def normalized(self, wav: Tensor) -> Tensor:
+        """Return a waveform (..., L) as the model takes it."""
+        if not self.normalize:
+            return wav
+        centred = wav - wav.mean(dim=-1, keepdim=True)
+        return centred / torch.sqrt(centred.square().mean(dim=-1, keepdim=True) + _TINY)
+
+    def __call__(self, wavs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the model's arguments for b waveforms (L,) of one length."""
+        return {"input_values": self.normalized(torch.stack(list(wavs)))}
+
+
+class LogMels:
+    """Log-mels, as the model's own feature extractor computes them on the CPU.
+
+    Args:
+        extractor: Of transformers.
+        longest: Samples that the model takes at once.
+    """
+
+    normalize = False
+
+    def __init__(self, extractor: Any, *, longest: float = math.inf) -> None:
+        self._extractor, self.longest = extractor, longest
+
+    def __call__(self, wavs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the model's arguments for b waveforms (L,) of one length."""
+        arrays = [wav.detach().cpu().numpy() for wav in wavs]
+        given = self._extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        arguments = {name: value.to(wavs[0].device) for name, value in given.items()}
+        # Whisper pads to 30 s and attends to all of it, as in its training.
+        return (
+            arguments
+            if self.longest == math.inf
+            else {"input_features": arguments["input_features"]}
+        )
+
+
+def make_inputs(folder: Path, config: Any, main_input: str, *, source: str) -> Any:
+    """Return `Waveforms` or `LogMels` for a model.
+
+    Args:
+        folder: With preprocessor_config.json; without it transformers' defaults count.
+        config: The model's.
+        main_input: The model's `main_input_name`.
+        source: For messages.
+
+    Raises:
+        ConfigError: The model takes something else, or another sampling rate.
+    """
+    if main_input not in ("input_values", "input_features"):
+        raise ConfigError(
+            f"{source} is a {config.model_type}, which takes {main_input}, not waveforms or "
+            "log-mels: name a model of speech."
+        )
+    extractor = _extractor(folder, config)
+    rate = getattr(extractor, "sampling_rate", SAMPLE_RATE)
+    if rate != SAMPLE_RATE:
+        raise ConfigError(f"{source} takes {rate} Hz, but utterances are read at {SAMPLE_RATE} Hz.")
+    if main_input == "input_values" and not hasattr(extractor, "num_mel_bins"):
+        return Waveforms(normalize=bool(getattr(extractor, "do_normalize", True)))
+    if extractor is None:
+        raise ConfigError(
+            f"{source} lacks preprocessor_config.json, which says how its log-mels are made."
+        )
+    whole = config.model_type == "whisper"
+    return LogMels(extractor, longest=extractor.n_samples if whole else math.inf)
+
+
+def _extractor(folder: Path, config: Any) -> Any:
+    from transformers import (
+        AutoFeatureExtractor,
+        SeamlessM4TFeatureExtractor,
+        WhisperFeatureExtractor,
+    )
+
+    if (folder / "preprocessor_config.json").is_file() or (
+        folder / "processor_config.json"
+    ).is_file():
+        return AutoFeatureExtractor.from_pretrained(folder)
+    if config.model_type == "whisper":
+        return WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+    if config.model_type == "wav2vec2-bert":
+        return SeamlessM4TFeatureExtractor(num_mel_bins=config.feature_projection_input_dim // 2)
+    return None
