@@ -4,7 +4,7 @@ import pytest
 import tiny_upstreams
 import torch
 
-from spknorm.compat import s3prl_modules
+from spknorm.compat import lengths
 from spknorm.errors import CheckpointError, DataError
 
 
@@ -99,5 +99,5 @@ def test_too_short_an_utterance_is_named(name, length, upstream, tone):
         "(25 ms at 16 kHz). Leave such files out of the corpus."
     )
     with torch.no_grad():
-        shortest = model([torch.zeros(s3prl_modules.MIN_SAMPLES)])["last_hidden_state"]
+        shortest = model([torch.zeros(lengths.MIN_SAMPLES)])["last_hidden_state"]
     assert shortest.shape[1] >= 1

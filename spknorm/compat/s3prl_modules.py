@@ -17,14 +17,13 @@ import torch
 
 from spknorm.compat import hugging_face, stock_tasks
 from spknorm.compat.expressions import read_conv_layers, read_expression
+from spknorm.compat.lengths import check_lengths
 from spknorm.compat.transformers_models import WholeModel
-from spknorm.errors import DataError, MissingError
+from spknorm.errors import MissingError
 from spknorm.upstreams.weights import build_from, load_weights
 
 ADDRESSED = {"hf": "spknorm_hugging_face"}
 """Entries of the hub that -u names together with what they load, as in hf:FOLDER."""
-MIN_SAMPLES = 400
-"""Samples at 16 kHz that one frame of a HuBERT-like front end needs (25 ms)."""
 
 
 def apply() -> None:
@@ -139,24 +138,6 @@ def _correct_helper(module: Any) -> None:
 
 def _correct_interfaces(module: Any) -> None:
     module.UpstreamBase.__call__ = check_lengths(module.UpstreamBase.__call__)
-
-
-def check_lengths(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an upstream's call that refuses utterances under `MIN_SAMPLES`."""
-
-    # Shorter ones crash the front end or, beside longer ones, come out as no frame and NaN.
-    @functools.wraps(call)
-    def checked(self: Any, wavs: Any, *args: Any, **options: Any) -> Any:
-        for position, wav in enumerate(wavs):
-            if len(wav) < MIN_SAMPLES:
-                raise DataError(
-                    f"Utterance {position} of a batch has {len(wav)} samples, but an upstream "
-                    f"needs at least {MIN_SAMPLES} (25 ms at 16 kHz). "
-                    "Leave such files out of the corpus."
-                )
-        return call(self, wavs, *args, **options)
-
-    return checked
 
 
 def _correct_hugging_face_upstream(module: Any) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from spknorm.compat.s3prl_modules import check_lengths
+from spknorm.compat.lengths import check_lengths
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.upstreams.hugging_face.folder import config_folder, fill, locate, read_weights
 from spknorm.upstreams.hugging_face.inputs import SAMPLE_RATE, Waveforms, make_inputs
