@@ -232,9 +232,9 @@ def test_the_same_audio_in_two_files_is_refused_whatever_the_format(tmp_path):
             "but is `fold6`.",
         ),
         (
-            {"protocol": "emobox", "fold": "fold1"},
-            "`protocol` must be one of si5, si10, loso, loso-group, sd, low_resource, but is "
-            "`emobox`.",
+            {"protocol": "mine", "fold": "fold1"},
+            "`protocol` must be one of si5, si10, loso, loso-group, sd, low_resource, official, "
+            "emobox, emosuperb, audb, cross, but is `mine`.",
         ),
         (
             {"protocol": "loso-group", "fold": "fold4", "groups": 3},
@@ -251,8 +251,9 @@ def test_the_same_audio_in_two_files_is_refused_whatever_the_format(tmp_path):
             "`dev: speaker_disjoint`.",
         ),
         (
-            {"protocol": "sd", "fold": "fold1", "dev": "speaker_disjoint"},
-            "`dev: speaker_disjoint` needs si5 or si10; sd is split by utterance.",
+            {"protocol": "sd", "fold": "fold1", "dev": "given"},
+            "`dev: given` is the dev part of a list (official, emobox, emosuperb, audb), which sd "
+            "has not: set `dev` to speaker_disjoint.",
         ),
         (
             {"protocol": "si5", "fold": "fold1", "valid_ratio": 1.0},

@@ -29,11 +29,14 @@ from spknorm.batches.task import (
 from spknorm.batches.workers import as_it_is, prepare
 from spknorm.corpora.digest import summaries
 from spknorm.method.model import Heads
+from spknorm.method.objectives import class_objective, concordance_objective
 from spknorm.method.updates import strength
 from spknorm.runs.adversary import gain, judge
 from spknorm.runs.metrics_log import append_metrics, write_predictions
 from spknorm.runs.result import make_result, write_result
-from spknorm.statistics.metrics import Scores, classes_of, score, score_by_speaker
+from spknorm.runs.scored import scored
+from spknorm.statistics.metrics import classes_of
+from spknorm.statistics.targets import Dimensions, target_of
 
 _SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream")
 
@@ -71,6 +74,7 @@ class DownstreamExpert(nn.Module):
         self.data = read_task_data(expert, fold=self.fold, seed=self.seed, work_dir=self.expdir)
         self.frozen = kwargs.get("upstream_trainable") is False
         self.split, self.emotions = self.data.split, self.data.emotions
+        self.target = target_of(self.emotions, self.data.emotion.scale)
         self.num_speakers = len(self.data.speakers)
 
         model, method = expert.modelrc, expert.spknorm
@@ -88,10 +92,13 @@ class DownstreamExpert(nn.Module):
                 select_options=options[model.select],
                 gate=options["gate"],
                 speaker_head=options["speaker_head"],
+                objective=concordance_objective
+                if isinstance(self.target, Dimensions)
+                else class_objective(self.data.emotion.weights),
             )
         self._args = {**kwargs, "expdir": expdir}
         self._begun = False
-        self._best: tuple[int, Scores] | None = None
+        self._best: tuple[int, Any] | None = None
         self._speaker: dict[str, float] = {}
         self._started = time.monotonic()
         self.register_buffer("best_score", torch.zeros(1))
@@ -110,7 +117,7 @@ class DownstreamExpert(nn.Module):
             world=world,
             lengths=lengths,
         )
-        return emotion_stream(self.split.train, self.emotions, order, pre_load=data.pre_load)
+        return emotion_stream(self.data.emotion, "train", order, pre_load=data.pre_load)
 
     @property
     def speaker_crops(self) -> str | None:
@@ -139,7 +146,7 @@ class DownstreamExpert(nn.Module):
         data = self.config.downstream_expert.datarc
         utterances = getattr(self.split, split)
         order = Order(len(utterances), batch_size=data.eval_batch_size, shuffle=False)
-        return emotion_stream(utterances, self.emotions, order, pre_load=data.pre_load)
+        return emotion_stream(self.data.emotion, split, order, pre_load=data.pre_load)
 
     def speakers_of(self, split: str) -> list[str]:
         """Return who speaks each utterance of `dev` or `test`, in its stream's order."""
@@ -191,7 +198,7 @@ class DownstreamExpert(nn.Module):
         self,
         split: str,
         features: list[Tensor],
-        emotion_labels: list[int],
+        emotion_labels: list[Any],
         speaker_labels: list[int],
         ids: list[str],
         records: dict[str, list[Any]],
@@ -202,22 +209,23 @@ class DownstreamExpert(nn.Module):
         Args:
             split: train, dev or test.
             features: B tensors (T_i, H).
-            emotion_labels: Class index, -1 for a speaker utterance.
+            emotion_labels: Class index, votes or dimensions; -1 for a speaker utterance.
             speaker_labels: Speaker index, -1 for an emotion utterance.
             ids: Utterance names.
             records: Takes what `log_records` needs.
             kwargs: Ignored (batch_id).
         """
         device = features[0].device
-        emotion = [index for index, label in enumerate(emotion_labels) if label >= 0]
+        emotion = [index for index, label in enumerate(emotion_labels) if label != -1]
         labels = torch.tensor([emotion_labels[index] for index in emotion], device=device)
         prediction = self.heads.emotion([features[index] for index in emotion], labels)
         loss = prediction.loss
         records["loss"].append(loss.item())
         records["ids"] += [ids[index] for index in emotion]
         named = [ids[index] for index in emotion]
-        records["predict"] += classes_of(prediction.logits, named).tolist()
-        records["truth"] += labels.tolist()
+        classes_of(prediction.logits, named)  # refuses what is not finite
+        records["predict"] += self.target.guesses(prediction.logits.detach()).tolist()
+        records["truth"] += self.target.truths([emotion_labels[index] for index in emotion])
         if split != "train" or self.num_speakers == 0:
             return loss
         coefficient = self._coefficient()
@@ -252,8 +260,9 @@ class DownstreamExpert(nn.Module):
         Writes what s3prl's emotion task writes, metrics.jsonl, and result.json when the test set
         is evaluated at the best dev step.
         """
-        scores = score(records["truth"], records["predict"], len(self.emotions))
-        values = {"wa": scores.wa, "ua": scores.ua, "emotion_loss": _mean(records["loss"])}
+        scores = self.target.score(self.target.count(records["truth"], records["predict"]))
+        selected = self.target.selected(scores, self.config.runner.select_by)
+        values = {**self.target.logged(scores), "emotion_loss": _mean(records["loss"])}
         for key in ("speaker_loss", "speaker_accuracy"):
             if records.get(key):
                 values[key] = _mean(records[key])
@@ -268,24 +277,22 @@ class DownstreamExpert(nn.Module):
             short = {"wa": "acc", "emotion_loss": "loss"}.get(key, key)  # s3prl's own names
             logger.add_scalar(f"emotion-{self.fold}/{split}-{short}", value, global_step)
         append_metrics(self.expdir, {"step": global_step, "split": split, **values})
-        lines = [f"{split} at step {global_step}: {scores.wa}\n"]
-        is_best = split == "dev" and scores.wa > self.best_score.item()
+        lines = [f"{split} at step {global_step}: {selected}\n"]
+        is_best = split == "dev" and selected > self.best_score.item()
         if is_best:
-            self.best_score.fill_(scores.wa)
+            self.best_score.fill_(selected)
             self._best = (global_step, scores)
-            lines.append(f"New best on {split} at step {global_step}: {scores.wa}\n")
+            lines.append(f"New best on {split} at step {global_step}: {selected}\n")
         with (self.expdir / "log.log").open("a") as file:
             file.writelines(lines)
         if split in ("dev", "test"):
-            predicted, truth = (
-                [self.emotions[index] for index in records[key]] for key in ("predict", "truth")
-            )
+            predicted, truth = (self.target.texts(records[key]) for key in ("predict", "truth"))
             write_predictions(self.expdir, split, self.fold, records["ids"], predicted, truth)
         if split == "test" and self._best is not None and self._best[0] == global_step:
             self._write_result(scores, records)
         return [f"{split}-best.ckpt"] if is_best else []
 
-    def _write_result(self, test: Scores, records: dict[str, list[Any]]) -> None:
+    def _write_result(self, test: Any, records: dict[str, list[Any]]) -> None:
         from spknorm.runner import stock
 
         assert self._best is not None
@@ -298,15 +305,15 @@ class DownstreamExpert(nn.Module):
             best_step=step,
             seconds=time.monotonic() - self._started,
             num_speakers=self.num_speakers,
-            classes=self.emotions,
-            dev=dev,
-            test=test,
-            by_speaker=score_by_speaker(
-                records["truth"],
-                records["predict"],
-                self.speakers_of("test")[: len(records["truth"])],
-                len(self.emotions),
+            scored=scored(
+                self.target,
+                dev=dev,
+                test=test,
+                truth=records["truth"],
+                predicted=records["predict"],
+                speakers=self.speakers_of("test"),
             ),
+            split=self.data.emotion.splitting,
             final={},
             corpora=summaries(self.data.corpora),
             adversary=judge(
@@ -328,8 +335,9 @@ class DownstreamExpert(nn.Module):
     # Interface (s3prl's Runner, -m inference)
     def inference(self, features: list[Tensor], names: list[str]) -> list[str]:
         """Return the emotion of each utterance and write it to inference.txt in the folder."""
-        indices = classes_of(self.heads.emotion_logits(features), names).tolist()
-        emotions = [self.emotions[index] for index in indices]
+        logits = self.heads.emotion_logits(features)
+        classes_of(logits, names)  # refuses what is not finite
+        emotions = self.target.texts(self.target.guesses(logits).tolist())
         lines = [f"{name} {emotion}\n" for name, emotion in zip(names, emotions, strict=True)]
         with (self.expdir / "inference.txt").open("a") as file:
             file.writelines(lines)

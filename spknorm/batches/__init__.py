@@ -22,10 +22,13 @@ _BUCKET_BATCHES = 16
 
 
 class Batch(NamedTuple):
-    """Some utterances: float32 audio at 16 kHz (L_i,), label indices, ids, places in the corpus."""
+    """Some utterances: float32 audio at 16 kHz (L_i,), labels, ids, places in the corpus.
+
+    A label is an index, or a tuple of numbers (votes, dimensions).
+    """
 
     wavs: list[npt.NDArray[np.float32]]
-    labels: list[int]
+    labels: list[Any]
     ids: list[str]
     indices: list[int]
 
@@ -158,7 +161,7 @@ class Recordings:
 
     Args:
         utterances: The corpus.
-        labels: One index per utterance.
+        labels: One index, or tuple of numbers, per utterance.
         max_seconds: Read random crops of at most this length; None for whole utterances.
         fixed_crops: Crop each utterance at one place for good, whatever the batch and the seed.
         seed: Of the other crops.
@@ -168,7 +171,7 @@ class Recordings:
     def __init__(
         self,
         utterances: Sequence[Utterance],
-        labels: Sequence[int],
+        labels: Sequence[Any],
         *,
         max_seconds: float | None = None,
         fixed_crops: bool = False,
@@ -276,7 +279,7 @@ class MixedEpoch(Dataset[Any]):
     def __len__(self) -> int:
         return len(self._emotion.order)
 
-    def __getitem__(self, index: int) -> tuple[list[Any], list[int], list[int], list[str]]:
+    def __getitem__(self, index: int) -> tuple[list[Any], list[Any], list[int], list[str]]:
         """Return batch `index` of the epoch."""
         if index >= len(self):
             raise IndexError(index)

@@ -3,7 +3,6 @@
 Built once per run from the configuration; the expert, the runner, predict and the audit read it.
 """
 
-import dataclasses
 import logging
 import zlib
 from collections import Counter
@@ -14,11 +13,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from spknorm.batches import Order, Recordings, Stream
-from spknorm.corpora import check_records, classes_of, label_set, read_corpus, usable
+from spknorm.batches.emotions import EmotionData, read_emotions
+from spknorm.corpora import check_records, read_corpus, usable
 from spknorm.corpora.digest import CorpusDigest, digest_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
-from spknorm.protocols import Split, check_split, make_split
+from spknorm.protocols import Split
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,7 @@ class TaskData(NamedTuple):
     """Everything the heads need to know of the corpora.
 
     Attributes:
-        split: The emotion corpus' train, dev and test utterances.
-        emotions: Class names by label index.
+        emotion: The emotion corpus, split and labelled.
         speaker_utterances: The speaker corpus; empty with strategy none, unless it is erased.
         speakers: Its label names by index.
         speaker_labels: One index per speaker utterance (permuted if the control asks for it).
@@ -42,13 +41,22 @@ class TaskData(NamedTuple):
         held_out: Utterances of the same speakers that are in no training batch.
     """
 
-    split: Split
-    emotions: tuple[str, ...]
+    emotion: EmotionData
     speaker_utterances: tuple[Utterance, ...]
     speakers: tuple[str, ...]
     speaker_labels: tuple[int, ...]
     corpora: Mapping[str, CorpusDigest | None]
     held_out: "HeldOut"
+
+    @property
+    def split(self) -> Split:
+        """The emotion corpus' train, dev and test utterances."""
+        return self.emotion.split
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Names of what the emotion head predicts, by index."""
+        return self.emotion.names
 
 
 class HeldOut(NamedTuple):
@@ -78,12 +86,10 @@ def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path
         MissingError: A corpus is not where it was looked for.
         DataError: A corpus cannot be used, or train, dev and test overlap.
     """
-    split, emotions, emotion = _read_emotions(
-        config.datarc, fold=fold, seed=seed, work_dir=work_dir
-    )
+    emotions = read_emotions(config.datarc, fold=fold, seed=seed, work_dir=work_dir)
     if config.spknorm.strategy == "none" and config.spknorm.erasure != "leace":
-        nothing: dict[str, CorpusDigest | None] = {"emotion": emotion, "speaker": None}
-        return TaskData(split, emotions, (), (), (), nothing, HeldOut())
+        nothing: dict[str, CorpusDigest | None] = {"emotion": emotions.digest, "speaker": None}
+        return TaskData(emotions, (), (), (), nothing, HeldOut())
     utterances, speakers, labels, speaker, held_out = read_speakers(
         config.speaker_corpus,
         data=config.datarc,
@@ -91,48 +97,13 @@ def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path
         work_dir=work_dir,
         hold_out=config.spknorm.strategy != "none",
     )
-    corpora = {"emotion": emotion, "speaker": speaker}
-    return TaskData(split, emotions, utterances, speakers, labels, corpora, held_out)
+    corpora = {"emotion": emotions.digest, "speaker": speaker}
+    return TaskData(emotions, utterances, speakers, labels, corpora, held_out)
 
 
 def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -> Split:
     """Read the emotion corpus and return the fold's train, dev and test utterances."""
-    return _read_emotions(config, fold=fold, seed=seed, work_dir=work_dir)[0]
-
-
-def _read_emotions(
-    config: DataConfig, *, fold: str, seed: int, work_dir: Path
-) -> tuple[Split, tuple[str, ...], CorpusDigest]:
-    of_fold = dataclasses.replace(config, test_fold=fold)
-    records = read_corpus(ExpertConfig(datarc=of_fold), "emotion")
-    emotions = classes_of(records, label_set(config))
-    check_records(records, role="emotion", classes=emotions)
-    records = usable(records, work_dir=work_dir, skip_bad=config.skip_bad)
-    split = make_split(
-        records,
-        protocol=config.protocol,
-        fold=fold,
-        dev=config.dev,
-        valid_ratio=config.valid_ratio,
-        seed=seed,
-        samples_per_label=config.samples_per_label,
-        draw=config.draw,
-        base=config.base,
-        groups=config.groups,
-        train_turns=config.train_turns,
-        test_turns=config.test_turns,
-        ordered=config.corpus != "manifest",  # s3prl's order, so that its dev split is ours
-    )
-    check_split(
-        split,
-        protocol=config.protocol,
-        base=config.base,
-        dev=config.dev,
-        check_audio=config.check_audio,
-    )
-    labels = ("emotion", "speaker", "session", "turn")
-    digest = digest_of(records, labels=labels, parts=split._asdict(), work_dir=work_dir)
-    return split, emotions, digest
+    return read_emotions(config, fold=fold, seed=seed, work_dir=work_dir).split
 
 
 def read_speakers(
@@ -206,16 +177,10 @@ def label_of(utterance: Utterance, column: str) -> str:
     return value
 
 
-def emotion_stream(
-    utterances: Sequence[Utterance],
-    emotions: Sequence[str],
-    order: Order,
-    *,
-    pre_load: bool = False,
-) -> Stream:
-    """Return the stream of `utterances` labelled by their place in `emotions`."""
-    labels = [emotions.index(str(utterance.emotion)) for utterance in utterances]
-    return Stream(Recordings(utterances, labels, pre_load=pre_load), order)
+def emotion_stream(data: EmotionData, part: str, order: Order, *, pre_load: bool = False) -> Stream:
+    """Return the stream of `train`, `dev` or `test`, labelled by what the head predicts."""
+    recordings = Recordings(getattr(data.split, part), data.labels_of(part), pre_load=pre_load)
+    return Stream(recordings, order)
 
 
 def crops_of(config: SpeakerCorpusConfig, *, frozen: bool) -> Literal["fixed", "drawn"] | None:

@@ -172,10 +172,17 @@ def _measure(
         path = folder / "result.json"
         if not path.is_file():
             raise ConfigError(f"The candidate {folder} has no result: run the bench again.")
-        scores.append(float(read_json(path)["dev"]["wa"]))
+        scores.append(_dev_score(read_json(path)))
         left.append(leakage(folder))
     wa, speaker = mean_std(scores), mean_std(left)
     return Candidate(strength, wa.mean, wa.std, speaker.mean, speaker.std, len(runs), kept=True)
+
+
+def _dev_score(result: Mapping[str, Any]) -> float:
+    """Return WA on dev, or the mean CCC where dimensions are predicted."""
+    dimensions = result.get("dimensions")
+    found = dimensions["dev"]["mean"] if dimensions else result["dev"]["wa"]
+    return float(found)
 
 
 def _choice(content: Mapping[str, Any]) -> Choice:

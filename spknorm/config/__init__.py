@@ -225,6 +225,53 @@ def _check_combinations(config: TaskConfig) -> None:
         "`config.downstream_expert.datarc.labels` must be auto, four, all or {map: {word: class}} "
         f"with text or null for a class, but is {_show(data.labels)}.",
     )
+    for key, empty, protocol in (
+        ("fold_lists", None, "emobox"),
+        ("train_with", (), "cross"),
+        ("test_on", (), "cross"),
+        ("roots", {}, "cross"),
+    ):
+        refuse(
+            getattr(data, key) != empty and data.protocol != protocol,
+            f"`config.downstream_expert.datarc.{key}` goes with the protocol {protocol} alone, but "
+            f"protocol is {data.protocol}: leave it out.",
+        )
+    refuse(
+        data.protocol == "emobox" and data.fold_lists is None,
+        "`config.downstream_expert.datarc.fold_lists` must name the folder of EmoBox's lists of "
+        "this corpus, with fold_1, fold_2, ... in it, since protocol is emobox.",
+    )
+    refuse(
+        data.protocol == "cross" and not data.test_on,
+        "`config.downstream_expert.datarc.test_on` must name the corpora that are tested, since "
+        "protocol is cross.",
+    )
+    refuse(
+        data.protocol == "cross" and not isinstance(data.labels, str),
+        "`config.downstream_expert.datarc.labels` {map: ...} names the words of one corpus, and "
+        "the protocol cross has several: take auto, four or all.",
+    )
+    refuse(
+        data.targets == "dimensions"
+        and (data.class_weights != "none" or data.labels_from != "majority"),
+        "`config.downstream_expert.datarc.class_weights` and `labels_from` are of classes, but "
+        "targets is dimensions: leave them out.",
+    )
+    refuse(
+        data.targets == "dimensions" and data.protocol == "low_resource",
+        "`config.downstream_expert.datarc.protocol` low_resource counts utterances per class, but "
+        "targets is dimensions: take another protocol.",
+    )
+    refuse(
+        data.targets == "dimensions" and data.train_batch_size < 2,
+        "`config.downstream_expert.datarc.train_batch_size` must be at least 2 with targets "
+        "dimensions, since the loss is a correlation over the batch; 16 and more serve better.",
+    )
+    refuse(
+        data.scale is not None and not (len(data.scale) == 2 and data.scale[0] < data.scale[1]),
+        "`config.downstream_expert.datarc.scale` must be [least, greatest], but is "
+        f"{_show(data.scale)}.",
+    )
     refuse(
         data.meta_data is not None and data.labels == "all",
         "`config.downstream_expert.datarc.labels` all has no effect with `meta_data`, whose JSON "

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from spknorm.config import to_mapping
-from spknorm.schema import TaskConfig
+from spknorm.schema import TaskConfig, resolved_dev
 from spknorm.schema.marks import LENGTH, NOTHING, NUMBERS, REPEAT, STRATEGY, Effect, When
 
 ARGUMENTS = MappingProxyType(
@@ -34,7 +34,8 @@ ARGUMENTS = MappingProxyType(
 """Effects of what the command line decides about a run's numbers; the path is `args.<name>`.
 Another device computes the same but for rounding."""
 FOLD = "fold"
-_TEST_FOLD = "downstream_expert.datarc.test_fold"
+_DATA = "downstream_expert.datarc."
+_TEST_FOLD, _DEV = f"{_DATA}test_fold", f"{_DATA}dev"
 
 
 Run = tuple[TaskConfig | Mapping[str, Any], Mapping[str, Any]]
@@ -74,7 +75,10 @@ def flat(config: TaskConfig | Mapping[str, Any]) -> dict[str, Any]:
     prefixes = {path[: at + 1] for path in found for at, mark in enumerate(path) if mark == "."}
     missing = {path: one.default for path, one in known.items() if f"{path}." not in prefixes}
     defaults = dict(_leaves({path: one for path, one in missing.items() if path not in found}))
-    return {path: _plain(value) for path, value in sorted({**defaults, **found}.items())}
+    values = {**defaults, **found}
+    about = {name: str(values[f"{_DATA}{name}"]) for name in ("protocol", "base", "corpus")}
+    values[_DEV] = resolved_dev(str(values[_DEV]), **about)  # auto is what it comes to
+    return {path: _plain(value) for path, value in sorted(values.items())}
 
 
 def flat_run(

@@ -48,7 +48,8 @@ def check_run(
         return [Check(name, "fail", str(error))]
     checks = [_check_fold(name, data.split)]
     emotions = Counter(one.emotion for one in data.split.test)
-    if absent := [one for one in data.emotions if not emotions[one]]:
+    classes = data.emotions if data.emotion.scale is None else ()
+    if absent := [one for one in classes if not emotions[one]]:
         said = f"the test part has no utterance of {', '.join(absent)}, so UA leaves them out"
         checks.append(Check(f"{name}, classes", "warn", said))
     checks.append(_check_streams(data, expert, seed=seed))
@@ -89,7 +90,7 @@ def _check_streams(data: object, expert: ExpertConfig, *, seed: int) -> Check:
     train, size = data.split.train, expert.datarc.train_batch_size
     try:
         order = Order(len(train), batch_size=size, seed=seed)
-        first = task.emotion_stream(train, data.emotions, order)[0]
+        first = task.emotion_stream(data.emotion, "train", order)[0]
         found = f"emotion batches of {len(first.wavs)}, {len(order)} an epoch"
         if data.speaker_utterances:
             speakers = task.speaker_stream(data, expert.speaker_corpus, seed=seed)

@@ -10,6 +10,7 @@ from spknorm.corpora.known.layouts import LAYOUTS
 from spknorm.errors import DataError
 from spknorm.export.exportable import Exportable
 from spknorm.statistics import interval
+from spknorm.statistics.agreement import CCC
 from spknorm.statistics.metrics import METRICS
 
 _LICENCES = {
@@ -118,6 +119,8 @@ def _training(trained: Exportable, config: Mapping[str, Any]) -> str:
         "label normalised away": speakers.get("label", "speaker") if adversary else None,
         "speakers in training": result.get("num_speakers") if adversary else None,
         "protocol": result.get("protocol"),
+        "folds": (result.get("split") or {}).get("title"),
+        "leaks": "; ".join((result.get("split") or {}).get("leaks") or ()) or None,
         "test fold": result.get("fold"),
         "strategy": result.get("strategy"),
         "update": result.get("update") if adversary else None,
@@ -132,8 +135,36 @@ def _training(trained: Exportable, config: Mapping[str, Any]) -> str:
     return "\n".join(["## Training", "", "| setting | value |", "|---|---|", *lines])
 
 
+def _dimension_results(found: Mapping[str, Any]) -> str:
+    """Return the table of CCC per dimension."""
+    test, dev = found["test"], found.get("dev")
+    lines = [
+        "## Results",
+        "",
+        f"{test['n']} test utterances of {len(test['by_speaker'])} speakers, at the best dev step: "
+        f"concordance correlation (CCC), values on {found['low']:g} to {found['high']:g}; 95 % "
+        "intervals by bootstrap over speakers.",
+        "",
+        "| dimension | test CCC | interval | dev CCC |",
+        "|---|---|---|---|",
+    ]
+    for name in found["names"]:
+        try:
+            of_name = {who: sums[name] for who, sums in test["by_speaker"].items()}
+            around = interval(of_name, CCC)
+            span = f"{around.low:.3f} to {around.high:.3f}"
+        except DataError:
+            span = f"no interval ({len(test['by_speaker'])} speakers)"
+        of_dev = f"{dev['ccc'][name]:.3f}" if dev else "-"
+        lines.append(f"| {name} | {test['ccc'][name]:.3f} | {span} | {of_dev} |")
+    return "\n".join(lines)
+
+
 def _results(result: Mapping[str, Any]) -> str:
     test, dev = result.get("test"), result.get("dev")
+    dimensions = result.get("dimensions") or {}
+    if dimensions.get("test"):
+        return _dimension_results(dimensions)
     if not test:
         return "## Results\n\nNo result.json with test scores was there at export."
     lines = [

@@ -15,6 +15,7 @@ from spknorm.export.upstream_file import GateState, UpstreamFile, read_upstream_
 from spknorm.files import read_json, sha256_of
 from spknorm.runs import trained as runs
 from spknorm.runs.trained import Trained
+from spknorm.statistics.targets import Dimensions
 
 
 class Exportable(NamedTuple):
@@ -122,12 +123,18 @@ def _classifier_of(trained: Trained, *, gated: bool) -> tuple[Classifier | None,
         return None, "its head reads a sum of normalised layers"
     if layer_weights is None and selected not in ("last_hidden_state", "hidden_states"):
         return None, f"its head reads {selected}"
+    weight, bias = head["model.post_net.linear.weight"], head["model.post_net.linear.bias"]
+    regression = isinstance(trained.target, Dimensions)
+    if isinstance(trained.target, Dimensions):  # its outputs are then on the corpus' own scale
+        weight, bias = weight * trained.target.half, bias * trained.target.half
+        bias = bias + trained.target.centre
     return (
         Classifier(
             projector=(head["projector.weight"], head["projector.bias"]),
-            output=(head["model.post_net.linear.weight"], head["model.post_net.linear.bias"]),
+            output=(weight, bias),
             labels=trained.emotions,
             layer_weights=layer_weights,
+            is_regression=regression,
         ),
         "",
     )

@@ -46,7 +46,8 @@ class Classifier(NamedTuple):
     Attributes:
         projector: Weight (P, H) and bias (P,).
         output: Weight (C, P) and bias (C,).
-        labels: Names of the C classes.
+        labels: Names of the C classes, or dimensions.
+        is_regression: Whether the outputs are values of dimensions.
         layer_weights: (layers + 1,) before their softmax; None for the last hidden state alone.
     """
 
@@ -54,6 +55,7 @@ class Classifier(NamedTuple):
     output: tuple[Tensor, Tensor]
     labels: Sequence[str]
     layer_weights: Tensor | None = None
+    is_regression: bool = False
 
 
 def write_transformers_folder(
@@ -75,6 +77,8 @@ def write_transformers_folder(
         config.num_labels = len(classifier.labels)
         config.id2label = dict(enumerate(classifier.labels))
         config.label2id = {name: index for index, name in enumerate(classifier.labels)}
+        if classifier.is_regression:
+            config.problem_type = "regression"
         config.classifier_proj_size = classifier.projector[0].shape[0]
         config.use_weighted_layer_sum = classifier.layer_weights is not None
         model = HubertForSequenceClassification(config)

@@ -2,7 +2,7 @@
 
 Features come as s3prl's Featurizer gives them, a list of (T_i, H) tensors, one per utterance.
 
-Legend: B utterances, T frames, H upstream dimension, C emotions, K speakers.
+Legend: B utterances, T frames, H upstream dimension, C emotions (or dimensions), K speakers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from spknorm.method.adversaries import ADVERSARIES, Prediction
 from spknorm.method.emotion_heads import ACTIVATIONS, make_emotion_head
+from spknorm.method.objectives import Objective, class_objective
 
 
 class Gate(nn.Module):
@@ -130,6 +131,7 @@ class Heads(nn.Module):
         select_options: s3prl's options of that head (`pooling`, ...).
         gate: Options of `Gate`.
         speaker_head: Options of `SpeakerHead`.
+        objective: The emotion loss; None: cross-entropy.
     """
 
     def __init__(
@@ -145,9 +147,11 @@ class Heads(nn.Module):
         select_options: Mapping[str, Any] | None = None,
         gate: Mapping[str, Any] | None = None,
         speaker_head: Mapping[str, Any] | None = None,
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         self.strategy = strategy
+        self._emotion_loss = objective or class_objective()
         self.projector = nn.Linear(upstream_dim, projector_dim)
         self.model = make_emotion_head(select, projector_dim, num_emotions, select_options or {})
         self.gate = Gate(upstream_dim, **(gate or {})) if strategy == "SNP" else None
@@ -157,9 +161,12 @@ class Heads(nn.Module):
         self._speaker_loss = ADVERSARIES[adversary]
 
     def emotion(self, features: Sequence[Tensor], labels: Tensor) -> Prediction:
-        """Emotion loss l_er of equations (1), (2) and logits (B, C) of B features (T_i, H)."""
+        """Emotion loss l_er of equations (1), (2) and logits (B, C) of B features (T_i, H).
+
+        Labels are (B,) class indices, or (B, C) votes or dimensions; see `objectives.py`.
+        """
         logits = self.emotion_logits(features)
-        return Prediction(functional.cross_entropy(logits, labels), logits)
+        return Prediction(self._emotion_loss(logits, labels), logits)
 
     def emotion_logits(self, features: Sequence[Tensor]) -> Tensor:
         """Return emotion logits (B, C) of B features (T_i, H)."""

@@ -33,6 +33,7 @@ from spknorm.predict.segments import Segment, cut_segment, find_speech, read_seg
 from spknorm.runs.trained import Trained
 from spknorm.runs.trained import load as load_trained
 from spknorm.statistics.metrics import classes_of
+from spknorm.statistics.targets import Dimensions
 
 __all__ = [
     "Prediction",
@@ -64,6 +65,7 @@ class Predictor:
 
     def __init__(self, trained: Trained, device: torch.device) -> None:
         self.emotions = trained.emotions
+        self.target = trained.target
         self._trained, self._device = trained, device
 
     @torch.no_grad()
@@ -75,7 +77,7 @@ class Predictor:
         return trained.heads.emotion_logits(features)[0]
 
     def predict(self, wav: Any, rate: int) -> dict[str, float]:
-        """Return the probability of each emotion.
+        """Return the probability of each emotion, or the value of each dimension.
 
         Args:
             wav: Samples in -1 ... 1, (L,), (1, L), or (L, channels), which are averaged.
@@ -108,7 +110,7 @@ class Predictor:
                 f"The recording has {length} samples at 16 kHz, but at least {MIN_SAMPLES} "
                 "(25 ms) are needed."
             )
-        return self._probabilities(resampler(samples, skip=0, count=length), "the recording")
+        return self._numbers(resampler(samples, skip=0, count=length), "the recording")
 
     def predict_file(
         self,
@@ -165,13 +167,19 @@ class Predictor:
                 )
 
     def _row(self, path: Path, start: float, wav: NDArray[np.float32]) -> Prediction:
-        probabilities = self._probabilities(wav, str(path))
-        best = max(probabilities, key=lambda name: probabilities[name])
-        return Prediction(path, start, start + len(wav) / SAMPLE_RATE, best, probabilities)
+        numbers = self._numbers(wav, str(path))
+        end = start + len(wav) / SAMPLE_RATE
+        if isinstance(self.target, Dimensions):
+            return Prediction(path, start, end, None, {}, dimensions=numbers)
+        best = max(numbers, key=lambda name: numbers[name])
+        return Prediction(path, start, end, best, numbers)
 
-    def _probabilities(self, wav: NDArray[np.float32], name: str) -> dict[str, float]:
+    def _numbers(self, wav: NDArray[np.float32], name: str) -> dict[str, float]:
+        """Return a number per class or dimension."""
         logits = self.logits(np.ascontiguousarray(wav)).cpu().double()
-        classes_of(logits[None], [name])
+        classes_of(logits[None], [name])  # refuses what is not finite
+        if isinstance(self.target, Dimensions):
+            return dict(self.target.named(self.target.guesses(logits[None])[0].tolist()))
         return dict(zip(self.emotions, logits.softmax(dim=-1).tolist(), strict=True))
 
 

@@ -19,17 +19,19 @@ class Prediction(NamedTuple):
         path: The file.
         start: Second at which the window starts.
         end: Second at which it ends.
-        emotion: The most probable class.
+        emotion: The most probable class; None where dimensions are predicted.
         probabilities: One per class, in the classes' order; they add up to 1.
         speaker: Who speaks, where a list of segments says so; rows without have no such column.
+        dimensions: Instead of these, a value per dimension on the corpus' own scale.
     """
 
     path: Path
     start: float
     end: float
-    emotion: str
+    emotion: str | None
     probabilities: dict[str, float]
     speaker: str | None = None
+    dimensions: dict[str, float] = {}  # noqa: RUF012 # never changed
 
 
 def write_rows(rows: Iterable[Prediction], path: Path | str) -> int:
@@ -55,7 +57,7 @@ def write_rows(rows: Iterable[Prediction], path: Path | str) -> int:
 def to_csv(row: Prediction, *, header: bool = False) -> str:
     """Return the row as a line of CSV, after a line with the columns' names if `header`."""
     values = _plain(row)
-    values |= values.pop("probabilities")
+    values |= values.pop("probabilities", None) or values.pop("dimensions")
     text = io.StringIO()
     writer = csv.DictWriter(text, values, lineterminator="\n")
     if header:
@@ -65,9 +67,14 @@ def to_csv(row: Prediction, *, header: bool = False) -> str:
 
 
 def _plain(row: Prediction) -> dict[str, Any]:
+    head = {
+        "path": printable(row.path),
+        "start": round(row.start, 4),
+        "end": round(row.end, 4),
+    }
+    speaker = {} if row.speaker is None else {"speaker": row.speaker}
+    if row.dimensions:
+        dimensions = {name: round(value, 6) for name, value in row.dimensions.items()}
+        return {**head, "dimensions": dimensions, **speaker}
     probabilities = {name: round(value, 9) for name, value in row.probabilities.items()}
-    times = {"start": round(row.start, 4), "end": round(row.end, 4)}
-    plain = {**row._asdict(), "path": printable(row.path), **times, "probabilities": probabilities}
-    if row.speaker is None:
-        del plain["speaker"]
-    return plain
+    return {**head, "emotion": row.emotion, "probabilities": probabilities, **speaker}

@@ -3,6 +3,7 @@
 After the corpora in the flow.
 """
 
+from spknorm.protocols.cross import cross_split, in_common, renamed
 from spknorm.protocols.folds import (
     BASES,
     DEVS,
@@ -10,22 +11,33 @@ from spknorm.protocols.folds import (
     PROTOCOLS,
     SAMPLES_PER_LABEL,
     TURNS,
+    UNSEEN,
+    divide,
     folds_of,
     make_split,
 )
 from spknorm.protocols.overlap import Split, check_split
+from spknorm.protocols.owners import LISTED, TITLES, Splitting
 from spknorm.protocols.parts import speakers_of
 
 __all__ = [
     "BASES",
     "DEVS",
+    "LISTED",
     "NUM_DRAWS",
     "PROTOCOLS",
     "SAMPLES_PER_LABEL",
+    "TITLES",
     "TURNS",
+    "UNSEEN",
     "Split",
+    "Splitting",
     "check_split",
+    "cross_split",
+    "divide",
     "folds_of",
+    "in_common",
     "make_split",
+    "renamed",
     "speakers_of",
 ]

@@ -1,43 +1,90 @@
-"""The protocols by name: settings in, a checked split out. Third in this folder."""
+"""The protocols by name: settings in, a checked split out. Last in this folder but cross.py."""
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.protocols import parts
+from spknorm.protocols.emobox import hold_out_by_lists
 from spknorm.protocols.groups import hold_out_group
 from spknorm.protocols.overlap import Split, check_split
+from spknorm.protocols.owners import (
+    LISTED,
+    TITLES,
+    hold_out_listed,
+    hold_out_official,
+    num_folds,
+)
+from spknorm.protocols.sentences import hold_out_sentences, without_shared_sentences
 
-PROTOCOLS = ("si5", "si10", "loso", "loso-group", "sd", "low_resource")
+logger = logging.getLogger(__name__)
+
+PROTOCOLS = (*TITLES,)
 BASES = ("si5", "sd")
-DEVS = ("superb", "speaker_disjoint")
+DEVS = ("superb", "speaker_disjoint", "given")
+UNSEEN = ("speakers", "sentences", "both")
 TURNS = ("all", "improvised", "scripted")
 SAMPLES_PER_LABEL = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 """The points of the paper's low-resource curve (figure 2)."""
 NUM_DRAWS = 5
 """Random draws per point of that curve."""
 
-_NUM_FOLDS = MappingProxyType({"si5": 5, "si10": 10, "loso": 0, "sd": 1})
+_NUM_FOLDS = MappingProxyType(
+    {"si5": 5, "si10": 10, "loso": 0, "sd": 1, "official": 0, "emobox": 0, "cross": 1}
+)
 _BY_SPEAKER = ("loso", "loso-group")
+_DIMENSIONS = ("arousal", "valence", "dominance")
 
 
-def folds_of(protocol: str, *, base: str = "si5", groups: int = 5) -> tuple[str, ...]:
-    """Return the names of a protocol's folds; none for loso, where the corpus has one per speaker.
+def folds_of(
+    protocol: str,
+    *,
+    base: str = "si5",
+    groups: int = 5,
+    unseen: str = "speakers",
+    corpus: str = "",
+) -> tuple[str, ...]:
+    """Return the names of a protocol's folds; none where the corpus or its lists say how many.
 
-    `base` is what low_resource draws from, `groups` the number of loso-group's.
+    `base` is what low_resource draws from, `groups` the number of loso-group's, `corpus` the one
+    that emosuperb and audb have lists of.
     """
     _choice("protocol", protocol, PROTOCOLS)
     _choice("base", base, BASES)
-    if protocol == "loso-group":
+    kind = base if protocol == "low_resource" else protocol
+    if unseen == "sentences" or kind == "loso-group":
         count = groups
+    elif kind in _NUM_FOLDS:
+        count = _NUM_FOLDS[kind]
     else:
-        count = _NUM_FOLDS[base if protocol == "low_resource" else protocol]
+        count = num_folds(kind, corpus) if corpus else 0
     return tuple(f"fold{number}" for number in range(1, count + 1))
 
 
-def make_split(
+class Divided(NamedTuple):
+    """A split, and how it came about.
+
+    Attributes:
+        split: Train, dev and test.
+        dev: How dev was made: superb, speaker_disjoint or given.
+        leaks: What test shares with the others, as sentences, where that is allowed.
+    """
+
+    split: Split
+    dev: str
+    leaks: tuple[str, ...]
+
+
+def make_split(utterances: Iterable[Utterance], **options: Any) -> Split:
+    """Return the split of `divide`, whose arguments these are."""
+    return divide(utterances, **options).split
+
+
+def divide(
     utterances: Iterable[Utterance],
     *,
     protocol: str,
@@ -52,7 +99,11 @@ def make_split(
     test_turns: str = "all",
     ordered: bool = False,
     groups: int = 5,
-) -> Split:
+    unseen: str = "speakers",
+    corpus: str = "",
+    fold_lists: str | None = None,
+    allow_leak: bool = False,
+) -> Divided:
     """Divide emotion utterances as a protocol says, and check the result by name.
 
     Args:
@@ -63,11 +114,13 @@ def make_split(
             `loso-group` holds out the N-th of `groups` groups of speakers that are alike in sex
             and classes; `low_resource` keeps up to `samples_per_label`
             training utterances of each emotion of `base`, dev and test stay those of `base`.
+            `official`, `emobox`, `emosuperb`, `audb`: as others divide it (owners.py).
         fold: `fold1` and on, see `folds_of`.
         dev: `superb` takes `valid_ratio` of the training pool at random, so that train and dev
             share speakers, exactly as s3prl's emotion task does: torch's random_split under seed
-            0, whatever `seed` is. `speaker_disjoint` takes that share of the speakers.
-        valid_ratio: Share of the training pool that validates (si5, si10).
+            0, whatever `seed` is. `speaker_disjoint` takes that share of the speakers. `given` is
+            a list's own dev part, or speaker_disjoint where the list has none.
+        valid_ratio: Share of the training pool that validates (all but sd without speakers).
         seed: Chooses the split of sd and the speakers of speaker_disjoint.
         samples_per_label: Utterances per emotion for low_resource, "up to" where there are fewer.
         draw: Which random draw of low_resource; the draws of one number are nested over
@@ -76,30 +129,47 @@ def make_split(
         train_turns: `all`, `improvised` or `scripted`: what trains and validates.
         test_turns: The same for the test part.
         ordered: Keep the order of the records (s3prl's fold JSON) instead of sorting them by id.
-        groups: How many groups of speakers loso-group makes.
+        groups: How many groups of speakers loso-group makes, and how many of sentences.
+        unseen: `speakers`: the test speakers do not train. `sentences`: foldN tests on the N-th of
+            `groups` groups of sentences, whoever says them. `both`: neither trains.
+        corpus: Its name, for emosuperb and audb.
+        fold_lists: Folder of EmoBox's lists.
+        allow_leak: Accept that test speakers train, too.
 
     Raises:
         ConfigError: A setting is unknown, or has no effect together with the others.
         DataError: The records cannot be divided so, or the parts would overlap.
     """
     _choice("dev", dev, DEVS)
+    _choice("unseen", unseen, UNSEEN)
     _choice("train_turns", train_turns, TURNS)
     _choice("test_turns", test_turns, TURNS)
-    _check_fold(fold, protocol=protocol, base=base, groups=groups)
     kind = base if protocol == "low_resource" else protocol
+    _check_fold(fold, protocol=protocol, base=base, groups=groups, unseen=unseen)
     _check_settings(protocol, kind, dev, valid_ratio, samples_per_label, seed, draw)
+    if unseen != "speakers" and kind in ("sd", "cross", *LISTED):
+        raise ConfigError(
+            f"`unseen: {unseen}` has no effect under the protocol {protocol}, whose parts are what "
+            "they are: take loso-group, loso, si5 or si10."
+        )
     records = list(utterances) if ordered else sorted(utterances, key=lambda one: one.id)
     _check_records(records)
-    if kind == "sd":
-        train, valid, test = parts.stratified(records, seed)
-        train, valid = parts.of_turns(train, train_turns), parts.of_turns(valid, train_turns)
+    whose: dict[str, Any] = {"seed": seed, "groups": groups, "unseen": unseen, "corpus": corpus}
+    pool, given, test = _parts_of(kind, records, fold, lists=fold_lists or "", **whose)
+    if kind == "sd" and dev == "superb":
+        dev = "given"  # a tenth, drawn with the test part
+    elif dev == "given" and not given:
+        logger.info("The list of %s has no dev part: training speakers are held out.", protocol)
+        dev = "speaker_disjoint"
+    elif dev != "given":
+        pool, given = _in_order_of(records, [*pool, *given]), []
+    pool, given = parts.of_turns(pool, train_turns), parts.of_turns(given, train_turns)
+    if dev == "superb":
+        train, valid = parts.superb_dev(pool, valid_ratio)
+    elif dev == "speaker_disjoint":
+        train, valid = parts.disjoint_dev(pool, valid_ratio, seed)
     else:
-        pool, test = _hold_out(kind, records, fold, groups)
-        pool = parts.of_turns(pool, train_turns)
-        if dev == "superb":
-            train, valid = parts.superb_dev(pool, valid_ratio)
-        else:
-            train, valid = parts.disjoint_dev(pool, valid_ratio, seed)
+        train, valid = pool, given
     if samples_per_label is not None:
         train = parts.up_to(train, samples_per_label, draw)
     split = Split(tuple(train), tuple(valid), tuple(parts.of_turns(test, test_turns)))
@@ -109,12 +179,44 @@ def make_split(
                 f"The {name} part of {protocol} {fold} is empty: {len(records)} utterances, "
                 f"train_turns {train_turns}, test_turns {test_turns}, valid_ratio {valid_ratio}."
             )
-    check_split(split, protocol=protocol, base=base, dev=dev)
-    return split
+    leaks = check_split(
+        split, protocol=protocol, base=base, dev=dev, unseen=unseen, allow_leak=allow_leak
+    )
+    return Divided(split, "superb" if kind == "sd" and dev == "given" else dev, leaks)
 
 
-def _check_fold(fold: str, *, protocol: str, base: str, groups: int) -> None:
-    folds = folds_of(protocol, base=base, groups=groups)
+def _parts_of(
+    kind: str,
+    records: parts.Part,
+    fold: str,
+    *,
+    seed: int,
+    groups: int,
+    unseen: str,
+    corpus: str,
+    lists: str,
+) -> tuple[parts.Part, parts.Part, parts.Part]:
+    """Return the training pool, the dev part that is given with it (or nothing), and test."""
+    if kind == "sd":
+        return parts.stratified(records, seed)
+    if kind == "official":
+        return hold_out_official(records, fold)
+    if kind == "emobox":
+        return hold_out_by_lists(records, fold, lists)
+    if kind in LISTED:
+        return hold_out_listed(records, fold, owner=kind, corpus=corpus)
+    pool, test = _hold_out(kind, records, fold, groups, unseen)
+    return pool, [], test
+
+
+def _in_order_of(records: parts.Part, chosen: parts.Part) -> parts.Part:
+    """Return chosen records in the order of all, whatever part they came from."""
+    kept = {one.id for one in chosen}
+    return [one for one in records if one.id in kept]
+
+
+def _check_fold(fold: str, *, protocol: str, base: str, groups: int, unseen: str) -> None:
+    folds = folds_of(protocol, base=base, groups=groups, unseen=unseen)
     if fold not in folds and not (not folds and re.fullmatch(r"fold[1-9][0-9]{0,4}", fold)):
         names = ", ".join(folds) or "fold1, fold2, ..."
         raise ConfigError(
@@ -123,13 +225,19 @@ def _check_fold(fold: str, *, protocol: str, base: str, groups: int) -> None:
 
 
 def _hold_out(
-    kind: str, records: Sequence[Utterance], fold: str, groups: int
+    kind: str, records: Sequence[Utterance], fold: str, groups: int, unseen: str
 ) -> tuple[parts.Part, parts.Part]:
+    if unseen == "sentences":
+        return hold_out_sentences(records, fold, groups)
     if kind == "si5":
-        return parts.hold_out_session(records, fold)
-    if kind == "loso-group":
-        return hold_out_group(records, fold, groups)
-    return parts.hold_out_speaker(records, fold, kind)
+        pool, test = parts.hold_out_session(records, fold)
+    elif kind == "loso-group":
+        pool, test = hold_out_group(records, fold, groups)
+    else:
+        pool, test = parts.hold_out_speaker(records, fold, kind)
+    if unseen == "both":
+        return without_shared_sentences(records, pool, test, fold, groups)
+    return pool, test
 
 
 def _check_settings(
@@ -141,9 +249,12 @@ def _check_settings(
     seed: int,
     draw: int,
 ) -> None:
-    if kind == "sd" and dev != "superb":
-        raise ConfigError("`dev: speaker_disjoint` needs si5 or si10; sd is split by utterance.")
-    if kind in _BY_SPEAKER and dev != "speaker_disjoint":
+    if dev == "given" and kind not in LISTED:
+        raise ConfigError(
+            f"`dev: given` is the dev part of a list ({', '.join(LISTED)}), which {kind} has not: "
+            "set `dev` to speaker_disjoint."
+        )
+    if kind in _BY_SPEAKER and dev == "superb":
         raise ConfigError(
             f"`dev: {dev}` shares speakers between train and dev, which {kind} does not: set "
             "`dev: speaker_disjoint`."
@@ -164,7 +275,7 @@ def _check_settings(
 def _check_records(records: Sequence[Utterance]) -> None:
     ids: set[str] = set()
     for one in records:
-        if one.emotion is None:
+        if one.emotion is None and all(getattr(one, name) is None for name in _DIMENSIONS):
             raise DataError(f"Utterance {one.id} ({one.path}) has no emotion, so it has no part.")
         if one.id in ids:
             raise DataError(f"Two utterances have the id {one.id}; ids must be unique.")

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
+from spknorm.protocols.owners import LISTED
 
+Key = Callable[[Utterance], str | None]
 _SHOWN = 5
 
 
@@ -27,31 +29,42 @@ def check_split(
     protocol: str,
     base: str = "si5",
     dev: str = "superb",
+    unseen: str = "speakers",
+    allow_leak: bool = False,
     check_audio: bool = False,
-) -> None:
+) -> tuple[str, ...]:
     """Refuse a split whose parts overlap where the protocol forbids it.
 
     No utterance, file or (with `check_audio`) decoded audio may be in two parts; the test speakers
-    of all protocols but sd may be in no other part, nor the dev speakers in train under
-    speaker_disjoint.
+    of all protocols but sd may be in no other part (or its sentences, or both, as `unseen` says),
+    nor the dev speakers in train under speaker_disjoint.
 
     Args:
         split: The parts.
-        protocol: As for `make_split`, like `base` and `dev`.
+        protocol: As for `make_split`, like `base`, `dev` and `unseen`.
         base: What low_resource draws from.
         dev: How the dev part was made.
+        unseen: speakers, sentences or both.
+        allow_leak: Return what test shares with the others instead of refusing it.
         check_audio: Decode every file and compare by content, at 16 bits.
+
+    Returns:
+        Under `allow_leak` a sentence for each thing that leaks; else nothing.
 
     Raises:
         DataError: They do overlap; the message names the speakers or files.
     """
     kind = base if protocol == "low_resource" else protocol
-    if kind in ("si5", "si10", "loso", "loso-group"):
+    leaks: list[str] = []
+    for noun, key in _held_out(unseen) if kind != "sd" else ():
+        if allow_leak:
+            leaks += _leak(split, noun, key)
+            continue
         for name in ("train", "dev"):
-            _refuse(split, name, "test", "speakers", protocol, lambda one: one.speaker)
+            _refuse(split, name, "test", noun, protocol, key, advice=kind in LISTED)
     if dev == "speaker_disjoint":
         _refuse(split, "train", "dev", "speakers", dev, lambda one: one.speaker)
-    checks: list[tuple[str, Callable[[Utterance], str | None]]] = [
+    checks: list[tuple[str, Key]] = [
         ("utterances", lambda one: one.id),
         ("files", lambda one: one.audio.key),
     ]
@@ -61,6 +74,30 @@ def check_split(
     for noun, key in checks:
         for first, second in (("train", "test"), ("dev", "test"), ("train", "dev")):
             _refuse(split, first, second, noun, protocol, key)
+    return tuple(leaks)
+
+
+def _held_out(unseen: str) -> list[tuple[str, Key]]:
+    kinds: dict[str, Key] = {
+        "speakers": lambda one: one.speaker,
+        "sentences": lambda one: one.label("sentence"),
+    }
+    return [(noun, key) for noun, key in kinds.items() if unseen in (noun, "both")]
+
+
+def _leak(split: Split, noun: str, key: Key) -> list[str]:
+    """Return what of test is in train or dev, as one sentence; none if nothing is."""
+    seen = {key(one) for one in (*split.train, *split.dev)} - {None}
+    tested = sorted({value for one in split.test if (value := key(one)) is not None})
+    shared = [value for value in tested if value in seen]
+    if not shared:
+        return []
+    count = sum(key(one) in seen for one in split.test)
+    more = f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
+    return [
+        f"{len(shared)} of {len(tested)} test {noun} also train, in {count} of {len(split.test)} "
+        f"test utterances: {', '.join(shared[:_SHOWN])}{more}"
+    ]
 
 
 def _refuse(
@@ -69,7 +106,9 @@ def _refuse(
     second: str,
     noun: str,
     rule: str,
-    key: Callable[[Utterance], str | None],
+    key: Key,
+    *,
+    advice: bool = False,
 ) -> None:
     seen = {value: one for one in getattr(split, first) if (value := key(one)) is not None}
     twice = {value: one for one in getattr(split, second) if (value := key(one)) in seen}
@@ -81,7 +120,15 @@ def _refuse(
         shown = sorted(str(value) for value in twice)
     more = "" if len(shown) <= _SHOWN else f" and {len(shown) - _SHOWN} more"
     names = ", ".join(shown[:_SHOWN]) + more
-    raise DataError(f"{first} and {second} share {noun}, which {rule} forbids: {names}.")
+    message = f"{first} and {second} share {noun}, which {rule} forbids: {names}."
+    if advice:
+        message = (
+            f"{first} and {second} of the protocol {rule} share {len(shown)} {noun}: {names}. Such "
+            "scores are of speakers that the model knows. Take a protocol that holds speakers out "
+            "(loso-group), or set `downstream_expert.datarc.allow_leak` to true, which every table "
+            "then says."
+        )
+    raise DataError(message)
 
 
 def _sound_hashes(split: Split) -> dict[str, str]:

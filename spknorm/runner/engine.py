@@ -10,6 +10,7 @@ import itertools
 import logging
 import signal
 from contextlib import closing
+from typing import Any
 
 from tqdm import tqdm
 
@@ -233,7 +234,8 @@ class SpknormRunner(S3prlRunner):
     def _log_training(self) -> None:
         values = self._iteration.measured()
         self._journal.log(self.counters.step, "train", values)
-        self._journal.say(f"train at step {self.counters.step}: {values['wa']}")
+        metric = self.expert.target.metric(self.settings.runner.select_by)
+        self._journal.say(f"train at step {self.counters.step}: {values.get(metric)}")
         self.counters.final = {name: values[name] for name in _FINAL}
 
     def _evaluate_if_due(self) -> None:
@@ -244,16 +246,16 @@ class SpknormRunner(S3prlRunner):
         dev = self._evaluate("dev", counters.step)
         counters.evaluated = counters.step
         warnings = counters.collapse(
-            dev.scores.ua,
-            num_emotions=len(self.expert.emotions),
+            self.expert.target.at_chance(dev.scores, within=state.NEAR_CHANCE),
             log_num_speakers=self._iteration.instrument.log_num_speakers,
         )
         for text in warnings:
             logger.warning("Collapse at step %d: %s", counters.step, text)
             self._journal.say(f"collapse at step {counters.step}: {text}")
-        if counters.take(dev.scores.wa, dev.predicted):
-            self.expert.best_score.fill_(dev.scores.wa)
-            self._journal.say(f"New best on dev at step {counters.step}: {dev.scores.wa}")
+        score = self._selected(dev.scores)
+        if counters.take(score, dev.predicted):
+            self.expert.best_score.fill_(score)
+            self._journal.say(f"New best on dev at step {counters.step}: {score}")
             if self.world.is_leader:
                 self._outcome.write_predictions("dev", dev.predicted)
             self._saver.write(checkpoint.BEST)
@@ -261,10 +263,14 @@ class SpknormRunner(S3prlRunner):
     def _evaluate(self, split: str, step: int) -> Evaluation:
         """Predict a split and log its scores."""
         found = self._predict(split)
-        values = {"emotion_loss": found.loss, "wa": found.scores.wa, "ua": found.scores.ua}
+        values = {"emotion_loss": found.loss, **self.expert.target.logged(found.scores)}
         self._journal.log(step, split, values)
-        self._journal.say(f"{split} at step {step}: {found.scores.wa}")
+        self._journal.say(f"{split} at step {step}: {self._selected(found.scores)}")
         return found
+
+    def _selected(self, scores: Any) -> float:
+        """Return the score by which the best step is chosen, and which log.log follows."""
+        return float(self.expert.target.selected(scores, self.settings.runner.select_by))
 
     def _finish(self) -> None:
         """Test the best dev step, whose weights, predictions and scores are the run's."""

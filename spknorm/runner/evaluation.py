@@ -18,24 +18,25 @@ from spknorm.runner.distributed import World
 from spknorm.runner.passes import autocast
 from spknorm.runner.seeds import seeded
 from spknorm.runner.sources import Source
-from spknorm.statistics.metrics import Scores, nonfinite_message, score
+from spknorm.statistics.metrics import nonfinite_message
+from spknorm.statistics.targets import Classes, Target
 
 
 class Evaluation(NamedTuple):
     """What the model says of a split.
 
     Attributes:
-        scores: WA, UA and the rest.
+        scores: WA, UA and the rest, or CCC.
         loss: Mean emotion loss over batches, as s3prl logs it.
-        predicted: (N,) class indices in the split's order.
-        truth: (N,) likewise.
+        predicted: (N,) class indices, or (N, D) values, in the split's order.
+        truth: Likewise.
         ids: (N,) utterances.
     """
 
-    scores: Scores
+    scores: Any
     loss: float
-    predicted: list[int]
-    truth: list[int]
+    predicted: list[Any]
+    truth: list[Any]
     ids: list[str]
 
 
@@ -46,7 +47,7 @@ def evaluate(
     source: Source,
     modules: list[nn.Module],
     world: World,
-    num_emotions: int,
+    target: Target,
     precision: str = "fp32",
     ratio: float = 1.0,
     num_workers: int = 0,
@@ -60,7 +61,7 @@ def evaluate(
         source: Gives features.
         modules: What is in training mode otherwise.
         world: Processes that share the batches.
-        num_emotions: C.
+        target: What the emotion head predicts.
         precision: fp32, bf16 or fp16: what it is computed in.
         ratio: Part of the batches to use, from the first.
         num_workers: Processes that decode audio.
@@ -73,23 +74,25 @@ def evaluate(
     num_items = min(num_batches * stream.order.batch_size, len(stream.recordings))
     start, stop = (num_batches * (world.rank + end) // world.size for end in (0, 1))
     batches = source.batches(stream, start, stop, corpus="evaluation", num_workers=num_workers)
-    predicted, losses = [0.0] * num_items, [0.0] * num_batches
+    width = target.width
+    predicted, losses = [0.0] * (num_items * width), [0.0] * num_batches
     computing = autocast(precision, world.device)
     with evaluating(modules), seeded("evaluation", device=world.device), computing:
         for number in range(-(-num_batches // world.size)):
             between()
             batch = next(batches, None)
             if batch is not None:
-                losses[start + number] = _predict(batch, heads, source, world, predicted)
+                losses[start + number] = _predict(batch, heads, source, world, predicted, target)
     summed = world.sum(predicted)
     utterances = stream.recordings.utterances
-    bad = [utterances[place].id for place, value in enumerate(summed) if math.isnan(value)]
+    rows = [summed[place * width : (place + 1) * width] for place in range(num_items)]
+    bad = [utterances[place].id for place, row in enumerate(rows) if any(map(math.isnan, row))]
     if bad:  # all processes see it, and none waits for another
         raise NonFiniteError(nonfinite_message(bad))
-    guesses = [round(value) for value in summed]
-    truth = stream.recordings.labels[:num_items]
+    guesses = [round(row[0]) for row in rows] if isinstance(target, Classes) else rows
+    truth = target.truths(stream.recordings.labels[:num_items])
     return Evaluation(
-        scores=score(truth, guesses, num_emotions),
+        scores=target.score(target.count(truth, guesses)),
         loss=sum(world.sum(losses)) / num_batches,
         predicted=guesses,
         truth=truth,
@@ -112,14 +115,16 @@ def evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def _predict(
-    batch: Batch, heads: Any, source: Source, world: World, predicted: list[float]
+    batch: Batch, heads: Any, source: Source, world: World, predicted: list[float], target: Target
 ) -> float:
     features = source(batch, corpus="evaluation")
     labels = torch.tensor(batch.labels, device=world.device)
     prediction = heads.emotion(features, labels)
-    finite = prediction.logits.isfinite().all(dim=-1)
-    guesses = prediction.logits.argmax(dim=-1).float().masked_fill(~finite, math.nan)
+    finite = prediction.logits.isfinite().all(dim=-1, keepdim=True)
+    guesses = target.guesses(prediction.logits).float().reshape(len(batch.ids), -1)
+    guesses = guesses.masked_fill(~finite, math.nan).flatten()
     loss, *read = torch.cat([prediction.loss.reshape(1).float(), guesses]).tolist()
-    for place, guess in zip(batch.indices, read, strict=True):
-        predicted[place] = guess
+    width = target.width
+    for place, index in enumerate(batch.indices):
+        predicted[index * width : (index + 1) * width] = read[place * width : (place + 1) * width]
     return float(loss)

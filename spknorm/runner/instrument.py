@@ -14,7 +14,7 @@ from spknorm.method.optim.transaction import length
 from spknorm.runner.passes import Tally
 from spknorm.runner.state import Counters
 from spknorm.runs.adversary import gain
-from spknorm.statistics.metrics import score_confusion
+from spknorm.statistics.targets import Target
 
 MEASURED_EVERY = 10
 """Steps from one comparison of the ascent with the emotion step to the next, at most; there is at
@@ -55,18 +55,18 @@ class Instrument:
     Args:
         counters: Of the run: where it stands if it is gone on with.
         start: What the shared part's drift is measured from.
-        num_emotions: C.
+        target: What the emotion head predicts.
         num_speakers: K, 0 without a speaker head.
     """
 
     def __init__(
-        self, counters: Counters, start: Start, *, num_emotions: int, num_speakers: int
+        self, counters: Counters, start: Start, *, target: Target, num_speakers: int
     ) -> None:
         self._counters, self._start = counters, start
-        self._num_emotions, self._adversarial = num_emotions, num_speakers > 0
+        self._target, self._adversarial = target, num_speakers > 0
         self.log_num_speakers = math.log(max(1, num_speakers))
-        self.window = Tally(num_emotions, counters.window)
-        self.totals = Tally(num_emotions, counters.totals)
+        self.window = Tally(target.size, counters.window)
+        self.totals = Tally(target.size, counters.totals)
 
     def add(self, tally: Tally | None, ascent: Ascent, *, paused: bool, skipped: bool) -> None:
         """Count one step.
@@ -77,7 +77,7 @@ class Instrument:
             paused: The ceiling held it back.
             skipped: It was due, and the step was taken back or there was nothing to climb.
         """
-        tally = tally or Tally(self._num_emotions)
+        tally = tally or Tally(self._target.size)
         for name, value in (
             ("steps", 1.0),
             ("ascents_clipped", ascent.clipped),
@@ -97,13 +97,12 @@ class Instrument:
 
     def read(self) -> dict[str, float | None]:
         """Return the means since the last call, as metrics.jsonl has them."""
-        window, self.window = self.window, Tally(self._num_emotions)
-        scores = score_confusion(window.confusion) if window.confusion.sum() else None
+        window, self.window = self.window, Tally(self._target.size)
+        scores = self._target.score(window.counts) if window.counts.any() else None
         loss = window.mean("speaker_loss", "speaker_batches")
         return {
             "emotion_loss": window.mean("emotion_loss", "emotion_batches"),
-            "wa": scores.wa if scores else None,
-            "ua": scores.ua if scores else None,
+            **self._target.logged(scores),
             "speaker_loss": loss,
             "speaker_accuracy": window.mean("speaker_hits", "speaker_utterances"),
             "speaker_gain": gain(loss, self.log_num_speakers),

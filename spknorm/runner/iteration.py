@@ -97,13 +97,13 @@ class Iteration:
             precision=precision,
             scaler=self.scaler,
             one_stage=method.strategy != "none" and method.update == "reversal",
-            num_emotions=len(expert.emotions),
+            target=expert.target,
         )
         self._statistics = Statistics(modules)
         self.instrument = Instrument(
             counters,
             start,
-            num_emotions=len(expert.emotions),
+            target=expert.target,
             num_speakers=0 if method.strategy == "none" else expert.num_speakers,
         )
         self._last = Step({}, True)

@@ -14,8 +14,10 @@ from spknorm.runner.fork import forked_from
 from spknorm.runner.state import Counters
 from spknorm.runs.metrics_log import write_predictions
 from spknorm.runs.result import Adversary, make_result, write_result
+from spknorm.runs.scored import scored
 from spknorm.schema import TaskConfig
-from spknorm.statistics.metrics import Scores, only_class, score, score_by_speaker
+from spknorm.statistics.metrics import only_class
+from spknorm.statistics.targets import Classes
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +33,20 @@ class Outcome:
     def __init__(self, expdir: Path, expert: Any) -> None:
         self._expdir, self._expert = expdir, expert
 
-    def write_predictions(self, split: str, predicted: Sequence[int]) -> Scores:
+    def write_predictions(self, split: str, predicted: Sequence[Any]) -> Any:
         """Write what was predicted for the first utterances of a split; return its scores."""
-        names: tuple[str, ...] = self._expert.emotions
+        target = self._expert.target
         utterances = getattr(self._expert.split, split)[: len(predicted)]
-        truth = [str(utterance.emotion) for utterance in utterances]
+        truth = target.truths(self._expert.data.emotion.labels_of(split)[: len(predicted)])
         write_predictions(
             self._expdir,
             split,
             self._expert.fold,
             [utterance.id for utterance in utterances],
-            [names[index] for index in predicted],
-            truth,
+            target.texts(predicted),
+            target.texts(truth),
         )
-        return score([names.index(name) for name in truth], predicted, len(names))
+        return target.score(target.count(truth, predicted))
 
     def write_result(
         self,
@@ -73,12 +75,7 @@ class Outcome:
         dev = None if best is None else self.write_predictions("dev", best.best_predicted)
         if test is not None:
             self.write_predictions("test", test.predicted)
-            if (only := only_class(test.scores.confusion)) is not None:
-                logger.warning(
-                    "Every test utterance was classified as %s: the scores say nothing of the "
-                    "method.",
-                    self._expert.emotions[only],
-                )
+            self._warn(test.scores)
         result = make_result(
             config=settings,
             args=args,
@@ -88,17 +85,15 @@ class Outcome:
             seconds=seconds,
             precision=precision,
             num_speakers=self._expert.num_speakers,
-            classes=self._expert.emotions,
-            dev=dev,
-            test=None if test is None else test.scores,
-            by_speaker={}
-            if test is None
-            else score_by_speaker(
-                test.truth,
-                test.predicted,
-                self._expert.speakers_of("test")[: len(test.truth)],
-                len(self._expert.emotions),
+            scored=scored(
+                self._expert.target,
+                dev=dev,
+                test=None if test is None else test.scores,
+                truth=[] if test is None else test.truth,
+                predicted=[] if test is None else test.predicted,
+                speakers=self._expert.speakers_of("test"),
             ),
+            split=self._expert.data.emotion.splitting,
             final=counters.final,
             corpora=summaries(self._expert.data.corpora),
             adversary=adversary,
@@ -107,3 +102,19 @@ class Outcome:
             accepted=counters.accepted,
         )
         write_result(self._expdir, result)
+
+    def _warn(self, scores: Any) -> None:
+        """Say what the test scores do not tell."""
+        target = self._expert.target
+        if absent := target.absent(scores):
+            logger.warning(
+                "The test part has no utterance of %s: UA and macro-F1 are over %d of %d classes.",
+                ", ".join(absent),
+                len(target.names) - len(absent),
+                len(target.names),
+            )
+        if isinstance(target, Classes) and (only := only_class(scores.confusion)) is not None:
+            logger.warning(
+                "Every test utterance was classified as %s: the scores say nothing of the method.",
+                target.names[only],
+            )

@@ -3,7 +3,7 @@
 Emotion and speaker batches go through the upstream separately, so neither is padded to the other.
 `updates.Update` calls the passes; losses and hits are gathered in a tally on the way.
 
-Legend: C emotions, N utterances of a micro-batch over all processes.
+Legend: N utterances of a micro-batch over all processes.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from spknorm.method.optim.transaction import ShortOfMemoryError, is_out_of_memor
 from spknorm.runner.distributed import World
 from spknorm.runner.sources import Source
 from spknorm.schema import RunnerConfig
-from spknorm.statistics.metrics import confusion_matrix
+from spknorm.statistics.targets import Target
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -73,7 +73,7 @@ class Tally:
     """Sums over micro-batches; it is one vector, so that processes and steps just add up.
 
     Args:
-        num_emotions: C.
+        num_counts: How many numbers the target counts; see spknorm.statistics.targets.
         values: An earlier vector to go on from.
     """
 
@@ -96,19 +96,17 @@ class Tally:
     )
     """Of micro-batches; from `steps` on, of whole steps: counts, and sums of what was measured."""
 
-    def __init__(self, num_emotions: int, values: Sequence[float] = ()) -> None:
-        self._num_emotions = num_emotions
-        size = len(self.FIELDS) + num_emotions**2
+    def __init__(self, num_counts: int, values: Sequence[float] = ()) -> None:
+        size = len(self.FIELDS) + num_counts
         self.values = np.array(values if len(values) == size else [0.0] * size)
 
     def add(self, name: str, value: float) -> None:
         """Add to one of `FIELDS`."""
         self.values[self.FIELDS.index(name)] += value
 
-    def add_confusion(self, truth: Sequence[int], predicted: Sequence[int]) -> None:
-        """Count emotion predictions."""
-        counts = confusion_matrix(truth, predicted, self._num_emotions)
-        self.values[len(self.FIELDS) :] += counts.ravel()
+    def add_counts(self, counts: npt.NDArray[np.float64]) -> None:
+        """Add what the target counted of some emotion predictions."""
+        self.values[len(self.FIELDS) :] += counts
 
     def __getitem__(self, name: str) -> float:
         """Return one of `FIELDS`."""
@@ -119,14 +117,13 @@ class Tally:
         return self[of] / self[over] if self[over] else None
 
     @property
-    def confusion(self) -> npt.NDArray[np.int64]:
-        """Counts (C, C): row = true class, column = predicted class."""
-        counts = self.values[len(self.FIELDS) :].astype(np.int64)
-        return counts.reshape(self._num_emotions, self._num_emotions)
+    def counts(self) -> npt.NDArray[np.float64]:
+        """What the target counted."""
+        return self.values[len(self.FIELDS) :]
 
 
 class _Done(NamedTuple):
-    """A micro-batch that has been backward: loss (scalar) and guesses (B,) on the device."""
+    """A micro-batch that has been backward: loss (scalar) and guesses (B, ...) on the device."""
 
     kind: str
     batch: Batch
@@ -147,7 +144,7 @@ class Passes:
         precision: fp32, bf16 or fp16.
         scaler: Of fp16 losses.
         one_stage: The two passes' gradients are summed before the one step that uses them.
-        num_emotions: C.
+        target: What the emotion head predicts.
     """
 
     def __init__(
@@ -161,17 +158,17 @@ class Passes:
         precision: str,
         scaler: GradScaler,
         one_stage: bool,
-        num_emotions: int,
+        target: Target,
     ) -> None:
         self._heads, self._source, self._world = heads, source, world
         self._parameters, self._accumulate = parameters, accumulate
         self._precision, self._scaler, self._one_stage = precision, scaler, one_stage
-        self._num_emotions = num_emotions
+        self._target = target
         self.begin()
 
     def begin(self) -> None:
         """Start a step: an empty tally, and no utterance whose loss was not finite."""
-        self.tally = Tally(self._num_emotions)
+        self.tally = Tally(self._target.size)
         self.bad_ids: list[str] = []
         self._done: list[_Done] = []
         self._short: BaseException | None = None
@@ -188,7 +185,8 @@ class Passes:
             self.tally.add(f"{kind}_batches", 1.0 if share is None else share)
             predicted = guesses.tolist()
             if kind == "emotion":
-                self.tally.add_confusion(batch.labels, predicted)
+                truths = self._target.truths(batch.labels)
+                self.tally.add_counts(self._target.count(truths, predicted))
                 continue
             hits = sum(one == other for one, other in zip(predicted, batch.labels, strict=True))
             self.tally.add("speaker_utterances", len(predicted))
@@ -275,7 +273,8 @@ class Passes:
         passes: int = 1,
     ) -> None:
         loss = prediction.loss if share is None else prediction.loss * share
-        value, guesses = loss.detach(), prediction.logits.detach().argmax(dim=-1)
+        value, logits = loss.detach(), prediction.logits.detach()
+        guesses = logits.argmax(dim=-1) if kind == "speaker" else self._target.guesses(logits)
         self._done.append(_Done(kind, batch, value, guesses, share))
         # A loss that is not finite may have a finite gradient: it must not get through.
         poison = torch.where(value.isfinite(), 1.0, math.nan)

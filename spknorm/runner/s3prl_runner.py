@@ -25,7 +25,6 @@ from spknorm.runner.passes import evaluation_precision
 from spknorm.runner.seeds import seeded
 from spknorm.runner.signals import Interrupted, Interruption
 from spknorm.runs import checkpoint
-from spknorm.statistics.metrics import Scores
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         entry.model.config = self.settings
         return entry
 
-    def evaluate(self, split: str | None = None) -> Scores:
+    def evaluate(self, split: str | None = None) -> Any:
         """Score `split` (-t by default) with the weights of -e or -i; writes its predictions."""
         split = split or self.args.evaluate_split
         if split not in ("train", "dev", "test"):
@@ -108,7 +107,8 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         found = self._predict(split)
         if self.world.is_leader:
             self._outcome.write_predictions(split, found.predicted)
-        logger.info("%s WA %.4f, UA %.4f", split, found.scores.wa, found.scores.ua)
+        told = self.expert.target.logged(found.scores).items()
+        logger.info("%s %s", split, ", ".join(f"{name} {value:.4f}" for name, value in told))
         return found.scores
 
     def inference(self) -> None:
@@ -128,7 +128,7 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             source=self._source,
             modules=[entry.model for entry in self.all_entries],
             world=self.world,
-            num_emotions=len(self.expert.emotions),
+            target=self.expert.target,
             precision=evaluation_precision(self.settings.runner, self.world.device),
             ratio=self.settings.runner.evaluate_ratio,
             num_workers=self.settings.downstream_expert.datarc.num_workers,

@@ -87,6 +87,7 @@ class Saver:
                 "scaler": self._iteration.scaler.state_dict(),
                 "corpora": summaries(self._expert.data.corpora),
                 "classes": list(self._expert.emotions),
+                "scale": self._expert.data.emotion.scale,
             },
         }
         for entry in self._entries:

@@ -22,7 +22,7 @@ from spknorm.schema import TaskConfig
 logger = logging.getLogger(__name__)
 
 KEY = "Spknorm"
-_NEAR_CHANCE = 1.1
+NEAR_CHANCE = 1.1
 _LONG = 5
 _FAR_ABOVE = 3.0
 
@@ -37,7 +37,8 @@ class Counters:
     """The last step at which dev was evaluated."""
     best_step: int = 0
     best_wa: float = -1.0
-    best_predicted: list[int] = dataclasses.field(default_factory=list)
+    """The score there, by what `runner.select_by` asks for (checkpoints know it by this name)."""
+    best_predicted: list[Any] = dataclasses.field(default_factory=list)
     """Dev predictions of the best step."""
     without_gain: int = 0
     """Evaluations in a row without a new best."""
@@ -89,13 +90,13 @@ class Counters:
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: counters[name] for name in names & set(counters)})
 
-    def take(self, wa: float, predicted: list[int]) -> bool:
+    def take(self, score: float, predicted: list[Any]) -> bool:
         """Count an evaluation of dev at the present step; tell whether it is the best so far."""
-        if wa <= self.best_wa:
+        if score <= self.best_wa:
             self.without_gain += 1
             return False
         self.without_gain = 0
-        self.best_step, self.best_wa, self.best_predicted = self.step, wa, predicted
+        self.best_step, self.best_wa, self.best_predicted = self.step, score, predicted
         return True
 
     def forget_best(self) -> None:
@@ -103,13 +104,19 @@ class Counters:
         self.best_step = self.without_gain = 0
         self.best_wa, self.best_predicted = -1.0, []
 
-    def collapse(self, ua: float, *, num_emotions: int, log_num_speakers: float) -> list[str]:
-        """Return what has collapsed, given dev's UA, with the setting to try."""
+    def collapse(self, guess: float | None, *, log_num_speakers: float) -> list[str]:
+        """Return what has collapsed, with the setting to try.
+
+        Args:
+            guess: What a guess scores, where dev is no better than that; else None.
+            log_num_speakers: The speaker loss of a guess.
+        """
         found = []
-        self.at_chance = self.at_chance + 1 if ua <= _NEAR_CHANCE / num_emotions else 0
+        self.at_chance = self.at_chance + 1 if guess is not None else 0
         if self.at_chance and self.at_chance % _LONG == 0:
+            what = "dev UA has" if guess else "dev's mean CCC has"
             found.append(
-                f"dev UA has been at chance ({1 / num_emotions:.2f}) for {self.at_chance} "
+                f"{what} been at chance ({guess:.2f}) for {self.at_chance} "
                 "evaluations: try a lower optimizer.groups.upstream.lr or speaker_lambda."
             )
         loss = max(self.speaker_loss or 0.0, self.held_out_loss or 0.0)

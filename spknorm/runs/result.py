@@ -6,41 +6,24 @@ resumed run leaves the same bytes.
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spknorm.config import effects, to_mapping
 from spknorm.files import write_json
-from spknorm.runs.checked import Confusion, Share, build, check_schema, error, read_object
+from spknorm.protocols.owners import Splitting
+from spknorm.runs.checked import build, check_schema, error, read_object
 from spknorm.runs.metrics_log import finite
+from spknorm.runs.scored import Dimensions, Scored, Scores, TestScores
 from spknorm.schema import TaskConfig
-from spknorm.statistics import metrics
 
 RESULT_SCHEMA = "spknorm.result/1"
 _VERSIONS_OF = ("spknorm", "s3prl", "torch", "torchaudio", "transformers", "numpy")
 _ARGS = (*effects.ARGUMENTS, "downstream_variant")
 """Arguments of the command line that decide what a run computes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Of one part of a fold: WA, UA, macro-F1 (0 to 1) over n utterances."""
-
-    wa: Share
-    ua: Share
-    macro_f1: Share
-    n: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestScores(Scores):
-    """Of the test set, with the counts behind them: (C, C), row = true class."""
-
-    classes: tuple[str, ...]
-    confusion: Confusion
-    by_speaker: Mapping[str, Confusion] = field(default_factory=dict)
+_SELDOM = ("forked_from", "accepted", "dimensions", "split")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +80,8 @@ class Result:
         final: Losses at the last log.
         dev: Scores at the best step; None if the run evaluated no dev set.
         test: The same step's; None if the run was told not to test.
+        dimensions: What a run that predicts dimensions scored; `dev` and `test` are None then.
+        split: Who made the folds, by name; None in files of earlier versions.
         adversary: None under strategy none, and in files of before it was measured.
         clip: Whose gradients were clipped together; see `runner.clip`.
         corpora: emotion, speaker -> digest of ids, labels, parts and audio stamps; may be empty.
@@ -129,6 +114,8 @@ class Result:
     final: Mapping[str, Any] = field(default_factory=dict)
     dev: Scores | None = None
     test: TestScores | None = None
+    dimensions: Dimensions | None = None
+    split: Splitting | None = None
     corpora: Mapping[str, Any] = field(default_factory=dict)
     forked_from: Fork | None = None
     accepted: tuple[Acceptance, ...] = ()
@@ -149,7 +136,7 @@ def read_result(path: Path) -> Result:
     if isinstance(value.get("adversary"), str):  # of before its effect was measured: its loss
         value["adversary"] = None
     result = build(Result, value, path)
-    if result.test is None and "test" not in value:
+    if result.test is None and result.dimensions is None and "test" not in value:
         raise error(path, "test", "is missing")
     if result.test is not None and not 1 <= result.test.n == sum(map(sum, result.test.confusion)):
         problem = "must be the number of utterances in `confusion`, but is"
@@ -167,10 +154,8 @@ def make_result(
     seconds: float,
     num_speakers: int,
     precision: str = "fp32",
-    classes: Sequence[str],
-    dev: metrics.Scores | None,
-    test: metrics.Scores | None,
-    by_speaker: Mapping[str, metrics.Scores],
+    scored: Scored,
+    split: Splitting | None = None,
     final: Mapping[str, float | None],
     corpora: Mapping[str, Any] | None = None,
     adversary: Adversary | None = None,
@@ -189,10 +174,8 @@ def make_result(
         seconds: Wall clock of all parts of the run together.
         num_speakers: K, 0 without a speaker head.
         precision: What it computed in: fp32, bf16 or fp16.
-        classes: Names of the C emotions.
-        dev: Scores at the best step; None if the run evaluated no dev set.
-        test: Test scores of the weights of that step; None if nothing was tested.
-        by_speaker: Test scores per speaker.
+        scored: What dev and test scored at that step.
+        split: Who made the folds, and what is to be said of them.
         final: speaker_loss, speaker_accuracy, log_num_speakers, emotion_loss at the last log.
         corpora: What the run saw of them; see spknorm.corpora.digest.
         adversary: What it did; None without one.
@@ -225,8 +208,10 @@ def make_result(
         speaker_crops=speaker_crops,
         precision=precision,
         final=final,
-        dev=None if dev is None else Scores(**_numbers(dev)),
-        test=None if test is None else _test_scores(test, classes, by_speaker),
+        dev=scored.dev,
+        test=scored.test,
+        dimensions=scored.dimensions,
+        split=split,
         corpora=corpora or {},
         forked_from=None if forked_from is None else Fork(**forked_from),
         accepted=tuple(Acceptance(**one) for one in accepted),
@@ -242,12 +227,9 @@ def write_result(folder: Path, result: Result) -> None:
 
 
 def to_plain(result: Result) -> dict[str, Any]:
-    """Return the content of result.json; what did not happen (a fork, a change) has no key."""
+    """Return the content of result.json; what did not happen, or few runs have, has no key."""
     plain: dict[str, Any] = finite(to_mapping(result))
-    for key in ("forked_from", "accepted"):
-        if not plain[key]:
-            del plain[key]
-    return plain
+    return {key: value for key, value in plain.items() if key not in _SELDOM or value}
 
 
 def versions() -> dict[str, str | None]:
@@ -263,18 +245,3 @@ def versions() -> dict[str, str | None]:
 
         found["spknorm"] = __version__
     return found
-
-
-def _test_scores(
-    test: metrics.Scores, classes: Sequence[str], by_speaker: Mapping[str, metrics.Scores]
-) -> TestScores:
-    return TestScores(
-        **_numbers(test),
-        classes=tuple(classes),
-        confusion=test.confusion.tolist(),
-        by_speaker={name: by_speaker[name].confusion.tolist() for name in sorted(by_speaker)},
-    )
-
-
-def _numbers(scores: metrics.Scores) -> dict[str, Any]:
-    return {"wa": scores.wa, "ua": scores.ua, "macro_f1": scores.macro_f1, "n": scores.n}

@@ -49,7 +49,9 @@ def whole_result(folder: Path, *, part: str) -> dict[str, Any] | None:
         return None
     if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
         return None
-    return result if isinstance(result.get(part), dict) else None
+    dimensions = result.get("dimensions") or {}
+    scores = result.get(part) or (dimensions.get(part) if isinstance(dimensions, dict) else None)
+    return result if isinstance(scores, dict) else None
 
 
 def write_summary(

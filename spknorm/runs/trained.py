@@ -23,6 +23,7 @@ from spknorm.files import read_json
 from spknorm.method.model import Heads
 from spknorm.runs import checkpoint
 from spknorm.schema import TaskConfig
+from spknorm.statistics.targets import Target, target_of
 from spknorm.upstreams import Family, family_of
 from spknorm.upstreams.weights import first_line, unwrap_names
 
@@ -40,7 +41,7 @@ class Trained:
         upstream: s3prl's, with the trained weights.
         featurizer: s3prl's Featurizer of it.
         heads: Gate, emotion head and speaker head.
-        emotions: Names of the C classes by index.
+        target: What the emotion head predicts: the C classes, or dimensions on their scale.
         frozen: Whether the upstream kept its original weights.
         best_step: The step whose weights these are.
         result: result.json; empty where there is none.
@@ -53,11 +54,16 @@ class Trained:
     upstream: nn.Module
     featurizer: Any
     heads: Heads
-    emotions: tuple[str, ...]
+    target: Target
     frozen: bool
     best_step: int
     result: Mapping[str, Any]
     source: Path | None
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Names of the classes, or dimensions, by index."""
+        return self.target.names
 
     @property
     def family(self) -> Family:
@@ -108,7 +114,7 @@ def load(folder: Path | str, *, device: str = "cpu") -> Trained:
         upstream=built.upstream,
         featurizer=featurizer,
         heads=heads,
-        emotions=class_names(state, result, _num_emotions(state["Downstream"])),
+        target=read_target(state, result, _num_emotions(state["Downstream"])),
         frozen="Upstream" not in state,
         best_step=int(state["Step"]),
         result=result,
@@ -171,15 +177,15 @@ def sections(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: config[key] for key in _SECTIONS if isinstance(config.get(key), Mapping)}
 
 
-def class_names(
-    state: Mapping[str, Any], result: Mapping[str, Any], num_classes: int
-) -> tuple[str, ...]:
-    """Return the emotions by index: of the checkpoint, of result.json, else IEMOCAP's four."""
-    written = (result.get("test") or {}).get("classes")
-    names = state.get("Spknorm", {}).get("classes") or written or EMOTIONS
-    if len(names) != num_classes:
-        names = [f"class_{index}" for index in range(num_classes)]
-    return tuple(names)
+def read_target(state: Mapping[str, Any], result: Mapping[str, Any], num_outputs: int) -> Target:
+    """Return what a head predicts: by the checkpoint, by result.json, else IEMOCAP's four."""
+    kept, dimensions = state.get("Spknorm", {}), result.get("dimensions") or {}
+    written = (result.get("test") or {}).get("classes") or dimensions.get("names")
+    names = kept.get("classes") or written or EMOTIONS
+    if len(names) != num_outputs:
+        names = [f"class_{index}" for index in range(num_outputs)]
+    said = [dimensions[key] for key in ("low", "high") if key in dimensions]
+    return target_of(names, kept.get("scale") or said or None)
 
 
 def heads_of(downstream: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from spknorm.schema.corpora import DataConfig, SpeakerCorpusConfig, Turns
+from spknorm.schema.corpora import DataConfig, SpeakerCorpusConfig, Turns, resolved_dev
 from spknorm.schema.marks import NUMBERS, THEIR_ENGINE, WITH_SPEAKERS
 from spknorm.schema.method import (
     Adversary,
@@ -46,6 +46,7 @@ __all__ = [
     "Turns",
     "Update",
     "UpstreamConfig",
+    "resolved_dev",
 ]
 
 

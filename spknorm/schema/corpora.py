@@ -1,18 +1,23 @@
 """What a run trains on: the emotion corpus and the speaker corpus."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from spknorm.corpora.known import names_for
 from spknorm.schema.marks import (
     ABOVE_0,
+    CLASSES,
+    CROSS,
     DEMO,
+    DIMENSIONS,
     GROUPED,
+    LISTED,
     LOW_RESOURCE,
     NOT_NEGATIVE,
     NOTHING,
     NUMBERS,
+    OURS,
     PLACE,
     REPEAT,
     SHARE,
@@ -21,6 +26,25 @@ from spknorm.schema.marks import (
 )
 
 Turns = Literal["all", "improvised", "scripted"]
+Protocol = Literal[
+    "si5", "si10", "loso", "loso-group", "sd", "low_resource",
+    "official", "emobox", "emosuperb", "audb", "cross",
+]  # fmt: skip
+"""How train, dev and test are made (spknorm.protocols)."""
+
+
+_LISTS = ("official", "emobox", "emosuperb", "audb")
+_OF_IEMOCAP = ("iemocap", "demo")  # the demo is in its layout
+
+
+def resolved_dev(dev: str, *, protocol: str, base: str, corpus: str) -> str:
+    """Return what `datarc.dev` comes to: auto by the protocol and, for si5, the corpus."""
+    if dev != "auto":
+        return dev
+    kind = base if protocol == "low_resource" else protocol
+    if kind == "sd" or (kind == "si5" and corpus in _OF_IEMOCAP):
+        return "superb"
+    return "given" if kind in _LISTS else "speaker_disjoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +62,31 @@ class DataConfig:
     """Accept paths of a manifest or fold JSON that lead out of the root."""
     test_fold: Annotated[str | None, REPEAT] = None
     """foldN holds out SessionN; null: the -v of the command line, else fold1."""
-    protocol: Annotated[
-        Literal["si5", "si10", "loso", "loso-group", "sd", "low_resource"], NUMBERS
-    ] = "si5"
+    protocol: Annotated[Protocol, NUMBERS] = "si5"
+    """official: the corpus' own parts. emobox: the lists in `fold_lists`. emosuperb, audb: theirs,
+    where they have one. cross: trains on `corpus` and `train_with`, tests on `test_on`."""
     groups: Annotated[int, Range(least=2), NUMBERS, GROUPED] = 5
-    """loso-group: how many groups of speakers are held out in turn."""
+    """loso-group: how many groups of speakers are held out in turn; `unseen`: of sentences."""
+    unseen: Annotated[Literal["speakers", "sentences", "both"], NUMBERS, OURS] = "speakers"
+    """What of the test part does not train: its speakers, its sentences, or both."""
+    fold_lists: Annotated[str | None, PLACE, LISTED] = None
+    """emobox: folder with fold_N/<corpus>_{train,valid,test}_fold_N.jsonl."""
+    allow_leak: Annotated[bool, NOTHING] = False
+    """Train on somebody's split although its test speakers train, too; every table then says so."""
+    train_with: Annotated[tuple[str, ...], NUMBERS, CROSS] = ()
+    """cross: corpora that train beside `corpus`."""
+    test_on: Annotated[tuple[str, ...], NUMBERS, CROSS] = ()
+    """cross: corpora that are tested, and nothing else."""
+    roots: Annotated[Mapping[str, str], PLACE, CROSS] = field(default_factory=dict)
+    """cross: folder of each corpus, by name, where the environment does not say it. A name that is
+    no corpus' is a manifest's, whose file stands here."""
     base: Annotated[Literal["si5", "sd"], NUMBERS, LOW_RESOURCE] = "si5"
     """What low_resource draws its training utterances from."""
-    dev: Annotated[Literal["superb", "speaker_disjoint"], NUMBERS] = "superb"
+    dev: Annotated[Literal["auto", "superb", "speaker_disjoint", "given"], NUMBERS] = "auto"
+    """superb: a random share of the training pool, whose speakers train, too, as in s3prl.
+    speaker_disjoint: a share of its speakers. given: the list's own part (official, emobox, ...).
+    auto: superb for si5 on IEMOCAP, as SUPERB has it (on the demo likewise), and for sd; given
+    where there is such a part; else speaker_disjoint."""
     valid_ratio: Annotated[float, SHARE, NUMBERS] = 0.2
     samples_per_label: Annotated[int | None, ABOVE_0, REPEAT, LOW_RESOURCE] = None
     """low_resource: training utterances per class (paper: 50, 100, 200, ..., 1000)."""
@@ -55,6 +96,14 @@ class DataConfig:
     """Classes that are trained. auto: the corpus' own habit, four where it has neu, hap, ang and
     sad, else all. four: those, whatever else is there is left out. all: every word of the corpus
     for itself, excited and calm too. {map: {word: class}}: every word to a class, or to null."""
+    labels_from: Annotated[Literal["majority", "votes"], NUMBERS, CLASSES] = "majority"
+    """votes: train on the raters' votes as a distribution over the classes, by divergence (KL)."""
+    class_weights: Annotated[Literal["none", "balanced"], NUMBERS, CLASSES] = "none"
+    """balanced: the loss of an utterance counts N / (C n) of its class with n of N utterances."""
+    targets: Annotated[Literal["classes", "dimensions"], NUMBERS] = "classes"
+    """dimensions: predict arousal, valence and dominance; the loss is the sum of 1 - CCC."""
+    scale: Annotated[tuple[float, ...] | None, NUMBERS, DIMENSIONS] = None
+    """[least, greatest] value of the dimensions; null: the corpus' own, or what it spans."""
     train_turns: Annotated[Turns, NUMBERS] = "all"
     test_turns: Annotated[Turns, NUMBERS] = "all"
     demo_rho: Annotated[float, SHARE, NUMBERS, DEMO] = 0.8

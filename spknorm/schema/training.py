@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from spknorm.schema.marks import (
     ABOVE_0,
     ADVERSARY,
+    CLASSES,
     GATED,
     LENGTH,
     NOT_NEGATIVE,
@@ -52,6 +53,8 @@ class RunnerConfig:
     weights: dev-best.ckpt without the optimisers' states, a third of one. none: results alone."""
     early_stopping: Annotated[int | None, ABOVE_0, NUMBERS] = None
     """Evaluations without a gain on dev after which training ends; null: never."""
+    select_by: Annotated[Literal["wa", "ua", "macro_f1"], NUMBERS, CLASSES] = "wa"
+    """The score on dev that chooses the best step; s3prl's is wa. Of dimensions: the mean CCC."""
     max_nonfinite: Annotated[int, ABOVE_0, NOTHING] = 10
     """Steps in a row with a non-finite loss or gradient after which the run ends."""
     max_oom: Annotated[int, NOT_NEGATIVE, NOTHING] = 3

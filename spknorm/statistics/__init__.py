@@ -22,13 +22,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spknorm.errors import DataError
+from spknorm.statistics.agreement import CCC, concordance
 from spknorm.statistics.metrics import measure
 
 NUM_RESAMPLES = 2000
 MIN_SPEAKERS = 4
 
 BySpeaker = Mapping[str, ArrayLike]
-"""speaker -> (C, C) confusion matrix, as `test.by_speaker` in result.json."""
+"""speaker -> (C, C) confusion matrix, as `test.by_speaker` in result.json; for the metric `ccc` the
+six sums of one dimension."""
 
 
 class MeanStd(NamedTuple):
@@ -116,7 +118,7 @@ def interval(
 
     Args:
         by_speaker: Confusion matrices; use `pool_speakers` for several runs.
-        metric: `wa`, `ua` or `macro_f1`.
+        metric: `wa`, `ua`, `macro_f1` or `ccc`.
         level: Share of data sets whose interval should hold the truth.
         num_resamples: Bootstrap replicates.
         seed: Of the resampling; equal input and seed give equal numbers.
@@ -125,11 +127,11 @@ def interval(
         DataError: Fewer than `MIN_SPEAKERS`.
     """
     counts = _speakers(by_speaker)
-    value = float(measure(counts.sum(axis=0), metric))
+    value = float(_measure(counts.sum(axis=0), metric))
     weights = _resamples(len(counts), num_resamples, seed)
-    error = _standard_error(measure(_weighted(weights, counts), metric), len(counts))
+    error = _standard_error(_measure(_weighted(weights, counts), metric), len(counts))
     reach = _quantile(0.5 + level / 2, len(counts) - 1) * error
-    low, high = _around(value, reach)
+    low, high = _around(value, reach, least=-1.0 if metric == CCC else 0.0)
     return Interval(value, low, high, len(counts))
 
 
@@ -146,7 +148,7 @@ def compare(
     Args:
         variant: Run key, such as (fold, seed, draw) -> confusion matrices by speaker.
         reference: The same runs of the reference (strategy none).
-        metric: `wa`, `ua` or `macro_f1`.
+        metric: `wa`, `ua`, `macro_f1` or `ccc`.
         num_resamples: Bootstrap replicates.
         seed: Of the resampling.
 
@@ -161,9 +163,10 @@ def compare(
         odd = sorted(pools[0].keys() ^ pools[1].keys())
         raise DataError(f"A paired test needs the same speakers on both sides; unpaired: {odd[0]}.")
     new, old = (_speakers(pool) for pool in pools)
-    difference = float(measure(new.sum(axis=0), metric) - measure(old.sum(axis=0), metric))
+    difference = float(_measure(new.sum(axis=0), metric) - _measure(old.sum(axis=0), metric))
     weights = _resamples(len(new), num_resamples, seed)
-    replicates = measure(_weighted(weights, new), metric) - measure(_weighted(weights, old), metric)
+    ours, theirs = (_measure(_weighted(weights, side), metric) for side in (new, old))
+    replicates = ours - theirs
     error = _standard_error(replicates, len(new))
     reach = _quantile(0.975, len(new) - 1) * error
     pairs = [
@@ -249,12 +252,18 @@ def _standard_error(replicates: NDArray[np.float64], num_speakers: int) -> float
     return float(replicates.std(ddof=1) * np.sqrt(num_speakers / (num_speakers - 1)))
 
 
-def _around(value: float, reach: float) -> tuple[float, float]:
-    """Lay a reach off on the logit, where it is reach / (value (1 - value)) long."""
-    if not 0 < value < 1:
+def _around(value: float, reach: float, *, least: float = 0.0) -> tuple[float, float]:
+    """Lay a reach off on the logit, where it is reach / (value (1 - value)) long.
+
+    A metric that begins at -1 is moved to 0 ... 1 first; its logit is twice Fisher's z.
+    """
+    if not least < value < 1:
         return value, value  # every resample is all right or all wrong, too
-    centre, wide = np.log(value / (1 - value)), reach / (value * (1 - value))
-    return float(1 / (1 + np.exp(wide - centre))), float(1 / (1 + np.exp(-wide - centre)))
+    length = 1 - least
+    share, reach = (value - least) / length, reach / length
+    centre, wide = np.log(share / (1 - share)), reach / (share * (1 - share))
+    low, high = (float(1 / (1 + np.exp(sign * wide - centre))) for sign in (1, -1))
+    return least + length * low, least + length * high
 
 
 def _quantile(level: float, freedom: int) -> float:
@@ -272,4 +281,8 @@ def _p_value(difference: float, error: float, freedom: int) -> float:
 
 
 def _total(by_speaker: BySpeaker, metric: str) -> float:
-    return float(measure(_stack(by_speaker).sum(axis=0), metric))
+    return float(_measure(_stack(by_speaker).sum(axis=0), metric))
+
+
+def _measure(counts: NDArray[Any], metric: str) -> NDArray[np.float64]:
+    return concordance(counts) if metric == CCC else measure(counts, metric)

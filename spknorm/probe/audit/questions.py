@@ -96,8 +96,7 @@ def questions_for(
             found.append(_about("emotion", split_by_label(unsplit, label, seed=seed)))
         except DataError as error:
             raise DataError(f"The emotion corpus cannot be probed: {error}") from error
-    found.append(_about_emotion((*parts.train, *parts.dev), parts.test))
-    return found
+    return found + _about_emotion((*parts.train, *parts.dev), parts.test)
 
 
 def _about(corpus: str, split: LabelledSplit) -> Question:
@@ -112,17 +111,24 @@ def _about(corpus: str, split: LabelledSplit) -> Question:
     )
 
 
-def _about_emotion(train: tuple[Utterance, ...], test: tuple[Utterance, ...]) -> Question:
+def _about_emotion(train: tuple[Utterance, ...], test: tuple[Utterance, ...]) -> list[Question]:
+    """Return the question for the emotion; none where the corpus has dimensions alone."""
+    train = tuple(one for one in train if one.emotion)
     names = [str(utterance.emotion) for utterance in train]
-    return Question(
-        corpus="emotion",
-        label="emotion",
-        train=train,
-        test=test,
-        classes=index_labels(names),
-        truth=index_labels([str(utterance.emotion) for utterance in test], names),
-        clusters=speakers_of(test),
-    )
+    test = tuple(one for one in test if one.emotion in set(names))
+    if len(set(names)) < 2 or not test:
+        return []
+    return [
+        Question(
+            corpus="emotion",
+            label="emotion",
+            train=train,
+            test=test,
+            classes=index_labels(names),
+            truth=index_labels([str(utterance.emotion) for utterance in test], names),
+            clusters=speakers_of(test),
+        )
+    ]
 
 
 def speakers_of(utterances: Sequence[Utterance]) -> NDArray[Any]:

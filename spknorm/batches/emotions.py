@@ -1,0 +1,156 @@
+"""The emotion corpus of a run: read, checked, split, and what its head is to predict.
+
+Before `task.py`, which adds the speaker corpus. Under the protocol cross there are several.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spknorm.batches import targets
+from spknorm.batches.several import read_several
+from spknorm.corpora import CORPORA, check_records, classes_of, label_set, read_corpus, usable
+from spknorm.corpora.digest import CorpusDigest, digest_of
+from spknorm.corpora.records import Utterance
+from spknorm.protocols import TITLES, Split, Splitting, check_split, divide
+from spknorm.schema import DataConfig, ExpertConfig, resolved_dev
+
+
+class EmotionData(NamedTuple):
+    """What a run knows of its emotion corpus.
+
+    Attributes:
+        split: Train, dev and test utterances.
+        names: Classes by label index, or dimensions by place.
+        labels: Of the training utterances: indices, votes over the classes, or dimensions on
+            -1 ... 1.
+        weights: Of the classes; None: all alike.
+        scale: Of dimensions; None: classes are predicted.
+        digest: Of all that was read.
+        splitting: Who made the folds, and what is to be said of them.
+    """
+
+    split: Split
+    names: tuple[str, ...]
+    labels: list[Any]
+    weights: list[float] | None
+    scale: tuple[float, float] | None
+    digest: CorpusDigest
+    splitting: Splitting
+
+    def labels_of(self, part: str) -> list[Any]:
+        """Return the labels of `train`, `dev` or `test`; votes train, majorities score."""
+        if part == "train":
+            return self.labels
+        return _plain_labels(getattr(self.split, part), self.names, self.scale)
+
+
+def read_emotions(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -> EmotionData:
+    """Read, check and split the emotion corpus.
+
+    Raises:
+        MissingError: The corpus is not where it was looked for.
+        ConfigError: Settings do not fit the corpus.
+        DataError: It cannot be used, or train, dev and test overlap.
+    """
+    config = dataclasses.replace(config, test_fold=fold)
+    if config.protocol == "cross":
+        several = read_several(config, seed=seed, work_dir=work_dir)
+        records, names, scale = several.records, several.names, several.scale
+        split, splitting = several.split, several.splitting
+    else:
+        records, names, scale = _read_one(config)
+        records = usable(records, work_dir=work_dir, skip_bad=config.skip_bad)
+        split, splitting = _divide(config, records, fold=fold, seed=seed)
+    if config.check_audio:
+        check_split(
+            split,
+            protocol=config.protocol,
+            base=config.base,
+            dev=splitting.dev,
+            unseen=config.unseen,
+            allow_leak=config.allow_leak,
+            check_audio=True,
+        )
+    columns = ["emotion", "speaker", "session", "turn"]
+    columns += [*names] if scale else []
+    columns += ["votes"] if config.labels_from == "votes" else []
+    digest = digest_of(records, labels=columns, parts=split._asdict(), work_dir=work_dir)
+    labels, weights = _training_labels(config, split, records, names, scale)
+    return EmotionData(split, names, labels, weights, scale, digest, splitting)
+
+
+def _read_one(
+    config: DataConfig,
+) -> tuple[list[Utterance], tuple[str, ...], tuple[float, float] | None]:
+    """Return the records of the one corpus, the names of what is predicted, and its scale."""
+    records = read_corpus(ExpertConfig(datarc=config), "emotion")
+    if config.targets == "dimensions":
+        names = targets.dimensions_among(records)
+        records = targets.with_dimensions(records, names)
+        known = config.scale or CORPORA[config.corpus].scale
+        return records, names, targets.scale_of(records, names, known)
+    names = classes_of(records, label_set(config))
+    check_records(records, role="emotion", classes=names)
+    return records, names, None
+
+
+def _divide(
+    config: DataConfig, records: Sequence[Utterance], *, fold: str, seed: int
+) -> tuple[Split, Splitting]:
+    dev = resolved_dev(config.dev, protocol=config.protocol, base=config.base, corpus=config.corpus)
+    divided = divide(
+        records,
+        protocol=config.protocol,
+        fold=fold,
+        dev=dev,
+        valid_ratio=config.valid_ratio,
+        seed=seed,
+        samples_per_label=config.samples_per_label,
+        draw=config.draw,
+        base=config.base,
+        groups=config.groups,
+        train_turns=config.train_turns,
+        test_turns=config.test_turns,
+        ordered=config.corpus != "manifest",  # s3prl's order, so that its dev split is ours
+        unseen=config.unseen,
+        corpus=config.corpus,
+        fold_lists=config.fold_lists,
+        allow_leak=config.allow_leak,
+    )
+    splitting = Splitting(
+        protocol=config.protocol,
+        title=TITLES[config.protocol],
+        dev=divided.dev,
+        unseen=config.unseen,
+        leaks=divided.leaks,
+    )
+    return divided.split, splitting
+
+
+def _training_labels(
+    config: DataConfig,
+    split: Split,
+    records: Sequence[Utterance],
+    names: tuple[str, ...],
+    scale: tuple[float, float] | None,
+) -> tuple[list[Any], list[float] | None]:
+    """Return the training utterances' labels, and the classes' weights if they are not alike."""
+    labels = _plain_labels(split.train, names, scale)
+    if scale is not None:
+        return labels, None
+    if config.labels_from == "votes":
+        class_under = targets.word_classes(label_set(config), records)
+        labels = [*targets.vote_labels(split.train, names, class_under)]
+    if config.class_weights == "none":
+        return labels, None
+    return labels, targets.balanced_weights(labels, len(names))
+
+
+def _plain_labels(
+    utterances: Sequence[Utterance], names: Sequence[str], scale: tuple[float, float] | None
+) -> list[Any]:
+    if scale is None:
+        return [*targets.class_labels(utterances, names)]
+    return [*targets.dimension_labels(utterances, names, scale)]

@@ -1,0 +1,124 @@
+"""EmoBox's fold lists, as the user has them on disk: which utterance is in which part of a fold.
+
+Beside `owners.py`. Files are fold_N/<corpus>_{train,valid,test}_fold_N.jsonl, a JSON object per
+line with `key` and `wav`. Utterances are found by their own name, in whatever way it is put
+together: `ravdess-03-01-05-01-02-01-18` is 03-01-05-01-02-01-18, `casia-239-wangzhe-neutral` is
+wangzhe/neutral/239.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from spknorm.corpora.records import Utterance
+from spknorm.errors import DataError, MissingError
+from spknorm.protocols.parts import Part
+
+logger = logging.getLogger(__name__)
+
+_PARTS = {"train": "train", "valid": "dev", "dev": "dev", "test": "test"}
+_FILE = re.compile(r"(?P<corpus>.+)_(?P<part>train|valid|dev|test)_fold_?(?P<number>\d+)\.jsonl")
+Name = tuple[str, ...]
+
+
+def hold_out_by_lists(
+    records: Sequence[Utterance], fold: str, folder: Path | str
+) -> tuple[Part, Part, Part]:
+    """Return (train, dev, test) as the lists of one fold have them; dev is empty without a list.
+
+    Utterances that no list names are left out, as are those listed that are not there; both are
+    counted in the log. Where there are test lists alone, the others train.
+
+    Raises:
+        MissingError: There is no such folder, or no test list of this fold in it.
+        DataError: A list cannot be read, names nothing of the corpus, or two lists name one
+            utterance.
+    """
+    files = _files(Path(folder), int(fold.removeprefix("fold")))
+    known = _by_name(records)
+    place: dict[str, str] = {}
+    listed = lost = 0
+    for part, path in files:
+        for names in _entries(path):
+            listed += 1
+            found = next((known[name] for name in names if name in known), None)
+            if found is None:
+                lost += 1
+            elif place.setdefault(found.id, part) != part:
+                raise DataError(f"{path} names {found.id}, which is in {place[found.id]}, too.")
+    if not place:
+        raise DataError(
+            f"None of the {listed} utterances that {Path(folder)} lists for {fold} is in this "
+            "corpus: are these the lists of this corpus?"
+        )
+    if "train" not in {part for part, _ in files}:
+        place = {one.id: place.get(one.id, "train") for one in records}
+    if lost or len(place) < len(records):
+        logger.warning(
+            "EmoBox's %s: %d of %d listed utterances are not in the corpus (or have a class that "
+            "is left out), %d of %d of the corpus are on no list; both are left out.",
+            fold,
+            lost,
+            listed,
+            len(records) - len(place),
+            len(records),
+        )
+    train, dev, test = (
+        [one for one in records if place.get(one.id) == part] for part in ("train", "dev", "test")
+    )
+    return train, dev, test
+
+
+def _files(folder: Path, number: int) -> list[tuple[str, Path]]:
+    if not folder.is_dir():
+        raise MissingError(
+            f"`downstream_expert.datarc.fold_lists` is {folder}, which is not a folder; it is the "
+            "folder of the corpus among EmoBox's `data`, with fold_1, fold_2, ... in it."
+        )
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.jsonl")):
+        match = _FILE.fullmatch(path.name)
+        if match is not None and int(match["number"]) == number:
+            found[_PARTS[match["part"]]] = path
+    if "test" not in found:
+        raise MissingError(f"{folder} has no list fold_{number}/<corpus>_test_fold_{number}.jsonl.")
+    return sorted(found.items())
+
+
+def _entries(path: Path) -> Iterator[list[Name]]:
+    """Yield the names under which each listed utterance may be found, the surest first."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            key, wav = str(entry["key"]), str(entry.get("wav", ""))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DataError(f"{path}, line {number}: expected an object with `key`.") from error
+        yield [_name(key.partition("-")[2] or key), *_names_of_path(wav)]
+
+
+def _by_name(records: Sequence[Utterance]) -> dict[Name, Utterance]:
+    """Return the records by every name that only one of them has."""
+    found: dict[Name, Utterance | None] = {}
+    for one in records:
+        names = {_name(one.id), *_names_of_path(one.path.as_posix())}
+        for name in names:
+            found[name] = None if name in found else one
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _names_of_path(path: str) -> list[Name]:
+    parts = PurePosixPath(path).with_suffix("").parts if path else ()
+    return [_name(" ".join(parts[-depth:])) for depth in (1, 2, 3) if len(parts) >= depth]
+
+
+def _name(text: str) -> Name:
+    """Return the words of a name in one order, whatever joins them."""
+    return tuple(sorted(re.findall(r"[^\W_]+", text.casefold())))

@@ -1,0 +1,152 @@
+"""The scores in a result.json: of classes, or of dimensions. Before `result.py`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from spknorm.runs.checked import Confusion, Share
+from spknorm.statistics import metrics
+from spknorm.statistics.agreement import Agreement, sums_by_speaker
+from spknorm.statistics.targets import Dimensions as DimensionTarget
+from spknorm.statistics.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Of one part of a fold: WA, UA, macro-F1 (0 to 1) over n utterances."""
+
+    wa: Share
+    ua: Share
+    macro_f1: Share
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestScores(Scores):
+    """Of the test set, with the counts behind them: (C, C), row = true class.
+
+    Attributes:
+        ua_over: The classes that UA is the mean recall of: those with test utterances.
+    """
+
+    classes: tuple[str, ...]
+    confusion: Confusion
+    by_speaker: Mapping[str, Confusion] = field(default_factory=dict)
+    ua_over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DimensionScores:
+    """Of one part of a fold: the concordance correlation of each dimension, and their mean.
+
+    Attributes:
+        ccc: By dimension, -1 to 1.
+        mean: Of them.
+        n: Number of utterances.
+        by_speaker: Of the test part: speaker -> dimension -> n, and the sums of truth, prediction,
+            their squares and their product, from which any CCC and its interval come.
+    """
+
+    ccc: Mapping[str, float]
+    mean: float
+    n: int
+    by_speaker: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimensions:
+    """What a run that predicts dimensions scored, in the place of classes.
+
+    Attributes:
+        names: In the order of the head's outputs.
+        low: Least value of the scale.
+        high: Greatest value of the scale.
+        dev: At the best step; None if the run evaluated no dev set.
+        test: The same step's; None if the run was told not to test.
+    """
+
+    names: tuple[str, ...]
+    low: float
+    high: float
+    dev: DimensionScores | None = None
+    test: DimensionScores | None = None
+
+
+class Scored(NamedTuple):
+    """What result.json says of dev and test: of classes or of dimensions, the other is None."""
+
+    dev: Scores | None = None
+    test: TestScores | None = None
+    dimensions: Dimensions | None = None
+
+
+def scored(
+    target: Target,
+    *,
+    dev: Any,
+    test: Any,
+    truth: Sequence[Any] = (),
+    predicted: Sequence[Any] = (),
+    speakers: Sequence[str] = (),
+) -> Scored:
+    """Return the scores of a run as its result file has them.
+
+    Args:
+        target: What was predicted.
+        dev: Its scores at the best step; None if the run evaluated no dev set.
+        test: Its scores of the weights of that step; None if nothing was tested.
+        truth: (N,) of the test utterances that were scored.
+        predicted: (N,) likewise.
+        speakers: Who speaks each test utterance, at least N.
+    """
+    speakers = speakers[: len(truth)]
+    if isinstance(target, DimensionTarget):
+        by_speaker = sums_by_speaker(truth, predicted, speakers) if truth else {}
+        low, high = target.scale
+        return Scored(
+            dimensions=Dimensions(
+                names=target.names,
+                low=low,
+                high=high,
+                dev=None if dev is None else _agreement(target, dev, {}),
+                test=None if test is None else _agreement(target, test, by_speaker),
+            )
+        )
+    of_speaker = metrics.score_by_speaker(truth, predicted, speakers, len(target.names))
+    return Scored(
+        dev=None if dev is None else Scores(**_numbers(dev)),
+        test=None if test is None else _test_scores(target.names, test, of_speaker),
+    )
+
+
+def _agreement(
+    target: DimensionTarget, found: Agreement, by_speaker: Mapping[str, Any]
+) -> DimensionScores:
+    return DimensionScores(
+        ccc=target.named(found.ccc),
+        mean=found.mean,
+        n=found.n,
+        by_speaker={
+            name: dict(zip(target.names, np.asarray(sums).tolist(), strict=True))
+            for name, sums in by_speaker.items()
+        },
+    )
+
+
+def _test_scores(
+    classes: Sequence[str], test: metrics.Scores, by_speaker: Mapping[str, metrics.Scores]
+) -> TestScores:
+    spoken = test.confusion.sum(axis=1)
+    return TestScores(
+        **_numbers(test),
+        classes=tuple(classes),
+        confusion=test.confusion.tolist(),
+        by_speaker={name: by_speaker[name].confusion.tolist() for name in sorted(by_speaker)},
+        ua_over=tuple(name for name, count in zip(classes, spoken, strict=True) if count),
+    )
+
+
+def _numbers(scores: metrics.Scores) -> dict[str, Any]:
+    return {"wa": scores.wa, "ua": scores.ua, "macro_f1": scores.macro_f1, "n": scores.n}
