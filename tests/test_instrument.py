@@ -15,6 +15,7 @@ from spknorm.runner.state import Counters
 from spknorm.runs import checkpoint
 from spknorm.runs.adversary import judge
 from spknorm.schema import MethodConfig
+from spknorm.statistics.targets import Classes
 
 ASCENTS = ["ascent_share", "ascent_angle", "ascents_clipped", "ascents_paused", "ascents_skipped"]
 
@@ -105,7 +106,9 @@ def test_drift_is_the_change_over_the_norm_at_the_start():
 
 
 def test_a_run_without_an_adversary_measures_none():
-    instrument = Instrument(Counters(), Start(), num_emotions=4, num_speakers=0)
+    instrument = Instrument(
+        Counters(), Start(), target=Classes(("neu", "hap", "ang", "sad")), num_speakers=0
+    )
     instrument.add(None, Ascent(), paused=False, skipped=False)
     read = instrument.read()
     assert {read[name] for name in (*ASCENTS, "speaker_gain", "drift")} == {None}

@@ -6,7 +6,11 @@ import pytest
 from spknorm import config
 from spknorm.runs.metrics_log import MetricsLog, write_predictions
 from spknorm.runs.result import make_result, read_result, to_plain, versions
+from spknorm.runs.scored import scored
 from spknorm.statistics.metrics import score
+from spknorm.statistics.targets import Classes
+
+FOUR = Classes(("neu", "hap", "ang", "sad"))
 
 
 def test_predictions_have_s3prls_names_and_format(tmp_path):
@@ -52,8 +56,10 @@ def result(**changes):
         "config": config.parse({}),
         "args": {"seed": 5, "upstream": "fbank", "upstream_trainable": True, "expdir": "x"},
         "fold": "fold2", "steps": 20, "best_step": 10, "seconds": 1.23456, "num_speakers": 3,
-        "classes": ("neu", "hap", "ang", "sad"), "dev": scores, "test": scores,
-        "by_speaker": {"b": scores, "a": scores},
+        "scored": scored(
+            FOUR, dev=scores, test=scores,
+            truth=[0, 1, 2, 3], predicted=[0, 1, 2, 0], speakers=["b", "b", "a", "a"],
+        ),
         "final": {"speaker_loss": 1.0, "emotion_loss": float("nan")},
     }  # fmt: skip
     return to_plain(make_result(**{**arguments, **changes}))
@@ -69,7 +75,9 @@ def test_the_result_has_exactly_the_promised_keys():
         "versions", "config", "args",
     }  # fmt: skip
     assert set(found["dev"]) == {"wa", "ua", "macro_f1", "n"}
-    assert set(found["test"]) == {"wa", "ua", "macro_f1", "n", "classes", "confusion", "by_speaker"}
+    assert set(found["test"]) == {
+        "wa", "ua", "macro_f1", "n", "classes", "confusion", "by_speaker", "ua_over",
+    }  # fmt: skip
     assert found["schema"] == "spknorm.result/1"
     assert (found["seed"], found["frozen"], found["fold"]) == (5, False, "fold2")
     assert found["test"]["wa"] == 0.75
@@ -103,7 +111,7 @@ def test_the_result_is_plain_json_and_says_what_it_takes_to_run_again():
 
 
 def test_a_run_without_dev_or_test_has_null_scores():
-    found = result(dev=None, test=None, by_speaker={})
+    found = result(scored=scored(FOUR, dev=None, test=None))
     assert found["dev"] is None
     assert found["test"] is None
 

@@ -89,8 +89,8 @@ def _read_one(
     if config.targets == "dimensions":
         names = targets.dimensions_among(records)
         records = targets.with_dimensions(records, names)
-        known = config.scale or CORPORA[config.corpus].scale
-        return records, names, targets.scale_of(records, names, known)
+        known = CORPORA[config.corpus].scale
+        return records, names, targets.scale_of(records, names, config.scale, known)
     names = classes_of(records, label_set(config))
     check_records(records, role="emotion", classes=names)
     return records, names, None

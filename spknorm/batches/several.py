@@ -123,7 +123,7 @@ def _read(config: DataConfig, name: str) -> list[Utterance]:
         meta_data = config.meta_data if first else None
         one = dataclasses.replace(
             config,
-            corpus=name,  # type: ignore[arg-type]  # checked above
+            corpus=name,
             root=root,
             manifest=manifest,
             meta_data=meta_data,
@@ -149,8 +149,8 @@ def _laid(
     config: DataConfig, name: str, names: Sequence[str], records: list[Utterance]
 ) -> list[Utterance]:
     kept = targets.with_dimensions(records, names)
-    known = config.scale or (CORPORA[name].scale if name in CORPORA else None)
-    scale = targets.scale_of(kept, names, known)
+    known = CORPORA[name].scale if name in CORPORA else None
+    scale = targets.scale_of(kept, names, config.scale, known)
     values = targets.dimension_labels(kept, names, scale)
     return [
         dataclasses.replace(one, **dict(zip(names, row, strict=True)))  # type: ignore[arg-type]

@@ -122,19 +122,24 @@ def with_dimensions(records: Sequence[Utterance], names: Sequence[str]) -> list[
 
 
 def scale_of(
-    records: Sequence[Utterance], names: Sequence[str], given: Sequence[float] | None
+    records: Sequence[Utterance],
+    names: Sequence[str],
+    asked: Sequence[float] | None,
+    known: Sequence[float] | None,
 ) -> Scale:
     """Return the scale of the dimensions; where nobody says it, what the corpus spans.
 
     Args:
         records: With all of the dimensions.
         names: Of them.
-        given: `datarc.scale`, or what the corpus is known to use.
+        asked: `datarc.scale`.
+        known: What the corpus uses; a few values outside of it are told of, and kept.
 
     Raises:
-        ConfigError: Values lie outside of it.
+        ConfigError: Values lie outside of what was asked for.
         DataError: All values are the same.
     """
+    given, is_asked = asked or known, asked is not None
     values = [(float(getattr(one, name)), one, name) for one in records for name in names]
     least, most = min(v for v, _, _ in values), max(v for v, _, _ in values)
     if given is None:
@@ -143,7 +148,17 @@ def scale_of(
         logger.info("The dimensions span %g to %g; `datarc.scale` may say more.", least, most)
         return least, most
     low, high = given
-    if least < low - _TOLERANCE or most > high + _TOLERANCE:
+    outside = sum(not low - _TOLERANCE <= value <= high + _TOLERANCE for value, _, _ in values)
+    if outside and not is_asked:
+        logger.warning(
+            "%d of %d values of %s lie outside the corpus' scale, %g to %g, and are kept.",
+            outside,
+            len(values),
+            ", ".join(names),
+            low,
+            high,
+        )
+    elif outside:
         value, one, name = next(
             each for each in values if not low - _TOLERANCE <= each[0] <= high + _TOLERANCE
         )

@@ -17,5 +17,7 @@ def read(ask: "Ask") -> list[Utterance]:
 
     roots = make_demo_corpora(rho=ask.data.demo_rho, seed=ask.data.demo_seed)
     if ask.role == "emotion":
-        return read_iemocap(roots.iemocap, all_words=label_set(ask.data) != "four")
+        whole = ask.data.targets == "dimensions"
+        all_words = whole or label_set(ask.data) != "four"
+        return read_iemocap(roots.iemocap, all_words=all_words, unlabelled=whole)
     return read_voxceleb1(roots.voxceleb1, split_file=roots.voxceleb1_split)

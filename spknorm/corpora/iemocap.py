@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,6 +40,8 @@ _FULL_FROM = 4400  # with all five sessions: meant to be the full corpus (80 % o
 _MERGED = MappingProxyType({**{emotion: emotion for emotion in EMOTIONS}, "exc": "hap"})
 _FURTHER = frozenset({"fru", "sur", "fea", "dis", "oth"})
 _NO_AGREEMENT = "xxx"
+_DIMENSIONS = ("valence", "arousal", "dominance")  # in the order of the release
+_NUMBERS = re.compile(r"\[(\d+\.?\d*), *(\d+\.?\d*), *(\d+\.?\d*)\]", re.ASCII)
 _SESSION = re.compile(r"Session(\d+)")
 _TIMES = re.compile(r"\[\s*\d+(\.\d+)? - \d+(\.\d+)?\s*\]")
 _NAME = re.compile(r"Ses(\d+)[FM]_(impro|script)\w+_([FM])\w+", re.ASCII)
@@ -81,14 +83,15 @@ def read(ask: "Ask") -> list[Utterance]:
     from spknorm.corpora.reading import label_set
 
     four = label_set(ask.data) == "four"
-    folder, fold = ask.section.meta_data, ask.section.test_fold
+    folder, fold, whole = ask.section.meta_data, ask.section.test_fold, False
     if folder is None:
-        records = read_iemocap(ask.root, all_words=not four)
+        whole = getattr(ask.data, "targets", "classes") == "dimensions"
+        records = read_iemocap(ask.root, all_words=not four or whole, unlabelled=whole)
     elif fold is None:
         raise ConfigError("With `meta_data`, `test_fold` must say which of its folds to read.")
     else:
         records = read_folds(folder, fold, ask.root, allow_outside=ask.section.allow_outside)
-    if four and (differs := check_counts(records)):
+    if four and not whole and (differs := check_counts(records)):
         logging.getLogger("spknorm.corpora").warning(  # the doctor has a line of its own for it
             "This IEMOCAP differs from the corpus of the literature (5531 utterances), so results "
             "do not compare with it: %s",
@@ -97,11 +100,13 @@ def read(ask: "Ask") -> list[Utterance]:
     return records
 
 
-def read_iemocap(root: Path | str, *, all_words: bool = False) -> list[Utterance]:
+def read_iemocap(
+    root: Path | str, *, all_words: bool = False, unlabelled: bool = False
+) -> list[Utterance]:
     """Return the utterances of the four classes, excited counted as happy (as in SUPERB).
 
-    With `all_words` those of all ten words, each for itself; what raters did not agree on (xxx)
-    has none and is never taken.
+    With `all_words` those of all ten words, each for itself; with `unlabelled` also what raters did
+    not agree on (xxx), which has no emotion, but has arousal, valence and dominance as all have.
 
     The order is that of s3prl's generator where it lists label files by name: sessions, then
     files, then lines. Labelled utterances without a sound file are left out, and counted in a
@@ -123,20 +128,21 @@ def read_iemocap(root: Path | str, *, all_words: bool = False) -> list[Utterance
         for file in _label_files(root / session / "dialog" / "EmoEvaluation"):
             for line in _lines(file):
                 try:
-                    name, emotion = _parse_line(line.text)
+                    name, emotion, dimensions = _parse_line(line.text)
                     turn = parse_name(name)
                     if turn.session != session:
                         raise ValueError(f"`{name}` lies under {session}")
                 except ValueError as error:
                     problems.append(f"{file}, line {line.number}: {error}")
                     continue
-                if emotion == _NO_AGREEMENT or (emotion not in _MERGED and not all_words):
+                agreed = emotion != _NO_AGREEMENT
+                if not (unlabelled or (agreed and (all_words or emotion in _MERGED))):
                     continue
                 if name not in wavs:
                     silent.append(name)
                     continue
-                emotion = emotion if all_words else _MERGED[emotion]
-                labelled.append(_Labelled(name, emotion, turn))
+                word = (emotion if all_words else _MERGED[emotion]) if agreed else None
+                labelled.append(_Labelled(name, word, turn, dimensions))
         chosen = one_file_each(wavs, (one.name for one in labelled), corpus="IEMOCAP")
         records += [
             Utterance(
@@ -146,8 +152,11 @@ def read_iemocap(root: Path | str, *, all_words: bool = False) -> list[Utterance
                 speaker=turn.speaker,
                 session=session,
                 turn=turn.kind,
+                valence=numbers.get("valence"),
+                arousal=numbers.get("arousal"),
+                dominance=numbers.get("dominance"),
             )
-            for name, emotion, turn in labelled
+            for name, emotion, turn, numbers in labelled
         ]
     if problems:
         raise DataError(listing(problems, f"{len(problems)} lines of IEMOCAP are not as released:"))
@@ -190,8 +199,9 @@ def is_full(records: Sequence[Utterance]) -> bool:
 
 class _Labelled(NamedTuple):
     name: str
-    emotion: str
+    emotion: str | None
     turn: Turn
+    dimensions: Mapping[str, float]
 
 
 class _Line(NamedTuple):
@@ -246,7 +256,7 @@ def _lines(file: Path) -> Iterator[_Line]:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
 
 
-def _parse_line(text: str) -> tuple[str, str]:
+def _parse_line(text: str) -> tuple[str, str, dict[str, float]]:
     fields: Iterable[str] = re.split("[\t\n]", text)
     times, *rest = [field for field in fields if field]
     if _TIMES.fullmatch(times) is None or len(rest) < 2:
@@ -257,4 +267,7 @@ def _parse_line(text: str) -> tuple[str, str]:
     if emotion not in {*_MERGED, *_FURTHER, _NO_AGREEMENT}:
         known = ", ".join((*_MERGED, *sorted({*_FURTHER, _NO_AGREEMENT})))
         raise ValueError(f"unknown emotion `{emotion}`, IEMOCAP has {known}")
-    return name, emotion
+    numbers = _NUMBERS.fullmatch(rest[2].strip()) if len(rest) > 2 else None
+    if numbers is None:
+        return name, emotion, {}
+    return name, emotion, dict(zip(_DIMENSIONS, map(float, numbers.groups()), strict=True))

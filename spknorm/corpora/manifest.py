@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("id", "path", "emotion", "speaker", "session", "turn", "split")
 """The columns with a meaning; `path` is needed, further ones become labels."""
+NUMBERS = ("arousal", "valence", "dominance")
+"""Columns of numbers, on whatever scale the manifest has."""
 
 _CHOICES = MappingProxyType({"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")})
 
@@ -197,5 +200,20 @@ def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
         session=values.get("session"),
         turn=values.get("turn"),
         split=values.get("split"),
-        labels={name: value for name, value in values.items() if name not in COLUMNS},
+        labels={name: v for name, v in values.items() if name not in (*COLUMNS, *NUMBERS)},
+        arousal=_number("arousal", values.get("arousal")),
+        valence=_number("valence", values.get("valence")),
+        dominance=_number("dominance", values.get("dominance")),
     )
+
+
+def _number(name: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        number = float(text.replace(",", "."))  # as spreadsheets of some languages write it
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"`{name}` must be a number, but is `{text}`")
+    return number

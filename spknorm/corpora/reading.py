@@ -91,6 +91,8 @@ def read_corpus(config: Sections, role: str) -> list[Utterance]:
         logger.warning("This %s differs from the published one: %s", corpus.title, differs)
     if role == "speaker" or (name == "manifest" and section.labels == "auto"):
         return records  # a manifest has four classes, and says so if it has others
+    if section.targets == "dimensions":
+        return records  # whatever their class
     return labelled(records, label_set(section))
 
 

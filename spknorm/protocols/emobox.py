@@ -101,24 +101,21 @@ def _entries(path: Path) -> Iterator[list[Name]]:
             key, wav = str(entry["key"]), str(entry.get("wav", ""))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{path}, line {number}: expected an object with `key`.") from error
-        yield [_name(key.partition("-")[2] or key), *_names_of_path(wav)]
+        yield _names(key.partition("-")[2] or key, wav)
 
 
 def _by_name(records: Sequence[Utterance]) -> dict[Name, Utterance]:
     """Return the records by every name that only one of them has."""
     found: dict[Name, Utterance | None] = {}
     for one in records:
-        names = {_name(one.id), *_names_of_path(one.path.as_posix())}
-        for name in names:
+        for name in set(_names(one.id, one.path.as_posix())):
             found[name] = None if name in found else one
     return {name: one for name, one in found.items() if one is not None}
 
 
-def _names_of_path(path: str) -> list[Name]:
+def _names(key: str, path: str) -> list[Name]:
+    """Return the names of an utterance: words in their order, then, less sure, in any."""
     parts = PurePosixPath(path).with_suffix("").parts if path else ()
-    return [_name(" ".join(parts[-depth:])) for depth in (1, 2, 3) if len(parts) >= depth]
-
-
-def _name(text: str) -> Name:
-    """Return the words of a name in one order, whatever joins them."""
-    return tuple(sorted(re.findall(r"[^\W_]+", text.casefold())))
+    ends = [" ".join(parts[-depth:]) for depth in (1, 2, 3) if len(parts) >= depth]
+    words = [tuple(re.findall(r"[^\W_]+", text.casefold())) for text in (key, *ends)]
+    return [*(("in order", *one) for one in words), *(("in any", *sorted(one)) for one in words)]

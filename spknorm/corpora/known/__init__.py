@@ -16,7 +16,7 @@ _DOORS = (
         takes=("manifest", "allow_outside"),
     ),
 )  # fmt: skip
-_DEMO = Corpus(name="demo", title="the demo", reader="spknorm.corpora.demo")
+_DEMO = Corpus(name="demo", title="the demo", reader="spknorm.corpora.demo", scale=(1.0, 5.0))
 _CODED = tuple(
     Corpus(
         name=name,
