@@ -95,7 +95,7 @@ def test_metrics_have_a_line_for_every_logged_step_and_test_comes_once(undisturb
     result = json.loads((undisturbed("TAP", "literal") / "result.json").read_text())
     assert (lines[-1]["split"], lines[-1]["step"]) == ("test", result["best_step"])
     assert set(lines[0]) == {
-        "step", "split", "emotion_loss", "wa", "ua", "speaker_loss", "speaker_accuracy",
+        "step", "split", "emotion_loss", "wa", "ua", "macro_f1", "speaker_loss", "speaker_accuracy",
         "speaker_gain", "held_out_loss", "held_out_accuracy", "log_num_speakers",
         "speaker_lambda", "lr", "grad_norm", "ascent_share", "ascent_angle", "ascents_clipped",
         "ascents_paused", "ascents_skipped", "drift",

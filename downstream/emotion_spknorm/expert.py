@@ -101,7 +101,8 @@ class DownstreamExpert(nn.Module):
         self._best: tuple[int, Any] | None = None
         self._speaker: dict[str, float] = {}
         self._started = time.monotonic()
-        self.register_buffer("best_score", torch.zeros(1))
+        worst = -1.0 if isinstance(self.target, Dimensions) else 0.0  # of CCC, and of accuracies
+        self.register_buffer("best_score", torch.full((1,), worst))
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.long))
 
     def emotion_stream(self, rank: int = 0, world: int = 1) -> Stream:
