@@ -87,6 +87,24 @@ def tiny_corpora(tmp_path_factory):
     return tiny_runs.make_corpora(tmp_path_factory.mktemp("corpora"))
 
 
+@pytest.fixture(scope="session")
+def undisturbed(tiny_hubert, tiny_corpora, tmp_path_factory):
+    """The folder of one whole run of each kind, trained when first asked for; leave it as it is."""
+    from tiny_runs import settings_of, train
+
+    done = {}
+
+    def folder_of(strategy, update, **options):
+        key = json.dumps([strategy, update, options])
+        if key not in done:
+            done[key] = tmp_path_factory.mktemp("whole") / "run"
+            mapping = settings_of(tiny_corpora, strategy=strategy, update=update, **options)
+            train(tiny_hubert, mapping, done[key])
+        return done[key]
+
+    return folder_of
+
+
 @pytest.fixture
 def corpus_roots(tmp_path_factory, monkeypatch):
     """Folders that stand for the corpora where to be found is all that is asked of them."""

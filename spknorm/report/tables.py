@@ -73,8 +73,8 @@ def with_deviation(mean: float, std: float, n: int) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """Return a fraction in percent, without its sign: 0.742 -> `74.2`."""
-    return NOTHING if value is None else f"{100 * value:.{digits}f}"
+    """Return a fraction in percent, without its sign: 0.742 -> `74.2`; None and NaN -> a dash."""
+    return NOTHING if value is None or value != value else f"{100 * value:.{digits}f}"
 
 
 def signed_points(value: float) -> str:
