@@ -8,7 +8,7 @@ from bench_files import experiment  # noqa: F401 (fixtures)
 
 from spknorm import bench
 from spknorm.bench.cells import literal
-from spknorm.bench.experiment import VARIANT_KEYS
+from spknorm.bench.experiment import PROTOCOLS, VARIANT_KEYS
 from spknorm.cli.overrides import apply_to_config, parse_overrides
 from spknorm.errors import ConfigError, MissingError
 
@@ -144,9 +144,8 @@ def test_a_setting_with_two_commas_is_refused():
             "that differ names of their own (`name`, `label`).",
         ),
         (
-            "upstreams: [a]\nvariants: [none]\nprotocols: [emobox]",
-            "`protocols` must be among si5, si10, loso, loso-group, sd, low_resource, but one is "
-            "`emobox`.",
+            "upstreams: [a]\nvariants: [none]\nprotocols: [si6]",
+            f"`protocols` must be among {', '.join(PROTOCOLS)}, but one is `si6`.",
         ),
         (
             "upstreams: [a]\nvariants: [none]\nprotocols: [{protocol: sd, folds: [fold2]}]",
