@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _PARTS = {"train": "train", "valid": "dev", "dev": "dev", "test": "test"}
 _FILE = re.compile(r"(?P<corpus>.+)_(?P<part>train|valid|dev|test)_fold_?(?P<number>\d+)\.jsonl")
+_SUFFIX = re.compile(r"\.(avi|flac|mp3|mp4|wav|webm)$")
 Name = tuple[str, ...]
 
 
@@ -101,7 +102,7 @@ def _entries(path: Path) -> Iterator[list[Name]]:
             key, wav = str(entry["key"]), str(entry.get("wav", ""))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{path}, line {number}: expected an object with `key`.") from error
-        yield _names(key.partition("-")[2] or key, wav)
+        yield _names(_SUFFIX.sub("", key.partition("-")[2] or key), wav)
 
 
 def _by_name(records: Sequence[Utterance]) -> dict[Name, Utterance]:

@@ -45,9 +45,20 @@ def text(folder: Path | str) -> str:
         ConfigError: As `build`.
     """
     from spknorm import runs as records
-    from spknorm.report import origins, score_tables, scores, tables
+    from spknorm.report import (
+        cross,
+        dimensions,
+        origins,
+        score_tables,
+        scores,
+        splits,
+        tables,
+    )
 
     runs = records.read(folder)
     blocks = scores.score_blocks(runs)
-    doubts = [f"Doubt: {doubt}" for doubt in origins.doubts_of(runs, blocks)]
-    return "\n".join([tables.to_text(score_tables.short_table(blocks), title=False), *doubts])
+    told = (*origins.doubts_of(runs, blocks), *splits.doubts_of(runs))
+    doubts = [f"Doubt: {doubt}" for doubt in told]
+    found = [tables.to_text(score_tables.short_table(blocks), title=False)] if blocks else []
+    more = [*dimensions.dimension_tables(runs), *cross.cross_tables(blocks)]
+    return "\n".join([*found, *map(tables.to_text, more), *doubts])

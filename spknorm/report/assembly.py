@@ -10,6 +10,8 @@ from pathlib import Path
 from spknorm import runs as records
 from spknorm.files import write_atomic
 from spknorm.report import (
+    cross,
+    dimensions,
     figures,
     leakage,
     origins,
@@ -18,6 +20,7 @@ from spknorm.report import (
     pooled,
     score_tables,
     selection,
+    splits,
     tables,
 )
 from spknorm.report.adversary import adversary_table
@@ -51,7 +54,8 @@ def build(folder: Path, out: Path) -> list[Path]:
     blocks = score_blocks(runs)
     probed = leakage.probed_rows(runs, blocks)
     audits, choices = leakage.audit_tables(probed), selection.read_table(folder)
-    doubts = origins.doubts_of(runs, blocks)
+    doubts = [*origins.doubts_of(runs, blocks), *splits.doubts_of(runs)]
+    of_dimensions, matrices = dimensions.dimension_tables(runs), cross.cross_tables(blocks)
     frontiers = leakage.frontiers(runs, blocks)
     drawn = {block.protocol: figures.draw_accuracies(block, frontiers) for block in blocks}
     first = next(iter(drawn.values()), None)
@@ -70,6 +74,8 @@ def build(folder: Path, out: Path) -> list[Path]:
     pooled_pictures = [pooled.draw_features(runs.features)]
     sections = [
         Section(name="methods", title="Methods", parts=methods),
+        Section(name="cross", title="Across corpora", parts=matrices),
+        Section(name="dimensions", title="Dimensions", parts=of_dimensions),
         Section(name="few-labels", title="Few labels", parts=few),
         Section(name="paper", title="Beside the paper", parts=beside),
         Section(name="leakage", title="Leakage", parts=[*leaks, *audits]),
@@ -83,13 +89,15 @@ def build(folder: Path, out: Path) -> list[Path]:
         Section(name="origins", title="What was run, and how to repeat it", parts=_origins(runs)),
     ]
     own = [table for block in blocks for table in _tables_of(block)]
-    listed = [*own, *beside, *audits, *([choices] if choices else [])]
+    listed = [*own, *matrices, *of_dimensions, *beside, *audits, *([choices] if choices else [])]
     title = f"Speaker normalisation: {runs.experiment}"
     lead = _lead(runs, blocks, doubts, first)
     contents: dict[str, str | bytes] = {
         "table.md": tables.to_markdown(listed, title=title, remarks=[_state(runs), *doubts]),
         "table.tex": tables.to_latex(listed, title=title),
-        "table.csv": tables.to_csv(score_tables.records(blocks)),
+        "table.csv": tables.to_csv(
+            [*score_tables.records(blocks), *dimensions.dimension_records(runs)]
+        ),
         "report.html": to_html(sections, title=title, lead=lead, footer=_FOOTER),
     }
     for part in (*lead, *(part for section in sections for part in section.parts)):
@@ -149,14 +157,16 @@ def _lead(
 
 def _progress(runs: Runs) -> tuple[int, int]:
     waiting = sum(cell.status != "complete" for cell in runs.planned)
-    return len(runs.runs), max(len(runs.planned), len(runs.runs) + waiting)
+    done = len(runs.runs) + len(runs.of_dimensions)
+    return done, max(len(runs.planned), done + waiting)
 
 
 def _state(runs: Runs) -> str:
     done, planned = _progress(runs)
-    seconds = [run.result.seconds for run in runs.runs if run.result.seconds is not None]
+    every = (*runs.runs, *runs.of_dimensions)
+    seconds = [run.result.seconds for run in every if run.result.seconds is not None]
     cost = f", {sum(seconds) / 3600:.1f} hours of training" if seconds else ""
-    upstreams = sorted({run.result.upstream for run in runs.runs})
+    upstreams = sorted({run.result.upstream for run in every})
     of = f" on {', '.join(upstreams)}" if upstreams else ""
     return f"{done} of {planned} runs complete{of}{cost}."
 
@@ -172,8 +182,9 @@ def _origins(runs: Runs) -> list[Part]:
         parts += [Text(text=text), Code(text=command, label="Command of the benchmark")]
     parts.append(Text(text="This report, from the result files alone:"))
     parts.append(Code(text="spknorm report .", label="Command of this report"))
-    if runs.runs:
-        texts = [f"# {run.folder}\n{origins.command_of(run)}" for run in runs.runs]
+    every = (*runs.runs, *runs.of_dimensions)
+    if every:
+        texts = [f"# {run.folder}\n{origins.command_of(run)}" for run in every]
         single = Code(text="\n\n".join(texts), label="Commands of all runs")
         folded = Folded(summary=f"Commands of {len(texts)} runs", inside=single)
         parts.append(Text(text="Single runs, from the folder of this report:"))

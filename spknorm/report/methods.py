@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 
 _ORDER = {"none": 0, "SNP": 2, "TAP": 3}
 _ERASURES = {"leace": "LEACE erasure", "znorm": "z-norm per speaker"}
-PROTOCOLS = {
-    "si5": "5-fold, one session held out (speaker-independent)",
-    "si10": "10-fold, one speaker held out (speaker-independent)",
-    "loso": "one speaker held out (speaker-independent)",
-    "loso-group": "groups of speakers held out (speaker-independent)",
-    "sd": "random split (speaker-dependent)",
-    "low_resource": "few training utterances per label",
-}
 _PLACE = re.compile(r"(-n\d+-draw\d+)?-fold\d+-seed\d+$")
 _EXPERT = "downstream_expert."
 _METHOD = f"{_EXPERT}spknorm."

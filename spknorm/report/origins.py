@@ -120,6 +120,8 @@ def _idle_adversaries(block: Block) -> Iterator[str]:
 def _corpora(block: Block) -> Iterator[str]:
     """Name the runs that saw another corpus than the other runs of their fold (or of the table)."""
     for role, same in (("emotion", ["fold", "draw", "samples_per_label"]), ("speaker", ["task"])):
+        if role == "emotion" and block.protocol == "cross":
+            continue  # its rows differ in their corpora, and say so
         key = f"corpora.{role}"
         known = block.rows[block.rows[key].notna()] if key in block.rows else block.rows[:0]
         odd: list[str] = []

@@ -5,7 +5,7 @@ After `scores.py` and `paper.py` in the report; every number comes from an `Esti
 
 from collections.abc import Iterable, Sequence
 
-from spknorm.report import paper
+from spknorm.report import paper, splits
 from spknorm.report.methods import Method, settings_note
 from spknorm.report.scores import Block, Estimate
 from spknorm.report.tables import (
@@ -97,9 +97,10 @@ def accuracy_table(block: Block) -> Table:
         + (" Runs of all sizes together." if block.is_low_resource else ""),
         f"No interval, and no test: {' '.join(reasons)}" if reasons else "",
         settings_note([one.method for one in block.estimates]),
+        splits.classes_note(block.rows),
         _chance_note([block]),
     ]
-    title = f"Protocol {block.protocol}: {block.title}"
+    title = splits.title_of(block.protocol, block.rows)
     others = (metric.heading for name, metric in METRICS.items() if name != "wa")
     heads = ("WA", "WA interval", *others, "Worst speaker, UA", "Spread", "Runs")
     columns = ("Upstream", "Method", *heads)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spknorm.errors import DataError
-from spknorm.report.methods import PROTOCOLS, Method, num_planned, with_methods
+from spknorm.protocols import TITLES
+from spknorm.report.methods import Method, num_planned, with_methods
 from spknorm.runs import Runs
 from spknorm.statistics import (
     Comparison,
@@ -107,7 +108,7 @@ class Block:
     @property
     def title(self) -> str:
         """The protocol in words."""
-        return PROTOCOLS.get(self.protocol, self.protocol)
+        return TITLES.get(self.protocol, self.protocol)
 
     @property
     def is_low_resource(self) -> bool:
@@ -126,7 +127,7 @@ def score_blocks(runs: Runs) -> list[Block]:
     """Return all blocks in the order in which tables show them."""
     if not runs.runs:
         return []
-    order = list(PROTOCOLS)
+    order = list(TITLES)
     blocks = [
         _block(str(task), str(protocol), rows, runs)
         for (task, protocol), rows in with_methods(runs).groupby(["task", "protocol"])

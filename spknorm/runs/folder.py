@@ -64,18 +64,23 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """All that a folder holds; `probes` are of audits that stand beside no run."""
+    """All that a folder holds; `probes` are of audits that stand beside no run.
+
+    `runs` predict classes; those that predict dimensions are apart, in `of_dimensions`.
+    """
 
     experiment: str
     runs: tuple[Run, ...]
     planned: tuple[PlannedRun, ...]
     probes: tuple[ProbeRow, ...]
     features: tuple[Path, ...]
+    of_dimensions: tuple[Run, ...] = ()
 
     @property
     def doubts(self) -> tuple[str, ...]:
         """What does not fit together in single runs, as sentences."""
-        return tuple(doubt for run in self.runs for doubt in run.doubts)
+        every = (*self.runs, *self.of_dimensions)
+        return tuple(doubt for run in every for doubt in run.doubts)
 
 
 def read(folder: Path | str) -> Runs:
@@ -90,11 +95,14 @@ def read(folder: Path | str) -> Runs:
         raise MissingError(f"There is no folder {folder} to report on.")
     found = [_read_run(path, folder) for path in sorted(folder.rglob("result.json"))]
     runs = tuple(run for run in found if run.result.test is not None)
+    others = tuple(
+        run for run in found if run.result.dimensions and run.result.dimensions.test is not None
+    )
     summary = read_summary(folder)
     beside_runs = {folder / run.folder / "probe.json" for run in found}
     audits = [path for path in sorted(folder.rglob("probe.json")) if path not in beside_runs]
     probes = [row for path in audits for row in read_probes(path)]
-    if not runs and not summary.cells and not probes:
+    if not runs and not others and not summary.cells and not probes:
         raise MissingError(
             f"The folder {folder} holds no result.json, probe.json or summary.json. Name an "
             "experiment folder, or a benchmark folder whose first run has ended."
@@ -106,6 +114,7 @@ def read(folder: Path | str) -> Runs:
         planned=summary.cells,
         probes=tuple(dict.fromkeys(probes)),
         features=tuple(sorted(folder.rglob("features_*.npz"))),
+        of_dimensions=others,
     )
 
 

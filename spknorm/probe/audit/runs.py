@@ -19,10 +19,14 @@ from spknorm.runs.checkpoint import BEST
 from spknorm.runs.trained import read_checkpoint, result_of, sections
 from spknorm.schema import TaskConfig
 
-_PROTOCOLS = ("si5", "si10", "loso-group", "loso", "low_resource", "sd")
+_PROTOCOLS = (
+    *("si5", "si10", "loso-group", "loso", "official", "emosuperb", "emobox", "audb", "cross"),
+    *("low_resource", "sd"),
+)
 """In the order in which an audit prefers them."""
 _OF_PROTOCOL = {
-    f"downstream_expert.datarc.{name}" for name in ("protocol", "base", "dev", "groups")
+    f"downstream_expert.datarc.{name}"
+    for name in ("protocol", "base", "dev", "groups", "unseen", "allow_leak")
 }
 _READ_BY_HEAD = (
     "upstream_feature_selection",
@@ -81,9 +85,12 @@ class Run(NamedTuple):
 
     @property
     def speaker_dependent(self) -> bool:
-        """Whether it trained on the speakers that it was tested on."""
+        """Whether it trained on the speakers that it was tested on, or was allowed to."""
         data = self.settings.downstream_expert.datarc
-        return "sd" in (data.protocol, data.base if data.protocol == "low_resource" else "")
+        return data.allow_leak or "sd" in (
+            data.protocol,
+            data.base if data.protocol == "low_resource" else "",
+        )
 
     @property
     def is_raw(self) -> bool:
