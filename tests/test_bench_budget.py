@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import tiny_upstreams
 
-from spknorm import bench
-from spknorm.bench.budget import budget, lines_of, measured_seconds, shape_of
+from spknorm import bench, config, registry
+from spknorm.bench.budget import budget, lines_of, measured_seconds, memory_bytes, shape_of
 from spknorm.files import write_json
 
 LARGE = """\
@@ -80,6 +80,17 @@ def test_an_upstream_of_unknown_size_is_named(tmp_path):
     needs = budget(bench.expand(tmp_path / "e.yaml"), {})
     assert needs.unknown == ("vggish",)
     assert lines_of(needs, tmp_path)[-1] == "Not counted, since their size is not known: vggish"
+
+
+def test_memory_goes_with_the_piece_of_a_speaker_batch_not_with_the_batch(cells):
+    def gigabytes(**speakers):
+        changes = {"downstream_expert": {"speaker_corpus": speakers}}
+        settings = config.merge(config.load_yaml(registry.config_path("emotion_spknorm")), changes)
+        return memory_bytes(shape_of("hubert_base"), config.parse(settings), frozen=False) / 1e9
+
+    assert gigabytes(batch_size=64) == gigabytes(batch_size=32)
+    assert gigabytes(micro_batch_size=None) > 1.5 * gigabytes(micro_batch_size=8)
+    assert gigabytes(micro_batch_size=16, max_seconds=2.0) == gigabytes(max_seconds=4.0)
 
 
 BASE = """\

@@ -106,7 +106,9 @@ def budget(cells: Sequence[Cell], seconds: Mapping[str, float]) -> Budget:
             unknown.add(cell.upstream)
             continue
         settings = config.parse(config.merge(defaults, cell.changes))
-        disk += checkpoint_bytes(shape, settings, frozen=cell.frozen) * _kept(settings) / 1e9
+        disk += (
+            checkpoint_bytes(shape, settings, frozen=cell.frozen) * kept_checkpoints(settings) / 1e9
+        )
         memory = max(memory, memory_bytes(shape, settings, frozen=cell.frozen) / 1e9)
     hours = None
     if seconds:
@@ -129,10 +131,13 @@ def memory_bytes(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
     held: float = _WEIGHT * (shape.parameters + heads) + (_WEIGHT + _state(settings)) * moved
     if method.strategy != "none" and method.update != "reversal":
         held += (_WEIGHT + _state(settings)) * moved  # stage 1 can be taken back
-    batch = data.train_batch_size
-    if method.strategy == "TAP":
-        batch = max(batch, settings.downstream_expert.speaker_corpus.batch_size)
-    frames = batch * _SECONDS.get(data.corpus, _MEAN_SECONDS) * _FRAMES_PER_SECOND
+    seconds = data.train_batch_size * _SECONDS.get(data.corpus, _MEAN_SECONDS)
+    if method.strategy == "TAP":  # one piece of the speaker batch at a time
+        speakers = settings.downstream_expert.speaker_corpus
+        piece = min(speakers.batch_size, speakers.micro_batch_size or speakers.batch_size)
+        crop = _SECONDS.get(speakers.corpus, speakers.max_seconds or _MEAN_SECONDS)
+        seconds = max(seconds, piece * crop)
+    frames = seconds * _FRAMES_PER_SECOND
     precision = "fp16" if settings.runner.fp16 else settings.runner.precision
     each: float = _FRAME_BYTES[precision] * shape.width * (1 if frozen else shape.layers)
     if settings.upstream.checkpoint_activations:
@@ -189,7 +194,7 @@ def _state(settings: TaskConfig) -> float:
     return _STATE_BYTES.get(settings.optimizer.torch_optim_name, 8)
 
 
-def _kept(settings: TaskConfig) -> float:
+def kept_checkpoints(settings: TaskConfig) -> float:
     """How many checkpoints stay when a run is complete, in whole ones with the moments."""
     run = settings.runner
     if run.keep == "all":
