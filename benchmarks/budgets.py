@@ -13,6 +13,7 @@ recipe runs on the shape of Large. Prints one JSON line per file.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,7 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
     assert shape is not None
     parsed = config.parse(settings)
     expdir = folder / Path(case.file).stem
+    shutil.rmtree(expdir, ignore_errors=True)
     given = folder / f"{expdir.name}.yaml"
     given.write_text(json.dumps(settings))  # JSON is YAML
     command = [
