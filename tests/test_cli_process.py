@@ -154,6 +154,23 @@ def test_what_is_no_number_is_one_line(argv, option, capsys):
     assert told == f"spknorm: `{option}` must be a number, but is `long`.\n"
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0", "-1", "0.00001"])
+@pytest.mark.parametrize("before", [[], ["--window=1"]])
+def test_windows_that_cannot_be_are_told_before_a_model_is_loaded(before, value, capsys):
+    option = "--hop" if before else "--window"
+    assert commands.main(["predict", "x", "y", *before, f"{option}={value}"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("spknorm: `window_seconds` must be at least 0.025 and `hop_seconds`")
+
+
+@pytest.mark.parametrize("value", ["1", "0", "-1"])
+def test_too_few_speakers_to_be_told_apart_are_refused(value, capsys):
+    assert commands.main(["audit", "x", "--max-speakers", value]) == 2
+    assert capsys.readouterr().err == (
+        f"spknorm: `--max-speakers` must be 2 or more, to be told apart, but is `{value}`.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -9,7 +9,14 @@ from spknorm.audio.decoding import AudioInfo, read_info
 from spknorm.audio.excerpt import Excerpt, Sound
 from spknorm.audio.faults import AudioError, printable
 from spknorm.audio.index import AudioIndex
-from spknorm.audio.loading import MIN_SAMPLES, Window, iter_parts, iter_windows, load_audio
+from spknorm.audio.loading import (
+    MIN_SAMPLES,
+    Window,
+    check_windows,
+    iter_parts,
+    iter_windows,
+    load_audio,
+)
 from spknorm.audio.resampling import SAMPLE_RATE
 from spknorm.audio.walking import Walk
 
@@ -23,6 +30,7 @@ __all__ = [
     "Sound",
     "Walk",
     "Window",
+    "check_windows",
     "iter_parts",
     "iter_windows",
     "load_audio",

@@ -1,5 +1,6 @@
 """Audio for upstreams: whole files, crops and windows, float32 mono at 16 kHz."""
 
+import math
 import random
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -69,15 +70,10 @@ def iter_windows(sound: Sound, *, window_seconds: float, hop_seconds: float) -> 
 
     Raises:
         AudioError: The file cannot be used, as far as it is found while reading.
-        ConfigError: The window is shorter than an upstream's shortest input, or the hop is not
-            positive.
+        ConfigError: See `check_windows`.
     """
+    check_windows(window_seconds, hop_seconds)
     window, hop = round(window_seconds * SAMPLE_RATE), round(hop_seconds * SAMPLE_RATE)
-    if window < MIN_SAMPLES or hop < 1:
-        raise ConfigError(
-            f"`window_seconds` must be at least {MIN_SAMPLES / SAMPLE_RATE} and `hop_seconds` "
-            f"positive, but they are {window_seconds} and {hop_seconds}."
-        )
     excerpt = excerpt_of(sound)
     with AudioFile(excerpt.path, channel=excerpt.channel) as file:
         stream = _Stream(file, excerpt)
@@ -92,6 +88,20 @@ def iter_windows(sound: Sound, *, window_seconds: float, hop_seconds: float) -> 
             yield Window(start / SAMPLE_RATE, samples)
             covered = start + count
             start += hop
+
+
+def check_windows(window_seconds: float, hop_seconds: float) -> None:
+    """Check the length of windows and the way from one to the next, before anything is loaded.
+
+    Raises:
+        ConfigError: One is too short for a window or a hop, infinite, or no number.
+    """
+    shortest, hop = MIN_SAMPLES / SAMPLE_RATE, 1 / SAMPLE_RATE
+    if not (shortest <= window_seconds < math.inf and hop <= hop_seconds < math.inf):
+        raise ConfigError(
+            f"`window_seconds` must be at least {shortest} and `hop_seconds` positive, but they "
+            f"are {window_seconds} and {hop_seconds}."
+        )
 
 
 def iter_parts(sound: Sound, spans: Iterable[tuple[float, float]]) -> Iterator[Window]:

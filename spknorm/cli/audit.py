@@ -33,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Probe, write probe.json beside each result, and print the table."""
+    if args.max_speakers is not None and args.max_speakers < 2:
+        raise ConfigError(
+            f"`--max-speakers` must be 2 or more, to be told apart, but is `{args.max_speakers}`."
+        )
     from spknorm.probe import audit
 
     try:

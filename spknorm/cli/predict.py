@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from spknorm.audio import printable
     from spknorm.predict.page import check_page, write_page
 
+    predict.check_asked(args.window, args.hop)
     if args.page is not None:
         check_page(args.page, predict.find_audio(args.paths))
     failed: dict[Path, str] = {}

@@ -19,6 +19,7 @@ from spknorm.audio import (
     SAMPLE_RATE,
     AudioError,
     Walk,
+    check_windows,
     iter_parts,
     iter_windows,
     load_audio,
@@ -39,6 +40,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Segment",
+    "check_asked",
     "find_audio",
     "find_speech",
     "load",
@@ -132,12 +134,11 @@ class Predictor:
 
         Raises:
             AudioError: The file cannot be used.
-            ConfigError: Windows too short, or a hop without windows.
+            ConfigError: See `check_asked`.
             NonFiniteError: The model gives NaN or infinity for it.
         """
         path = Path(path)
-        if window_seconds is None and hop_seconds is not None:
-            raise ConfigError("`hop_seconds` has no effect without `window_seconds`.")
+        check_asked(window_seconds, hop_seconds)
         if segments is not None:
             yield from self._predict_segments(path, segments, window_seconds, hop_seconds)
             return
@@ -181,6 +182,18 @@ class Predictor:
         if isinstance(self.target, Dimensions):
             return dict(self.target.named(self.target.guesses(logits[None])[0].tolist()))
         return dict(zip(self.emotions, logits.softmax(dim=-1).tolist(), strict=True))
+
+
+def check_asked(window_seconds: float | None, hop_seconds: float | None) -> None:
+    """Check what is asked of windows, which needs no model.
+
+    Raises:
+        ConfigError: A hop without windows, or lengths that are too short or no numbers.
+    """
+    if window_seconds is not None:
+        check_windows(window_seconds, window_seconds if hop_seconds is None else hop_seconds)
+    elif hop_seconds is not None:
+        raise ConfigError("`hop_seconds` has no effect without `window_seconds`.")
 
 
 def load(path: Path | str, *, device: str = "cpu") -> Predictor:
