@@ -15,6 +15,7 @@ _MAX_CHUNKS = 1000
 _NEAR = 4096  # a placeholder is given or taken a header
 _PLACEHOLDERS = (0x7F000000, 0x7FFFF000, 0x80000000, 0xFFFFF000, 1 << 32)
 _UNKNOWN_FROM = 1 << 62
+_EDIT_COUNT = 4  # of CAF
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _NIST_FIELD = re.compile(rb"(sample_count|channel_count|sample_n_bytes)\s+-i\s+(\d{1,18})\s")
 _NIST_PACKED = re.compile(rb"sample_coding[^\n]*(shorten|wavpack|shortpack)")
@@ -96,19 +97,23 @@ def _wide_data(descriptor: int, wide_at: int, begin: int, size: int) -> Finding:
     return Finding(_too_little(promised, there)) if promised > there else WHOLE
 
 
-def _are_chunks(descriptor: int, position: int, size: int, order: str) -> bool:
-    """Return whether nothing but whole chunks lies between here and the end."""
+def _are_chunks(descriptor: int, position: int, size: int, order: str, width: str = "I") -> bool:
+    """Return whether nothing but whole chunks lies between here and the end.
+
+    Chunks whose lengths have 64 bits (`width` q) are not padded.
+    """
+    head = 4 + struct.calcsize(f"{order}{width}")
     for _ in range(_MAX_CHUNKS):
         if position >= size:
             return True
-        header = os.pread(descriptor, 8, position)
-        if len(header) < 8 or not header[:4].isascii() or not header[:4].decode().isprintable():
+        header = os.pread(descriptor, head, position)
+        if len(header) < head or not header[:4].isascii() or not header[:4].decode().isprintable():
             return False
-        length = struct.unpack(f"{order}I", header[4:8])[0]
-        position += 8 + length
-        if position > size:
+        length = struct.unpack(f"{order}{width}", header[4:])[0]
+        position += head + length
+        if length < 0 or position > size:
             return False
-        position += length % 2
+        position += length % 2 if width == "I" else 0
     return False
 
 
@@ -133,7 +138,11 @@ def examine_w64(descriptor: int, start: int, size: int) -> Finding:
 
 
 def examine_caf(descriptor: int, start: int, size: int) -> Finding:
-    """Look at an Apple CAF file: `data` may be -1 long, which is all that follows."""
+    """Look at an Apple CAF file: `data` may be -1 long, which is all that follows.
+
+    Its length counts the 4 bytes of an edit count before the sound. 0, which the specification
+    does not allow, and 4 are what a recorder leaves that was not closed, where sound follows.
+    """
     position = start + 8
     for _ in range(_MAX_CHUNKS):
         header = _read(descriptor, 12, position)
@@ -144,6 +153,9 @@ def examine_caf(descriptor: int, start: int, size: int) -> Finding:
         if name == b"data":
             there = size - begin
             if length < 0 or length >= _UNKNOWN_FROM:
+                return Finding(patch=Patch(position + 4, struct.pack(">q", there)))
+            rest = begin + length
+            if length <= _EDIT_COUNT < there and not _are_chunks(descriptor, rest, size, ">", "q"):
                 return Finding(patch=Patch(position + 4, struct.pack(">q", there)))
             return Finding(_too_little(length, there)) if length > there else WHOLE
         if length < 0 or not name.isascii():

@@ -128,13 +128,42 @@ def test_an_rf64_or_wave64_stream_is_whole(tmp_path, size):
         assert len(load_audio(path)) == len(NOISE)
 
 
-def test_a_caf_stream_is_whole(tmp_path):
+@pytest.mark.parametrize("size", [-1, 0, 4])
+def test_a_caf_stream_is_whole(tmp_path, size):
     path = tmp_path / "a.caf"
     content = bytearray(written(path, "CAF", "PCM_16"))
+    whole = load_audio(path)
     at = content.find(b"data") + 4
-    content[at : at + 8] = struct.pack(">q", -1)
+    content[at : at + 8] = struct.pack(">q", size)
     path.write_bytes(content)
     assert read_info(path).num_samples == len(NOISE)
+    assert np.array_equal(load_audio(path), whole)
+
+
+@pytest.mark.parametrize(
+    ("size", "behind"), [(0, b""), (4, b""), (4, b"info" + struct.pack(">q", 7) + b"\0\0\0\0abc")]
+)
+def test_a_caf_file_without_sound_is_empty(tmp_path, size, behind):
+    path = tmp_path / "a.caf"
+    content = written(path, "CAF", "PCM_16")
+    begin = content.find(b"data") + 12
+    head = content[: begin - 8] + struct.pack(">q", size) + bytes(size)
+    path.write_bytes(head + behind)
+    assert kind_of(path) == "empty"
+
+
+def test_a_wave64_or_sphere_file_whose_size_says_no_sound_is_a_stream(tmp_path):
+    path = tmp_path / "a.wav"
+    content = bytearray(written(path, "W64", "PCM_16"))
+    at = content.find(b"data\xf3\xac") + 16
+    content[at : at + 8] = struct.pack("<Q", 24)  # its own header alone
+    path.write_bytes(content)
+    assert len(load_audio(path)) == len(NOISE)
+    content = written(path, "NIST", "PCM_16")
+    count = f"sample_count -i {len(NOISE)}".encode()
+    assert count in content
+    path.write_bytes(content.replace(count, b"sample_count -i 0".ljust(len(count))))
+    assert len(load_audio(path)) == len(NOISE)
 
 
 def test_a_wav_file_without_sound_but_with_tags_is_empty_and_not_a_stream(tmp_path):
