@@ -84,6 +84,12 @@ def sha256_of(source: Path | bytes) -> str:
     return digest.hexdigest()
 
 
+def cache_root(folder: str | None = None) -> Path:
+    """Return the cache folder: `folder`, else $SPKNORM_CACHE, else ~/.cache/spknorm."""
+    chosen = folder or os.environ.get("SPKNORM_CACHE")
+    return Path(chosen).expanduser() if chosen else Path("~/.cache/spknorm").expanduser()
+
+
 def own_place(folder: Path, kind: str) -> Path:
     """Return `folder`, or where what is made of it goes if it is somebody else's to write.
 
@@ -98,7 +104,7 @@ def own_place(folder: Path, kind: str) -> Path:
     return Path("result") / kind / f"{whole.name}-{sha256_of(os.fsencode(whole))[:8]}"
 
 
-def lock_file(file: IO[str], folder: Path, *, wait: bool = False) -> bool:
+def lock_file(file: IO[Any], folder: Path, *, wait: bool = False) -> bool:
     """Take the kernel's lock of a folder's open file; it ends with the process.
 
     Returns:

@@ -17,6 +17,7 @@ from spknorm.audio import (
     read_info,
 )
 from spknorm.errors import ConfigError
+from spknorm.files import sha256_of
 
 RATES = (4000, 8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000, 192000)
 WAV_SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -235,7 +236,7 @@ def test_an_index_opens_each_file_once_and_notices_changes(tmp_path, monkeypatch
     paths = [tmp_path / f"{number}.wav" for number in range(5)]
     for path in paths:
         soundfile.write(path, noise(1), 16000)
-    first = AudioIndex(tmp_path / "work").infos(paths)
+    first = list(AudioIndex(tmp_path / "work").infos(paths))
     opened = []
     import spknorm.audio.index as module
 
@@ -244,7 +245,7 @@ def test_an_index_opens_each_file_once_and_notices_changes(tmp_path, monkeypatch
         return read_info(path)
 
     monkeypatch.setattr(module, "read_info", counting)
-    assert AudioIndex(tmp_path / "work").infos(paths) == first
+    assert list(AudioIndex(tmp_path / "work").infos(paths)) == first
     assert opened == []
     soundfile.write(paths[2], noise(2), 16000)
     again = AudioIndex(tmp_path / "work").infos(paths)
@@ -254,21 +255,83 @@ def test_an_index_opens_each_file_once_and_notices_changes(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\xff\xfe",
-        b"[]",
-        b'{"schema": "spknorm.audio-index/1"}',
-        b'{"schema": "spknorm.audio-index/1", "files": 3}',
-        b'{"schema": "spknorm.audio-index/1", "files": {"a": 3}}',
-        b'{"schema": "spknorm.audio-index/1", "files": {"PATH": [1, 2, "x", 4, 5, 0]}}',
-        b"[" * 100_000,
-    ],
+    "content", [b"", b"\xff\xfe", b"[" * 100_000, b"spknidx2" + b"\xff" * 8, b"spknidx2" * 400]
 )
-def test_a_damaged_index_is_made_anew(tmp_path, content):
+def test_a_damaged_index_is_made_anew(tmp_path, content, monkeypatch):
     soundfile.write(tmp_path / "a.wav", noise(1), 16000)
-    content = content.replace(b"PATH", str(tmp_path / "a.wav").encode())
-    (tmp_path / "audio-index.json").write_bytes(content)
+    (tmp_path / "audio-index.bin").write_bytes(content)
+    for _ in range(2):
+        assert AudioIndex(tmp_path).infos([tmp_path / "a.wav"])[0].seconds == 1
+    monkeypatch.setattr("spknorm.audio.index.read_info", None)
     assert AudioIndex(tmp_path).infos([tmp_path / "a.wav"])[0].seconds == 1
-    assert AudioIndex(tmp_path).infos([tmp_path / "a.wav"])[0].seconds == 1
+
+
+@pytest.mark.parametrize("cut", [1, 20, 90])
+def test_what_a_kill_left_of_an_index_is_cut_off_and_the_rest_stands(tmp_path, cut, monkeypatch):
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
+    for path in paths:
+        soundfile.write(path, noise(1), 16000)
+        AudioIndex(tmp_path).infos([path])
+    file = tmp_path / "audio-index.bin"
+    file.write_bytes(file.read_bytes()[:-cut])
+    examined = []
+    monkeypatch.setattr(
+        "spknorm.audio.index.read_info", lambda sound: examined.append(sound) or read_info(sound)
+    )
+    AudioIndex(tmp_path).infos(paths)
+    assert [one.path for one in examined] == paths[2:]
+    AudioIndex(tmp_path).infos(paths)
+    assert len(examined) == 1
+
+
+def test_processes_share_an_index_and_learn_what_others_append(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{number}.wav" for number in range(4)]
+    for path in paths:
+        soundfile.write(path, noise(1), 16000)
+    first, second = AudioIndex(tmp_path), AudioIndex(tmp_path)
+    first.infos(paths[:2])
+    second.infos(paths[2:])
+    monkeypatch.setattr("spknorm.audio.index.read_info", None)
+    assert len(first.infos(paths)) == len(second.infos(paths)) == 4
+
+
+def test_an_index_that_is_mostly_superseded_is_written_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr("spknorm.audio.ledger._SPARE", 4)
+    path = tmp_path / "a.wav"
+    other = AudioIndex(tmp_path)
+    for number in range(12):
+        soundfile.write(path, noise(1 + number), 16000)
+        assert AudioIndex(tmp_path).infos([path])[0].seconds == 1 + number
+        assert other.infos([path])[0].seconds == 1 + number
+    assert (tmp_path / "audio-index.bin").stat().st_size < 8 * 100
+
+
+def test_hashes_are_remembered_beside_headers_and_forgotten_with_the_content(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
+    for path in paths:
+        soundfile.write(path, noise(1), 16000)
+    index = AudioIndex(tmp_path)
+    assert index.unknown_bytes(paths) == sum(path.stat().st_size for path in paths)
+    expected = [sha256_of(path) for path in paths]
+    assert index.hashes(paths) == expected
+    index.look_up(paths, decode=True)
+    read = []
+    monkeypatch.setattr(
+        "spknorm.audio.index.sha256_of", lambda path: read.append(path) or sha256_of(path)
+    )
+    assert AudioIndex(tmp_path).hashes(paths) == expected
+    assert index.unknown_bytes(paths) == 0
+    soundfile.write(paths[1], noise(2), 16000)
+    assert AudioIndex(tmp_path).hashes(paths)[1] == sha256_of(paths[1]) != expected[1]
+    assert read == [paths[1]]
+    monkeypatch.setattr("spknorm.audio.index.read_info", None)
+    assert index.infos(paths[::2])[0].seconds == 1
+
+
+def test_an_index_that_cannot_be_written_is_done_without(tmp_path, caplog):
+    soundfile.write(tmp_path / "a.wav", noise(1), 16000)
+    (tmp_path / "file").write_text("")
+    index = AudioIndex(tmp_path / "file" / "below")
+    assert index.infos([tmp_path / "a.wav"])[0].seconds == 1
+    assert index.infos([tmp_path / "a.wav"])[0].seconds == 1
+    assert sum("cannot be written" in text for text in caplog.messages) == 1

@@ -257,7 +257,7 @@ def test_a_file_that_vanished_after_listing_is_named_as_such(tmp_path):
     records[0].path.unlink()
     from spknorm.audio import AudioIndex
 
-    ((utterance, error),) = find_bad_audio(records, index=AudioIndex(tmp_path))
+    ((utterance, error),) = find_bad_audio(records, index=AudioIndex.shared())
     assert utterance == records[0]
     assert isinstance(error, AudioError)
     assert error.kind == "vanished"

@@ -1,44 +1,93 @@
-"""What is known of a file for as long as its size and mtime stay the same.
+"""What is known of files for as long as their sizes and mtimes stay the same: headers and hashes.
 
-Headers are remembered in a work folder, so that 50 000 files are opened once, not per run; hashes
-of contents within the process.
+One index for all corpora lies in the cache folder, shared by runs, processes and users, so that
+each file is opened once for all time. `ledger.py` has its file.
 """
 
-import contextlib
 import functools
-import json
 import logging
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from spknorm.audio.decoding import AudioInfo, decode_all, read_info
 from spknorm.audio.excerpt import Excerpt, Sound, excerpt_of
 from spknorm.audio.faults import AudioError, audio_error, listing
+from spknorm.audio.ledger import DECODED, HASHED, HEADER, RECORD, Ledger, Records, key_of
 from spknorm.audio.loading import MIN_SAMPLES
 from spknorm.audio.resampling import Resampler
 from spknorm.errors import DataError
-from spknorm.files import sha256_of, write_atomic
+from spknorm.files import cache_root, sha256_of
 
 logger = logging.getLogger(__name__)
 
-_SCHEMA = "spknorm.audio-index/1"
+T = TypeVar("T")
+
+FILE = "audio-index.bin"
 _NUM_THREADS = 8
+_AT_ONCE = 4096
+"""Files after which what was found is written: a look that is killed loses at most these."""
+_GONE = -1
+
+
+class Headers(Sequence[AudioInfo | AudioError]):
+    """The header or the error of each of many files, in their order, made as they are asked for."""
+
+    def __init__(self, records: Records, errors: dict[int, AudioError]) -> None:
+        self._records = records
+        self.errors = errors
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, number: int) -> AudioInfo | AudioError: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[AudioInfo | AudioError]: ...
+    def __getitem__(self, number: int | slice) -> Any:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        number = range(len(self))[number]
+        return self.errors[number] if number in self.errors else _info(self._records[number])
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """How long each file is; 0 where it cannot be used."""
+        rate = np.maximum(self._records["rate"], 1)
+        found: NDArray[np.float64] = self._records["samples"] / rate
+        return found
+
+    @property
+    def sizes(self) -> NDArray[np.integer]:
+        """How many bytes each file has."""
+        found: NDArray[np.integer] = self._records["size"]
+        return found
 
 
 class AudioIndex:
     """What is known to be good, by path: valid for as long as size and mtime stay the same.
 
-    The file is a cache: one that is damaged, of another version or not writable is made anew or
-    done without, and two processes may share it (the last to write wins).
+    Args:
+        folder: Where its file is, or will be; None: remember in memory only.
     """
 
     def __init__(self, folder: Path | str | None) -> None:
-        """Read `folder`/audio-index.json if there is one; None: remember in memory only."""
-        self.path = None if folder is None else Path(folder) / "audio-index.json"
-        self._entries = {} if self.path is None else _read(self.path)
+        self._ledger = Ledger(None if folder is None else Path(folder) / FILE)
 
-    def infos(self, paths: Sequence[Sound]) -> list[AudioInfo]:
+    @classmethod
+    def shared(cls) -> "AudioIndex":
+        """Return the index in the cache folder, the same each time, so that it is read once."""
+        folder = cache_root()
+        if folder not in _SHARED:
+            _SHARED[folder] = cls(folder)
+        return _SHARED[folder]
+
+    def infos(self, paths: Sequence[Sound]) -> Sequence[AudioInfo]:
         """Return the headers of many files, in their order, and remember them.
 
         Raises:
@@ -46,7 +95,7 @@ class AudioIndex:
             DataError: Several cannot; at most 20 are named, with the count.
         """
         found = self.look_up(paths)
-        errors = [info for info in found if isinstance(info, AudioError)]
+        errors = list(found.errors.values())
         if len(errors) == 1:
             raise errors[0]
         if errors:
@@ -56,68 +105,100 @@ class AudioIndex:
                     f"{len(errors)} of {len(paths)} audio files cannot be used:",
                 )
             )
-        return [info for info in found if isinstance(info, AudioInfo)]
+        return found  # type: ignore[return-value]  # without errors
 
-    def look_up(
-        self, paths: Sequence[Sound], *, decode: bool = False
-    ) -> list[AudioInfo | AudioError]:
+    def look_up(self, paths: Sequence[Sound], *, decode: bool = False) -> Headers:
         """Return the header or the error of each file, in their order.
 
         Args:
             paths: The files, or excerpts of them; several are read at a time.
             decode: Decode each to its end once, which also finds NaN and damage past the header.
         """
-        sounds = [excerpt_of(path) for path in paths]
-        stamps = [_stamp(sound.path) for sound in sounds]
-        keys = [sound.key for sound in sounds]
-        new = [
-            number
-            for number, (key, stamp) in enumerate(zip(keys, stamps, strict=True))
-            if not self._knows(key, stamp, decode=decode)
-        ]
+        records = _stamped(paths)
+        places = self._known(records, HEADER | (DECODED if decode else 0))
         errors: dict[int, AudioError] = {}
-        examine = functools.partial(_examine, decode=decode)
-        with ThreadPoolExecutor(_NUM_THREADS) as pool:
-            results = list(pool.map(examine, [sounds[number] for number in new]))
-        for number, result in zip(new, results, strict=True):
-            key, stamp = keys[number], stamps[number]
+        for number in np.flatnonzero(records["size"] == _GONE).tolist():
+            if self._ledger.find(_keys(records[number : number + 1]))[0] >= 0:
+                errors[number] = audio_error("vanished", excerpt_of(paths[number]).path)
+
+        def keep(number: int, result: AudioInfo | AudioError) -> bool:
             if isinstance(result, AudioError):
-                gone = result.kind == "missing" and key in self._entries
-                errors[number] = audio_error("vanished", sounds[number].path) if gone else result
-            elif stamp is not None:
-                self._entries[key] = (*stamp, *result[:3], int(decode))
-            else:  # came into being meanwhile
-                errors[number] = audio_error("missing", sounds[number].path)
-        if len(new) > len(errors):
-            self._save()
-        return [
-            errors[number] if number in errors else _info(self._entries[key])
-            for number, key in enumerate(keys)
-        ]
-
-    def _knows(self, key: str, stamp: tuple[int, int] | None, *, decode: bool) -> bool:
-        entry = self._entries.get(key)
-        if entry is None or stamp is None:
+                errors[number] = result
+            elif records["size"][number] == _GONE:  # came into being meanwhile
+                errors[number] = audio_error("missing", excerpt_of(paths[number]).path)
+            else:
+                row = records[number]
+                row["samples"], row["rate"], row["channels"] = result[:3]
+                row["flags"] |= HEADER | (DECODED if decode else 0)
+                return True
             return False
-        return entry[:2] == stamp and bool(entry[5] or not decode)
 
-    def _save(self) -> None:
-        if self.path is None:
+        new = [int(one) for one in np.flatnonzero(places < 0) if int(one) not in errors]
+        self._examine(
+            new, records, lambda one: _examine(excerpt_of(paths[one]), decode=decode), keep
+        )
+        return Headers(records, errors)
+
+    def hashes(self, paths: Sequence[Path]) -> list[str]:
+        """Return the SHA-256 of each file's content, which is read again only when it has changed.
+
+        Raises:
+            OSError: One cannot be read.
+        """
+        records = _stamped(paths)
+        places = self._known(records, HASHED)
+
+        def keep(number: int, result: str) -> bool:
+            records[number]["sha"] = np.void(bytes.fromhex(result))
+            records[number]["flags"] |= HASHED
+            return bool(records[number]["size"] != _GONE)
+
+        new = np.flatnonzero(places < 0).tolist()
+        self._examine(new, records, lambda number: sha256_of(Path(paths[number])), keep)
+        return [bytes(one).hex() for one in records["sha"]]
+
+    def unknown_bytes(self, paths: Sequence[Path]) -> int:
+        """Return how many bytes `hashes` would have to read."""
+        records = _stamped(paths)
+        new = self._known(records, HASHED) < 0
+        return int(np.maximum(records["size"][new], 0).sum())
+
+    def _known(self, records: Records, flags: int) -> NDArray[np.integer]:
+        """Fill in what is known of files as they are; return -1 where `flags` are not.
+
+        What is known of a file as it is stays known where more is found out about it.
+        """
+        places = self._ledger.find(_keys(records))
+        there = places >= 0
+        found = self._ledger.records[places[there]]
+        same = (found["size"] == records["size"][there]) & (
+            found["mtime"] == records["mtime"][there]
+        )
+        numbers = np.flatnonzero(there)[same]
+        records[numbers] = found[same]
+        enough = (records["flags"] & flags) == flags
+        return np.where(enough, places, -1)
+
+    def _examine(
+        self,
+        new: Sequence[int],
+        records: Records,
+        examine: Callable[[int], T],
+        keep: Callable[[int, T], bool],
+    ) -> None:
+        """Examine files, several at a time, and write what is kept as it comes."""
+        if not new:
             return
-        content = json.dumps({"schema": _SCHEMA, "files": self._entries})
-        try:
-            write_atomic(self.path, content)
-        except OSError as error:
-            logger.warning("%s cannot be written (%s); headers are read again", self.path, error)
-
-
-_Entry = tuple[int, ...]
-"""Size, mtime_ns, num_samples, sample_rate, num_channels, whether it was decoded to its end."""
-
-
-def _info(entry: _Entry) -> AudioInfo:
-    num_samples, sample_rate, num_channels = entry[2:5]
-    return AudioInfo(num_samples, sample_rate, num_channels, num_samples / sample_rate)
+        with ThreadPoolExecutor(_NUM_THREADS) as pool:
+            for first in range(0, len(new), _AT_ONCE):
+                some = new[first : first + _AT_ONCE]
+                good = [
+                    number
+                    for number, result in zip(some, pool.map(examine, some), strict=True)
+                    if keep(number, result)
+                ]
+                self._ledger.append(records[good])
+        self._ledger.tidy()
 
 
 def content_hash(path: Path) -> str:
@@ -130,16 +211,46 @@ def content_hash(path: Path) -> str:
     return _content_hash(path, (status.st_size, status.st_mtime_ns))
 
 
-@functools.lru_cache(maxsize=1 << 18)
+@functools.lru_cache(maxsize=1 << 12)
 def _content_hash(path: Path, stamp: tuple[int, int]) -> str:
     return sha256_of(path)
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    with contextlib.suppress(OSError, ValueError):
-        status = path.stat()
-        return status.st_size, status.st_mtime_ns
-    return None
+_SHARED: dict[Path, AudioIndex] = {}
+
+
+def _stamped(paths: Sequence[Sound]) -> Records:
+    """Return a record of each file with its key and its stamp, nothing else known of it."""
+    records = np.zeros(len(paths), RECORD)
+    keys, stamps = bytearray(16 * len(paths)), np.empty((len(paths), 2), np.int64)
+    here = os.getcwd() + "/"  # noqa: PTH109 (joined as text, a million times)
+    for number, sound in enumerate(paths):
+        if isinstance(sound, Excerpt):
+            path, key = os.fspath(sound.path), sound.key
+        else:
+            path = key = os.fspath(sound)
+        if not path.startswith("/"):
+            key = here + key
+        keys[16 * number : 16 * number + 16] = key_of(key)
+        try:
+            status = os.stat(path)  # noqa: PTH116 (a million times)
+        except (OSError, ValueError):
+            stamps[number] = _GONE
+        else:
+            stamps[number] = status.st_size, status.st_mtime_ns
+    pairs = np.frombuffer(keys, "<u8").reshape(-1, 2)
+    records["key"], records["check"] = pairs.T
+    records["size"], records["mtime"] = stamps.T
+    return records
+
+
+def _keys(records: Records) -> NDArray[np.integer]:
+    return np.stack([records["key"], records["check"]], axis=1)
+
+
+def _info(record: Any) -> AudioInfo:
+    num_samples, sample_rate = int(record["samples"]), int(record["rate"])
+    return AudioInfo(num_samples, sample_rate, int(record["channels"]), num_samples / sample_rate)
 
 
 def _examine(sound: Excerpt, *, decode: bool) -> AudioInfo | AudioError:
@@ -153,24 +264,3 @@ def _examine(sound: Excerpt, *, decode: bool) -> AudioInfo | AudioError:
         return info
     except AudioError as error:
         return error
-
-
-def _read(path: Path) -> dict[str, _Entry]:
-    try:
-        content = json.loads(path.read_bytes())
-        files = content["files"] if content["schema"] == _SCHEMA else {}
-        return {str(key): tuple(entry) for key, entry in files.items() if _is_entry(entry)}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        logger.warning("%s is not an audio index; it is made anew", path)
-        return {}
-
-
-def _is_entry(entry: Iterable[object]) -> bool:
-    values = tuple(entry)
-    return (
-        len(values) == 6
-        and all(type(value) is int and value >= 0 for value in values)
-        and 0 not in values[3:5]
-    )

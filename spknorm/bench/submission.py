@@ -5,6 +5,7 @@ handed over is found again whenever the bench was killed.
 """
 
 import contextlib
+import io
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,7 +59,8 @@ def submit(
     note = folder / f"{token}.json"
     write_json(note, list(names))
     try:
-        with importable(), executor.batch():
+        # submitit prints what sbatch says, which is told below in one line.
+        with importable(), contextlib.redirect_stderr(io.StringIO()), executor.batch():
             jobs = [executor.submit(call) for call in calls]
     except (FailedJobError, FailedSubmissionError) as error:
         note.unlink(missing_ok=True)
@@ -105,7 +107,7 @@ def _options(settings: Executor) -> dict[str, Any]:
         "nodes": settings.nodes,
         "mem_gb": settings.mem_gb,
         "slurm_partition": settings.partition,
-        "slurm_signal_delay_s": min(_MOST_AHEAD, 15 * minutes),
+        "slurm_signal_delay_s": min(_MOST_AHEAD, 15 + 15 * minutes),
         "slurm_additional_parameters": {"requeue" if settings.requeue else "no-requeue": True},
     }
 

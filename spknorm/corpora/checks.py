@@ -78,12 +78,8 @@ def find_bad_audio(
         decode: Decode every file to its end, which also finds NaN and damage past the header.
     """
     index = AudioIndex(None) if index is None else index
-    found = index.look_up([record.audio for record in records], decode=decode)
-    return [
-        BadAudio(record, one)
-        for record, one in zip(records, found, strict=True)
-        if isinstance(one, AudioError)
-    ]
+    errors = index.look_up([record.audio for record in records], decode=decode).errors
+    return [BadAudio(records[number], errors[number]) for number in sorted(errors)]
 
 
 def usable(
@@ -93,14 +89,14 @@ def usable(
 
     Args:
         records: The utterances.
-        work_dir: Keeps the audio index, and the list of what was left out (`SKIPPED`).
+        work_dir: Keeps the list of what was left out (`SKIPPED`).
         skip_bad: Leave bad files out, after decoding all of them once. Otherwise headers alone
             are looked at, and any bad file is an error.
 
     Raises:
         DataError: Files are bad and `skip_bad` is off: at most 20 are named, with the count.
     """
-    bad = find_bad_audio(records, index=AudioIndex(work_dir), decode=skip_bad)
+    bad = find_bad_audio(records, index=AudioIndex.shared(), decode=skip_bad)
     if not bad:
         return list(records)
     heading = f"{len(bad)} of {len(records)} audio files cannot be used"

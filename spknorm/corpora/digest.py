@@ -80,7 +80,7 @@ def digest_of(
         work_dir: With the index of audio headers.
     """
     columns = tuple(labels)
-    infos = AudioIndex(work_dir).infos([one.audio for one in records])
+    infos = AudioIndex.shared().infos([one.audio for one in records])
     read = {one.id for one in sorted(records, key=lambda one: _rank(one.id))[:_NUM_READ]}
     part_of = {one.id: part for part, members in parts.items() for one in members}
     rows = []

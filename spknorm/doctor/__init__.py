@@ -53,7 +53,7 @@ def examine(
     config = dataclasses.replace(config, downstream_expert=expert)
     checks = check_machine(Path(folder))
     with tempfile.TemporaryDirectory() as work_dir:
-        index = AudioIndex(work_dir)
+        index = AudioIndex.shared()
         corpora = check_corpus(expert, "emotion", index=index, audio=audio)
         if expert.spknorm.strategy != "none" or expert.spknorm.erasure == "leace":
             corpora += check_corpus(expert, "speaker", index=index, audio=audio)

@@ -59,7 +59,7 @@ def check_run(
             config,
             emotion,
             data.speaker_utterances,
-            index=AudioIndex(work_dir),
+            index=AudioIndex.shared(),
             folder=folder,
             upstream=upstream,
             frozen=frozen,
@@ -113,7 +113,8 @@ def _check_budgets(
 ) -> list[Check]:
     from spknorm import features
     from spknorm.bench.budget import checkpoint_bytes, memory_bytes, shape_of
-    from spknorm.features.store import FeatureStore, cache_root, human_size
+    from spknorm.features.store import FeatureStore, human_size
+    from spknorm.files import cache_root
 
     shape = shape_of(upstream)
     if shape is None:

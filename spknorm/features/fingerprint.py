@@ -4,12 +4,13 @@ import dataclasses
 import hashlib
 import itertools
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from spknorm.audio.index import content_hash
+from spknorm.audio import AudioIndex
 from spknorm.batches import fixed_crop
 from spknorm.corpora.records import Utterance
 from spknorm.files import sha256_of
@@ -29,9 +30,16 @@ def fingerprint(*modules: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def content_key(utterance: Utterance, max_seconds: float | None) -> str:
-    """Return the key of an utterance's audio: the content of its file, and where it is cropped."""
-    key = content_hash(utterance.path)
+def content_keys(utterances: Sequence[Utterance], max_seconds: float | None) -> list[str]:
+    """Return the key of each utterance's audio: its file's content, and where it is cropped."""
+    hashes = AudioIndex.shared().hashes([utterance.path for utterance in utterances])
+    return [
+        _content_key(utterance, key, max_seconds)
+        for utterance, key in zip(utterances, hashes, strict=True)
+    ]
+
+
+def _content_key(utterance: Utterance, key: str, max_seconds: float | None) -> str:
     if utterance.audio.suffix:
         key = sha256_of(f"{key} {utterance.audio.suffix}".encode())
     if max_seconds is not None:

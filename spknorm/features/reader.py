@@ -17,14 +17,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from spknorm.audio import load_audio, read_info
+from spknorm.audio import SAMPLE_RATE, AudioIndex, load_audio
 from spknorm.batches import fixed_crop
 from spknorm.config.device import tf32_in
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
-from spknorm.features.fingerprint import content_key, fingerprint
-from spknorm.features.store import FeatureStore, cache_root, human_size
-from spknorm.files import sha256_of
+from spknorm.features.fingerprint import content_keys, fingerprint
+from spknorm.features.store import FeatureStore, human_size
+from spknorm.files import cache_root, sha256_of
 from spknorm.schema import UpstreamConfig
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
 _BLOCK = 32  # utterances decoded ahead of the upstream
+_MUCH = 1 << 30  # bytes of sound files that are not read before it is known whether there is room
+_NOT_CACHED = "The features of %d utterances are not cached: %s."
 _GROUP = 16  # utterances of one length that an accelerator takes at a time
 
 
@@ -125,18 +127,24 @@ class CachedReader:
 
         Under torch.distributed each process computes its part.
         """
-        keys = [content_key(utterance, max_seconds) for utterance in utterances]
-        wanted = dict(zip(keys, utterances, strict=True))
         rank, world = _rank_and_world()
-        if world > 1:
-            torch.distributed.barrier()  # no rank reads the store while another writes
+        reason = self._no_room_for_all(utterances, max_seconds)
+        if _any_rank(reason is not None, self._device):
+            if reason is not None:
+                logger.warning(_NOT_CACHED, len(utterances), reason)
+            return None
+        if world > 1:  # each reads its share of the files, and learns the rest from the others
+            content_keys(utterances[rank::world], max_seconds)
+            torch.distributed.barrier()  # nor does one read the store while another writes
+        keys = content_keys(utterances, max_seconds)
+        wanted = dict(zip(keys, utterances, strict=True))
         todo = [(key, wanted[key]) for key in self.store.missing(keys)]
         computed = self._compute(todo[rank::world], max_seconds)
         first = list(itertools.islice(computed, 1))
         size = self._estimate(first, [wanted[key] for key, _ in todo], max_seconds)
         reason = self.store.room_for(size, limit_bytes=self._limit) if first else None
         if reason is not None:
-            logger.warning("The features of %d utterances are not cached: %s.", len(todo), reason)
+            logger.warning(_NOT_CACHED, len(todo), reason)
         if _any_rank(reason is not None, self._device):
             return None
         if first:
@@ -167,6 +175,21 @@ class CachedReader:
         pairs = [(str(number), utterance) for number, utterance in enumerate(utterances)]
         return np.concatenate([array for _, array in self._compute(pairs, max_seconds)])
 
+    def _no_room_for_all(
+        self, utterances: Sequence[Utterance], max_seconds: float | None
+    ) -> str | None:
+        """Say why so much audio cannot be cached, before it is read to know its content."""
+        index = AudioIndex.shared()
+        if index.unknown_bytes([utterance.path for utterance in utterances]) < _MUCH:
+            return None
+        second = self.compute([np.zeros(SAMPLE_RATE, np.float32)])[0].nbytes
+        seconds = index.look_up([utterance.audio for utterance in utterances]).seconds
+        if max_seconds is not None:
+            seconds = np.minimum(seconds, max_seconds)
+        size = second * (len(utterances) if self._pooled else float(seconds.sum()))
+        needed = max(0.0, size - self.store.used())
+        return self.store.room_for(needed, limit_bytes=self._limit)
+
     def _estimate(
         self,
         first: list[tuple[str, Array]],
@@ -180,8 +203,9 @@ class CachedReader:
         if self._pooled:
             return float(num_bytes * len(utterances))
         longest = np.inf if max_seconds is None else max_seconds
-        seconds = [min(read_info(u.audio).seconds, longest) for u in utterances]
-        return num_bytes * sum(seconds) / seconds[0]
+        found = AudioIndex.shared().look_up([utterance.audio for utterance in utterances])
+        seconds = np.minimum(found.seconds, longest)
+        return float(num_bytes * seconds.sum() / max(seconds[0], 1e-3))
 
     def _compute(
         self, todo: Sequence[tuple[str, Utterance]], max_seconds: float | None

@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,12 +34,6 @@ class _Place(NamedTuple):
     pack: Array
     start: int
     stop: int
-
-
-def cache_root(folder: str | None = None) -> Path:
-    """Return the cache folder: `folder`, else $SPKNORM_CACHE, else ~/.cache/spknorm."""
-    chosen = folder or os.environ.get("SPKNORM_CACHE")
-    return Path(chosen).expanduser() if chosen else Path("~/.cache/spknorm").expanduser()
 
 
 class FeatureStore:
@@ -117,9 +110,13 @@ class FeatureStore:
             ) from error
         self._index_pack(file, [key for key, _ in pack], [len(array) for _, array in pack])
 
+    def used(self) -> int:
+        """Return how many bytes the store has on its disk."""
+        return sum(file.stat().st_size for file in self.folder.glob("*.npy"))
+
     def room_for(self, num_bytes: float, *, limit_bytes: float) -> str | None:
         """Return None if the store may grow by `num_bytes`, else why it may not."""
-        used = sum(file.stat().st_size for file in self.folder.glob("*.npy"))
+        used = self.used()
         if used + num_bytes > limit_bytes:
             return (
                 f"it would take {human_size(used + num_bytes)}, above the limit of "

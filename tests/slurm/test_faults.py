@@ -1,0 +1,424 @@
+"""A bench on a real Slurm of one machine, two nodes: what goes wrong there ends as it should.
+
+Each fault ends as a complete cell, bit-equal to an undisturbed local run, or as one clear line.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cluster
+import pytest
+import tiny_runs
+import torch
+from bench_stubs import EXPERIMENT, stub_command
+
+from spknorm import bench
+from spknorm.cli import main
+from spknorm.errors import ConfigError
+
+pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+
+HERE = Path(__file__).parent
+SECONDS = 420
+CELL = """\
+name: one
+config:
+  runner: {total_steps: STEPS, eval_step: 20, log_step: 1, save_step: 1000,
+           gradient_accumulate_steps: 1, evaluate_ratio: 0.1}
+  upstream: {cache_dir: CACHE}
+  downstream_expert:
+    datarc: {corpus: demo, num_workers: 1, train_batch_size: 4, eval_batch_size: 32}
+    speaker_corpus: {corpus: demo, batch_size: 4, micro_batch_size: null, max_seconds: null}
+    modelrc: {projector_dim: 8, speaker_head: {hidden: [8]}}
+    spknorm: {speaker_pretrain_steps: 0}
+upstreams: [spknorm_demo_hubert]
+variants: [{strategy: SNP, frozen: true}]
+protocols: [{protocol: si5, folds: FOLDS}]
+executor: {EXECUTOR}
+"""
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["without_accounting", "accounting"])
+def any_slurm(request, tmp_path_factory):
+    yield from started(tmp_path_factory, accounting=request.param)
+
+
+@pytest.fixture(scope="module")
+def plain_slurm(tmp_path_factory):
+    yield from started(tmp_path_factory, accounting=False)
+
+
+def started(tmp_path_factory, *, accounting):
+    reason = cluster.why_not(accounting=accounting)
+    if reason:
+        pytest.skip(f"no Slurm on this machine: {reason}")
+    slurm = cluster.Slurm(tmp_path_factory.mktemp("slurm"), accounting=accounting, remembered=60)
+    try:
+        yield slurm.up()
+    finally:
+        slurm.down()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def slurm(plain_slurm, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", plain_slurm.environment["SLURM_CONF"])
+    for node in plain_slurm.nodes:
+        if plain_slurm.node_state(node) not in ("idle", "mixed", "allocated"):
+            plain_slurm.node_up(node)
+    return plain_slurm
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, cache):
+    """The folder of a run of the cell on this machine, by folds."""
+    done = {}
+
+    def folder(fold="fold1", steps=60):
+        if (fold, steps) not in done:
+            out = tmp_path_factory.mktemp("undisturbed")
+            path = experiment(out, cache, "kind: local", folds=f"[{fold}]", steps=steps)
+            summary = bench.run(path, out / "out", command=slow(0.0))
+            assert len(summary.complete) == 1, summary.failed
+            done[fold, steps] = out / "out" / summary.cells[0].cell.name
+        return done[fold, steps]
+
+    return folder
+
+
+def experiment(folder, cache, executor, *, folds="[fold1]", steps=60):
+    path = folder / "one.yaml"
+    text = CELL.replace("EXECUTOR", executor).replace("FOLDS", folds)
+    path.write_text(text.replace("CACHE", str(cache)).replace("STEPS", str(steps)))
+    return path
+
+
+def slow(pause):
+    """The cell's own command, with a pause in each step."""
+
+    def command(cell, folder):
+        python, _, _, _, *rest = cell.command(folder)
+        return [python, str(HERE / "slow_run.py"), str(pause), *rest, "--device", "cpu"]
+
+    return command
+
+
+class Running:
+    """A bench at work in a thread, and where its cells stand."""
+
+    def __init__(self, path, out, command):
+        self.out, self.summary, self.error = out, None, None
+        self.cells = bench.expand(path)
+        self._thread = threading.Thread(target=self._run, args=(path, out, command), daemon=True)
+        self._thread.start()
+
+    def _run(self, path, out, command):
+        try:
+            self.summary = bench.run(path, out, command=command)
+        except Exception as error:
+            self.error = error
+
+    def folder(self, place=0):
+        return self.out / self.cells[place].name
+
+    def until_it_trains(self, place=0, steps=3):
+        self.until(lambda: steps_of(self.folder(place)) >= steps)
+
+    def until(self, holds):
+        end = time.monotonic() + SECONDS
+        while not holds():
+            assert self._thread.is_alive() and time.monotonic() < end, (self.error, self.summary)
+            time.sleep(0.1)
+
+    def wait(self):
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
+        if self.error:
+            raise self.error
+        return self.summary
+
+
+def steps_of(folder):
+    path = folder / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def job_of(slurm, task=""):
+    """The number of the newest job, and what Slurm shows of it."""
+    jobs = slurm.ask("squeue", "-h", "-r", "-t", "all", "-o", "%i").split()
+    number = max(jobs, key=lambda job: int(job.partition("_")[0]))
+    return number, slurm.ask("scontrol", "show", "job", number)
+
+
+def restarts(slurm):
+    return int(re.search(r"Restarts=(\d+)", job_of(slurm)[1])[1])
+
+
+def assert_equal(folder, other):
+    """What a run leaves is the same, bit for bit."""
+    assert tiny_runs.outcome_of(folder) == tiny_runs.outcome_of(other)
+    ours, theirs = tiny_runs.weights_of(folder), tiny_runs.weights_of(other)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.fault("Slurm: requeue from outside")
+def test_a_requeue_from_outside_ends_as_the_undisturbed_run(slurm, cache, tmp_path, undisturbed):
+    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0")
+    running = Running(path, tmp_path / "out", slow(0.3))
+    running.until_it_trains()
+    slurm.ask("scontrol", "requeue", job_of(slurm)[0])
+    assert len(running.wait().complete) == 1
+    assert restarts(slurm) == 1
+    assert_equal(running.folder(), undisturbed())
+
+
+@pytest.mark.fault("Slurm: preemption")
+def test_a_preemption_ends_as_the_undisturbed_run(slurm, cache, tmp_path, undisturbed):
+    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0, partition: main")
+    running = Running(path, tmp_path / "out", slow(0.3))
+    running.until_it_trains()
+    job, _ = job_of(slurm)
+    urgent = [
+        "sbatch",
+        "-p",
+        "urgent",
+        "-N2",
+        "--exclusive",
+        "-o",
+        "/dev/null",
+        "--wrap",
+        "sleep 8",
+    ]
+    assert slurm.ask(*urgent)
+    assert len(running.wait().complete) == 1
+    assert "Restarts=1" in slurm.ask("scontrol", "show", "job", job)
+    assert_equal(running.folder(), undisturbed())
+
+
+@pytest.mark.fault("Slurm: node killed")
+def test_a_killed_node_ends_as_the_undisturbed_run(slurm, cache, tmp_path, undisturbed):
+    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0")
+    running = Running(path, tmp_path / "out", slow(0.3))
+    running.until_it_trains()
+    node = re.search(r"BatchHost=(\w+)", job_of(slurm)[1])[1]
+    slurm.node_down(node)
+    assert len(running.wait().complete) == 1
+    assert restarts(slurm) == 1
+    assert_equal(running.folder(), undisturbed())
+
+
+@pytest.mark.fault("Slurm: time limit")
+def test_a_time_limit_of_three_minutes_ends_as_the_undisturbed_run(
+    slurm, cache, tmp_path, undisturbed
+):
+    """Two cells, since one number of a job array stands for all of its tasks."""
+    path = experiment(
+        tmp_path, cache, "kind: slurm, gpus: 0, timeout_min: 3", folds="[fold1, fold2]"
+    )
+    running = Running(path, tmp_path / "out", slow(2.5))
+    assert len(running.wait().complete) == 2
+    array = job_of(slurm)[0].partition("_")[0]
+    shown = slurm.ask("scontrol", "show", "job", array)
+    assert re.findall(r"Restarts=(\d+)", shown) == ["1", "1"]
+    for place, fold in enumerate(("fold1", "fold2")):
+        assert_equal(running.folder(place), undisturbed(fold))
+
+
+@pytest.mark.fault("Slurm: time limit, requeue off")
+def test_without_requeue_a_time_limit_is_told_and_what_was_saved_stands(slurm, cache, tmp_path):
+    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0, timeout_min: 1, requeue: false")
+    running = Running(path, tmp_path / "out", slow(3.0))
+    (failed,) = running.wait().failed
+    assert failed.error.startswith(
+        "The run reached its time limit and was saved: the same command goes on (requeue)."
+    )
+    assert list(running.folder().glob("states-*.ckpt"))
+
+
+@pytest.mark.parametrize("what", ["the run", "the whole step"])
+@pytest.mark.fault("Slurm: kill -9")
+def test_a_kill_is_told_with_and_without_accounting(any_slurm, cache, tmp_path, monkeypatch, what):
+    monkeypatch.setenv("SLURM_CONF", any_slurm.environment["SLURM_CONF"])
+    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0")
+    running = Running(path, tmp_path / "out", slow(0.5))
+    running.until_it_trains()
+    runs = pids("slow_run.py", str(running.folder()))
+    steps = pids("submitit.core._submit", str(tmp_path)) if what != "the run" else []
+    for number in [*steps, *runs]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    (failed,) = running.wait().failed
+    if what == "the run":
+        assert failed.error.startswith("The run was killed by SIGKILL, as the system does where")
+    else:
+        assert re.search(r"srun: error: node\d: task 0: Killed", failed.error), failed.error
+    assert ".jobs/" in failed.error
+
+
+def pids(*words):
+    """The processes whose command lines have all of the words."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            if all(word in line for word in words):
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("executor", "said"),
+    [
+        ("kind: slurm, gpus: 1", "Invalid generic resource (gres) specification"),
+        ("kind: slurm, gpus: 0, partition: nowhere", "invalid partition specified: nowhere"),
+        ("kind: slurm, gpus: 0, mem_gb: 9000", "Memory specification can not be satisfied"),
+    ],
+)
+@pytest.mark.fault("Slurm: refusal")
+def test_a_refusal_is_one_line(slurm, cache, tmp_path, executor, said, capsys):
+    path = experiment(tmp_path, cache, executor)
+    assert main(["bench", str(path), "--out", str(tmp_path / "out")]) == ConfigError.exit_code
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("spknorm: Slurm does not take the runs: ")
+    assert said in told[0]
+
+
+@pytest.mark.fault("Slurm: impossible limit")
+def test_a_limit_that_the_partition_does_not_allow_is_told(slurm, tmp_path):
+    path = tmp_path / "stubs.yaml"
+    path.write_text(
+        EXPERIMENT.replace(
+            "max_parallel: 2", "kind: slurm, gpus: 0, partition: short, timeout_min: 9"
+        )
+    )
+    summary = bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    assert {one.error for one in summary.failed} == {
+        "Slurm will never start it (PartitionTimeLimit): its partition allows less time: lower "
+        "executor.timeout_min."
+    }
+    assert slurm.ask("squeue", "-h", "-t", "pending") == ""
+
+
+def test_twelve_cells_are_one_array_of_which_two_run_at_a_time(slurm, tmp_path):
+    path = tmp_path / "stubs.yaml"
+    text = EXPERIMENT.replace("max_parallel: 2", "kind: slurm, gpus: 0, max_parallel: 2")
+    path.write_text(text.replace("[fold1, fold2]", "[fold1, fold2], seeds: [1, 2, 3]"))
+    seen = []
+    summary = bench.run(
+        path,
+        tmp_path / "out",
+        command=stub_command(tmp_path, pause=0.5),
+        on_progress=lambda progress: seen.append(progress.running),
+    )
+    assert len(summary.complete) == 12
+    assert max(seen) == 2
+    assert job_of(slurm)[0].partition("_")[2] in {str(task) for task in range(12)}
+
+
+@pytest.mark.fault("Slurm: bench killed")
+def test_a_bench_that_was_killed_takes_its_queued_cells_over(slurm, tmp_path, capsys):
+    path = tmp_path / "stubs.yaml"
+    path.write_text(EXPERIMENT.replace("max_parallel: 2", "kind: slurm, gpus: 0, max_parallel: 1"))
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from bench_stubs import stub_command\n"
+        "from spknorm import bench\n"
+        "folder = Path(sys.argv[2])\n"
+        "bench.run(folder / 'stubs.yaml', folder / 'out', "
+        "command=stub_command(folder, pause=1.5))\n"
+    )
+    command = [sys.executable, "-c", script, str(HERE.parent), str(tmp_path)]
+    first = subprocess.Popen(command, cwd=HERE.parents[1])
+    out = tmp_path / "out"
+    end = time.monotonic() + 120
+    while len(list(out.glob("*/starts"))) < 1:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    first.kill()
+    first.wait()
+    before = job_of(slurm)[0].partition("_")[0]
+    assert main(["bench", "--status", str(out)]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"^running   \S+: on node\d$", printed, flags=re.MULTILINE), printed
+    assert re.search(r"^queued    \S+: JobArrayTaskLimit$", printed, flags=re.MULTILINE), printed
+    assert subprocess.run(command, cwd=HERE.parents[1], check=False).returncode == 0
+    assert job_of(slurm)[0].partition("_")[0] == before
+    starts = [path.read_text() for path in out.glob("*/starts")]
+    assert starts == ["0\n"] * 4
+
+
+def test_a_cell_on_two_nodes_equals_two_processes_on_this_machine(slurm, cache, tmp_path):
+    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0, nodes: 2", steps=20)
+
+    def command(cell, folder):
+        return [*cell.command(folder), "--device", "cpu"]
+
+    summary = bench.run(path, tmp_path / "out", command=command)
+    assert len(summary.complete) == 1, summary.failed
+    folder = tmp_path / "out" / summary.cells[0].cell.name
+    assert "NumNodes=2" in job_of(slurm)[1]
+    assert (folder / "run.1.log").is_file()
+    python, flag, *rest = command(summary.cells[0].cell, tmp_path / "local")
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    subprocess.run([python, flag, *launcher, *rest], check=True, capture_output=True)
+    assert_equal(folder, tmp_path / "local")
+
+
+@pytest.mark.fault("Slurm: USR1 before training")
+def test_usr1_before_training_puts_a_single_run_back(slurm, cache, tmp_path, undisturbed):
+    path = experiment(tmp_path, cache, "kind: local")
+    (cell,) = bench.expand(path)
+    run = " ".join(map(_quoted, [*cell.command(tmp_path / "run"), "--device", "cpu"]))
+    script = tmp_path / "job.sh"
+    script.write_text(f"#!/bin/bash\ncd {HERE.parents[1]}\nsrun {run}\n")
+    log = tmp_path / "job.log"
+    said = slurm.ask("sbatch", "--requeue", f"--output={log}", "--open-mode=append", str(script))
+    job = said.split()[-1]
+    end = time.monotonic() + SECONDS
+    while not pids("run-downstream", str(tmp_path / "run")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(0.7)
+    assert steps_of(tmp_path / "run") == 0
+    slurm.ask("scancel", "--signal=USR1", job)
+    while not (tmp_path / "run" / "result.json").exists():
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.5)
+    assert "Restarts=1" in slurm.ask("scontrol", "show", "job", job)
+    assert_equal(tmp_path / "run", undisturbed())
+
+
+def _quoted(text):
+    return f"'{text}'" if re.search(r"[^\w./:=-]", text) else text
+
+
+def test_the_audit_and_the_report_are_jobs_after_the_runs(slurm, cache, tmp_path):
+    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0", steps=20)
+    path.write_text(path.read_text() + "audit: true\n")
+
+    def command(cell, folder):
+        return [*cell.command(folder), "--device", "cpu"]
+
+    summary = bench.run(path, tmp_path / "out", command=command)
+    assert len(summary.complete) == 1
+    assert summary.not_followed == ()
+    probes = json.loads((tmp_path / "out" / summary.cells[0].cell.name / "probe.json").read_text())
+    assert probes["complete"]
+    assert (tmp_path / "out" / "report.html").is_file()
+    names = slurm.ask("squeue", "-h", "-t", "all", "-o", "%T %E").splitlines()
+    assert all(line.startswith("COMPLETED") for line in names[-3:])
