@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from spknorm.config.launcher import requeue_job, slurm_job
+from spknorm.config.launcher import requeue_job
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
 
@@ -161,14 +161,11 @@ def _torchrun(command: Sequence[str], nodes: int, processes: int) -> list[str]:
     python, flag, *rest = command
     assert flag == "-m"
     launcher = [python, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
-    job = slurm_job() or "0"
     if nodes == 1:
         return [*launcher, "--standalone", "-m", *rest]
-    first = _first_node()
     port = _PORTS[0] + int(os.environ["SLURM_JOB_ID"]) % _PORTS[1]
     launcher += [f"--nnodes={nodes}", f"--node-rank={os.environ['SLURM_NODEID']}"]
-    launcher += [f"--rdzv-id={job}", "--rdzv-backend=c10d", f"--rdzv-endpoint={first}:{port}"]
-    launcher.append(f"--rdzv-conf=is_host={int(os.environ['SLURM_NODEID'] == '0')}")
+    launcher += [f"--master-addr={_first_node()}", f"--master-port={port}"]
     return [*launcher, "-m", *rest]
 
 

@@ -159,10 +159,13 @@ class Slurm:
 
     def node_down(self, node):
         """Kill a node at once: its slurmd, and the job that it runs with all processes."""
-        self._kill(self.folder / f"slurmd-{node}.pid", signal.SIGKILL)
-        for number in _of_node(self.folder / f"spool-{node}", node):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
+        daemon = self.folder / f"slurmd-{node}.pid"
+        found = [int(daemon.read_text()), *_of_node(self.folder / f"spool-{node}", node)]
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # none may tell of another's end
+            for process in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+        daemon.unlink()
 
     def node_state(self, node):
         return self.ask("sinfo", "-h", "-N", "-n", node, "-p", "main", "-o", "%T").strip("*~\n ")

@@ -3,175 +3,32 @@
 Each fault ends as a complete cell, bit-equal to an undisturbed local run, or as one clear line.
 """
 
-import contextlib
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
 
-import cluster
 import pytest
-import tiny_runs
-import torch
 from bench_stubs import EXPERIMENT, stub_command
+from benches import (
+    HERE,
+    SECONDS,
+    Running,
+    assert_equal,
+    experiment,
+    job_of,
+    pids,
+    restarts,
+    slow,
+    steps_of,
+)
 
 from spknorm import bench
 from spknorm.cli import main
 from spknorm.errors import ConfigError
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
-
-HERE = Path(__file__).parent
-SECONDS = 420
-CELL = """\
-name: one
-config:
-  runner: {total_steps: STEPS, eval_step: 20, log_step: 1, save_step: 1000,
-           gradient_accumulate_steps: 1, evaluate_ratio: 0.1}
-  upstream: {cache_dir: CACHE}
-  downstream_expert:
-    datarc: {corpus: demo, num_workers: 1, train_batch_size: 4, eval_batch_size: 32}
-    speaker_corpus: {corpus: demo, batch_size: 4, micro_batch_size: null, max_seconds: null}
-    modelrc: {projector_dim: 8, speaker_head: {hidden: [8]}}
-    spknorm: {speaker_pretrain_steps: 0}
-upstreams: [spknorm_demo_hubert]
-variants: [{strategy: SNP, frozen: true}]
-protocols: [{protocol: si5, folds: FOLDS}]
-executor: {EXECUTOR}
-"""
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["without_accounting", "accounting"])
-def any_slurm(request, tmp_path_factory):
-    yield from started(tmp_path_factory, accounting=request.param)
-
-
-@pytest.fixture(scope="module")
-def plain_slurm(tmp_path_factory):
-    yield from started(tmp_path_factory, accounting=False)
-
-
-def started(tmp_path_factory, *, accounting):
-    reason = cluster.why_not(accounting=accounting)
-    if reason:
-        pytest.skip(f"no Slurm on this machine: {reason}")
-    slurm = cluster.Slurm(tmp_path_factory.mktemp("slurm"), accounting=accounting, remembered=60)
-    try:
-        yield slurm.up()
-    finally:
-        slurm.down()
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def slurm(plain_slurm, monkeypatch):
-    monkeypatch.setenv("SLURM_CONF", plain_slurm.environment["SLURM_CONF"])
-    for node in plain_slurm.nodes:
-        if plain_slurm.node_state(node) not in ("idle", "mixed", "allocated"):
-            plain_slurm.node_up(node)
-    return plain_slurm
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, cache):
-    """The folder of a run of the cell on this machine, by folds."""
-    done = {}
-
-    def folder(fold="fold1", steps=60):
-        if (fold, steps) not in done:
-            out = tmp_path_factory.mktemp("undisturbed")
-            path = experiment(out, cache, "kind: local", folds=f"[{fold}]", steps=steps)
-            summary = bench.run(path, out / "out", command=slow(0.0))
-            assert len(summary.complete) == 1, summary.failed
-            done[fold, steps] = out / "out" / summary.cells[0].cell.name
-        return done[fold, steps]
-
-    return folder
-
-
-def experiment(folder, cache, executor, *, folds="[fold1]", steps=60):
-    path = folder / "one.yaml"
-    text = CELL.replace("EXECUTOR", executor).replace("FOLDS", folds)
-    path.write_text(text.replace("CACHE", str(cache)).replace("STEPS", str(steps)))
-    return path
-
-
-def slow(pause):
-    """The cell's own command, with a pause in each step."""
-
-    def command(cell, folder):
-        python, _, _, _, *rest = cell.command(folder)
-        return [python, str(HERE / "slow_run.py"), str(pause), *rest, "--device", "cpu"]
-
-    return command
-
-
-class Running:
-    """A bench at work in a thread, and where its cells stand."""
-
-    def __init__(self, path, out, command):
-        self.out, self.summary, self.error = out, None, None
-        self.cells = bench.expand(path)
-        self._thread = threading.Thread(target=self._run, args=(path, out, command), daemon=True)
-        self._thread.start()
-
-    def _run(self, path, out, command):
-        try:
-            self.summary = bench.run(path, out, command=command)
-        except Exception as error:
-            self.error = error
-
-    def folder(self, place=0):
-        return self.out / self.cells[place].name
-
-    def until_it_trains(self, place=0, steps=3):
-        self.until(lambda: steps_of(self.folder(place)) >= steps)
-
-    def until(self, holds):
-        end = time.monotonic() + SECONDS
-        while not holds():
-            assert self._thread.is_alive() and time.monotonic() < end, (self.error, self.summary)
-            time.sleep(0.1)
-
-    def wait(self):
-        self._thread.join(SECONDS)
-        assert not self._thread.is_alive()
-        if self.error:
-            raise self.error
-        return self.summary
-
-
-def steps_of(folder):
-    path = folder / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def job_of(slurm, task=""):
-    """The number of the newest job, and what Slurm shows of it."""
-    jobs = slurm.ask("squeue", "-h", "-r", "-t", "all", "-o", "%i").split()
-    number = max(jobs, key=lambda job: int(job.partition("_")[0]))
-    return number, slurm.ask("scontrol", "show", "job", number)
-
-
-def restarts(slurm):
-    return int(re.search(r"Restarts=(\d+)", job_of(slurm)[1])[1])
-
-
-def assert_equal(folder, other):
-    """What a run leaves is the same, bit for bit."""
-    assert tiny_runs.outcome_of(folder) == tiny_runs.outcome_of(other)
-    ours, theirs = tiny_runs.weights_of(folder), tiny_runs.weights_of(other)
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.fault("Slurm: requeue from outside")
@@ -246,37 +103,6 @@ def test_without_requeue_a_time_limit_is_told_and_what_was_saved_stands(slurm, c
         "The run reached its time limit and was saved: the same command goes on (requeue)."
     )
     assert list(running.folder().glob("states-*.ckpt"))
-
-
-@pytest.mark.parametrize("what", ["the run", "the whole step"])
-@pytest.mark.fault("Slurm: kill -9")
-def test_a_kill_is_told_with_and_without_accounting(any_slurm, cache, tmp_path, monkeypatch, what):
-    monkeypatch.setenv("SLURM_CONF", any_slurm.environment["SLURM_CONF"])
-    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0")
-    running = Running(path, tmp_path / "out", slow(0.5))
-    running.until_it_trains()
-    runs = pids("slow_run.py", str(running.folder()))
-    steps = pids("submitit.core._submit", str(tmp_path)) if what != "the run" else []
-    for number in [*steps, *runs]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
-    (failed,) = running.wait().failed
-    if what == "the run":
-        assert failed.error.startswith("The run was killed by SIGKILL, as the system does where")
-    else:
-        assert re.search(r"srun: error: node\d: task 0: Killed", failed.error), failed.error
-    assert ".jobs/" in failed.error
-
-
-def pids(*words):
-    """The processes whose command lines have all of the words."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            line = (folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
-            if all(word in line for word in words):
-                found.append(int(folder.name))
-    return found
 
 
 @pytest.mark.parametrize(
