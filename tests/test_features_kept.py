@@ -13,8 +13,8 @@ import torch
 from kept_features import corpus, featurizer_of, upstream, where  # noqa: F401 (fixtures)
 
 from spknorm.features import FrozenFeatures, fingerprint, pooled_features
-from spknorm.features.store import FeatureStore
-from spknorm.files import cache_root, human_size
+from spknorm.features.store import FeatureStore, human_size
+from spknorm.files import cache_root
 from spknorm.schema import UpstreamConfig
 
 
