@@ -12,7 +12,7 @@ from spknorm.corpora.coded import differences
 from spknorm.corpora.known.layouts import LAYOUTS
 from spknorm.corpora.known.markdown import written_into
 from spknorm.demo.coded_names import CODED, names_of
-from spknorm.demo.coded_trees import write_coded
+from spknorm.demo.corpus_trees import write_tree
 from spknorm.errors import DataError, MissingError
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 
@@ -33,6 +33,7 @@ PUBLISHED = {  # utterances; neutral, happy, angry, sad; women, men (None: not t
     "enterface": (1263, (0, 208, 211, 211), None),
     "casia": (1200, (200, 200, 200, 200), None),
     "subesco": (7000, (1000, 1000, 1000, 1000), (10, 10)),
+    "asvp_esd": (5140, (1314, 613, 1064, 551), None),
 }
 
 
@@ -49,6 +50,17 @@ def read(root, corpus, **settings):
     return read_corpus(ExpertConfig(datarc=data), "emotion")
 
 
+def test_asvp_esds_stray_emotion_and_its_sounds_that_are_no_speech_are_not_taken(tmp_path, caplog):
+    caplog.set_level("INFO")
+    tail = "01-01-02-02-01.wav"
+    touch(tmp_path, [f"Audio/actor_02/03-01-{code}-{tail}" for code in ("05", "17")])
+    touch(tmp_path, [f"Bonus/actor_02/03-02-05-{tail}"])
+    (one,) = read_coded(tmp_path, "asvp_esd")
+    assert (one.emotion, one.speaker, one.label("sex")) == ("ang", "asvp_esd_02", "male")
+    assert "1 of channel 02" in caplog.text
+    assert "1 not where the corpus has its recordings" in caplog.text
+
+
 def test_every_layout_has_a_name_in_the_schema_a_tree_and_published_counts():
     assert set(LAYOUTS) == set(CODED) == set(PUBLISHED)
     assert set(LAYOUTS) < set(CORPORA)
@@ -63,7 +75,7 @@ def test_a_whole_tree_of_names_has_the_published_counts(corpus, tmp_path, caplog
     records = read_coded(touch(tmp_path, [name.path for name in names]), corpus)
     layout = LAYOUTS[corpus]
     total, four, sexes = PUBLISHED[corpus]
-    assert sum(layout.counts.values()) == total
+    assert (layout.total or sum(layout.counts.values())) == total
     assert "differs" not in caplog.text
     lost = {one for one in layout.damaged if one in caplog.text}
     assert len(records) == len(names) - len(lost)
@@ -275,6 +287,24 @@ def test_hidden_files_of_a_mac_are_passed_over(tmp_path):
     assert len(read_coded(touch(tmp_path, ["wav/03a01Wa.wav", "wav/._03a01Wa.wav"]), "emodb")) == 1
 
 
+def test_the_command_writes_the_table_and_tells_all_of_one_corpus(tmp_path, capsys):
+    from spknorm.cli import commands
+
+    page = Path(__file__).parents[1] / "docs/corpora.md"
+    copy = tmp_path / "page.md"
+    copy.write_text(page.read_text().replace("| `savee` |", "| changed |"))
+    assert commands.main(["corpora", "--markdown", str(copy)]) == 0
+    assert copy.read_text() == page.read_text()
+    assert commands.main(["corpora", "msp_improv"]) == 0
+    shown = capsys.readouterr().out
+    assert "by word       neutral 3477, happy 2644, angry 792, sad 885\n" in shown
+    assert "dimensions    1 to 5\n" in shown
+    assert commands.main(["corpora", "msp"]) == 2
+    assert "`msp` is none of the corpora: iemocap, " in capsys.readouterr().err
+    assert commands.main(["corpora"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(CORPORA)
+
+
 def test_a_code_that_the_corpus_does_not_have_is_named(tmp_path):
     with pytest.raises(DataError) as error:
         read_coded(touch(tmp_path, ["wav/03a01Xa.wav", "wav/03a01Wa.wav"]), "emodb")
@@ -310,7 +340,7 @@ def test_an_emotion_corpus_can_carry_the_speaker_labels(tmp_path):
 
 @pytest.mark.parametrize(("corpus", "rate"), [("tess", 24414), ("emov_db", 16000)])
 def test_a_small_tree_has_the_rates_and_widths_of_the_corpus(corpus, rate, tmp_path):
-    written = write_coded(tmp_path, corpus, num_speakers=2, per_emotion=1)
+    written = write_tree(tmp_path, corpus, num_speakers=2, per_emotion=1)
     info = soundfile.info(tmp_path / written[0].path)
     assert info.samplerate == rate
     assert info.subtype == ("DOUBLE" if corpus == "emov_db" else "PCM_16")

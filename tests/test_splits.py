@@ -6,7 +6,7 @@ import pytest
 
 from spknorm.cli import commands
 from spknorm.demo.coded_names import names_of
-from spknorm.demo.coded_trees import write_coded
+from spknorm.demo.corpus_trees import write_tree
 from spknorm.protocols.leaks import named_by_dialogue
 
 
@@ -94,7 +94,7 @@ def test_a_list_without_parts_asks_for_a_protocol(tmp_path, capsys):
 
 
 def test_our_protocols_can_be_asked_about_any_corpus(tmp_path, capsys):
-    write_coded(tmp_path, "savee", num_speakers=4, per_emotion=3)
+    write_tree(tmp_path, "savee", num_speakers=4, per_emotion=3)
     assert splits("savee", "--root", tmp_path, "--protocol", "loso", "--strict") == 0
     shown = capsys.readouterr().out
     assert shown.count("nothing of test is known") == 4

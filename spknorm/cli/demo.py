@@ -4,7 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from spknorm.demo.coded_names import CODED
 from spknorm.errors import ConfigError
 
 HELP = "write the generated corpora that stand in for IEMOCAP and VoxCeleb1"
@@ -14,7 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `spknorm demo`."""
     add = parser.add_argument
     add("folder", metavar="DIR", type=Path, nargs="?", help="default: a folder in ~/.cache/spknorm")
-    add("--corpus", choices=CODED, help="a small tree in this corpus' layout instead of the two")
+    add(
+        "--corpus",
+        metavar="NAME",
+        help="a small tree in this corpus' layout instead of the two",
+    )
     add("--rho", type=float, default=0.8, help="confounding of speaker and emotion, 0 to 1 (0.8)")
     add("--seed", type=int, default=0, help="of voices, words and noise (0)")
 
@@ -38,11 +41,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write_one(args: argparse.Namespace) -> int:
-    from spknorm.demo.coded_trees import write_coded
+    from spknorm.demo.corpus_trees import TREES, write_tree
 
+    if args.corpus not in TREES:
+        raise ConfigError(f"`--corpus` must be one of {', '.join(TREES)}, but is `{args.corpus}`.")
     folder = (args.folder or Path("demo")) / args.corpus
     if folder.exists():
         raise ConfigError(f"{folder} is there already and is left alone: name another folder.")
-    written = write_coded(folder, args.corpus, seed=args.seed)
+    written = write_tree(folder, args.corpus, seed=args.seed)
     print(f"{len(written)} utterances\nexport {args.corpus.upper()}_ROOT={folder.absolute()}")
     return 0

@@ -55,7 +55,7 @@ def read_coded(root: Path | str, key: str) -> list[Utterance]:
     """
     layout = LAYOUTS[key]
     root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
-    walk = Walk()
+    walk = Walk(containers=layout.containers)
     found: dict[str, list[Path]] = {}
     fields: dict[str, dict[str, str]] = {}
     problems: list[str] = []
@@ -95,7 +95,7 @@ def read_coded(root: Path | str, key: str) -> list[Utterance]:
 
 def differences(records: Sequence[Utterance], layout: Layout) -> list[str]:
     """Return what differs from the published counts, if this is meant to be the whole corpus."""
-    published = sum(layout.counts.values())
+    published = layout.total or sum(layout.counts.values())
     if len(records) < _FULL_FROM * published or len(records) == layout.other_total:
         return []
     found = Counter(str(one.original) for one in records)

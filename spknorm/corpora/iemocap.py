@@ -18,6 +18,7 @@ from spknorm.audio import Walk
 from spknorm.audio.faults import listing
 from spknorm.corpora.copies import one_file_each
 from spknorm.corpora.records import EMOTIONS, Utterance
+from spknorm.corpora.tables import ranked
 from spknorm.errors import ConfigError, DataError, MissingError
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ _FURTHER = frozenset({"fru", "sur", "fea", "dis", "oth"})
 _NO_AGREEMENT = "xxx"
 _DIMENSIONS = ("valence", "arousal", "dominance")  # in the order of the release
 _NUMBERS = re.compile(r"\[(\d+\.?\d*), *(\d+\.?\d*), *(\d+\.?\d*)\]", re.ASCII)
+_RATED = {
+    "neutral": "neu", "neutral state": "neu", "happiness": "hap", "excited": "exc",
+    "anger": "ang", "sadness": "sad", "frustration": "fru", "surprise": "sur", "fear": "fea",
+    "disgust": "dis", "other": "oth",
+}  # fmt: skip
+"""The corpus' codes by the words that evaluators chose from."""
 _SESSION = re.compile(r"Session(\d+)")
 _TIMES = re.compile(r"\[\s*\d+(\.\d+)? - \d+(\.\d+)?\s*\]")
 _NAME = re.compile(r"Ses(\d+)[FM]_(impro|script)\w+_([FM])\w+", re.ASCII)
@@ -141,22 +148,25 @@ def read_iemocap(
                 if name not in wavs:
                     silent.append(name)
                     continue
-                word = (emotion if all_words else _MERGED[emotion]) if agreed else None
-                labelled.append(_Labelled(name, word, turn, dimensions))
+                labelled.append(
+                    _Labelled(name, emotion if agreed else None, turn, dimensions, _votes(line))
+                )
         chosen = one_file_each(wavs, (one.name for one in labelled), corpus="IEMOCAP")
         records += [
             Utterance(
-                id=name,
-                path=chosen[name],
-                emotion=emotion,
-                speaker=turn.speaker,
+                id=one.name,
+                path=chosen[one.name],
+                emotion=one.word if all_words or one.word is None else _MERGED[one.word],
+                original=one.word,
+                speaker=one.turn.speaker,
                 session=session,
-                turn=turn.kind,
-                valence=numbers.get("valence"),
-                arousal=numbers.get("arousal"),
-                dominance=numbers.get("dominance"),
+                turn=one.turn.kind,
+                votes=one.votes,
+                valence=one.dimensions.get("valence"),
+                arousal=one.dimensions.get("arousal"),
+                dominance=one.dimensions.get("dominance"),
             )
-            for name, emotion, turn, numbers in labelled
+            for one in labelled
         ]
     if problems:
         raise DataError(listing(problems, f"{len(problems)} lines of IEMOCAP are not as released:"))
@@ -199,14 +209,16 @@ def is_full(records: Sequence[Utterance]) -> bool:
 
 class _Labelled(NamedTuple):
     name: str
-    emotion: str | None
+    word: str | None  # None: raters do not agree
     turn: Turn
     dimensions: Mapping[str, float]
+    votes: tuple[tuple[str, float], ...]
 
 
 class _Line(NamedTuple):
     number: int
     text: str
+    raters: tuple[str, ...]
 
 
 def _sessions(root: Path) -> list[str]:
@@ -247,13 +259,32 @@ def _sound_files(folder: Path, walk: Walk) -> dict[str, list[Path]]:
 
 def _lines(file: Path) -> Iterator[_Line]:
     """Yield the lines that label an utterance; annotators' comments need not be UTF-8."""
+    label: tuple[int, str] | None = None
+    raters: list[str] = []
     try:
         with file.open(encoding="utf-8", errors="replace") as lines:
             for number, text in enumerate(lines, start=1):
                 if text.startswith("["):
-                    yield _Line(number, text)
+                    if label is not None:
+                        yield _Line(*label, tuple(raters))
+                    label, raters = (number, text), []
+                elif text.startswith("C-E"):  # an evaluator's; C-F and C-M are the actors' own
+                    raters.append(text)
+            if label is not None:
+                yield _Line(*label, tuple(raters))
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _votes(line: "_Line") -> tuple[tuple[str, float], ...]:
+    """Return the evaluators' votes, one each, evenly over the words that one of them named."""
+    votes: dict[str, float] = {}
+    for rater in line.raters:
+        named = rater.partition(":")[2].partition("(")[0].lower().split(";")
+        words = [_RATED[word.strip()] for word in named if word.strip() in _RATED]
+        for word in words:
+            votes[word] = votes.get(word, 0.0) + 1 / len(words)
+    return ranked(votes)
 
 
 def _parse_line(text: str) -> tuple[str, str, dict[str, float]]:
@@ -271,3 +302,5 @@ def _parse_line(text: str) -> tuple[str, str, dict[str, float]]:
     if numbers is None:
         return name, emotion, {}
     return name, emotion, dict(zip(_DIMENSIONS, map(float, numbers.groups()), strict=True))
+    numbers = re.findall(r"-?\d+(?:\.\d+)?", rest[2]) if len(rest) > 2 else []
+    return name, emotion, tuple(map(float, numbers)) if len(numbers) == 3 else ()

@@ -9,26 +9,33 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from spknorm.audio.excerpt import check_channel
 from spknorm.audio.faults import listing
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
+from spknorm.corpora.tables import ranked
 from spknorm.errors import DataError, MissingError
 
 if TYPE_CHECKING:
     from spknorm.corpora.reading import Ask
 
 COLUMNS = ("id", "path", "emotion", "speaker", "session", "turn", "split")
-"""The columns with a meaning; `path` is needed, further ones become labels."""
-NUMBERS = ("arousal", "valence", "dominance")
-"""Columns of numbers, on whatever scale the manifest has."""
+"""The columns of names; `path` is needed."""
+_TEXTS = ("original", "sentence", "language", "intensity", "part")
+_NUMBERS = ("arousal", "valence", "dominance", "start", "end")
+_CHANNEL, _VOTES = "audio_channel", "votes"
+"""These have a meaning, too; further ones become labels (`channel` is one that people have)."""
+_MEANT = frozenset((*COLUMNS, *_TEXTS, *_NUMBERS, _CHANNEL, _VOTES))
 
 _CHOICES = MappingProxyType({"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")})
 
 
 def read(ask: "Ask") -> list[Utterance]:
     """Return what the settings ask for; see `read_manifest`."""
+    from spknorm.corpora.doors import read_list  # which is after this file
+
     section = ask.section
-    return read_manifest(section.manifest, root=section.root, allow_outside=section.allow_outside)
+    return read_list(section.manifest, root=section.root, allow_outside=section.allow_outside)
 
 
 def read_manifest(
@@ -149,14 +156,14 @@ def _delimiter(text: str) -> str:
 
 
 def _jsonl_rows(text: str) -> Iterator[_Row]:
-    for number, line in enumerate(text.split("\n"), start=1):
+    for place, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                yield _Row(number, _cells(json.loads(line)))
+                yield _Row(place, _cells(json.loads(line)))
             except json.JSONDecodeError as error:
-                yield _Row(number, f"not JSON ({error.msg} at character {error.pos + 1})")
+                yield _Row(place, f"not JSON ({error.msg} at character {error.pos + 1})")
             except (ValueError, RecursionError) as error:
-                yield _Row(number, str(error))
+                yield _Row(place, str(error))
 
 
 def _cells(value: Any) -> dict[str, str]:
@@ -170,6 +177,8 @@ def _cells(value: Any) -> dict[str, str]:
             cells[name] = cell
         elif isinstance(cell, int) and not isinstance(cell, bool):
             cells[name] = str(cell)
+        elif name == _VOTES and isinstance(cell, dict):
+            cells[name] = ";".join(f"{word}={weight}" for word, weight in cell.items())
         elif name in COLUMNS:
             raise ValueError(f"`{name}` must be text or a whole number")
         elif isinstance(cell, bool | float):  # a label, if one that is seldom asked for
@@ -200,16 +209,27 @@ def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
         session=values.get("session"),
         turn=values.get("turn"),
         split=values.get("split"),
-        labels={name: v for name, v in values.items() if name not in (*COLUMNS, *NUMBERS)},
-        arousal=_number("arousal", values.get("arousal")),
-        valence=_number("valence", values.get("valence")),
-        dominance=_number("dominance", values.get("dominance")),
+        **{name: values[name] for name in _TEXTS if name in values},  # type: ignore[arg-type]
+        **{name: _number(name, values[name]) for name in _NUMBERS if name in values},  # type: ignore[arg-type]
+        channel=check_channel(values[_CHANNEL]) if _CHANNEL in values else None,
+        votes=_votes(values.get(_VOTES, "")),
+        labels={name: value for name, value in values.items() if name not in _MEANT},
     )
 
 
-def _number(name: str, text: str | None) -> float | None:
-    if text is None:
-        return None
+def _votes(text: str) -> tuple[tuple[str, float], ...]:
+    """Read `happy=2;neutral=1`, or the JSON object of the same."""
+    votes: dict[str, float] = {}
+    for pair in filter(None, (one.strip() for one in text.split(";"))):
+        word, equals, weight = pair.rpartition("=")
+        value = _number("votes", weight) if equals and word.strip() else -1.0
+        if value < 0:
+            raise ValueError(f"`votes` must read word=number;word=number, but is `{text}`")
+        votes[word.strip()] = value
+    return ranked(votes)
+
+
+def _number(name: str, text: str) -> float:
     try:
         number = float(text.replace(",", "."))  # as spreadsheets of some languages write it
     except ValueError:

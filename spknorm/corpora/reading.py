@@ -7,7 +7,7 @@ import importlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -21,7 +21,6 @@ from spknorm.schema import DataConfig, SpeakerCorpusConfig
 logger = logging.getLogger(__name__)
 
 _KEYS = {"emotion": "datarc", "speaker": "speaker_corpus"}
-_FULL_FROM = 0.8  # of the published number: meant to be all of it
 
 
 class Sections(Protocol):
@@ -87,36 +86,34 @@ def read_corpus(config: Sections, role: str) -> list[Utterance]:
     root = Path() if corpus.variable is None else root_of(name, role, section.root)
     read: Callable[[Ask], list[Utterance]] = importlib.import_module(corpus.reader).read
     records = read(Ask(corpus, root, role, section, config.datarc))
-    if corpus.compared and (differs := differences(records, corpus)):
-        logger.warning("This %s differs from the published one: %s", corpus.title, differs)
-    if role == "speaker" or (name == "manifest" and section.labels == "auto"):
+    if corpus.compared:
+        words = Counter(str(word_of(one)) for one in records)
+        speakers = {one.speaker for one in records if one.speaker}
+        if differs := corpus.differences(words, len(speakers)):
+            logger.warning("This %s differs from the published one: %s", corpus.title, differs)
+    if role == "speaker":
+        return records if name == "manifest" else _of_known_speakers(records, section.label, corpus)
+    if name == "manifest" and section.labels == "auto":
         return records  # a manifest has four classes, and says so if it has others
     if section.targets == "dimensions":
         return records  # whatever their class
     return labelled(records, label_set(section))
 
 
+def _of_known_speakers(records: list[Utterance], label: str, corpus: Corpus) -> list[Utterance]:
+    """Return the utterances whose speaker is known: `Unknown` is many people, and none of them."""
+    known = [one for one in records if one.speaker is not None or label != "speaker"]
+    if len(known) < len(records):
+        logger.info(
+            "%d of %d utterances of %s have no known speaker and are drawn for no speaker head",
+            len(records) - len(known), len(records), corpus.title,
+        )  # fmt: skip
+    return known
+
+
 def label_set(data: DataConfig) -> str | Mapping[str, Mapping[str, str | None]]:
     """Return `datarc.labels` with the corpus' own habit in the place of `auto`."""
     return CORPORA[data.corpus].labels if data.labels == "auto" else data.labels
-
-
-def differences(records: Sequence[Utterance], corpus: Corpus) -> str:
-    """Return what differs from the published counts, if this is meant to be the whole corpus."""
-    published = sum(corpus.counts.values())
-    if not published or len(records) < _FULL_FROM * published:
-        return ""
-    found = Counter(word_of(one) for one in records)
-    words = [*corpus.counts, *sorted({str(word) for word in found} - corpus.counts.keys())]
-    counted = [
-        f"{found[word]} utterances of `{word}` instead of {corpus.counts.get(word, 0)}"
-        for word in words
-        if found[word] != corpus.counts.get(word, 0)
-    ]
-    speakers = {one.speaker for one in records if one.speaker}
-    if corpus.num_speakers not in (None, len(speakers)):
-        counted.append(f"{len(speakers)} speakers instead of {corpus.num_speakers}")
-    return "; ".join(counted)
 
 
 def root_of(name: str, role: str, given: Path | str | None) -> Path:

@@ -1,7 +1,7 @@
 """The recordings of emotion corpora with coded file names, name by name, as distributed.
 
 Written from how the corpora are handed out, not from how they are read, so that a reader that
-misunderstands a name is caught. coded_trees.py gives some of them voices.
+misunderstands a name is caught. corpus_trees.py gives some of them voices.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,12 +17,14 @@ class Name(NamedTuple):
         speaker: As the corpus calls them.
         is_female: Whether the voice is a woman's.
         emotion: The class, or the word where there is no class for it.
+        part: Whatever else a corpus' tables say of it.
     """
 
     path: str
     speaker: str
     is_female: bool
     emotion: str
+    part: str = ""
 
 
 def names_of(corpus: str) -> list[Name]:
@@ -232,7 +234,7 @@ def _enterface() -> Iterator[Name]:
         for folder, emotion in folders.items():
             place, code = f"subject {subject}/{folder}", folder[:2]
             if subject == 6:
-                yield Name(f"{place}/s6_{code}.wav", "6", True, emotion)
+                yield Name(f"{place}/s6_{code}.avi", "6", True, emotion)
                 continue
             for sentence in range(1, 6):
                 if (subject, folder) == (23, "happiness") and sentence > 2:
@@ -240,7 +242,7 @@ def _enterface() -> Iterator[Name]:
                 stem = {3: f"s_3_{code}_{sentence}", 11: f"s12_{code}_{sentence}"}.get(
                     subject, f"s{subject}_{code}_{sentence}"
                 )
-                path = f"{place}/sentence {sentence}/{stem}.wav"
+                path = f"{place}/sentence {sentence}/{stem}.avi"
                 yield Name(path, str(subject), subject % 2 == 0, emotion)
 
 
@@ -268,12 +270,26 @@ def _casia() -> Iterator[Name]:
                 yield Name(f"{speaker}/{word}/{sentence}.wav", speaker, place % 2 == 0, emotion)
 
 
+def _asvp_esd() -> Iterator[Name]:
+    words = ("boredom", "neu", "hap", "sad", "ang", "fea", "dis", "sur", "excited", "pleasure",
+             "pain", "disappointment", "breath")  # fmt: skip
+    totals = {2: 1314, 3: 613, 4: 551, 5: 1064}
+    others = 5140 - sum(totals.values())  # of the nine other words together
+    for number, word in enumerate(words, start=1):
+        place = (1, 6, 7, 8, 9, 10, 11, 12, 13).index(number) if number not in totals else 0
+        for count in range(totals.get(number, others // 9 + (place < others % 9))):
+            actor, rest = count % 131 + 1, count // 131
+            stem = f"03-01-{number:02d}-{rest % 2 + 1:02d}-{rest // 2 + 1:02d}-{actor:02d}-02-01"
+            path = f"{'Bonus' if actor > 120 else 'Audio'}/actor_{actor:02d}/{stem}.wav"
+            yield Name(path, f"{actor:02d}", actor % 2 == 1, word)
+
+
 _NAMES: MappingProxyType[str, Callable[[], Iterator[Name]]] = MappingProxyType(
     {
         "ravdess": _ravdess, "ravdess_song": lambda: _ravdess("02"), "crema_d": _crema_d,
         "emodb": _emodb, "tess": _tess, "savee": _savee, "emovo": _emovo, "esd": _esd,
         "cafe": _cafe, "aesdd": _aesdd, "jl": _jl, "subesco": _subesco, "shemo": _shemo,
-        "enterface": _enterface, "emov_db": _emov_db, "casia": _casia,
+        "enterface": _enterface, "emov_db": _emov_db, "casia": _casia, "asvp_esd": _asvp_esd,
     }
 )  # fmt: skip
 CODED = tuple(_NAMES)

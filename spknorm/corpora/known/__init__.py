@@ -9,6 +9,7 @@ from spknorm.corpora.known.corpus import Corpus
 from spknorm.corpora.known.iemocap import IEMOCAP
 from spknorm.corpora.known.layouts import LAYOUTS
 from spknorm.corpora.known.speakers import SPEAKERS
+from spknorm.corpora.known.tables import WITH_TABLES
 
 _DOORS = (
     Corpus(
@@ -24,6 +25,7 @@ _CODED = tuple(
         reader="spknorm.corpora.coded",
         variable=f"{name.upper()}_ROOT",
         counts=one.counts,
+        num_utterances=one.total,
         num_speakers=one.num_speakers,
         language=one.language,
         licence=one.licence,
@@ -35,7 +37,7 @@ _CODED = tuple(
 )
 
 CORPORA: dict[str, Corpus] = {
-    one.name: one for one in (IEMOCAP, *_CODED, *SPEAKERS, *_DOORS, _DEMO)
+    one.name: one for one in (IEMOCAP, *_CODED, *WITH_TABLES, *SPEAKERS, *_DOORS, _DEMO)
 }
 """Every corpus by its name."""
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from spknorm.corpora.known.words import EMOTIONS, class_of
 
+_FULL_FROM = 0.8  # of the published number: meant to be all of it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
@@ -53,6 +55,25 @@ class Corpus:
         """The classes of its words: those of `EMOTIONS` first, then the others by name."""
         found = {class_of(word) for word in self.counts}
         return (*(one for one in EMOTIONS if one in found), *sorted(found - set(EMOTIONS)))
+
+    def differences(self, words: Mapping[str, int], num_speakers: int | None = None) -> str:
+        """Return what differs from the published counts, if this is meant to be the whole corpus.
+
+        Args:
+            words: Utterances by the corpus' own word.
+            num_speakers: How many there are; None: not counted.
+        """
+        published = sum(self.counts.values())
+        if not published or sum(words.values()) < _FULL_FROM * published:
+            return ""
+        found = [
+            f"{words.get(word, 0)} utterances of `{word}` instead of {count}"
+            for word, count in self.counts.items()
+            if words.get(word, 0) != count
+        ]
+        if num_speakers is not None and self.num_speakers not in (None, num_speakers):
+            found.append(f"{num_speakers} speakers instead of {self.num_speakers}")
+        return "; ".join(found)
 
     @property
     def labels(self) -> str:

@@ -34,6 +34,8 @@ class Layout:
         damaged: Ids of recordings that cannot serve, and why.
         derive: Fields from fields, where a name does not say it plainly.
         other_total: A second number of utterances with which it is whole.
+        total: Utterances in the published corpus, where `counts` does not hold all words.
+        containers: Whether it is handed out as video.
     """
 
     title: str
@@ -55,11 +57,18 @@ class Layout:
     damaged: Mapping[str, str] = field(default_factory=dict)
     derive: Callable[[Fields], Fields] = lambda fields: fields
     other_total: int | None = None
+    total: int | None = None
+    containers: bool = False
 
 
 def by_parity(fields: Fields) -> str:
     """Return the sex of an actor: odd numbers are men."""
     return "male" if int(fields["actor"]) % 2 else "female"
+
+
+def by_other_parity(fields: Fields) -> str:
+    """Return the sex of an actor: even numbers are men."""
+    return "female" if int(fields["actor"]) % 2 else "male"
 
 
 def by_letter(fields: Fields) -> str:

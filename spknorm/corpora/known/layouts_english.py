@@ -139,6 +139,7 @@ ENGLISH: Mapping[str, Layout] = MappingProxyType(
         ),
         "enterface": Layout(
             title="eNTERFACE'05",
+            containers=True,
             # The folder names the subject: subject 3's files are s_3_..., subject 11's s12_...
             pattern=r"(?:^|/)subject ?(?P<subject>\d+)/(?P<emotion>[A-Za-z]+)"
             r"(?:/sentence ?(?P<sentence>\d))?/[^/]+$",

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from spknorm.corpora.known.layout import (
     Layout,
     by_letter,
+    by_other_parity,
     by_parity,
     coded,
     numbered,
@@ -145,6 +146,28 @@ OTHERS: Mapping[str, Layout] = MappingProxyType(
             licence="not stated; the whole of 9600 utterances is sold",
             source="Chinese Academy of Sciences",
             id="{speaker}_{emotion}_{sentence}",
+        ),
+        "asvp_esd": Layout(
+            title="ASVP-ESD (speech)",
+            pattern=r"(?:^|/)(?P<modality>\d\d)-(?P<channel>\d\d)-(?P<emotion>(?!17)\d\d)-"
+            r"(?P<intensity>\d\d)-(?P<statement>\d\d)-(?P<actor>\d+)-(?P<rest>\d\d-\d\d[-\d]*)$",
+            example="Audio/actor_02/03-01-05-01-01-02-02-01.wav",  # 17 is no emotion, and there
+            words=coded(
+                "01 boredom, 02 neutral, 03 happy, 04 sad, 05 angry, 06 fear, 07 disgust, "
+                "08 surprise, 09 excited, 10 pleasure, 11 pain, 12 disappointment, 13 breath"
+            ),
+            counts=numbered("1314 neutral, 613 happy, 1064 angry, 551 sad"),
+            total=5140,
+            num_speakers=None,  # 131 numbers; recordings from the web, so that one may be several
+            language="",
+            licence="free",
+            source="Zenodo 7132783",
+            id="{modality}-{channel}-{emotion}-{intensity}-{statement}-{actor}-{rest}",
+            speaker="{actor}",
+            sentence="",
+            sex=by_other_parity,
+            intensities={"01": "normal", "02": "high"},
+            wanted={"modality": "03", "channel": "01"},
         ),
     }
 )

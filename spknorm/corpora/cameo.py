@@ -1,0 +1,69 @@
+"""CAMEO -> utterances: thirteen open corpora as one, `data/<corpus>-00000-of-00001.parquet`.
+
+Every part is a corpus. Its speakers are numbered anew in each.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spknorm.audio.faults import printable
+from spknorm.corpora.embedded import rows_of, sound_of
+from spknorm.corpora.known.words import class_of
+from spknorm.corpora.records import Utterance
+from spknorm.errors import DataError
+
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
+
+_LANGUAGES = {
+    "bengali": "bn", "english": "en", "french": "fr", "german": "de", "italian": "it",
+    "polish": "pl", "russian": "ru", "spanish": "es",
+}  # fmt: skip
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; see `read_cameo`."""
+    return read_cameo(ask.root)
+
+
+def read_cameo(root: Path) -> list[Utterance]:
+    """Return the utterances of all thirteen, or of those that are there, in the tables' order.
+
+    The column `corpus` says which it is, and `licence` under what; both can be asked for by
+    `spknorm splits` or the probes.
+
+    Raises:
+        MissingError: There is no table, or pyarrow is not installed.
+        DataError: A row lacks its sound, emotion or speaker.
+    """
+    records = []
+    for row in rows_of(root):
+        cells = row.cells
+        lacking = [name for name in ("audio", "emotion", "speaker_id") if not cells.get(name)]
+        if lacking:
+            raise DataError(
+                f"Row {row.place} of `{row.part}` in {root} lacks {', '.join(lacking)}: it is not "
+                "CAMEO's."
+            )
+        word = str(cells["emotion"]).lower()
+        language = str(cells.get("language") or "").lower()
+        known = {
+            "corpus": row.part,
+            "sex": str(cells.get("gender") or "").lower(),
+            "licence": str(cells.get("license") or ""),
+        }
+        name = str(cells.get("file_id") or f"{row.place:06d}")
+        records.append(
+            Utterance(
+                id=printable(f"{row.part}_{Path(name).stem}"),
+                path=sound_of(row, "audio", root),
+                emotion=class_of(word),
+                original=word,
+                speaker=f"cameo_{row.part}_{cells['speaker_id']}",
+                part=row.part,
+                language=_LANGUAGES.get(language, language) or None,
+                sentence=str(cells.get("transcription") or "") or None,
+                labels={column: value for column, value in known.items() if value},
+            )
+        )
+    return records

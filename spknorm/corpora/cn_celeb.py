@@ -1,0 +1,68 @@
+"""CN-Celeb 1 and 2 -> utterances: CN-Celeb_flac/data/id00000/singing-01-001.flac.
+
+The genre and the recording are in the name: one recording's pieces should stand on one side of a
+probe. eval/ holds copies under other names and is not read.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spknorm.corpora.gathering import present, recordings
+from spknorm.corpora.records import Utterance
+from spknorm.corpora.tables import find, text_of
+from spknorm.errors import MissingError
+
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
+
+_PERSON = re.compile(r"id\d{5}", re.ASCII)
+_NAME = re.compile(r"([a-z_]+)-(\d+)-(\d+)", re.ASCII)
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; see `read_cn_celeb`."""
+    return read_cn_celeb(ask.root)
+
+
+def read_cn_celeb(root: Path) -> list[Utterance]:
+    """Return the utterances in the order of their names, with speaker, genre and recording.
+
+    People that dev/dev.lst does not name are those of the evaluation and are test speakers.
+
+    Raises:
+        MissingError: There is none.
+        DataError: An utterance has two files that differ.
+    """
+
+    def key(file: Path) -> str | None:
+        *_, above, speaker, _ = file.parts
+        fits = above == "data" and _PERSON.fullmatch(speaker) and _NAME.fullmatch(file.stem)
+        return f"{speaker}/{file.stem}" if fits else None
+
+    found, walk = recordings(root, key)
+    chosen = present(found, sorted(found), corpus="CN-Celeb")
+    if not chosen:
+        raise MissingError(
+            f"{root} is not CN-Celeb: expected data/id00000/singing-01-001.flac in it."
+        )
+    lists = find(root, r"dev\.lst")
+    listed = {name for file in lists for name in text_of(file).split()}
+    walk.report(root)
+    records = []
+    for name, path in chosen.items():
+        speaker, _, stem = name.partition("/")
+        genre, recording, _ = stem.rsplit("-", 2)
+        first = "CN-Celeb2" not in str(path)
+        held = bool(listed) and first and speaker not in listed
+        records.append(
+            Utterance(
+                id=name,
+                path=path,
+                speaker=speaker,
+                split="test" if held else "train",
+                language="zh",
+                labels={"genre": genre, "recording": f"{speaker}-{genre}-{recording}"},
+            )
+        )
+    return records

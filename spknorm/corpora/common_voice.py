@@ -1,0 +1,96 @@
+"""CommonVoice -> utterances: <release>/<language>/{validated,train,...}.tsv and clips/*.mp3.
+
+A speaker is a `client_id`, which is a browser's account: one person may have two, and it holds
+within a release. Many have a clip or two, from which no head learns anybody.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spknorm.corpora.gathering import present, recordings
+from spknorm.corpora.records import Utterance
+from spknorm.corpora.tables import lines_of
+from spknorm.errors import MissingError
+
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
+
+logger = logging.getLogger(__name__)
+
+LEAST = 5
+"""Clips of a speaker; those with fewer are left out."""
+_TABLES = ("validated", "train", "dev", "test")  # not `invalidated` and `other`
+_SEXES = {
+    **dict.fromkeys(("female", "female_feminine"), "female"),
+    **dict.fromkeys(("male", "male_masculine"), "male"),
+}
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; see `read_common_voice`."""
+    return read_common_voice(ask.root)
+
+
+def read_common_voice(root: Path, *, least: int = LEAST) -> list[Utterance]:
+    """Return the clips that listeners accepted of speakers with at least `least`.
+
+    Args:
+        root: Folder of a release, of a language, or of several languages.
+        least: Clips of a speaker.
+
+    Raises:
+        MissingError: There are no tables, or none of their clips.
+    """
+    languages = [folder for folder in (root, *sorted(root.glob("*")), *sorted(root.glob("*/*")))
+                 if (folder / "clips").is_dir()]  # fmt: skip
+    records: list[Utterance] = []
+    for folder in languages:
+        rows: dict[str, dict[str, str]] = {}
+        for table in _TABLES:
+            if (folder / f"{table}.tsv").is_file():
+                columns = ("client_id", "path")
+                for line in lines_of(folder / f"{table}.tsv", columns, delimiter="\t"):
+                    name = Path(line.cells["path"]).stem
+                    rows[name] = {**rows.get(name, {"table": table}), **line.cells}
+                    if table != "validated":
+                        rows[name]["table"] = table
+        found, walk = recordings(folder / "clips", partial(_stem_of, rows))
+        chosen = present(found, sorted(rows), corpus=f"CommonVoice ({folder.name})")
+        walk.report(folder)
+        records += [
+            _utterance(name, path, rows[name], folder.name) for name, path in chosen.items()
+        ]
+    if not records:
+        raise MissingError(
+            f"{root} is not CommonVoice: expected <language>/validated.tsv and clips/*.mp3 in it."
+        )
+    counts = Counter(one.speaker for one in records)
+    kept = [one for one in records if counts[one.speaker] >= least]
+    if len(kept) < len(records):
+        few = sum(count < least for count in counts.values())
+        logger.info(
+            "%d of %d speakers of CommonVoice have fewer than %d clips and are left out with them",
+            few, len(counts), least,
+        )  # fmt: skip
+    return kept
+
+
+def _stem_of(rows: Mapping[str, object], file: Path) -> str | None:
+    return file.stem if file.stem in rows else None
+
+
+def _utterance(name: str, path: Path, cells: dict[str, str], language: str) -> Utterance:
+    sex = _SEXES.get(cells.get("gender", "").lower())
+    return Utterance(
+        id=f"{language}/{name}",
+        path=path,
+        speaker=f"common_voice_{language}_{cells['client_id']}",
+        part=cells["table"],
+        sentence=cells.get("sentence") or None,
+        language=cells.get("locale") or language,
+        labels={"sex": sex} if sex else {},
+    )

@@ -1,0 +1,155 @@
+"""MELD and EmoryNLP -> utterances: clips of a television series, numbered anew in each part.
+
+`train_splits/dia0_utt0.mp4` and `train_sent_emo.csv` (MELD);
+`emorynlp_train_splits/sea1_ep1_sc1_utt1.mp4` and `emorynlp_train_final.csv` (EmoryNLP).
+"""
+
+import logging
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spknorm.corpora.gathering import present, recordings, tell
+from spknorm.corpora.known import CORPORA
+from spknorm.corpora.known.words import class_of
+from spknorm.corpora.records import Utterance
+from spknorm.corpora.tables import Line, find, lines_of
+from spknorm.errors import DataError, MissingError
+
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
+
+logger = logging.getLogger(__name__)
+
+_PARTS = ("train", "dev", "test")
+_CLIPS = {
+    "meld": re.compile(r"dia(\d+)_utt(\d+)", re.ASCII),
+    "emorynlp": re.compile(r"sea(\d+)_ep(\d+)_sc(\d+)_utt(\d+)", re.ASCII),
+}
+_TABLES = {
+    "meld": r"(train|dev|test)_sent_emo\.csv",
+    "emorynlp": r"emorynlp_(train|dev|test)(_final)?\.csv",
+}
+_NUMBERS = {
+    "meld": ("Dialogue_ID", "Utterance_ID"),
+    "emorynlp": ("Season", "Episode", "Scene_ID", "Utterance_ID"),
+}
+_CLIP = {"meld": "dia{}_utt{}", "emorynlp": "sea{}_ep{}_sc{}_utt{}"}
+_DAMAGED = {
+    "meld": {
+        "train_dia125_utt3": "corrupt",
+        "test_dia38_utt4": "cut wrongly, 305 s",
+        "test_dia220_utt0": "cut wrongly, 235 s",
+        "train_dia309_utt0": "cut wrongly, 41 s",
+    },
+    "emorynlp": {
+        f"{part}_sea4_ep4_sc3_utt{number}": "corrupt" for part in _PARTS for number in (8, 9, 10)
+    },
+}
+_SEXES = {
+    **dict.fromkeys(("monica", "rachel", "phoebe"), "female"),
+    **dict.fromkeys(("ross", "joey", "chandler"), "male"),
+}  # the six main characters; of the others the tables tell nothing
+_SEVERAL = re.compile(r"(?i)\b(all|both|everyone|everybody|girls|guys|others|and)\b|[/&,]")
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; a speaker corpus has one person per utterance."""
+    records = read_dialogues(ask.root, ask.corpus.name)
+    if ask.role == "speaker":
+        return [one for one in records if not _SEVERAL.search(str(one.speaker).partition("_")[2])]
+    return records
+
+
+def read_dialogues(root: Path, key: str) -> list[Utterance]:
+    """Return the utterances of `meld` or `emorynlp`, by part, dialogue and number.
+
+    Of surround sound the centre is heard, where the voices are. Several speakers at once are a
+    speaker of MELD's (`All`, `Ross and Joey`), but not of a speaker corpus; they are left out of
+    EmoryNLP, whose table lists them by name. Clips without a row, with known damage and those that
+    are missing are left out and counted.
+
+    Raises:
+        MissingError: There is no table, or none of its clips.
+        DataError: A table cannot be read, or lacks a column.
+    """
+    title = CORPORA[key].title
+    tables = {_part(file.name): file for file in reversed(find(root, _TABLES[key]))}
+    if not tables:
+        expected = {"meld": "train_sent_emo.csv", "emorynlp": "emorynlp_train_final.csv"}[key]
+        raise MissingError(f"{root} is not {title}: expected {expected} in it.")
+    found, walk = recordings(root, lambda file: _name_of(file, key), containers=True)
+    rows: dict[str, tuple[str, Line]] = {}
+    for part in [one for one in _PARTS if one in tables]:
+        needed = ("Speaker", "Emotion", *_NUMBERS[key])
+        for line in lines_of(tables[part], needed):
+            name = f"{part}_{_clip(key, line, tables[part])}"
+            rows[name] = (part, line)
+    words = Counter(line.cells["Emotion"].lower() for _, line in rows.values())
+    people = {line.cells["Speaker"] for _, line in rows.values()} if key == "meld" else ()
+    if differs := CORPORA[key].differences(words, len(people) or None):
+        logger.warning("The tables of this %s differ from the published ones: %s", title, differs)
+    stray = found.keys() - rows.keys()
+    if stray:
+        walk.left_out["without a row in the corpus' tables"] += len(stray)
+    chosen = present(found, rows, corpus=title, damaged=_DAMAGED[key])
+    if not chosen:
+        raise MissingError(f"None of the {len(rows)} clips in {title}'s tables lies under {root}.")
+    left_out: Counter[str] = Counter()
+    records = []
+    for name, path in chosen.items():
+        part, line = rows[name]
+        speaker = _speaker(line.cells["Speaker"], key)
+        if speaker is None and key == "emorynlp":
+            left_out["with several speakers"] += 1
+            continue
+        word = line.cells["Emotion"].lower()
+        sex = _SEXES.get((speaker or "").lower().split(" ")[0])
+        records.append(
+            Utterance(
+                id=name,
+                path=path,
+                emotion=class_of(word),
+                original=word,
+                speaker=None if speaker is None else f"{key}_{speaker}",
+                split=part,
+                part=part,
+                language="en",
+                channel="centre",
+                labels={"sex": sex} if sex else {},
+            )
+        )
+    tell(left_out, title)
+    walk.report(root)
+    return records
+
+
+def _part(name: str) -> str:
+    """Return the part that a file's or a folder's name tells."""
+    return next((part for part in _PARTS if part in name.lower()), "")
+
+
+def _name_of(file: Path, key: str) -> str | None:
+    """Return `train_dia0_utt0` of a clip; the part is that of the nearest folder with such a name.
+
+    Copies of test clips that are called `final_videos_test...` have no row.
+    """
+    match = _CLIPS[key].fullmatch(file.stem)
+    part = next((part for folder in file.parents if (part := _part(folder.name))), "")
+    return f"{part}_{file.stem}" if match and part else None
+
+
+def _clip(key: str, line: Line, table: Path) -> str:
+    numbers = [line.cells[column] for column in _NUMBERS[key]]
+    if not all(one.isascii() and one.isdigit() for one in numbers):
+        raise DataError(f"{table}, line {line.number}: {', '.join(_NUMBERS[key])} must be numbers.")
+    return _CLIP[key].format(*(int(one) for one in numbers))
+
+
+def _speaker(text: str, key: str) -> str | None:
+    """Return who speaks, None if several do; EmoryNLP writes lists, `['Monica Geller']`."""
+    if key == "emorynlp":
+        names = re.findall(r"""['"]([^'"]+)['"]""", text) or ([text] if text else [])
+        return names[0] if len(names) == 1 and not _SEVERAL.search(names[0]) else None
+    return text or None

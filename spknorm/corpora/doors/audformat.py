@@ -1,0 +1,121 @@
+"""audformat's database folder -> utterances: db.yaml and db.<table>.csv (or .parquet).
+
+A filewise table has a column `file`, a segmented one `start` and `end`, too; their columns hold
+schemes (emotion, speaker, ...), whose labels may know more (a speaker's gender), and a table may
+belong to a split. All tables are put together.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spknorm.audio.faults import listing
+from spknorm.corpora.doors.cells import Place, utterance
+from spknorm.corpora.doors.nkululeko import excerpt_name, seconds
+from spknorm.corpora.records import Utterance
+from spknorm.corpora.tables import lines_of
+from spknorm.errors import DataError, MissingError
+
+_KINDS = ("filewise", "segmented")
+
+
+def fits(path: Path) -> bool:
+    """Whether this is such a folder."""
+    return (path / "db.yaml").is_file()
+
+
+def read(place: Place) -> list[Utterance]:
+    """Return the utterances: the parts of files if there are any with an emotion, else the files.
+
+    Raises:
+        DataError: db.yaml or a table cannot be read.
+        MissingError: A table is in db.yaml and nowhere else.
+    """
+    header = _header(place.path / "db.yaml")
+    schemes = header.get("schemes") or {}
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    problems: list[str] = []
+    for name, table in sorted((header.get("tables") or {}).items()):
+        if table.get("type") not in _KINDS:
+            continue
+        split = table.get("split_id")
+        for number, cells in _lines(place.path, name):
+            try:
+                times = [seconds(cells.pop(column, "")) for column in ("start", "end")]
+            except ValueError as error:
+                problems.append(f"db.{name}, line {number}: {error}")
+                continue
+            start = "" if times[0] == "0" and not times[1] else times[0]
+            row = rows.setdefault((cells.pop("file"), start, times[1]), {})
+            own = {column: cell for column, cell in cells.items() if cell and column not in row}
+            for column, cell in own.items():
+                row |= {column: cell, **_more(schemes, table, column, cell)}
+            if split and "split" not in row:
+                row["split"] = str(split)
+    _inherit(rows)
+    labelled = {key: row for key, row in rows.items() if "emotion" in row} or rows
+    records = []
+    for (file, start, end), row in labelled.items():
+        cells = {**row, "start": start, "end": end}
+        try:
+            records.append(utterance(excerpt_name(file, cells), place.guard(file), cells))
+        except ValueError as error:
+            problems.append(f"`{file}`: {error}")
+    if problems:
+        heading = f"{len(problems)} rows in {place.path} cannot be used:"
+        raise DataError(listing(problems, heading))
+    if not records:
+        raise DataError(f"{place.path}/db.yaml has no filewise or segmented table with rows.")
+    return records
+
+
+def _header(file: Path) -> Mapping[str, Any]:
+    try:
+        header = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{file} cannot be read: {error}.") from error
+    if not isinstance(header, Mapping) or not isinstance(header.get("tables"), Mapping):
+        raise DataError(f"{file} is not audformat's: it has no `tables`.")
+    return header
+
+
+def _lines(folder: Path, name: str) -> Iterator[tuple[int, dict[str, str]]]:
+    file = folder / f"db.{name}.csv"
+    if file.is_file():
+        for line in lines_of(file, ("file",), delimiter=","):
+            yield line.number, dict(line.cells)
+        return
+    if not file.with_suffix(".parquet").is_file():
+        raise MissingError(f"{folder} has neither db.{name}.csv nor db.{name}.parquet.")
+    import pandas as pd
+
+    table = pd.read_parquet(file.with_suffix(".parquet")).reset_index()
+    for number, row in enumerate(table.astype(str).to_dict("records"), start=1):
+        yield number, {str(column): "" if cell in ("NaT", "None", "nan", "<NA>") else cell
+                       for column, cell in row.items()}  # fmt: skip
+
+
+def _more(
+    schemes: Mapping[str, Any], table: Mapping[str, Any], column: str, cell: str
+) -> dict[str, str]:
+    """Return what a scheme knows of a label, such as the gender of a speaker."""
+    scheme = ((table.get("columns") or {}).get(column) or {}).get("scheme_id", column)
+    labels = (schemes.get(scheme) or {}).get("labels")
+    known = labels.get(cell, labels.get(_number(cell))) if isinstance(labels, Mapping) else None
+    if not isinstance(known, Mapping):
+        return {}
+    return {str(key): str(value) for key, value in known.items() if value is not None}
+
+
+def _number(cell: str) -> int | str:
+    return int(cell) if cell.isascii() and cell.isdigit() else cell
+
+
+def _inherit(rows: dict[tuple[str, str, str], dict[str, str]]) -> None:
+    """Give the parts of a file what is known of the whole file."""
+    for (file, start, end), row in rows.items():
+        whole = rows.get((file, "", "")) if start or end else None
+        for column, cell in (whole or {}).items():
+            row.setdefault(column, cell)

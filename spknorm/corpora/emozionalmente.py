@@ -1,0 +1,86 @@
+"""Emozionalmente -> utterances: `audio/<timestamp>.wav` and `metadata/{samples,users,...}.csv`.
+
+Who speaks and what was acted is in samples.csv alone; listeners' words are in evaluations.csv.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spknorm.corpora.gathering import present, recordings
+from spknorm.corpora.known.words import class_of
+from spknorm.corpora.records import Utterance
+from spknorm.corpora.tables import find, find_one, lines_of, ranked
+from spknorm.errors import MissingError
+
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
+
+_TITLE = "Emozionalmente"
+_ID_COLUMNS = ("username", "user", "actor", "id")  # of users.csv, whichever it has
+_SEX_COLUMNS = ("gender", "sex")
+_SEXES = {
+    **dict.fromkeys(("f", "female", "femmina", "donna", "woman"), "female"),
+    **dict.fromkeys(("m", "male", "maschio", "uomo", "man"), "male"),
+}
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; see `read_emozionalmente`."""
+    return read_emozionalmente(ask.root)
+
+
+def read_emozionalmente(root: Path) -> list[Utterance]:
+    """Return the utterances in the order of their names, with listeners' votes.
+
+    The class is what was acted, not what was heard.
+
+    Raises:
+        MissingError: There is no samples.csv, or none of its recordings.
+    """
+    table = find_one(root, r"samples\.csv", of=_TITLE, expected="metadata/samples.csv")
+    rows = {
+        Path(line.cells["file_name"]).stem: line.cells
+        for line in lines_of(table, ("file_name", "actor", "emotion_expressed"))
+    }
+    votes: dict[str, Counter[str]] = {}
+    for file in find(root, r"evaluations\.csv")[:1]:
+        for line in lines_of(file, ("file_name", "emotion_recognized")):
+            heard = line.cells["emotion_recognized"].lower()
+            votes.setdefault(Path(line.cells["file_name"]).stem, Counter())[heard] += 1
+    sexes = _sexes(root)
+    found, walk = recordings(root, lambda file: file.stem if file.stem in rows else None)
+    chosen = present(found, sorted(rows), corpus=_TITLE)
+    if not chosen:
+        raise MissingError(f"None of the {len(rows)} recordings in {table} lies under {root}.")
+    walk.report(root)
+    records = []
+    for name, path in chosen.items():
+        cells = rows[name]
+        word = cells["emotion_expressed"].lower()
+        sex = sexes.get(cells["actor"])
+        records.append(
+            Utterance(
+                id=name,
+                path=path,
+                emotion=class_of(word),
+                original=word,
+                speaker=f"emozionalmente_{cells['actor']}",
+                sentence=cells.get("sentence") or None,
+                language="it",
+                votes=ranked({one: float(n) for one, n in votes.get(name, Counter()).items()}),
+                labels={"sex": sex} if sex else {},
+            )
+        )
+    return records
+
+
+def _sexes(root: Path) -> dict[str, str]:
+    found = {}
+    for file in find(root, r"users\.csv")[:1]:
+        for line in lines_of(file):
+            who = next((line.cells[name] for name in _ID_COLUMNS if name in line.cells), "")
+            sex = next((line.cells[name] for name in _SEX_COLUMNS if name in line.cells), "")
+            if sex.lower() in _SEXES:
+                found[who] = _SEXES[sex.lower()]
+    return found

@@ -1,0 +1,162 @@
+"""MSP-IMPROV -> utterances: `Evalution.txt` (so spelled) and `Audio/session1/S01A/P/*.wav`.
+
+`MSP-IMPROV-S01A-F01-P-FM01`: the sentence and the emotion aimed at, the actor of the scenario, the
+kind of recording, and last who speaks to whom. The third field is not who speaks.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from spknorm.audio.faults import listing
+from spknorm.corpora.gathering import present, recordings, tell
+from spknorm.corpora.known.words import class_of
+from spknorm.corpora.records import Utterance
+from spknorm.corpora.tables import find_one, number, ranked, text_of
+from spknorm.errors import DataError, MissingError
+
+if TYPE_CHECKING:
+    from spknorm.corpora.reading import Ask
+
+_NAME = re.compile(
+    r"(?:UTD|MSP)-IMPROV-(S\d\d)([AHSN])-([FM])(\d\d)-([PRST])-([FM])([FM])(\d+)", re.ASCII
+)
+_WORDS = {"A": "angry", "S": "sad", "H": "happy", "N": "neutral", "O": "other"}
+_NO_AGREEMENT = "X"
+_TURNS = {"P": "improvised", "S": "improvised", "T": "improvised", "R": "scripted"}
+_HIGHEST_AND_LOWEST = 6.0  # arousal is stored upside down on a scale from 1 to 5
+
+
+class Name(NamedTuple):
+    """What a name says.
+
+    Attributes:
+        sentence: `S01A`, the sentence and the emotion that was aimed at.
+        scenario: `F01`, whose scenario it is: what the third field says.
+        speaker: `M01`, who speaks: the first letter of the last field, and the session.
+        session: `Session1`.
+        kind: P talk in breaks, R target sentence read, S other turns, T target improvised.
+    """
+
+    sentence: str
+    scenario: str
+    speaker: str
+    session: str
+    kind: str
+
+
+def read(ask: "Ask") -> list[Utterance]:
+    """Return what the settings ask for; dimensions are trained whether or not raters agree."""
+    return read_msp_improv(ask.root, unlabelled=ask.data.targets == "dimensions")
+
+
+def parse_name(name: str) -> Name:
+    """Read a name.
+
+    Raises:
+        ValueError: It is not of MSP-IMPROV's pattern.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"`{name}` is not an MSP-IMPROV name such as MSP-IMPROV-S01A-F01-P-FM01")
+    sentence, aim, actor, number_, kind, talker, _, _ = match.groups()
+    session = f"Session{int(number_)}"
+    return Name(f"{sentence}{aim}", f"{actor}{number_}", f"{talker}{number_}", session, kind)
+
+
+def read_msp_improv(root: Path, *, unlabelled: bool = False) -> list[Utterance]:
+    """Return the utterances on whose class raters agree, in the order of their names.
+
+    Each has its raters' votes, and arousal (turned the right way up), valence and dominance from 1
+    to 5. What is marked X has no class and is left out, and counted, unless `unlabelled`.
+
+    Raises:
+        MissingError: There is no table, or none of its recordings.
+        DataError: A line of the table cannot be read.
+    """
+    table = find_one(root, r"evalu?[at]*tion\.txt", of="MSP-IMPROV", expected="Evalution.txt")
+    found, walk = recordings(root, lambda file: file.stem if _NAME.fullmatch(file.stem) else None)
+    rows: dict[str, Utterance] = {}
+    problems: list[str] = []
+    left_out: Counter[str] = Counter()
+    for line, label, raters in _blocks(text_of(table)):
+        try:
+            one = _utterance(label, raters)
+        except ValueError as error:
+            problems.append(f"line {line}: {error}")
+            continue
+        if one.emotion is None and not unlabelled:
+            left_out["without agreement (X)"] += 1
+        else:
+            rows[one.id] = one
+    if problems:
+        raise DataError(listing(problems, f"{len(problems)} lines of {table} cannot be used:"))
+    chosen = present(found, sorted(rows), corpus="MSP-IMPROV")
+    if not chosen:
+        raise MissingError(f"None of the {len(rows)} recordings in {table} lies under {root}.")
+    tell(left_out, "MSP-IMPROV")
+    walk.report(root)
+    return [_at(rows[name], path) for name, path in chosen.items()]
+
+
+def named_by_scenario(names: Sequence[str]) -> tuple[int, int]:
+    """Return how many names are MSP-IMPROV's, and of how many the third field is not who speaks."""
+    parsed = [parse_name(name) for name in names if _NAME.fullmatch(name)]
+    return len(parsed), sum(one.scenario != one.speaker for one in parsed)
+
+
+def _at(utterance: Utterance, path: Path) -> Utterance:
+    from dataclasses import replace
+
+    return replace(utterance, path=path)
+
+
+def _blocks(text: str) -> Iterator[tuple[int, list[str], list[list[str]]]]:
+    """Yield the line's number, the fields of a label line and those of its raters' lines."""
+    label: tuple[int, list[str]] | None = None
+    raters: list[list[str]] = []
+    for place, line in enumerate(text.splitlines(), start=1):
+        fields = [field.strip() for field in line.split(";")]
+        if re.match(r"(UTD|MSP)-IMPROV-", fields[0]):
+            if label is not None:
+                yield (*label, raters)
+            label, raters = (place, fields), []
+        elif line.strip() and label is not None:
+            raters.append(fields)
+    if label is not None:
+        yield (*label, raters)
+
+
+def _utterance(label: list[str], raters: list[list[str]]) -> Utterance:
+    name = re.sub(r"\.\w+$", "", label[0]).replace("UTD-", "MSP-")
+    parsed = parse_name(name)
+    code = label[1] if len(label) > 1 else ""
+    if code not in _WORDS and code != _NO_AGREEMENT:
+        raise ValueError(f"unknown class `{code}`, MSP-IMPROV has {', '.join(_WORDS)}, X")
+    scores = dict(field.split(":", 1) for field in label[2:] if ":" in field)
+    values = {key: number(scores[key], key) for key in "AVD" if scores.get(key, "").strip()}
+    votes = Counter(
+        fields[1].split("(")[0].split("-")[0].strip().lower()
+        for fields in raters
+        if len(fields) > 1 and fields[1]
+    )
+    word = _WORDS.get(code)
+    return Utterance(
+        id=name,
+        path=Path(),
+        emotion=None if word is None else class_of(word),
+        original=word,
+        speaker=f"msp_improv_{parsed.speaker}",
+        session=parsed.session,
+        turn=_TURNS[parsed.kind],
+        part=parsed.kind,
+        sentence=parsed.sentence[:3],
+        language="en",
+        votes=ranked({one: float(count) for one, count in votes.items()}),
+        arousal=_HIGHEST_AND_LOWEST - values["A"] if "A" in values else None,
+        valence=values.get("V"),
+        dominance=values.get("D"),
+        labels={"sex": "female" if parsed.speaker[0] == "F" else "male"},
+    )

@@ -1,0 +1,124 @@
+"""Tables that lie beside recordings: found below a corpus' folder, read line by line, errors named.
+
+Before the readers that need them; manifest.py has a reader of its own, for what people write.
+"""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spknorm.audio.faults import printable
+from spknorm.errors import DataError, MissingError
+
+_DEPTH = 3  # so many folders below the root are looked into
+_CODINGS = ("utf-8-sig", "cp1252")
+
+
+class Line(NamedTuple):
+    """A line of a table: its number in the file, and its cells by column."""
+
+    number: int
+    cells: dict[str, str]
+
+
+def find(root: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder whose names fit, the nearest first, then by name."""
+    found: list[tuple[int, str]] = []
+    for folder, folders, names in os.walk(root, followlinks=True):
+        depth = len(Path(folder).relative_to(root).parts)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if depth >= _DEPTH:
+            folders.clear()
+        found += [
+            (depth, f"{folder}/{name}")
+            for name in names
+            if not name.startswith(".") and re.fullmatch(pattern, name, re.IGNORECASE)
+        ]
+    return [Path(name) for _, name in sorted(found)]
+
+
+def find_one(root: Path, pattern: str, *, of: str, expected: str) -> Path:
+    """Return the nearest file that fits.
+
+    Raises:
+        MissingError: There is none; the message says of which corpus and what was expected.
+    """
+    found = find(root, pattern)
+    if not found:
+        raise MissingError(f"{root} is not {of}: expected {expected} in it.")
+    return found[0]
+
+
+def lines_of(
+    file: Path, columns: Sequence[str] = (), *, delimiter: str | None = None
+) -> Iterator[Line]:
+    """Yield the lines of a table with a header; blank ones are passed over.
+
+    Args:
+        file: UTF-8, with a byte order mark or not, or Windows' Latin.
+        columns: Those that are needed.
+        delimiter: None: a tab if the header has one, else a semicolon, else a comma.
+
+    Raises:
+        DataError: It cannot be read, or lacks a column.
+    """
+    text = text_of(file)
+    first = text.partition("\n")[0]
+    if delimiter is None:
+        delimiter = next((one for one in "\t;" if one in first), ",")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        header = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = header
+        lacking = [name for name in columns if name not in header]
+        if lacking:
+            raise DataError(
+                f"{printable(file)} lacks the columns {', '.join(lacking)}; it has "
+                f"{', '.join(header) or 'none'}."
+            )
+        for row in reader:
+            cells = {name: (cell or "").strip() for name, cell in row.items() if name is not None}
+            if any(isinstance(cell, str) and cell for cell in cells.values()):
+                yield Line(reader.line_num, cells)
+    except csv.Error as error:
+        raise DataError(f"{printable(file)}, line {reader.line_num}: not CSV ({error}).") from error
+
+
+def text_of(file: Path) -> str:
+    """Return the text of a file in UTF-8 or, if it is none, in Windows' Latin.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{printable(file)} cannot be read: {error.strerror}.") from error
+    try:
+        return content.decode(_CODINGS[0])
+    except UnicodeDecodeError:
+        return content.decode(_CODINGS[1], errors="replace")
+
+
+def number(text: str, what: str) -> float:
+    """Return a number.
+
+    Raises:
+        ValueError: It is none, or not finite.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if value - value != 0:
+        raise ValueError(f"{what} must be a number, but is `{text}`")
+    return value
+
+
+def ranked(votes: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    """Return votes by falling weight, then by word."""
+    return tuple(sorted(votes.items(), key=lambda pair: (-pair[1], pair[0])))
