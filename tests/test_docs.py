@@ -38,6 +38,32 @@ def test_the_readme_links_every_page():
     assert linked == {f"docs/{page.name}" for page in PAGES[1:]}
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_every_file_that_a_page_names_is_there(page):
+    folders = "|".join(
+        ("spknorm", "tests", "benchmarks", "configs", "downstream", "docs", "scripts")
+    )
+    named = re.findall(rf"`((?:{folders}|upstream_adapters)/[^` <>*]*)`", page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def _answers():
+    table = (ROOT / "docs/architecture.md").read_text().partition("## Where is ...")[2]
+    return re.findall(r"^\| [^|]+\? \| `([^`]+)`, `(\w+)`", table, re.MULTILINE)
+
+
+def test_there_are_ten_questions_of_a_first_day_and_more():
+    assert len(_answers()) >= 10
+
+
+@pytest.mark.parametrize(("path", "name"), _answers())
+def test_a_newcomer_finds_what_is_asked_for_in_the_file_named_first(path, name):
+    found = re.search(
+        rf"^(class |def )?{name}\b( =|:|\(|$)", (ROOT / path).read_text(), re.MULTILINE
+    )
+    assert found, f"{path} has no {name}"
+
+
 @pytest.fixture
 def place(tmp_path, tiny_hubert, monkeypatch):
     """A folder with the experiment and the recording that the pages speak of."""

@@ -149,4 +149,4 @@ def _test_scores(
 
 
 def _numbers(scores: metrics.Scores) -> dict[str, Any]:
-    return {"wa": scores.wa, "ua": scores.ua, "macro_f1": scores.macro_f1, "n": scores.n}
+    return {name: getattr(scores, name) for name in (*metrics.METRICS, "n")}
