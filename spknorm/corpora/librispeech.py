@@ -1,4 +1,7 @@
-"""LibriSpeech -> utterances: <subset>/<speaker>/<chapter>/<speaker>-<chapter>-<n>.flac."""
+"""LibriSpeech, LibriTTS -> utterances: <subset>/<speaker>/<chapter>/<speaker>-<chapter>-<n>.flac.
+
+LibriTTS has the same people and folders, and wav files of 24 kHz with underscores in their names.
+"""
 
 import os
 import re
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING
 from spknorm.audio import Walk, printable
 from spknorm.corpora.copies import one_file_each
 from spknorm.corpora.records import Utterance
+from spknorm.corpora.tables import text_of
 from spknorm.errors import MissingError
 
 if TYPE_CHECKING:
@@ -19,15 +23,16 @@ _SPEAKER = re.compile(r"\d+", re.ASCII)
 
 def read(ask: "Ask") -> list[Utterance]:
     """Return what the settings ask for; see `read_librispeech`."""
-    return read_librispeech(ask.root)
+    return read_librispeech(ask.root, title=ask.corpus.title)
 
 
-def read_librispeech(root: Path | str) -> list[Utterance]:
+def read_librispeech(root: Path | str, *, title: str = "LibriSpeech") -> list[Utterance]:
     """Return LibriSpeech's utterances in the order of their names, with speaker and chapter.
 
     Args:
         root: Folder with subsets (train-clean-100, ...), one with a folder LibriSpeech that has
             them, or one subset. The speaker is the first part of the path below the subset.
+        title: For messages.
 
     Raises:
         MissingError: The folder has no such layout, or no audio.
@@ -44,14 +49,17 @@ def read_librispeech(root: Path | str) -> list[Utterance]:
                 found.setdefault(name, []).append(file)
                 speakers.setdefault(name, (subset, speaker))
     records = []
-    for name, file in one_file_each(found, found, corpus="LibriSpeech").items():
+    sexes = _sexes(root)
+    for name, file in one_file_each(found, found, corpus=title).items():
         subset, speaker = speakers[name]
         labels = {"subset": subset.name, "chapter": file.parent.name}
+        if speaker in sexes:
+            labels["sex"] = sexes[speaker]
         records.append(Utterance(id=name, path=file, speaker=speaker, labels=labels))
     if not records:
         aside = f" Not taken: {walk.summary()}." if walk.left_out else ""
         raise MissingError(
-            f"{root} is not LibriSpeech: expected <subset>/<speaker>/<chapter>/*.flac, "
+            f"{root} is not {title}: expected <subset>/<speaker>/<chapter>/*.flac, "
             f"for instance train-clean-100/103/1240/103-1240-0000.flac.{aside}"
         )
     walk.report(root)
@@ -59,11 +67,23 @@ def read_librispeech(root: Path | str) -> list[Utterance]:
 
 
 def _subsets(root: Path) -> list[Path]:
-    for folder in (root, root / "LibriSpeech"):
+    for folder in (root, *(root / name for name in ("LibriSpeech", "LibriTTS", "LibriTTS_R"))):
         subsets = [folder / name for name in _folders(folder, _SUBSET)]
         if subsets:
             return subsets
     return [root]
+
+
+def _sexes(root: Path) -> dict[str, str]:
+    """Return the sexes of SPEAKERS.txt: `19   | F | train-clean-100 | 25.19 | Kara Shallenberg`."""
+    places = (folder / "SPEAKERS.txt" for folder in (_subsets(root)[0].parent, root))
+    file = next((place for place in places if place.is_file()), None)
+    found = {}
+    for line in text_of(file).splitlines() if file else ():
+        fields = [field.strip() for field in line.split("|")]
+        if len(fields) > 1 and fields[1] in ("F", "M"):
+            found[fields[0]] = {"F": "female", "M": "male"}[fields[1]]
+    return found
 
 
 def _folders(folder: Path, pattern: re.Pattern[str]) -> list[str]:
