@@ -39,9 +39,11 @@ from spknorm.method.optim.ascent import (
     compare_ahead,
     compare_gradients,
     make_ascent,
+    turn,
 )
-from spknorm.method.optim.clipping import clip, with_gradients
+from spknorm.method.optim.clipping import clip
 from spknorm.method.optim.groups import EMOTION, Groups, left_out, shared_names
+from spknorm.method.optim.lists import distance, with_gradients
 from spknorm.method.optim.optimizers import make_optimizer
 from spknorm.method.optim.schedule import strength
 from spknorm.method.optim.transaction import (
@@ -49,7 +51,6 @@ from spknorm.method.optim.transaction import (
     Transaction,
     copies,
     differences,
-    length,
     parameters_of,
 )
 from spknorm.schema import MethodConfig, OptimizerConfig
@@ -195,19 +196,20 @@ class Update:
 
         The speaker pass runs even if stage 1 is lost: it may have something to report, too.
         """
-        norms = self._clip("emotion")
+        norms, _ = self._clip("emotion")
         finite = _all_finite(norms)
         if finite:  # (1), (2)
             self._move("emotion", kept=True)
         self._drop_gradients()
         speaker_pass(1.0 if strength > 0 else 0.0)
-        second = self._clip("ascent", "speaker")
+        turned = self._turn if finite and strength > 0 else tuple
+        second, lengths = self._clip("ascent", "speaker", also=turned)
         norms["speaker_head"] = second.get("speaker_head", 0.0)
         norms["ascent"] = math.hypot(*(second.get(name, 0.0) for name in self._shared_names))
         finite = finite and _all_finite(second)
         ascent = Ascent()
         if finite:  # (3), (4)
-            ascent = self._ascend(strength, measure)
+            ascent = self._ascend(strength, measure, *lengths)
             self._move("speaker", kept=True)
         self._drop_gradients()
         return Step(norms, finite, ascent)
@@ -229,7 +231,7 @@ class Update:
 
     def _train_speaker_head(self, speaker_pass: Callable[[float], None]) -> Step:
         speaker_pass(0.0)
-        norms = self._clip("speaker")
+        norms, _ = self._clip("speaker")
         finite = _all_finite(norms)
         if finite:
             self._move("speaker", kept=True)
@@ -238,27 +240,30 @@ class Update:
 
     def _one_stage(self, *names: str) -> Step:
         """Move everything at once: only the first step, which makes states, keeps a copy."""
-        norms = self._clip(*names)
+        norms, _ = self._clip(*names)
         finite = _all_finite(norms)
         if finite:
             self._move(*names, kept=not self._stepped)
         self._drop_gradients()
         return Step(norms, finite)
 
-    def _ascend(self, strength: float, measure: bool) -> Ascent:
-        """Do equation (3) with the gradients that are there, and compare it with equation (1)."""
+    def _turn(self) -> list[Tensor]:
+        before = self._kept.before(self._shared)
+        return turn(self._method, self._shared, emotion=self.emotion, before=before)
+
+    def _ascend(
+        self, strength: float, measure: bool, size: float = 0.0, taken: float = 0.0
+    ) -> Ascent:
+        """Do equation (3) with the gradients that are there, and compare it with equation (1).
+
+        `size` and `taken` are what `_turn` returned.
+        """
         update, shared = self._method.update, self._shared
         start = self._kept.before(shared)
         if strength == 0:
-            stepped = measure and any(map(torch.any, differences(shared, start)))
+            stepped = measure and float(distance(shared, start)) > 0
             return Ascent(share=0.0 if stepped else None)
-        rate, clipped = aim(
-            self._method,
-            shared,
-            emotion=self.emotion,
-            taken=length(differences(shared, start)) if update == "relative" else 0.0,
-            strength=strength,
-        )
+        rate, clipped = aim(self._method, size=size, taken=taken, strength=strength)
         for group in self.ascent.param_groups:
             group["lr"] = rate
         compared, between = Ascent(), []
@@ -269,8 +274,8 @@ class Update:
         if rate > 0:
             self._move("ascent", kept=True)
         if between:
-            climbed, taken = differences(shared, between), differences(between, start)
-            compared = compare(zip(climbed, taken, strict=True))
+            climbed, first = differences(shared, between), differences(between, start)
+            compared = compare(zip(climbed, first, strict=True))
         asked = update == "adaptive" or self._method.speaker_lambda > 0
         return compared._replace(clipped=clipped, lost=asked and rate == 0)
 
@@ -286,9 +291,12 @@ class Update:
     def _move(self, *names: str, kept: bool) -> None:
         self._kept.move([self.optimizers[name] for name in names], kept=kept)
 
-    def _clip(self, *names: str) -> dict[str, float]:
+    def _clip(
+        self, *names: str, also: Callable[[], Sequence[Tensor]] = tuple
+    ) -> tuple[dict[str, float], list[float]]:
         """Unscale the gradients of the named optimisers and clip them; return norms by group.
 
+        Beside them come the values of what `also` returns when the norms are taken.
         An ascent's own gradient is left alone: (3) has no bound but `ascent_clip`.
         """
         optimizers = [self.optimizers[name] for name in names]
@@ -301,7 +309,7 @@ class Update:
             for name, members in self.groups._asdict().items()
         }
         free = self._shared_names if "ascent" in names else ()
-        return clip(gradients, self._clipping, together=self._together, free=free)
+        return clip(gradients, self._clipping, together=self._together, free=free, also=also)
 
     def _take_back(self) -> None:
         """Put weights and optimiser states back to where `step` found them."""

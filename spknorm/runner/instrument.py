@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spknorm.method.optim.ascent import Ascent
-from spknorm.method.optim.transaction import length
+from spknorm.method.optim.lists import length
 from spknorm.runner.passes import Tally
 from spknorm.runner.state import Counters
 from spknorm.runs.adversary import gain
@@ -45,8 +45,8 @@ class Start:
         moved: list[Tensor] = []
         for parameter, value in zip(self._shared, self._values, strict=True):
             moved.append(torch.linalg.vector_norm(parameter - value.to(parameter.device)))
-        norm = length(self._values)
-        return length(moved) / norm if norm > 0 else None
+        norm = float(length(self._values))
+        return float(length(moved)) / norm if norm > 0 else None
 
 
 class Instrument:

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.optim import Optimizer
 
-from spknorm.method.optim.clipping import with_gradients
-from spknorm.method.optim.optimizers import precondition
-from spknorm.method.optim.transaction import length
+from spknorm.method.optim.lists import distance, length, with_gradients
+from spknorm.method.optim.optimizers import fuses, precondition
 from spknorm.schema import MethodConfig
 
 logger = logging.getLogger(__name__)
@@ -66,29 +65,44 @@ def make_ascent(method: MethodConfig, shared: Sequence[nn.Parameter]) -> Optimiz
             method.ascent_lr,
             WRECKING_ASCENT_LR,
         )
-    return torch.optim.Adam(shared, lr=method.ascent_lr)
+    return torch.optim.Adam(shared, lr=method.ascent_lr, fused=fuses("Adam", shared))
 
 
-def aim(
+def turn(
     method: MethodConfig,
     shared: Sequence[nn.Parameter],
     *,
     emotion: Optimizer,
-    taken: float,
-    strength: float,
-) -> Aim:
-    """Turn the gradients of `shared` into the ascent's direction; return how far it goes.
+    before: Sequence[Tensor],
+) -> list[Tensor]:
+    """Turn the gradients of `shared` into the ascent's direction; return what `aim` goes by.
 
     Args:
-        method: Reading, lambda, direction, cap.
+        method: Reading, direction.
         shared: What (3) moves.
         emotion: The optimiser of (1), which has stepped; its state is only read.
-        taken: Length of the step that (1) took on `shared`, where `relative` needs it.
+        before: What each parameter was before (1).
+
+    Returns:
+        Two scalars: the direction's length, and that of the step that (1) took on `shared`, where
+        `relative` needs it.
+    """
+    relative = method.update == "relative"
+    if relative and method.ascent_direction == "preconditioned":
+        precondition(with_gradients(shared), emotion)
+    size = length([p.grad for p in shared if p.grad is not None])
+    return [size, distance(shared, before) if relative else torch.zeros_like(size)]
+
+
+def aim(method: MethodConfig, *, size: float, taken: float, strength: float) -> Aim:
+    """Return how far the ascent goes.
+
+    Args:
+        method: Reading, lambda, cap.
+        size: Length of its direction.
+        taken: Length of the step that (1) took, where `relative` needs it.
         strength: Of lambda, above 0.
     """
-    if method.update == "relative" and method.ascent_direction == "preconditioned":
-        precondition(with_gradients(shared), emotion)
-    size = length(p.grad for p in shared if p.grad is not None)
     if not 0 < size < math.inf:
         return Aim(0.0)
     if method.update == "adaptive":

@@ -1,6 +1,6 @@
 """Gradients within bounds: whose gradients share one norm."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch.linalg import vector_norm
 from torch.nn.utils import clip_grads_with_norm_
 
 from spknorm.method.optim.groups import EMOTION
+from spknorm.method.optim.lists import norms, read, with_gradients
 
 BOUNDED_TOGETHER: dict[str, tuple[tuple[str, ...], ...]] = {
     "joint": ((*EMOTION, "speaker_head"),),
@@ -31,33 +32,39 @@ def clip(
     *,
     together: str,
     free: Container[str] = (),
-) -> dict[str, float]:
-    """Scale gradients down where they are too large; return each group's norm as it was before.
+    also: Callable[[], Sequence[Tensor]] = tuple,
+) -> tuple[dict[str, float], list[float]]:
+    """Scale gradients down where they are too large.
+
+    The host waits for the device once.
 
     Args:
         gradients: Parameters by group; those without a gradient do not count.
         largest: Norm above which gradients are scaled; infinity: never.
         together: A key of `BOUNDED_TOGETHER`.
         free: Groups whose gradients stay as they are.
+        also: Called when all norms are taken; returns scalars to be read with them.
+
+    Returns:
+        Each group's norm as it was before, and what `also` asked for.
     """
     taken = {name: with_gradients(members) for name, members in gradients.items()}
-    each = {name: _norms(parameters) for name, parameters in taken.items() if parameters}
+    each = {
+        name: norms([p.grad for p in parameters if p.grad is not None])
+        for name, parameters in taken.items()
+        if parameters
+    }
+    bounds: list[tuple[list[str], Tensor]] = []
     for names in BOUNDED_TOGETHER[together]:
         bounded = [name for name in names if name in each and name not in free]
         if not bounded:
             continue
-        total = vector_norm(torch.cat([each[name] for name in bounded]))
-        if float(total + _EPSILON) > largest:
+        bounds.append((bounded, vector_norm(torch.cat([each[name] for name in bounded]))))
+    own = [vector_norm(found) for found in each.values()]
+    wanted = [*own, *(total + _EPSILON for _, total in bounds), *also()]
+    values = [value for (value,) in read(wanted)]
+    for (bounded, total), value in zip(bounds, values[len(own) :], strict=False):
+        if value > largest:
             for name in bounded:
                 clip_grads_with_norm_(taken[name], largest, total)
-    return {name: float(vector_norm(norms)) for name, norms in each.items()}
-
-
-def with_gradients(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Return those that have a gradient."""
-    return [parameter for parameter in parameters if parameter.grad is not None]
-
-
-def _norms(parameters: list[nn.Parameter]) -> Tensor:
-    """Return the norm of each parameter's gradient, as clip_grad_norm_ takes it, bit for bit."""
-    return torch.stack([vector_norm(p.grad) for p in parameters if p.grad is not None])
+    return dict(zip(each, values, strict=False)), values[len(own) + len(bounds) :]

@@ -1,6 +1,7 @@
 """The optimisers of equations (1), (2), (4), and the scale that one has found for each weight."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from spknorm.errors import ConfigError
+from spknorm.method.optim.lists import norms, parts, with_gradients
 from spknorm.schema import GroupConfig, OptimizerConfig
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -21,6 +23,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 _SQUARES = ("exp_avg_sq", "square_avg", "variance")  # Adam and its kin; RMSprop; Adafactor
 _SIZES = ("exp_inf",)  # Adamax
+_FUSED = ("Adam", "AdamW", "SGD")
 _DAMPING = 1.0e-2
 _TINY = 1.0e-30
 
@@ -50,6 +53,9 @@ def make_optimizer(config: OptimizerConfig, parameters: dict[str, list[nn.Parame
         for name in ("momentum", "betas", "eps", "fused")
         if getattr(config, name) is not None
     }
+    every = [*itertools.chain(*parameters.values())]
+    if config.fused is None and fuses(config.torch_optim_name, every):
+        options["fused"] = True
     try:
         # Each group has its rate; s3prl's polynomial schedule asks for the optimiser's own.
         return OPTIMIZERS[config.torch_optim_name](groups, **{"lr": config.lr, **options})
@@ -73,6 +79,11 @@ def _own(config: OptimizerConfig, name: str) -> GroupConfig:
     )
 
 
+def fuses(name: str, parameters: Sequence[nn.Parameter]) -> bool:
+    """Whether an optimiser takes its step in a few kernels that need no memory: on a GPU alone."""
+    return name in _FUSED and all(parameter.device.type == "cuda" for parameter in parameters)
+
+
 @torch.no_grad()
 def precondition(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> None:
     """Divide each gradient by the size of the gradients that `optimizer` has seen there.
@@ -91,35 +102,50 @@ def precondition(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> No
         optimizer: Has stepped.
     """
     states = {p: optimizer.state.get(p, {}) for p in parameters}
-    squares = [  # of one weight after the other: no further copy of all is made
-        (size.square().sum(), size.numel())
-        for size in map(_size, states.values())
-        if size is not None
-    ]
-    if not squares:
+    known = [parameter for parameter, state in states.items() if _size_names(state)]
+    if not known:
         return
-    total = torch.stack([square for square, _ in squares]).sum()
-    typical = (total / sum(number for _, number in squares)).sqrt()
     for parameter, state in states.items():
-        size = _size(state)
-        if size is None:
+        if not _size_names(state):
             parameter.grad = None
-        elif parameter.grad is not None:
-            # a scale of 0: no gradient so far, so no weight is smaller than another
-            scale = torch.where(typical > 0, size / typical + _DAMPING, torch.ones_like(size))
-            parameter.grad.div_(scale)
+    squares: list[Tensor] = []
+    for (few,) in parts(known):  # no further copy of all is made
+        squares += _sums_of_squares(_sizes([states[p] for p in few]))
+    typical = (torch.stack(squares).sum() / sum(p.numel() for p in known)).sqrt()
+    # a scale of 0: no gradient so far, so no weight is smaller than another
+    unit, least = torch.where(typical > 0, typical, 1.0), torch.where(typical > 0, _DAMPING, 1.0)
+    for (few,) in parts(with_gradients(known)):
+        scales = torch._foreach_div(_sizes([states[p] for p in few]), unit)
+        torch._foreach_add_(scales, least)
+        torch._foreach_div_([p.grad for p in few if p.grad is not None], scales)
 
 
-def _size(state: dict[str, Any]) -> Tensor | None:
-    for name in _SQUARES:
-        if name in state:
-            squares: Tensor = state[name]
-            return squares.sqrt()
-    if "row_var" in state:  # Adafactor keeps the means of rows and columns alone
+def _sums_of_squares(tensors: list[Tensor]) -> list[Tensor]:
+    if tensors[0].device.type == "cpu":
+        return [tensor.square().sum() for tensor in tensors]
+    return list(norms(tensors).square())
+
+
+def _sizes(states: Sequence[dict[str, Any]]) -> list[Tensor]:
+    """Return each weight's size of gradients, as the optimiser has found it."""
+    squares = next((name for name in _SQUARES if all(name in state for state in states)), None)
+    if squares is not None:
+        return list(torch._foreach_sqrt([state[squares] for state in states]))
+    return [_size(state) for state in states]
+
+
+def _size(state: dict[str, Any]) -> Tensor:
+    name = _size_names(state)[0]
+    if name == "row_var":  # Adafactor keeps the means of rows and columns alone
         rows, columns = state["row_var"], state["col_var"]
         both: Tensor = (rows @ columns) / rows.mean(dim=-2, keepdim=True).clamp(min=_TINY)
         return both.sqrt()
-    return next((state[name] for name in _SIZES if name in state), None)
+    found: Tensor = state[name]
+    return found.sqrt() if name in _SQUARES else found
+
+
+def _size_names(state: dict[str, Any]) -> list[str]:
+    return [name for name in (*_SQUARES, "row_var", *_SIZES) if name in state]
 
 
 def _names(options: Iterable[str]) -> str:

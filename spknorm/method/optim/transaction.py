@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from spknorm.method.optim.clipping import with_gradients
+from spknorm.method.optim.lists import with_gradients
 
 
 class ShortOfMemoryError(MemoryError):
@@ -162,12 +162,6 @@ def differences(ends: Iterable[Tensor], starts: Iterable[Tensor]) -> Iterator[Te
     """Yield how far each tensor has come: one at a time, so that no further copy of all is made."""
     for end, start in zip(ends, starts, strict=True):
         yield end - start
-
-
-def length(tensors: Iterable[Tensor]) -> float:
-    """Return the norm of all tensors together."""
-    norms = [torch.linalg.vector_norm(tensor) for tensor in tensors]
-    return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,0 +1,62 @@
+"""Many tensors at once: their norms, how far they have come, and one reading of what is wanted.
+
+A GPU is asked for a list of tensors in a few calls, a part of the list at a time where that makes
+new tensors; the CPU for one tensor after the other. The host waits for the device in `read` alone.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+_AT_ONCE = 1 << 25
+"""Elements of a part: an eighth of a gigabyte in float32."""
+
+
+_T = TypeVar("_T", bound=Tensor)
+
+
+def parts(*lists: Sequence[_T]) -> Iterator[tuple[list[_T], ...]]:
+    """Yield lists of the same length part by part, each part of all lists at once."""
+    start = size = 0
+    first = lists[0]
+    for place, tensor in enumerate(first):
+        size += tensor.numel()
+        if tensor.device.type == "cpu" or size >= _AT_ONCE or place + 1 == len(first):
+            yield tuple(list(one[start : place + 1]) for one in lists)
+            start, size = place + 1, 0
+
+
+def with_gradients(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Return those that have a gradient."""
+    return [parameter for parameter in parameters if parameter.grad is not None]
+
+
+def norms(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the norm of each tensor, (n,)."""
+    return torch.stack(list(torch._foreach_norm(list(tensors))))
+
+
+def length(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the norm of all tensors together, a scalar; 0 of none."""
+    return torch.linalg.vector_norm(norms(tensors)) if tensors else torch.zeros(())
+
+
+@torch.no_grad()
+def distance(ends: Sequence[Tensor], starts: Sequence[Tensor]) -> Tensor:
+    """Return the norm of how far all tensors have come together, a scalar."""
+    found = [norms(torch._foreach_sub(here, there)) for here, there in parts(ends, starts)]
+    return torch.linalg.vector_norm(torch.cat(found)) if found else torch.zeros(())
+
+
+def read(tensors: Sequence[Tensor]) -> list[list[float]]:
+    """Return the values of some tensors, each flattened: the one place where the host waits."""
+    if not tensors:
+        return []
+    flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors]).tolist()
+    found, start = [], 0
+    for tensor in tensors:
+        found.append(flat[start : start + tensor.numel()])
+        start += tensor.numel()
+    return found
