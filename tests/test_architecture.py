@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "files", "upstreams.weights", "corpora.known", "schema.marks", "schema", "config",
     "compat", "registry", "upstreams", "audio", "corpora.records", "demo", "corpora", "protocols",
-    "batches", "method.gradients", "method.adversaries", "method.emotion_heads",
+    "batches", "method.gradients", "method.adversaries", "method.pooling", "method.emotion_heads",
     "method.objectives", "method.model", "method.optim", "method.updates", "method",
     "upstreams.fast", "features", "statistics.metrics", "statistics", "probe.erasure", "probe",
     "runs", "report.tables", "runs.checkpoint", "runs.trained", "runner", "export", "predict",

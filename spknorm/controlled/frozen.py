@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from spknorm.controlled.pool import Floats, Integers
@@ -177,22 +177,8 @@ def speaker_loss(
 ) -> Tensor:
     """Return the speaker loss of pooled features (B, D): `Heads.speaker` for one frame each."""
     assert heads.speaker_head is not None
-    head = _OneFrameEach(heads.speaker_head.layers)
-    gated = [heads.gated(features)]
-    return ADVERSARIES[adversary](head, gated, speaker, coefficient).loss
-
-
-class _OneFrameEach(nn.Module):
-    """A speaker head that takes the frames of its only item for utterances of their own."""
-
-    def __init__(self, layers: nn.Module) -> None:
-        super().__init__()
-        self.layers = layers
-
-    def forward(self, features: list[Tensor]) -> Tensor:
-        (rows,) = features
-        logits: Tensor = self.layers(rows)
-        return logits
+    gated = heads.gated(features)
+    return ADVERSARIES[adversary](heads.speaker_head.layers, gated, speaker, coefficient).loss
 
 
 def _make_heads(data: Data, settings: Settings, strategy: Strategy) -> Heads:

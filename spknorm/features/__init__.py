@@ -23,12 +23,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from spknorm.batches.shipping import ship
 from spknorm.corpora.records import Utterance
 from spknorm.features.fingerprint import fingerprint
 from spknorm.features.front_ends import FrontEnds
 from spknorm.features.reader import Reading, upstream_reader
 from spknorm.schema import TaskConfig, UpstreamConfig
-from spknorm.upstreams.fast.shipping import ship
 
 __all__ = ["FrontEnds", "FrozenFeatures", "Plan", "fingerprint", "plan", "pooled_features"]
 

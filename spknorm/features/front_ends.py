@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spknorm.batches.shipping import ship
 from spknorm.corpora.records import Utterance
 from spknorm.features.fingerprint import fingerprint
 from spknorm.features.reader import Array, CachedReader
 from spknorm.schema import UpstreamConfig
-from spknorm.upstreams.fast.shipping import ship
 
 
 class FrontEnds:
@@ -94,7 +94,7 @@ class FrontEnds:
     def _compute(self, wavs: list[Tensor], *, precision: torch.dtype) -> list[Array]:
         lower = precision is not torch.float32
         with torch.autocast(self._device.type, precision if lower else None, enabled=lower):
-            frames = [self._encoder.front_end(wav).cpu().contiguous() for wav in wavs]
+            frames = [one.cpu().contiguous() for one in self._encoder.front_ends(wavs)]
         return [  # numpy has no bfloat16
             (one.view(torch.int16) if one.dtype is torch.bfloat16 else one).numpy()
             for one in frames

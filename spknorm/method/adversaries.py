@@ -1,11 +1,11 @@
 """What the speaker head's loss asks of the part below it: the paper's ascent and two alternatives.
 
-Each function takes the speaker head, features (B tensors (T_i, H)), labels (B,) and a coefficient.
+Each function takes the speaker head's layers, means over time (B, H), labels (B,), a coefficient.
 Cross-entropy trains the head as it is (equation 4); what is below, the gate or the upstream, gets
 `coefficient` times the gradient of the adversary's own objective (equation 3). Used by `model.py`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -22,40 +22,32 @@ class Prediction(NamedTuple):
     logits: Tensor
 
 
-def _ascent(
-    head: nn.Module, features: Sequence[Tensor], labels: Tensor, coefficient: float
-) -> Prediction:
+def _ascent(head: nn.Module, pooled: Tensor, labels: Tensor, coefficient: float) -> Prediction:
     """The paper's: cross-entropy for the head, its reversed gradient for what is below."""
-    logits = head([reverse_gradient(frames, coefficient) for frames in features])
+    logits = head(reverse_gradient(pooled, coefficient))
     return Prediction(functional.cross_entropy(logits, labels), logits)
 
 
-def _confusion(
-    head: nn.Module, features: Sequence[Tensor], labels: Tensor, coefficient: float
-) -> Prediction:
+def _confusion(head: nn.Module, pooled: Tensor, labels: Tensor, coefficient: float) -> Prediction:
     """Drive the shared part to the uniform guess: cross-entropy against 1/K (Nagrani et al.)."""
-    prediction, seen = _two_views(head, features, labels)
+    prediction, seen = _two_views(head, pooled, labels)
     uniform = -seen.log_softmax(dim=-1).mean()
     return _with_gradient_of(prediction, coefficient * uniform)
 
 
-def _entropy(
-    head: nn.Module, features: Sequence[Tensor], labels: Tensor, coefficient: float
-) -> Prediction:
+def _entropy(head: nn.Module, pooled: Tensor, labels: Tensor, coefficient: float) -> Prediction:
     """Drive the shared part to the largest entropy of the speaker posterior."""
-    prediction, seen = _two_views(head, features, labels)
+    prediction, seen = _two_views(head, pooled, labels)
     log_posterior = seen.log_softmax(dim=-1)
     negative_entropy = (log_posterior.exp() * log_posterior).sum(dim=-1).mean()
     return _with_gradient_of(prediction, coefficient * negative_entropy)
 
 
-def _two_views(
-    head: nn.Module, features: Sequence[Tensor], labels: Tensor
-) -> tuple[Prediction, Tensor]:
+def _two_views(head: nn.Module, pooled: Tensor, labels: Tensor) -> tuple[Prediction, Tensor]:
     """Cross-entropy for the head alone, and logits (B, K) for what is below the head alone."""
-    logits = head([frames.detach() for frames in features])
+    logits = head(pooled.detach())
     fixed = {name: value.detach().clone() for name, value in _state(head).items()}
-    seen: Tensor = torch.func.functional_call(head, fixed, (features,))
+    seen: Tensor = torch.func.functional_call(head, fixed, (pooled,))
     return Prediction(functional.cross_entropy(logits, labels), logits), seen
 
 
@@ -68,7 +60,7 @@ def _with_gradient_of(prediction: Prediction, objective: Tensor) -> Prediction:
     return Prediction(prediction.loss + (objective - objective.detach()), prediction.logits)
 
 
-ADVERSARIES: dict[str, Callable[[nn.Module, Sequence[Tensor], Tensor, float], Prediction]] = {
+ADVERSARIES: dict[str, Callable[[nn.Module, Tensor, Tensor, float], Prediction]] = {
     "ascent": _ascent,
     "confusion": _confusion,
     "entropy": _entropy,

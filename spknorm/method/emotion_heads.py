@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.config.options import check_head
+from spknorm.method.pooling import MeanPooling, mean_over_time
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "ReLU": nn.ReLU,
@@ -83,19 +84,14 @@ class NonLinearProjection(nn.Module):
         return self.linear(mean_over_time(hidden, lengths)), None
 
 
-def mean_over_time(features: Tensor, lengths: Tensor) -> Tensor:
-    """Return the mean (B, H) over the valid frames of (B, T, H) with lengths (B,)."""
-    frames = torch.arange(features.shape[1], device=features.device)
-    valid = (frames.unsqueeze(0) < lengths.unsqueeze(1)).unsqueeze(-1)
-    return (features * valid).sum(dim=1) / lengths.unsqueeze(1)
-
-
 def _utterance_level(input_dim: int, output_dim: int, options: Mapping[str, Any]) -> nn.Module:
     from s3prl.downstream import model as s3prl_heads
 
     head = s3prl_heads.UtteranceLevel(input_dim, output_dim, **options)
     if options.get("pooling") == "AttentivePooling":
         head.pooling = MaskedAttentivePooling(head.pooling.sap_layer)
+    elif isinstance(head.pooling, s3prl_heads.MeanPooling):
+        head.pooling = MeanPooling()
     return head  # type: ignore[no-any-return]
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 
 from spknorm.method.adversaries import ADVERSARIES, Prediction
 from spknorm.method.emotion_heads import ACTIVATIONS, make_emotion_head
 from spknorm.method.objectives import Objective, class_objective
+from spknorm.method.pooling import lengths_of, means, padded
 
 
 class Gate(nn.Module):
@@ -107,7 +107,7 @@ class SpeakerHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits (B, K) of B features of shape (T_i, H)."""
-        return self.classify(torch.stack([frames.mean(dim=0) for frames in features]))
+        return self.classify(means(features))
 
     def classify(self, pooled: Tensor) -> Tensor:
         """Return logits (B, K) of means over time (B, H)."""
@@ -170,9 +170,8 @@ class Heads(nn.Module):
 
     def emotion_logits(self, features: Sequence[Tensor]) -> Tensor:
         """Return emotion logits (B, C) of B features (T_i, H)."""
-        lengths = torch.tensor([len(frames) for frames in features], dtype=torch.int32)
-        padded = pad_sequence(self._gated(features), batch_first=True)  # (B, T, H)
-        logits: Tensor = self.model(self.projector(padded), lengths.to(padded.device))[0]
+        together = padded(self._gated(features))  # (B, T, H)
+        logits: Tensor = self.model(self.projector(together), lengths_of(features))[0]
         return logits
 
     def speaker(
@@ -189,10 +188,21 @@ class Heads(nn.Module):
             labels: (B,) speaker indices.
             coefficient: 0 or more.
         """
-        assert self.speaker_head is not None, "strategy none has no speaker head"
+        return self.speaker_of(self.pooled(features), labels, coefficient=coefficient)
+
+    def pooled(self, features: Sequence[Tensor]) -> Tensor:
+        """Return what the speaker head reads of B features (T_i, H) in stage 2, (B, H).
+
+        Utterances may come in pieces: only `speaker_of` needs a batch as a whole.
+        """
         if self.gate is not None:
             features = self._gated([frames.detach() for frames in features])
-        return self._speaker_loss(self.speaker_head, features, labels, coefficient)
+        return means(features)
+
+    def speaker_of(self, pooled: Tensor, labels: Tensor, *, coefficient: float) -> Prediction:
+        """Return what `speaker` returns, of means over time (B, H)."""
+        assert self.speaker_head is not None, "strategy none has no speaker head"
+        return self._speaker_loss(self.speaker_head.layers, pooled, labels, coefficient)
 
     def speaker_logits(self, features: Sequence[Tensor]) -> Tensor:
         """Return speaker logits (B, K) of B features (T_i, H)."""

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from spknorm.batches import Batch
+from spknorm.batches.shipping import ship
 from spknorm.config.device import computes_in_bf16
 from spknorm.errors import ConfigError
 from spknorm.method.adversaries import Prediction
 from spknorm.method.model import Heads
+from spknorm.method.optim.lists import read
 from spknorm.method.optim.transaction import ShortOfMemoryError, is_out_of_memory
 from spknorm.runner.distributed import World
 from spknorm.runner.sources import Source
@@ -174,16 +176,17 @@ class Passes:
         self._short: BaseException | None = None
 
     def finish(self) -> None:
-        """Fill the tally; only here does the host wait for the device."""
-        for kind, batch, loss, guesses, share in self._done:
-            value = float(loss)
+        """Fill the tally; all losses and guesses are read in one copy."""
+        wanted = [tensor for done in self._done for tensor in (done.loss, done.guesses)]
+        values = iter(read(wanted))
+        for kind, batch, _, _, share in self._done:
+            value, predicted = next(values), next(values)
             if not math.isfinite(value):
                 self.bad_ids += batch.ids
                 self.tally.add("bad", 1)
                 continue
             self.tally.add(f"{kind}_loss", value)
             self.tally.add(f"{kind}_batches", 1.0 if share is None else share)
-            predicted = guesses.tolist()
             if kind == "emotion":
                 truths = self._target.truths(batch.labels)
                 self.tally.add_counts(self._target.count(truths, predicted))
@@ -239,7 +242,7 @@ class Passes:
         if not batch.ids or self._short is not None:
             return
         try:
-            labels = torch.tensor(batch.labels, device=self._world.device)
+            labels = ship([torch.tensor(batch.labels)], self._world.device)[0]
             self._backward(kind, batch, predict(batch, labels), share, passes=each)
         except (RuntimeError, MemoryError) as error:
             if self._world.size == 1 or not is_out_of_memory(error):
@@ -277,7 +280,7 @@ class Passes:
         guesses = logits.argmax(dim=-1) if kind == "speaker" else self._target.guesses(logits)
         self._done.append(_Done(kind, batch, value, guesses, share))
         # A loss that is not finite may have a finite gradient: it must not get through.
-        poison = torch.where(value.isfinite(), 1.0, math.nan)
+        poison = value.mul(0.0).add(1.0)  # 1, or NaN
         self._scaler.scale(loss * poison / passes).backward()  # type: ignore[no-untyped-call]
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from spknorm.batches import Batch, Stream
+from spknorm.batches.shipping import ship
 from spknorm.runner.distributed import World
 from spknorm.schema import TaskConfig
 from spknorm.upstreams.fast import Encoder
-from spknorm.upstreams.fast.shipping import ship
 
 
 class Source(Protocol):

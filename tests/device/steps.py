@@ -31,6 +31,7 @@ from spknorm.runner.iteration import Iteration
 from spknorm.runner.sources import CachedSource, UpstreamSource
 from spknorm.runner.state import Counters
 from spknorm.schema import TaskConfig
+from spknorm.statistics.targets import Classes
 from spknorm.upstreams.fast import make_encoder
 
 SHAPES = {
@@ -159,7 +160,10 @@ class Setup:
             front_ends = _LookedUp(encode, config=config, device=self.world.device)
             source = CachedSource(front_ends, {"emotion": "emotion"}, source)
         expert = SimpleNamespace(
-            heads=heads, emotions=["a", "b", "c", "d"], num_speakers=num_speakers
+            heads=heads,
+            emotions=["a", "b", "c", "d"],
+            target=Classes(("a", "b", "c", "d")),
+            num_speakers=num_speakers,
         )
         modules = [self.upstream, self.featurizer, heads]
         for module in modules:

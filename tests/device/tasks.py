@@ -31,7 +31,7 @@ def count(
     for one in combinations:
         sections = _sections(**one, base=sections)
         made = steps.Setup(shape, steps.settings(**sections), cached=one.get("cached", False))
-        steps.device.reads = int(one.get("reads", 0))
+        steps.device.reads = int(one.get("reads", 1))
         batches = steps.batch(emotion), steps.batch(speaker, classes=50)
         made.step(*batches)
         steps.reset()

@@ -62,7 +62,7 @@ def clip(
         bounds.append((bounded, vector_norm(torch.cat([each[name] for name in bounded]))))
     own = [vector_norm(found) for found in each.values()]
     wanted = [*own, *(total + _EPSILON for _, total in bounds), *also()]
-    values = [value for (value,) in read(wanted)]
+    values: list[float] = read(wanted)
     for (bounded, total), value in zip(bounds, values[len(own) :], strict=False):
         if value > largest:
             for name in bounded:

@@ -5,7 +5,7 @@ new tensors; the CPU for one tensor after the other. The host waits for the devi
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -50,13 +50,11 @@ def distance(ends: Sequence[Tensor], starts: Sequence[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.cat(found)) if found else torch.zeros(())
 
 
-def read(tensors: Sequence[Tensor]) -> list[list[float]]:
-    """Return the values of some tensors, each flattened: the one place where the host waits."""
+def read(tensors: Sequence[Tensor]) -> list[Any]:
+    """Return what `tolist` gives of each tensor, in floats: the one place where the host waits."""
     if not tensors:
         return []
-    flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors]).tolist()
-    found, start = [], 0
-    for tensor in tensors:
-        found.append(flat[start : start + tensor.numel()])
-        start += tensor.numel()
-    return found
+    flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors]).cpu()
+    sizes = [tensor.numel() for tensor in tensors]
+    pairs = zip(torch.split(flat, sizes), tensors, strict=True)
+    return [values.view(tensor.shape).tolist() for values, tensor in pairs]

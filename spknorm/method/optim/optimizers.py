@@ -113,10 +113,11 @@ def precondition(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> No
         squares += _sums_of_squares(_sizes([states[p] for p in few]))
     typical = (torch.stack(squares).sum() / sum(p.numel() for p in known)).sqrt()
     # a scale of 0: no gradient so far, so no weight is smaller than another
-    unit, least = torch.where(typical > 0, typical, 1.0), torch.where(typical > 0, _DAMPING, 1.0)
+    unit, whole = torch.where(typical > 0, typical, 1.0), torch.where(typical > 0, 1.0, _DAMPING)
     for (few,) in parts(with_gradients(known)):
         scales = torch._foreach_div(_sizes([states[p] for p in few]), unit)
-        torch._foreach_add_(scales, least)
+        torch._foreach_add_(scales, _DAMPING)
+        torch._foreach_div_(scales, whole)
         torch._foreach_div_([p.grad for p in few if p.grad is not None], scales)
 
 

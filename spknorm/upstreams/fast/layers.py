@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spknorm.upstreams.fast.attention import attention_together
 from spknorm.upstreams.fast.convolution import convolve, pays_off
 from spknorm.upstreams.fast.dropout import drop, dropout
-from spknorm.upstreams.fast.layout import Layout, attention_together
+from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.fast.relative import gated
 
 
@@ -50,16 +51,18 @@ def _feed_forward(layer: Any, x: Tensor) -> Tensor:
 def attend(attention: Any, x: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
     """Self-attention of each utterance to itself, (N, H) -> (N, H)."""
     added = gated(attention, x, bias)
-    shape = (len(x), attention.num_heads, attention.head_dim)
-    q, k, v = (
-        project(x).view(shape)  # (N, heads, H / heads)
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
+    shape = (attention.num_heads, attention.head_dim)
+    projections = attention.q_proj, attention.k_proj, attention.v_proj
     own = getattr(attention, "dropout_module", None)  # transformers keeps a number
     rate = (attention.dropout if own is None else own.p) if attention.training else 0.0
     if layout.together:
-        joined = attention_together(q, k, v, layout, added, dropout_rate=rate)
+        weight, offset = (
+            torch.cat([getattr(one, name) for one in projections]) for name in ("weight", "bias")
+        )
+        qkv = functional.linear(x, weight, offset).view(len(x), 3, *shape)
+        joined = attention_together(qkv, layout, added, dropout_rate=rate)
     else:
+        q, k, v = (project(x).view(len(x), *shape) for project in projections)  # (N, heads, d)
         parts = (layout.split(part.transpose(0, 1), dim=1) for part in (q, k, v))
         biases = [None if added is None else added.of(*place) for place in layout.places]
         mixed = [

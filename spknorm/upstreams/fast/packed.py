@@ -61,19 +61,36 @@ class PackedEncoder:
 
     def __call__(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Return features (T_i, H) of waveforms (L_i,) at 16 kHz."""
-        return self.transform([self.front_end(wav) for wav in wavs])
+        return self.transform(self.front_ends(wavs))
+
+    def front_ends(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Return what the convolutions make of waveforms, (L_i,) -> (T_i, C).
+
+        On a GPU those of one length go together, where one by one they would leave it idle.
+        """
+        alike: dict[object, list[int]] = {}
+        for place, wav in enumerate(wavs):
+            alike.setdefault(place if wav.device.type == "cpu" else len(wav), []).append(place)
+        found: dict[int, Tensor] = {}
+        for places in alike.values():
+            found.update(zip(places, self._front_ends([wavs[p] for p in places]), strict=True))
+        return [found[place] for place in range(len(wavs))]
 
     def front_end(self, wav: Tensor) -> Tensor:
         """Return what the convolutions make of a waveform, (L,) -> (T, C)."""
+        return self._front_ends([wav])[0]
+
+    def _front_ends(self, wavs: list[Tensor]) -> Tensor:
+        """Return (B, T, C) of waveforms of one length."""
         if self.normalize:
-            wav = self._parts.normalized(wav)
+            wavs = [self._parts.normalized(wav) for wav in wavs]
         share = self._parts.gradient_share
         trains = self._trainable and share > 0
         with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
-            features = self._parts.front_end(wav.unsqueeze(0))
+            features = self._parts.front_end(torch.stack(wavs))
         if share not in (0.0, 1.0) and features.requires_grad:
             features = _scale_gradient(features, share)
-        return features.squeeze(0).transpose(0, 1)  # (1, C, T) -> (T, C)
+        return features.transpose(1, 2)  # (B, C, T) -> (B, T, C)
 
     def transform(self, front_ends: Sequence[Tensor]) -> list[Tensor]:
         """Return features (T_i, H) of the convolutions' outputs (T_i, C)."""
@@ -89,7 +106,7 @@ class PackedEncoder:
         x = parts.embed(x, layout)
         kept = [x] if 0 in self._wanted else []
         last = max(self._wanted)
-        bias = parts.bias(max(layout.lengths)) if last else None
+        bias = parts.bias(layout.longest) if last else None
         for number, layer in enumerate(parts.layers[:last], start=1):
             if self._recompute and torch.is_grad_enabled():
                 x = checkpoint(self._layer, layer, x, layout, bias, use_reentrant=False)

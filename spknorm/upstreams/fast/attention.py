@@ -1,0 +1,74 @@
+"""Attention of all utterances of a batch in one call, as a GPU is asked for it.
+
+cuDNN's attention, which torch prefers on the newest cards, plans anew for each shape of a batch and
+rounds the rate of dropout to sixteenths; it is left out.
+
+Legend: B utterances, N frames of all of them, T to which they are padded, d = H / heads.
+"""
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.varlen import varlen_attn
+
+from spknorm.config.device import computes_in_bf16
+from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.relative import GatedBias
+
+_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+def attention_together(
+    qkv: Tensor, layout: Layout, added: GatedBias | None = None, *, dropout_rate: float
+) -> Tensor:
+    """Return self-attention of all utterances, (N, heads, d) of queries, keys and values.
+
+    Args:
+        qkv: All three, (N, 3, heads, d).
+        layout: Of the utterances.
+        added: WavLM's bias.
+        dropout_rate: Of the weights.
+    """
+    if runs_packed(qkv.device, qkv.dtype, dropout_rate) and added is None:
+        assert layout.bounds is not None
+        bounds, longest = layout.bounds, max(layout.lengths)
+        q, k, v = qkv.unbind(1)
+        packed = varlen_attn(q, k, v, bounds, bounds, longest, longest)
+        assert isinstance(packed, Tensor)
+        return packed
+    mask = layout.mask
+    if added is not None:
+        gate = layout.pad(added.gate).transpose(1, 2).unsqueeze(-1)  # (B, heads, T, 1)
+        bias = (gate * added.bias).to(qkv.dtype)
+        mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+    q, k, v = layout.pad(qkv).permute(2, 0, 3, 1, 4)  # (B, T, 3, heads, d) -> 3 x (B, heads, T, d)
+    with sdpa_kernel(_KERNELS):
+        mixed = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=dropout_rate
+        )
+    return layout.unpad(mixed.transpose(1, 2))
+
+
+def runs_packed(device: torch.device, dtype: torch.dtype, dropout_rate: float) -> bool:
+    """Whether flash attention takes utterances end to end: nothing is padded at all."""
+    half = dtype in (torch.bfloat16, torch.float16)
+    return device.type == "cuda" and half and dropout_rate == 0 and _has_flash(device.index)
+
+
+def kernels(device: torch.device, precision: str, dropout_rate: float) -> str:
+    """Return in words which attention training runs on a device in fp32, bf16 or fp16."""
+    if device.type != "cuda":
+        return "each utterance alone"
+    if precision == "fp32" or not _has_flash(device.index):
+        return "memory-efficient"
+    if dropout_rate == 0:
+        return "flash, packed"
+    return "flash where lengths agree, else memory-efficient"
+
+
+@functools.cache
+def _has_flash(number: int | None) -> bool:
+    return computes_in_bf16(number)  # the same cards have both
