@@ -208,3 +208,12 @@ def test_no_yaml_text_raises_anything_but_a_config_error(tmp_path_factory, text)
     except ConfigError:
         return
     assert isinstance(content, dict)
+
+
+def test_what_was_read_once_is_not_taken_for_what_is_wrong():
+    assert config.parse({"runner": {"total_steps": 7}}) is config.parse(
+        {"runner": {"total_steps": 7}, "scheduler": None}
+    )
+    for wrong in ({"runner": None}, {"runner": {"total_steps": "7 steps"}}, None):
+        with pytest.raises(ConfigError):
+            config.parse(wrong)

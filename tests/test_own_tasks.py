@@ -8,7 +8,9 @@ import pytest
 import torch
 from tiny_upstreams import make_hubert
 
+from spknorm import config
 from spknorm.cli import run_downstream
+from spknorm.config import combinations
 
 SHORT = (
     "config.runner.total_steps={steps},,config.runner.log_step=1,,config.runner.eval_step=2,,"
@@ -66,6 +68,15 @@ def test_an_experiment_from_training_to_a_recording(begin, tiny_corpora, tmp_pat
     assert run_downstream(["-m", "inference", "-t", str(wav), "-e", str(best)]) == 0
     told = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(rf"{wav.stem} (neu|hap|ang|sad)", told)
+
+
+def test_a_run_reads_its_configuration_once(begin, monkeypatch):
+    checked = []
+    check = combinations.check_combinations
+    monkeypatch.setattr(config, "check_combinations", lambda one: checked.append(one) or check(one))
+    monkeypatch.setattr(config, "_PARSED", {})
+    assert run_downstream([*begin, "-p", "x", "-o", SHORT.format(steps=2)]) == 0
+    assert len(checked) == 1
 
 
 def test_a_second_run_does_not_write_over_the_first(begin, capsys):
