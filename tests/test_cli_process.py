@@ -163,6 +163,14 @@ def test_windows_that_cannot_be_are_told_before_a_model_is_loaded(before, value,
     assert told.startswith("spknorm: `window_seconds` must be at least 0.025 and `hop_seconds`")
 
 
+@pytest.mark.parametrize("value", ["1", "0", "-3"])
+def test_too_few_groups_are_refused(value, capsys):
+    argv = ["splits", "demo", "--protocol", "loso-group", f"--groups={value}"]
+    assert commands.main(argv) == 2
+    told = capsys.readouterr().err
+    assert told == f"spknorm: `--groups` must be 2 or more, but is `{value}`.\n"
+
+
 @pytest.mark.parametrize("value", ["1", "0", "-1"])
 def test_too_few_speakers_to_be_told_apart_are_refused(value, capsys):
     assert commands.main(["audit", "x", "--max-speakers", value]) == 2

@@ -55,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a table per corpus; the status is 0, or 3 with --strict where something leaks."""
+    if args.groups < 2:
+        raise ConfigError(f"`--groups` must be 2 or more, but is `{args.groups}`.")
     from spknorm.files import write_json
     from spknorm.protocols.leaks import count_shared, named_by_dialogue
 
