@@ -2,16 +2,16 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spknorm import config
 from spknorm.bench.cells import Cell
+from spknorm.bench.entries import data_of, entries_of, folds_in
 from spknorm.bench.experiment import (
     METHOD_KEYS,
-    PROTOCOL_KEYS,
     UPSTREAM_KEYS,
     Experiment,
     as_mapping,
@@ -20,7 +20,7 @@ from spknorm.bench.experiment import (
     read_experiment,
 )
 from spknorm.errors import ConfigError
-from spknorm.protocols import NUM_DRAWS, SAMPLES_PER_LABEL, folds_of
+from spknorm.protocols import NUM_DRAWS, SAMPLES_PER_LABEL
 
 _QUICK_STEPS = 20
 
@@ -40,9 +40,8 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
     if experiment.kind != "bench":
         raise ConfigError("An experiment of kind controlled has no runs of its own to expand.")
     cells = []
-    for entry in experiment.protocols:
-        protocol = as_mapping(entry, "protocol", PROTOCOL_KEYS, "protocols")
-        points = _points(protocol, experiment.seeds, quick)
+    for protocol in entries_of(experiment.protocols):
+        points = _points(protocol, experiment, quick)
         for upstream in experiment.upstreams:
             model = as_mapping(upstream, "name", UPSTREAM_KEYS, "upstreams")
             for variant in _variants(experiment, label_of(model)):
@@ -71,16 +70,8 @@ class _GridPoint:
     draw: int
 
 
-def _points(protocol: Mapping[str, Any], seeds: Iterable[int], quick: bool) -> list[_GridPoint]:
-    name, base = protocol["protocol"], protocol.get("base", "si5")
-    known = folds_of(name, base=base, groups=protocol.get("groups", 5))
-    folds = protocol.get("folds") or known
-    if not folds:
-        raise ConfigError("`folds` of loso must be named: the corpus has one per speaker.")
-    unknown = [fold for fold in folds if known and fold not in known]
-    if unknown:
-        valid = ", ".join(known)
-        raise ConfigError(f"`folds` of {name} must be among {valid}, but one is `{unknown[0]}`.")
+def _points(protocol: Mapping[str, Any], experiment: Experiment, quick: bool) -> list[_GridPoint]:
+    name, folds = protocol["protocol"], folds_in(protocol, experiment.config)
     samples: list[int | None] = [None]
     draws = [0]
     if name == "low_resource":
@@ -88,7 +79,7 @@ def _points(protocol: Mapping[str, Any], seeds: Iterable[int], quick: bool) -> l
         draws = list(protocol.get("draws") or range(NUM_DRAWS))
     elif "samples_per_label" in protocol or "draws" in protocol:
         raise ConfigError(f"`samples_per_label` and `draws` belong to low_resource, not to {name}.")
-    grid = itertools.product(samples, draws, folds, protocol.get("seeds") or seeds)
+    grid = itertools.product(samples, draws, folds, protocol.get("seeds") or experiment.seeds)
     points = [
         _GridPoint(fold=fold, seed=as_seed(seed), samples_per_label=count, draw=draw)
         for count, draw, fold, seed in grid
@@ -136,11 +127,7 @@ def _cell(
     at: _GridPoint,
     quick: bool,
 ) -> Cell:
-    name = protocol["protocol"]
-    data = {
-        "protocol": name,
-        **{key: protocol[key] for key in ("base", "dev", "groups") if key in protocol},
-    }
+    data = data_of(protocol)
     if at.samples_per_label is not None:
         data |= {"samples_per_label": at.samples_per_label, "draw": at.draw}
     method = {key: variant[key] for key in METHOD_KEYS if key in variant}
@@ -153,7 +140,7 @@ def _cell(
         steps = {"total_steps": _QUICK_STEPS, "log_step": _QUICK_STEPS // 2}
         steps |= {"eval_step": _QUICK_STEPS // 2, "save_step": _QUICK_STEPS // 2}
         changes = config.merge(changes, {"runner": steps})
-    parts = [label_of(upstream), variant["name"], name]
+    parts = [label_of(upstream), variant["name"], protocol["label"]]
     if at.samples_per_label is not None:
         parts += [f"n{at.samples_per_label}", f"draw{at.draw}"]
     return Cell(

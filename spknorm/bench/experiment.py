@@ -14,9 +14,9 @@
 `extends: OTHER.yaml` takes everything from another file of the folder that this one does not say.
 A variant names settings of `downstream_expert.spknorm`, and of: name, frozen, selection (-s), layer
 (-l), shuffled (permuted speaker labels, the control), config (other sections). A protocol may have
-its own folds, seeds, draws, samples_per_label, base and dev. `select` (selection.py) chooses each
-adversary's lambda on seeds of its own. Files of another kind belong to `spknorm.controlled` and
-`spknorm.bench.superb`.
+its own folds, seeds, draws, samples_per_label, base, dev, unseen and more (entries.py). `select`
+(selection.py) chooses each adversary's lambda on seeds of its own. Files of another kind belong to
+`spknorm.controlled` and `spknorm.bench.superb`.
 """
 
 import dataclasses
@@ -39,8 +39,16 @@ DEFAULT_SEED = 1337
 LAST_SEED = 2**32 - 1
 UPSTREAM_KEYS = ("name", "ckpt", "config", "label")
 METHOD_KEYS = tuple(one.name for one in dataclasses.fields(MethodConfig))
+DATA_KEYS = (
+    *("base", "dev", "groups", "unseen", "allow_leak", "fold_lists"),
+    *("corpus", "train_with", "test_on"),
+)
+"""What an entry of `protocols` sets in `downstream_expert.datarc`."""
+CROSS_KEYS = ("corpora", "train", "train_with", "test_on")
 PROTOCOL_KEYS = (
-    *("protocol", "folds", "seeds", "draws", "samples_per_label", "base", "dev", "groups"),
+    *("protocol", "label", "folds", "seeds", "draws", "samples_per_label"),
+    *("corpora", "train"),
+    *DATA_KEYS,
 )
 
 

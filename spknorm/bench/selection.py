@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from spknorm import config
 from spknorm.bench.cells import Cell
+from spknorm.bench.entries import entries_of, folds_in
 from spknorm.bench.expansion import expand, key_of, label_of, takes_lambda
 from spknorm.bench.experiment import (
-    PROTOCOL_KEYS,
+    DATA_KEYS,
     UPSTREAM_KEYS,
     Experiment,
     as_mapping,
@@ -25,7 +26,6 @@ from spknorm.bench.experiment import (
 )
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
-from spknorm.protocols import folds_of
 from spknorm.statistics import mean_std
 
 SELECTION_SCHEMA = "spknorm.selection/1"
@@ -69,12 +69,13 @@ def candidates_of(experiment: Experiment) -> Experiment:
     """Return the experiment whose runs are the candidates: dev alone, selection seeds."""
     select = experiment.select
     assert select is not None
-    first = as_mapping(experiment.protocols[0], "protocol", PROTOCOL_KEYS, "protocols")
+    first = entries_of(experiment.protocols)[0]
     name = first["protocol"]
     if name == "low_resource":
         name = first.get("base", "si5")  # lambda is not chosen anew for every size
-    protocol = {"protocol": name, "folds": list(select.folds or folds_of(name)[:1])}
-    protocol |= {key: first[key] for key in ("dev", "groups") if key in first}
+    kept = {key: first[key] for key in DATA_KEYS if key in first and key != "base"}
+    folds = select.folds or folds_in({"protocol": name, **kept}, experiment.config)[:1]
+    protocol = {"protocol": name, "folds": list(folds), **kept}
     variants = []
     for variant in _adversaries(experiment):
         for strength in (0.0, *select.lambdas):

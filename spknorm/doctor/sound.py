@@ -58,12 +58,11 @@ def check_corpus(
         try:
             records = read_corpus(config, role)
             labels = label_set(config.datarc)
-            classes = classes_of(records, labels) if role == "emotion" else ()
-            check_records(records, role=role, label=config.speaker_corpus.label, classes=classes)
+            records = _checked(config, role, records)
         except USER_ERRORS as error:
             return [Check(name, "fail", str(error))]
     checks = [Check(name, "ok", _counts(section.corpus, records))]
-    if section.corpus == "iemocap" and labels == "four":
+    if section.corpus == "iemocap" and labels == "four" and config.datarc.targets == "classes":
         checks.append(_check_counts(records))
     if remarks:
         worst = max(record.levelno for record in remarks) >= logging.WARNING
@@ -72,6 +71,17 @@ def check_corpus(
     index = AudioIndex(None) if index is None else index
     skip_bad = config.datarc.skip_bad
     return checks + _check_files(name, records, index, audio=audio, skip_bad=skip_bad)
+
+
+def _checked(config: ExpertConfig, role: str, records: list[Utterance]) -> list[Utterance]:
+    """Return what a run would take of a corpus, or raise as it would."""
+    if role == "emotion" and config.datarc.targets == "dimensions":
+        from spknorm.batches.targets import dimensions_among, with_dimensions
+
+        return with_dimensions(records, dimensions_among(records))
+    classes = classes_of(records, label_set(config.datarc)) if role == "emotion" else ()
+    check_records(records, role=role, label=config.speaker_corpus.label, classes=classes)
+    return records
 
 
 @contextmanager
