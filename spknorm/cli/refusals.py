@@ -68,7 +68,13 @@ def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
 
     expert = parse(config).downstream_expert
     data, fold = expert.datarc, fold_of(args, config)
-    folds = folds_of(data.protocol, base=data.base, groups=data.groups)
+    folds = folds_of(
+        data.protocol,
+        base=data.base,
+        groups=data.groups,
+        unseen=data.unseen,
+        corpus=data.corpus,
+    )
     if folds and fold not in folds:
         raise ConfigError(
             f"`test_fold` must be one of {', '.join(folds)}, but is `{fold}`. "
@@ -76,7 +82,7 @@ def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
         )
     # The upstream is loaded first, and may have to be downloaded: a missing corpus is told before.
     if CORPORA[expert.datarc.corpus].variable is not None:
-        root_of(expert.datarc.corpus, "emotion", expert.datarc.root)
+        root_of(data.corpus, "emotion", data.roots.get(data.corpus, data.root))
     if expert.spknorm.strategy != "none":
         _check_speaker_corpus(config)
 

@@ -26,13 +26,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--protocol",
-        help="si5, si10, loso, loso-group, sd; default: the split that is given",
+        help="si5, si10, loso, loso-group, sd, emosuperb, audb, emobox, official; default: the "
+        "split that is given",
     )
-    add("--groups", type=int, default=5, metavar="N", help="of loso-group (5)")
+    add("--groups", type=int, default=5, metavar="N", help="of loso-group, or of sentences (5)")
+    add(
+        "--unseen",
+        default="speakers",
+        choices=("speakers", "sentences", "both"),
+        help="what of test does not train (speakers)",
+    )
+    add("--fold-lists", metavar="DIR", help="emobox: the folder with fold_1, fold_2, ...")
     add(
         "--dev",
-        default="speaker_disjoint",
-        help="superb or speaker_disjoint (the default)",
+        default="auto",
+        help="superb, speaker_disjoint or given; default: what a run does on that corpus",
     )
     add(
         "--root",
@@ -101,16 +109,24 @@ def _records(name: str, args: argparse.Namespace) -> "list[Utterance]":
 def _folds(
     name: str, records: "list[Utterance]", args: argparse.Namespace
 ) -> "Iterator[tuple[str, Split]]":
-    from spknorm.protocols import Split, folds_of, make_split, speakers_of
+    from spknorm.protocols import Split, make_split
+    from spknorm.schema import resolved_dev
 
     if args.protocol is not None:
-        folds = folds_of(args.protocol, groups=args.groups) or tuple(
-            f"fold{place}" for place in range(1, len(speakers_of(records, "The protocol loso")) + 1)
-        )
-        dev = "superb" if args.protocol == "sd" else args.dev
-        for fold in folds:
+        listed = Path(name).suffix.lower() in (".csv", ".jsonl")
+        corpus = "manifest" if listed else name
+        dev = resolved_dev(args.dev, protocol=args.protocol, base="si5", corpus=corpus)
+        for fold in _names_of_folds(records, args, corpus):
             split = make_split(
-                records, protocol=args.protocol, fold=fold, dev=dev, groups=args.groups
+                records,
+                protocol=args.protocol,
+                fold=fold,
+                dev=dev,
+                groups=args.groups,
+                unseen=args.unseen,
+                corpus=corpus,
+                fold_lists=args.fold_lists,
+                allow_leak=True,  # it is what is counted here
             )
             yield f"{args.protocol} {fold}", split
         return
@@ -126,6 +142,23 @@ def _folds(
         by_fold.setdefault(label, {part: [] for part in _PARTS})[str(one.split)].append(one)
     for fold_name, parts in by_fold.items():
         yield fold_name, Split(*(tuple(parts[part]) for part in _PARTS))
+
+
+def _names_of_folds(
+    records: "list[Utterance]", args: argparse.Namespace, corpus: str
+) -> tuple[str, ...]:
+    from spknorm.protocols import folds_of, speakers_of
+
+    known = folds_of(args.protocol, groups=args.groups, unseen=args.unseen, corpus=corpus)
+    if known:
+        return known
+    if args.protocol == "loso":
+        count = len(speakers_of(records, "The protocol loso"))
+    elif args.protocol == "emobox":
+        count = len([*Path(args.fold_lists or "").glob("fold_*")]) or 1
+    else:
+        count = len({one.part for one in records if one.split == "test"}) or 1
+    return tuple(f"fold{place}" for place in range(1, count + 1))
 
 
 def _table(name: str, folds: "list[Fold]") -> Iterator[str]:
