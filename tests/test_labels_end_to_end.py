@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spknorm.demo.coded_trees import write_coded
+from spknorm.demo.corpus_trees import write_tree
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def rows_of(text):
 
 
 def test_eight_classes_of_ravdess_train_report_audit_predict_and_export(tmp_path):
-    write_coded(tmp_path / "ravdess", "ravdess", num_speakers=8, per_emotion=2)
+    write_tree(tmp_path / "ravdess", "ravdess", num_speakers=8, per_emotion=2)
     data = {
         "downstream_expert.datarc.corpus": "ravdess",
         "downstream_expert.datarc.root": tmp_path / "ravdess",
