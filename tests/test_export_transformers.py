@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from spknorm.errors import CheckpointError, ConfigError
-from spknorm.export.transformers_folder import hubert_config, write_transformers_folder
+from spknorm.export.fairseq_form import config_of
+from spknorm.export.transformers_folder import form_of_file, write_transformers_folder
 from spknorm.export.upstream_file import UpstreamFile, read_upstream_file, write_upstream_file
 
 SMALL = {
@@ -73,7 +74,7 @@ def test_transformers_gives_the_hidden_states_of_s3prl_for_20_waveforms(shape, t
     from s3prl import hub
     from transformers import AutoFeatureExtractor, HubertModel
 
-    write_transformers_folder(tmp_path / "folder", read_upstream_file(path))
+    write_transformers_folder(tmp_path / "folder", form_of_file(read_upstream_file(path)))
     theirs = HubertModel.from_pretrained(tmp_path / "folder").eval()
     extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "folder")
     assert extractor.do_normalize is normalize
@@ -97,7 +98,7 @@ def test_the_preprocessor_normalises_as_s3prl_but_for_its_epsilon(tmp_path):
     from transformers import AutoFeatureExtractor
 
     path = _random_upstream(tmp_path / "upstream.pt", normalize=True)
-    write_transformers_folder(tmp_path / "folder", read_upstream_file(path))
+    write_transformers_folder(tmp_path / "folder", form_of_file(read_upstream_file(path)))
     extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "folder")
     loud = torch.randn(16000, generator=torch.Generator().manual_seed(0))
     values = extractor(loud.numpy(), sampling_rate=16000, return_tensors="pt").input_values[0]
@@ -111,8 +112,10 @@ def test_a_new_style_weight_norm_is_understood(tmp_path):
     for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
         value = weights.pop(f"encoder.pos_conv.0.{old}")
         weights[f"encoder.pos_conv.0.parametrizations.weight.{new}"] = value
-    write_transformers_folder(tmp_path / "new", upstream._replace(model_weight=weights))
-    write_transformers_folder(tmp_path / "old", upstream)
+    write_transformers_folder(
+        tmp_path / "new", form_of_file(upstream._replace(model_weight=weights))
+    )
+    write_transformers_folder(tmp_path / "old", form_of_file(upstream))
     new, old = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("new", "old"))
     assert new == old
 
@@ -132,20 +135,22 @@ def test_what_transformers_does_not_have_is_refused(tmp_path):
         ),
     ):
         with pytest.raises(ConfigError) as caught:
-            hubert_config(upstream._replace(model_cfg={**upstream.model_cfg, key: value}))
+            config_of("hubert", {**upstream.model_cfg, key: value})
         assert str(caught.value) == message
     odd = upstream._replace(model_weight={**upstream.model_weight, "odd.weight": torch.ones(1)})
     with pytest.raises(CheckpointError) as caught:
-        write_transformers_folder(tmp_path / "folder", odd)
+        write_transformers_folder(tmp_path / "folder", form_of_file(odd))
     assert str(caught.value) == "The weight `odd.weight` has no place in transformers' HuBERT."
     fewer = dict(upstream.model_weight)
-    del fewer["mask_emb"]
+    del fewer["encoder.layer_norm.bias"]
     with pytest.raises(CheckpointError, match="do not fit a transformers HuBERT"):
-        write_transformers_folder(tmp_path / "folder", upstream._replace(model_weight=fewer))
+        write_transformers_folder(
+            tmp_path / "folder", form_of_file(upstream._replace(model_weight=fewer))
+        )
 
 
 def test_layers_written_as_code_are_refused(tmp_path):
     upstream = read_upstream_file(_random_upstream(tmp_path / "upstream.pt"))
     harmful = {**upstream.model_cfg, "conv_feature_layers": "__import__('os').system('true')"}
     with pytest.raises(CheckpointError, match="it was not run"):
-        hubert_config(upstream._replace(model_cfg=harmful))
+        config_of("hubert", harmful)

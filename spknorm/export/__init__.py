@@ -1,9 +1,10 @@
 """The normalised upstream as something people can use: an experiment folder -> an export folder.
 
-- `normalised.pt`: s3prl's converted format plus the gate; `spknorm_hubert_local` loads it in any
-  task of s3prl, stock `hubert_local` as well (without the gate).
-- `config.json`, `model.safetensors`, `preprocessor_config.json`: the same for transformers, as a
-  HubertForSequenceClassification where it can express the emotion head, else as a HubertModel.
+- `config.json`, `model.safetensors`, `preprocessor_config.json`: for transformers, with the emotion
+  classifier where it can express the head; `-u hf:FOLDER` reads them back in any task of s3prl,
+  with the gate in `spknorm_gate.pt`.
+- `normalised.pt`: as s3prl's own entry of the family reads it (`wavlm_local`, ...), where s3prl
+  has one; of a HuBERT plus the gate, which `spknorm_hubert_local` applies.
 - `README.md`: the model card.
 """
 
@@ -17,9 +18,12 @@ from spknorm.export.exportable import read_exportable
 from spknorm.export.push import push
 from spknorm.export.transformers_folder import write_transformers_folder
 from spknorm.export.upstream_file import (
+    GATE_FILE,
     NormalisingGate,
     build_gate,
+    read_gate,
     read_upstream_file,
+    write_stock_file,
     write_upstream_file,
 )
 from spknorm.files import own_place, write_atomic
@@ -75,22 +79,39 @@ def export(
     folder = Path(out)
     upstream_file = None
     if "transformers" in formats:
-        write_transformers_folder(folder, trained.upstream, classifier=trained.classifier)
+        write_transformers_folder(
+            folder, trained.form(), classifier=trained.classifier, gate=trained.gate
+        )
         if trained.classifier is None:
             logger.info("No transformers classifier: %s.", trained.reason)
-    if "s3prl" in formats:
+    if "s3prl" in formats and trained.entry:
         upstream_file = folder / "normalised.pt"
-        write_upstream_file(upstream_file, trained.upstream)
+        if trained.upstream is not None:
+            write_upstream_file(upstream_file, trained.upstream)
+        elif trained.stock is not None:
+            write_stock_file(upstream_file, trained.stock.content, trained.gate, trained.provenance)
+    elif "s3prl" in formats and formats == ("s3prl",):
+        raise ConfigError(
+            f"{trained.name} is a model of transformers, for which s3prl has no file: export it "
+            "with --format transformers, and name the folder with -u hf:FOLDER."
+        )
     write_atomic(folder / "README.md", model_card(trained))
     classifier = "transformers" in formats and trained.classifier is not None
     return Exported(folder, upstream_file, classifier, trained.reason)
 
 
 def load_gate(path: Path | str) -> NormalisingGate | None:
-    """Return SNP's gate from `normalised.pt`, in evaluation mode, or None where there is none.
+    """Return SNP's gate from an export, in evaluation mode, or None where there is none.
+
+    Args:
+        path: `normalised.pt` of a HuBERT, or the folder of an export.
 
     It takes all hidden states of the upstream, a sequence of (B, T, H) as transformers gives them
     with `output_hidden_states=True`, and returns the normalised features (B, T, H).
     """
-    gate = read_upstream_file(Path(path)).gate
+    path = Path(path)
+    if path.is_dir():
+        alone = path / GATE_FILE
+        return build_gate(read_gate(alone)) if alone.is_file() else None
+    gate = read_upstream_file(path).gate
     return None if gate is None else build_gate(gate)

@@ -25,7 +25,7 @@ _LICENCES = {
 
 def model_card(trained: Exportable) -> str:
     """Return the card as Markdown with the front matter that model hubs read."""
-    config = trained.upstream.provenance["config"]["downstream_expert"]
+    config = trained.provenance["config"]["downstream_expert"]
     sections = [
         _front_matter(),
         _summary(trained),
@@ -47,7 +47,6 @@ license_name: see-card
 tags:
 - speech-emotion-recognition
 - speaker-normalisation
-- hubert
 - s3prl
 ---"""
 
@@ -60,46 +59,52 @@ def _summary(trained: Exportable) -> str:
         "SNP": "fine-tuned for emotion recognition, with a gate that the speaker is trained out of",
         "TAP": "fine-tuned for emotion recognition while the speaker was trained out of it",
     }.get(strategy, "exported")
-    if not trained.upstream.provenance["upstream_trained"]:
+    if not trained.provenance["upstream_trained"]:
         what = what.replace("fine-tuned", "kept frozen beneath a head trained")
     return (
-        f"# {trained.upstream.provenance['upstream']}, strategy {strategy}\n\n"
-        f"A HuBERT {what}. Method: Gat et al., *Speaker Normalization for Self-supervised Speech "
-        "Emotion Recognition*, ICASSP 2022 (arXiv 2202.01252), as implemented by spknorm."
+        f"# {trained.provenance['upstream']}, strategy {strategy}\n\n"
+        f"{trained.family.title}, {what}. Method: Gat et al., *Speaker Normalization for "
+        "Self-supervised Speech Emotion Recognition*, ICASSP 2022 "
+        "(arXiv 2202.01252), as implemented by spknorm."
     )
 
 
 def _use(trained: Exportable) -> str:
-    normalised = bool(trained.upstream.task_cfg.get("normalize"))
+    normalised = trained.normalize
     lines = [
         "## Use",
         "",
         "In any task of s3prl (`-s last_hidden_state` gives the normalised features):",
         "",
-        "    python run_downstream.py -d voxceleb1 -u spknorm_hubert_local -k normalised.pt",
+        "    python run_downstream.py -d voxceleb1 -u hf:FOLDER",
+        *(
+            [f"    python run_downstream.py -d voxceleb1 -u {trained.entry} -k normalised.pt"]
+            if trained.entry
+            else []
+        ),
         "",
         "In transformers, where the folder has a config.json:",
         "",
-        "    model = transformers.HubertModel.from_pretrained(FOLDER)",
+        "    model = transformers.AutoModel.from_pretrained(FOLDER)",
         "",
         "Its hidden states are those of s3prl, layer by layer, for one utterance at a time.",
     ]
-    if trained.upstream.gate is not None:
+    if trained.gate is not None:
         lines += [
             "",
-            "The gate is in normalised.pt alone: transformers gives the features BELOW it, which "
-            "are not speaker-normalised. Apply it with "
-            "`spknorm.export.load_gate('normalised.pt')(hidden_states)`.",
+            "The gate is in spknorm_gate.pt: transformers gives the features BELOW it, which are "
+            "not speaker-normalised. Apply it with "
+            "`spknorm.export.load_gate(FOLDER)(hidden_states)`; `-u hf:FOLDER` does.",
         ]
     if trained.classifier is not None:
         lines += [
             "",
             "The emotion classifier: "
-            "`transformers.HubertForSequenceClassification.from_pretrained(FOLDER)`.",
+            "`transformers.AutoModelForAudioClassification.from_pretrained(FOLDER)`.",
         ]
     else:
         lines += ["", f"There is no transformers classifier of the emotions: {trained.reason}."]
-    if normalised:
+    if normalised and not trained.name.startswith("hf:"):
         lines += [
             "",
             "The waveform is normalised first. s3prl and fairseq add 1e-5 to its variance, "
@@ -129,7 +134,7 @@ def _training(trained: Exportable, config: Mapping[str, Any]) -> str:
         "convolutional front end trained": result.get("train_feature_extractor"),
         "seed": result.get("seed"),
         "steps (best on dev)": f"{result.get('steps')} ({result.get('best_step')})",
-        "original upstream, SHA-256": trained.upstream.provenance["upstream_sha256"],
+        "original upstream, SHA-256": trained.provenance["upstream_sha256"],
     }
     lines = [f"| {name} | {value} |" for name, value in rows.items() if value is not None]
     return "\n".join(["## Training", "", "| setting | value |", "|---|---|", *lines])

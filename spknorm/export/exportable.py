@@ -3,37 +3,68 @@
 Reads dev-best.ckpt (s3prl's keys), result.json and probe.json; writes nothing.
 """
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm import config as configuration
 from spknorm.errors import CheckpointError, ConfigError
-from spknorm.export.transformers_folder import Classifier
+from spknorm.export.stock_form import StockForm, stock_form
+from spknorm.export.transformers_folder import (
+    Classifier,
+    Form,
+    form_of_fairseq,
+    form_of_file,
+    form_of_model,
+)
 from spknorm.export.upstream_file import GateState, UpstreamFile, read_upstream_file
 from spknorm.files import read_json, sha256_of
 from spknorm.runs import trained as runs
 from spknorm.runs.trained import Trained
 from spknorm.statistics.targets import Dimensions
+from spknorm.upstreams import FAMILIES, OTHER, Family, TransformersUpstream, is_stock
 
 
 class Exportable(NamedTuple):
     """What of a run an export holds.
 
     Attributes:
-        upstream: With the trained weights, or the original ones where it was frozen.
+        name: Of the upstream, as -u takes it.
+        family: Its family.
+        form: Makes the upstream in transformers' words, with the trained weights, or the original
+            ones where it was frozen.
+        upstream: A HuBERT of s3prl's, with the gate; None for others.
+        stock: Another's file as s3prl's own entry reads it; None where s3prl has none.
+        gate: None without strategy SNP.
+        normalize: Whether waveforms are normalised first.
+        provenance: What it was trained on and by, and what it scored; plain JSON values.
         classifier: The emotion head, where transformers can express it.
         reason: Why it cannot; empty with a classifier.
         result: result.json; empty if there is none.
         probe: probe.json of the audit; empty if there is none.
     """
 
-    upstream: UpstreamFile
+    name: str
+    family: Family
+    form: Callable[[], Form]
+    upstream: UpstreamFile | None
+    stock: StockForm | None
+    gate: GateState | None
+    normalize: bool
+    provenance: Mapping[str, Any]
     classifier: Classifier | None
     reason: str
     result: Mapping[str, Any]
     probe: Mapping[str, Any]
+
+    @property
+    def entry(self) -> str:
+        """What reads `normalised.pt` in s3prl; empty if there is no such file."""
+        if self.upstream is not None:
+            return "spknorm_hubert_local"
+        return "" if self.stock is None else self.stock.entry
 
 
 def read_exportable(expdir: Path) -> Exportable:
@@ -51,33 +82,97 @@ def read_exportable(expdir: Path) -> Exportable:
             f"{expdir} is a baseline with erasure {erasure}: its upstream is the original one, and "
             "its head reads features that no export can hold."
         )
-    name = trained.args.upstream
-    if trained.source is None or trained.source.is_dir():
+    if not is_stock(trained.upstream) and (trained.source is None or trained.family is OTHER):
+        titles = ", ".join(family.title for family in FAMILIES)
         raise ConfigError(
-            f"The upstream {name} is {trained.family.title}; only HuBERT is exported. "
-            "`spknorm predict` and `spknorm audit` take the folder as it is, and its dev-best.ckpt "
-            "serves s3prl with -i."
+            f"The upstream {trained.args.upstream} is of another family; exported are {titles}, "
+            "and any model of transformers that was named as hf:FOLDER. `spknorm predict` and "
+            "`spknorm audit` take the folder as it is, and its dev-best.ckpt serves s3prl with -i."
         )
-    original = read_upstream_file(trained.source)
-    if original.gate is not None:
+    original = _hubert_file(trained)
+    gated = original.gate if original else getattr(trained.upstream, "gate", None)
+    if gated is not None:
         raise ConfigError(
             f"{expdir} was trained on {trained.source}, which has a gate already; "
             "an export has no place for a second one. Use the experiment folder itself."
         )
     gate = _gate_of(trained)
     provenance = {
-        "upstream": name,
-        "upstream_sha256": sha256_of(trained.source),
+        "upstream": trained.args.upstream,
+        "upstream_sha256": _hash_of(trained),
         "upstream_trained": not trained.frozen,
         "best_step": trained.best_step,
         "result": {key: value for key, value in trained.result.items() if key != "config"},
         "config": configuration.to_mapping(trained.settings),
     }
-    model: Any = trained.upstream.model
-    upstream = original._replace(model_weight=model.state_dict(), gate=gate, provenance=provenance)
+    upstream = stock = None
+    module: Any = trained.upstream
+    form: Callable[[], Form]
+    if isinstance(module, TransformersUpstream):
+        form, normalize = functools.partial(form_of_model, module), bool(module.inputs.normalize)
+    elif original is not None:
+        upstream = original._replace(
+            model_weight=module.model.state_dict(), gate=gate, provenance=provenance
+        )
+        form = functools.partial(form_of_file, upstream)
+        normalize = bool(upstream.task_cfg.get("normalize"))
+    else:
+        stock = stock_form(trained.family, module)
+        assert stock is not None, trained.family
+        normalize = stock.normalize
+        form = functools.partial(
+            form_of_fairseq,
+            trained.family.model_type,
+            stock.model_cfg,
+            module.model.state_dict(),
+            normalize=normalize,
+        )
     classifier, reason = _classifier_of(trained, gated=gate is not None)
-    probe = _json_of(trained.folder / "probe.json")
-    return Exportable(upstream, classifier, reason, trained.result, probe)
+    if classifier is not None and not _can_classify(trained):
+        classifier, reason = None, f"transformers has none for {trained.family.title}"
+    return Exportable(
+        name=trained.args.upstream,
+        family=trained.family,
+        form=form,
+        upstream=upstream,
+        stock=stock,
+        gate=gate,
+        normalize=normalize,
+        provenance=provenance,
+        classifier=classifier,
+        reason=reason,
+        result=trained.result,
+        probe=_json_of(trained.folder / "probe.json"),
+    )
+
+
+def _hubert_file(trained: Trained) -> UpstreamFile | None:
+    """Return the file that a HuBERT of s3prl's was built from; None for others."""
+    if trained.source is None or isinstance(trained.upstream, TransformersUpstream):
+        return None
+    return read_upstream_file(trained.source)
+
+
+def _hash_of(trained: Trained) -> str | None:
+    """Return the hash of the file that the upstream came from, or of a folder's configuration."""
+    if trained.source is None:
+        return None
+    path = trained.source / "config.json" if trained.source.is_dir() else trained.source
+    return sha256_of(path) if path.is_file() else None
+
+
+def _can_classify(trained: Trained) -> bool:
+    """Whether transformers' classifier reads what the head reads."""
+    if not isinstance(trained.upstream, TransformersUpstream):
+        return True
+    # Whisper's averages over its 30 s; SEW-D sums layers that are half as long as its output.
+    model_type = trained.family.model_type
+    sums = trained.featurizer.state_dict().get("weights") is not None
+    return (
+        trained.family is not OTHER
+        and model_type != "whisper"
+        and not (sums and model_type == "sew-d")
+    )
 
 
 def _gate_of(trained: Trained) -> GateState | None:

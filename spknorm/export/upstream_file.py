@@ -18,6 +18,8 @@ from spknorm.method.model import Gate
 from spknorm.upstreams.weights import explain, first_line, load_weights
 
 FORMAT = "spknorm.upstream/1"
+GATE_FILE = "spknorm_gate.pt"
+"""Beside a folder of transformers' files."""
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight", "dictionaries_symbols")
 
 
@@ -121,20 +123,63 @@ def read_upstream_file(path: Path) -> UpstreamFile:
 
 def write_upstream_file(path: Path, upstream: UpstreamFile) -> None:
     """Write `upstream` to `path`, whole or not at all; it reads back with weights_only."""
-    gate = upstream.gate
-    state = {
+    content = {
         "task_cfg": dict(upstream.task_cfg),
         "model_cfg": dict(upstream.model_cfg),
-        "model_weight": _contiguous(upstream.model_weight),
+        "model_weight": upstream.model_weight,
         "dictionaries_symbols": upstream.dictionaries_symbols,
+    }
+    write_stock_file(path, content, upstream.gate, upstream.provenance)
+
+
+def write_stock_file(
+    path: Path,
+    content: Mapping[str, Any],
+    gate: GateState | None,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a file that s3prl's own entry of a family reads, and what we know of it.
+
+    Args:
+        path: The file.
+        content: As s3prl has it; mappings of tensors are copied out of their storage.
+        gate: SNP's, which s3prl's own entries leave out.
+        provenance: Plain JSON values.
+    """
+    state = {
+        **{
+            key: _contiguous(value) if key in ("model_weight", "model") else value
+            for key, value in content.items()
+        },
         "spknorm": {
             "format": FORMAT,
             "gate": gate and gate._replace(weights=_contiguous(gate.weights))._asdict(),
-            "provenance": dict(upstream.provenance),
+            "provenance": dict(provenance),
         },
     }
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
+
+
+def write_gate(path: Path, gate: GateState) -> None:
+    """Write a gate alone, whole or not at all."""
+    state = {"format": FORMAT, "gate": gate._replace(weights=_contiguous(gate.weights))._asdict()}
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def read_gate(path: Path) -> GateState:
+    """Return the gate in a file of its own.
+
+    Raises:
+        MissingError: No such file.
+        CheckpointError: It holds no gate.
+    """
+    state = load_weights(path, map_location="cpu")
+    gate = state.get("gate") if isinstance(state, dict) else None
+    if not gate:
+        raise CheckpointError(f"{path} holds no gate.")
+    return _gate_of(path, gate)
 
 
 def build_gate(state: GateState) -> NormalisingGate:
@@ -168,4 +213,7 @@ def _gate_of(path: Path, gate: Any) -> GateState:
 
 def _contiguous(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     # A view would carry its whole storage into the file.
-    return {name: value.detach().cpu().clone() for name, value in weights.items()}
+    return {
+        name: value.detach().cpu().clone() if isinstance(value, Tensor) else value
+        for name, value in weights.items()
+    }

@@ -23,11 +23,11 @@ copy is kept (transaction.py), and a failed iteration is taken back to it bit fo
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
@@ -76,6 +76,7 @@ class Update:
         groups: All trainable parameters.
         method: Strategy, update, lambda.
         optimizer: Of equations (1), (2), (4).
+        scales: Of single parameters' learning rates in (1), where they are not 1.
         clipping: Largest gradient norm; infinity to leave gradients as they are. The gradient of
             an ascent of its own (every update but reversal) is never clipped by it.
         clip: Whose gradients share one norm; a key of
@@ -90,6 +91,7 @@ class Update:
         *,
         method: MethodConfig,
         optimizer: OptimizerConfig,
+        scales: Mapping[nn.Parameter, float] | None = None,
         clipping: float = math.inf,
         clip: str = "group",
         scaler: GradScaler | None = None,
@@ -102,7 +104,8 @@ class Update:
         self._world = world
         self._kept = Transaction(world)
         self._stepped = False
-        self.emotion = make_optimizer(optimizer, {n: getattr(groups, n) for n in EMOTION})
+        roles = {name: getattr(groups, name) for name in EMOTION}
+        self.emotion = make_optimizer(optimizer, roles, scales)
         self.optimizers: dict[str, Optimizer] = {"emotion": self.emotion}
         self._shared_names = shared_names(
             method.strategy, layer_weights=method.ascend_layer_weights

@@ -48,6 +48,7 @@ class Method:
     strategy: str
     erasure: str | None = None
     shuffled: bool = False
+    adapters: bool = False
     update: str | None = None
     adversary: str | None = None
     speaker_lambda: float | None = None
@@ -74,7 +75,12 @@ class Method:
         """Return the strategy none that this method is to be compared with."""
         extra = tuple(pair for pair in self.extra if not effects.needs_adversary(pair[0]))
         return Method(
-            task=self.task, upstream=self.upstream, frozen=self.frozen, strategy="none", extra=extra
+            task=self.task,
+            upstream=self.upstream,
+            frozen=self.frozen,
+            strategy="none",
+            adapters=self.adapters,
+            extra=extra,
         )
 
     def sort_key(self) -> tuple[Any, ...]:
@@ -170,6 +176,7 @@ def _method(run: Run, settings: dict[str, Any], varying: Sequence[str]) -> Metho
         upstream=result.upstream,
         frozen=result.frozen,
         strategy=result.strategy,
+        adapters=bool(settings.get("upstream.lora.rank")),
         erasure=erasure if isinstance(erasure, str) and erasure not in ("none", "") else None,
         extra=tuple((key, _text(settings[key])) for key in varying if key in settings),
     )
@@ -204,7 +211,8 @@ def _names(methods: Sequence[Method]) -> dict[Method, str]:
 def _base(method: Method) -> tuple[str, ...]:
     """Return the parts of a name that are said whatever the other rows are; frozen comes last."""
     erasure = method.erasure or ""
-    parts = [_ERASURES.get(erasure, erasure) or method.strategy]
+    where = f"{method.strategy} in LoRA" if method.adapters else method.strategy
+    parts = [_ERASURES.get(erasure, erasure) or where]
     parts += [f"{method.adversary} loss"] if method.adversary not in (None, "ascent") else []
     parts += ["λ 0"] if method.strategy != "none" and method.speaker_lambda == 0 else []
     parts += ["shuffled speakers"] if method.shuffled else []

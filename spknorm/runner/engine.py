@@ -30,6 +30,7 @@ from spknorm.runner.sources import training_batches
 from spknorm.runner.speaker_side import SpeakerSide
 from spknorm.runs import checkpoint
 from spknorm.runs.adversary import judge
+from spknorm.upstreams import tuning
 from spknorm.upstreams.fast import keep_freed_memory
 
 logger = logging.getLogger(__name__)
@@ -153,6 +154,7 @@ class SpknormRunner(S3prlRunner):
             counters=self.counters,
             say=self._journal.say,
             start=self._start,
+            scales=tuning.rates(self.upstream.model, self.settings.upstream),
             speaker_side=None
             if self.expert.heads.speaker_head is None
             else SpeakerSide(
@@ -281,7 +283,7 @@ class SpknormRunner(S3prlRunner):
             best = state.Counters.of(states)
             for entry in self.all_entries:
                 if entry.name in states:
-                    entry.model.load_state_dict(states[entry.name])
+                    tuning.load_state(entry.model, states[entry.name])
         if "test" in self.settings.runner.eval_dataloaders:
             test = self._evaluate("test", (best or self.counters).step)
         adversary = judge(

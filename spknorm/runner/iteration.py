@@ -50,6 +50,7 @@ class Iteration:
         counters: Of the run, changed as it goes.
         say: Takes what the user should read in log.log.
         start: What the shared part's drift is measured from.
+        scales: Of single parameters' learning rates, where they are not 1.
         speaker_side: Says when the ascent pauses; None with strategy none.
     """
 
@@ -66,6 +67,7 @@ class Iteration:
         counters: Counters,
         say: Callable[[str], None],
         start: Start,
+        scales: Mapping[nn.Parameter, float] | None = None,
         speaker_side: SpeakerSide | None = None,
     ) -> None:
         run, method = settings.runner, settings.downstream_expert.spknorm
@@ -80,6 +82,7 @@ class Iteration:
             groups,
             method=method,
             optimizer=settings.optimizer,
+            scales=scales,
             clipping=run.gradient_clipping,
             clip=clipping.resolved(run.clip, run.engine),
             scaler=self.scaler,

@@ -25,6 +25,11 @@ from spknorm.runner.passes import evaluation_precision
 from spknorm.runner.seeds import seeded
 from spknorm.runner.signals import Interrupted, Interruption
 from spknorm.runs import checkpoint
+<<<<<<< HEAD
+=======
+from spknorm.statistics.metrics import Scores
+from spknorm.upstreams import tuning
+>>>>>>> c6245da (Every family is exported and read back; adapters, frozen layers, layer decay and bitfit)
 
 logger = logging.getLogger(__name__)
 
@@ -77,15 +82,23 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         self, model: nn.Module, name: str, trainable: bool, interfaces: list[str] | None = None
     ) -> Any:
         """Load weights as s3prl does, without DistributedDataParallel; see distributed.py."""
-        if getattr(self.args, "mode", "train") == "train":
+        training = getattr(self.args, "mode", "train") == "train"
+        if name == "Upstream" and trainable:
+            tuning.adapt(model, self.settings.upstream)
+        if training:
             self._start.keep(setup.shared_part(model, name, self._method))
         try:
-            self._load_weight(model, name)
+            if name == "Upstream" and self.init_ckpt.get(name):
+                tuning.load_state(model, self.init_ckpt[name])
+            else:
+                self._load_weight(model, name)
         except RuntimeError as error:
             raise CheckpointError(
                 f"The weights of {name} in {self.args.init_ckpt} do not fit this experiment: "
                 f"{str(error).splitlines()[0]}"
             ) from error
+        if not training:
+            tuning.merge(model)
         return ModelEntry(model, name, trainable, interfaces)
 
     def _get_downstream(self) -> Any:

@@ -17,6 +17,7 @@ from spknorm.runner.journal import Journal
 from spknorm.runner.state import KEY, Counters
 from spknorm.runs import checkpoint
 from spknorm.schema import TaskConfig
+from spknorm.upstreams import tuning
 
 
 class Saver:
@@ -92,7 +93,7 @@ class Saver:
         }
         for entry in self._entries:
             if entry.trainable:
-                states[entry.name] = entry.model.state_dict()
+                states[entry.name] = tuning.state_of(entry.model)
         if self._world.size > 1:
             states["WorldSize"] = self._world.size
         self._journal.sync()

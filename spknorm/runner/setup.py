@@ -22,8 +22,9 @@ from spknorm.probe.erasure import check_variance_left, erase_layers, fit_layers,
 from spknorm.runner.distributed import World
 from spknorm.runner.passes import DTYPES, evaluation_precision, precision_of
 from spknorm.runner.sources import CachedSource, Source, UpstreamSource
-from spknorm.schema import MethodConfig, TaskConfig
-from spknorm.upstreams.fast import PackedEncoder, make_encoder
+from spknorm.schema import MethodConfig, TaskConfig, UpstreamConfig
+from spknorm.upstreams import TransformersUpstream, family_of, tuning
+from spknorm.upstreams.fast import PackedEncoder, make_encoder, reason_unsupported
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,41 @@ def check_upstream(
         )
     if method.train_feature_extractor:
         _train_feature_extractor(upstream, args)
+    _check_tuning(upstream, featurizer, args, config)
+
+
+def _check_tuning(
+    upstream: nn.Module, featurizer: Any, args: argparse.Namespace, config: TaskConfig
+) -> None:
+    own, default = config.upstream, UpstreamConfig()
+    if not args.upstream_trainable:
+        for name in ("lora", "freeze_layers", "layer_decay", "bitfit"):
+            if getattr(own, name) != getattr(default, name):
+                raise ConfigError(
+                    f"`config.upstream.{name}` has no effect on a frozen upstream: leave it out, "
+                    "or leave out --frozen."
+                )
+    if not own.lora.rank and own.lora != default.lora:
+        raise ConfigError(
+            "`config.upstream.lora` has no effect without a rank: set upstream.lora.rank to 8, say."
+        )
+    if not tuning.has_adapters(upstream) or not _reads_past_adapters(upstream):
+        return
+    reason = reason_unsupported(upstream, featurizer) if own.packed else "upstream.packed is off"
+    if reason is not None:
+        raise ConfigError(
+            f"`config.upstream.lora` has no effect on {args.upstream} as it would run, since its "
+            f"attention reads its weights past the adapters ({reason}). Set upstream.packed to "
+            "true, or fine-tune without lora."
+        )
+
+
+def _reads_past_adapters(upstream: nn.Module) -> bool:
+    """Whether an upstream's own attention takes weights as tensors, which adapters do not change.
+
+    fairseq's and WavLM's do (torch.nn.functional.multi_head_attention_forward).
+    """
+    return not isinstance(upstream, TransformersUpstream) or family_of(upstream).title == "WavLM"
 
 
 def _train_feature_extractor(upstream: nn.Module, args: argparse.Namespace) -> None:

@@ -23,8 +23,12 @@ from spknorm.files import read_json
 from spknorm.method.model import Heads
 from spknorm.runs import checkpoint
 from spknorm.schema import TaskConfig
+<<<<<<< HEAD
 from spknorm.statistics.targets import Target, target_of
 from spknorm.upstreams import Family, family_of
+=======
+from spknorm.upstreams import Family, family_of, tuning
+>>>>>>> c6245da (Every family is exported and read back; adapters, frozen layers, layer decay and bitfit)
 from spknorm.upstreams.weights import first_line, unwrap_names
 
 _SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream", "downstream_expert")
@@ -95,17 +99,19 @@ def load(folder: Path | str, *, device: str = "cpu") -> Trained:
         "heads": (heads, heads_of(state["Downstream"])),
     }
     if "Upstream" in state:
+        tuning.adapt(built.upstream, settings.upstream)
         parts = {"upstream": (built.upstream, state["Upstream"]), **parts}
     for module, weights in parts.values():
         try:
-            module.load_state_dict(unwrap_names(weights, module.state_dict()))
+            tuning.load_state(module, unwrap_names(weights, tuning.state_of(module)))
         except RuntimeError as error:
             raise CheckpointError(
                 f"{folder / checkpoint.BEST} does not fit the upstream {args.upstream}: "
                 f"{str(error).splitlines()[0]}"
             ) from error
         module.eval()
-    built.upstream.eval()
+    built.upstream.to(device).eval()
+    tuning.merge(built.upstream)
     result = result_of(folder)
     return Trained(
         folder=folder,

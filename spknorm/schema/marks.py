@@ -29,7 +29,8 @@ class Range:
     def __str__(self) -> str:
         """Return the range in words, as in: must be 0 or more."""
         if self.above > -math.inf:
-            return f"above {self.above:g}"
+            upper = f" and at most {self.most:g}" if self.most < math.inf else ""
+            return f"above {self.above:g}{upper}"
         if self.most < math.inf:
             return f"between {self.least:g} and {self.most:g}"
         upper = f" and below {self.below:g}" if self.below < math.inf else ""

@@ -103,6 +103,22 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adapters (Hu et al. 2022) beside the upstream's weights, which stay as they are.
+
+    What trains the upstream then trains the adapters alone, equation (3) among it.
+    """
+
+    rank: Annotated[int, NOT_NEGATIVE, NUMBERS] = 0
+    """Of each adapter; 0: there are none, the upstream itself is trained."""
+    alpha: Annotated[float, ABOVE_0, NUMBERS] = 16.0
+    """The adapters' product counts alpha / rank times."""
+    targets: Annotated[tuple[str, ...] | None, NUMBERS] = None
+    """Linear modules of each layer that get one, by the ends of their names; null: queries and
+    values."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UpstreamConfig:
     """How the upstream computes: speed and memory, and with some of them the last digits."""
 
@@ -119,6 +135,14 @@ class UpstreamConfig:
     spknorm.upstreams.fast): faster, and features do not depend on the batch. Frozen upstreams
     of all kinds take each utterance alone. false: padded, as s3prl does; nothing of a frozen
     upstream is cached."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Train adapters, not the upstream (peft); checkpoints hold them alone, exports the sum."""
+    freeze_layers: Annotated[int, NOT_NEGATIVE, NUMBERS] = 0
+    """Lowest layers, with all below them, that a fine-tuned upstream does not train."""
+    layer_decay: Annotated[float, Range(above=0, most=1), NUMBERS] = 1.0
+    """Learning rate of each layer over that of the one above it; the last has the group's own."""
+    bitfit: Annotated[bool, NUMBERS] = False
+    """Train the upstream's biases alone (Ben Zaken et al. 2022)."""
     bucket: Annotated[bool, NUMBERS] = False
     """Batches of similar length (see spknorm.batches)."""
     keep_freed_memory: Annotated[bool, NOTHING] = True

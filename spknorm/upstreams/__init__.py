@@ -15,7 +15,16 @@ from typing import Any, NamedTuple
 from spknorm.errors import ConfigError, MissingError
 from spknorm.upstreams.hugging_face import PREFIX, TransformersUpstream
 
-__all__ = ["FAMILIES", "OTHER", "Built", "Family", "build", "family_of", "is_stock"]
+__all__ = [
+    "FAMILIES",
+    "OTHER",
+    "Built",
+    "Family",
+    "TransformersUpstream",
+    "build",
+    "family_of",
+    "is_stock",
+]
 
 
 class Family(NamedTuple):

@@ -1,7 +1,7 @@
 """The optimisers of equations (1), (2), (4), and the scale that one has found for each weight."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,12 +28,17 @@ _DAMPING = 1.0e-2
 _TINY = 1.0e-30
 
 
-def make_optimizer(config: OptimizerConfig, parameters: dict[str, list[nn.Parameter]]) -> Optimizer:
+def make_optimizer(
+    config: OptimizerConfig,
+    parameters: dict[str, list[nn.Parameter]],
+    scales: Mapping[nn.Parameter, float] | None = None,
+) -> Optimizer:
     """Return one optimiser of several roles, each with its own rate and decay.
 
     Args:
         config: The section `optimizer`.
         parameters: By role; a role without any is left out.
+        scales: Of single parameters' learning rates, where they are not 1.
 
     Raises:
         ConfigError: The optimiser refuses an option.
@@ -41,13 +46,11 @@ def make_optimizer(config: OptimizerConfig, parameters: dict[str, list[nn.Parame
     groups = []
     for name, members in parameters.items():
         own = _own(config, name)
-        group: dict[str, Any] = {"params": members, "name": name}
-        group["lr"] = config.lr if own.lr is None else own.lr
-        group["weight_decay"] = (
-            config.weight_decay if own.weight_decay is None else own.weight_decay
-        )
-        if members:
-            groups.append(group)
+        rate = config.lr if own.lr is None else own.lr
+        decay = config.weight_decay if own.weight_decay is None else own.weight_decay
+        for scale, alike in _by_scale(members, scales or {}).items():
+            group: dict[str, Any] = {"params": alike, "name": name}
+            groups.append({**group, "lr": scale * rate, "weight_decay": decay})
     options = {
         name: getattr(config, name)
         for name in ("momentum", "betas", "eps", "fused")
@@ -63,6 +66,15 @@ def make_optimizer(config: OptimizerConfig, parameters: dict[str, list[nn.Parame
         raise ConfigError(
             f"`config.optimizer`: {config.torch_optim_name} refuses {_names(options)}: {error}."
         ) from error
+
+
+def _by_scale(
+    members: Iterable[nn.Parameter], scales: Mapping[nn.Parameter, float]
+) -> dict[float, list[nn.Parameter]]:
+    found: dict[float, list[nn.Parameter]] = {}
+    for parameter in members:
+        found.setdefault(scales.get(parameter, 1.0), []).append(parameter)
+    return found
 
 
 def _own(config: OptimizerConfig, name: str) -> GroupConfig:

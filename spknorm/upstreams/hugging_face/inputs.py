@@ -3,6 +3,7 @@
 Legend: b utterances of L samples each.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,23 +23,37 @@ class Waveforms:
 
     Args:
         normalize: Do so.
+        epsilon: Added to the variance.
     """
 
     longest = math.inf
 
-    def __init__(self, *, normalize: bool) -> None:
-        self.normalize = normalize
+    def __init__(self, *, normalize: bool, epsilon: float = _TINY) -> None:
+        self.normalize, self.epsilon = normalize, epsilon
 
     def normalized(self, wav: Tensor) -> Tensor:
         """Return a waveform (..., L) as the model takes it."""
         if not self.normalize:
             return wav
         centred = wav - wav.mean(dim=-1, keepdim=True)
-        return centred / torch.sqrt(centred.square().mean(dim=-1, keepdim=True) + _TINY)
+        return centred / torch.sqrt(centred.square().mean(dim=-1, keepdim=True) + self.epsilon)
 
     def __call__(self, wavs: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the model's arguments for b waveforms (L,) of one length."""
         return {"input_values": self.normalized(torch.stack(list(wavs)))}
+
+    def preprocessor(self) -> dict[str, Any]:
+        """Return preprocessor_config.json of an export."""
+        return {
+            "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+            "do_normalize": self.normalize,
+            "feature_size": 1,
+            "padding_side": "right",
+            "padding_value": 0.0,
+            "return_attention_mask": False,
+            "sampling_rate": SAMPLE_RATE,
+            "normalize_epsilon": self.epsilon,
+        }
 
 
 class LogMels:
@@ -66,6 +81,11 @@ class LogMels:
             else {"input_features": arguments["input_features"]}
         )
 
+    def preprocessor(self) -> dict[str, Any]:
+        """Return preprocessor_config.json of an export."""
+        settings: dict[str, Any] = json.loads(self._extractor.to_json_string())
+        return settings
+
 
 def make_inputs(folder: Path, config: Any, main_input: str, *, source: str) -> Any:
     """Return `Waveforms` or `LogMels` for a model.
@@ -89,7 +109,10 @@ def make_inputs(folder: Path, config: Any, main_input: str, *, source: str) -> A
     if rate != SAMPLE_RATE:
         raise ConfigError(f"{source} takes {rate} Hz, but utterances are read at {SAMPLE_RATE} Hz.")
     if main_input == "input_values" and not hasattr(extractor, "num_mel_bins"):
-        return Waveforms(normalize=bool(getattr(extractor, "do_normalize", True)))
+        return Waveforms(
+            normalize=bool(getattr(extractor, "do_normalize", True)),
+            epsilon=float(getattr(extractor, "normalize_epsilon", _TINY)),
+        )
     if extractor is None:
         raise ConfigError(
             f"{source} lacks preprocessor_config.json, which says how its log-mels are made."

@@ -1,0 +1,218 @@
+"""Models in fairseq's form, as s3prl has them, in transformers' words: configuration and weights.
+
+HuBERT, wav2vec 2.0, WavLM, UniSpeech-SAT and data2vec have the same build there under other names.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spknorm.compat.expressions import read_conv_layers
+from spknorm.errors import CheckpointError, ConfigError
+
+_ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_fast": "gelu_pytorch_tanh",
+    "gelu_accurate": "gelu_pytorch_tanh",
+    "tanh": "tanh",
+    "linear": "linear",
+}
+_LAYER_NAMES = {
+    "self_attn.k_proj": "attention.k_proj",
+    "self_attn.v_proj": "attention.v_proj",
+    "self_attn.q_proj": "attention.q_proj",
+    "self_attn.out_proj": "attention.out_proj",
+    "self_attn.grep_linear": "attention.gru_rel_pos_linear",
+    "self_attn.relative_attention_bias": "attention.rel_attn_embed",
+    "self_attn_layer_norm": "layer_norm",
+    "fc1": "feed_forward.intermediate_dense",
+    "fc2": "feed_forward.output_dense",
+    "final_layer_norm": "final_layer_norm",
+}
+_PRETRAINING_ONLY = (
+    "label_embs_concat",
+    "final_proj.",
+    "target_glu.",
+    "quantizer.",
+    "project_q.",
+    "_ema",
+)
+_WEIGHT_NORM = {
+    "weight_g": "parametrizations.weight.original0",
+    "weight_v": "parametrizations.weight.original1",
+    "parametrizations.weight.original0": "parametrizations.weight.original0",
+    "parametrizations.weight.original1": "parametrizations.weight.original1",
+}
+CONFIGS = {
+    "hubert": "HubertConfig",
+    "wav2vec2": "Wav2Vec2Config",
+    "wavlm": "WavLMConfig",
+    "unispeech-sat": "UniSpeechSatConfig",
+    "data2vec-audio": "Data2VecAudioConfig",
+}
+"""transformers' classes by `model_type`."""
+
+
+def config_of(model_type: str, model_cfg: Mapping[str, Any]) -> Any:
+    """Return the transformers configuration of a model.
+
+    Args:
+        model_type: A key of `CONFIGS`.
+        model_cfg: fairseq's.
+
+    Raises:
+        ConfigError: A build that transformers' model does not have; the message says which.
+    """
+    import transformers
+
+    cfg = with_defaults(model_cfg)
+    _check(model_type, cfg)
+    layers = read_conv_layers(cfg["conv_feature_layers"])
+    own: dict[str, Any] = {}
+    if model_type == "data2vec-audio":
+        depth = cfg["pos_conv_depth"]
+        own["conv_pos_kernel_size"] = max(3, cfg["conv_pos"] // depth)
+        cfg["conv_pos"] = depth
+    if model_type == "wavlm":
+        own |= {"num_buckets": cfg["num_buckets"], "max_bucket_distance": cfg["max_distance"]}
+    return getattr(transformers, CONFIGS[model_type])(
+        hidden_size=cfg["encoder_embed_dim"],
+        num_hidden_layers=cfg["encoder_layers"],
+        num_attention_heads=cfg["encoder_attention_heads"],
+        intermediate_size=cfg["encoder_ffn_embed_dim"],
+        hidden_act=_ACTIVATIONS[cfg["activation_fn"]],
+        hidden_dropout=cfg["dropout"],
+        activation_dropout=cfg["activation_dropout"],
+        attention_dropout=cfg["attention_dropout"],
+        feat_proj_dropout=cfg["dropout_input"],
+        layerdrop=0.0,  # as in s3prl's experts
+        feat_extract_norm="group" if cfg["extractor_mode"] == "default" else "layer",
+        feat_extract_activation="gelu",
+        conv_dim=[dim for dim, _, _ in layers],
+        conv_kernel=[kernel for _, kernel, _ in layers],
+        conv_stride=[stride for _, _, stride in layers],
+        conv_bias=cfg["conv_bias"],
+        num_conv_pos_embeddings=cfg["conv_pos"],
+        num_conv_pos_embedding_groups=cfg["conv_pos_groups"],
+        do_stable_layer_norm=cfg["layer_norm_first"],
+        apply_spec_augment=False,  # s3prl fine-tunes without masks; mask_emb is kept
+        # The last of `hidden_states` is the encoder's output, as in s3prl, pre-norm or not.
+        tie_last_hidden_states=True,
+        **own,
+    )
+
+
+def weights_of(
+    model_type: str, model_cfg: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the weights under transformers' names; what only pre-training needs is left out.
+
+    Raises:
+        CheckpointError: A weight whose place in transformers' model is not known.
+    """
+    cfg = with_defaults(model_cfg)
+    layer_norm = cfg["extractor_mode"] == "layer_norm"
+    renamed: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        if not name.startswith(_PRETRAINING_ONLY):
+            renamed[_renamed(model_type, name, layer_norm=layer_norm)] = value
+    size = cfg["encoder_embed_dim"]
+    if "feature_projection.projection.weight" not in renamed:
+        # s3prl leaves the projection out where both sides have one size; here it is the identity.
+        renamed["feature_projection.projection.weight"] = torch.eye(size)
+        renamed["feature_projection.projection.bias"] = torch.zeros(size)
+    if model_type == "wavlm" and not cfg.get("relative_position_embedding"):
+        renamed |= _no_bias(cfg)
+    return renamed
+
+
+def with_defaults(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with s3prl's defaults for what the checkpoint does not say."""
+    import dataclasses
+
+    from s3prl.upstream.hubert.hubert_model import HubertConfig
+
+    filled = {
+        field.name: field.default
+        for field in dataclasses.fields(HubertConfig)
+        if field.default is not dataclasses.MISSING
+    }
+    filled |= {"pos_conv_depth": 1, "num_buckets": 320, "max_distance": 1280}
+    filled |= model_cfg
+    return {key: str(value) if _is_text_enum(value) else value for key, value in filled.items()}
+
+
+def _check(model_type: str, cfg: Mapping[str, Any]) -> None:
+    title = _title(model_type)
+    keeps = "export --format s3prl keeps"
+    if cfg["layer_type"] != "transformer":
+        raise ConfigError(f"transformers' {title} has no {cfg['layer_type']} layers; {keeps} them.")
+    if cfg["activation_fn"] not in _ACTIVATIONS:
+        raise ConfigError(
+            f"transformers' {title} has no activation {cfg['activation_fn']}; {keeps} it."
+        )
+    if model_type == "data2vec-audio":
+        if cfg["layer_norm_first"] or cfg["extractor_mode"] != "layer_norm":
+            raise ConfigError(f"transformers' {title} has its norms elsewhere; {keeps} them.")
+    elif cfg["pos_conv_depth"] > 1:
+        raise ConfigError(f"transformers' {title} has one positional convolution; {keeps} it.")
+    if model_type == "unispeech-sat" and cfg.get("relative_position_embedding"):
+        raise ConfigError(f"transformers' {title} has no relative positions; {keeps} them.")
+    if cfg.get("relative_position_embedding") and not cfg.get("gru_rel_pos"):
+        raise ConfigError(f"transformers' {title} gates its relative positions; {keeps} them.")
+
+
+def _title(model_type: str) -> str:
+    return CONFIGS[model_type].removesuffix("Config").replace("Hubert", "HuBERT")
+
+
+def _no_bias(cfg: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the relative positions of a WavLM that has none: a bias of 0, whatever its gate."""
+    heads = cfg["encoder_attention_heads"]
+    first = "encoder.layers.0.attention.rel_attn_embed.weight"
+    weights = {first: torch.zeros(cfg["num_buckets"], heads)}
+    for layer in range(cfg["encoder_layers"]):
+        place = f"encoder.layers.{layer}.attention.gru_rel_pos_"
+        weights[f"{place}const"] = torch.ones(1, heads, 1, 1)
+        weights[f"{place}linear.weight"] = torch.zeros(8, cfg["encoder_embed_dim"] // heads)
+        weights[f"{place}linear.bias"] = torch.zeros(8)
+    return weights
+
+
+def _renamed(model_type: str, name: str, *, layer_norm: bool) -> str:
+    parts = name.split(".")
+    match parts:
+        case ["mask_emb"]:
+            return "masked_spec_embed"
+        case ["feature_extractor", "conv_layers", index, "0", kind]:
+            return f"feature_extractor.conv_layers.{index}.conv.{kind}"
+        case ["feature_extractor", "conv_layers", index, "2", "1", kind] if layer_norm:
+            return f"feature_extractor.conv_layers.{index}.layer_norm.{kind}"
+        case ["feature_extractor", "conv_layers", "0", "2", kind] if not layer_norm:
+            return f"feature_extractor.conv_layers.0.layer_norm.{kind}"
+        case ["layer_norm", kind]:
+            return f"feature_projection.layer_norm.{kind}"
+        case ["post_extract_proj", kind]:
+            return f"feature_projection.projection.{kind}"
+        case ["encoder", "pos_conv", index, "0", kind] if model_type == "data2vec-audio":
+            return f"encoder.pos_conv_embed.layers.{index}.conv.{kind}"
+        case ["encoder", "pos_conv", "0", "bias"]:
+            return "encoder.pos_conv_embed.conv.bias"
+        case ["encoder", "pos_conv", "0", *rest] if ".".join(rest) in _WEIGHT_NORM:
+            return f"encoder.pos_conv_embed.conv.{_WEIGHT_NORM['.'.join(rest)]}"
+        case ["encoder", "layer_norm", kind]:
+            return f"encoder.layer_norm.{kind}"
+        case ["encoder", "layers", index, "self_attn", "grep_a"]:
+            return f"encoder.layers.{index}.attention.gru_rel_pos_const"
+        case ["encoder", "layers", index, *rest] if ".".join(rest[:-1]) in _LAYER_NAMES:
+            return f"encoder.layers.{index}.{_LAYER_NAMES['.'.join(rest[:-1])]}.{rest[-1]}"
+    raise CheckpointError(
+        f"The weight `{name}` has no place in transformers' {_title(model_type)}."
+    )
+
+
+def _is_text_enum(value: Any) -> bool:
+    return isinstance(value, str) and type(value) is not str

@@ -1,0 +1,230 @@
+"""Every family of upstreams from its checkpoint to its export and back, and what is trained of it.
+
+Legend: none, SNP and TAP are trained for a few steps on corpora of tones.
+"""
+
+import json
+
+import pytest
+import tiny_runs
+import torch
+from tiny_families import FAMILIES, flags_of
+
+from spknorm import predict
+from spknorm.errors import ConfigError
+from spknorm.export import export
+from spknorm.runs.trained import load
+
+STRATEGIES = ("none", "SNP", "TAP")
+FROM_FILES = {"wav2vec2", "wavlm", "wavlm ungated", "unispeech-sat", "data2vec", "hubert"}
+
+
+def settings_of(corpora, strategy, steps, **upstream):
+    return tiny_runs.settings_of(
+        corpora,
+        strategy=strategy,
+        update="reversal" if strategy == "none" else "relative",
+        method={"speaker_lambda": 1.0},
+        total_steps=steps,
+        eval_step=1,
+        save_step=1,
+        other={"upstream": {"cache": "auto", **upstream}},
+    )
+
+
+@pytest.fixture
+def train(tiny_corpora, tmp_path, monkeypatch):
+    """A function that trains a family for some steps in a folder of its own; returns that."""
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    made = {}
+
+    def run(name, strategy, steps, *, to="run", resume=False, selection=None, **upstream):
+        if name not in made:
+            made[name] = flags_of(name, tmp_path / "checkpoint")
+        flags = dict(made[name])
+        if selection is not None:
+            flags["upstream_feature_selection"] = selection
+        settings = settings_of(tiny_corpora, strategy, steps, **upstream)
+        ckpt = flags.pop("upstream_ckpt")
+        tiny_runs.train(ckpt, settings, tmp_path / to, resume=resume, **flags)
+        return tmp_path / to
+
+    return run
+
+
+def hidden_states(upstream, wav):
+    with torch.no_grad():
+        return upstream.eval()([wav])["hidden_states"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_trained_resumed_audited_predicted_with_exported_and_read_back(
+    name, strategy, train, tone, tmp_path
+):
+    from s3prl import hub
+
+    from spknorm.probe.audit import audit
+    from spknorm.registry import register
+    from spknorm.upstreams import TransformersUpstream
+
+    selection = "hidden_states" if strategy == "SNP" else "last_hidden_state"
+    whole = train(name, strategy, 5, selection=selection)
+    train(name, strategy, 3, to="parts", selection=selection)
+    parts = train(name, strategy, 5, to="parts", selection=selection, resume=True)
+    one, other = (tiny_runs.weights_of(folder) for folder in (whole, parts))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+    trained = load(whole)
+    wav = torch.from_numpy(tone(1.0))
+    moved = hidden_states(trained.upstream, wav)
+    assert sum(predict.load(whole).predict(tone(1.0), 16000).values()) == pytest.approx(1.0)
+
+    audit([whole], labels=("speaker",))
+    assert json.loads((whole / "probe.json").read_text())
+
+    exported = export(whole, tmp_path / "export")
+    register()
+    back = hub.spknorm_hugging_face(ckpt=str(exported.folder))
+    assert isinstance(back, TransformersUpstream)
+    found = hidden_states(back, wav)
+    for ours, theirs in zip(moved, found, strict=False):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert len(found) == len(moved) + (strategy == "SNP")
+    if strategy == "SNP":
+        with torch.no_grad():
+            (gated,) = trained.features([wav])
+        frames = min(len(gated), found[-1].shape[1])
+        torch.testing.assert_close(gated[:frames], found[-1][0, :frames], rtol=1e-5, atol=1e-5)
+    assert (exported.upstream_file is not None) == (name in FROM_FILES)
+    if name in FROM_FILES:
+        entry = flags_of(name, tmp_path / "again")["upstream"]
+        stock = getattr(hub, entry)(ckpt=str(exported.upstream_file))
+        for ours, theirs in zip(moved, hidden_states(stock, wav), strict=True):
+            assert torch.equal(ours, theirs)
+    assert exported.classifier == (strategy != "SNP" and name != "hf whisper")
+    if exported.classifier:
+        check_classifier(exported.folder, trained, wav)
+
+
+def check_classifier(folder, trained, wav):
+    import transformers
+
+    model = transformers.AutoModelForAudioClassification.from_pretrained(folder).eval()
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    given = extractor(wav.numpy(), sampling_rate=16000, return_tensors="pt")
+    given.pop("attention_mask", None) if "input_values" in given else None
+    with torch.no_grad():
+        logits = model(**given).logits
+        expected = trained.heads.emotion_logits(trained.features([wav]))
+    # s3prl rounds the number of frames up to one that is not there, or leaves the last out
+    torch.testing.assert_close(logits, expected, rtol=0.05, atol=0.01)
+
+
+TUNED = {
+    "lora": {"lora": {"rank": 2, "alpha": 4}},
+    "freeze_layers": {"freeze_layers": 1},
+    "layer_decay": {"layer_decay": 0.5},
+    "bitfit": {"bitfit": True},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", TUNED)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_part_of_a_family_is_trained_resumed_and_exported(name, how, train, tone, tmp_path):
+    check_part(name, how, train, tone, tmp_path)
+
+
+@pytest.mark.parametrize("how", TUNED)
+def test_part_of_a_wavlm_is_trained_resumed_and_exported(how, train, tone, tmp_path):
+    check_part("wavlm", how, train, tone, tmp_path)
+
+
+def check_part(name, how, train, tone, tmp_path):
+    from s3prl import hub
+
+    whole = train(name, "TAP", 3, **TUNED[how])
+    train(name, "TAP", 2, to="parts", **TUNED[how])
+    parts = train(name, "TAP", 3, to="parts", resume=True, **TUNED[how])
+    one, other = (tiny_runs.weights_of(folder) for folder in (whole, parts))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+    upstream = {key for key in one if key.startswith("Upstream.")}
+    assert all("lora_" in key for key in upstream) == (how == "lora")
+
+    before = load_raw(whole)
+    trained = load(whole)
+    after = trained.upstream.state_dict()
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert set(after) == set(before)  # adapters are merged
+    assert changed
+    if how == "lora":
+        ends = ("q_proj.weight", "v_proj.weight", "linear_q.weight", "linear_v.weight",
+                "query_proj.weight", "value_proj.weight")  # fmt: skip
+        assert all(key.endswith(ends) for key in changed)
+    elif how == "freeze_layers":
+        assert not any("layers.0." in key or "layer.0." in key for key in changed)
+        assert any("layers.1." in key or "layer.1." in key for key in changed)
+    elif how == "bitfit":
+        assert all(key.endswith("bias") for key in changed)
+
+    exported = export(whole, tmp_path / "export")
+    wav = torch.from_numpy(tone(0.5))
+    back = hub.spknorm_hugging_face(ckpt=str(exported.folder))
+    pairs = zip(hidden_states(trained.upstream, wav), hidden_states(back, wav), strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def load_raw(folder):
+    from spknorm.runs.trained import read_checkpoint
+    from spknorm.upstreams import build
+
+    return build(read_checkpoint(folder)["Args"]).upstream.state_dict()
+
+
+def test_layers_below_learn_more_slowly(train):
+    from spknorm.upstreams import tuning
+
+    folder = train("hf wavlm", "none", 1, layer_decay=0.5)
+    state = torch.load(folder / "states-1.ckpt", weights_only=True)
+    groups = state["Optimizer"]["emotion"]["param_groups"]
+    rates = {group["lr"] for group in groups if group["name"] == "upstream"}
+    assert rates == {1e-5, 0.5e-5, 0.25e-5}
+    upstream = load(folder).upstream
+    assert len(tuning.layers_of(upstream)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags", "message"),
+    [
+        (
+            {"lora": {"rank": 2}},
+            {"upstream_trainable": False},
+            "`config.upstream.lora` has no effect on a fr",
+        ),
+        ({"bitfit": True}, {"upstream_trainable": False}, "`config.upstream.bitfit` has no effect"),
+        ({"lora": {"alpha": 2}}, {}, "`config.upstream.lora` has no effect without a rank: set "),
+        ({"freeze_layers": 3}, {}, "`config.upstream.freeze_layers` is 3, but the upstream has 2."),
+        (
+            {"lora": {"rank": 2, "targets": ["qkv"]}},
+            {},
+            "`config.upstream.lora.targets`: the upstream's layers have no qkv; name some of fc1, ",
+        ),
+        (
+            {"lora": {"rank": 2}, "packed": False},
+            {},
+            r"past the adapters \(upstream.packed is off\)",
+        ),
+    ],
+)
+def test_what_cannot_take_effect_is_refused(changes, flags, message, tiny_corpora, tmp_path):
+    names = flags_of("wavlm", tmp_path / "checkpoint")
+    settings = settings_of(
+        tiny_corpora, "none" if "upstream_trainable" in flags else "TAP", 1, **changes
+    )
+    with pytest.raises(ConfigError, match=message):
+        tiny_runs.make_runner(
+            names.pop("upstream_ckpt"), settings, tmp_path / "run", **names, **flags
+        )
