@@ -25,11 +25,7 @@ from spknorm.runner.passes import evaluation_precision
 from spknorm.runner.seeds import seeded
 from spknorm.runner.signals import Interrupted, Interruption
 from spknorm.runs import checkpoint
-<<<<<<< HEAD
-=======
-from spknorm.statistics.metrics import Scores
 from spknorm.upstreams import tuning
->>>>>>> c6245da (Every family is exported and read back; adapters, frozen layers, layer decay and bitfit)
 
 logger = logging.getLogger(__name__)
 

@@ -23,12 +23,8 @@ from spknorm.files import read_json
 from spknorm.method.model import Heads
 from spknorm.runs import checkpoint
 from spknorm.schema import TaskConfig
-<<<<<<< HEAD
 from spknorm.statistics.targets import Target, target_of
-from spknorm.upstreams import Family, family_of
-=======
 from spknorm.upstreams import Family, family_of, tuning
->>>>>>> c6245da (Every family is exported and read back; adapters, frozen layers, layer decay and bitfit)
 from spknorm.upstreams.weights import first_line, unwrap_names
 
 _SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream", "downstream_expert")
