@@ -143,7 +143,7 @@ def test_what_transformers_does_not_have_is_refused(tmp_path):
     assert str(caught.value) == "The weight `odd.weight` has no place in transformers' HuBERT."
     fewer = dict(upstream.model_weight)
     del fewer["encoder.layer_norm.bias"]
-    with pytest.raises(CheckpointError, match="do not fit a transformers HuBERT"):
+    with pytest.raises(CheckpointError, match="do not fit a transformers HubertModel"):
         write_transformers_folder(
             tmp_path / "folder", form_of_file(upstream._replace(model_weight=fewer))
         )
