@@ -207,6 +207,14 @@ def test_emoboxs_folds_parts_and_speakers(sounds):
     }  # fmt: skip
 
 
+def test_a_speaker_of_emobox_may_be_a_path_with_spaces(sounds):
+    emobox(sounds)
+    line = "db-a 1 x 0 2 <emo=A,spk=downloads/Raw JL corpus (unchecked)/female1> hello"
+    write(sounds, "data.seg.wrd.stm", line)
+    speakers = {one.id: one.speaker for one in read_list(sounds)}
+    assert speakers == {"db-a": "downloads/Raw JL corpus (unchecked)/female1", "db-b": None}
+
+
 def test_emoboxs_utterances_are_there_once_for_a_training(sounds):
     emobox(sounds)
     records = read_list(sounds)

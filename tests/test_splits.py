@@ -34,6 +34,7 @@ def test_a_speaker_who_trains_and_is_tested_is_found(tmp_path, capsys):
     assert capsys.readouterr().out == (
         f"{file}\n"
         "  split: 1 train, 0 dev, 2 test\n"
+        "    classes in train/dev/test: hap 0/0/2, neu 1/0/0\n"
         "    LEAK 1 of 2 speakers of test are in train (1 utterances): anna\n"
         "    1 of 2 sentences of test are in train (1 utterances): s1\n"
     )
@@ -119,8 +120,9 @@ def test_esds_own_cut_shares_all_its_speakers(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["list.txt", "msp"])
 def test_what_is_neither_a_list_nor_a_corpus_is_refused(name, capsys):
     assert splits(name) == 2
-    assert f"`{name}` is neither a .csv or .jsonl file nor one of iemocap, " in (
-        capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        f"`{name}` is neither a list (a .csv or .jsonl file, a folder) nor one of iemocap" in said
     )
 
 

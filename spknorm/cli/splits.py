@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "of", metavar="FILE_OR_CORPUS", nargs="+",
-        help="a manifest with a column `split` (and `fold`, if there are several), or a corpus",
+        help="a list with a column `split` (and `fold`, if there are several), of ours or of "
+        "EmoBox, audformat, Kaldi, nkululeko or Hugging Face; or a corpus",
     )  # fmt: skip
     add(
         "--protocol",
@@ -53,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compare names alone, without reading a file",
     )
+    add(
+        "--near",
+        action="store_true",
+        help="decode every file, too, and find what was encoded anew",
+    )
+    add("--page", metavar="FILE", type=Path, help="write an HTML page with everything")
     add("--json", metavar="FILE", type=Path, help="write everything there, too")
     add(
         "--strict",
@@ -65,42 +72,53 @@ def run(args: argparse.Namespace) -> int:
     """Print a table per corpus; the status is 0, or 3 with --strict where something leaks."""
     if args.groups < 2:
         raise ConfigError(f"`--groups` must be 2 or more, but is `{args.groups}`.")
-    from spknorm.files import write_json
+    from spknorm.files import write_atomic, write_json
     from spknorm.protocols.leaks import count_shared, named_by_dialogue
+    from spknorm.report.splits_page import splits_page
 
+    if args.names and args.near:
+        raise ConfigError("--names reads no file and --near decodes all: leave one of them out.")
     found: dict[str, list[Fold]] = {}
+    remarks: dict[str, str] = {}
     for name in args.of:
         records = _records(name, args)
         folds = [
-            count_shared(fold, split, content=not args.names)
+            count_shared(fold, split, content=not args.names, near=args.near)
             for fold, split in _folds(name, records, args)
         ]
         found[name] = folds
         print("\n".join(_table(name, folds)))
         named, wrong = named_by_dialogue(records)
         if named:
-            print(
-                f"  of {named} utterances the speaker is the prefix of IEMOCAP's dialogue, not who "
+            remarks[name] = (
+                f"of {named} utterances the speaker is the prefix of IEMOCAP's dialogue, not who "
                 f"speaks: {wrong} are wrong"
             )
+            print(f"  {remarks[name]}")
     if args.json is not None:
         write_json(
             args.json,
             {name: [one.plain() for one in folds] for name, folds in found.items()},
         )
+    if args.page is not None:
+        write_atomic(args.page, splits_page(found, remarks))
     leaks = any(fold.leaks for folds in found.values() for fold in folds)
     return DataError.exit_code if args.strict and leaks else 0
 
 
 def _records(name: str, args: argparse.Namespace) -> "list[Utterance]":
-    from spknorm.corpora import CORPORA, read_corpus, read_manifest
+    from spknorm.corpora import CORPORA, read_corpus
+    from spknorm.corpora.doors import read_list
     from spknorm.schema import DataConfig, ExpertConfig
 
-    if Path(name).suffix.lower() in (".csv", ".jsonl"):
-        return read_manifest(name, root=args.root, by_part=True, allow_outside=True)
+    is_list = Path(name).suffix.lower() in (".csv", ".jsonl") or Path(name).exists()
+    if is_list and name not in CORPORA:
+        return read_list(name, root=args.root, by_part=True, allow_outside=True)
     if name not in CORPORA or name == "manifest":
         known = ", ".join(key for key in CORPORA if key != "manifest")
-        raise ConfigError(f"`{name}` is neither a .csv or .jsonl file nor one of {known}.")
+        raise ConfigError(
+            f"`{name}` is neither a list (a .csv or .jsonl file, a folder) nor one of {known}."
+        )
     root = None if args.root is None else os.fspath(args.root)
     data = DataConfig(corpus=name, root=root, labels="all")
     return read_corpus(ExpertConfig(datarc=data), "emotion")
@@ -166,6 +184,8 @@ def _table(name: str, folds: "list[Fold]") -> Iterator[str]:
     for fold in folds:
         sizes = ", ".join(f"{count} {part}" for part, count in fold.utterances.items())
         yield f"  {fold.name}: {sizes}" + ("" if fold.leaks else "; nothing of test is known")
+        if balance := _balance(fold):
+            yield f"    classes in {'/'.join(_PARTS)}: {balance}"
         for one in fold.shared:
             if one.number:
                 examples = ", ".join(one.examples) + (", ..." if one.number > 5 else "")
@@ -176,3 +196,15 @@ def _table(name: str, folds: "list[Fold]") -> Iterator[str]:
                 )
         if fold.unread:
             yield f"    {fold.unread} files are not there, so their content is not compared"
+
+
+def _balance(fold: "Fold") -> str:
+    """Return `neu 40/5/10, hap 38/4/12`; nothing where nobody's emotion is known."""
+    classes = {name: None for part in _PARTS for name in fold.classes.get(part, {})}
+    if set(classes) <= {"None"}:
+        return ""
+    counts = (
+        f"{name} {'/'.join(str(fold.classes.get(part, {}).get(name, 0)) for part in _PARTS)}"
+        for name in sorted(classes)
+    )
+    return ", ".join(counts)

@@ -3,13 +3,17 @@
 overlap.py refuses a split of ours; this file counts, over any list that says who trains and tests.
 """
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from spknorm.audio import AudioError, Excerpt
 from spknorm.audio.index import content_hash
 from spknorm.corpora.records import Utterance
+from spknorm.protocols.fingerprint import fingerprint, groups_of
 from spknorm.protocols.overlap import Split
 
 _SHOWN = 5
@@ -21,7 +25,8 @@ class Shared(NamedTuple):
     """What two parts of a fold have in common.
 
     Attributes:
-        what: `utterances`, `speakers`, `sentences` or `recordings` (files of equal content).
+        what: `utterances`, `speakers`, `sentences`, `recordings` (files of equal content) or
+            `near-duplicates` (equal to the ear, of other content).
         first: The part that trains or validates.
         second: The part whose values are counted.
         number: Of them that are in `first`, too.
@@ -52,7 +57,7 @@ class Fold(NamedTuple):
         utterances: By part.
         classes: Utterances by part and emotion.
         shared: By kind and pair of parts, where both have such values.
-        unread: Files whose content was not compared, since they are not there.
+        unread: Files whose content was not compared, since they are not there or are damaged.
     """
 
     name: str
@@ -71,20 +76,23 @@ class Fold(NamedTuple):
         return {**self._asdict(), "shared": [one._asdict() for one in self.shared]}
 
 
-def count_shared(name: str, split: Split, *, content: bool = True) -> Fold:
+def count_shared(name: str, split: Split, *, content: bool = True, near: bool = False) -> Fold:
     """Count what the parts of a fold share.
 
     Args:
         name: Of the fold.
         split: Its parts; any of them may be empty.
         content: Read the files and compare their content, byte by byte.
+        near: Decode them, too, and compare their fingerprints.
     """
     hashes = {one.path: _hash(one) for part in split for one in part} if content else {}
+    alike = _alike([one for part in split for one in part], hashes) if near else {}
     kinds: tuple[tuple[str, Callable[[Utterance], str | None]], ...] = (
         ("utterances", lambda one: one.id),
         ("speakers", lambda one: one.speaker),
         ("sentences", lambda one: one.label("sentence")),
         ("recordings", lambda one: hashes.get(one.path)),
+        ("near-duplicates", lambda one: alike.get(one.audio.key)),
     )
     shared = [
         one
@@ -115,6 +123,38 @@ def named_by_dialogue(records: Sequence[Utterance]) -> tuple[int, int]:
     return len(named), sum(match[1][-1] != match[2] for match in named)
 
 
+def _alike(
+    utterances: Sequence[Utterance], hashes: Mapping[Path, str | None]
+) -> dict[str, str | None]:
+    """Return by sound which group of near-duplicates it is in; None for one that is alone.
+
+    Files of equal content are one recording, which is counted elsewhere.
+    """
+    sounds = {one.audio.key: one for one in utterances}
+    prints = [_fingerprint(one) for one in sounds.values()]
+    groups = groups_of(prints)
+    contents: dict[int, set[str]] = {}
+    for (key, one), group in zip(sounds.items(), groups, strict=True):
+        if group is not None:
+            contents.setdefault(group, set()).add(f"{hashes.get(one.path) or key}")
+    return {
+        key: str(group) if group is not None and len(contents[group]) > 1 else None
+        for key, group in zip(sounds, groups, strict=True)
+    }
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _decoded(sound: Excerpt) -> tuple[float, Any] | None:
+    try:
+        return fingerprint(sound)
+    except AudioError:
+        return None
+
+
+def _fingerprint(utterance: Utterance) -> tuple[float, Any] | None:
+    return _decoded(utterance.audio)
+
+
 def _hash(utterance: Utterance) -> str | None:
     try:
         return content_hash(utterance.path)
@@ -134,7 +174,8 @@ def _shared(
     if not ours or not theirs:
         return None
     common = [(one, value) for one, value in theirs if value in ours]
-    shown = {value: one.id if what == "recordings" else value for one, value in common}
+    by_file = what in ("recordings", "near-duplicates")
+    shown = {value: one.id if by_file else value for one, value in common}
     return Shared(
         what,
         first,

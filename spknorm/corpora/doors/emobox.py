@@ -18,7 +18,7 @@ from spknorm.errors import DataError
 
 _PART = re.compile(r"(?:^|[_.-])(train|valid|val|dev|test)(?:[_.-]|$)")
 _FOLD = re.compile(r"fold_?(\w+)")
-_SPEAKER = re.compile(r"spk=([^\s,;>]+)")
+_SPEAKER = re.compile(r"spk=(?:([^,;>]*[^,;>\s])\s*[,;>]|(\S+))")  # some names have spaces
 
 
 def fits(path: Path) -> bool:
@@ -124,5 +124,5 @@ def _speakers(folder: Path) -> dict[str, str]:
             for line in text_of(file).splitlines():
                 speaker = _SPEAKER.search(line)
                 if speaker and line.split():
-                    found[line.split()[0]] = speaker[1]
+                    found[line.split()[0]] = speaker[1] or speaker[2]
     return found
