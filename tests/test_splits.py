@@ -141,3 +141,17 @@ def test_iemocaps_dialogue_is_not_the_speaker(tmp_path):
     records = read_manifest(file)
     assert named_by_dialogue(records) == (3, 2)
     assert named_by_dialogue([*records, *records]) == (3, 2)  # of several folds
+
+
+def test_any_protocol_can_be_counted_and_a_leak_is_told_instead_of_refused(tmp_path, capsys):
+    rows = [f"{n}{k}.wav,neu,s{n},text{k},train" for n in range(4) for k in range(2)]
+    file = write(tmp_path, *rows, "x.wav,neu,s0,text0,test")
+    assert splits(file, "--protocol", "official", "--strict") == 3
+    said = capsys.readouterr().out
+    assert "official fold1: " in said
+    assert "LEAK 1 of 1 speakers of test are in " in said
+    options = ("--protocol", "loso-group", "--groups", "2", "--unseen", "both", "--strict")
+    assert splits(file, *options) == 0
+    said = capsys.readouterr().out
+    assert "loso-group fold2" in said
+    assert "sentences of test are in" not in said
