@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class Cell:
 
     def leaves(self) -> list[tuple[str, Any]]:
         """Return what differs as (dotted key, value) pairs."""
-        return list(_leaves(self.changes))
+        return list(config.flatten(self.changes))
 
     def difference_from(self, result: Mapping[str, Any]) -> str | None:
         """Say what a result.json was made with that this cell is not; None if it is the same.
@@ -139,11 +139,3 @@ def _is_literal(text: str) -> bool:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text != text.strip() or "=" in text
     return True
-
-
-def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in section.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

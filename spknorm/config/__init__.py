@@ -9,7 +9,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from spknorm.config.combinations import check_combinations, shown
@@ -19,7 +19,7 @@ from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig
 from spknorm.schema.marks import OneOf, Range
 
-__all__ = ["build", "load_yaml", "merge", "parse", "to_mapping"]
+__all__ = ["build", "flatten", "load_yaml", "merge", "parse", "to_mapping"]
 
 T = TypeVar("T")
 
@@ -51,6 +51,15 @@ def to_mapping(config: Any) -> Any:
     if isinstance(config, (list, tuple)):
         return [to_mapping(value) for value in config]
     return config
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested settings as (dotted key, value), in their order."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from spknorm.config import to_mapping
+from spknorm.config import flatten, to_mapping
 from spknorm.schema import TaskConfig, resolved_dev
 from spknorm.schema.marks import LENGTH, NOTHING, NUMBERS, REPEAT, STRATEGY, Effect, When
 
@@ -69,12 +69,12 @@ def flat(config: TaskConfig | Mapping[str, Any]) -> dict[str, Any]:
         config: A configuration, or a mapping such as a result file's, perhaps of another version:
             what it leaves out has its default, and what the schema does not know is kept.
     """
-    known, found = settings(), dict(_leaves(to_mapping(config)))
+    known, found = settings(), dict(flatten(to_mapping(config)))
     for path in [path for path, value in found.items() if value is None and path not in known]:
         del found[path]  # a section that is null is one of defaults
     prefixes = {path[: at + 1] for path in found for at, mark in enumerate(path) if mark == "."}
     missing = {path: one.default for path, one in known.items() if f"{path}." not in prefixes}
-    defaults = dict(_leaves({path: one for path, one in missing.items() if path not in found}))
+    defaults = dict(flatten({path: one for path, one in missing.items() if path not in found}))
     values = {**defaults, **found}
     about = {name: str(values[f"{_DATA}{name}"]) for name in ("protocol", "base", "corpus")}
     values[_DEV] = resolved_dev(str(values[_DEV]), **about)  # auto is what it comes to
@@ -176,14 +176,6 @@ def _section(hint: Any) -> type | None:
     options = (hint, *typing.get_args(hint))
     found = [one for option in options for one in (option, *typing.get_args(option))]
     return next((o for o in found if isinstance(o, type) and dataclasses.is_dataclass(o)), None)
-
-
-def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in section.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _plain(value: Any) -> Any:

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from spknorm.config import flatten
 from spknorm.report.leakage import not_audited
 from spknorm.report.scores import Block
 from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent
 from spknorm.runs import Run, Runs
-from spknorm.runs.folder import flatten
 
 _OPTIONS = {
     "upstream_ckpt": "-k",
@@ -97,7 +97,7 @@ def command_of(run: Run) -> str:
     else:
         settings = [
             f"config.{key}={_literal(value)}"
-            for key, value in flatten(result.config)
+            for key, value in sorted(flatten(result.config), key=lambda pair: pair[0])
             if key not in _NOT_SETTINGS and value != {}
         ]
         words += ["-o", ",,".join(settings)] if settings else []

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spknorm.config import flatten
 from spknorm.errors import MissingError
 from spknorm.runs.metrics_log import Step, read_predictions, read_steps
 from spknorm.runs.probes import ProbeRow, read_audit, read_probes
@@ -59,7 +60,7 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """All that the run was asked for: the configuration by dotted keys, and args.* ."""
         args = {f"args.{name}": self.result.args.get(name) for name in _SETTINGS_OF_ARGS}
-        return dict(flatten(self.result.config)) | args
+        return dict(sorted(flatten(self.result.config), key=lambda pair: pair[0])) | args
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,16 +143,6 @@ def frame(source: Path | str | Runs) -> "DataFrame":
         numbers = all(isinstance(value, int | float) for value in values)
         columns[name] = pd.Series(values, dtype=None if numbers else object)
     return pd.DataFrame(columns or {"folder": []})
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested settings as (dotted key, value), in the order of keys."""
-    for key in sorted(settings):
-        value = settings[key]
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _row(run: Run) -> dict[str, Any]:

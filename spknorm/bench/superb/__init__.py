@@ -12,8 +12,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from spknorm import config
 from spknorm.bench.cells import literal
 from spknorm.bench.superb.plan import SuperbExperiment, Task, Upstream, read_plan
 from spknorm.files import FolderLock, read_json, write_atomic, write_json
@@ -135,7 +136,7 @@ def _environment(plan: SuperbExperiment, out: Path) -> dict[str, str]:
 
 
 def _command(plan: SuperbExperiment, task: Task, out: Path) -> list[str]:
-    changes = {f"config.{key}": value for key, value in _leaves(task.config)}
+    changes = {f"config.{key}": value for key, value in config.flatten(task.config)}
     if plan.corpora == "demo" and task.task == "emotion":
         changes["config.downstream_expert.datarc.meta_data"] = str(out.resolve() / "meta_data")
     if plan.corpora == "demo" and task.task == "voxceleb1":
@@ -201,9 +202,3 @@ def _reason(folder: Path, status: int) -> str:
     told = [line for line in lines if line.startswith("spknorm: ")]
     last = told[-1].removeprefix("spknorm: ") if told else (lines or ["no output"])[-1]
     return f"{last[:300]} (exit {status}, {folder / 'run.log'})"
-
-
-def _leaves(section: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if not isinstance(section, dict) or not section:
-        return [(prefix.removesuffix("."), section)] if prefix else []
-    return [pair for key, value in section.items() for pair in _leaves(value, f"{prefix}{key}.")]
