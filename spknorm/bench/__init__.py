@@ -10,7 +10,7 @@ from spknorm.bench.expansion import expand
 from spknorm.bench.experiment import KINDS, Executor, Experiment, read_experiment
 from spknorm.bench.grid import BenchProgress, DryRun, plan, run
 from spknorm.bench.selection import FOLDER as SELECTION_FOLDER
-from spknorm.bench.selection import Choice, candidates_of, choose, with_choices
+from spknorm.bench.selection import candidates_of, choose, with_choices
 from spknorm.bench.standing import WORDS, Standing, standing
 from spknorm.bench.summary import CellStatus, Summary
 
@@ -22,7 +22,6 @@ __all__ = [
     "Budget",
     "Cell",
     "CellStatus",
-    "Choice",
     "DryRun",
     "Executor",
     "Experiment",

@@ -11,7 +11,7 @@ and all candidates are in selection.json, which the report shows.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from spknorm import config
 from spknorm.bench.cells import Cell
@@ -25,44 +25,12 @@ from spknorm.bench.experiment import (
     as_variant,
 )
 from spknorm.errors import ConfigError
-from spknorm.files import read_json, write_json
+from spknorm.files import read_json
+from spknorm.runs.selection import Candidate, Choice, Selection, read_selection, write_selection
 from spknorm.statistics import mean_std
 
-SELECTION_SCHEMA = "spknorm.selection/1"
 FOLDER = "selection"
 """In the bench's folder: the candidates' runs."""
-
-
-class Candidate(NamedTuple):
-    """One lambda of one upstream and variant, over the selection seeds.
-
-    Attributes:
-        speaker_lambda: The candidate; 0 is the control.
-        dev_wa: Mean over runs, a fraction.
-        dev_wa_std: Its standard deviation.
-        leakage: Accuracy of a fresh speaker probe on the corpus' dev part, mean over runs.
-        leakage_std: Its standard deviation.
-        num_runs: How many runs.
-        kept: Whether dev WA stayed within `keep` points of lambda 0.
-    """
-
-    speaker_lambda: float
-    dev_wa: float
-    dev_wa_std: float
-    leakage: float
-    leakage_std: float
-    num_runs: int
-    kept: bool
-
-
-class Choice(NamedTuple):
-    """What was chosen for one upstream and variant; `doubt` says what speaks against it."""
-
-    upstream: str
-    variant: str
-    speaker_lambda: float
-    candidates: tuple[Candidate, ...]
-    doubt: str | None
 
 
 def candidates_of(experiment: Experiment) -> Experiment:
@@ -115,7 +83,7 @@ def choose(
     if path.is_file():
         content = read_json(path)
         if isinstance(content, Mapping) and content.get("asked") == asked:
-            return tuple(_choice(one) for one in content["choices"])
+            return read_selection(path).choices
     choices = []
     for upstream in experiment.upstreams:
         label = label_of(as_mapping(upstream, "name", UPSTREAM_KEYS, "upstreams"))
@@ -127,17 +95,7 @@ def choose(
                 for runs in [[one for one in cells if one.variant == _named(variant, strength)]]
             ]
             choices.append(_decide(label, variant["name"], measured, select.keep))
-    write_json(
-        path,
-        {
-            "schema": SELECTION_SCHEMA,
-            "asked": asked,
-            "choices": [
-                {**one._asdict(), "candidates": [each._asdict() for each in one.candidates]}
-                for one in choices
-            ],
-        },
-    )
+    write_selection(path, Selection(asked=asked, choices=tuple(choices)))
     return tuple(choices)
 
 
@@ -151,7 +109,7 @@ def with_choices(experiment: Experiment, choices: Iterable[Choice]) -> Experimen
 def _decide(upstream: str, name: str, measured: Sequence[Candidate], keep: float) -> Choice:
     control, *others = measured
     bound = control.dev_wa - keep / 100 - 1e-9
-    others = [one._replace(kept=one.dev_wa >= bound) for one in others]
+    others = [replace(one, kept=one.dev_wa >= bound) for one in others]
     kept = [one for one in others if one.kept]
     doubt = None
     if not kept:
@@ -161,7 +119,13 @@ def _decide(upstream: str, name: str, measured: Sequence[Candidate], keep: float
         best = min(kept, key=lambda one: (one.leakage, -one.speaker_lambda))
         if best.leakage >= control.leakage:
             doubt = "no lambda that was kept leaves less of the speaker than lambda 0"
-    return Choice(upstream, name, best.speaker_lambda, (control, *others), doubt)
+    return Choice(
+        upstream=upstream,
+        variant=name,
+        speaker_lambda=best.speaker_lambda,
+        candidates=(control, *others),
+        doubt=doubt,
+    )
 
 
 def _measure(
@@ -176,7 +140,14 @@ def _measure(
         scores.append(_dev_score(read_json(path)))
         left.append(leakage(folder))
     wa, speaker = mean_std(scores), mean_std(left)
-    return Candidate(strength, wa.mean, wa.std, speaker.mean, speaker.std, len(runs), kept=True)
+    return Candidate(
+        speaker_lambda=strength,
+        dev_wa=wa.mean,
+        dev_wa_std=wa.std,
+        leakage=speaker.mean,
+        leakage_std=speaker.std,
+        num_runs=len(runs),
+    )
 
 
 def _dev_score(result: Mapping[str, Any]) -> float:
@@ -184,11 +155,6 @@ def _dev_score(result: Mapping[str, Any]) -> float:
     dimensions = result.get("dimensions")
     found = dimensions["dev"]["mean"] if dimensions else result["dev"]["wa"]
     return float(found)
-
-
-def _choice(content: Mapping[str, Any]) -> Choice:
-    candidates = tuple(Candidate(**one) for one in content["candidates"])
-    return Choice(**{**content, "candidates": candidates})
 
 
 def _adversaries(experiment: Experiment) -> list[dict[str, Any]]:

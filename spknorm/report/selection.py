@@ -1,44 +1,9 @@
 """How the bench chose each adversary's lambda: selection.json as a table. In the report."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from spknorm.report.tables import Table, TableRow, make_table, with_deviation
-from spknorm.runs.checked import Share, build, check_schema, read_object
-
-_SCHEMA = "spknorm.selection/1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """One lambda, over the selection seeds."""
-
-    speaker_lambda: float
-    dev_wa: Share
-    dev_wa_std: float = 0.0
-    leakage: Share
-    leakage_std: float = 0.0
-    num_runs: int
-    kept: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """What was chosen for one upstream and variant."""
-
-    upstream: str
-    variant: str
-    speaker_lambda: float
-    candidates: tuple[Candidate, ...]
-    doubt: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """selection.json, as far as a report reads it."""
-
-    schema: str = _SCHEMA
-    choices: tuple[Choice, ...]
+from spknorm.runs.selection import read_selection
 
 
 def read_table(folder: Path) -> Table | None:
@@ -50,10 +15,8 @@ def read_table(folder: Path) -> Table | None:
     path = folder / "selection.json"
     if not path.is_file():
         return None
-    value = read_object(path)
-    check_schema(value, _SCHEMA, path)
     rows, doubts = [], []
-    for choice in build(Selection, value, path).choices:
+    for choice in read_selection(path).choices:
         if choice.doubt:
             doubts.append(f"{choice.upstream}, {choice.variant}: {choice.doubt}.")
         for one in choice.candidates:
