@@ -29,7 +29,7 @@ def adversary_table(block: Block) -> Table | None:
             angle = NOTHING if degrees is None else f"{degrees:.0f}"
             numbers = (percent(_mean(one, key)) for _, key in _COLUMNS)
             cells = (one.method.upstream, one.method.label, angle, *numbers)
-            rows.append(TableRow(cells=cells, kind="control" if one.method.shuffled else "ours"))
+            rows.append(TableRow(cells=cells, kind=one.method.row_kind))
     if not rows:
         return None
     note = (

@@ -13,7 +13,7 @@ from spknorm.errors import DataError
 from spknorm.report.methods import Method
 from spknorm.report.scores import Block
 from spknorm.report.splits import splittings, title_of
-from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent
+from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent, span
 from spknorm.statistics import interval, pool_speakers
 from spknorm.statistics.metrics import METRICS, measure
 
@@ -39,9 +39,8 @@ def _matrix(
     lines = []
     for (method, sources), columns in cells.items():
         texts = [_text(columns.get(name, []), metric) for name in tested]
-        kind = "control" if method.shuffled else "ours"
         heads = (method.upstream, method.label, " + ".join(sources))
-        lines.append(TableRow(cells=(*heads, *texts), kind=kind))  # type: ignore[arg-type]
+        lines.append(TableRow(cells=(*heads, *texts), kind=method.row_kind))
     classes = [*dict.fromkeys(name for names in block.rows["classes"] for name in names)]
     notes = [
         f"{METRICS[metric].name.capitalize()} in per cent over all runs of a cell pooled, in "
@@ -90,4 +89,4 @@ def _text(runs: Sequence[Mapping[str, Any]], metric: str) -> str:
         around = interval(pooled, metric)
     except DataError:
         return f"{percent(value)} (no interval)"
-    return f"{percent(value)} ({percent(around.low)} to {percent(around.high)})"
+    return f"{percent(value)} ({span(around.low, around.high)})"

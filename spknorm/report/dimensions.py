@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from spknorm.errors import DataError
 from spknorm.report.methods import Method, num_planned, settings_note, with_methods
+from spknorm.report.scores import paired, record_of
 from spknorm.report.splits import title_of
-from spknorm.report.tables import NOTHING, Table, TableRow, make_table, p_value
+from spknorm.report.tables import Table, TableRow, make_table, n_of_m, p_value, span
 from spknorm.runs import Runs
-from spknorm.statistics import Comparison, compare, holm, interval, mean_std, pool_speakers
+from spknorm.statistics import Comparison, holm, interval, mean_std, pool_speakers
 from spknorm.statistics.agreement import CCC
 
 if TYPE_CHECKING:
@@ -52,39 +53,27 @@ def dimension_tables(runs: Runs) -> list[Table]:
 
 def dimension_records(runs: Runs) -> list[dict[str, str | int | float | None]]:
     """Return every number of these tables in full precision, as table.csv has those of classes."""
-    found: list[dict[str, str | int | float | None]] = []
+    found = []
     for block in _blocks(runs):
         tested = _comparisons(block)
-        p_values = dict(
-            zip(tested, holm([one.p_bootstrap for one in tested.values()]), strict=True)
-        )
-        p_runs = dict(zip(tested, holm([one.p_wilcoxon for one in tested.values()]), strict=True))
+        columns = ([one.p_bootstrap for one in tested.values()],
+                   [one.p_wilcoxon for one in tested.values()])  # fmt: skip
+        p_values, p_runs = (dict(zip(tested, holm(column), strict=True)) for column in columns)
         for method, rows in block.methods.items():
             for name in block.names:
-                mean, pooled = mean_std(_values(rows, name)), _interval(block, rows, name)
-                one = tested.get((method, name))
                 found.append(
-                    {
-                        "task": method.task,
-                        "protocol": block.protocol,
-                        "upstream": method.upstream,
-                        "method": method.label,
-                        "metric": f"{CCC}_{name}",
-                        "mean": mean.mean,
-                        "std": mean.std,
-                        "pooled": pooled.value if pooled else None,
-                        "low": pooled.low if pooled else None,
-                        "high": pooled.high if pooled else None,
-                        "difference": one.difference if one else None,
-                        "difference_low": one.low if one else None,
-                        "difference_high": one.high if one else None,
-                        "p_speakers_holm": p_values.get((method, name)),
-                        "p_runs_holm": p_runs.get((method, name)),
-                        "pairs": one.num_pairs if one else None,
-                        "runs": mean.n,
-                        "runs_planned": num_planned(method, rows, runs, len(rows)),
-                        "chance": 0.0,
-                    }
+                    record_of(
+                        method,
+                        block.protocol,
+                        f"{CCC}_{name}",
+                        mean=mean_std(_values(rows, name)),
+                        pooled=_interval(block, rows, name),
+                        tested=tested.get((method, name)),
+                        p_holm=p_values.get((method, name)),
+                        p_wilcoxon_holm=p_runs.get((method, name)),
+                        planned=num_planned(method, rows, runs, len(rows)),
+                        chance=0.0,
+                    )
                 )
     return found
 
@@ -107,12 +96,10 @@ def _scores(block: _Block, runs: Runs) -> Table:
         for name in block.names:
             around = _interval(block, rows, name)
             cells.append(_mean_std(_values(rows, name)))
-            cells.append(f"{_ccc(around.low)} to {_ccc(around.high)}" if around else "no interval")
+            cells.append(span(around.low, around.high, _ccc) if around else "no interval")
         cells.append(_mean_std([one.test.mean for one in rows["dimensions"]]))
-        done, planned = len(rows), num_planned(method, rows, runs, len(rows))
-        cells.append(str(done) if done >= planned else f"{done} of {planned}")
-        kind = "control" if method.shuffled else "ours"
-        lines.append(TableRow(cells=tuple(cells), kind=kind))  # type: ignore[arg-type]
+        cells.append(n_of_m(len(rows), num_planned(method, rows, runs, len(rows))))
+        lines.append(TableRow(cells=tuple(cells), kind=method.row_kind))
     heads = [head for name in block.names for head in (f"{name} CCC", "interval")]
     scales = dict.fromkeys((one.low, one.high) for one in block.rows["dimensions"])
     notes = [
@@ -137,8 +124,8 @@ def _tests(block: _Block, tested: Mapping[tuple[Method, str], Comparison]) -> Ta
                 method.upstream,
                 method.label,
                 name,
-                _ccc(one.difference, signed=True),
-                f"{_ccc(one.low, signed=True)} to {_ccc(one.high, signed=True)}",
+                _signed_ccc(one.difference),
+                span(one.low, one.high, _signed_ccc),
                 p_value(p),
                 str(one.num_speakers),
                 str(one.num_pairs),
@@ -171,13 +158,8 @@ def _comparisons(block: _Block) -> dict[tuple[Method, str], Comparison]:
             continue
         for name in block.names:
             ours, theirs = (_by_place(block, side, name) for side in (rows, reference))
-            shared = sorted(ours.keys() & theirs.keys())
-            try:
-                if shared:
-                    sides = [{key: side[key] for key in shared} for side in (ours, theirs)]
-                    found[method, name] = compare(sides[0], sides[1], CCC)
-            except DataError:  # too few speakers, or not the same ones
-                continue
+            if tested := paired(ours, theirs, CCC):
+                found[method, name] = tested
     return found
 
 
@@ -203,7 +185,9 @@ def _mean_std(values: list[float]) -> str:
     return f"{_ccc(score.mean)} ± {score.std:.3f}" if score.n > 1 else _ccc(score.mean)
 
 
-def _ccc(value: float | None, *, signed: bool = False) -> str:
-    if value is None:
-        return NOTHING
-    return f"{value:{'+' if signed else ''}.3f}".replace("-", "\N{MINUS SIGN}")
+def _ccc(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _signed_ccc(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")

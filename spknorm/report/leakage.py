@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from spknorm.report import paper
 from spknorm.report.methods import Method
 from spknorm.report.scores import Block, Estimate
-from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent
+from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent, span
 from spknorm.runs import Run, Runs
 from spknorm.runs.probes import ProbeRow, rank_of
 from spknorm.statistics import MeanStd, mean_std
@@ -220,7 +220,7 @@ def _accuracy(rows: "DataFrame") -> str:
     low, value, high = rows.iloc[0][["low", "accuracy", "high"]]
     if low != low or high != high or None in (low, high) or low == high:
         return percent(value)
-    return f"{percent(value)} [{percent(low)} to {percent(high)}]"
+    return f"{percent(value)} [{span(low, high)}]"
 
 
 def _layer(layer: str) -> str:

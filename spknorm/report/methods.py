@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from spknorm.config import effects
+from spknorm.report.tables import RowKind
 from spknorm.runs import Run, Runs, frame
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class Method:
     def family(self) -> str:
         """What gives the method its colour: none, SNP, TAP, leace, znorm or shuffled."""
         return "shuffled" if self.shuffled else self.erasure or self.strategy
+
+    @property
+    def row_kind(self) -> RowKind:
+        """What its row is in a table: controls stand in grey."""
+        return "control" if self.shuffled else "ours"
 
     def reference(self) -> "Method":
         """Return the strategy none that this method is to be compared with."""

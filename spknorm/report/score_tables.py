@@ -7,16 +7,17 @@ from collections.abc import Iterable, Sequence
 
 from spknorm.report import paper, splits
 from spknorm.report.methods import Method, settings_note
-from spknorm.report.scores import Block, Estimate
+from spknorm.report.scores import Block, Estimate, record_of
 from spknorm.report.tables import (
     NOTHING,
-    RowKind,
     Table,
     TableRow,
     make_table,
+    n_of_m,
     p_value,
     percent,
     signed_points,
+    span,
     with_deviation,
 )
 from spknorm.statistics import mean_std
@@ -81,13 +82,13 @@ def accuracy_table(block: Block) -> Table:
             one.method.upstream,
             one.method.label,
             _mean_std(one, "wa"),
-            _between(interval.low, interval.high) if interval else "no interval",
+            span(interval.low, interval.high) if interval else "no interval",
             *(_mean_std(one, name) for name in METRICS if name != "wa"),
             f"{spread.worst} {percent(spread.worst_ua)}" if spread else NOTHING,
             percent(spread.spread) if spread else NOTHING,
             _n_of_m(one),
         )
-        rows.append(TableRow(cells=cells, kind=_kind(one.method)))
+        rows.append(TableRow(cells=cells, kind=one.method.row_kind))
     reasons = dict.fromkeys(one.no_interval for one in block.estimates if one.no_interval)
     notes = [
         "WA, UA (mean recall of the classes) and macro-F1 in percent: mean ± standard "
@@ -118,7 +119,7 @@ def short_table(blocks: Sequence[Block]) -> Table:
                 where = f"{block.protocol} n={size:.0f}" if size else block.protocol
                 shown = (with_deviation(*wa) for wa in scores)
                 cells = (one.method.upstream, one.method.label, where, *shown, str(len(found)))
-                rows.append(TableRow(cells=cells, kind=_kind(one.method)))
+                rows.append(TableRow(cells=cells, kind=one.method.row_kind))
         guess = (percent(block.chance.wa), percent(block.chance.ua))
         rows.append(TableRow(cells=("", "chance", block.protocol, *guess, ""), kind="control"))
     notes = [
@@ -140,13 +141,13 @@ def comparison_table(block: Block) -> Table | None:
                 one.method.upstream,
                 one.method.label,
                 signed_points(tested.difference),
-                _between(tested.low, tested.high, signed=True),
+                span(tested.low, tested.high, signed_points),
                 p_value(one.p_holm),
                 p_value(one.p_wilcoxon_holm),
                 str(tested.num_speakers),
                 str(tested.num_pairs),
             )
-            rows.append(TableRow(cells=cells, kind=_kind(one.method)))
+            rows.append(TableRow(cells=cells, kind=one.method.row_kind))
     if not rows:
         return None
     note = (
@@ -194,36 +195,23 @@ def low_resource_table(block: Block) -> Table:
 
 def records(blocks: Iterable[Block]) -> list[dict[str, str | int | float | None]]:
     """Return every number of the score tables in full precision, one record per metric."""
-    found: list[dict[str, str | int | float | None]] = []
-    pairs = [(block, one) for block in blocks for one in block.estimates]
-    for block, one in pairs:
-        for metric in METRICS:
-            mean, pooled = one.scores[metric], one.intervals.get(metric)
-            tested = one.comparison if metric == "wa" else None
-            row: dict[str, str | int | float | None] = {
-                "task": block.task,
-                "protocol": block.protocol,
-                "upstream": one.method.upstream,
-                "method": one.method.label,
-                "metric": metric,
-                "mean": mean.mean,
-                "std": mean.std,
-            }
-            names = (("pooled", "value"), ("low", "low"), ("high", "high"))
-            row |= {name: getattr(pooled, key, None) for name, key in names}
-            row |= {
-                "difference": tested.difference if tested else None,
-                "difference_low": tested.low if tested else None,
-                "difference_high": tested.high if tested else None,
-                "p_speakers_holm": one.p_holm if tested else None,
-                "p_runs_holm": one.p_wilcoxon_holm if tested else None,
-                "pairs": tested.num_pairs if tested else None,
-                "runs": mean.n,
-                "runs_planned": one.num_planned,
-                "chance": {"wa": block.chance.wa, "ua": block.chance.ua}.get(metric),
-            }
-            found.append(row)
-    return found
+    return [
+        record_of(
+            one.method,
+            block.protocol,
+            metric,
+            mean=one.scores[metric],
+            pooled=one.intervals.get(metric),
+            tested=one.comparison if metric == "wa" else None,
+            p_holm=one.p_holm,
+            p_wilcoxon_holm=one.p_wilcoxon_holm,
+            planned=one.num_planned,
+            chance={"wa": block.chance.wa, "ua": block.chance.ua}.get(metric),
+        )
+        for block in blocks
+        for one in block.estimates
+        for metric in METRICS
+    ]
 
 
 def findings(blocks: Iterable[Block]) -> list[tuple[str, list[str]]]:
@@ -250,7 +238,7 @@ def _finding(one: Estimate) -> str:
     assert tested is not None
     return (
         f"{one.method.upstream}, {one.method.label}: {signed_points(tested.difference)} "
-        f"points WA ({_between(tested.low, tested.high, signed=True)}), p {p_value(one.p_holm)}, "
+        f"points WA ({span(tested.low, tested.high, signed_points)}), p {p_value(one.p_holm)}, "
         f"{tested.num_pairs} paired runs."
     )
 
@@ -264,26 +252,15 @@ def _our_row(method: Method, columns: Sequence[dict[Method, Estimate]]) -> Table
     counts = [_n_of_m(one) if one else NOTHING for one in (si, sd)]
     counts.append(str(sum(curve.num_runs)) if curve else NOTHING)
     cells = ("ours", f"{method.upstream}, {method.label}", *texts, " / ".join(counts))
-    return TableRow(cells=cells, kind=_kind(method))
-
-
-def _kind(method: Method) -> RowKind:
-    return "control" if method.shuffled else "ours"
+    return TableRow(cells=cells, kind=method.row_kind)
 
 
 def _mean_std(one: Estimate, metric: str) -> str:
-    score = one.scores[metric]
-    return with_deviation(*score)
-
-
-def _between(low: float, high: float, *, signed: bool = False) -> str:
-    show = signed_points if signed else percent
-    return f"{show(low)} to {show(high)}"
+    return with_deviation(*one.scores[metric])
 
 
 def _n_of_m(one: Estimate) -> str:
-    done, planned = len(one.rows), one.num_planned
-    return str(done) if done >= planned else f"{done} of {planned}"
+    return n_of_m(len(one.rows), one.num_planned)
 
 
 def _chance_note(blocks: Iterable[Block]) -> str:

@@ -4,7 +4,7 @@ After `methods.py` in the report; the statistics themselves are `spknorm.statist
 `score_tables.py`. Accuracies stay fractions here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -165,6 +165,43 @@ def curve_of(rows: "DataFrame") -> Curve:
     return Curve(points, mean, std, counts, None, area)
 
 
+def record_of(
+    method: Method,
+    protocol: str,
+    metric: str,
+    *,
+    mean: MeanStd,
+    pooled: Interval | None,
+    tested: Comparison | None,
+    p_holm: float | None,
+    p_wilcoxon_holm: float | None,
+    planned: int,
+    chance: float | None,
+) -> dict[str, str | int | float | None]:
+    """Return a row of table.csv: what one metric says of one method, in full precision."""
+    return {
+        "task": method.task,
+        "protocol": protocol,
+        "upstream": method.upstream,
+        "method": method.label,
+        "metric": metric,
+        "mean": mean.mean,
+        "std": mean.std,
+        "pooled": pooled.value if pooled else None,
+        "low": pooled.low if pooled else None,
+        "high": pooled.high if pooled else None,
+        "difference": tested.difference if tested else None,
+        "difference_low": tested.low if tested else None,
+        "difference_high": tested.high if tested else None,
+        "p_speakers_holm": p_holm if tested else None,
+        "p_runs_holm": p_wilcoxon_holm if tested else None,
+        "pairs": tested.num_pairs if tested else None,
+        "runs": mean.n,
+        "runs_planned": planned,
+        "chance": chance,
+    }
+
+
 def _block(task: str, protocol: str, rows: "DataFrame", runs: Runs) -> Block:
     places = [tuple(0 if v is None or v != v else v for v in row) for row in rows[[*_PLACE]].values]
     rows = rows.assign(place=places)
@@ -177,7 +214,7 @@ def _block(task: str, protocol: str, rows: "DataFrame", runs: Runs) -> Block:
     compared: dict[Method, Comparison] = {}
     for one in estimates:
         reference = known.get(one.method.reference())
-        found = reference and _compare(one.rows, reference.rows)
+        found = reference and paired(_by_place(one.rows), _by_place(reference.rows), "wa")
         if found and not one.method.is_reference:
             compared[one.method] = found
     p_values = holm([found.p_bootstrap for found in compared.values()])
@@ -219,19 +256,25 @@ def _intervals(pooled: Mapping[str, Any]) -> tuple[dict[str, Interval], str]:
         return {}, str(error)
 
 
-def _compare(rows: "DataFrame", reference: "DataFrame") -> Comparison | None:
-    """Return the paired test on the places that both have; rather none than a wrong one."""
-    ours, theirs = (_by_place(side) for side in (rows, reference))
-    shared = sorted(ours.keys() & theirs.keys())
+def paired(
+    ours: Mapping[tuple[Any, ...], Any], theirs: Mapping[tuple[Any, ...], Any], metric: str
+) -> Comparison | None:
+    """Return the paired test on the places that both have; rather none than a wrong one.
+
+    Args:
+        ours: Place in the grid -> counts by speaker.
+        theirs: The same of the reference.
+        metric: See `spknorm.statistics.compare`.
+    """
+    shared = sorted(key for key in ours.keys() & theirs.keys() if ours[key] and theirs[key])
     if not shared:
         return None
     try:
         new, old = ({key: side[key] for key in shared} for side in (ours, theirs))
-        return compare(new, old, "wa")
+        return compare(new, old, metric)
     except DataError:
         return None  # too few speakers, or not the same ones
 
 
 def _by_place(rows: "DataFrame") -> dict[tuple[Any, ...], Any]:
-    pairs: Iterable[tuple[Any, Any]] = zip(rows["place"], rows["by_speaker"], strict=True)
-    return {place: speakers for place, speakers in pairs if speakers}
+    return dict(zip(rows["place"], rows["by_speaker"], strict=True))

@@ -8,7 +8,7 @@ in a table may come from files: each form escapes them, so that no text can beco
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,6 +70,17 @@ def make_table(
 def with_deviation(mean: float, std: float, n: int) -> str:
     """Return `70.1 ± 2.3` in percent; a single run has no deviation."""
     return f"{percent(mean)} ± {percent(std)}" if n > 1 else percent(mean)
+
+
+def span(low: float, high: float, show: Callable[[float], str] | None = None) -> str:
+    """Return an interval: `68.1 to 72.0`, its ends in percent or as `show` says them."""
+    show = show or percent
+    return f"{show(low)} to {show(high)}"
+
+
+def n_of_m(done: int, planned: int) -> str:
+    """Return how many runs a row stands on, and how many there will be."""
+    return str(done) if done >= planned else f"{done} of {planned}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
