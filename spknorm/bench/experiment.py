@@ -32,7 +32,12 @@ from spknorm.protocols import PROTOCOLS
 from spknorm.schema import MethodConfig
 from spknorm.schema.marks import NOT_NEGATIVE
 
-KINDS = {"bench": "", "controlled": "spknorm.controlled", "superb": "spknorm.bench.superb"}
+KINDS = {
+    "bench": "",
+    "controlled": "spknorm.controlled",
+    "rivals": "spknorm.controlled.rivals",
+    "superb": "spknorm.bench.superb",
+}
 """Kinds of experiment file, each with the module whose `describe` and `complete` make its table."""
 DEFAULT_SEED = 1337
 """s3prl's."""

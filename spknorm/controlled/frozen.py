@@ -125,7 +125,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        heads = _make_heads(data, settings, strategy)
+        heads = make_heads(data, settings, strategy)
         coefficient = (
             settings.speaker_lambda if adversary == "ascent" else settings.confusion_lambda
         )
@@ -167,8 +167,13 @@ def train(
 
 def emotion_logits(heads: Heads, features: Tensor) -> Tensor:
     """Return logits (B, C) of pooled features (B, D): `Heads.emotion_logits` for one frame each."""
-    lengths = torch.ones(len(features), dtype=torch.int32)
-    logits: Tensor = heads.model(heads.projector(heads.gated(features.unsqueeze(1))), lengths)[0]
+    return head_logits(heads, heads.gated(features))
+
+
+def head_logits(heads: Heads, gated: Tensor) -> Tensor:
+    """Return logits (B, C) of features (B, D) that are behind the gate."""
+    lengths = torch.ones(len(gated), dtype=torch.int32)
+    logits: Tensor = heads.model(heads.projector(gated.unsqueeze(1)), lengths)[0]
     return logits
 
 
@@ -181,7 +186,8 @@ def speaker_loss(
     return ADVERSARIES[adversary](heads.speaker_head.layers, gated, speaker, coefficient).loss
 
 
-def _make_heads(data: Data, settings: Settings, strategy: Strategy) -> Heads:
+def make_heads(data: Data, settings: Settings, strategy: Strategy) -> Heads:
+    """Return gate and heads of the sizes that the settings say."""
     return Heads(
         data.emotional.shape[1],
         num_emotions=4,

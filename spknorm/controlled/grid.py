@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def run_grid(
     done = len(plan.parts) - len(missing)
     if progress is not None:
         progress(done, len(plan.parts))
-    for _ in _parts_done(plan, out, missing, workers):
+    for _ in in_parallel([partial(run_part, plan, out, part) for part in missing], workers):
         done += 1
         if progress is not None:
             progress(done, len(plan.parts))
@@ -82,7 +83,7 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
 def _frozen_rows(
     plan: Plan, cache: Path, part: Part, variants: Sequence[Variant]
 ) -> Iterator[ModelRow]:
-    cached = cache / f"seed-{part.seed}-hubert-{_fingerprint()}.npz"
+    cached = cache / f"seed-{part.seed}-hubert-{fingerprint()}.npz"
     features = pool.make_pool(part.seed, cached)
     for fold in range(plan.num_folds):
         data = FrozenFold(features, part.rho, fold)
@@ -103,19 +104,18 @@ def _tuned_rows(plan: Plan, part: Part, variants: Sequence[Variant]) -> Iterator
             yield data.row(variant)
 
 
-def _parts_done(plan: Plan, out: Path, parts: list[Part], workers: int) -> Iterator[Part]:
-    """Yield each part when its rows are written."""
-    if workers <= 1 or len(parts) <= 1:
-        for part in parts:
-            run_part(plan, out, part)
-            yield part
+def in_parallel(jobs: Sequence[Callable[[], None]], workers: int) -> Iterator[None]:
+    """Run jobs in processes of their own (in this one where one suffices); yield after each."""
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            job()
+            yield
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
-        running = {executor.submit(run_part, plan, out, part): part for part in parts}
         try:
-            for future in as_completed(running):
+            for future in as_completed([executor.submit(job) for job in jobs]):
                 future.result()
-                yield running[future]
+                yield
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
@@ -153,12 +153,12 @@ def _key(plan: Plan, part: Part, variant: Variant) -> str:
         decides = [plan.num_folds, plan.rank, asdict(plan.frozen)]
     else:
         decides = [plan.tuned_folds, asdict(plan.frozen), asdict(plan.tuning_of(variant))]
-    text = json.dumps([*part, *variant, decides, _fingerprint()], sort_keys=True)
+    text = json.dumps([*part, *variant, decides, fingerprint()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @functools.cache
-def _fingerprint() -> str:
+def fingerprint() -> str:
     """Return a hash of the generator's code and the upstream's checkpoint."""
     from spknorm import demo, registry
 

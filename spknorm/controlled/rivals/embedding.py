@@ -1,0 +1,120 @@
+"""The opposite hypothesis: the head is told who speaks, so that it can make allowance.
+
+A speaker's embedding is the mean of that speaker's recordings on the axes that tell speakers of the
+speaker corpus apart best (linear discriminant analysis). `appended` puts it beside the features,
+`modulated` scales and shifts them by it (FiLM, Perez et al., AAAI 2018).
+"""
+
+import numpy as np
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spknorm.controlled import frozen
+from spknorm.controlled.pool import Floats, Integers
+from spknorm.controlled.rivals.world import (
+    NUM_EMOTIONS,
+    Fitted,
+    Known,
+    behind,
+)
+from spknorm.statistics.metrics import classes_of
+
+_DIMENSIONS = 8
+
+
+class Embedder:
+    """Where a speaker is: the mean on the axes that tell speakers apart, standardised."""
+
+    def __init__(self, known: Known) -> None:
+        size = min(_DIMENSIONS, known.neutral.shape[1], int(known.speaker.max()))
+        axes = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.1, n_components=size)
+        self._axes = axes.fit(known.neutral, known.speaker)
+        everybody = self._means(known.neutral, known.speaker)
+        self._mean, self._std = everybody.mean(0), everybody.std(0) + 1e-6
+        self.num_parameters = known.neutral.shape[1] * size
+
+    def __call__(self, features: Floats, who: Integers) -> Floats:
+        """Return (N, E): each row's speaker's embedding."""
+        embedded: Floats = (self._means(features, who) - self._mean) / self._std
+        return embedded.astype(np.float32)
+
+    def _means(self, features: Floats, who: Integers) -> Floats:
+        placed = self._axes.transform(features)
+        found: Floats = np.empty_like(placed)
+        for speaker in np.unique(who):
+            found[who == speaker] = placed[who == speaker].mean(0)
+        return found
+
+
+def appended(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
+    """Put the embedding, times `strength`, beside the features."""
+    embedder = Embedder(known)
+
+    def with_embedding(features: Floats, who: Integers) -> Floats:
+        return np.concatenate([features, strength * embedder(features, who)], axis=1)
+
+    return behind(with_embedding, known, settings, seed, num_parameters=embedder.num_parameters)
+
+
+class Film(nn.Module):
+    """A head whose input is scaled and shifted by the embedding."""
+
+    def __init__(self, dim: int, embedding: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.modulate = nn.Linear(embedding, 2 * dim)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+        self.head = nn.Sequential(
+            nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, NUM_EMOTIONS)
+        )
+
+    def represent(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """Return the modulated features (B, D)."""
+        scale, shift = self.modulate(embedding).chunk(2, dim=1)
+        seen: Tensor = features * (1 + scale) + shift
+        return seen
+
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """Return logits (B, C)."""
+        logits: Tensor = self.head(self.represent(features, embedding))
+        return logits
+
+
+def modulated(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
+    """Scale and shift the features by the embedding, times `strength`."""
+    embedder = Embedder(known)
+    generator = torch.Generator().manual_seed(seed)
+    features, emotion = torch.from_numpy(known.emotional), torch.from_numpy(known.emotion)
+    embedding = strength * torch.from_numpy(embedder(known.emotional, known.who))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        film = Film(features.shape[1], embedding.shape[1], settings.gate_width, settings.dropout)
+        optimizer = torch.optim.AdamW(
+            film.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+        for _ in range(settings.steps):
+            rows = torch.randint(len(emotion), (settings.emotion_batch,), generator=generator)
+            loss = functional.cross_entropy(film(features[rows], embedding[rows]), emotion[rows])
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            cosine.step()
+    film.eval()
+
+    def inputs(rows: Floats, who: Integers) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(rows), strength * torch.from_numpy(embedder(rows, who))
+
+    @torch.no_grad()
+    def predict(rows: Floats, who: Integers) -> Integers:
+        return classes_of(film(*inputs(rows, who)))
+
+    @torch.no_grad()
+    def represent(rows: Floats, who: Integers) -> Floats:
+        seen: Floats = film.represent(*inputs(rows, who)).numpy()
+        return seen
+
+    size = sum(one.numel() for one in film.parameters()) + embedder.num_parameters
+    return Fitted(predict, represent, size)

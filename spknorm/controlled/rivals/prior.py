@@ -1,0 +1,80 @@
+"""The mechanism itself: what confounding teaches is each speaker's prior over emotions.
+
+`calibrated` takes the training speakers' own priors out of what is learnt: their logarithms are
+added to the logits in training alone (logit adjustment, Menon et al., ICLR 2021; balanced softmax,
+Ren et al., NeurIPS 2020), by speaker instead of for the whole corpus. `matched` leaves training
+alone and weighs the classes for each test speaker until that speaker's mean posterior is the
+training prior (distribution alignment, Berthelot et al., ICLR 2020): it needs that speaker's
+recordings, and believes that emotions are as frequent in them as in training.
+"""
+
+import numpy as np
+import torch
+
+from spknorm.controlled import frozen
+from spknorm.controlled.pool import Floats, Integers
+from spknorm.controlled.rivals import training
+from spknorm.controlled.rivals.world import NUM_EMOTIONS, Fitted, Known, num_parameters_of
+from spknorm.demo.synthesis import FloatArray
+
+_ROUNDS = 100
+
+
+def calibrated(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
+    """Train on logits to which the log prior of the utterance's speaker is added.
+
+    Args:
+        known: What is trained on.
+        settings: Of the head.
+        strength: Share of the log prior; 1 is what Bayes' rule asks for.
+        seed: Of weights and batches.
+    """
+    prior = np.empty((len(known.emotion), NUM_EMOTIONS), dtype=np.float32)
+    for speaker in np.unique(known.who):
+        rows = known.who == speaker
+        counts = np.bincount(known.emotion[rows], minlength=NUM_EMOTIONS) + 1.0
+        prior[rows] = np.log(counts / counts.sum())
+    offset = torch.from_numpy(strength * prior)
+    return training.train(known, settings, None, weight=0.0, seed=seed, offset=offset, gate=False)
+
+
+def matched(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
+    """Train as strategy none does, and re-weight each test speaker's posteriors.
+
+    Args:
+        known: What is trained on.
+        settings: Of the head.
+        strength: Exponent of the weights; 1 is the method.
+        seed: Of weights and batches.
+    """
+    model = frozen.train(known.data, settings, strategy="none", seed=seed)
+    counts = np.bincount(known.emotion, minlength=NUM_EMOTIONS) + 1.0
+    trained = counts / counts.sum()
+
+    def predict(features: Floats, who: Integers) -> Integers:
+        with torch.no_grad():
+            logits = frozen.emotion_logits(model.heads, torch.from_numpy(features)).double()
+        posteriors = logits.softmax(-1).numpy()
+        found = np.empty(len(who), dtype=np.int64)
+        for speaker in np.unique(who):
+            rows = who == speaker
+            found[rows] = aligned(posteriors[rows], trained, strength).argmax(1)
+        return found
+
+    return Fitted(predict, lambda features, _: model.represent(features), num_parameters_of(model))
+
+
+def aligned(posteriors: FloatArray, target: FloatArray, strength: float) -> FloatArray:
+    """Return posteriors (N, C) times weights (C,) with which their mean is `target` (C,).
+
+    Args:
+        posteriors: Of one speaker, rows that add up to 1.
+        target: What their mean shall be.
+        strength: Exponent of the weights; 0 leaves posteriors alone.
+    """
+    weights = np.ones_like(target)
+    for _ in range(_ROUNDS):
+        weighted = posteriors * weights
+        weights *= target / (weighted / weighted.sum(1, keepdims=True)).mean(0)
+    found: FloatArray = posteriors * weights**strength
+    return found

@@ -1,0 +1,200 @@
+"""What the rows say: each rival's gain over the emotion head alone, with its interval and rank.
+
+After `grid.py`. A corpus (seed) is the unit: folds are averaged first, gains are paired by seed,
+the tests are paired t-tests, and Holm's correction is over all rivals.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from spknorm.controlled.rivals.grid import RivalRow
+from spknorm.controlled.rivals.plan import BASELINES, Plan
+from spknorm.controlled.verdicts import confidence
+from spknorm.demo.synthesis import FloatArray
+from spknorm.statistics import holm
+from spknorm.statistics.fairness import gini, worst
+
+LEVEL = 0.05
+_RESAMPLES = 2000
+
+Measure = Callable[[Sequence[RivalRow]], float]
+"""A number of the rows of one seed."""
+
+
+class Gain(NamedTuple):
+    """A mean over seeds, and its 95 % interval (None, None of too few)."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class Rank(NamedTuple):
+    """A place by gain, and its range in 95 % of resampled seeds."""
+
+    place: int
+    best: int
+    worst: int
+
+
+class Standing(NamedTuple):
+    """One rival, or a baseline.
+
+    Attributes:
+        method: A key of `RIVALS` or of `BASELINES`.
+        strength: The one that was chosen.
+        unseen: Accuracy on unseen speakers at the first rho, mean over seeds.
+        gain: Over the emotion head alone; None of that head itself.
+        p_holm: Of the gain's paired t-test, corrected; None of a baseline or of one seed.
+        rank: Among the rivals; None of a baseline.
+        control: Gain of the same with permuted speakers; None of a baseline.
+        cost: Gain at rho 0, where there is nothing to be regained; None if it was not run.
+        worst: Accuracy of the worst speaker, mean over seeds.
+        worst_gain: The same over the emotion head alone.
+        gini: Of the speakers' accuracies, mean over seeds.
+        leakage: Accuracy of a fresh speaker probe.
+        seconds: Of the processor, to train, over those of the emotion head alone.
+        num_parameters: Kept for prediction.
+    """
+
+    method: str
+    strength: float
+    unseen: float
+    gain: Gain | None
+    p_holm: float | None
+    rank: Rank | None
+    control: Gain | None
+    cost: Gain | None
+    worst: float
+    worst_gain: Gain | None
+    gini: float
+    leakage: float
+    seconds: float
+    num_parameters: int
+
+    @property
+    def verdict(self) -> str:
+        """Helps or harms where the corrected test says so, else not shown; empty if not tested."""
+        if self.gain is None or self.p_holm is None:
+            return ""
+        if self.p_holm >= LEVEL:
+            return "not shown"
+        return "helps" if self.gain.mean > 0 else "harms"
+
+
+def rank(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]) -> list[Standing]:
+    """Return the baselines, then the rivals by gain.
+
+    Only seeds of which every method has its rows count, so that all are judged on the same.
+
+    Args:
+        plan: Its first rho is that of the ranking.
+        chosen: Strength of each rival.
+        rows: All that is reported.
+    """
+    groups: dict[tuple[str, str, float], dict[int, list[RivalRow]]] = {}
+    for row in rows:
+        by_seed = groups.setdefault((row.method, row.labels, row.rho), {})
+        by_seed.setdefault(row.seed, []).append(row)
+    first = plan.rho[0]
+    wanted = [*BASELINES, *plan.rivals]
+    seeds = _shared([groups.get((one, "true", first), {}) for one in wanted])
+    if not seeds:
+        return []
+
+    def values(method: str, measure: Measure, labels: str = "true") -> FloatArray:
+        of_seed = groups[method, labels, first]
+        return np.array([measure(of_seed[seed]) for seed in seeds])
+
+    gains = {one: values(one, _accuracy) - values("none", _accuracy) for one in wanted}
+    tested = {one: _p_value(gains[one]) for one in plan.rivals if len(seeds) > 1}
+    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+    ranks = _ranks({one: gains[one] for one in plan.rivals})
+    found = []
+    for method in wanted:
+        is_base, is_rival = method == "none", method in plan.rivals
+        lowest = values(method, _worst)
+        found.append(
+            Standing(
+                method,
+                chosen.get(method, 0.0),
+                float(values(method, _accuracy).mean()),
+                None if is_base else _gain(gains[method]),
+                corrected.get(method),
+                ranks.get(method),
+                _gain(values(method, _accuracy, "shuffled") - values("none", _accuracy))
+                if is_rival
+                else None,
+                None if is_base else _cost(groups, method, seeds),
+                float(lowest.mean()),
+                None if is_base else _gain(lowest - values("none", _worst)),
+                float(values(method, _gini).mean()),
+                float(values(method, _leakage).mean()),
+                float(values(method, _seconds).mean() / values("none", _seconds).mean()),
+                groups[method, "true", first][seeds[0]][0].num_parameters,
+            )
+        )
+    return sorted(found, key=lambda one: 0 if one.rank is None else one.rank.place)
+
+
+def _shared(by_seed: Sequence[dict[int, list[RivalRow]]]) -> list[int]:
+    return sorted(set.intersection(*(set(one) for one in by_seed)))
+
+
+def _gain(values: FloatArray) -> Gain:
+    return Gain(float(values.mean()), *confidence(values))
+
+
+def _cost(
+    groups: dict[tuple[str, str, float], dict[int, list[RivalRow]]],
+    method: str,
+    seeds: Sequence[int],
+) -> Gain | None:
+    mine, base = (groups.get((one, "true", 0.0), {}) for one in (method, "none"))
+    there = [seed for seed in seeds if seed in mine and seed in base]
+    if not there:
+        return None
+    return _gain(np.array([_accuracy(mine[one]) - _accuracy(base[one]) for one in there]))
+
+
+def _speakers(rows: Sequence[RivalRow]) -> list[float]:
+    return [value for row in rows for value in row.unseen.values()]
+
+
+def _accuracy(rows: Sequence[RivalRow]) -> float:
+    return float(np.mean(_speakers(rows)))
+
+
+def _worst(rows: Sequence[RivalRow]) -> float:
+    return worst(_speakers(rows))
+
+
+def _gini(rows: Sequence[RivalRow]) -> float:
+    return gini(_speakers(rows))
+
+
+def _leakage(rows: Sequence[RivalRow]) -> float:
+    return float(np.mean([row.leakage for row in rows]))
+
+
+def _seconds(rows: Sequence[RivalRow]) -> float:
+    return float(np.mean([row.seconds for row in rows]))
+
+
+def _p_value(gain: FloatArray) -> float:
+    if np.ptp(gain) == 0:
+        return 1.0 if gain[0] == 0 else 0.0
+    return float(stats.ttest_1samp(gain, 0.0).pvalue)
+
+
+def _ranks(gains: dict[str, FloatArray]) -> dict[str, Rank]:
+    values = np.stack(list(gains.values()))  # (R, seeds)
+    size = values.shape[1]
+    drawn = np.random.default_rng(0).integers(size, size=(_RESAMPLES, size))
+    places = (-values[:, drawn].mean(2)).argsort(0).argsort(0) + 1  # (R, resamples)
+    order = (-values.mean(1)).argsort().argsort() + 1
+    best, least = np.quantile(places, (0.025, 0.975), axis=1, method="nearest")
+    return {name: Rank(int(order[k]), int(best[k]), int(least[k])) for k, name in enumerate(gains)}
