@@ -31,7 +31,7 @@ def ids(paths):
 
 
 def test_every_file_is_of_a_kind_that_is_tested_here():
-    controlled = [path for path, kind in KINDS.items() if kind == "controlled"]
+    controlled = [path for path, kind in KINDS.items() if kind in ("controlled", "rivals")]
     assert set(KINDS) == {*BENCHES, *RUNS, *controlled, *TABLES}
     assert len(BENCHES) > 4 and RUNS and controlled and TABLES
 

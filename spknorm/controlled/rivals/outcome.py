@@ -115,7 +115,8 @@ def _ranking(standings: Sequence[Standing], plan: Plan, rows: Sequence[RivalRow]
             "percent on balanced utterances of unseen speakers (chance 25.0); gains in points over "
             "the emotion head alone, paired by corpus; ranks with their range in 95 % of resampled "
             "corpora.",
-            "Control: the same with permuted speakers. Worst speaker: of those tested, mean over corpora.",
+            "Control: the same with permuted speakers. Worst speaker: of those tested, mean over "
+            "corpora.",
         ),
         num_heads=1,
     )
@@ -158,7 +159,7 @@ def _prices(standings: Sequence[Standing]) -> Table:
 
 def methods_table() -> str:
     """Return the rivals as a table in Markdown, as docs/rivals.md has it."""
-    lines = ["| key | method | after | needs | strengths tried |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| key | method | after | needs | strengths tried |", "| --- " * 5 + "|"]
     for key, one in RIVALS.items():
         tried = ", ".join(f"{value:g}" for value in one.strengths)
         lines.append(f"| `{key}` | {one.title} | {one.source} | {one.needs} | {tried} |")
