@@ -45,14 +45,15 @@ def doubts_of(runs: Runs, blocks: Iterable[Block]) -> list[str]:
 def run_table(runs: Runs) -> Table:
     """Return one line per run: where it stands, what it scored, what it cost."""
     rows = []
-    for run in runs.runs:
+    for run in (*runs.runs, *runs.of_dimensions):
         one, test = run.result, run.result.test
-        assert test is not None
-        counts = (one.steps, one.best_step)
+        scores = (NOTHING, NOTHING) if test is None else (percent(test.wa), percent(test.ua))
+        tested = test or (one.dimensions and one.dimensions.test)
+        counts = (tested.n if tested else None, one.steps, one.best_step)
         cells = (
             "this folder" if run.folder == "." else run.folder,
             *("complete", one.protocol, one.fold, str(one.seed), _number(one.samples_per_label)),
-            *(percent(test.wa), percent(test.ua), str(test.n), *map(_number, counts)),
+            *(*scores, *map(_number, counts)),
             f"{one.seconds / 60:.1f}" if one.seconds is not None else NOTHING,
         )
         rows.append(TableRow(cells=cells))
@@ -70,7 +71,7 @@ def version_table(runs: Runs) -> Table:
     """Return the versions that the runs name, with how many runs name each."""
     counted = Counter(
         (name, str(version))
-        for run in runs.runs
+        for run in (*runs.runs, *runs.of_dimensions)
         for name, version in run.result.versions.items()
         if isinstance(version, str | int | float)
     )
