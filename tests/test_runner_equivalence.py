@@ -92,7 +92,7 @@ def predictions_of(folder):
 def train_ours(corpora, ckpt, folder, start, monkeypatch, **options):
     runner = make_runner(ckpt, settings(corpora, "spknorm", **options), folder)
     start(runner, "weights")
-    losses = Losses().watch(monkeypatch, runner.expert.heads, "emotion")
+    losses = Losses().watch(monkeypatch, runner.expert.heads, "emotion_of")
     runner.train()
     return runner, losses
 
@@ -105,7 +105,7 @@ def train_under_s3prl(corpora, ckpt, folder, start, monkeypatch, **options):
     mapping.pop("upstream")  # how our engine computes
     runner = make_runner(ckpt, mapping, folder, runner=Runner)
     start(runner, "weights")
-    losses = Losses().watch(monkeypatch, runner.downstream.model.heads, "emotion")
+    losses = Losses().watch(monkeypatch, runner.downstream.model.heads, "emotion_of")
     runner.train()
     return runner, losses
 

@@ -114,7 +114,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         for allowed in (mark for mark in options[1:] if isinstance(mark, Range)):
             several = isinstance(converted, tuple)
             for number in converted if several else [converted]:
-                if number is not None and number not in allowed:
+                if not isinstance(number, str | None) and number not in allowed:
                     what = f"a list of numbers {allowed}" if several else f"{allowed}{optional}"
                     raise ConfigError(f"`{path}` must be {what}, but is {shown(converted)}.")
         return converted
@@ -124,7 +124,10 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             return None
         choices = [option for option in options if option is not type(None)]
         mapping = [o for o in choices if typing.get_origin(o) is Mapping and is_mapping]
-        return _convert((mapping or choices)[0], value, path)
+        words = [o for o in choices if typing.get_origin(o) is Literal]
+        if any(value in typing.get_args(word) for word in words if isinstance(value, str)):
+            return value
+        return _convert((mapping or [o for o in choices if o not in words])[0], value, path)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, path)
     if origin is Literal:

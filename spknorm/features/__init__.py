@@ -128,6 +128,12 @@ class FrozenFeatures:
         place, table = self._tables[corpus]
         self._tables[corpus] = place, torch.from_numpy(features).to(table.device)
 
+    def sizes(self, corpus: str, ids: Sequence[str]) -> list[int]:
+        """Return the number of frames of each utterance, 1 if pooled."""
+        if corpus in self._tables:
+            return [1] * len(ids)
+        return [len(self._reader.store[self._keys[corpus][id]]) for id in ids]
+
     def features(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
         """Return (T_i, H) of each utterance, T_i = 1 if pooled, as the featurizer would."""
         if corpus in self._tables:

@@ -81,6 +81,11 @@ class FrontEnds:
         """Return whether `features` knows all of these utterances."""
         return corpus in self._keys and all(id in self._keys[corpus][1] for id in ids)
 
+    def sizes(self, corpus: str, ids: Sequence[str]) -> list[int]:
+        """Return the number of frames of each utterance."""
+        reader, keys = self._keys[corpus]
+        return [len(reader.store[keys[id]]) for id in ids]
+
     def features(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
         """Return (T_i, H) of each utterance, as the encoder gives it."""
         reader, keys = self._keys[corpus]

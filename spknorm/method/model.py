@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from spknorm.method.adversaries import ADVERSARIES, Prediction
 from spknorm.method.emotion_heads import ACTIVATIONS, make_emotion_head
-from spknorm.method.objectives import Objective, class_objective
+from spknorm.method.objectives import Objective, class_objective, concordance_objective
 from spknorm.method.pooling import lengths_of, means, padded
 
 
@@ -165,7 +165,10 @@ class Heads(nn.Module):
 
         Labels are (B,) class indices, or (B, C) votes or dimensions; see `objectives.py`.
         """
-        logits = self.emotion_logits(features)
+        return self.emotion_of(self.emotion_logits(features), labels)
+
+    def emotion_of(self, logits: Tensor, labels: Tensor) -> Prediction:
+        """Return what `emotion` returns, of logits (B, C)."""
         return Prediction(self._emotion_loss(logits, labels), logits)
 
     def emotion_logits(self, features: Sequence[Tensor]) -> Tensor:
@@ -189,6 +192,17 @@ class Heads(nn.Module):
             coefficient: 0 or more.
         """
         return self.speaker_of(self.pooled(features), labels, coefficient=coefficient)
+
+    @property
+    def emotion_loss_adds_up(self) -> bool:
+        """Whether the emotion losses of parts of a batch add up to that of the whole."""
+        return self._emotion_loss is not concordance_objective
+
+    @property
+    def speaker_loss_adds_up(self) -> bool:
+        """Likewise of the speaker loss: not behind statistics over the batch."""
+        parts = [] if self.speaker_head is None else list(self.speaker_head.modules())
+        return not any(isinstance(part, BatchNorm) for part in parts)
 
     def pooled(self, features: Sequence[Tensor]) -> Tensor:
         """Return what the speaker head reads of B features (T_i, H) in stage 2, (B, H).

@@ -170,6 +170,10 @@ class Update:
         """Do equation (4) alone: a step of the speaker head, nothing ascends."""
         return self._whole_or_nothing(lambda: self._train_speaker_head(speaker_pass))
 
+    def keep_on_host(self) -> None:
+        """Keep copies of what an iteration moves in the main memory from now on."""
+        self._kept.on_host = True
+
     def state_dict(self) -> dict[str, Any]:
         """Return the optimisers' states by name."""
         return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
@@ -24,10 +25,11 @@ from spknorm.runner.distributed import World
 from spknorm.runner.instrument import MEASURED_EVERY, Instrument, Start
 from spknorm.runner.lost_steps import LostSteps, ids_of
 from spknorm.runner.passes import Passes, precision_of
+from spknorm.runner.pieces import Pieces
 from spknorm.runner.seeds import seeded
 from spknorm.runner.setup import make_schedulers
 from spknorm.runner.sources import Source
-from spknorm.runner.speaker_side import SpeakerSide, in_pieces
+from spknorm.runner.speaker_side import SpeakerSide
 from spknorm.runner.state import Counters
 from spknorm.schema import TaskConfig
 
@@ -73,7 +75,7 @@ class Iteration:
         run, method = settings.runner, settings.downstream_expert.spknorm
         self._run, self._method = run, method
         self._world, self._seed = world, seed
-        self._lost = LostSteps(run, world, counters, say)
+        self._lost, self._say = LostSteps(run, world, counters, say), say
         self._counters, self._speaker_side = counters, speaker_side
         self._speakers = settings.downstream_expert.speaker_corpus
         precision = precision_of(run, world.device)
@@ -91,6 +93,7 @@ class Iteration:
         self.schedulers = make_schedulers(
             settings.scheduler, self.update.optimizers, total_steps=run.total_steps
         )
+        self._pieces = Pieces(run, source, world, counters, keep_on_host=self.update.keep_on_host)
         self._passes = Passes(
             expert.heads,
             source,
@@ -101,6 +104,8 @@ class Iteration:
             scaler=self.scaler,
             one_stage=method.strategy != "none" and method.update == "reversal",
             target=expert.target,
+            pieces=self._pieces,
+            speaker_piece=self._speakers.micro_batch_size,
         )
         self._statistics = Statistics(modules)
         self.instrument = Instrument(
@@ -125,19 +130,14 @@ class Iteration:
         scale = self.scaler.state_dict()
         scheduled = strength(self._method, step=counters.step, total_steps=self._run.total_steps)
         self._strength = self._ascent()
-        self._passes.begin()
-        place = (self._seed, counters.step, self._world.rank)
-        short: BaseException | None = None
-        try:
-            with seeded("step", *place, device=self._world.device):
-                self._last = self._step(emotion, speaker)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            # without the frames that hold on to memory
-            self._last, short = Step({}, finite=False), error.with_traceback(None)
+        short = self._try(emotion, speaker)
+        while short is not None and self._lost.can_be_tried_again(short):
+            how = self._pieces.finer()
+            if how is None:
+                break
+            self._say(f"out of memory at step {counters.step + 1}: {how}")
+            short = self._try(emotion, speaker)
         if short is not None:
-            self._passes.begin()  # and lets go of what the device holds
             self._lost.to_memory([*emotion, *speaker], short)
         for scheduler in self.schedulers.values():
             scheduler.step()
@@ -171,6 +171,27 @@ class Iteration:
             best = counters.best_speaker_loss
             if best is None or counters.speaker_loss < best:
                 counters.best_speaker_loss = counters.speaker_loss
+
+    def _try(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> BaseException | None:
+        """Do the step; where memory was short take it back, and return the error."""
+        self._passes.begin()
+        self._pieces.begin()
+        place = (self._seed, self._counters.step, self._world.rank)
+        try:
+            with seeded("step", *place, device=self._world.device):
+                self._last = self._step(emotion, speaker)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # without the frames that hold on to memory
+            self._last, short = Step({}, finite=False), error.with_traceback(None)
+        else:
+            return None
+        self._passes.begin()  # and lets go of what the device holds
+        self._statistics.take_back()
+        if self._world.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return short
 
     def measured(self) -> dict[str, Any]:
         """Return the means since the last call, as metrics.jsonl has them."""
@@ -221,8 +242,8 @@ class Iteration:
         return strength(self._method, step=self._counters.step, total_steps=self._run.total_steps)
 
     def _step(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> Step:
-        groups = [in_pieces(batch, self._speakers) for batch in speaker] or [[]]
-        *further, last = (functools.partial(self._passes.speaker, group) for group in groups)
+        batches = list(speaker) or [Batch([], [], [], [])]
+        *further, last = (functools.partial(self._passes.speaker, batch) for batch in batches)
         return self.update.step(
             functools.partial(self._passes.emotion, emotion),
             last,

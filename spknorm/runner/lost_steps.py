@@ -6,8 +6,6 @@ Used by `iteration.py`, which has put everything back before it comes here.
 import logging
 from collections.abc import Callable, Sequence
 
-import torch
-
 from spknorm.batches import Batch
 from spknorm.errors import ConfigError, NonFiniteError
 from spknorm.method.optim.transaction import HalfMovedError, ShortOfMemoryError
@@ -59,6 +57,11 @@ class LostSteps:
                 "speaker_lambda, or use runner.precision fp32 or bf16."
             )
 
+    def can_be_tried_again(self, error: BaseException) -> bool:
+        """Whether a step for which memory was too short was taken back in all processes."""
+        alone = self._world.size == 1 or isinstance(error, ShortOfMemoryError)
+        return alone and not isinstance(error, HalfMovedError)
+
     def to_memory(self, batches: Sequence[Batch], error: BaseException) -> None:
         """Count the step after `counters.step`, for whose batches memory was too short.
 
@@ -67,8 +70,7 @@ class LostSteps:
         """
         counters = self._counters
         number, before = counters.step + 1, counters.out_of_memory_in_a_row
-        alone = self._world.size == 1 or isinstance(error, ShortOfMemoryError)
-        if isinstance(error, HalfMovedError) or not alone:
+        if not self.can_be_tried_again(error):
             raise ConfigError(
                 f"Out of memory at step {number}, where it could not be skipped: go on with -a, "
                 f"which starts from the last checkpoint. {_ADVICE}"
@@ -80,8 +82,6 @@ class LostSteps:
             ) from error
         counters.out_of_memory += 1
         counters.out_of_memory_in_a_row += 1
-        if self._world.device.type == "cuda":
-            torch.cuda.empty_cache()
         text = f"out of memory at step {number}, batch skipped: {', '.join(ids_of(batches))}"
         logger.warning("%s. %s", text, _ADVICE)
         self._say(text)

@@ -7,7 +7,7 @@ Legend: N utterances of a micro-batch over all processes.
 """
 
 import contextlib
-import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
+from torch.utils.checkpoint import checkpoint
 
 from spknorm.batches import Batch
 from spknorm.batches.shipping import ship
@@ -27,6 +28,7 @@ from spknorm.method.model import Heads
 from spknorm.method.optim.lists import read
 from spknorm.method.optim.transaction import ShortOfMemoryError, is_out_of_memory
 from spknorm.runner.distributed import World
+from spknorm.runner.pieces import Pieces, join, pick
 from spknorm.runner.sources import Source
 from spknorm.schema import RunnerConfig
 from spknorm.statistics.targets import Target
@@ -131,7 +133,7 @@ class _Done(NamedTuple):
     batch: Batch
     loss: Tensor
     guesses: Tensor
-    share: float | None
+    share: float
 
 
 class Passes:
@@ -147,6 +149,8 @@ class Passes:
         scaler: Of fp16 losses.
         one_stage: The two passes' gradients are summed before the one step that uses them.
         target: What the emotion head predicts.
+        pieces: How much passes the upstream at once.
+        speaker_piece: Utterances of a speaker batch that do so where nothing else decides.
     """
 
     def __init__(
@@ -161,7 +165,10 @@ class Passes:
         scaler: GradScaler,
         one_stage: bool,
         target: Target,
+        pieces: Pieces,
+        speaker_piece: int | None,
     ) -> None:
+        self._pieces, self._speaker_piece = pieces, speaker_piece
         self._heads, self._source, self._world = heads, source, world
         self._parameters, self._accumulate = parameters, accumulate
         self._precision, self._scaler, self._one_stage = precision, scaler, one_stage
@@ -186,7 +193,7 @@ class Passes:
                 self.tally.add("bad", 1)
                 continue
             self.tally.add(f"{kind}_loss", value)
-            self.tally.add(f"{kind}_batches", 1.0 if share is None else share)
+            self.tally.add(f"{kind}_batches", share)
             if kind == "emotion":
                 truths = self._target.truths(batch.labels)
                 self.tally.add_counts(self._target.count(truths, predicted))
@@ -198,56 +205,110 @@ class Passes:
 
     def emotion(self, batches: Sequence[Batch]) -> None:
         """Leave the gradients of l_er (equations 1, 2)."""
-        for batch in batches:
-            self._run("emotion", batch, self._emotion, self._share(batch), each=self._accumulate)
+        totals = self._world.sum([float(len(batch.ids)) for batch in batches])
+        pieces = self._pieces.of(batches, corpus="emotion")
+        every = join(batches)
+        of_batch = [number for number, batch in enumerate(batches) for _ in range(len(batch.ids))]
+
+        def logits_of(piece: Sequence[int]) -> Tensor:
+            with self._autocast():
+                features = self._source(pick(every, piece), corpus="emotion")
+                return self._heads.emotion_logits(features)
+
+        def backward(logits: Tensor, places: Sequence[int]) -> None:
+            """Add up the losses of the micro-batches that utterances belong to."""
+            labels = self._shipped(pick(every, places))
+            losses = []
+            for number, part in itertools.groupby(
+                range(len(places)), lambda i: of_batch[places[i]]
+            ):
+                rows = list(part)
+                rest = slice(rows[0], rows[-1] + 1)
+                with self._autocast():
+                    prediction = self._heads.emotion_of(logits[rest], labels[rest])
+                own = pick(every, [places[row] for row in rows])
+                share = len(rows) / totals[number]
+                losses.append(self._counted("emotion", own, prediction, share))
+            self._backward(torch.stack(losses).sum() / self._accumulate)
+
+        def run() -> None:
+            if self._heads.emotion_loss_adds_up or _are_whole(pieces, of_batch):
+                for piece in pieces:
+                    ordered = sorted(piece)
+                    backward(logits_of(ordered), ordered)
+                return
+            places = [place for piece in pieces for place in piece]
+            logits = torch.cat([self._recomputed(logits_of, piece) for piece in pieces])
+            back = sorted(range(len(places)), key=lambda row: places[row])
+            backward(logits[back], sorted(places))
+
+        self._run(run, empty=not every.ids)
         if not self._one_stage:
             self._sum()
 
-    def speaker(self, batches: Sequence[Batch], coefficient: float) -> None:
+    def speaker(self, batch: Batch, coefficient: float) -> None:
         """Leave the gradients of l_id (equations 3, 4), `coefficient` times reversed below.
 
-        Only TAP with something to ascend builds a graph through the upstream.
+        Only TAP with something to ascend builds a graph through the upstream. The loss is the mean
+        over the utterances of the whole batch, whatever the pieces: where the speaker head looks
+        at all of them, features are computed, and once more when the loss goes backward.
 
         Args:
-            batches: Pieces of one batch; the loss is the mean over its utterances.
+            batch: All of a step's.
             coefficient: 0 or more.
         """
-        (total,) = self._world.sum([float(sum(len(batch.ids) for batch in batches))])
-        predict = functools.partial(self._speaker, coefficient=coefficient)
-        for batch in batches:
-            self._run("speaker", batch, predict, len(batch.ids) / total)
+        (total,) = self._world.sum([float(len(batch.ids))])
+        through = self._heads.strategy == "TAP" and coefficient > 0
+        pieces = self._pieces.of([batch], corpus="speaker", usual=self._speaker_piece)
+
+        def pooled_of(piece: Sequence[int]) -> Tensor:
+            with self._autocast():
+                with torch.set_grad_enabled(through and torch.is_grad_enabled()):
+                    features = self._source(pick(batch, piece), corpus="speaker")
+                return self._heads.pooled(features)
+
+        def backward(pooled: Tensor, places: Sequence[int]) -> None:
+            own = pick(batch, places)
+            labels = self._shipped(own)
+            with self._autocast():
+                prediction = self._heads.speaker_of(pooled, labels, coefficient=coefficient)
+            self._backward(self._counted("speaker", own, prediction, len(own.ids) / total))
+
+        def run() -> None:
+            if len(pieces) == 1 or self._heads.speaker_loss_adds_up:
+                for piece in pieces:
+                    backward(pooled_of(piece), piece)
+                return
+            compute = self._recomputed if through else lambda of, piece: of(piece)
+            pooled = torch.cat([compute(pooled_of, piece) for piece in pieces])
+            backward(pooled, [place for piece in pieces for place in piece])
+
+        self._run(run, empty=not batch.ids)
         self._sum()
 
-    def _emotion(self, batch: Batch, labels: Tensor) -> Prediction:
-        with self._autocast():
-            return self._heads.emotion(self._source(batch, corpus="emotion"), labels)
+    def _recomputed(
+        self, compute: Callable[[Sequence[int]], Tensor], piece: Sequence[int]
+    ) -> Tensor:
+        """Compute without keeping anything, and once more in the backward pass."""
+        anchor = torch.empty(0, device=self._world.device)  # whose random numbers are drawn again
+        found: Tensor = checkpoint(
+            lambda _: compute(piece), anchor, use_reentrant=False, determinism_check="none"
+        )
+        return found
 
-    def _speaker(self, batch: Batch, labels: Tensor, *, coefficient: float) -> Prediction:
-        through_upstream = self._heads.strategy == "TAP" and coefficient > 0
-        with self._autocast(), torch.set_grad_enabled(through_upstream):
-            features = self._source(batch, corpus="speaker")
-        with self._autocast():
-            return self._heads.speaker(features, labels, coefficient=coefficient)
-
-    def _run(
-        self,
-        kind: str,
-        batch: Batch,
-        predict: Callable[[Batch, Tensor], Prediction],
-        share: float | None,
-        *,
-        each: int = 1,
-    ) -> None:
+    def _run(self, run: Callable[[], None], *, empty: bool) -> None:
         """Go forward and backward; out of memory beside other processes, only remember it."""
-        if not batch.ids or self._short is not None:
+        if empty or self._short is not None:
             return
         try:
-            labels = ship([torch.tensor(batch.labels)], self._world.device)[0]
-            self._backward(kind, batch, predict(batch, labels), share, passes=each)
+            run()
         except (RuntimeError, MemoryError) as error:
             if self._world.size == 1 or not is_out_of_memory(error):
                 raise
             self._short = error.with_traceback(None)  # which would hold on to memory
+
+    def _shipped(self, batch: Batch) -> Tensor:
+        return ship([torch.tensor(batch.labels)], self._world.device)[0]
 
     def _sum(self) -> None:
         """Sum gradients over all processes, unless memory was short in one of them.
@@ -259,29 +320,23 @@ class Passes:
             raise ShortOfMemoryError(str(self._short or "in another process")) from self._short
         self._world.sum_gradients(self._parameters)
 
-    def _share(self, batch: Batch) -> float | None:
-        """Return this process's part of a micro-batch's utterances; None if it is alone."""
-        if self._world.size == 1:
-            return None
-        (total,) = self._world.sum([len(batch.ids)])
-        return len(batch.ids) / total
-
-    def _backward(
-        self,
-        kind: str,
-        batch: Batch,
-        prediction: Prediction,
-        share: float | None,
-        *,
-        passes: int = 1,
-    ) -> None:
-        loss = prediction.loss if share is None else prediction.loss * share
+    def _counted(self, kind: str, batch: Batch, prediction: Prediction, share: float) -> Tensor:
+        """Return a loss times its share of a batch, and remember what it told."""
+        loss = prediction.loss * share
         value, logits = loss.detach(), prediction.logits.detach()
         guesses = logits.argmax(dim=-1) if kind == "speaker" else self._target.guesses(logits)
         self._done.append(_Done(kind, batch, value, guesses, share))
         # A loss that is not finite may have a finite gradient: it must not get through.
-        poison = value.mul(0.0).add(1.0)  # 1, or NaN
-        self._scaler.scale(loss * poison / passes).backward()  # type: ignore[no-untyped-call]
+        return loss * value.mul(0.0).add(1.0)  # by 1, or by NaN
+
+    def _backward(self, loss: Tensor) -> None:
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         return autocast(self._precision, self._world.device)
+
+
+def _are_whole(pieces: Sequence[Sequence[int]], of_batch: Sequence[int]) -> bool:
+    """Whether no micro-batch lies in more than one piece."""
+    seen = [{of_batch[place] for place in piece} for piece in pieces]
+    return sum(map(len, seen)) == len(set(of_batch))

@@ -13,7 +13,9 @@ from spknorm.batches import Batch, Stream
 from spknorm.batches.shipping import ship
 from spknorm.runner.distributed import World
 from spknorm.schema import TaskConfig
-from spknorm.upstreams.fast import Encoder
+from spknorm.upstreams.fast import Encoder, PackedEncoder
+
+_SAMPLES_PER_FRAME = 320
 
 
 class Source(Protocol):
@@ -30,6 +32,24 @@ class Source(Protocol):
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
     ) -> Iterator[Batch]:
         """Yield batches start ... stop - 1 of a stream, with audio where it is needed."""
+        ...
+
+    def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
+        """Return about how many frames each utterance has, by which memory is shared out."""
+        ...
+
+    @property
+    def packed(self) -> bool:
+        """Whether an utterance's features do not depend on what else is in its batch."""
+        ...
+
+    @property
+    def recomputable(self) -> bool:
+        """Whether `recompute` can save memory."""
+        ...
+
+    def recompute(self) -> None:
+        """Recompute activations in the backward pass from now on."""
         ...
 
 
@@ -54,6 +74,25 @@ class UpstreamSource:
     ) -> Iterator[Batch]:
         """Yield batches with their audio."""
         return stream.batches(start, stop, num_workers=num_workers)
+
+    def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
+        """Return about how many frames each utterance has."""
+        return [1 + len(wav) // _SAMPLES_PER_FRAME for wav in batch.wavs]
+
+    @property
+    def packed(self) -> bool:
+        """Whether utterances are run without padding."""
+        return isinstance(self._encode, PackedEncoder)
+
+    @property
+    def recomputable(self) -> bool:
+        """Whether the encoder can recompute what it does not yet."""
+        return isinstance(self._encode, PackedEncoder) and not self._encode.recomputes
+
+    def recompute(self) -> None:
+        """Recompute activations in the backward pass from now on."""
+        if isinstance(self._encode, PackedEncoder):
+            self._encode.recomputes = True
 
 
 class CachedSource:
@@ -81,6 +120,27 @@ class CachedSource:
             return self._otherwise(batch, corpus=corpus)
         features: list[Tensor] = self._cache.features(self._names[corpus], batch.ids)
         return features
+
+    def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
+        """Return about how many frames each utterance has."""
+        if batch.wavs or corpus not in self._names:
+            return self._otherwise.sizes(batch, corpus=corpus)
+        sizes: list[int] = self._cache.sizes(self._names[corpus], batch.ids)
+        return sizes
+
+    @property
+    def packed(self) -> bool:
+        """Whether utterances are run without padding: what is cached always is."""
+        return True
+
+    @property
+    def recomputable(self) -> bool:
+        """Whether the encoder can recompute what it does not yet."""
+        return self._otherwise.recomputable
+
+    def recompute(self) -> None:
+        """Recompute activations in the backward pass from now on."""
+        self._otherwise.recompute()
 
     def batches(
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int

@@ -61,6 +61,12 @@ class Counters:
     nonfinite_in_a_row: int = 0
     out_of_memory: int = 0
     out_of_memory_in_a_row: int = 0
+    most_frames: int | None = None
+    """Padded frames that pass the upstream at once; None: memory has never been short."""
+    recomputes: bool = False
+    """Activations are recomputed for want of memory."""
+    keeps_on_host: bool = False
+    """What an iteration keeps lies in the main memory, likewise."""
     seconds: float = 0.0
     lines: int = 0
     """Lines of metrics.jsonl."""

@@ -51,6 +51,11 @@ class RunnerConfig:
     keep: Annotated[Literal["all", "weights", "none"], NOTHING] = "all"
     """What stays of a run that is complete. all: its checkpoints, so that more steps can follow.
     weights: dev-best.ckpt without the optimisers' states, a third of one. none: results alone."""
+    micro_batch: Annotated[Literal["auto"] | int, ABOVE_0, NUMBERS] = "auto"
+    """Utterances that pass the upstream at once. How a step's batch is cut is a matter of memory:
+    losses and gradients are those of the uncut batch, but for rounding and the numbers that dropout
+    draws. auto: on a GPU all that its memory holds, found out as it goes; on the CPU
+    datarc.train_batch_size and speaker_corpus.micro_batch_size."""
     early_stopping: Annotated[int | None, ABOVE_0, NUMBERS] = None
     """Evaluations without a gain on dev after which training ends; null: never."""
     select_by: Annotated[Literal["wa", "ua", "macro_f1"], NUMBERS, CLASSES] = "wa"

@@ -147,7 +147,7 @@ def compare_ahead(
     return compare(
         (
             torch.zeros_like(p) if p.grad is None else torch.add(p, p.grad, alpha=-rate) - p,
-            p - start,
+            p - start.to(p.device),
         )
         for p, start in zip(shared, before, strict=True)
     )

@@ -46,8 +46,15 @@ def length(tensors: Sequence[Tensor]) -> Tensor:
 @torch.no_grad()
 def distance(ends: Sequence[Tensor], starts: Sequence[Tensor]) -> Tensor:
     """Return the norm of how far all tensors have come together, a scalar."""
-    found = [norms(torch._foreach_sub(here, there)) for here, there in parts(ends, starts)]
+    found = [
+        norms(torch._foreach_sub(here, _beside(there, here))) for here, there in parts(ends, starts)
+    ]
     return torch.linalg.vector_norm(torch.cat(found)) if found else torch.zeros(())
+
+
+def _beside(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors on the devices of others, where some are kept elsewhere."""
+    return [one.to(other.device) for one, other in zip(tensors, others, strict=True)]
 
 
 def read(tensors: Sequence[Tensor]) -> list[Any]:

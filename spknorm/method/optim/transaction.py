@@ -9,6 +9,17 @@ from torch.optim import Optimizer
 
 from spknorm.method.optim.lists import with_gradients
 
+_WITHOUT_A_CLASS = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+)
+"""What torch says of memory that the CPU, CUDA itself and NVIDIA's libraries did not get."""
+
 
 class ShortOfMemoryError(MemoryError):
     """Memory ran out in this process or another, all know it, and nothing has moved."""
@@ -36,11 +47,15 @@ class Transaction:
     It costs the memory of the weights that move and of what their optimisers know of them: under
     Adam three numbers per weight.
 
+    Attributes:
+        on_host: Copies lie in the main memory, for want of the device's.
+
     Args:
         world: Processes that move the same weights; None if this one is alone.
     """
 
     def __init__(self, world: Processes | None = None) -> None:
+        self.on_host = False
         self._world = world
         self._weights: dict[nn.Parameter, Tensor] = {}
         self._states: dict[tuple[Optimizer, nn.Parameter], dict[str, Any]] = {}
@@ -78,7 +93,7 @@ class Transaction:
         """Copy what a step of this optimiser would change, unless that is kept already."""
         moved = with_gradients(parameters_of(optimizer))
         new = [parameter for parameter in moved if parameter not in self._weights]
-        weights = copies(new)
+        weights = self._copies(new)
         states = {
             (optimizer, parameter): dict(optimizer.state.get(parameter, {}))
             for parameter in moved
@@ -90,11 +105,16 @@ class Transaction:
             for name, value in state.items()
             if isinstance(value, Tensor)
         ]
-        values = copies([state[name] for state, name in places])
+        values = self._copies([state[name] for state, name in places])
         for (state, name), value in zip(places, values, strict=True):
             state[name] = value
         self._weights.update(zip(new, weights, strict=True))
         self._states.update(states)
+
+    def _copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        if self.on_host:
+            return [tensor.detach().to("cpu", copy=True) for tensor in tensors]
+        return copies(tensors)
 
     def before(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         """Return what each parameter was, not copied anew; one not kept is where it was."""
@@ -107,7 +127,10 @@ class Transaction:
             parameter.copy_(weight)
         for (optimizer, parameter), state in self._states.items():
             if state:
-                optimizer.state[parameter] = state
+                now = optimizer.state[parameter]
+                optimizer.state[parameter] = {
+                    name: _put_back(now.get(name), value) for name, value in state.items()
+                }
             else:  # the optimiser makes it at the parameter's first step
                 optimizer.state.pop(parameter, None)
         self.forget()
@@ -116,6 +139,13 @@ class Transaction:
         """Let the copies go."""
         self._weights.clear()
         self._states.clear()
+
+
+def _put_back(now: Any, before: Any) -> Any:
+    """Return what was before, in the place of what is now if a copy lies elsewhere."""
+    if isinstance(before, Tensor) and isinstance(now, Tensor) and now.device != before.device:
+        return now.copy_(before)
+    return before
 
 
 class Statistics:
@@ -161,11 +191,10 @@ def copies(tensors: Sequence[Tensor]) -> list[Tensor]:
 def differences(ends: Iterable[Tensor], starts: Iterable[Tensor]) -> Iterator[Tensor]:
     """Yield how far each tensor has come: one at a time, so that no further copy of all is made."""
     for end, start in zip(ends, starts, strict=True):
-        yield end - start
+        yield end - start.to(end.device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out."""
-    # The CPU's allocator has no error class of its own.
     named = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return named or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return named or any(text in str(error) for text in _WITHOUT_A_CLASS)

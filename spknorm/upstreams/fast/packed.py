@@ -26,6 +26,9 @@ Parts = FairseqParts | HuggingFaceParts
 class PackedEncoder:
     """Runs an upstream over utterances without padding.
 
+    Attributes:
+        recomputes: Each layer's activations are computed again in the backward pass.
+
     Args:
         upstream: One of which `reason_unsupported` says None.
         featurizer: s3prl's Featurizer of it.
@@ -47,7 +50,7 @@ class PackedEncoder:
         wanted = layers_read(featurizer, len(self._parts.layers))
         assert wanted is not None
         self._wanted = wanted
-        self._recompute = config.checkpoint_activations
+        self.recomputes = config.checkpoint_activations
         self._layer: Callable[..., Tensor] = (
             run_layer if isinstance(self._parts, FairseqParts) else hugging_face.run_layer
         )
@@ -108,7 +111,7 @@ class PackedEncoder:
         last = max(self._wanted)
         bias = parts.bias(layout.longest) if last else None
         for number, layer in enumerate(parts.layers[:last], start=1):
-            if self._recompute and torch.is_grad_enabled():
+            if self.recomputes and torch.is_grad_enabled():
                 x = checkpoint(self._layer, layer, x, layout, bias, use_reentrant=False)
             else:
                 x = self._layer(layer, x, layout, bias)

@@ -1,0 +1,149 @@
+"""How much of a batch passes the upstream at once: a matter of memory, not of the method.
+
+Used by `passes.py`. A GPU takes everything at once until memory is short; then the largest pieces
+are halved for the rest of the run. Where single utterances are left, activations are recomputed,
+and at last what an iteration keeps of the weights lies in the main memory. All of this rides in
+the run's counters, so that a resumed run cuts as it did.
+
+Legend: n utterances of a piece, T frames of its longest.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+from spknorm.batches import Batch
+from spknorm.runner.distributed import World
+from spknorm.runner.sources import Source
+from spknorm.runner.state import Counters
+from spknorm.schema import RunnerConfig
+
+
+class Pieces:
+    """Cuts batches, more finely each time that memory was short.
+
+    Args:
+        run: How many utterances at once, or auto.
+        source: Knows lengths, and recomputes activations if told to.
+        world: The processes of the run.
+        counters: Of the run, changed as memory runs out.
+        keep_on_host: Puts what an iteration keeps into the main memory from now on.
+    """
+
+    def __init__(
+        self,
+        run: RunnerConfig,
+        source: Source,
+        world: World,
+        counters: Counters,
+        *,
+        keep_on_host: Callable[[], None],
+    ) -> None:
+        self._most, self._source, self._world = run.micro_batch, source, world
+        self._counters, self._keep_on_host = counters, keep_on_host
+        self._on_gpu = world.device.type == "cuda"
+        self._largest = 0
+        self._apply()
+
+    def of(
+        self, batches: Sequence[Batch], *, corpus: str, usual: int | None = None
+    ) -> list[list[int]]:
+        """Return the pieces of some micro-batches, as places among all their utterances.
+
+        Args:
+            batches: Of one pass. Those of one size are merged where no feature depends on its
+                neighbours, which padding makes it do.
+            corpus: emotion or speaker.
+            usual: Utterances of a piece where `runner.micro_batch` is auto, but on a GPU.
+        """
+        at_once = self._most if self._most != "auto" else None if self._on_gpu else usual
+        merges = self._source.packed and (self._on_gpu or self._most != "auto")
+        groups = list(_groups(batches, merges=merges))
+        if at_once is not None:
+            groups = [part for group in groups for part in _evenly(group, int(at_once))]
+        limit = self._counters.most_frames
+        if not self._on_gpu and limit is None:
+            self._largest = max([self._largest, *map(len, groups)])
+            return groups
+        sizes = [size for batch in batches for size in self._source.sizes(batch, corpus=corpus)]
+        pieces = [part for group in groups for part in _within(group, sizes, limit)]
+        costs = [_cost(part, sizes) for part in pieces if len(part) > 1]
+        self._largest = max([self._largest, *costs])
+        return pieces
+
+    def begin(self) -> None:
+        """Start a step."""
+        self._largest = 0
+
+    def finer(self) -> str | None:
+        """Take less memory from now on; return how, None if nothing is left to be done."""
+        counters = self._counters
+        largest = self._world.largest(self._largest)
+        if largest > 1:
+            counters.most_frames = largest // 2
+            return f"at most {counters.most_frames} frames pass the upstream at once from now on"
+        if not counters.recomputes and self._source.recomputable:
+            counters.recomputes = True
+            self._apply()
+            return "activations are recomputed from now on"
+        if not counters.keeps_on_host and self._on_gpu:
+            counters.keeps_on_host = True
+            self._apply()
+            return "what an iteration keeps lies in the main memory from now on"
+        return None
+
+    def _apply(self) -> None:
+        if self._counters.recomputes:
+            self._source.recompute()
+        if self._counters.keeps_on_host:
+            self._keep_on_host()
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Return several batches as one."""
+    return Batch(
+        [wav for batch in batches for wav in batch.wavs],
+        [label for batch in batches for label in batch.labels],
+        [name for batch in batches for name in batch.ids],
+        [index for batch in batches for index in batch.indices],
+    )
+
+
+def pick(batch: Batch, places: Sequence[int]) -> Batch:
+    """Return some utterances of a batch; audio that is not there is left out."""
+    wavs = [batch.wavs[place] for place in places] if batch.wavs else []
+    labels, ids = [batch.labels[place] for place in places], [batch.ids[place] for place in places]
+    return Batch(wavs, labels, ids, [batch.indices[place] for place in places])
+
+
+def _groups(batches: Sequence[Batch], *, merges: bool) -> Iterator[list[int]]:
+    """Yield the places of each batch, or of neighbours of one size; empty ones are left out."""
+    start = 0
+    sizes = [len(batch.ids) for batch in batches]
+    runs = (list(run) for _, run in itertools.groupby(sizes)) if merges else ([n] for n in sizes)
+    for run in runs:
+        if sum(run):
+            yield list(range(start, start + sum(run)))
+        start += sum(run)
+
+
+def _evenly(places: Sequence[int], most: int) -> list[list[int]]:
+    """Return places in parts of nearly the same size, at most `most`."""
+    number = -(-len(places) // most)
+    ends = [len(places) * part // number for part in range(number + 1)]
+    return [list(places[start:stop]) for start, stop in itertools.pairwise(ends)]
+
+
+def _within(places: Sequence[int], sizes: Sequence[int], limit: int | None) -> list[list[int]]:
+    """Return places in parts of n T <= `limit`, the shorter together; a single one may be more."""
+    if limit is None or _cost(places, sizes) <= limit:
+        return [list(places)]
+    parts: list[list[int]] = [[]]
+    for place in sorted(places, key=lambda one: sizes[one]):
+        if parts[-1] and (len(parts[-1]) + 1) * sizes[place] > limit:
+            parts.append([])
+        parts[-1].append(place)
+    return parts
+
+
+def _cost(places: Sequence[int], sizes: Sequence[int]) -> int:
+    return len(places) * max(sizes[place] for place in places)
