@@ -129,7 +129,7 @@ def test_what_is_probed_is_what_the_emotion_head_sees(options, tmp_path, corpora
         with torch.no_grad():
             (seen,) = model.featurizer(wavs, model.upstream(wavs))
             seen = seen if model.gate is None else model.gate(seen)
-        found = pooled.of(questions[-1], "test")[0, -1]
+        found = pooled.of(questions[-1], "test").layer(-1)[0]
         assert np.allclose(found, seen.mean(dim=0).numpy(), atol=1e-6)
     trained = load(folder)
     with torch.no_grad():
@@ -138,7 +138,7 @@ def test_what_is_probed_is_what_the_emotion_head_sees(options, tmp_path, corpora
         own_model(run, "cpu"), questions, max_seconds=None, config=run.settings.upstream,
         device="cpu",
     )  # fmt: skip
-    assert np.allclose(first.of(questions[-1], "test")[0, -1], own.mean(dim=0), atol=1e-6)
+    assert np.allclose(first.of(questions[-1], "test").layer(-1)[0], own.mean(dim=0), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,7 @@ class SlurmJobs:
 
     def is_at_work(self, cell: Cell) -> bool:
         """Tell whether a cell that was handed over has begun."""
-        state = self._state(cell.name).state
-        return state not in slurm.OVER and not state.startswith(("PENDING", "REQUEUE"))
+        return self._state(cell.name).state == "RUNNING"
 
     def followed(self) -> bool:
         """Tell whether the jobs after the runs are over."""

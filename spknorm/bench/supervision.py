@@ -130,7 +130,7 @@ def _wait(process: "subprocess.Popen[bytes]", stop: _Stop) -> int:
 def _put_back(folder: Path, *, requeue: bool) -> None:
     """Put the job back into the queue; say why where that cannot be."""
     if not requeue:
-        _end("The run reached its time limit and was saved: the same command goes on (requeue).")
+        _end("The run reached its time limit; what it saved stands, and the same command goes on.")
     newest = max((path.stat().st_mtime_ns for path in folder.glob("*.ckpt")), default=0)
     try:
         before = read_json(folder / _TIMEOUTS)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spknorm.errors import ConfigError, DataError
-from spknorm.probe.arrays import Floats, Integers
-from spknorm.probe.classifiers import PROBES
+from spknorm.probe.arrays import Floats, Integers, Layers, is_finite, scale_of, standardised
+from spknorm.probe.classifiers import PROBES, weighted
 from spknorm.probe.verification import verify
 from spknorm.statistics import MIN_SPEAKERS, interval
 
@@ -25,12 +25,12 @@ class Pooled(NamedTuple):
     """Embeddings of one split.
 
     Attributes:
-        features: (N, H), or (N, L, H) for the probe `weighted`.
+        features: (N, H); for the probe `weighted` (N, L, H), which may be memory-mapped.
         labels: (N,) class indices 0 ... K-1, the same classes in train and test.
         clusters: (N,) what the bootstrap draws as one, the speakers as a rule; None: the labels.
     """
 
-    features: Floats
+    features: Floats | Layers
     labels: Integers
     clusters: Integers | None = None
 
@@ -78,17 +78,26 @@ def run_probe(
         ConfigError: Unknown probe or control.
         DataError: Shapes that do not fit, non-finite features, or nothing to learn.
     """
+    if probe == "weighted":
+        train, test = (part._replace(features=as_layers(part.features)) for part in (train, test))
     _check(probe, control, train, test)
     generator = np.random.default_rng(seed)
-    scaled_train, scaled_test = standardise(train.features, test.features)
+    scale = scale_of(train.features)
     if probe == "eer":
+        assert isinstance(test.features, np.ndarray)
         labels = generator.permutation(test.labels) if control else test.labels
-        found = verify(scaled_test, labels, seed=seed)
+        found = verify(scale.apply(test.features), labels, seed=seed)
         num_speakers = len(np.unique(labels))
         return ProbeScore(probe, control, *found[:3], 0.5, found.num_trials, num_speakers, seed)
     num_classes = int(train.labels.max()) + 1
     labels = generator.permutation(train.labels) if control else train.labels
-    predicted = PROBES[probe](scaled_train, labels, scaled_test, num_classes, seed)
+    if isinstance(train.features, Layers) and isinstance(test.features, Layers):
+        layers = standardised(train.features, scale), standardised(test.features, scale)
+        predicted = weighted(layers[0], labels, layers[1], num_classes, seed)
+    else:
+        assert isinstance(train.features, np.ndarray) and isinstance(test.features, np.ndarray)
+        scaled = scale.apply(train.features), scale.apply(test.features)
+        predicted = PROBES[probe](scaled[0], labels, scaled[1], num_classes, seed)
     correct = predicted == test.labels
     clusters = test.labels if test.clusters is None else test.clusters
     low, high = _interval(correct, clusters)
@@ -107,17 +116,14 @@ def run_probe(
 
 
 def standardise(train: Floats, test: Floats) -> tuple[Floats, Floats]:
-    """Return both with mean and standard deviation of `train` taken out of every dimension.
+    """Return both with mean and standard deviation of `train` taken out of every dimension."""
+    scale = scale_of(train)
+    return scale.apply(train), scale.apply(test)
 
-    A dimension that varies by no more than rounding becomes 0 and is not blown up: what an erasure
-    removed must stay removed.
-    """
-    mean = train.mean(axis=0, dtype=np.float64)
-    spread = train.std(axis=0, dtype=np.float64)
-    size = np.sqrt(np.mean(np.square(train, dtype=np.float64)))
-    flat = spread <= 1e-5 * size
-    factor = np.where(flat, 0.0, 1 / np.where(flat, 1.0, spread))
-    return ((train - mean) * factor).astype(np.float32), ((test - mean) * factor).astype(np.float32)
+
+def as_layers(features: Floats | Layers) -> Floats | Layers:
+    """Return features of which a layer is read at a time; what has another shape as it is."""
+    return Layers.of(features) if isinstance(features, Layers) or features.ndim == 3 else features
 
 
 def index_labels(names: Sequence[str], known: Sequence[str] | None = None) -> Integers:
@@ -150,8 +156,9 @@ def _interval(
 
 
 def _check(probe: str, control: str | None, train: Pooled, test: Pooled) -> None:
-    if probe != "eer" and probe not in PROBES:
-        raise ConfigError(f"A probe is one of {', '.join([*PROBES, 'eer'])}, but not {probe!r}.")
+    known = (*PROBES, "weighted", "eer")
+    if probe not in known:
+        raise ConfigError(f"A probe is one of {', '.join(known)}, but not {probe!r}.")
     if control not in (None, "shuffled"):
         raise ConfigError(f"A control is None or 'shuffled', but not {control!r}.")
     dims = 3 if probe == "weighted" else 2
@@ -163,7 +170,7 @@ def _check(probe: str, control: str | None, train: Pooled, test: Pooled) -> None
                 f"the probe {probe} takes ({'N, L, H' if dims == 3 else 'N, H'}) and N labels, "
                 "N at least 1."
             )
-        if not np.isfinite(features).all():
+        if not is_finite(features):
             raise DataError(f"The {name} features hold NaN or infinity.")
     if train.features.shape[1:] != test.features.shape[1:]:
         raise DataError(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from spknorm.errors import DataError
-from spknorm.probe.arrays import Floats, Integers, in_blocks, unit_length
+from spknorm.probe.arrays import Floats, Integers, Layers, in_blocks, unit_length
 from spknorm.statistics.metrics import classes_of
 
 _PENALTIES = (
@@ -26,6 +26,7 @@ _PENALTIES = (
 )  # of the squared weights, standardised features
 _NEIGHBOURS = (1, 5, 15, 50)
 _ROWS_TO_CHOOSE = 4096
+_SIMILARITIES = 1 << 24  # held at a time
 _HIDDEN = 256
 _MAX_EPOCHS = 100
 _BATCH = 256
@@ -39,25 +40,27 @@ def _linear(train: Floats, labels: Integers, test: Floats, num_classes: int, see
     return in_blocks(model.predict, test)
 
 
-def _weighted(
-    train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int
+def weighted(
+    train: Layers, labels: Integers, test: Layers, num_classes: int, seed: int
 ) -> Integers:
     """The linear probe on a learnt, softmax-weighted sum of layers, as in s3prl's Featurizer."""
-    penalty = _best_penalty(train.mean(axis=1), labels, seed)
     num_layers, dim = train.shape[1:]
+    penalty = _best_penalty(_summed(train, np.full(num_layers, 1 / num_layers)), labels, seed)
 
     def loss(flat: Floats) -> tuple[float, Floats]:
         mixture, weights = _softmax(flat[:num_layers]), flat[num_layers:].reshape(dim + 1, -1)
-        summed = np.einsum("nlh,l->nh", train, mixture.astype(np.float32))
+        summed = _summed(train, mixture)
         value, gradient, errors = _penalised(summed, labels, weights, penalty)
         slope = errors @ weights[:-1].T.astype(np.float32)  # (N, K) x (K, H) -> (N, H)
-        by_layer = np.einsum("nlh,nh->l", train, slope)
+        by_layer = np.array(
+            [np.vdot(train.layer(layer), slope) for layer in range(num_layers)], np.float64
+        )
         of_mixture = mixture * (by_layer - mixture @ by_layer)
         return value, np.concatenate([of_mixture, gradient.ravel()])
 
     start = np.zeros(num_layers + (dim + 1) * num_classes)
     found = _minimise(loss, start)
-    summed = np.einsum("nlh,l->nh", test, _softmax(found[:num_layers]).astype(np.float32))
+    summed = _summed(test, _softmax(found[:num_layers]))
     return _winners(_logits(summed, found[num_layers:].reshape(dim + 1, -1)))
 
 
@@ -82,21 +85,33 @@ def _knn(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: 
     """Vote of the nearest neighbours by cosine; their number is chosen leaving one out."""
     unit_train, unit_test = unit_length(train), unit_length(test)
     some = np.random.default_rng(seed).permutation(len(train))[:_ROWS_TO_CHOOSE]
-    similarity = unit_train[some] @ unit_train.T  # (n, H) x (H, N) -> (n, N)
-    similarity[np.arange(len(some)), some] = -np.inf
-    right = [
-        (_vote(similarity, labels, k, num_classes) == labels[some]).mean() for k in _NEIGHBOURS
-    ]
+    size = max(1, min(_ROWS_TO_CHOOSE, _SIMILARITIES // len(train)))
+    right = np.zeros(len(_NEIGHBOURS))
+    for start in range(0, len(some), size):
+        own = some[start : start + size]
+        similarity = unit_train[own] @ unit_train.T  # (n, H) x (H, N) -> (n, N)
+        similarity[np.arange(len(own)), own] = -np.inf
+        for place, k in enumerate(_NEIGHBOURS):
+            right[place] += (_vote(similarity, labels, k, num_classes) == labels[own]).sum()
     best = _NEIGHBOURS[int(np.argmax(right))]
-    return in_blocks(lambda rows: _vote(rows @ unit_train.T, labels, best, num_classes), unit_test)
+    return in_blocks(
+        lambda rows: _vote(rows @ unit_train.T, labels, best, num_classes), unit_test, rows=size
+    )
 
 
 PROBES: dict[str, Callable[[Floats, Integers, Floats, int, int], Integers]] = {
     "linear": _linear,
     "mlp": _mlp,
     "knn": _knn,
-    "weighted": _weighted,
 }
+
+
+def _summed(features: Layers, mixture: Floats) -> Floats:
+    """Return the weighted sum of layers, (N, L, H) and (L,) -> (N, H)."""
+    summed = np.zeros((features.shape[0], features.shape[2]), np.float32)
+    for layer, weight in enumerate(mixture.astype(np.float32)):
+        summed += weight * features.layer(layer)
+    return summed
 
 
 def _best_penalty(train: Floats, labels: Integers, seed: int) -> float:

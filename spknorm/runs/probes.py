@@ -32,6 +32,7 @@ class ProbeRow:
         low: Lower end of its 95 % interval over speakers; None where there is none.
         high: The upper end.
         n: Test utterances; trials for eer.
+        drawn_from: Held-out utterances that there are, where a sample of them was named.
         num_classes: Classes of the label.
         seed: Of the probe.
     """
@@ -50,6 +51,7 @@ class ProbeRow:
     low: float | None = None
     high: float | None = None
     n: int | None = None
+    drawn_from: int | None = None
     num_classes: int | None = None
     seed: int | None = None
 

@@ -220,18 +220,17 @@ class Slurm:
 
     def _database_up(self):
         data = self.folder / "database"
-        shutil.chown(data, "mysql")
         if not (data / "mysql").exists():
             self._do(
                 [
-                    *("mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={data}"),
+                    *("mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}"),
                     *("--auth-root-authentication-method=socket", "--skip-test-db"),
                 ]
             )
         with (self.folder / "mariadbd.log").open("wb") as log:
             server = subprocess.Popen(
                 [
-                    *("mariadbd", "--no-defaults", "--user=mysql", f"--datadir={data}"),
+                    *("mariadbd", "--no-defaults", "--user=root", f"--datadir={data}"),
                     *(f"--socket={data / 's'}", f"--pid-file={data / 'pid'}"),
                     *("--skip-networking", "--innodb-buffer-pool-size=64M"),
                 ],

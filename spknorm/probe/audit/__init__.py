@@ -24,14 +24,14 @@ from spknorm.probe.audit.erased import pool_erased_features
 from spknorm.probe.audit.models import own_model, raw_model
 from spknorm.probe.audit.pooling import pool_features, utterances_of, write_picture
 from spknorm.probe.audit.probing import num_probes, run_probes
-from spknorm.probe.audit.questions import Question, questions_for
+from spknorm.probe.audit.questions import MOST_UTTERANCES, Question, questions_for
 from spknorm.probe.audit.record import Asked, Record
 from spknorm.probe.audit.runs import Run, find_runs, is_control, name_raw, name_variants
 from spknorm.probe.audit.table import table
 from spknorm.registry import register
 from spknorm.runs.probes import ProbeRow
 
-__all__ = ["audit", "dev_leakage", "is_complete", "table"]
+__all__ = ["MOST_UTTERANCES", "audit", "dev_leakage", "is_complete", "table"]
 
 OnProgress = Callable[[int, int], None]
 _PROBES = "scikit-learn"  # an audit that goes on takes over no rows of earlier probes
@@ -64,6 +64,7 @@ def audit(
     labels: Sequence[str] = ("speaker",),
     max_speakers: int | None = None,
     seed: int = 0,
+    most: int | None = MOST_UTTERANCES,
     part: tuple[int, int] = (1, 1),
     device: str = "cpu",
     tell: Callable[[str], None] = lambda text: None,
@@ -81,6 +82,7 @@ def audit(
         labels: Columns to probe, on each corpus that has them.
         max_speakers: Keep that many of its speakers, those with the most training utterances.
         seed: Of splits, probes and trials.
+        most: Draw this many utterances of each question, evenly over its classes; None: all.
         part: (k, n): do the k-th of n parts, whose runs no other part has, and leave the rest to
             other processes; an audit of the whole, in the end, has nothing left to compute.
         device: Where the upstreams run.
@@ -95,7 +97,7 @@ def audit(
     register()
     given = [folders] if isinstance(folders, (str, Path)) else list(folders)
     runs = find_runs([Path(folder) for folder in given], every_run=every_run)
-    asked = Asked(every_layer, tuple(labels), max_speakers, seed)
+    asked = Asked(every_layer, tuple(labels), max_speakers, seed, most)
     for run in runs:
         if run.place != run.folder:
             tell(f"{run.folder} cannot be written: what is found goes to {run.place}.")
@@ -138,6 +140,7 @@ def _stages(runs: Sequence[Run], asked: Asked) -> list[_Stage]:
             max_speakers=asked.max_speakers,
             seed=asked.seed,
             work_dir=run.place,
+            most=asked.most,
         )
         seconds = run.settings.downstream_expert.speaker_corpus.max_seconds
         what = [_PROBES, asked._asdict(), seconds, [question.mark() for question in questions]]

@@ -50,6 +50,6 @@ def dev_leakage(folder: Path, *, device: str = "cpu", seed: int = 0) -> float:
         config=upstream_config,
         device=device,
     )
-    train = Pooled(pooled.of(question, "train")[:, -1], question.classes)
-    test = Pooled(pooled.of(question, "test")[:, -1], question.truth, question.clusters)
+    train = Pooled(pooled.of(question, "train").layer(-1), question.classes)
+    test = Pooled(pooled.of(question, "test").layer(-1), question.truth, question.clusters)
     return float(run_probe("linear", train, test, control=None, seed=seed).score)

@@ -7,6 +7,7 @@ own mean and deviation out of each corpus.
 Legend: N utterances, L layers that the featurizer reads, H upstream dimension.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from scipy.special import softmax
 
 from spknorm.batches.task import read_speakers
 from spknorm.features.reader import Reading, upstream_reader
+from spknorm.probe.arrays import Layers
 from spknorm.probe.audit.models import Model
 from spknorm.probe.audit.pooling import Floats, PooledFeatures, read_through, utterances_of
 from spknorm.probe.audit.questions import Question
 from spknorm.probe.audit.runs import Run
-from spknorm.probe.erasure import Eraser, erase_layers, fit_layers, normalise_layers
+from spknorm.probe.erasure import erase, fit_leace, normalise_layers
 
 
 def pool_erased_features(
@@ -34,34 +36,43 @@ def pool_erased_features(
     reading = Reading.of(model.featurizer, pooled=True)
     reader = upstream_reader(model.upstream, reading, config=config, device=device)
     seconds = expert.speaker_corpus.max_seconds
-    erasers: tuple[Eraser, ...] = ()
+    reference: Layers | None = None
+    labels: Sequence[int] = ()
     if run.stage == "leace":
         spoken, _, labels, *_ = read_speakers(
             expert.speaker_corpus, data=expert.datarc, seed=run.seed, work_dir=work_dir
         )
-        reference = read_through(reader, spoken, config=config, max_seconds=seconds)
-        erasers = fit_layers(reference, labels, rank=expert.spknorm.erasure_rank)
-    blocks: list[Floats] = []
+        found = read_through(reader, spoken, config=config, max_seconds=seconds)
+        reference = Layers.of(found)
+    read: dict[str, Layers] = {}
     places: dict[tuple[str, str], int] = {}
     for corpus, utterances in utterances_of(questions).items():
-        start = sum(len(block) for block in blocks)
+        start = sum(map(len, read.values()))
         places |= {(corpus, u.id): start + number for number, u in enumerate(utterances)}
-        layers = read_through(
+        own = read_through(
             reader, utterances, config=config, max_seconds=seconds if corpus == "speaker" else None
-        )  # (N, L, H)
-        if erasers:
-            layers = erase_layers(layers, erasers)
-        else:
-            layers = normalise_layers(layers, [str(u.speaker or u.id) for u in utterances])
-        blocks.append(_summed(layers, model)[:, None])
-    return PooledFeatures(np.concatenate(blocks), places, gated=True)
+        )
+        read[corpus] = Layers.of(own)  # (N, L, H)
+    sums = {corpus: np.zeros((len(one), one.shape[2]), np.float32) for corpus, one in read.items()}
+    for layer, weight in enumerate(_mixture(next(iter(read.values())).shape[1], model)):
+        if reference is not None:
+            eraser = fit_leace(reference.layer(layer), labels, rank=expert.spknorm.erasure_rank)
+        for corpus, utterances in utterances_of(questions).items():
+            features = read[corpus].layer(layer)
+            if reference is not None:
+                features = erase(features, eraser)
+            else:
+                speakers = [str(u.speaker or u.id) for u in utterances]
+                features = normalise_layers(features[:, None], speakers)[:, 0]
+            sums[corpus] += weight * features
+    whole = np.concatenate(list(sums.values()))
+    return PooledFeatures(Layers.of(whole[:, None]), places, gated=True)
 
 
-def _summed(layers: Floats, model: Model) -> Floats:
-    """Return the featurizer's sum of layers, (N, L, H) -> (N, H)."""
-    if layers.shape[1] == 1:
-        return layers[:, 0]
+def _mixture(num_layers: int, model: Model) -> Floats:
+    """Return the weights (L,) of the featurizer's sum of layers."""
+    if num_layers == 1:
+        return np.ones(1, np.float32)
     with torch.no_grad():
-        weights = softmax(model.featurizer.weights.detach().cpu().numpy())
-    summed: Floats = np.einsum("nlh,l->nh", layers, weights.astype(np.float32))
-    return summed
+        weights: Floats = softmax(model.featurizer.weights.detach().cpu().numpy())
+    return weights.astype(np.float32)

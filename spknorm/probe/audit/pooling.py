@@ -21,6 +21,7 @@ from spknorm.errors import NonFiniteError
 from spknorm.features import fingerprint
 from spknorm.features.reader import CachedReader, Reading
 from spknorm.files import atomic_path
+from spknorm.probe.arrays import Layers, blocks_of, let_go
 from spknorm.probe.audit.models import Model
 from spknorm.probe.audit.questions import Question
 from spknorm.schema import UpstreamConfig
@@ -34,20 +35,20 @@ class PooledFeatures(NamedTuple):
     """Features of every utterance of the questions, averaged over time, and where each stands.
 
     Attributes:
-        features: (N, L + 1, H): the hidden states, and last what the emotion head sees. L is 0
-            where the head's features have another size.
+        features: (N, L + 1, H), a layer at a time: the hidden states, and last what the emotion
+            head sees. L is 0 where the head's features have another size.
         places: Row of an utterance by corpus and id.
         gated: What the head sees is no sum of the hidden states.
     """
 
-    features: Floats
+    features: Layers
     places: dict[tuple[str, str], int]
     gated: bool
 
-    def of(self, question: Question, part: str) -> Floats:
+    def of(self, question: Question, part: str) -> Layers:
         """Return the features (N, L + 1, H) of a question's `train` or `test`."""
         utterances = getattr(question, part)
-        return self.features[[self.places[question.corpus, u.id] for u in utterances]]
+        return self.features.rows([self.places[question.corpus, u.id] for u in utterances])
 
 
 def pool_features(
@@ -89,20 +90,19 @@ def pool_features(
         pooled=True,
         device=device,
     )
-    blocks: list[Floats] = []
+    blocks: list[Layers] = []
     places: dict[tuple[str, str], int] = {}
     for corpus, utterances in utterances_of(questions).items():
         start = sum(len(block) for block in blocks)
         places |= {(corpus, u.id): start + number for number, u in enumerate(utterances)}
-        blocks.append(
-            read_through(
-                reader,
-                utterances,
-                config=config,
-                max_seconds=max_seconds if corpus == "speaker" else None,
-            )
+        found = read_through(
+            reader,
+            utterances,
+            config=config,
+            max_seconds=max_seconds if corpus == "speaker" else None,
         )
-    return PooledFeatures(np.concatenate(blocks), places, model.gate is not None)
+        blocks.append(Layers.of(found))
+    return PooledFeatures(end_to_end(blocks), places, model.gate is not None)
 
 
 def read_through(
@@ -111,8 +111,10 @@ def read_through(
     *,
     config: UpstreamConfig,
     max_seconds: float | None,
-) -> Floats:
-    """Return a reader's arrays of some utterances end to end, from the cache where there is room.
+) -> Floats | Layers:
+    """Return a reader's arrays (N, L, H) of some utterances, from the cache where there is room.
+
+    What the cache has stays on the disk and is read a layer at a time.
 
     Raises:
         NonFiniteError: Some are NaN or infinite.
@@ -120,20 +122,43 @@ def read_through(
     keys = None
     if config.cache != "off":
         keys = reader.fill(utterances, max_seconds=max_seconds)
-    found = (
-        reader.read(utterances, max_seconds=max_seconds) if keys is None else reader.gather(keys)
+    found = Layers.of(
+        reader.read(utterances, max_seconds=max_seconds)
+        if keys is None
+        else _stored([reader.store[key] for key in keys])
     )
-    bad = [
-        utterance.id
-        for utterance, row in zip(utterances, found, strict=True)
-        if not np.isfinite(row).all()
-    ]
+    finite = np.ones(len(utterances), bool)
+    for layer in range(found.shape[1]):
+        finite &= np.isfinite(found.layer(layer)).all(axis=1)
+    bad = [utterances[number].id for number in np.flatnonzero(~finite).tolist()]
     if bad:
         raise NonFiniteError(
             f"The upstream gives NaN or infinity for {len(bad)} of {len(utterances)} utterances "
             f"({', '.join(bad[:5])}{', ...' if len(bad) > 5 else ''}): they cannot be probed."
         )
     return found
+
+
+def end_to_end(blocks: Sequence[Layers]) -> Layers:
+    """Return the features of several corpora as one, (N, L, H)."""
+    if len(blocks) == 1:
+        return blocks[0]
+    shape = (sum(map(len, blocks)), *blocks[0].shape[1:])
+    return Layers(lambda layer: np.concatenate([one.layer(layer) for one in blocks]), shape)
+
+
+def _stored(arrays: Sequence[NDArray[Any]]) -> Layers:
+    """Return stored arrays, N x (1, L, H), that are views of memory-mapped files."""
+
+    def read(layer: int) -> Floats:
+        found = np.empty((len(arrays), arrays[0].shape[2]), np.float32)
+        for block in blocks_of(len(arrays)):
+            own = arrays[block]
+            np.stack([array[0, layer] for array in own], out=found[block])
+            let_go(*own)
+        return found
+
+    return Layers(read, (len(arrays), *arrays[0].shape[1:]))
 
 
 def utterances_of(questions: Sequence[Question]) -> dict[str, list[Utterance]]:
@@ -156,11 +181,12 @@ def write_picture(
 ) -> None:
     """Write what the head sees of the utterances of a question, for a picture (float16)."""
     utterances = (*question.train, *question.test)[:most]
-    features = np.concatenate([pooled.of(question, "train"), pooled.of(question, "test")])
+    parts = (pooled.of(question, part).layer(-1) for part in ("train", "test"))
+    features = np.concatenate(list(parts))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
-            features=features[:most, -1].astype(np.float16),
+            features=features[:most].astype(np.float16),
             speaker=np.array([str(utterance.speaker) for utterance in utterances]),
             emotion=np.array([str(utterance.emotion) for utterance in utterances]),
             stage=np.array(stage),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from spknorm.probe import Pooled, run_probe
+from spknorm.probe.arrays import Floats, Layers
 from spknorm.probe.audit.pooling import PooledFeatures, Told
 from spknorm.probe.audit.questions import Question
 from spknorm.runs.probes import ProbeRow
@@ -64,8 +65,8 @@ def run_probes(
         for control in _CONTROLS:
             found = run_probe(
                 kind,
-                Pooled(train[:, at], question.classes),
-                Pooled(test[:, at], question.truth, question.clusters),
+                Pooled(_at(train, at), question.classes),
+                Pooled(_at(test, at), question.truth, question.clusters),
                 control=control,
                 seed=seed,
             )
@@ -81,6 +82,7 @@ def run_probes(
                 low=found.low,
                 high=found.high,
                 n=found.n,
+                drawn_from=question.held_out if question.held_out > len(question.test) else None,
                 num_classes=found.num_classes,
                 seed=seed,
             )
@@ -89,3 +91,7 @@ def run_probes(
                 guess = found.chance
                 rows.append(replace(row, control="chance", accuracy=guess, low=guess, high=guess))
     return rows
+
+
+def _at(features: Layers, at: int | slice) -> Floats | Layers:
+    return features.part(at) if isinstance(at, slice) else features.layer(at)

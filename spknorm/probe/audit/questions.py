@@ -37,6 +37,7 @@ class Question(NamedTuple):
         classes: (N,) class indices.
         truth: (M,) class indices.
         clusters: (M,) who speaks; the unit of the intervals.
+        held_out: How many utterances could be named, of which `test` are all or a sample.
     """
 
     corpus: str
@@ -46,6 +47,7 @@ class Question(NamedTuple):
     classes: NDArray[np.integer]
     truth: NDArray[np.integer]
     clusters: NDArray[Any]
+    held_out: int = 0
 
     def mark(self) -> tuple[Any, ...]:
         """Return what decides the answer, as plain values: which utterances, and their classes."""
@@ -53,8 +55,18 @@ class Question(NamedTuple):
         return self.corpus, self.label, ids, self.classes.tolist(), self.truth.tolist()
 
 
+MOST_UTTERANCES = 15_000
+"""Of a question, unless the whole is asked for: some 1.5 GB of HuBERT Large's layers."""
+
+
 def questions_for(
-    run: Run, *, labels: Sequence[str], max_speakers: int | None, seed: int, work_dir: Path
+    run: Run,
+    *,
+    labels: Sequence[str],
+    max_speakers: int | None,
+    seed: int,
+    work_dir: Path,
+    most: int | None = MOST_UTTERANCES,
 ) -> list[Question]:
     """Return what is asked of the features of `run` and of its raw upstream.
 
@@ -63,7 +75,8 @@ def questions_for(
         labels: Columns, asked of each corpus that has them; none: leave the speaker corpus out.
         max_speakers: Keep that many classes of the speaker corpus.
         seed: Of splits where a corpus has none.
-        work_dir: Keeps the index of audio headers.
+        work_dir: Keeps the list of files that cannot be used.
+        most: Draw this many utterances of a question, evenly over its classes; None: take all.
 
     Raises:
         MissingError, DataError: A corpus is not there or cannot be probed.
@@ -96,7 +109,47 @@ def questions_for(
             found.append(_about("emotion", split_by_label(unsplit, label, seed=seed)))
         except DataError as error:
             raise DataError(f"The emotion corpus cannot be probed: {error}") from error
-    return found + _about_emotion((*parts.train, *parts.dev), parts.test)
+    found += _about_emotion((*parts.train, *parts.dev), parts.test)
+    return [sample(question, most, seed=seed) for question in found]
+
+
+def sample(question: Question, most: int | None, *, seed: int) -> Question:
+    """Return a question with a sample of its utterances, the same share of every class.
+
+    Of each class at least two are learnt on and one is named, where there are as many, so that no
+    class is lost. A probe learns less from fewer: scores compare within one audit.
+
+    Args:
+        question: About a whole corpus.
+        most: How many utterances at most, give or take those of small classes; None: all.
+        seed: Of the draw.
+    """
+    num_train, num_test = len(question.train), len(question.test)
+    if most is None or num_train + num_test <= most:
+        return question._replace(held_out=num_test)
+    share, generator = most / (num_train + num_test), np.random.default_rng(seed)
+    train = _draw(question.classes, share, 2, generator)
+    test = _draw(question.truth, share, 1, generator)
+    return question._replace(
+        train=tuple(question.train[place] for place in train),
+        test=tuple(question.test[place] for place in test),
+        classes=question.classes[train],
+        truth=question.truth[test],
+        clusters=question.clusters[test],
+        held_out=num_test,
+    )
+
+
+def _draw(
+    classes: NDArray[np.integer], share: float, least: int, generator: np.random.Generator
+) -> NDArray[np.integer]:
+    """Return the places of a share of each class, in their order."""
+    order = generator.permutation(len(classes))
+    order = order[np.argsort(classes[order], kind="stable")]
+    starts = np.searchsorted(classes[order], classes[order], side="left")
+    sizes = np.searchsorted(classes[order], classes[order], side="right") - starts
+    wanted = np.maximum(least, np.round(share * sizes))
+    return np.sort(order[np.arange(len(order)) - starts < wanted])
 
 
 def _about(corpus: str, split: LabelledSplit) -> Question:

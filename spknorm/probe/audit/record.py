@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
+from spknorm.probe.audit.questions import MOST_UTTERANCES
 from spknorm.probe.audit.runs import Run
 from spknorm.runs.probes import PROBE_SCHEMA, ProbeRow, read_probes
 
@@ -24,6 +25,7 @@ class Asked(NamedTuple):
     labels: tuple[str, ...]
     max_speakers: int | None
     seed: int
+    most: int | None = MOST_UTTERANCES
 
 
 class Record:

@@ -42,7 +42,8 @@ def _block(rows: Sequence[ProbeRow]) -> str:
     for key, found in cells.items():
         guesses = [] if key[4] else chance.get(key[:3], [])
         guess = f"{100 * float(np.mean(guesses)):.1f}" if guesses else ""
-        size = str(next(iter(found.values()))[0].n)
+        first = next(iter(found.values()))[0]
+        size = str(first.n) if first.drawn_from is None else f"{first.n} of {first.drawn_from}"
         shown = (_cell(found.get(name, [])) for name in names)
         lines.append(TableRow(cells=(*key, *shown, guess, size)))
     columns = ("corpus", "label", "probe", "layer", "control", *names, "chance", "n")
