@@ -71,6 +71,7 @@ def look(folder: Path) -> None:
         "opened": opened[0],
         "list_seconds": round(listed - start, 1),
         "check_seconds": round(time.monotonic() - listed, 1),
+        "cpu_seconds": round(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), 1),
         "hours_of_speech": round(float(headers.seconds.sum()) / 3600, 1),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
     }

@@ -1,11 +1,16 @@
 """An audit that is stopped goes on where it was, and says when it is complete."""
 
+import fcntl
 import itertools
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -175,3 +180,39 @@ def test_a_finished_audit_of_a_folder_that_cannot_be_written_is_read(bench, tmp_
     assert is_complete(bench)
     assert audit(bench) == rows
     assert not list((tmp_path / "result").rglob("probe.json"))
+
+
+def test_parts_of_an_audit_share_its_stages_and_the_whole_finds_them_done(bench):
+    rows = audit(bench)
+    for path in bench.rglob("probe.json"):
+        path.unlink()
+    begun: list[str] = []
+    for part in (1, 2, 3):
+        audit(bench, part=(part, 3), tell=begun.append)
+    assert len(begun) == 4  # raw, SNP, TAP, none: each once
+    assert not is_complete(bench)
+    told: list[str] = []
+    assert sorted(map(str, audit(bench, tell=told.append))) == sorted(map(str, rows))
+    assert told == []
+    assert is_complete(bench)
+
+
+@pytest.mark.slow
+def test_the_bar_of_an_audit_is_seen_in_a_terminal(bench):
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [sys.executable, "-m", "spknorm", "audit", str(bench / "none")]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=follower, stdout=-3)
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(leader, 4096)
+        except OSError:  # the terminal is closed at the end
+            break
+    os.close(leader)
+    assert process.wait() == 0
+    shares = [int(share) for share in re.findall(rb"audit: +(\d+)%\|", seen)]
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 3
+    assert re.search(rb"\| \d+/\d+ \[\d\d:\d\d<", seen)  # done, of how many, the time left

@@ -8,7 +8,15 @@ import pytest
 import tiny_upstreams
 
 from spknorm import bench, config, registry
-from spknorm.bench.budget import budget, lines_of, measured_seconds, memory_bytes, shape_of
+from spknorm.bench.budget import (
+    budget,
+    lines_of,
+    measured_seconds,
+    memory_bytes,
+    refuse_what_cannot_fit,
+    shape_of,
+)
+from spknorm.errors import ConfigError
 from spknorm.files import write_json
 
 LARGE = """\
@@ -71,7 +79,32 @@ def test_what_does_not_fit_on_the_disk_is_said(cells, tmp_path, monkeypatch):
     first = lines_of(budget(cells, {}), tmp_path)[0]
     assert first == (
         "Disk: about 15 GB of checkpoints; 10 GB are free: they do not fit. "
-        "Choose another folder (--out)"
+        "Choose another folder (--out), or config.runner.keep"
+    )
+
+
+def test_a_grid_that_cannot_fit_is_refused_before_its_first_run(cells, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10e9})())
+    with pytest.raises(ConfigError) as caught:
+        refuse_what_cannot_fit(budget(cells, {}), tmp_path)
+    assert str(caught.value) == (
+        "The 2 runs to come keep about 15 GB of checkpoints, but 10 GB are free at "
+        f"{tmp_path}: choose another folder (--out), or keep less of a complete run "
+        "(config.runner.keep: weights or none)."
+    )
+    refuse_what_cannot_fit(budget(cells[:1], {}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keep", "checkpoints"), [("last", 4 / 3), ("best", 1), ("weights", 1 / 3), ("none", 0)]
+)
+def test_what_is_kept_decides_about_the_disk(cells, keep, checkpoints):
+    changed = [
+        one.__class__(**{**vars(one), "changes": {**one.changes, "runner": {"keep": keep}}})
+        for one in cells
+    ]
+    assert budget(changed, {}).disk_gb == pytest.approx(
+        budget(cells, {}).disk_gb / 2 * checkpoints, rel=1e-6
     )
 
 

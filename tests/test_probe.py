@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.probe import Pooled, index_labels, run_probe, standardise, verification
+from spknorm.probe.arrays import Layers
+from spknorm.probe.audit.questions import Question, sample
 from spknorm.probe.erasure import erase, fit_leace
 from spknorm.probe.verification import equal_error_rate
 
@@ -266,3 +271,58 @@ def test_what_cannot_be_probed_is_refused(kind, control, train, test, error, mes
     with pytest.raises(error) as caught:
         run_probe(kind, train, test, control=control)
     assert str(caught.value) == message
+
+
+def test_a_weighted_probe_of_a_mapped_file_is_that_of_the_array(tmp_path):
+    """Read in blocks of few rows, a layer at a time, given back as it goes."""
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 30)
+    places = generator.normal(0, 1, (4, 3, 8))
+    features = (places[labels] + generator.normal(0, 1, (120, 3, 8))).astype(np.float32)
+    np.save(tmp_path / "features.npy", features)
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    test = np.arange(120) % 5 == 0
+    found = []
+    for source in (features, mapped):
+        parts = [
+            Pooled(Layers.of(source, np.flatnonzero(rows).tolist()), labels[rows])
+            for rows in (~test, test)
+        ]
+        found.append(run_probe("weighted", *parts))
+    assert found[0] == found[1]
+    assert found[0].score > 0.8
+    assert found[0] == run_probe(
+        "weighted",
+        Pooled(features[~test], labels[~test]),
+        Pooled(features[test], labels[test]),
+    )
+
+
+def test_features_are_standardised_block_by_block_as_in_one_piece(monkeypatch):
+    features = np.random.default_rng(0).normal(3, 2, (50, 4)).astype(np.float32)
+    features[:, 2] = 7.0
+    whole = standardise(features, features[:5])
+    monkeypatch.setattr("spknorm.probe.arrays._BLOCK_ROWS", 7)
+    pieces = standardise(features, features[:5])
+    for one, other in zip(whole, pieces, strict=True):
+        assert np.allclose(one, other, atol=1e-6)
+    assert not whole[0][:, 2].any()
+
+
+def test_a_sample_takes_the_same_share_of_every_class_and_loses_none():
+    classes = np.repeat(np.arange(5), [400, 200, 100, 8, 2])
+    truth = np.repeat(np.arange(5), [40, 20, 10, 1, 1])
+    parts = [
+        tuple(Utterance(id=f"{part}{n}", path=Path("x")) for n in range(len(labels)))
+        for part, labels in (("a", classes), ("b", truth))
+    ]
+    question = Question("speaker", "speaker", *parts, classes, truth, truth)
+    drawn = sample(question, 391, seed=1)
+    assert np.bincount(drawn.classes).tolist() == [200, 100, 50, 4, 2]
+    assert np.bincount(drawn.truth).tolist() == [20, 10, 5, 1, 1]
+    assert drawn.held_out == 72
+    assert [int(u.id[1:]) for u in drawn.test] == sorted(int(u.id[1:]) for u in drawn.test)
+    assert np.array_equal(drawn.classes, classes[[int(u.id[1:]) for u in drawn.train]])
+    assert sample(question, 391, seed=1).train == drawn.train
+    assert sample(question, 391, seed=2).train != drawn.train
+    assert sample(question, None, seed=1).train == question.train

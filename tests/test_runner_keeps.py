@@ -51,6 +51,22 @@ def test_weights_are_kept_without_what_training_on_takes(
     )
 
 
+@pytest.mark.parametrize(
+    ("keep", "names", "trains_on"),
+    [
+        ("best", ["dev-best.ckpt"], {"dev-best.ckpt"}),
+        ("last", ["dev-best.ckpt", "states-6.ckpt"], {"states-6.ckpt"}),
+    ],
+)
+def test_the_best_or_the_last_checkpoint_is_kept_to_train_on_from(
+    tiny_hubert, tiny_corpora, tmp_path, keep, names, trains_on
+):
+    train(tiny_hubert, settings_of(tiny_corpora, keep=keep), tmp_path)
+    assert names_of(tmp_path) == names
+    whole = {name for name in names if "Optimizer" in checkpoint.read(tmp_path / name)}
+    assert whole == trains_on
+
+
 def test_without_dev_the_last_weights_are_kept(tiny_hubert, tiny_corpora, tmp_path):
     settings = settings_of(tiny_corpora, keep="weights", eval_dataloaders=["test"])
     train(tiny_hubert, settings, tmp_path)

@@ -4,7 +4,13 @@ Expands an experiment file to runs of `spknorm run-downstream`, each with its ow
 submitit run them, and writes summary.json for the report.
 """
 
-from spknorm.bench.budget import Budget, budget, lines_of, measured_seconds
+from spknorm.bench.budget import (
+    Budget,
+    budget,
+    lines_of,
+    measured_seconds,
+    refuse_what_cannot_fit,
+)
 from spknorm.bench.cells import Cell
 from spknorm.bench.expansion import expand
 from spknorm.bench.experiment import KINDS, Executor, Experiment, read_experiment
@@ -35,6 +41,7 @@ __all__ = [
     "measured_seconds",
     "plan",
     "read_experiment",
+    "refuse_what_cannot_fit",
     "run",
     "standing",
     "with_choices",

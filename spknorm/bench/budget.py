@@ -171,19 +171,45 @@ def measured_seconds(cells: Iterable[Cell], out: Path) -> dict[str, float]:
 
 def lines_of(budget: Budget, out: Path) -> list[str]:
     """Return the budget in words, with what does not fit."""
-    existing = next(place for place in (out.absolute(), *out.absolute().parents) if place.is_dir())
-    free = shutil.disk_usage(existing).free / 1e9
+    free = _free_gb(out)
     lines = [f"Disk: about {_figure(budget.disk_gb)} GB of checkpoints; {free:.0f} GB are free"]
     if budget.disk_gb > free:
-        lines[0] += ": they do not fit. Choose another folder (--out)"
+        lines[0] += ": they do not fit. Choose another folder (--out), or config.runner.keep"
     lines.append(f"Memory: about {_figure(budget.memory_gb)} GB on the device of a run")
     if budget.hours is None:
         lines.append("Time: not known before the first run, or a --quick of it, is complete")
     else:
-        lines.append(f"Time: at most about {_figure(budget.hours)} hours, one after another")
+        lines.append(
+            f"Time: at most about {_figure(budget.hours)} hours of one device for "
+            f"{budget.num_runs} runs, one after another"
+        )
     if budget.unknown:
         lines.append(f"Not counted, since their size is not known: {', '.join(budget.unknown)}")
     return lines
+
+
+def refuse_what_cannot_fit(budget: Budget, out: Path) -> None:
+    """Refuse a grid before its first run where what it keeps is larger than the disk's room.
+
+    Args:
+        budget: Of the runs that are still to come.
+        out: Folder of the bench.
+
+    Raises:
+        ConfigError: It does not fit.
+    """
+    free = _free_gb(out)
+    if budget.disk_gb > free:
+        raise ConfigError(
+            f"The {budget.num_runs} runs to come keep about {_figure(budget.disk_gb)} GB of "
+            f"checkpoints, but {_figure(free)} GB are free at {out}: choose another folder "
+            "(--out), or keep less of a complete run (config.runner.keep: weights or none)."
+        )
+
+
+def _free_gb(out: Path) -> float:
+    existing = next(place for place in (out.absolute(), *out.absolute().parents) if place.is_dir())
+    return float(shutil.disk_usage(existing).free) / 1e9
 
 
 def _figure(value: float) -> str:
@@ -199,7 +225,8 @@ def kept_checkpoints(settings: TaskConfig) -> float:
     run = settings.runner
     if run.keep == "all":
         return run.max_keep + 1  # and dev-best.ckpt
-    return 0 if run.keep == "none" else _WEIGHT / (_WEIGHT + _state(settings))
+    weights = _WEIGHT / (_WEIGHT + _state(settings))
+    return {"last": 1 + weights, "best": 1, "weights": weights, "none": 0}[run.keep]
 
 
 def _heads(shape: Shape, settings: TaskConfig) -> int:

@@ -59,8 +59,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.dry_run:
         _show_plan(plan, out)
         return 0
-    if any(one.status == "pending" for one in plan.statuses):
-        _make_demo_corpora([one.cell for one in plan.statuses])
+    _prepare(plan, out)
     summary = bench.run(experiment, out, quick=args.quick, on_progress=_Display())
     for text in summary.not_followed:
         print(f"FAILED {text}", file=sys.stderr)
@@ -84,8 +83,7 @@ def _with_lambdas(experiment: Experiment, out: Path, args: argparse.Namespace) -
         _show_plan(plan, folder)
         print("\nThen, with the lambdas chosen (named here as the task's default):\n")
         return experiment
-    if any(one.status == "pending" for one in plan.statuses):
-        _make_demo_corpora([one.cell for one in plan.statuses])
+    _prepare(plan, folder)
     summary = bench.run(candidates, folder, quick=args.quick, on_progress=_Display())
     if summary.failed:
         failed = summary.failed[0]
@@ -134,6 +132,18 @@ def _show_parts(done: int, total: int) -> None:
     start = "\r" if sys.stderr.isatty() else ""
     end = end if sys.stderr.isatty() else "\n"
     print(f"{start}{done} of {total} parts", end=end, file=sys.stderr, flush=True)
+
+
+def _prepare(plan: DryRun, out: Path) -> None:
+    """Before the runs to come: is there room for what they keep, and are the demo corpora there?
+
+    Raises:
+        ConfigError: There is no room.
+    """
+    pending = [one.cell for one in plan.statuses if one.status == "pending"]
+    if pending:
+        bench.refuse_what_cannot_fit(bench.budget(pending, {}), out)
+        _make_demo_corpora([one.cell for one in plan.statuses])
 
 
 def _make_demo_corpora(cells: list[Cell]) -> None:

@@ -218,7 +218,7 @@ class Iteration:
         """
         optimizers = self.update.optimizers
         asked = {name: _options(optimizer) for name, optimizer in optimizers.items()}
-        _check_groups(states["Optimizer"], asked)
+        _check_groups(states.get("Optimizer", {}), asked)
         try:
             self.update.load_state_dict(states["Optimizer"])
         except (KeyError, ValueError) as error:

@@ -111,8 +111,8 @@ def shrink(expdir: Path, *, keep: str) -> None:
 
     Args:
         expdir: Of a run whose result is written.
-        keep: all; weights: dev-best.ckpt (or the newest one, where there is none) without what
-            training on takes; none: no checkpoint.
+        keep: all; best: dev-best.ckpt (or the newest one, where there is none); weights: the same
+            without what training on takes; last: that, and the newest one whole; none: nothing.
 
     Raises:
         CheckpointError: The disk is full; nothing was deleted.
@@ -120,14 +120,15 @@ def shrink(expdir: Path, *, keep: str) -> None:
     paths = existing(expdir)
     if keep == "all" or not paths:
         return
-    kept = paths[-1] if paths[-1].name == BEST else paths[0]
-    if keep == "weights":
-        states = read(kept)
+    best, newest = paths[-1] if paths[-1].name == BEST else paths[0], paths[0]
+    if keep == "weights" or (keep == "last" and newest != best):
+        states = read(best)
         if any(key in states for key in _TRAINING):
-            save(kept, {key: one for key, one in states.items() if key not in _TRAINING})
-        paths.remove(kept)
+            save(best, {key: one for key, one in states.items() if key not in _TRAINING})
+    kept = {"last": (best, newest), "best": (best,), "weights": (best,), "none": ()}[keep]
     for path in paths:
-        path.unlink(missing_ok=True)
+        if path not in kept:
+            path.unlink(missing_ok=True)
 
 
 def plain_args(args: argparse.Namespace) -> argparse.Namespace:

@@ -48,9 +48,10 @@ class RunnerConfig:
     """s3prl's switch; the same as precision: fp16."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], NUMBERS] = "fp32"
     """auto: bf16 on a GPU that computes in it natively, else fp32; result.json says which."""
-    keep: Annotated[Literal["all", "weights", "none"], NOTHING] = "all"
+    keep: Annotated[Literal["all", "last", "best", "weights", "none"], NOTHING] = "all"
     """What stays of a run that is complete. all: its checkpoints, so that more steps can follow.
-    weights: dev-best.ckpt without the optimisers' states, a third of one. none: results alone."""
+    weights: dev-best.ckpt without the optimisers' states, a third of one. last: that, and the
+    newest checkpoint whole. best: dev-best.ckpt whole. none: results alone."""
     micro_batch: Annotated[Literal["auto"] | int, ABOVE_0, NUMBERS] = "auto"
     """Utterances that pass the upstream at once. How a step's batch is cut is a matter of memory:
     losses and gradients are those of the uncut batch, but for rounding and the numbers that dropout

@@ -160,7 +160,7 @@ class Slurm:
     def node_down(self, node):
         """Kill a node at once: its slurmd, and the job that it runs with all processes."""
         daemon = self.folder / f"slurmd-{node}.pid"
-        found = [int(daemon.read_text()), *_of_node(self.folder / f"spool-{node}", node)]
+        found = [int(daemon.read_text()), *_of_node(self.folder, node)]
         for number in (signal.SIGSTOP, signal.SIGKILL):  # none may tell of another's end
             for process in found:
                 with contextlib.suppress(ProcessLookupError):
@@ -294,31 +294,25 @@ class Slurm:
         path.unlink(missing_ok=True)
 
 
-def _of_node(spool, node):
-    """Return the processes of a node's jobs: its step managers, and all that descend from them."""
-    parents, roots = {}, set()
-    for folder in Path("/proc").glob("[0-9]*"):
+def _of_node(folder, node):
+    """Return the processes of a node's jobs: the step managers, and all that descend from them."""
+    parents, jobs, names = {}, set(), {}
+    for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            number = int(folder.name)
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            parents[number] = int(fields[1])
-            environment = (folder / "environ").read_bytes()
-            name = (folder / "comm").read_text().strip()
-            ours = f"SLURMD_NODENAME={node}\0".encode() in environment
-            if ours and str(spool.parent).encode() in environment:
-                roots.add(number)
-            if name == "slurmstepd" and str(spool).encode() in b"".join(
-                os.fsencode(link.readlink()) for link in (folder / "fd").iterdir()
-            ):
-                roots.add(number)
-    found = set(roots)
+            number = int(place.name)
+            parents[number] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            names[number] = (place / "comm").read_text().strip()
+            variables = (place / "environ").read_bytes()
+            if f"SLURMD_NODENAME={node}\0".encode() in variables:
+                jobs |= {number} if str(folder).encode() in variables else set()
+    managers = {parents[number] for number in jobs if number in parents}
+    managers = {number for number in managers if names.get(number) == "slurmstepd"}
+    found = jobs | managers
     for number in parents:
         above = number
-        while above > 1:
-            if above in roots:
-                found.add(number)
-                break
+        while above > 1 and above not in managers:
             above = parents.get(above, 0)
+        found |= {number} if above in managers else set()
     return found - {os.getpid()}
 
 
