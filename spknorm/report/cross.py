@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from spknorm.errors import DataError
-from spknorm.report.methods import Method
+from spknorm.report.methods import Method, names_without
 from spknorm.report.scores import Block
 from spknorm.report.splits import splittings, title_of
 from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent, span
@@ -18,6 +18,7 @@ from spknorm.statistics import interval, pool_speakers
 from spknorm.statistics.metrics import METRICS, measure
 
 _SHOWN = ("ua", "wa")
+_IN_COLUMNS = [f"downstream_expert.datarc.{name}" for name in ("corpus", "train_with", "test_on")]
 Key = tuple[Method, tuple[str, ...]]
 
 
@@ -37,9 +38,10 @@ def _matrix(
     block: Block, cells: Mapping[Key, Mapping[str, list[Any]]], tested: Sequence[str], metric: str
 ) -> Table:
     lines = []
+    names = names_without([method for method, _ in cells], _IN_COLUMNS)
     for (method, sources), columns in cells.items():
         texts = [_text(columns.get(name, []), metric) for name in tested]
-        heads = (method.upstream, method.label, " + ".join(sources))
+        heads = (method.upstream, names[method], " + ".join(sources))
         lines.append(TableRow(cells=(*heads, *texts), kind=method.row_kind))
     classes = [*dict.fromkeys(name for names in block.rows["classes"] for name in names)]
     notes = [

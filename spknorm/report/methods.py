@@ -112,6 +112,16 @@ def with_methods(runs: Runs) -> "DataFrame":
     return table
 
 
+def names_without(methods: Iterable[Method], keys: Iterable[str]) -> dict[Method, str]:
+    """Return the methods' labels where some settings stand in columns of their own."""
+    reduced = {
+        one: replace(one, extra=tuple(pair for pair in one.extra if pair[0] not in {*keys}))
+        for one in methods
+    }
+    names = _names(sorted(set(reduced.values()), key=Method.sort_key))
+    return {one: names[short] + one.mark for one, short in reduced.items()}
+
+
 def protocols_note(runs: Runs) -> str:
     """Return which settings differ between protocols alone, so that no name tells them."""
     found: dict[str, dict[str, dict[str, None]]] = {}
