@@ -1,4 +1,4 @@
-"""docs/ as a site: built without a network, without a broken link or a page that nothing leads to."""
+"""docs/ as a site, built without a network: no broken link, no page that nothing leads to."""
 
 import re
 import subprocess
