@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spknorm.audio.excerpt import check_channel
 from spknorm.audio.faults import listing
+from spknorm.corpora.known.words import CLASSES
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import ranked
@@ -200,11 +201,15 @@ def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
             raise ValueError(
                 f"`{name}` must be one of {', '.join(choices)}, but is `{values[name]}`"
             )
+    word = values.get("emotion")
+    emotion = CLASSES.get(word.lower(), word) if word else None
+    if emotion != word:
+        values.setdefault("original", str(word))
     path = cells["path"]  # not stripped: a file name may begin or end with a space
     return Utterance(
         id=values.get("id", path),
         path=guard(path),
-        emotion=values.get("emotion"),
+        emotion=emotion,
         speaker=values.get("speaker"),
         session=values.get("session"),
         turn=values.get("turn"),

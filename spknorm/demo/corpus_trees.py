@@ -59,6 +59,7 @@ TREES: Mapping[str, Tree] = MappingProxyType(
         ),
         "aesdd": Tree(partial(names_of, "aesdd"), faults={"sadness/s05 (3).wav": b"RIFF"}),
         "jl": Tree(partial(names_of, "jl"), faults={"JL(wav+txt)/female1_angry_10a_1.txt": b"x"}),
+        "iemocap": Tree(dialogue_names.iemocap, dialogue_names.iemocap_tables),
         "meld": Tree(
             dialogue_names.meld,
             dialogue_names.meld_tables,

@@ -30,6 +30,15 @@ _IMPROV = {  # all; angry sad happy neutral
     "S": (4381, (470, 633, 1048, 1789)),
     "P": (2785, (38, 66, 1372, 1164)),
 }
+_IEMOCAP = (  # neutral, happy and excited, angry, sad, by session
+    (384, 278, 229, 194), (362, 327, 137, 197), (320, 286, 240, 305), (258, 303, 327, 143),
+    (384, 442, 170, 245),
+)  # fmt: skip
+_IEMOCAP_OTHERS = {"fru": 1849, "sur": 107, "fea": 40, "dis": 2, "oth": 3, "xxx": 2507}
+_IEMOCAP_RATED = {
+    "neu": "Neutral", "hap": "Happiness", "exc": "Excited", "ang": "Anger", "sad": "Sadness",
+    "fru": "Frustration", "sur": "Surprise", "fea": "Fear", "dis": "Disgust",
+}  # fmt: skip
 _CODES = {"A": "ang", "S": "sad", "H": "hap", "N": "neu", "O": "other", "X": "X"}
 _PODCAST = {  # neutral happy angry sad, of release 1.8
     "Train": (16518, 8564, 1839, 1680),
@@ -173,6 +182,47 @@ def podcast_tables(names: Sequence[Name]) -> dict[str, str]:
         "Labels/labels_consensus.csv": "\n".join(rows) + "\n",
         "Labels/labels_detailed.csv": "\n".join(details) + "\n",
     }
+
+
+def iemocap() -> Iterator[Name]:
+    """Yield 10039 turns of IEMOCAP; in each dialogue both people of a session talk."""
+    for session, four in enumerate(_IEMOCAP, start=1):
+        others = [len(range(session - 1, total, 5)) for total in _IEMOCAP_OTHERS.values()]
+        counts = (four[0], 119, four[1] - 119, four[2], four[3], *others)
+        words = ["neu", "hap", "exc", "ang", "sad", *_IEMOCAP_OTHERS]
+        for number, word in enumerate(_spread(words, counts)):
+            scene = number // 60
+            wearer, talker = "FM"[scene % 2], "FM"[number % 2]
+            kind = (
+                f"impro{scene // 4 + 1:02d}" if scene // 2 % 2 else f"script{scene // 4 + 1:02d}_1"
+            )
+            dialogue = f"Ses{session:02d}{wearer}_{kind}"
+            stem = f"{dialogue}_{talker}{number % 60 // 2:03d}"
+            path = f"Session{session}/sentences/wav/{dialogue}/{stem}.wav"
+            yield Name(path, f"Ses{session:02d}_{talker}", talker == "F", word, word)
+
+
+def iemocap_tables(names: Sequence[Name]) -> dict[str, str]:
+    """Return dialog/EmoEvaluation/<dialogue>.txt of each dialogue."""
+    tables: dict[str, list[str]] = {}
+    for number, name in enumerate(names):
+        session, *_, dialogue, file = name.path.split("/")
+        start, stem = number % 60 * 4.5, file.removesuffix(".wav")
+        word = _IEMOCAP_RATED.get(name.part, "Other")
+        tables.setdefault(
+            f"{session}/dialog/EmoEvaluation/{dialogue}.txt",
+            ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""],
+        ).extend(
+            (
+                f"[{start:.4f} - {start + 4.1:.4f}]\t{stem}\t{name.part}\t[2.5000, 3.5000, 3.0000]",
+                f"C-E2:\t{word};\t()",
+                "C-E3:\tNeutral;\t()",
+                f"C-E4:\t{word};\t()",
+                "A-E3:\tval 3; act 4; dom  3;\t()",
+                "",
+            )
+        )
+    return {place: "\n".join(lines) + "\n" for place, lines in tables.items()}
 
 
 def _spread(words: Sequence[str], counts: Sequence[int]) -> list[str]:
