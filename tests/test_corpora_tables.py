@@ -184,6 +184,22 @@ def test_the_third_field_of_msp_improv_is_wrong_for_about_half_of_the_turns(tmp_
     assert wrong == sum(named_by_scenario(of)[1] for of in kinds.values())
 
 
+def test_the_first_field_of_iemocap_is_wrong_for_about_half_of_the_turns(tmp_path):
+    from pathlib import Path
+
+    from spknorm.corpora.iemocap import parse_name
+    from spknorm.corpora.records import Utterance
+    from spknorm.protocols.leaks import named_by_dialogue
+
+    names = list(TREES["iemocap"].names())
+    stems = [Path(name.path).stem for name in names]
+    by_prefix = [Utterance(id=stem, path=Path(), speaker=stem[:6]) for stem in stems]
+    num_names, wrong = named_by_dialogue(by_prefix)
+    assert num_names == 10039
+    assert 0.45 < wrong / num_names < 0.55
+    assert [parse_name(stem).speaker for stem in stems] == [name.speaker for name in names]
+
+
 def test_what_a_line_of_msp_improv_says(tmp_path):
     touch(tmp_path, [f"Audio/session1/S01A/P/{IMPROV}MF02.wav"])
     write(
