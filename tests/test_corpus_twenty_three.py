@@ -54,6 +54,7 @@ def test_settings_accept_its_name_and_before_they_did_not(made_up, monkeypatch):
     parsed = config.parse(section)
     assert parsed.downstream_expert.datarc.corpus == "made_up"
     monkeypatch.delitem(CORPORA, "made_up")
+    section["downstream_expert"]["datarc"]["test_fold"] = "fold2"  # equal settings are parsed once
     with pytest.raises(ConfigError, match=r"datarc\.corpus` must be one of iemocap, .*`'made_up'`"):
         config.parse(section)
 
