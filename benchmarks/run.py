@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from speed import breakdown, finetune, frozen, measure, reading, timeline, xlarge  # noqa: E402
+from speed import breakdown, families, finetune, frozen, measure, reading, timeline, xlarge  # noqa: E402
 
 import spknorm.compat  # noqa: E402, F401
 
@@ -31,6 +31,7 @@ FAMILIES = {
     "timeline": timeline.measure,
     "finetune": finetune.measure,
     "bfloat16": finetune.measure_bfloat16,
+    "families": families.measure,
     "frozen": frozen.measure,
     "options": finetune.measure_options,
     "compile": finetune.measure_compiled,

@@ -10,7 +10,7 @@ import yaml
 
 def make_trained(
     folder: Path,
-    upstream_file: Path,
+    upstream_file: Path | None,
     *,
     strategy: str = "TAP",
     frozen: bool = False,
@@ -25,7 +25,7 @@ def make_trained(
     method: dict | None = None,
 ) -> Path:
     """Write dev-best.ckpt and result.json of a run on `upstream_file`; its weights were moved."""
-    from s3prl import hub
+    from s3prl.downstream.runner import hub
 
     from spknorm import config as configuration
     from spknorm import registry
@@ -34,7 +34,7 @@ def make_trained(
 
     torch.manual_seed(("none", "SNP", "TAP").index(strategy))
     registry.register()
-    entry, upstream = upstream, getattr(hub, upstream)(ckpt=str(upstream_file))
+    entry, upstream = upstream, getattr(hub, upstream)(ckpt=upstream_file and str(upstream_file))
     with torch.no_grad():
         for parameter in upstream.parameters():
             parameter += 0.01 * torch.randn_like(parameter)
@@ -70,7 +70,7 @@ def make_trained(
         "downstream": "emotion_spknorm",
         "downstream_variant": None,
         "upstream": entry,
-        "upstream_ckpt": str(upstream_file),
+        "upstream_ckpt": upstream_file and str(upstream_file),
         "upstream_model_config": None,
         "upstream_trainable": not frozen,
         "upstream_feature_selection": selection,

@@ -24,7 +24,7 @@ PRODUCTS_FLOPS = 2 * SIDE**3 * PRODUCTS
 _FLAGS = {
     "mode": "train", "evaluate_split": "test", "override": None, "backend": "nccl",
     "local_rank": None, "past_exp": None, "init_ckpt": None, "config": None,
-    "downstream_variant": None, "hub": "torch", "upstream": "hubert_local",
+    "downstream_variant": None, "hub": "torch",
     "upstream_model_config": None, "upstream_refresh": False, "upstream_layer_selection": None,
     "upstream_feature_normalize": False, "upstream_model_name": "model.pt",
     "upstream_revision": None, "expname": None, "auto_resume": False, "push_to_hf_hub": False,
@@ -34,7 +34,13 @@ _QUIET = {"log_step": FOREVER, "save_step": FOREVER, "eval_step": FOREVER, "eval
 
 
 def stock_runner(
-    ckpt: Path, corpus: Corpus, *, batch_size: int, trainable: bool, device: str = "cpu"
+    ckpt: Path,
+    corpus: Corpus,
+    *,
+    batch_size: int,
+    trainable: bool,
+    device: str = "cpu",
+    entry: str = "hubert_local",
 ) -> Any:
     """Return s3prl's own Runner on its own `emotion` task."""
     registry.register()
@@ -47,7 +53,7 @@ def stock_runner(
         eval_batch_size=batch_size, num_workers=0,
     )  # fmt: skip
     selection = "last_hidden_state" if trainable else "hidden_states"
-    return Runner(_arguments("emotion", ckpt, selection, trainable, device), mapping)
+    return Runner(_arguments("emotion", ckpt, selection, trainable, device, entry), mapping)
 
 
 def stock_loop(
@@ -59,9 +65,12 @@ def stock_loop(
     trainable: bool = True,
     batch: Sequence[int] | None = None,
     device: str = "cpu",
+    entry: str = "hubert_local",
 ) -> None:
     """Run s3prl's Runner, on `batch` (places in the corpus) or on its own random batches."""
-    runner = stock_runner(ckpt, corpus, batch_size=batch_size, trainable=trainable, device=device)
+    runner = stock_runner(
+        ckpt, corpus, batch_size=batch_size, trainable=trainable, device=device, entry=entry
+    )
     if batch is None:
         own = runner.downstream.model.get_dataloader
         runner.downstream.model.get_dataloader = lambda split: _Ticking(own(split), tick)
@@ -89,6 +98,7 @@ def our_runner(
     upstream: dict[str, Any] | None = None,
     reading: dict[str, Any] | None = None,
     speakers: dict[str, Any] | None = None,
+    entry: str = "hubert_local",
 ) -> Any:
     """Return this project's Runner on the same corpus; it is its own speaker corpus.
 
@@ -118,7 +128,7 @@ def our_runner(
         },
     }  # fmt: skip
     selection = "last_hidden_state" if trainable else "hidden_states"
-    arguments = _arguments("emotion_spknorm", ckpt, selection, trainable, device)
+    arguments = _arguments("emotion_spknorm", ckpt, selection, trainable, device, entry)
     return SpknormRunner(arguments, mapping)
 
 
@@ -311,11 +321,17 @@ def _files(corpus: Corpus, places: Sequence[int]) -> list[Path]:
 
 
 def _arguments(
-    task: str, ckpt: Path, selection: str, trainable: bool, device: str
+    task: str,
+    ckpt: Path,
+    selection: str,
+    trainable: bool,
+    device: str,
+    entry: str = "hubert_local",
 ) -> argparse.Namespace:
     return argparse.Namespace(
         **_FLAGS,
         downstream=task,
+        upstream=entry,
         upstream_ckpt=str(ckpt),
         upstream_feature_selection=selection,
         upstream_trainable=trainable,

@@ -78,6 +78,8 @@ def shape_of(upstream: str, ckpt: str | None = None) -> Shape | None:
     """Return an upstream's shape by its name, or by the size of its file; None if unknown."""
     if upstream in _OWN:
         return _OWN[upstream]
+    if upstream.startswith("hf:"):
+        ckpt = upstream.removeprefix("hf:")
     if ckpt is not None and Path(ckpt).exists():
         path = Path(ckpt)
         files = [path] if path.is_file() else list(path.rglob("*"))

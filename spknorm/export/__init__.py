@@ -5,6 +5,7 @@
   with the gate in `spknorm_gate.pt`.
 - `normalised.pt`: as s3prl's own entry of the family reads it (`wavlm_local`, ...), where s3prl
   has one; of a HuBERT plus the gate, which `spknorm_hubert_local` applies.
+- `model.onnx`, if asked for: upstream, gate and emotion head.
 - `README.md`: the model card.
 """
 
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from spknorm.errors import ConfigError
 from spknorm.export.card import model_card
 from spknorm.export.exportable import read_exportable
+from spknorm.export.onnx_file import ONNX_FILE, write_onnx
 from spknorm.export.push import push
 from spknorm.export.transformers_folder import write_transformers_folder
 from spknorm.export.upstream_file import (
@@ -52,7 +54,11 @@ class Exported(NamedTuple):
 
 
 def export(
-    expdir: Path | str, out: Path | str | None = None, *, formats: tuple[str, ...] = FORMATS
+    expdir: Path | str,
+    out: Path | str | None = None,
+    *,
+    formats: tuple[str, ...] = FORMATS,
+    onnx: bool = False,
 ) -> Exported:
     """Write the dev-best upstream of an experiment for others to use.
 
@@ -61,6 +67,7 @@ def export(
         out: Folder to write to; None: `export` in `expdir`, or a folder below `result/export` if
             `expdir` cannot be written.
         formats: Some of `FORMATS`.
+        onnx: Also write `model.onnx`: upstream, gate and emotion head, waveform in, logits out.
 
     Raises:
         MissingError: No finished experiment there.
@@ -95,6 +102,8 @@ def export(
             f"{trained.name} is a model of transformers, for which s3prl has no file: export it "
             "with --format transformers, and name the folder with -u hf:FOLDER."
         )
+    if onnx:
+        write_onnx(folder / ONNX_FILE, trained)
     write_atomic(folder / "README.md", model_card(trained))
     classifier = "transformers" in formats and trained.classifier is not None
     return Exported(folder, upstream_file, classifier, trained.reason)

@@ -44,6 +44,7 @@ class Exportable(NamedTuple):
         reason: Why it cannot; empty with a classifier.
         result: result.json; empty if there is none.
         probe: probe.json of the audit; empty if there is none.
+        trained: The run's model.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Exportable(NamedTuple):
     reason: str
     result: Mapping[str, Any]
     probe: Mapping[str, Any]
+    trained: Trained
 
     @property
     def entry(self) -> str:
@@ -143,6 +145,7 @@ def read_exportable(expdir: Path) -> Exportable:
         reason=reason,
         result=trained.result,
         probe=_json_of(trained.folder / "probe.json"),
+        trained=trained,
     )
 
 

@@ -21,7 +21,7 @@ from spknorm.upstreams import TransformersUpstream
 from spknorm.upstreams.hugging_face.inputs import SAMPLE_RATE
 
 _FAIRSEQ_EPSILON = 1.0e-5  # of layer_norm, which normalises waveforms there
-_CLASSES = {
+CLASSIFIERS = {
     "hubert": ("HubertModel", "HubertForSequenceClassification", "hubert"),
     "wav2vec2": ("Wav2Vec2Model", "Wav2Vec2ForSequenceClassification", "wav2vec2"),
     "wavlm": ("WavLMModel", "WavLMForSequenceClassification", "wavlm"),
@@ -80,7 +80,7 @@ class Form(NamedTuple):
     @property
     def has_classifier(self) -> bool:
         """Whether transformers has a classifier of the heads' build on this model."""
-        return self.config.model_type in _CLASSES
+        return self.config.model_type in CLASSIFIERS
 
 
 def form_of_fairseq(
@@ -137,12 +137,12 @@ def write_transformers_folder(
     import transformers
 
     config, weights = form.config, dict(form.weights)
-    if config.model_type not in _CLASSES:
+    if config.model_type not in CLASSIFIERS:
         model: Any = _whole(config, weights)
     elif classifier is None:
-        model = getattr(transformers, _CLASSES[config.model_type][0])(config)
+        model = getattr(transformers, CLASSIFIERS[config.model_type][0])(config)
     else:
-        _, name, prefix = _CLASSES[config.model_type]
+        _, name, prefix = CLASSIFIERS[config.model_type]
         config.num_labels = len(classifier.labels)
         config.id2label = dict(enumerate(classifier.labels))
         config.label2id = {name: index for index, name in enumerate(classifier.labels)}
@@ -168,6 +168,15 @@ def write_transformers_folder(
         write_gate(folder / GATE_FILE, gate)
 
 
+def build_model(form: Form) -> Any:
+    """Return transformers' model alone, with the upstream's weights."""
+    import transformers
+
+    model = getattr(transformers, CLASSIFIERS[form.config.model_type][0])(form.config)
+    _load(model, form.weights)
+    return model
+
+
 def _load(model: Any, weights: Mapping[str, Tensor]) -> None:
     named = model.state_dict()
     mask = [name for name in named if name.endswith("masked_spec_embed") and name not in weights]
@@ -180,7 +189,7 @@ def _load(model: Any, weights: Mapping[str, Tensor]) -> None:
 
 
 def _whole(config: Any, weights: dict[str, Tensor]) -> Any:
-    """Return a model for which `_CLASSES` has no row; Whisper's encoder in its classifier."""
+    """Return a model for which `CLASSIFIERS` has no row; Whisper's encoder in its classifier."""
     from transformers import AutoModel, WhisperForAudioClassification
 
     if config.model_type != "whisper":

@@ -155,9 +155,9 @@ def _load(config: Any, folder: Path, source: str) -> Any:
     """Return the model with its weights."""
     from transformers import AutoModel
 
-    model = _empty(config, source)
+    model, weights = _empty(config, source), read_weights(folder)
     try:
-        fill(model, read_weights(folder), source=f"hf:{source}")
+        fill(model, weights, source=f"hf:{source}")
     except CheckpointError:
         if config.is_encoder_decoder or not (folder / "config.json").is_file():
             raise

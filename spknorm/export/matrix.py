@@ -1,0 +1,68 @@
+"""What each family of upstreams can do here, as docs/s3prl.md shows it."""
+
+from spknorm.export.transformers_folder import CLASSIFIERS
+from spknorm.upstreams import FAMILIES, Family
+
+_HEADER = (
+    "family", "s3prl's names", "hf:", "without padding", "frozen by default", "read back from",
+    "emotion classifier", "ONNX",
+)  # fmt: skip
+_NAMES = {
+    "hubert": "`hubert*`, `mhubert*`, `hubert_local`",
+    "wav2vec2": "`wav2vec2*`, `xlsr*`, `xls_r_*`, `wav2vec2_local`",
+    "wavlm": "`wavlm*`, `wavlm_local`",
+    "data2vec": "`data2vec*`, `data2vec_local`",
+    "unispeech_sat": "`unispeech_sat*`, `unispeech_sat_local`",
+}
+_NO_CLASSIFIER = "no: transformers' averages over all of its 30 s"
+_WORKS = (
+    "All of these train under none, SNP and TAP, resume bit for bit, are audited and "
+    "predicted with, frozen or not, with LoRA, frozen layers, layer decay or biases alone. "
+    "What does not work:"
+)
+_LIMITS = (
+    "Without padding means each utterance by itself. Where there is no kernel for it, "
+    "utterances of one length go together and all others alone: correct, and slower on a "
+    "GPU than one batch.",
+    "SNP's gate is in none of transformers' classes, so with SNP there is no emotion "
+    "classifier; `-u hf:FOLDER` applies it.",
+    "SEW-D's classifier reads the last hidden state alone: its layers are half as long as "
+    "its output.",
+    "ONNX holds the linear emotion head with mean pooling, and the wav2vec 2.0 kind of upstreams.",
+    "LoRA on s3prl's families and on WavLM needs `upstream.packed`: their own attention "
+    "reads weights past the adapters.",
+    "Any other AutoModel that takes waveforms or log-mels and gives frames is trained, "
+    "audited, predicted with and exported as `hf:`, without the classifier. Models whose "
+    "vectors are no frames (the Audio Spectrogram Transformer) are refused.",
+    "All other upstreams of s3prl (`distilhubert`, `fbank`, `mfcc`, `vggish`, ...) run as "
+    "s3prl runs them, padded where they are fine-tuned, and are not exported. Without "
+    "weights (`fbank`, `mfcc`, ...) they take none and SNP; TAP has nothing to move.",
+    "emotion2vec is not supported: its package is not installed with this project.",
+)
+
+
+def matrix() -> str:
+    """Return the table of families and what does not work, as Markdown."""
+    rows = [_HEADER, *(_row(family) for family in FAMILIES)]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    table = "\n".join([lines[0], "|" + " --- |" * len(_HEADER), *lines[1:]])
+    limits = "\n".join(f"- {one}" for one in _LIMITS)
+    return f"{table}\n\n{_WORKS}\n\n{limits}\n"
+
+
+def _row(family: Family) -> tuple[str, ...]:
+    names = "; ".join(_NAMES[name] for name in family.experts) or "-"
+    back = ["`hf:`"]
+    if family.experts:
+        own = "spknorm_hubert" if family.experts == ("hubert",) else family.experts[0]
+        back.append(f"`{own}_local`")
+    return (
+        family.title,
+        names,
+        f"`{family.model_type}`" if family.model_type else "-",
+        "packed" if family.runs_packed else "one by one",
+        family.frozen or "nothing",
+        ", ".join(back),
+        "yes" if family.model_type in CLASSIFIERS else _NO_CLASSIFIER,
+        "yes" if family.runs_packed else "no",
+    )

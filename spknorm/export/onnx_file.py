@@ -1,0 +1,116 @@
+"""Upstream, gate and emotion head of a run as one ONNX file: a waveform in, logits out.
+
+The upstream is transformers' model of the run's family, into which the trained weights are put as
+for its folder; waveforms are normalised within the graph. Its length is free, its batch is 1.
+
+Legend: L samples, T frames, H upstream dimension, C emotions.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spknorm.errors import ConfigError
+from spknorm.export.exportable import Exportable
+from spknorm.export.transformers_folder import build_model
+from spknorm.files import atomic_path
+
+ONNX_FILE = "model.onnx"
+_SECONDS = 1.1  # of the example that is traced; none of it is left in the graph
+_SAMPLE_RATE = 16_000
+_OPSET = 18
+
+
+class EmotionModel(nn.Module):
+    """What the file holds: (1, L) at 16 kHz -> logits (1, C).
+
+    Args:
+        exportable: The upstream in transformers' words, featurizer, gate and head.
+    """
+
+    def __init__(self, exportable: Exportable) -> None:
+        super().__init__()
+        form = exportable.form()
+        form.config._attn_implementation = "eager"  # its products are ONNX's
+        self.model: Any = build_model(form).eval()
+        self.normalize = exportable.normalize
+        self.epsilon = float(form.preprocessor.get("normalize_epsilon", 1e-7))
+        self.featurizer: Any = exportable.trained.featurizer
+        self.heads: Any = exportable.trained.heads
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """Return logits (1, C) of a waveform (1, L)."""
+        if self.normalize:
+            wav = wav - wav.mean(dim=-1, keepdim=True)
+            wav = wav / torch.sqrt(wav.square().mean(dim=-1, keepdim=True) + self.epsilon)
+        output = self.model(wav, output_hidden_states=True)
+        hidden = [*output.hidden_states[:-1], output.last_hidden_state]
+        frames = self.heads.gated(self._read(hidden))
+        logits: Tensor = self._classify(frames)
+        return logits
+
+    def _read(self, hidden: list[Tensor]) -> Tensor:
+        """Return what s3prl's Featurizer makes of all layers, (1, T, H)."""
+        read = self.featurizer
+        if read.feature_selection == "last_hidden_state":
+            return hidden[-1]
+        if read.feature_selection != "hidden_states":  # hidden_state_N
+            return hidden[int(read.feature_selection.rpartition("_")[2])]
+        if read.layer_selection is not None:
+            return hidden[int(read.layer_selection)]
+        stacked = torch.stack(hidden)
+        if read.normalize:
+            stacked = nn.functional.layer_norm(stacked, stacked.shape[-1:])
+        summed: Tensor = (read.weights.softmax(dim=-1)[:, None, None, None] * stacked).sum(dim=0)
+        return summed
+
+    def _classify(self, frames: Tensor) -> Any:
+        pooled = self.heads.projector(frames).mean(dim=1)
+        return self.heads.model.post_net.linear(pooled)
+
+
+def write_onnx(path: Path, exportable: Exportable) -> None:
+    """Write the file, whole or not at all.
+
+    Raises:
+        ConfigError: onnx is not installed, or a family or head that the file cannot hold.
+    """
+    trained = exportable.trained
+    model = trained.settings.downstream_expert.modelrc
+    if not trained.family.runs_packed:
+        raise ConfigError(
+            f"ONNX holds upstreams of the wav2vec 2.0 kind, but {exportable.name} is "
+            f"{trained.family.title}."
+        )
+    plain = model.UtteranceLevel.get("pooling", "MeanPooling") == "MeanPooling"
+    linear = {"post_net.linear.weight", "post_net.linear.bias"}
+    if (
+        model.select != "UtteranceLevel"
+        or not plain
+        or {*trained.heads.model.state_dict()} != linear
+    ):
+        raise ConfigError(
+            f"ONNX holds s3prl's linear emotion head with mean pooling, but this one is "
+            f"{model.select} with {dict(model.UtteranceLevel)}."
+        )
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "ONNX needs onnx, which is not installed: pip install 'spknorm[onnx]'"
+        ) from error
+    whole = EmotionModel(exportable).eval()
+    wav = torch.randn(1, int(_SECONDS * _SAMPLE_RATE))
+    with atomic_path(path) as temporary, torch.no_grad():
+        torch.onnx.export(
+            whole,
+            (wav,),
+            str(temporary),
+            input_names=["waveform"],
+            output_names=["logits"],
+            dynamic_axes={"waveform": {1: "samples"}},
+            opset_version=_OPSET,
+            dynamo=False,
+        )

@@ -1,0 +1,66 @@
+"""A run as one ONNX file: its logits are predict's, whatever the length."""
+
+import numpy as np
+import pytest
+from tiny_families import flags_of
+from trained_folders import make_trained
+
+from spknorm import predict
+from spknorm.errors import ConfigError
+from spknorm.export import export
+
+CASES = {
+    "hubert": "SNP",
+    "wav2vec2": "TAP",
+    "wavlm": "SNP",
+    "unispeech-sat": "TAP",
+    "data2vec": "none",
+    "hf xls-r": "SNP",
+    "hf wavlm large": "TAP",
+    "hf data2vec-audio": "SNP",
+}
+
+
+def make(name, strategy, folder, **options):
+    flags = flags_of(name, folder / "checkpoint")
+    selection = "hidden_states" if strategy == "SNP" else "last_hidden_state"
+    return make_trained(
+        folder / "run",
+        flags["upstream_ckpt"],
+        upstream=flags["upstream"],
+        strategy=strategy,
+        selection=selection,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_logits_of_half_a_second_three_and_twelve_are_predicts(name, tmp_path):
+    import onnxruntime
+
+    run = make(name, CASES[name], tmp_path)
+    folder = export(run, tmp_path / "export", formats=("transformers",), onnx=True).folder
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    predictor = predict.load(run)
+    generator = np.random.default_rng(0)
+    for seconds in (0.5, 3.0, 12.0):
+        wav = (0.1 * generator.standard_normal(int(16000 * seconds))).astype(np.float32)
+        (found,) = session.run(None, {"waveform": wav[None]})
+        np.testing.assert_allclose(found[0], predictor.logits(wav).numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("hf whisper", {}, r"of the wav2vec 2\.0 kind, but hf:.* is Whisper's encoder\."),
+        (
+            "hubert",
+            {"modelrc": {"UtteranceLevel": {"pooling": "AttentivePooling"}}},
+            "ONNX holds s3prl's linear emotion head with mean pooling, but this one is Utterance",
+        ),
+    ],
+)
+def test_what_the_file_cannot_hold_is_refused(name, options, message, tmp_path):
+    run = make(name, "TAP", tmp_path, **options)
+    with pytest.raises(ConfigError, match=message):
+        export(run, tmp_path / "export", formats=("transformers",), onnx=True)
