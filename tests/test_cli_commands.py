@@ -24,8 +24,8 @@ def test_an_export_says_where_it_is_and_what_it_lacks(tmp_path, capsys, monkeypa
     export = importlib.import_module("spknorm.export")
     calls = []
 
-    def write(expdir, out, *, formats):
-        calls.append((expdir, out, formats))
+    def write(expdir, out, *, formats, onnx):
+        calls.append((expdir, out, formats, onnx))
         return export.Exported(tmp_path / "out", None, False, "its head has two layers")
 
     monkeypatch.setattr(export, "export", write)
@@ -41,8 +41,8 @@ def test_an_export_says_where_it_is_and_what_it_lacks(tmp_path, capsys, monkeypa
     assert commands.main(["export", str(tmp_path), "--out", "x", "--format", "s3prl"]) == 0
     assert capsys.readouterr().out == f"{tmp_path}/out\n"
     assert calls == [
-        (tmp_path, None, ("s3prl", "transformers")),
-        (tmp_path, Path("x"), ("s3prl",)),
+        (tmp_path, None, ("s3prl", "transformers"), False),
+        (tmp_path, Path("x"), ("s3prl",), False),
     ]
 
 

@@ -139,9 +139,7 @@ def _files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
                 return [folder / name for name in shards]
             if (folder / f"{stem}.{suffix}").is_file():
                 return [folder / f"{stem}.{suffix}"]
-    raise CheckpointError(
-        f"{folder} has no {' or '.join(f'{stem}.safetensors' for stem in stems)}."
-    )
+    raise CheckpointError(f"{folder} has no {stems[0]}.safetensors or {stems[-1]}.bin.")
 
 
 def _json(path: Path) -> dict[str, Any]:
