@@ -4,6 +4,9 @@ First in the flow: every other file may raise them; `cli.py` alone turns them in
 a status.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class ConfigError(ValueError):
     """A setting or option is unknown, of the wrong type, out of range or in conflict."""
@@ -36,3 +39,9 @@ class CheckpointError(RuntimeError):
 
 
 USER_ERRORS = (ConfigError, MissingError, DataError, NonFiniteError, CheckpointError)
+
+
+def did_you_mean(key: object, known: Iterable[str]) -> str:
+    """Return ` Did you mean `x`?` for the known name that is nearest, nothing if none is near."""
+    near = difflib.get_close_matches(str(key), list(known), n=1)
+    return f" Did you mean `{near[0]}`?" if near else ""

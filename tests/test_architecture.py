@@ -128,3 +128,10 @@ def test_the_entry_script_is_three_statements():
         if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
     ]  # fmt: skip
     assert len(statements) == 3
+
+
+def test_no_file_of_the_library_is_over_300_lines_and_no_more_than_25_names_are_at_its_top():
+    long = {name_of(path): len(path.read_text().splitlines()) for path in LIBRARY}
+    assert {name: number for name, number in long.items() if number > 300} == {}
+    assert len({path.relative_to(ROOT / "spknorm").parts[0] for path in LIBRARY} - {
+        "__init__.py", "__main__.py"}) <= 25  # fmt: skip

@@ -12,8 +12,9 @@ from spknorm.bench.budget import (
     refuse_what_cannot_fit,
 )
 from spknorm.bench.cells import Cell
+from spknorm.bench.executor import Executor
 from spknorm.bench.expansion import expand
-from spknorm.bench.experiment import KINDS, Executor, Experiment, read_experiment
+from spknorm.bench.experiment import KINDS, Experiment, read_experiment
 from spknorm.bench.grid import BenchProgress, DryRun, plan, run
 from spknorm.bench.selection import FOLDER as SELECTION_FOLDER
 from spknorm.bench.selection import candidates_of, choose, with_choices

@@ -15,7 +15,7 @@ from typing import Any
 
 from spknorm.bench import slurm
 from spknorm.bench.cells import Cell
-from spknorm.bench.experiment import Executor
+from spknorm.bench.executor import Executor
 from spknorm.bench.jobs import JOBS, Start, environment_of
 from spknorm.bench.slurm import JobState
 from spknorm.bench.submission import gpus_of, left_jobs, submit

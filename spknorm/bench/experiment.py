@@ -20,14 +20,14 @@ its own folds, seeds, draws, samples_per_label, base, dev, unseen and more (entr
 """
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from spknorm import config
-from spknorm.errors import ConfigError
+from spknorm.bench.executor import Executor, as_whole, read_executor
+from spknorm.errors import ConfigError, did_you_mean
 from spknorm.protocols import PROTOCOLS
 from spknorm.schema import MethodConfig
 from spknorm.schema.marks import NOT_NEGATIVE
@@ -71,34 +71,6 @@ class Variant:
     """Permuted speaker labels, the control."""
     config: Mapping[str, Any] | None = None
     """Other sections."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Executor:
-    """Who runs the cells; the names of submitit and Slurm where they have one."""
-
-    kind: str = "local"
-    """local or slurm."""
-    max_parallel: int | None = None
-    """Runs at a time; null: one per GPU, without a GPU cores // threads; slurm: no limit."""
-    threads: int = 1
-    """CPU threads of a run."""
-    partition: str | None = None
-    gpus: int | None = None
-    """slurm: GPUs per run and node (null: 1). local: 0 keeps the runs off the GPUs."""
-    nodes: int = 1
-    """slurm: nodes of a run. With several, or several GPUs, torchrun starts its processes."""
-    mem_gb: float | None = None
-    """slurm: memory of a run on each node."""
-    timeout_min: int | None = None
-    """Minutes after which a run is stopped; null: 7 days, or what the partition allows."""
-    requeue: bool = True
-    """slurm: a run that reaches its limit, or whose node fails, goes back into the queue."""
-
-    @property
-    def minutes(self) -> int:
-        """Minutes after which a run is stopped at the latest."""
-        return 7 * 24 * 60 if self.timeout_min is None else self.timeout_min
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +142,7 @@ def read_experiment(path: Path) -> Experiment:
             raise ConfigError(f"{path}: `{key}` is missing: what should be compared?")
     if not isinstance(content.get("audit", False), bool):
         raise ConfigError(f"{path}: `audit` must be true or false, but is {content['audit']!r}.")
-    executor = _executor(content.pop("executor", None) or {}, path)
+    executor = read_executor(content.pop("executor", None) or {}, path)
     select = _select(content.pop("select", None), content, path)
     if "lambdas" in content:
         built = config.build(_Lambdas, {"lambdas": content["lambdas"]}, path=str(path))
@@ -280,35 +252,7 @@ def as_seed(value: Any) -> int:
 def _known(entry: Mapping[Any, Any], known: list[str], where: str) -> None:
     for key in entry:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f" Did you mean `{near[0]}`?" if near else ""
+            hint = did_you_mean(key, known)
             raise ConfigError(
                 f"{where}: `{key}` is not a known key.{hint} Known here: {', '.join(known)}."
             )
-
-
-def _executor(entry: Any, path: Path) -> Executor:
-    if not isinstance(entry, Mapping):
-        raise ConfigError(f"{path}: `executor` must be a mapping such as {{kind: slurm}}.")
-    executor = config.build(Executor, entry, path=f"{path}: executor")
-    kind = executor.kind
-    if kind not in ("local", "slurm"):
-        raise ConfigError(f"{path}: `executor.kind` must be local or slurm, but is `{kind}`.")
-    for key in ("threads", "nodes", "timeout_min", "max_parallel"):
-        value = getattr(executor, key)
-        if value is not None and as_whole(f"executor.{key}", value) < 1:
-            raise ConfigError(f"{path}: `executor.{key}` must be 1 or more, but is {value}.")
-    if kind == "local" and executor.nodes > 1:
-        raise ConfigError(f"{path}: `executor.nodes` above 1 needs `kind: slurm`.")
-    return executor
-
-
-def as_whole(key: str, value: Any) -> int:
-    """Return a whole number.
-
-    Raises:
-        ConfigError: It is something else; `key` is how the message calls it.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"`{key}` must be a whole number, but is {value!r}.")
-    return value

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from spknorm.bench.cells import Cell
-from spknorm.bench.experiment import Executor
+from spknorm.bench.executor import Executor
 from spknorm.bench.summary import error_of
 from spknorm.bench.worker import RUN_LOG, CellRun, importable, is_running, stoppable
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.bench import slurm
-from spknorm.bench.experiment import Executor
+from spknorm.bench.executor import Executor
 from spknorm.bench.slurm import JobState
 from spknorm.bench.worker import CellRun, importable
 from spknorm.errors import ConfigError

@@ -5,7 +5,6 @@
 """
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from spknorm.config.combinations import check_combinations, shown
 from spknorm.config.options import check_choices
 from spknorm.config.yaml_values import load_yaml
-from spknorm.errors import ConfigError
+from spknorm.errors import ConfigError, did_you_mean
 from spknorm.schema import TaskConfig
 from spknorm.schema.marks import OneOf, Range
 
@@ -93,8 +92,7 @@ def _build(kind: type, value: Any, path: str) -> Any:
     hints = typing.get_type_hints(kind, include_extras=True)
     for key in value:
         if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1)
-            hint = f" Did you mean `{near[0]}`?" if near else ""
+            hint = did_you_mean(key, hints)
             raise ConfigError(
                 f"`{path}.{key}` is not a known setting.{hint} "
                 f"Known here: {', '.join(sorted(hints))}."

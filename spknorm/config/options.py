@@ -4,12 +4,11 @@
 builds what passed. The tests hold each table against the signature of the class itself.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from spknorm.errors import ConfigError
+from spknorm.errors import ConfigError, did_you_mean
 from spknorm.schema import TaskConfig
 
 ACTIVATIONS = ("ReLU", "GELU", "Tanh", "SiLU", "LeakyReLU")
@@ -215,8 +214,7 @@ def _check(path: str, options: Mapping[str, Any], known: Mapping[str, Option], o
     """Check names first, then values, then what is missing."""
     for key in options:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f" Did you mean `{near[0]}`?" if near else ""
+            hint = did_you_mean(key, known)
             raise ConfigError(
                 f"`{path}.{key}` is not an option of {of}.{hint} Known here: {', '.join(known)}."
             )

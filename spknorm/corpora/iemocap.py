@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spknorm.audio import Walk
 from spknorm.audio.faults import listing
 from spknorm.corpora.copies import one_file_each
+from spknorm.corpora.known.iemocap import COUNTS as COUNTS
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.corpora.tables import ranked
 from spknorm.errors import ConfigError, DataError, MissingError
@@ -25,17 +26,6 @@ if TYPE_CHECKING:
     from spknorm.corpora.reading import Ask
 
 logger = logging.getLogger(__name__)
-
-COUNTS = MappingProxyType(
-    {  # in the order of EMOTIONS
-        "Session1": (384, 278, 229, 194),
-        "Session2": (362, 327, 137, 197),
-        "Session3": (320, 286, 240, 305),
-        "Session4": (258, 303, 327, 143),
-        "Session5": (384, 442, 170, 245),
-    }
-)
-"""Utterances per session and class of the full corpus, 5531 together (Gat et al. 2022; SUPERB)."""
 
 _FULL_FROM = 4400  # with all five sessions: meant to be the full corpus (80 % of 5531)
 _MERGED = MappingProxyType({**{emotion: emotion for emotion in EMOTIONS}, "exc": "hap"})

@@ -26,7 +26,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
@@ -40,10 +39,10 @@ from spknorm.method.optim.ascent import (
     compare_gradients,
     make_ascent,
     turn,
-)
-from spknorm.method.optim.clipping import clip
+)  # fmt: skip
+from spknorm.method.optim.clipping import all_finite, clip, unscale_again, unscaled
 from spknorm.method.optim.groups import EMOTION, Groups, left_out, shared_names
-from spknorm.method.optim.lists import distance, with_gradients
+from spknorm.method.optim.lists import distance
 from spknorm.method.optim.optimizers import make_optimizer
 from spknorm.method.optim.schedule import strength
 from spknorm.method.optim.transaction import (
@@ -51,8 +50,8 @@ from spknorm.method.optim.transaction import (
     Transaction,
     copies,
     differences,
-    parameters_of,
-)
+    summed_gradients,
+)  # fmt: skip
 from spknorm.schema import MethodConfig, OptimizerConfig
 
 __all__ = ["Groups", "Step", "Update", "strength"]
@@ -107,10 +106,9 @@ class Update:
         roles = {name: getattr(groups, name) for name in EMOTION}
         self.emotion = make_optimizer(optimizer, roles, scales)
         self.optimizers: dict[str, Optimizer] = {"emotion": self.emotion}
-        self._shared_names = shared_names(
-            method.strategy, layer_weights=method.ascend_layer_weights
-        )
-        self._shared = groups.shared(method.strategy, layer_weights=method.ascend_layer_weights)
+        strategy, layer_weights = method.strategy, method.ascend_layer_weights
+        self._shared_names = shared_names(strategy, layer_weights=layer_weights)
+        self._shared = groups.shared(strategy, layer_weights=layer_weights)
         if method.strategy == "none":
             return
         self.speaker = make_optimizer(optimizer, {"speaker_head": groups.speaker_head})
@@ -154,7 +152,7 @@ class Update:
                 step = self._train_speaker_head(head_pass)
                 if not step.finite:
                     return step
-                self._forget_unscaled()
+                unscale_again(self._scaler)
             emotion_pass()
             if self._method.strategy == "none":
                 return self._one_stage("emotion")
@@ -187,7 +185,7 @@ class Update:
         try:
             step = iterate()
         except BaseException:
-            self._forget_unscaled()
+            unscale_again(self._scaler)
             self._take_back()
             raise
         self._scaler.update()
@@ -204,28 +202,28 @@ class Update:
         The speaker pass runs even if stage 1 is lost: it may have something to report, too.
         """
         norms, _ = self._clip("emotion")
-        finite = _all_finite(norms)
+        finite = all_finite(norms)
         if finite:  # (1), (2)
             self._move("emotion", kept=True)
-        self._drop_gradients()
+        self.groups.drop_gradients()
         speaker_pass(1.0 if strength > 0 else 0.0)
         turned = self._turn if finite and strength > 0 else tuple
         second, lengths = self._clip("ascent", "speaker", also=turned)
         norms["speaker_head"] = second.get("speaker_head", 0.0)
         norms["ascent"] = math.hypot(*(second.get(name, 0.0) for name in self._shared_names))
-        finite = finite and _all_finite(second)
+        finite = finite and all_finite(second)
         ascent = Ascent()
         if finite:  # (3), (4)
             ascent = self._ascend(strength, measure, *lengths)
             self._move("speaker", kept=True)
-        self._drop_gradients()
+        self.groups.drop_gradients()
         return Step(norms, finite, ascent)
 
     def _reversal(
         self, speaker_pass: Callable[[float], None], strength: float, measure: bool
     ) -> Step:
         """Add the speaker pass's gradients to those that are there, and do the one step."""
-        emotion = self._shared_gradients() if measure else None
+        emotion = summed_gradients(self._shared, self._world) if measure else None
         speaker_pass(strength * self._method.speaker_lambda)
         ascent = Ascent() if emotion is None else compare_gradients(emotion, self._shared)
         return self._one_stage("emotion", "speaker")._replace(ascent=ascent)
@@ -239,19 +237,19 @@ class Update:
     def _train_speaker_head(self, speaker_pass: Callable[[float], None]) -> Step:
         speaker_pass(0.0)
         norms, _ = self._clip("speaker")
-        finite = _all_finite(norms)
+        finite = all_finite(norms)
         if finite:
             self._move("speaker", kept=True)
-        self._drop_gradients()
+        self.groups.drop_gradients()
         return Step(norms, finite)
 
     def _one_stage(self, *names: str) -> Step:
         """Move everything at once: only the first step, which makes states, keeps a copy."""
         norms, _ = self._clip(*names)
-        finite = _all_finite(norms)
+        finite = all_finite(norms)
         if finite:
             self._move(*names, kept=not self._stepped)
-        self._drop_gradients()
+        self.groups.drop_gradients()
         return Step(norms, finite)
 
     def _turn(self) -> list[Tensor]:
@@ -261,10 +259,7 @@ class Update:
     def _ascend(
         self, strength: float, measure: bool, size: float = 0.0, taken: float = 0.0
     ) -> Ascent:
-        """Do equation (3) with the gradients that are there, and compare it with equation (1).
-
-        `size` and `taken` are what `_turn` returned.
-        """
+        """Do equation (3), compare it with (1); `size` and `taken` are what `_turn` returned."""
         update, shared = self._method.update, self._shared
         start = self._kept.before(shared)
         if strength == 0:
@@ -286,15 +281,6 @@ class Update:
         asked = update == "adaptive" or self._method.speaker_lambda > 0
         return compared._replace(clipped=clipped, lost=asked and rate == 0)
 
-    def _shared_gradients(self) -> list[Tensor]:
-        """Return copies of the shared part's gradients, of all processes together."""
-        gradients = [
-            torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in self._shared
-        ]
-        if self._world is not None:
-            self._world.sum_tensors(gradients)
-        return gradients
-
     def _move(self, *names: str, kept: bool) -> None:
         self._kept.move([self.optimizers[name] for name in names], kept=kept)
 
@@ -307,32 +293,11 @@ class Update:
         An ascent's own gradient is left alone: (3) has no bound but `ascent_clip`.
         """
         optimizers = [self.optimizers[name] for name in names]
-        for optimizer in optimizers:
-            if with_gradients(parameters_of(optimizer)):
-                self._scaler.unscale_(optimizer)
-        moved = set(parameters_of(*optimizers))
-        gradients = {
-            name: [parameter for parameter in members if parameter in moved]
-            for name, members in self.groups._asdict().items()
-        }
+        gradients = unscaled(optimizers, self.groups._asdict(), self._scaler)
         free = self._shared_names if "ascent" in names else ()
         return clip(gradients, self._clipping, together=self._together, free=free, also=also)
 
     def _take_back(self) -> None:
         """Put weights and optimiser states back to where `step` found them."""
         self._kept.take_back()
-        self._drop_gradients()
-
-    def _drop_gradients(self) -> None:
-        for parameters in self.groups:
-            for parameter in parameters:
-                parameter.grad = None
-
-    def _forget_unscaled(self) -> None:
-        """Let the scaler unscale again, its scale as it is."""
-        if self._scaler.is_enabled() and self._scaler._scale is not None:
-            self._scaler.update(self._scaler.get_scale())
-
-
-def _all_finite(norms: dict[str, float]) -> bool:
-    return all(math.isfinite(norm) for norm in norms.values())
+        self.groups.drop_gradients()

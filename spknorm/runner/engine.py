@@ -99,7 +99,8 @@ class SpknormRunner(S3prlRunner):
                 write_rows(self.expdir, self.expert.data.corpora)
             self._pretrain_speaker_head()
             if not self.counters.step:
-                self._say_how_long()
+                train = len(self.expert.split.train)
+                self._journal.say(setup.how_long(self.settings, self.world.size, train))
             self._loop()
             self._finish()
             self._journal.close()
@@ -107,24 +108,10 @@ class SpknormRunner(S3prlRunner):
                 checkpoint.shrink(self.expdir, keep=self.settings.runner.keep)
         self.world.leave()
 
-    def _say_how_long(self) -> None:
-        run, data = self.settings.runner, self.settings.downstream_expert.datarc
-        batch = data.train_batch_size * run.gradient_accumulate_steps * self.world.size
-        size = len(self.expert.split.train)
-        self._journal.say(
-            f"{run.total_steps} steps of {batch} utterances: {run.total_steps * batch / size:.1f} "
-            f"epochs of the {size} that train"
-        )
-
     def _counters(self) -> state.Counters:
         if goes_on(self.args, self.expdir):
-            return state.resumed(
-                self.init_ckpt,
-                self.args,
-                self.settings,
-                self.expert.data.corpora,
-                world=self.world.size,
-            )
+            corpora, size = self.expert.data.corpora, self.world.size
+            return state.resumed(self.init_ckpt, self.args, self.settings, corpora, world=size)
         if self.world.is_leader:
             check_unused(self.expdir)
         return state.Counters()

@@ -29,6 +29,16 @@ from spknorm.upstreams.fast import PackedEncoder, make_encoder, reason_unsupport
 logger = logging.getLogger(__name__)
 
 
+def how_long(settings: TaskConfig, world: int, size: int) -> str:
+    """Return how many epochs of the `size` training utterances a run has, in words."""
+    run, data = settings.runner, settings.downstream_expert.datarc
+    batch = data.train_batch_size * run.gradient_accumulate_steps * world
+    return (
+        f"{run.total_steps} steps of {batch} utterances: {run.total_steps * batch / size:.1f} "
+        f"epochs of the {size} that train"
+    )
+
+
 def make_groups(upstream: nn.Module, featurizer: nn.Module, heads: Any, *, frozen: bool) -> Groups:
     """Return the trainable parameters by role, each group in s3prl's order."""
     shared = [] if frozen else [p for p in upstream.parameters() if p.requires_grad]

@@ -1,5 +1,7 @@
 """IEMOCAP's row. 2507 of its 10039 utterances have no label that raters agree on (xxx)."""
 
+from types import MappingProxyType
+
 from spknorm.corpora.known.corpus import Corpus
 
 IEMOCAP = Corpus(
@@ -30,3 +32,14 @@ IEMOCAP = Corpus(
     takes=("meta_data", "allow_outside"),
     compared=False,
 )  # fmt: skip
+
+COUNTS = MappingProxyType(
+    {  # in the order of EMOTIONS
+        "Session1": (384, 278, 229, 194),
+        "Session2": (362, 327, 137, 197),
+        "Session3": (320, 286, 240, 305),
+        "Session4": (258, 303, 327, 143),
+        "Session5": (384, 442, 170, 245),
+    }
+)
+"""Utterances per session and class of the full corpus, 5531 together (Gat et al. 2022; SUPERB)."""

@@ -1,14 +1,18 @@
 """Gradients within bounds: whose gradients share one norm."""
 
+import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.linalg import vector_norm
 from torch.nn.utils import clip_grads_with_norm_
+from torch.optim import Optimizer
 
 from spknorm.method.optim.groups import EMOTION
 from spknorm.method.optim.lists import norms, read, with_gradients
+from spknorm.method.optim.transaction import parameters_of
 
 BOUNDED_TOGETHER: dict[str, tuple[tuple[str, ...], ...]] = {
     "joint": ((*EMOTION, "speaker_head"),),
@@ -68,3 +72,27 @@ def clip(
             for name in bounded:
                 clip_grads_with_norm_(taken[name], largest, total)
     return dict(zip(each, values, strict=False)), values[len(own) + len(bounds) :]
+
+
+def all_finite(norms: Mapping[str, float]) -> bool:
+    """Tell whether every norm is a number."""
+    return all(math.isfinite(norm) for norm in norms.values())
+
+
+def unscaled(
+    optimizers: Sequence[Optimizer],
+    groups: Mapping[str, Sequence[nn.Parameter]],
+    scaler: GradScaler,
+) -> dict[str, list[nn.Parameter]]:
+    """Unscale what the optimisers move; return it by group."""
+    for optimizer in optimizers:
+        if with_gradients(parameters_of(optimizer)):
+            scaler.unscale_(optimizer)
+    moved = set(parameters_of(*optimizers))
+    return {name: [one for one in members if one in moved] for name, members in groups.items()}
+
+
+def unscale_again(scaler: GradScaler) -> None:
+    """Let the scaler unscale once more before it is updated, its scale as it is."""
+    if scaler.is_enabled() and scaler._scale is not None:
+        scaler.update(scaler.get_scale())

@@ -29,6 +29,12 @@ class Groups(NamedTuple):
         names = shared_names(strategy, layer_weights=layer_weights)
         return [parameter for name in names for parameter in getattr(self, name)]
 
+    def drop_gradients(self) -> None:
+        """Leave no gradient behind."""
+        for parameters in self:
+            for parameter in parameters:
+                parameter.grad = None
+
 
 def shared_names(strategy: str, *, layer_weights: bool) -> tuple[str, ...]:
     """Return the roles that equation (3) moves."""

@@ -198,3 +198,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out."""
     named = isinstance(error, (torch.OutOfMemoryError, MemoryError))
     return named or any(text in str(error) for text in _WITHOUT_A_CLASS)
+
+
+def summed_gradients(shared: Sequence[Tensor], world: Processes | None) -> list[Tensor]:
+    """Return copies of the shared part's gradients, of all processes together."""
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in shared]
+    if world is not None:
+        world.sum_tensors(gradients)
+    return gradients
