@@ -78,8 +78,7 @@ class Update:
         scales: Of single parameters' learning rates in (1), where they are not 1.
         clipping: Largest gradient norm; infinity to leave gradients as they are. The gradient of
             an ascent of its own (every update but reversal) is never clipped by it.
-        clip: Whose gradients share one norm; a key of
-            `spknorm.method.optim.clipping.BOUNDED_TOGETHER`.
+        clip: Whose gradients share one norm; a key of `optim.clipping.BOUNDED_TOGETHER`.
         scaler: Of fp16 losses; disabled otherwise.
         world: Processes that share each batch; None if this one is alone.
     """
@@ -197,10 +196,7 @@ class Update:
     def _two_stages(
         self, speaker_pass: Callable[[float], None], strength: float, measure: bool
     ) -> Step:
-        """Finish stage 1, whose gradients are there, and do stage 2.
-
-        The speaker pass runs even if stage 1 is lost: it may have something to report, too.
-        """
+        """Finish stage 1 and do stage 2, whose pass runs even if stage 1 is lost: it may report."""
         norms, _ = self._clip("emotion")
         finite = all_finite(norms)
         if finite:  # (1), (2)

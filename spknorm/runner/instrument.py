@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from spknorm.method.optim.ascent import Ascent
 from spknorm.method.optim.lists import length
-from spknorm.runner.passes import Tally
 from spknorm.runner.state import Counters
+from spknorm.runner.tally import Tally
 from spknorm.runs.adversary import gain
 from spknorm.statistics.targets import Target
 
