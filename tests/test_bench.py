@@ -127,7 +127,10 @@ def test_a_setting_with_two_commas_is_refused():
             "{path}: `audit` must be true or false, but is 1.",
         ),
         ("upstreams: a", "{path}: `upstreams` must be a list of at least one."),
-        ("kind: other", "{path}: `kind` must be one of bench, controlled, superb, but is `other`."),
+        (
+            "kind: other",
+            f"{{path}}: `kind` must be one of {', '.join(bench.KINDS)}, but is `other`.",
+        ),
         (
             "upstreams: [a]\nvariants: [{strateg: SNP}]",
             "variants: `strateg` is not a known key. Did you mean `strategy`? Known here: "
