@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from shorten import sphere
 
 from spknorm.audio import AudioError, AudioIndex, Excerpt, Walk, load_audio, read_info
 from spknorm.corpora.records import Utterance
@@ -76,6 +77,38 @@ def test_without_pyav_one_line_says_what_to_install(file, monkeypatch):
         f"{file}: {kind} is read where PyAV is installed: `pip install 'spknorm[containers]'` "
         "(or `pip install av`)."
     )
+
+
+@pytest.fixture
+def spoken():
+    """Whole numbers (16000,) of 16 bits."""
+    noise = np.random.default_rng(0).normal(0, 50, 16000)
+    return (3000 * np.sin(np.arange(16000) * 0.05) + noise).astype(np.int16)
+
+
+@pytest.mark.parametrize("name", ["a.sph", "a.wav"])  # LDC calls them wav, too
+def test_sphere_packed_by_shorten_is_read_sample_by_sample(name, spoken, tmp_path):
+    (tmp_path / name).write_bytes(sphere(spoken))
+    assert np.array_equal(load_audio(tmp_path / name), spoken.astype(np.float32) / 32768)
+    crop = load_audio(Excerpt(tmp_path / name, None, 0.25, 0.5))
+    assert np.array_equal(crop, spoken[4000:8000].astype(np.float32) / 32768)
+
+
+def test_half_of_a_packed_sphere_file_is_found(spoken, tmp_path):
+    content = sphere(spoken)
+    (tmp_path / "a.sph").write_bytes(content[: len(content) // 2])
+    with pytest.raises(AudioError) as error:
+        load_audio(tmp_path / "a.sph")
+    assert error.value.kind == "truncated"
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "ULAW"])
+def test_plain_sphere_is_read_without_pyav(subtype, spoken, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    both = np.stack([spoken, -spoken], axis=1)
+    soundfile.write(tmp_path / "a.sph", both, 16000, format="NIST", subtype=subtype)
+    first = load_audio(Excerpt(tmp_path / "a.sph", "1"))
+    assert np.abs(first - spoken / 32768).max() < (1e-9 if subtype == "PCM_16" else 0.01)
 
 
 def test_a_video_without_sound_is_empty(tmp_path):

@@ -130,7 +130,13 @@ DEMUXED = frozenset(
     {
         *("MPEG-4 (m4a, mp4)", "WebM or Matroska", "Windows Media (wma)", "AMR", "AAC", "WavPack"),
         *("Monkey's Audio (ape)", "True Audio (tta)", "Flash video", "AC-3", "AVI video"),
-        *("AAC (ADTS)", "Speex in Ogg", "FLAC in Ogg", "Theora video in Ogg"),
+        *(
+            "NIST SPHERE compressed with shorten",
+            "AAC (ADTS)",
+            "Speex in Ogg",
+            "FLAC in Ogg",
+            "Theora video in Ogg",
+        ),
     }
 )
 """Kinds of `foreign_kind` and `foreign_codec` that FFmpeg's libraries decode (demuxing.py)."""

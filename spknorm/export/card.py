@@ -6,7 +6,7 @@ Every number in it stands in result.json or probe.json; where there is no file, 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spknorm.corpora.known.layouts import LAYOUTS
+from spknorm.corpora.known import CORPORA
 from spknorm.errors import DataError
 from spknorm.export.exportable import Exportable
 from spknorm.statistics import interval
@@ -265,8 +265,8 @@ def _limits(trained: Exportable, config: Mapping[str, Any]) -> str:
     if trained.result.get("strategy", "none") != "none":
         corpora.append(config.get("speaker_corpus", {}).get("corpus", "voxceleb1"))
     known = {
+        **{key: f"{one.title}: {one.licence}" for key, one in CORPORA.items() if one.licence},
         **_LICENCES,
-        **{name: f"{one.title}: {one.licence}" for name, one in LAYOUTS.items()},
     }
     licences = [f"- {known[name]}." for name in dict.fromkeys(corpora) if name in known]
     return "\n".join(
