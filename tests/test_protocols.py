@@ -328,7 +328,8 @@ def test_a_setting_that_cannot_work_is_refused(options, message):
         (
             [utterance(0, 1), utterance(0, 2)],
             {"protocol": "si5", "dev": "speaker_disjoint"},
-            "A speaker-disjoint dev set needs two training speakers; there are 1.",
+            "A speaker-disjoint dev set needs two training speakers; there are 1. `dev: superb` "
+            "takes a random share of the utterances instead, whose speakers train.",
         ),
         (
             [utterance(0, 1), utterance(0, 2)],

@@ -164,6 +164,16 @@ def divide(
     elif dev != "given":
         pool, given = _in_order_of(records, [*pool, *given]), []
     pool, given = parts.of_turns(pool, train_turns), parts.of_turns(given, train_turns)
+    test = parts.of_turns(test, test_turns)
+    about = (
+        f"{protocol} {fold} is empty: {len(records)} utterances, train_turns {train_turns}, "
+        f"test_turns {test_turns}, valid_ratio {valid_ratio}"
+    )
+    whole = Split(tuple(pool), tuple(given), tuple(test))
+    _refuse_empty(about, train=whole.train, test=whole.test)
+    check_split(
+        whole, protocol=protocol, base=base, dev="", unseen=unseen, allow_leak=allow_leak
+    )  # before dev is made of what trains, so that a message is of the list
     if dev == "superb":
         train, valid = parts.superb_dev(pool, valid_ratio)
     elif dev == "speaker_disjoint":
@@ -172,13 +182,8 @@ def divide(
         train, valid = pool, given
     if samples_per_label is not None:
         train = parts.up_to(train, samples_per_label, draw)
-    split = Split(tuple(train), tuple(valid), tuple(parts.of_turns(test, test_turns)))
-    for name, part in split._asdict().items():
-        if not part:
-            raise DataError(
-                f"The {name} part of {protocol} {fold} is empty: {len(records)} utterances, "
-                f"train_turns {train_turns}, test_turns {test_turns}, valid_ratio {valid_ratio}."
-            )
+    split = Split(tuple(train), tuple(valid), tuple(test))
+    _refuse_empty(about, **split._asdict())
     leaks = check_split(
         split, protocol=protocol, base=base, dev=dev, unseen=unseen, allow_leak=allow_leak
     )
@@ -207,6 +212,12 @@ def _parts_of(
         return hold_out_listed(records, fold, owner=kind, corpus=corpus)
     pool, test = _hold_out(kind, records, fold, groups, unseen)
     return pool, [], test
+
+
+def _refuse_empty(about: str, **members: Sequence[Utterance]) -> None:
+    for name, part in members.items():
+        if not part:
+            raise DataError(f"The {name} part of {about}.")
 
 
 def _in_order_of(records: parts.Part, chosen: parts.Part) -> parts.Part:

@@ -59,7 +59,8 @@ def disjoint_dev(pool: Records, valid_ratio: float, seed: int) -> tuple[Part, Pa
     speakers = speakers_of(pool, "A speaker-disjoint dev set")
     if len(speakers) < 2:
         raise DataError(
-            f"A speaker-disjoint dev set needs two training speakers; there are {len(speakers)}."
+            f"A speaker-disjoint dev set needs two training speakers; there are {len(speakers)}. "
+            "`dev: superb` takes a random share of the utterances instead, whose speakers train."
         )
     count = min(max(1, round(valid_ratio * len(speakers))), len(speakers) - 1)
     chosen = set(sorted(speakers, key=lambda name: rank("dev speakers", seed, name))[:count])
