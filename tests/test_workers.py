@@ -2,6 +2,7 @@ import errno
 import os
 import signal
 import time
+from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
@@ -141,6 +142,33 @@ def test_a_process_that_does_nothing_any_more_is_told(how, impatient):
     with pytest.raises(ConfigError, match=r"have done nothing for 3 s and no batch has come"):
         list(load(Batches(hang), range(5), num_workers=1))
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.fault("data loading")
+def test_a_process_that_is_stopped_half_way_through_a_batch_is_told(asked, impatient, monkeypatch):
+    """The run then reads, and no signal ends the reading."""
+    send = Connection._send
+
+    def half(self, buf, *more):
+        if len(buf) > 100_000:
+            send(self, buf[:50_000], *more)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            buf = buf[50_000:]
+        send(self, buf, *more)
+
+    monkeypatch.setattr(Connection, "_send", half)
+    if asked:
+        monkeypatch.setattr(workers.StopRequest, "number", signal.SIGTERM)
+        monkeypatch.setattr(workers, "IDLE_SECONDS", 60)
+    started = time.monotonic()
+    with pytest.raises(SystemExit if asked else ConfigError) as ended:
+        list(load(Batches(lambda k: bytes(1_000_000)), range(3), num_workers=1))
+    if asked:
+        assert ended.value.code == 143
+    else:
+        assert "have done nothing for 3 s and no batch has come" in str(ended.value)
+    assert time.monotonic() - started < 40
 
 
 def test_a_slow_process_that_computes_is_waited_for(impatient):

@@ -10,6 +10,7 @@ import logging
 import multiprocessing.queues
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -87,17 +88,21 @@ def load(batches: Numbered[T_co], numbers: Sequence[int], *, num_workers: int) -
             f"No process for loading data could be started ({error.strerror or error}): /dev/shm "
             f"must have room, and the system must allow more processes and files. {_WAY_OUT}"
         ) from error
+    watch = _Watch(iterator)
     try:
         for _ in numbers:
-            batch = _next(iterator, told)
+            batch = _next(iterator, watch)
             if isinstance(batch, _Failure):
                 raise _error_of(batch)
             yield batch
     except (OSError, EOFError, RuntimeError) as error:
+        if watch.ended:
+            raise _hanging() from error
         if not is_dead_loader(error):
             raise
         raise ConfigError(explain(told)) from error
     finally:
+        watch.over.set()
         # After an error the traceback holds them, and at exit Python waits for workers that it
         # has only sent a SIGTERM, which these leave to the run.
         with contextlib.suppress(Exception):
@@ -179,28 +184,74 @@ def _error_of(failure: _Failure) -> Exception:
     return RuntimeError(f"A data-loading process failed: {failure.details}")
 
 
-def _next(iterator: Any, told: Connection) -> Any:
+class _Watch(threading.Thread):
+    """Ends processes that stop half-way through handing over a batch.
+
+    Reading the rest of it waits for ever, and for signals, too: only the end of a process breaks it
+    off. Everything else is noticed between two looks, by `_next`.
+    """
+
+    def __init__(self, iterator: Any) -> None:
+        super().__init__(name="data-loading watch", daemon=True)
+        self._iterator = iterator
+        self.since: float | None = None
+        """When the present look for a batch began, by the clock of `time.monotonic`."""
+        self.ended = False
+        self.over = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        """Look every second; `over` ends it."""
+        before, still, asked = None, 0.0, 0.0
+        while not self.over.wait(1):
+            since, now = self.since, time.monotonic()
+            if since is None or now - since <= LOOK_SECONDS + 1:
+                before, asked = None, 0.0
+                continue
+            moved = (since, _counters(self._iterator))
+            if moved != before:
+                before, still = moved, now
+            asked = asked or (now if StopRequest.number else 0.0)
+            if now - still >= IDLE_SECONDS or (asked and now - asked >= STOP_SECONDS):
+                self.ended = True
+                for process in self._iterator._workers:
+                    with contextlib.suppress(OSError):
+                        os.kill(process.pid, signal.SIGKILL)
+                return
+
+
+def _hanging() -> BaseException:
+    """Return what ends a run whose data-loading processes do nothing any more."""
+    if StopRequest.number:
+        logger.warning("No batch came for the last step: it is left out.")
+        return SystemExit(128 + StopRequest.number)
+    return ConfigError(
+        f"The data-loading processes have done nothing for {IDLE_SECONDS} s and no batch "
+        f"has come: they hang or were stopped. {_WAY_OUT}"
+    )
+
+
+def _next(iterator: Any, watch: _Watch) -> Any:
     """Return the next batch, however long it takes while something moves."""
     before, since, asked = _counters(iterator), time.monotonic(), 0.0
     while True:
+        watch.since = time.monotonic()
         try:
             return next(iterator)
         except RuntimeError as error:
             if "timed out" not in str(error):
                 raise
+        finally:
+            watch.since = None
         if StopRequest.number and not asked:
             asked = time.monotonic()
         if asked and time.monotonic() - asked >= STOP_SECONDS:
-            logger.warning("No batch came for the last step: it is left out.")
-            raise SystemExit(128 + StopRequest.number)
+            raise _hanging()
         now = _counters(iterator)
         if now != before:
             before, since = now, time.monotonic()
         elif time.monotonic() - since >= IDLE_SECONDS:
-            raise ConfigError(
-                f"The data-loading processes have done nothing for {IDLE_SECONDS} s and no batch "
-                f"has come: they hang or were stopped. {_WAY_OUT}"
-            )
+            raise _hanging()
 
 
 def _counters(iterator: Any) -> list[tuple[str, ...]]:
