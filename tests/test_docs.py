@@ -35,7 +35,7 @@ def test_the_command_lines_have_options_that_exist(page):
 
 def test_the_readme_links_every_page():
     linked = set(re.findall(r"\]\((docs/\w+\.md)\)", (ROOT / "README.md").read_text()))
-    assert linked == {f"docs/{page.name}" for page in PAGES[1:]}
+    assert linked == {f"docs/{page.name}" for page in PAGES[1:]} - {"docs/index.md"}  # the site's
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
