@@ -15,8 +15,9 @@ Integers = NDArray[np.integer]
 
 _ROWS_AT_ONCE = 4096
 _BLOCK_ROWS = 16384  # of one layer; a mapped file may keep sixteen times as much in memory
-_KEPT_BYTES = 1 << 29
-"""Standardised layers of at most this size are kept instead of read anew for each step."""
+_KEPT_BYTES = 1_700_000_000
+"""Standardised layers of at most this size, such as a sample's of HuBERT Large, are kept instead of
+read anew for each step."""
 
 
 class Layers:

@@ -1,6 +1,7 @@
 """Benches that a real Slurm runs, and how to look at them."""
 
 import contextlib
+import os
 import re
 import threading
 import time
@@ -34,6 +35,8 @@ executor: {EXECUTOR}
 
 
 def started(tmp_path_factory, *, accounting, port=26810):
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    port += 100 * worker  # each worker of pytest has a Slurm of its own
     reason = cluster.why_not(accounting=accounting)
     if reason:
         pytest.skip(f"no Slurm on this machine: {reason}")

@@ -67,7 +67,8 @@ PartitionName=short Nodes=ALL MaxTime=1 PriorityTier=1 State=UP
 ACCOUNTING = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
-AccountingStoragePort={port}"""
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/munge.socket"""
 DATABASE = """\
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
@@ -210,7 +211,7 @@ class Slurm:
             first=self.port + 3,
             last=self.port + 2 + len(self.nodes),
             remembered=self.remembered,
-            accounting=ACCOUNTING.format(port=port) if self.accounting else "",
+            accounting=ACCOUNTING.format(port=port, folder=self.folder) if self.accounting else "",
         )
         (self.folder / "slurm.conf").write_text(text)
         if self.accounting:
