@@ -28,8 +28,11 @@ AUDIT, REPORT = "audit", "report"
 _ASK_SECONDS = (2.0, 15.0)  # between two questions to Slurm: at first, and in the long run
 _RESULT_SECONDS = 30
 _CANCEL_SECONDS = 60
-_WITHOUT_A_WORD = "Slurm: its job is over, and said nothing: as if all of it had been killed."
-_SLURMS_WORD = r"(slurmstepd|srun)[\w.-]*: error: (?!.*Exited with exit code)"
+_WITHOUT_A_WORD = "Slurm: its job is over, and said nothing: as if all of it had been killed"
+_SLURMS_WORD = (
+    r"(slurmstepd|srun)[\w.-]*: error: (?!.*Exited with exit code)"
+    r"|\S*slurm_script: line \d+: +\d+ Killed"
+)
 
 
 class SlurmJobs:
@@ -190,7 +193,8 @@ class SlurmJobs:
             told_of([log, folder / RUN_LOG])
             or self._state(name).why
             or told_of([log], by=_SLURMS_WORD)
-            or (error_of([folder / RUN_LOG, log]) if told_of([log], by="srun") else _WITHOUT_A_WORD)
+            or (error_of([folder / RUN_LOG, log]) if told_of([log], by="srun") else None)
+            or f"{_WITHOUT_A_WORD} (all of it: {log})"
         )
 
     def _job_is_over(self, name: str) -> bool:
