@@ -215,6 +215,24 @@ def measure_gpu(folder: Path, *, quick: bool = False, short: bool = False) -> It
     yield Figure(names[2][0], relay.peaks["ours"], 24.0, at_least=False, unit="GB")
     relay.run({"ours": partial(_synced, ours(checkpoint_activations=True))})
     yield Figure(names[3][0], relay.peaks["ours"], 12.0, at_least=False, unit="GB")
+    varying = {
+        strategy: partial(
+            our_loop, ckpt, corpus, batch_size=32, strategy=strategy, cache=folder / "cache",
+            precision="bf16", device="cuda",
+        )
+        for strategy in ("none", "SNP", "TAP")
+    }  # fmt: skip
+    times = relay.run({name: partial(_synced, loop) for name, loop in varying.items()})
+    middle = {name: median(values) for name, values in times.items()}
+    for strategy in ("SNP", "TAP"):
+        yield Figure(
+            f"Large, lengths that vary, {strategy} iteration over the emotion-only step",
+            middle[strategy] / middle["none"], details=summary(times),
+        )  # fmt: skip
+        yield Figure(
+            f"Large, lengths that vary, {strategy}, peak GPU memory",
+            relay.peaks[strategy], unit="GB",
+        )  # fmt: skip
 
 
 def _synced(loop: Loop, tick: Tick) -> None:

@@ -289,6 +289,9 @@ class _TickingSource:
     def __init__(self, source: Any, tick: Tick, every: int) -> None:
         self._source, self._tick, self._every = source, tick, every
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
     def __call__(self, batch: Batch, *, corpus: str) -> list[torch.Tensor]:
         features: list[torch.Tensor] = self._source(batch, corpus=corpus)
         return features

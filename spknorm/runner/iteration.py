@@ -183,8 +183,7 @@ class Iteration:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            # without the frames that hold on to memory
-            self._last, short = Step({}, finite=False), error.with_traceback(None)
+            self._last, short = Step({}, finite=False), _without_frames(error)
         else:
             return None
         self._passes.begin()  # and lets go of what the device holds
@@ -268,6 +267,15 @@ def _check_groups(states: Mapping[str, Any], asked: Mapping[str, list[dict[str, 
                 f"{', '.join(before)}, but this experiment's {', '.join(now)}. Start a new one "
                 "(-n or -p); -i takes weights alone along."
             )
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    """Return an error without the frames, its causes' included, that hold on to memory."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def _options(optimizer: Optimizer) -> list[dict[str, Any]]:

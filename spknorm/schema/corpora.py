@@ -138,8 +138,8 @@ class SpeakerCorpusConfig:
     """Utterances per step of the speaker head and per process, however many micro-batches the
     emotion side accumulates."""
     micro_batch_size: Annotated[int | None, ABOVE_0, NUMBERS] = None
-    """Utterances that pass the upstream at once, for memory; null: the whole batch. The step is the
-    same but for a head with batch_norm, which normalises each piece for itself."""
+    """Utterances that pass the upstream at once on the CPU, for memory; null: the whole batch. On a
+    GPU runner.micro_batch decides. The step is the same, but for rounding and dropout."""
     balanced: Annotated[bool, NUMBERS] = False
     """Draw evenly over speakers instead of over utterances (see spknorm.batches.Order)."""
     max_seconds: Annotated[float | None, ABOVE_0, NUMBERS] = 4.0

@@ -54,6 +54,53 @@ def precisions(asked: list[str]) -> list[str]:
     return found
 
 
+def run_out(strategy: str, update: str, precision: str, every: int) -> dict[str, Any]:
+    """Let each `every`-th allocation of a step fail once, and do one more step after each.
+
+    Without the caching allocator each tensor is an allocation of the device.
+    """
+    sections = _sections(strategy=strategy, update=update, precision=precision, base=ONE_BATCH)
+    config = steps.settings(**sections)
+    batches = steps.batch([0.5, 0.8]), steps.batch([0.7, 0.7], classes=50)
+    made = steps.Setup("tiny", config)
+    steps.reset()
+    made.step(*batches)
+    first, survived = steps.device.allocations, 0
+    for number in range(1, first, every):
+        made = steps.Setup("tiny", config)  # whose optimisers have no state yet
+        steps.reset()
+        steps.device.fail_at = number
+        made.step(*batches)
+        steps.device.fail_at = 0
+        made.step(*batches)
+        counters = made.counters
+        survived += (counters.step, counters.out_of_memory, counters.nonfinite_in_a_row) == (
+            2,
+            0,
+            0,
+        )
+    return {"tried": len(range(1, first, every)), "survived": survived}
+
+
+def long_utterances(seconds: list[float], steps_done: int) -> dict[str, Any]:
+    """Do some steps of long utterances and speaker crops with a HuBERT Large."""
+    sections = _sections(strategy="TAP", update="relative", precision="bf16", base=ONE_BATCH)
+    made = steps.Setup("large", steps.settings(**sections))
+    steps.device.reads = 1
+    for _ in range(steps_done):
+        made.step(steps.batch(seconds), steps.batch([4.0] * 32, classes=50))
+    counters = made.counters
+    return {
+        "done": counters.step,
+        "lost": counters.out_of_memory,
+        "most_frames": counters.most_frames,
+        "recomputes": counters.recomputes,
+        "keeps_on_host": counters.keeps_on_host,
+        "said": made.said,
+        "reserved_gb": steps.asked().reserved_gb,
+    }
+
+
 def second_card() -> dict[str, Any]:
     """Do two steps on cuda:1."""
     torch.cuda.init()

@@ -61,7 +61,10 @@ def read(tensors: Sequence[Tensor]) -> list[Any]:
     """Return what `tolist` gives of each tensor, in floats: the one place where the host waits."""
     if not tensors:
         return []
-    flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors]).cpu()
+    try:
+        flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors]).cpu()
+    except RuntimeError:  # no memory for it: one by one, which needs none
+        flat = torch.cat([tensor.detach().cpu().reshape(-1).double() for tensor in tensors])
     sizes = [tensor.numel() for tensor in tensors]
     pairs = zip(torch.split(flat, sizes), tensors, strict=True)
     return [values.view(tensor.shape).tolist() for values, tensor in pairs]

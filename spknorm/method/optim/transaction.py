@@ -158,11 +158,12 @@ class Statistics:
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         parts = (part for module in modules for part in module.modules() if part.training)
         self._parts = [part for part in parts if isinstance(part, nn.modules.batchnorm._NormBase)]
-        self.keep()
+        self._kept = [(b, b.clone()) for part in self._parts for b in part.buffers()]
 
     def keep(self) -> None:
-        """Copy them as they are."""
-        self._kept = [(b, b.clone()) for part in self._parts for b in part.buffers()]
+        """Copy them as they are; needs no memory."""
+        for buffer, before in self._kept:
+            before.copy_(buffer)
 
     def take_back(self) -> None:
         """Put them back to where they were kept."""

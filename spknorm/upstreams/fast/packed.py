@@ -20,6 +20,9 @@ from spknorm.upstreams.fast.layers import run_layer
 from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.hugging_face import TransformersUpstream
 
+_SAMPLES_AT_ONCE = 64 * 16000
+"""Beyond them the convolutions of a front end would be the step's peak of memory."""
+
 Parts = FairseqParts | HuggingFaceParts
 
 
@@ -76,7 +79,10 @@ class PackedEncoder:
             alike.setdefault(place if wav.device.type == "cpu" else len(wav), []).append(place)
         found: dict[int, Tensor] = {}
         for places in alike.values():
-            found.update(zip(places, self._front_ends([wavs[p] for p in places]), strict=True))
+            most = max(1, _SAMPLES_AT_ONCE // len(wavs[places[0]]))
+            for start in range(0, len(places), most):
+                few = places[start : start + most]
+                found.update(zip(few, self._front_ends([wavs[p] for p in few]), strict=True))
         return [found[place] for place in range(len(wavs))]
 
     def front_end(self, wav: Tensor) -> Tensor:
