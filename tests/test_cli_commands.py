@@ -50,9 +50,9 @@ def test_predictions_are_printed_or_written(tmp_path, capsys, monkeypatch):
     predict = importlib.import_module("spknorm.predict")
     row = predict.Prediction(Path("a.wav"), 0.0, 1.5, "hap", {"neu": 0.25, "hap": 0.75})
 
-    def rows(predictor, paths, *, window_seconds, hop_seconds, failed):
+    def rows(predictor, paths, *, window_seconds, hop_seconds, segments, failed):
         assert (predictor, paths) == ((tmp_path, "cpu"), [Path("a.wav"), Path("b.wav")])
-        assert (window_seconds, hop_seconds) == (4.0, 2.0)
+        assert (window_seconds, hop_seconds, segments) == (4.0, 2.0, None)
         if failed is not None:
             failed[Path("b.wav")] = "no audio"
         yield row

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("expdir", metavar="EXPDIR", type=Path, help="a trained experiment of emotion_spknorm")
     add("paths", metavar="FILE_OR_FOLDER", type=Path, nargs="+")
     add("--out", metavar="FILE", type=Path, help="write .csv or .jsonl instead of printing CSV")
-    add("--window", metavar="SECONDS", type=float, help="hear in windows of this length")
+    add("--window", metavar="SECONDS", type=float, help="predict windows of this length")
     add("--hop", metavar="SECONDS", type=float, help="from one window's start to the next's")
     add(
         "--segments",
