@@ -92,6 +92,8 @@ def test_an_audit_prints_its_table(tmp_path, capsys, monkeypatch):
         "every_layer": True,
         "labels": ("gender",),
         "max_speakers": 9,
+        "most": 15000,
+        "part": (1, 1),
         "seed": 0,
         "device": "cpu",
     }
