@@ -3,6 +3,7 @@
 #
 #     bash tests/run.sh                  the default set
 #     bash tests/run.sh --all            and the slow ones: end to end, full size
+#     bash tests/run.sh --slurm          on a real Slurm of one machine, started for them: half an hour
 #     bash tests/run.sh [--all] ARGS     ARGS go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +12,10 @@ set_up test
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 chosen=(-m "not slow")
 if [ "${1:-}" = "--all" ]; then
-    chosen=()
+    chosen=(-m "not slurm")
     shift
+elif [ "${1:-}" = "--slurm" ]; then
+    shift
+    exec python -m pytest -m slurm tests/slurm "$@"
 fi
-exec python -m pytest -n auto ${chosen[@]+"${chosen[@]}"} "$@"
+exec python -m pytest -n auto "${chosen[@]}" "$@"
