@@ -79,6 +79,9 @@ class _Watched:
     def __call__(self, batch: Batch, *, corpus: str) -> Any:
         return self._source(batch, corpus=corpus)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
     def batches(
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
     ) -> Iterator[Batch]:

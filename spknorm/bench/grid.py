@@ -127,6 +127,9 @@ def run(
                         starts.append(Start(cell, command(cell, out / cell.name)))
                 if starts:
                     jobs.start(starts)
+                    for one in starts:
+                        if jobs.is_at_work(one.cell):
+                            board.work(one.cell)
                     board.tell(on_progress)
                 if cluster is not None and after and not waiting:
                     cluster.follow(after)

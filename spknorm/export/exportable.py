@@ -24,7 +24,8 @@ from spknorm.files import read_json, sha256_of
 from spknorm.runs import trained as runs
 from spknorm.runs.trained import Trained
 from spknorm.statistics.targets import Dimensions
-from spknorm.upstreams import FAMILIES, OTHER, Family, TransformersUpstream, is_stock
+from spknorm.upstreams import FAMILIES, OTHER, Family, is_stock
+from spknorm.upstreams.hugging_face import TransformersUpstream
 
 
 class Exportable(NamedTuple):

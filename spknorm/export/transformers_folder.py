@@ -17,7 +17,7 @@ from spknorm.errors import CheckpointError
 from spknorm.export.fairseq_form import config_of, weights_of
 from spknorm.export.upstream_file import GATE_FILE, GateState, UpstreamFile, write_gate
 from spknorm.files import write_atomic
-from spknorm.upstreams import TransformersUpstream
+from spknorm.upstreams.hugging_face import TransformersUpstream
 from spknorm.upstreams.hugging_face.inputs import SAMPLE_RATE
 
 _FAIRSEQ_EPSILON = 1.0e-5  # of layer_norm, which normalises waveforms there

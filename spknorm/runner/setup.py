@@ -23,8 +23,9 @@ from spknorm.runner.distributed import World
 from spknorm.runner.passes import DTYPES, evaluation_precision, precision_of
 from spknorm.runner.sources import CachedSource, Source, UpstreamSource
 from spknorm.schema import MethodConfig, TaskConfig, UpstreamConfig
-from spknorm.upstreams import TransformersUpstream, family_of, tuning
+from spknorm.upstreams import family_of, tuning
 from spknorm.upstreams.fast import PackedEncoder, make_encoder, reason_unsupported
+from spknorm.upstreams.hugging_face import TransformersUpstream
 
 logger = logging.getLogger(__name__)
 

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm.errors import ConfigError, MissingError
-from spknorm.upstreams.hugging_face import PREFIX, TransformersUpstream
+from spknorm.upstreams.hugging_face import PREFIX
 
 __all__ = [
     "FAMILIES",
     "OTHER",
     "Built",
     "Family",
-    "TransformersUpstream",
     "build",
     "family_of",
     "is_stock",
@@ -75,7 +74,7 @@ class Built(NamedTuple):
 
 def family_of(upstream: Any) -> Family:
     """Return the row of the table that an upstream belongs to, `OTHER` if to none."""
-    kind = upstream.model.config.model_type if isinstance(upstream, TransformersUpstream) else None
+    kind = upstream.model.config.model_type if _is_of_transformers(upstream) else None
     for family in FAMILIES:
         if kind is not None and family.model_type == kind:
             return family
@@ -86,9 +85,15 @@ def family_of(upstream: Any) -> Family:
 
 def is_stock(upstream: Any) -> bool:
     """Tell whether an upstream runs as its family does, with nothing added."""
-    if isinstance(upstream, TransformersUpstream):
+    if _is_of_transformers(upstream):
         return upstream.gate is None
     return any(type(upstream).forward is expert.forward for expert in _experts(family_of(upstream)))
+
+
+def _is_of_transformers(upstream: Any) -> bool:
+    """Tell whether it is `hugging_face.TransformersUpstream`, which may not even be loaded."""
+    module = sys.modules.get("spknorm.upstreams.hugging_face.upstream")
+    return module is not None and isinstance(upstream, module.TransformersUpstream)
 
 
 def _experts(family: Family) -> list[Any]:
@@ -141,7 +146,7 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
             "folder here nor in the Hugging Face cache, and could not be downloaded "
             f"({type(error).__name__}). Put the folder back, or set HF_HOME to a cache that has it."
         ) from error
-    if isinstance(upstream, TransformersUpstream):
+    if _is_of_transformers(upstream):
         return Built(upstream, upstream.folder)
     return Built(upstream, Path(files[-1]) if files else None)
 

@@ -321,7 +321,7 @@ def make_every_fault(folder):
     for name, content, kind in (
         ("text.wav", b"hello, world", "not_audio"),
         ("pointer.wav", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer"),
-        ("video.wav", b"\0\0\0\x1cftypM4A \0\0\2\0", "unsupported"),
+        ("video.wav", b"\0\0\0\x1cftypM4A \0\0\2\0", "corrupt"),
         ("corrupt.wav", b"RIFF\x24\0\0\0WAVEfmt \xff\xff\xff\x7f", "corrupt"),
     ):
         (folder / name).write_bytes(content)

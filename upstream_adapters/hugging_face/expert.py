@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from spknorm.export.upstream_file import GATE_FILE, build_gate, read_gate
-from spknorm.upstreams import TransformersUpstream
+from spknorm.upstreams.hugging_face import TransformersUpstream
 
 
 class UpstreamExpert(TransformersUpstream):

@@ -21,7 +21,6 @@ from spknorm.errors import CheckpointError, ConfigError
 from spknorm.upstreams.hugging_face.folder import config_folder, fill, locate, read_weights
 from spknorm.upstreams.hugging_face.inputs import SAMPLE_RATE, Waveforms, make_inputs
 
-PREFIX = "hf:"
 _FRAMES_EVERY = {"whisper": 320, "wav2vec2-bert": 320}
 _DROPPED_LAYERS = ("layerdrop", "encoder_layerdrop")
 _FROZEN = ("feature_extractor",)
