@@ -15,7 +15,7 @@ from spknorm.errors import ConfigError
 BASELINES = ("none", "gate")
 """The emotion head alone, and behind SNP's gate without an adversary."""
 FIRST_CONFIRMATION_SEED = 310
-"""Seeds below chose settings, confirmed in the controlled benchmark, or were looked at in a trial."""
+"""Seeds below chose settings, confirmed in the controlled benchmark, or were looked at."""
 
 
 class Part(NamedTuple):
