@@ -296,7 +296,7 @@ def test_a_corpus_of_every_fault_is_sorted_out(tmp_path):
     records = [Utterance(id=path.name, path=path) for path in sorted((*good, *bad))]
     found = find_bad_audio(records, decode=True)
     assert {one.utterance.path: one.error.kind for one in found} == bad
-    assert set(bad.values()) == set(KINDS) - {"permission", "vanished"}
+    assert set(bad.values()) == set(KINDS) - {"permission", "vanished", "demuxer", "channel"}
     by_header = {one.utterance.path: one.error.kind for one in find_bad_audio(records)}
     unseen = {"nonfinite.wav"}
     assert by_header == {path: kind for path, kind in bad.items() if path.name not in unseen}
@@ -322,6 +322,7 @@ def make_every_fault(folder):
         ("text.wav", b"hello, world", "not_audio"),
         ("pointer.wav", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer"),
         ("video.wav", b"\0\0\0\x1cftypM4A \0\0\2\0", "corrupt"),
+        ("packed.wav", b"ajkg\2\xfb", "unsupported"),
         ("corrupt.wav", b"RIFF\x24\0\0\0WAVEfmt \xff\xff\xff\x7f", "corrupt"),
     ):
         (folder / name).write_bytes(content)
