@@ -6,6 +6,7 @@ says what is added, and may bring a head of its own.
 Legend: B utterances, D dimensions, C emotions.
 """
 
+import abc
 from typing import NamedTuple
 
 import numpy as np
@@ -45,12 +46,12 @@ class Terms(NamedTuple):
     penalty: Tensor
 
 
-class Rule(nn.Module):
+class Rule(nn.Module, abc.ABC):
     """A rival's term, with its parameters."""
 
+    @abc.abstractmethod
     def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
         """Return the terms of one step."""
-        raise NotImplementedError
 
 
 def train(
