@@ -58,17 +58,6 @@ def runs_packed(device: torch.device, dtype: torch.dtype, dropout_rate: float) -
     return device.type == "cuda" and half and dropout_rate == 0 and _has_flash(device.index)
 
 
-def kernels(device: torch.device, precision: str, dropout_rate: float) -> str:
-    """Return in words which attention training runs on a device in fp32, bf16 or fp16."""
-    if device.type != "cuda":
-        return "each utterance alone"
-    if precision == "fp32" or not _has_flash(device.index):
-        return "memory-efficient"
-    if dropout_rate == 0:
-        return "flash, packed"
-    return "flash where lengths agree, else memory-efficient"
-
-
 @functools.cache
 def _has_flash(number: int | None) -> bool:
     return computes_in_bf16(number)  # the same cards have both
