@@ -82,3 +82,25 @@ def test_places_are_cut_evenly_by_number_and_by_what_they_take_padded():
     assert _within([0, 1, 2, 3], sizes, 120) == [[0, 1, 2, 3]]
     assert _within([0, 1, 2, 3], sizes, 60) == [[0, 3, 2], [1]]
     assert _within([0, 1, 2, 3], sizes, 20) == [[0, 3], [2], [1]]
+
+
+@pytest.mark.parametrize(("little", "calls"), [(2**40, [6, 6]), (1, [3, 3, 2, 2, 2])])
+def test_the_cpu_takes_micro_batches_together_while_that_is_little(
+    little, calls, plain_hubert, tiny_corpora, tmp_path, monkeypatch
+):
+    mapping = settings(tiny_corpora)
+    mapping["downstream_expert"]["speaker_corpus"]["micro_batch_size"] = 2
+    mapping["downstream_expert"]["modelrc"]["speaker_head"]["batch_norm"] = False
+    mapping["runner"] |= {"total_steps": 1, "eval_step": 1}
+    runner = make_runner(plain_hubert, mapping, tmp_path)
+    features_of, seen = UpstreamSource.__call__, []
+
+    def counted(self, batch, *, corpus):
+        if runner.expert.training:
+            seen.append(len(batch.ids))
+        return features_of(self, batch, corpus=corpus)
+
+    monkeypatch.setattr(UpstreamSource, "__call__", counted)
+    monkeypatch.setattr("spknorm.runner.pieces._LITTLE", little)
+    runner.train()
+    assert seen == calls

@@ -17,11 +17,11 @@ from spknorm.errors import ConfigError
 from spknorm.files import read_json
 from spknorm.registry import config_path
 from spknorm.schema import TaskConfig
+from spknorm.upstreams.fast import LAYER_BYTES
 
 _WEIGHT = 4  # bytes: weights stay float32 in every precision
 _STATE_BYTES = {"SGD": 0, "RMSprop": 4, "Adafactor": 0.02}  # per weight; others: two moments
-_FRAME_BYTES = {"fp32": 108, "bf16": 54, "fp16": 54, "auto": 108}  # auto: at most
-"""Of the activations that one layer keeps per frame and unit of width, for its backward pass."""
+_OF_PRECISION = {"fp32": 1.0, "bf16": 0.5, "fp16": 0.5, "auto": 1.0}  # auto: at most
 _RECOMPUTED = 1 / 6  # of them, with upstream.checkpoint_activations
 _PROCESS_GB = 0.7  # Python with torch and s3prl
 _FRAMES_PER_SECOND, _SECONDS = 50, {"demo": 1.4}
@@ -141,7 +141,9 @@ def memory_bytes(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
         seconds = max(seconds, piece * crop)
     frames = seconds * _FRAMES_PER_SECOND
     precision = "fp16" if settings.runner.fp16 else settings.runner.precision
-    each: float = _FRAME_BYTES[precision] * shape.width * (1 if frozen else shape.layers)
+    each: float = (
+        LAYER_BYTES * _OF_PRECISION[precision] * shape.width * (1 if frozen else shape.layers)
+    )
     if settings.upstream.checkpoint_activations:
         each *= _RECOMPUTED
     return held + frames * each + _PROCESS_GB * 1e9

@@ -1,7 +1,8 @@
 """How much of a batch passes the upstream at once: a matter of memory, not of the method.
 
-Used by `passes.py`. A GPU takes everything at once until memory is short; then the largest pieces
-are halved for the rest of the run. Where single utterances are left, activations are recomputed,
+Used by `passes.py`. The CPU takes everything at once as long as that is little. A GPU does until
+memory is short; then the largest pieces are halved for the rest of the run. Where single
+utterances are left, activations are recomputed,
 and at last what an iteration keeps of the weights lies in the main memory. All of this rides in
 the run's counters, so that a resumed run cuts as it did.
 
@@ -16,6 +17,10 @@ from spknorm.runner.distributed import World
 from spknorm.runner.sources import Source
 from spknorm.runner.state import Counters
 from spknorm.schema import RunnerConfig
+
+_LITTLE = 256 * 2**20
+"""Bytes of activations below which the CPU takes micro-batches together. It is a constant, so that
+a run does not hang on the memory of its machine."""
 
 
 class Pieces:
@@ -53,10 +58,15 @@ class Pieces:
             batches: Of one pass. Those of one size are merged where no feature depends on its
                 neighbours, which padding makes it do.
             corpus: emotion or speaker.
-            usual: Utterances of a piece where `runner.micro_batch` is auto, but on a GPU.
+            usual: Utterances of a piece on the CPU where `runner.micro_batch` is auto and all at
+                once would be much.
         """
-        at_once = self._most if self._most != "auto" else None if self._on_gpu else usual
-        merges = self._source.packed and (self._on_gpu or self._most != "auto")
+        sizes = [size for batch in batches for size in self._source.sizes(batch, corpus=corpus)]
+        merges, at_once = self._source.packed, None
+        if self._most != "auto":
+            at_once = self._most
+        elif not self._on_gpu and sum(sizes) * self._source.frame_bytes > _LITTLE:
+            merges, at_once = False, usual
         groups = list(_groups(batches, merges=merges))
         if at_once is not None:
             groups = [part for group in groups for part in _evenly(group, int(at_once))]
@@ -64,7 +74,6 @@ class Pieces:
         if not self._on_gpu and limit is None:
             self._largest = max([self._largest, *map(len, groups)])
             return groups
-        sizes = [size for batch in batches for size in self._source.sizes(batch, corpus=corpus)]
         pieces = [part for group in groups for part in _within(group, sizes, limit)]
         costs = [_cost(part, sizes) for part in pieces if len(part) > 1]
         self._largest = max([self._largest, *costs])

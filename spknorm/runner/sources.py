@@ -3,6 +3,7 @@
 Between `features` and the passes; a source is a function of a batch and the name of its corpus.
 """
 
+import math
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -36,6 +37,11 @@ class Source(Protocol):
 
     def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
         """Return about how many frames each utterance has, by which memory is shared out."""
+        ...
+
+    @property
+    def frame_bytes(self) -> float:
+        """Of the activations that a frame leaves for the backward pass, about."""
         ...
 
     @property
@@ -78,6 +84,11 @@ class UpstreamSource:
     def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
         """Return about how many frames each utterance has."""
         return [1 + len(wav) // _SAMPLES_PER_FRAME for wav in batch.wavs]
+
+    @property
+    def frame_bytes(self) -> float:
+        """Of the activations that a frame leaves; without bound where that is not known."""
+        return self._encode.frame_bytes if isinstance(self._encode, PackedEncoder) else math.inf
 
     @property
     def packed(self) -> bool:
@@ -127,6 +138,11 @@ class CachedSource:
             return self._otherwise.sizes(batch, corpus=corpus)
         sizes: list[int] = self._cache.sizes(self._names[corpus], batch.ids)
         return sizes
+
+    @property
+    def frame_bytes(self) -> float:
+        """Of the activations that a frame leaves for the backward pass."""
+        return self._otherwise.frame_bytes
 
     @property
     def packed(self) -> bool:

@@ -138,8 +138,9 @@ class SpeakerCorpusConfig:
     """Utterances per step of the speaker head and per process, however many micro-batches the
     emotion side accumulates."""
     micro_batch_size: Annotated[int | None, ABOVE_0, NUMBERS] = None
-    """Utterances that pass the upstream at once on the CPU, for memory; null: the whole batch. On a
-    GPU runner.micro_batch decides. The step is the same, but for rounding and dropout."""
+    """Utterances that pass the upstream at once on the CPU, where the whole batch would take much
+    memory; null: the whole batch always. Elsewhere runner.micro_batch decides. The step is the
+    same, but for rounding and dropout."""
     balanced: Annotated[bool, NUMBERS] = False
     """Draw evenly over speakers instead of over utterances (see spknorm.batches.Order)."""
     max_seconds: Annotated[float | None, ABOVE_0, NUMBERS] = 4.0

@@ -55,8 +55,9 @@ class RunnerConfig:
     micro_batch: Annotated[Literal["auto"] | int, ABOVE_0, NUMBERS] = "auto"
     """Utterances that pass the upstream at once. How a step's batch is cut is a matter of memory:
     losses and gradients are those of the uncut batch, but for rounding and the numbers that dropout
-    draws. auto: on a GPU all that its memory holds, found out as it goes; on the CPU
-    datarc.train_batch_size and speaker_corpus.micro_batch_size."""
+    draws. auto: on a GPU all that its memory holds, found out as it goes; on the CPU the whole
+    batch while its activations are under 256 MB, else datarc.train_batch_size and
+    speaker_corpus.micro_batch_size."""
     early_stopping: Annotated[int | None, ABOVE_0, NUMBERS] = None
     """Evaluations without a gain on dev after which training ends; null: never."""
     select_by: Annotated[Literal["wa", "ua", "macro_f1"], NUMBERS, CLASSES] = "wa"

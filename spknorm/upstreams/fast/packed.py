@@ -20,6 +20,9 @@ from spknorm.upstreams.fast.layers import run_layer
 from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.hugging_face import TransformersUpstream
 
+LAYER_BYTES = 108
+"""Per frame and unit of width, of what a layer keeps for its backward pass in float32; measured
+(docs/performance.md)."""
 _SAMPLES_AT_ONCE = 64 * 16000
 """Beyond them the convolutions of a front end would be the step's peak of memory."""
 
@@ -59,6 +62,12 @@ class PackedEncoder:
         )
         if config.compile:
             self._layer = torch.compile(self._layer, dynamic=True)
+
+    @property
+    def frame_bytes(self) -> float:
+        """Of the activations that a frame leaves for the backward pass, about."""
+        kept = max(1, *self._wanted) if self._trainable else 1
+        return float(LAYER_BYTES * self._featurizer.output_dim * kept)
 
     @property
     def normalize(self) -> bool:
