@@ -49,6 +49,23 @@ def test_an_upstream_gives_hidden_states_and_a_last_one(name, upstream, tone):
     assert len(featurizer(wavs, result)) == 2
 
 
+@pytest.mark.parametrize("kind", ["hubert", "wav2vec2"])
+def test_the_last_layer_of_a_pre_norm_model_is_behind_its_final_norm(kind, tmp_path, tone):
+    import s3prl.hub as hub
+    import transformers
+
+    folder = tiny_upstreams.make_hugging_face(tmp_path, kind, do_stable_layer_norm=True)
+    wav = torch.from_numpy(tone(0.5))
+    given = transformers.AutoFeatureExtractor.from_pretrained(folder)(
+        wav.numpy(), sampling_rate=16000, return_tensors="pt"
+    )
+    with torch.no_grad():
+        hidden = getattr(hub, f"hf_{kind}_custom")(ckpt=str(folder)).eval()([wav])["hidden_states"]
+        expected = transformers.AutoModel.from_pretrained(folder).eval()(**given)
+    assert len(hidden) == 3
+    assert torch.equal(hidden[-1], expected.last_hidden_state)
+
+
 def test_upstreams_serve_s3prl_s_programming_interface(tmp_path, tone):
     nn = importlib.import_module("s3prl.nn")
     path = tiny_upstreams.make_hubert(tmp_path / "hubert.pt")

@@ -9,7 +9,7 @@ from tiny_upstreams import make_hugging_face, make_wav2vec2
 from trained_folders import make_trained
 
 from spknorm import predict
-from spknorm.errors import ConfigError, MissingError
+from spknorm.errors import MissingError
 from spknorm.export import export
 from spknorm.runs.trained import load
 from spknorm.upstreams import FAMILIES, OTHER, family_of
@@ -23,14 +23,36 @@ def _hub_cache(folder, name, root):
     (place / "refs" / "main").write_text("0123")
 
 
-def test_a_run_on_a_folder_of_transformers_is_used_by_predict_and_refused_by_export(tmp_path, tone):
-    folder = make_hugging_face(tmp_path / "hf", "hubert")
-    run = make_trained(tmp_path / "run", folder, upstream="hf_hubert_custom")
+@pytest.mark.parametrize(
+    ("upstream", "kind", "changes"),
+    [
+        ("hf_hubert_custom", "hubert", {}),
+        ("hf_wav2vec2_custom", "wav2vec2", {}),
+        ("hf_hubert_custom", "hubert", {"do_stable_layer_norm": True, "strategy": "SNP"}),
+    ],
+)
+def test_a_run_on_a_folder_of_transformers_is_used_by_predict_and_exported(
+    upstream, kind, changes, tmp_path, tone
+):
+    from s3prl import hub
+
+    from spknorm.registry import register
+
+    changes = dict(changes)
+    strategy = changes.pop("strategy", "TAP")
+    folder = make_hugging_face(tmp_path / "hf", kind, **changes)
+    run = make_trained(tmp_path / "run", folder, upstream=upstream, strategy=strategy)
     assert sum(predict.load(run).predict(tone(0.5), 16000).values()) == pytest.approx(1.0)
-    with pytest.raises(
-        ConfigError, match="hf_hubert_custom is of another family; exported are HuBERT, "
-    ):
-        export(run)
+    exported = export(run)
+    assert exported.upstream_file is None
+    assert exported.classifier == (strategy != "SNP")
+    register()
+    wav = torch.from_numpy(tone(0.5))
+    with torch.no_grad():
+        (seen,) = load(run).features([wav])
+        back = hub.spknorm_hugging_face(ckpt=str(exported.folder)).eval()([wav])
+    last = back["last_hidden_state"][0]
+    torch.testing.assert_close(seen[: len(last)], last, rtol=1e-5, atol=1e-5)
     shutil.rmtree(folder)
     with pytest.raises(MissingError) as caught:
         load(run)

@@ -4,6 +4,7 @@ All have the stride (320) and the least input (400 samples) of the real ones.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -97,7 +98,7 @@ def make_data2vec(path: Path, **changed) -> Path:
     return path
 
 
-def make_hugging_face(folder: Path, kind: str) -> Path:
+def make_hugging_face(folder: Path, kind: str, **changes: Any) -> Path:
     """Write a HuBERT or wav2vec 2.0 (`kind`) as transformers saves it, its noise on."""
     import transformers
 
@@ -119,6 +120,7 @@ def make_hugging_face(folder: Path, kind: str) -> Path:
         attention_dropout=0.0,
         activation_dropout=0.0,
         feat_proj_dropout=0.0,
+        **changes,
     )
     models[kind](config).save_pretrained(folder)
     transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)

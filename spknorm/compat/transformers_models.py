@@ -1,7 +1,8 @@
 """Models of transformers that are loaded whole, or not at all.
 
 `from_pretrained` gives weights that it does not find random values and says so in a log; and it
-keeps weights of 16 bits as they are, which s3prl's waveforms do not fit.
+keeps weights of 16 bits as they are, which s3prl's waveforms do not fit. Since version 5 the last
+of a pre-norm model's hidden states, which s3prl hands on, lacks the encoder's final norm.
 """
 
 from pathlib import Path
@@ -24,7 +25,7 @@ class WholeModel:
         self._kind = kind
 
     def from_pretrained(self, source: str, **options: Any) -> Any:
-        """Return the model in float32, from names that may be wrapped.
+        """Return the model in float32, from names that may be wrapped, its last layer normed.
 
         Raises:
             CheckpointError: Weights of the model are missing there.
@@ -47,7 +48,16 @@ class WholeModel:
                 f"{source} does not hold the weights of a {self._kind.__name__}: {len(missing)} "
                 f"are missing, such as {names}. Name the folder of such a model with -k."
             )
+        model.register_forward_hook(_last_is_normed)
         return model
+
+
+def _last_is_normed(_: Any, __: Any, output: Any) -> Any:
+    """Let the last hidden state be the model's own last, as transformers 4 had it."""
+    hidden, last = output.get("hidden_states"), output.get("last_hidden_state")
+    if hidden is not None and hidden[-1].shape == last.shape:
+        output["hidden_states"] = (*hidden[:-1], last)
+    return output
 
 
 def _weights_in(folder: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _use(trained: Exportable) -> str:
         ]
     else:
         lines += ["", f"There is no transformers classifier of the emotions: {trained.reason}."]
-    if normalised and not trained.name.startswith("hf:"):
+    if normalised and trained.entry:
         lines += [
             "",
             "The waveform is normalised first. s3prl and fairseq add 1e-5 to its variance, "

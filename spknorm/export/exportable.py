@@ -18,6 +18,8 @@ from spknorm.export.transformers_folder import (
     form_of_fairseq,
     form_of_file,
     form_of_model,
+    is_of_transformers,
+    normalizes,
 )
 from spknorm.export.upstream_file import GateState, UpstreamFile, read_upstream_file
 from spknorm.files import read_json, sha256_of
@@ -25,7 +27,6 @@ from spknorm.runs import trained as runs
 from spknorm.runs.trained import Trained
 from spknorm.statistics.targets import Dimensions
 from spknorm.upstreams import FAMILIES, OTHER, Family, is_stock
-from spknorm.upstreams.hugging_face import TransformersUpstream
 
 
 class Exportable(NamedTuple):
@@ -85,7 +86,10 @@ def read_exportable(expdir: Path) -> Exportable:
             f"{expdir} is a baseline with erasure {erasure}: its upstream is the original one, and "
             "its head reads features that no export can hold."
         )
-    if not is_stock(trained.upstream) and (trained.source is None or trained.family is OTHER):
+    family, transformers = _family_of(trained), is_of_transformers(trained.upstream)
+    if not (transformers or is_stock(trained.upstream)) and (
+        trained.source is None or family is OTHER
+    ):
         titles = ", ".join(family.title for family in FAMILIES)
         raise ConfigError(
             f"The upstream {trained.args.upstream} is of another family; exported are {titles}, "
@@ -111,8 +115,8 @@ def read_exportable(expdir: Path) -> Exportable:
     upstream = stock = None
     module: Any = trained.upstream
     form: Callable[[], Form]
-    if isinstance(module, TransformersUpstream):
-        form, normalize = functools.partial(form_of_model, module), bool(module.inputs.normalize)
+    if transformers:
+        form, normalize = functools.partial(form_of_model, module), normalizes(module)
     elif original is not None:
         upstream = original._replace(
             model_weight=module.model.state_dict(), gate=gate, provenance=provenance
@@ -120,22 +124,22 @@ def read_exportable(expdir: Path) -> Exportable:
         form = functools.partial(form_of_file, upstream)
         normalize = bool(upstream.task_cfg.get("normalize"))
     else:
-        stock = stock_form(trained.family, module)
-        assert stock is not None, trained.family
+        stock = stock_form(family, module)
+        assert stock is not None, family
         normalize = stock.normalize
         form = functools.partial(
             form_of_fairseq,
-            trained.family.model_type,
+            family.model_type,
             stock.model_cfg,
             module.model.state_dict(),
             normalize=normalize,
         )
     classifier, reason = _classifier_of(trained, gated=gate is not None)
-    if classifier is not None and not _can_classify(trained):
-        classifier, reason = None, f"transformers has none for {trained.family.title}"
+    if classifier is not None and not _can_classify(trained, family):
+        classifier, reason = None, f"transformers has none for {family.title}"
     return Exportable(
         name=trained.args.upstream,
-        family=trained.family,
+        family=family,
         form=form,
         upstream=upstream,
         stock=stock,
@@ -152,7 +156,7 @@ def read_exportable(expdir: Path) -> Exportable:
 
 def _hubert_file(trained: Trained) -> UpstreamFile | None:
     """Return the file that a HuBERT of s3prl's was built from; None for others."""
-    if trained.source is None or isinstance(trained.upstream, TransformersUpstream):
+    if trained.source is None or is_of_transformers(trained.upstream):
         return None
     return read_upstream_file(trained.source)
 
@@ -165,18 +169,23 @@ def _hash_of(trained: Trained) -> str | None:
     return sha256_of(path) if path.is_file() else None
 
 
-def _can_classify(trained: Trained) -> bool:
+def _family_of(trained: Trained) -> Family:
+    """Return the family; of s3prl's wrapper around a model of transformers that of its model."""
+    if trained.family is not OTHER or not is_of_transformers(trained.upstream):
+        return trained.family
+    upstream: Any = trained.upstream
+    kind = upstream.model.config.model_type
+    return next((family for family in FAMILIES if family.model_type == kind), OTHER)
+
+
+def _can_classify(trained: Trained, family: Family) -> bool:
     """Whether transformers' classifier reads what the head reads."""
-    if not isinstance(trained.upstream, TransformersUpstream):
+    if not is_of_transformers(trained.upstream):
         return True
     # Whisper's averages over its 30 s; SEW-D sums layers that are half as long as its output.
-    model_type = trained.family.model_type
+    model_type = family.model_type
     sums = trained.featurizer.state_dict().get("weights") is not None
-    return (
-        trained.family is not OTHER
-        and model_type != "whisper"
-        and not (sums and model_type == "sew-d")
-    )
+    return family is not OTHER and model_type != "whisper" and not (sums and model_type == "sew-d")
 
 
 def _gate_of(trained: Trained) -> GateState | None:

@@ -34,6 +34,8 @@ _LIMITS = (
     "Any other AutoModel that takes waveforms or log-mels and gives frames is trained, "
     "audited, predicted with and exported as `hf:`, without the classifier. Models whose "
     "vectors are no frames (the Audio Spectrogram Transformer) are refused.",
+    "s3prl's own wrappers of transformers (`hf_hubert_custom`, `hf_wav2vec2_custom`) run as s3prl "
+    "runs them, padded, and are exported for `-u hf:FOLDER`.",
     "All other upstreams of s3prl (`distilhubert`, `fbank`, `mfcc`, `vggish`, ...) run as "
     "s3prl runs them, padded where they are fine-tuned, and are not exported. Without "
     "weights (`fbank`, `mfcc`, ...) they take none and SNP; TAP has nothing to move.",

@@ -79,10 +79,10 @@ def write_onnx(path: Path, exportable: Exportable) -> None:
     """
     trained = exportable.trained
     model = trained.settings.downstream_expert.modelrc
-    if not trained.family.runs_packed:
+    if not exportable.family.runs_packed:
         raise ConfigError(
             f"ONNX holds upstreams of the wav2vec 2.0 kind, but {exportable.name} is "
-            f"{trained.family.title}."
+            f"{exportable.family.title}."
         )
     plain = model.UtteranceLevel.get("pooling", "MeanPooling") == "MeanPooling"
     linear = {"post_net.linear.weight", "post_net.linear.bias"}

@@ -6,6 +6,7 @@ head. SNP's gate, for which transformers has no place, lies beside them in a fil
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from spknorm.files import write_atomic
 from spknorm.upstreams.hugging_face import TransformersUpstream
 from spknorm.upstreams.hugging_face.inputs import SAMPLE_RATE
 
+_WRAPPERS = ("hf_hubert", "hf_wav2vec2")  # s3prl's upstreams around a model of transformers
 _FAIRSEQ_EPSILON = 1.0e-5  # of layer_norm, which normalises waveforms there
 CLASSIFIERS = {
     "hubert": ("HubertModel", "HubertForSequenceClassification", "hubert"),
@@ -117,9 +119,28 @@ def form_of_file(upstream: UpstreamFile) -> Form:
     )
 
 
-def form_of_model(upstream: TransformersUpstream) -> Form:
-    """Return an upstream that is transformers' already."""
-    return Form(upstream.model.config, upstream.model.state_dict(), upstream.inputs.preprocessor())
+def is_of_transformers(upstream: Any) -> bool:
+    """Tell whether an upstream's model is transformers' own, ours (`hf:`) or s3prl's wrapper."""
+    if isinstance(upstream, TransformersUpstream):
+        return True
+    modules = (sys.modules.get(f"s3prl.upstream.{name}.expert") for name in _WRAPPERS)
+    return any(module and isinstance(upstream, module.UpstreamExpert) for module in modules)
+
+
+def normalizes(upstream: Any) -> bool:
+    """Tell whether a model of transformers is given waveforms of mean 0 and variance 1."""
+    if isinstance(upstream, TransformersUpstream):
+        return bool(upstream.inputs.normalize)
+    return bool(upstream.extracter.do_normalize)
+
+
+def form_of_model(upstream: Any) -> Form:
+    """Return an upstream that is transformers' already, as `is_of_transformers` tells."""
+    if isinstance(upstream, TransformersUpstream):
+        preprocessor = upstream.inputs.preprocessor()
+    else:
+        preprocessor = json.loads(upstream.extracter.to_json_string())
+    return Form(upstream.model.config, upstream.model.state_dict(), preprocessor)
 
 
 def write_transformers_folder(
