@@ -1,25 +1,23 @@
 """EmoBox's fold lists, as the user has them on disk: which utterance is in which part of a fold.
 
-Beside `owners.py`. Files are fold_N/<corpus>_{train,valid,test}_fold_N.jsonl, a JSON object per
-line with `key` and `wav`. Utterances are found by their own name, in whatever way it is put
-together: `ravdess-03-01-05-01-02-01-18` is 03-01-05-01-02-01-18, `casia-239-wangzhe-neutral` is
-wangzhe/neutral/239.
+Beside `owners.py`; corpora/doors/emobox.py reads the lists. Utterances are found by their own name,
+in whatever way it is put together: `ravdess-03-01-05-01-02-01-18` is 03-01-05-01-02-01-18,
+`casia-239-wangzhe-neutral` is wangzhe/neutral/239.
 """
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from spknorm.audio.faults import listing
+from spknorm.corpora.doors import emobox as door
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, MissingError
 from spknorm.protocols.parts import Part
 
 logger = logging.getLogger(__name__)
 
-_PARTS = {"train": "train", "valid": "dev", "dev": "dev", "test": "test"}
-_FILE = re.compile(r"(?P<corpus>.+)_(?P<part>train|valid|dev|test)_fold_?(?P<number>\d+)\.jsonl")
 _SUFFIX = re.compile(r"\.(avi|flac|mp3|mp4|wav|webm)$")
 Name = tuple[str, ...]
 
@@ -34,8 +32,8 @@ def hold_out_by_lists(
 
     Raises:
         MissingError: There is no such folder, or no test list of this fold in it.
-        DataError: A list cannot be read, names nothing of the corpus, or two lists name one
-            utterance.
+        DataError: A list cannot be read, names nothing of the corpus, two lists name one utterance,
+            or there are two of one part.
     """
     files = _files(Path(folder), int(fold.removeprefix("fold")))
     known = _by_name(records)
@@ -79,10 +77,15 @@ def _files(folder: Path, number: int) -> list[tuple[str, Path]]:
             "folder of the corpus among EmoBox's `data`, with fold_1, fold_2, ... in it."
         )
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.jsonl")):
-        match = _FILE.fullmatch(path.name)
-        if match is not None and int(match["number"]) == number:
-            found[_PARTS[match["part"]]] = path
+    for one in door.lists_in(folder):
+        if one.part is None or one.fold != str(number):
+            continue
+        if one.part in found:
+            raise DataError(
+                f"{folder} has two lists of the {one.part} part of fold {number}, "
+                f"{found[one.part]} and {one.path}: `fold_lists` is the folder of one corpus."
+            )
+        found[one.part] = one.path
     if "test" not in found:
         raise MissingError(f"{folder} has no list fold_{number}/<corpus>_test_fold_{number}.jsonl.")
     return sorted(found.items())
@@ -90,19 +93,15 @@ def _files(folder: Path, number: int) -> list[tuple[str, Path]]:
 
 def _entries(path: Path) -> Iterator[list[Name]]:
     """Yield the names under which each listed utterance may be found, the surest first."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            key, wav = str(entry["key"]), str(entry.get("wav", ""))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DataError(f"{path}, line {number}: expected an object with `key`.") from error
-        yield _names(_SUFFIX.sub("", key.partition("-")[2] or key), wav)
+    problems: list[str] = []
+    for number, row in door.rows_of(path, problems):
+        key, wav = row.get("key"), row.get("wav", "")
+        if isinstance(key, str) and key and isinstance(wav, str):
+            yield _names(_SUFFIX.sub("", key.partition("-")[2] or key), wav)
+        else:
+            problems.append(f"{path.name}, line {number}: lacks 'key'")
+    if problems:
+        raise DataError(listing(problems, f"{len(problems)} lines of {path} cannot be used:"))
 
 
 def _by_name(records: Sequence[Utterance]) -> dict[Name, Utterance]:

@@ -1,14 +1,15 @@
 """EmoBox' lists -> utterances: data/<corpus>/fold_N/<corpus>_{train,valid,test}_fold_N.jsonl.
 
 A line has key, wav, emo, channel, and of some corpora start_time and end_time; who speaks is in
-data.seg.wrd.stm alone (`spk=`), and label_map.json says which word a code is.
+data.seg.wrd.stm alone (`spk=`), and label_map.json says which word a code is. protocols/emobox.py
+divides a corpus by the same lists.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spknorm.audio.faults import listing
 from spknorm.corpora.doors.cells import Place, split_of, utterance
@@ -17,13 +18,24 @@ from spknorm.corpora.tables import text_of
 from spknorm.errors import DataError
 
 _PART = re.compile(r"(?:^|[_.-])(train|valid|val|dev|test)(?:[_.-]|$)")
+_ORDER = ("train", "dev", "test")
 _FOLD = re.compile(r"fold_?(\w+)")
 _SPEAKER = re.compile(r"spk=(?:([^,;>]*[^,;>\s])\s*[,;>]|(\S+))")  # some names have spaces
 
 
+class ListFile(NamedTuple):
+    """A list: where it is, its part (train, dev or test; None), its fold (such as 1; empty)."""
+
+    path: Path
+    part: str | None
+    fold: str
+
+
 def fits(path: Path) -> bool:
     """Whether this is one of its .jsonl files, or a folder with such."""
-    files = [path] if path.suffix == ".jsonl" else _files(path)[:1] if path.is_dir() else []
+    files = [path] if path.suffix == ".jsonl" else []
+    if path.is_dir():
+        files = [one.path for one in lists_in(path)[:1]]
     for file in files:
         if file.is_file():
             with file.open(encoding="utf-8", errors="replace") as lines:
@@ -38,15 +50,14 @@ def read(place: Place) -> list[Utterance]:
     Raises:
         DataError: A line cannot be used; at most 20 are named.
     """
-    files = [place.path] if place.path.is_file() else _files(place.path)
+    files = [_list_at(place.path)] if place.path.is_file() else lists_in(place.path)
     folder = place.path if place.path.is_dir() else place.path.parent
     words = _label_map(folder)
     speakers = _speakers(folder)
     records: list[Utterance] = []
     problems: list[str] = []
     for file in files:
-        part, fold = _PART.search(file.stem), _FOLD.search(file.stem) or _FOLD.search(str(file))
-        for number, row in _rows(file, problems):
+        for number, row in rows_of(file.path, problems):
             try:
                 name, wav = str(row["key"]), str(row["wav"])
                 emotion = str(row.get("emo", ""))
@@ -55,15 +66,15 @@ def read(place: Place) -> list[Utterance]:
                     "speaker": speakers.get(name, "")
                     or speakers.get(Path(wav).stem, "")
                     or str(row.get("spk", "")),
-                    "split": part[1] if part else "",
-                    "fold": f"fold_{fold[1]}" if fold else "",
+                    "split": file.part or "",
+                    "fold": f"fold_{file.fold}" if file.fold else "",
                     "start": str(row.get("start_time") or ""),
                     "end": str(row.get("end_time") or ""),
                 }
                 records.append(_heard(utterance(name, place.guard(wav), cells), row))
             except (KeyError, ValueError) as error:
                 text = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-                problems.append(f"{file.name}, line {number}: {text}")
+                problems.append(f"{file.path.name}, line {number}: {text}")
     if problems:
         raise DataError(listing(problems, f"{len(problems)} lines in {place.path} cannot be used:"))
     if not records:
@@ -79,21 +90,20 @@ def _heard(one: Utterance, row: Mapping[str, Any]) -> Utterance:
     return one if channel in (None, "", 1, "1") else replace(one, channel=str(channel))
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return the lists below a folder, by fold and part."""
+def lists_in(folder: Path) -> list[ListFile]:
+    """Return the lists of a corpus' folder, or of one of its folds, by fold and part."""
     found = sorted(folder.glob("fold_*/*.jsonl")) or sorted(folder.glob("*.jsonl"))
-    return sorted(
-        (file for file in found if (part := _PART.search(file.stem)) and split_of(part[1])),
-        key=lambda file: (file.parent.name, _order(file), file.name),
-    )
+    lists = [one for one in map(_list_at, found) if one.part is not None]
+    return sorted(lists, key=lambda one: (one.path.parent.name, _ORDER.index(one.part), one.path))
 
 
-def _order(file: Path) -> int:
-    part = _PART.search(file.stem)
-    return ("train", "dev", "test").index(split_of(part[1]) or "test") if part else 3
+def _list_at(file: Path) -> ListFile:
+    part, fold = _PART.search(file.stem), _FOLD.search(file.stem) or _FOLD.search(str(file))
+    return ListFile(file, split_of(part[1]) if part else None, fold[1] if fold else "")
 
 
-def _rows(file: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def rows_of(file: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the lines of a list with their numbers; what is no object is added to `problems`."""
     for number, line in enumerate(text_of(file).splitlines(), start=1):
         if not line.strip():
             continue
