@@ -125,7 +125,10 @@ def test_every_table_says_metric_averaging_runs_and_chance(bench):
             assert "Chance level" in part
         elif title.startswith("What the adversary"):
             assert "means over runs" in part
-        elif title.startswith("Against"):
+        elif title.startswith("Among speakers"):
+            assert "UA per speaker, all runs of a method pooled" in part
+            assert "95 % intervals, by bootstrap over speakers" in part
+        elif title.startswith(("Against", "Does it help the worst")):
             assert "Holm over the" in part
             assert "Paired runs" in part
             assert "No effect is 0" in part

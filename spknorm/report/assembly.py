@@ -25,6 +25,7 @@ from spknorm.report import (
 )
 from spknorm.report.adversary import adversary_table
 from spknorm.report.canvas import Figure
+from spknorm.report.fairness import fairness_of, fairness_records, fairness_tables
 from spknorm.report.methods import protocols_note
 from spknorm.report.page import (
     Code,
@@ -72,6 +73,9 @@ def build(folder: Path, out: Path) -> list[Path]:
     remark = protocols_note(runs)
     beside = [score_tables.paper_table(blocks, task, remark) for task in tasks]
     pooled_pictures = [pooled.draw_features(runs.features)]
+    among = [fairness_of(block) for block in blocks]
+    fair = [table for one in among for table in fairness_tables(one)]
+    speakers = [*_each(figures.draw_speakers, blocks), *fair]
     sections = [
         Section(name="methods", title="Methods", parts=methods),
         Section(name="cross", title="Across corpora", parts=matrices),
@@ -80,7 +84,7 @@ def build(folder: Path, out: Path) -> list[Path]:
         Section(name="paper", title="Beside the paper", parts=beside),
         Section(name="leakage", title="Leakage", parts=[*leaks, *audits]),
         Section(name="selection", title="How λ was chosen", parts=_some([choices])),
-        Section(name="speakers", title="Speakers", parts=_each(figures.draw_speakers, blocks)),
+        Section(name="speakers", title="Speakers", parts=speakers),
         Section(
             name="confusions", title="Confusions", parts=_each(figures.draw_confusions, blocks)
         ),
@@ -89,14 +93,26 @@ def build(folder: Path, out: Path) -> list[Path]:
         Section(name="origins", title="What was run, and how to repeat it", parts=_origins(runs)),
     ]
     own = [table for block in blocks for table in _tables_of(block)]
-    listed = [*own, *matrices, *of_dimensions, *beside, *audits, *([choices] if choices else [])]
+    listed = [
+        *own,
+        *fair,
+        *matrices,
+        *of_dimensions,
+        *beside,
+        *audits,
+        *([choices] if choices else []),
+    ]
     title = f"Speaker normalisation: {runs.experiment}"
     lead = _lead(runs, blocks, doubts, first)
     contents: dict[str, str | bytes] = {
         "table.md": tables.to_markdown(listed, title=title, remarks=[_state(runs), *doubts]),
         "table.tex": tables.to_latex(listed, title=title),
         "table.csv": tables.to_csv(
-            [*score_tables.records(blocks), *dimensions.dimension_records(runs)]
+            [
+                *score_tables.records(blocks),
+                *(row for one in among for row in fairness_records(one)),
+                *dimensions.dimension_records(runs),
+            ]
         ),
         "report.html": to_html(sections, title=title, lead=lead, footer=_FOOTER),
     }

@@ -214,7 +214,7 @@ def _block(task: str, protocol: str, rows: "DataFrame", runs: Runs) -> Block:
     compared: dict[Method, Comparison] = {}
     for one in estimates:
         reference = known.get(one.method.reference())
-        found = reference and paired(_by_place(one.rows), _by_place(reference.rows), "wa")
+        found = reference and paired(by_place(one.rows), by_place(reference.rows), "wa")
         if found and not one.method.is_reference:
             compared[one.method] = found
     p_values = holm([found.p_bootstrap for found in compared.values()])
@@ -276,5 +276,6 @@ def paired(
         return None  # too few speakers, or not the same ones
 
 
-def _by_place(rows: "DataFrame") -> dict[tuple[Any, ...], Any]:
+def by_place(rows: "DataFrame") -> dict[tuple[Any, ...], Any]:
+    """Return the counts by speaker of each place in the grid."""
     return dict(zip(rows["place"], rows["by_speaker"], strict=True))

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from spknorm.errors import DataError
 from spknorm.statistics.agreement import CCC, concordance
 from spknorm.statistics.metrics import measure
+from spknorm.statistics.resampling import around, p_value, quantile, standard_error
 
 NUM_RESAMPLES = 2000
 MIN_SPEAKERS = 4
@@ -129,9 +130,9 @@ def interval(
     counts = _speakers(by_speaker)
     value = float(_measure(counts.sum(axis=0), metric))
     weights = _resamples(len(counts), num_resamples, seed)
-    error = _standard_error(_measure(_weighted(weights, counts), metric), len(counts))
-    reach = _quantile(0.5 + level / 2, len(counts) - 1) * error
-    low, high = _around(value, reach, least=-1.0 if metric == CCC else 0.0)
+    error = standard_error(_measure(_weighted(weights, counts), metric), len(counts))
+    reach = quantile(0.5 + level / 2, len(counts) - 1) * error
+    low, high = around(value, reach, least=-1.0 if metric == CCC else 0.0)
     return Interval(value, low, high, len(counts))
 
 
@@ -167,8 +168,8 @@ def compare(
     weights = _resamples(len(new), num_resamples, seed)
     ours, theirs = (_measure(_weighted(weights, side), metric) for side in (new, old))
     replicates = ours - theirs
-    error = _standard_error(replicates, len(new))
-    reach = _quantile(0.975, len(new) - 1) * error
+    error = standard_error(replicates, len(new))
+    reach = quantile(0.975, len(new) - 1) * error
     pairs = [
         float(_total(variant[key], metric) - _total(reference[key], metric)) for key in variant
     ]
@@ -176,7 +177,7 @@ def compare(
         difference=difference,
         low=difference - reach,
         high=difference + reach,
-        p_bootstrap=_p_value(difference, error, len(new) - 1),
+        p_bootstrap=p_value(difference, error, len(new) - 1),
         p_wilcoxon=wilcoxon(pairs),
         num_speakers=len(new),
         num_pairs=len(pairs),
@@ -246,38 +247,6 @@ def _resamples(num_speakers: int, num_resamples: int, seed: int) -> NDArray[np.f
 def _weighted(weights: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
     summed: NDArray[np.float64] = np.tensordot(weights, counts, axes=1)  # (R,G),(G,C,C)->(R,C,C)
     return summed
-
-
-def _standard_error(replicates: NDArray[np.float64], num_speakers: int) -> float:
-    return float(replicates.std(ddof=1) * np.sqrt(num_speakers / (num_speakers - 1)))
-
-
-def _around(value: float, reach: float, *, least: float = 0.0) -> tuple[float, float]:
-    """Lay a reach off on the logit, where it is reach / (value (1 - value)) long.
-
-    A metric that begins at -1 is moved to 0 ... 1 first; its logit is twice Fisher's z.
-    """
-    if not least < value < 1:
-        return value, value  # every resample is all right or all wrong, too
-    length = 1 - least
-    share, reach = (value - least) / length, reach / length
-    centre, wide = np.log(share / (1 - share)), reach / (share * (1 - share))
-    low, high = (float(1 / (1 + np.exp(sign * wide - centre))) for sign in (1, -1))
-    return least + length * low, least + length * high
-
-
-def _quantile(level: float, freedom: int) -> float:
-    from scipy import stats
-
-    return float(stats.t.ppf(level, freedom))
-
-
-def _p_value(difference: float, error: float, freedom: int) -> float:
-    from scipy import stats
-
-    if error == 0:
-        return 1.0 if difference == 0 else 0.0
-    return float(2 * stats.t.sf(abs(difference) / error, freedom))
 
 
 def _total(by_speaker: BySpeaker, metric: str) -> float:

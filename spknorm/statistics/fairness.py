@@ -1,10 +1,55 @@
-"""How unequally speakers are served: the worst, the worst few, and the spread."""
+"""How unequally speakers are served: the worst, the worst few, Gini's coefficient and the spread.
 
-from collections.abc import Sequence
+Each is a number of the speakers' UA. Its standard error is that of a bootstrap in two stages:
+speakers are drawn whole, then the utterances of each anew. Drawing speakers alone gives the lowest
+of them again and again. Of the worst speaker of 8 to 20 simulated ones, 95 % intervals cover 84 to
+95 % (76 to 81 % in one stage), and a test at 5 % finds what is not there in 0 to 7 % (15 to 18 %);
+the worst quarter is told better, 91 to 95 %: benchmarks/coverage_of_fairness.py. The quantiles are
+Student's, as in `__init__.py`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from spknorm.errors import DataError
+from spknorm.statistics import MIN_SPEAKERS, BySpeaker, Interval
+from spknorm.statistics.metrics import METRICS
+from spknorm.statistics.resampling import around, p_value, quantile, standard_error
+
+NUM_RESAMPLES = 1000
+WORST, FEW, GINI, SPREAD = "worst", "worst_few", "gini", "spread"
+MEASURES = (WORST, FEW, GINI, SPREAD)
+_SHARE = 4  # the worst few are a quarter of the speakers
+_BLOCK = 4_000_000  # counts that are drawn at once
+
+FloatArray = NDArray[np.float64]
+
+
+class Difference(NamedTuple):
+    """A variant minus its reference, on the same speakers.
+
+    Attributes:
+        value: Of one of `MEASURES`.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        p: Two-sided.
+        num_speakers: How many.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    num_speakers: int
+
+
+def num_few(num_speakers: int) -> int:
+    """Return how many speakers the worst few are: a quarter, rounded up."""
+    return math.ceil(num_speakers / _SHARE)
 
 
 def worst(values: Sequence[float], *, count: int = 1) -> float:
@@ -15,7 +60,7 @@ def worst(values: Sequence[float], *, count: int = 1) -> float:
     """
     if not 1 <= count <= len(values):
         raise DataError(f"The worst {count} of {len(values)} speakers cannot be named.")
-    return float(np.sort(np.asarray(values, dtype=np.float64))[:count].mean())
+    return float(_lowest(np.asarray(values, dtype=np.float64), count))
 
 
 def gini(values: Sequence[float]) -> float:
@@ -28,10 +73,151 @@ def gini(values: Sequence[float]) -> float:
     """
     if not len(values):
         raise DataError("There is no speaker to compare.")
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    total = float(ordered.sum())
-    if total == 0:
-        return 0.0
-    size = len(ordered)
+    return float(_gini(np.asarray(values, dtype=np.float64)))
+
+
+def measure(by_speaker: BySpeaker) -> dict[str, float]:
+    """Return all `MEASURES` of the speakers' UA.
+
+    Raises:
+        DataError: There is no speaker.
+    """
+    if not by_speaker:
+        raise DataError("There is no speaker to compare.")
+    hits, totals = _counts(by_speaker)
+    return {name: float(of(_ua(hits, totals))) for name, of in _MEASURES.items()}
+
+
+def intervals(
+    by_speaker: BySpeaker, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> dict[str, Interval]:
+    """Return all `MEASURES` with their 95 % intervals.
+
+    Args:
+        by_speaker: Confusion matrices; `pool_speakers` adds those of several runs.
+        num_resamples: Bootstrap replicates.
+        seed: Of the resampling; equal input and seed give equal numbers.
+
+    Raises:
+        DataError: Fewer than `MIN_SPEAKERS`.
+    """
+    _check(by_speaker)
+    size, values = len(by_speaker), measure(by_speaker)
+    drawn = _drawn([by_speaker], num_resamples, seed)[0]
+    reach = {
+        name: quantile(0.975, size - 1) * standard_error(of(drawn), size)
+        for name, of in _MEASURES.items()
+    }
+    return {
+        name: Interval(value, *around(value, reach[name]), size) for name, value in values.items()
+    }
+
+
+def compare(
+    variant: BySpeaker,
+    reference: BySpeaker,
+    measures: Sequence[str] = (WORST, FEW),
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """Test whether a variant helps the worst speaker, or the worst few, of the same speakers.
+
+    The worst are those of each side: whoever is worst under the reference alone would gain by
+    chance.
+
+    Args:
+        variant: Confusion matrices, pooled over the runs that both have.
+        reference: The same of strategy none.
+        measures: Some of `MEASURES`.
+        num_resamples: Bootstrap replicates.
+        seed: Of the resampling.
+
+    Raises:
+        DataError: Other speakers on either side, or fewer than `MIN_SPEAKERS`.
+    """
+    _check(variant)
+    if odd := sorted(variant.keys() ^ reference.keys()):
+        raise DataError(f"A paired test needs the same speakers on both sides; unpaired: {odd[0]}.")
+    size = len(variant)
+    new, old = measure(variant), measure(reference)
+    ours, theirs = _drawn([variant, reference], num_resamples, seed)
+    found = {}
+    for name in measures:
+        of = _MEASURES[name]
+        difference = new[name] - old[name]
+        error = standard_error(of(ours) - of(theirs), size)
+        reach = quantile(0.975, size - 1) * error
+        p = p_value(difference, error, size - 1)
+        found[name] = Difference(difference, difference - reach, difference + reach, p, size)
+    return found
+
+
+def _check(by_speaker: Mapping[str, ArrayLike]) -> None:
+    if len(by_speaker) < MIN_SPEAKERS:
+        raise DataError(
+            f"An interval over speakers needs {MIN_SPEAKERS} of them, but there are "
+            f"{len(by_speaker)}."
+        )
+
+
+def _counts(by_speaker: BySpeaker) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return hits and utterances (S, C) of each class; speakers in the order of names."""
+    stacked = np.stack([np.asarray(by_speaker[name]) for name in sorted(by_speaker)])
+    counts = np.rint(stacked).astype(np.int64)
+    return np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2)
+
+
+def _ua(hits: NDArray[np.int64], totals: NDArray[np.int64]) -> FloatArray:
+    return METRICS["ua"].of(hits, totals, totals)
+
+
+def _drawn(sides: Sequence[BySpeaker], num_resamples: int, seed: int) -> list[FloatArray]:
+    """Return UA (R, S) of each side; both have the same speakers, and utterances of their own."""
+    generator = np.random.default_rng(seed)
+    counts = [_counts(side) for side in sides]
+    found: list[list[FloatArray]] = [[] for _ in sides]
+    for block in _blocks(num_resamples, counts[0][0].size):
+        size = len(counts[0][0])
+        chosen = generator.integers(size, size=(block, size))
+        for place, (hits, totals) in enumerate(counts):
+            shares = hits / np.maximum(totals, 1)
+            again = generator.binomial(totals[chosen], shares[chosen])
+            found[place].append(_ua(again, totals[chosen]))
+    return [np.concatenate(parts) for parts in found]
+
+
+def _blocks(num_resamples: int, size: int) -> Iterator[int]:
+    most = max(1, _BLOCK // size)
+    for start in range(0, num_resamples, most):
+        yield min(most, num_resamples - start)
+
+
+def _lowest(values: FloatArray, count: int) -> FloatArray:
+    lowest: FloatArray = np.sort(values, axis=-1)[..., :count].mean(axis=-1)
+    return lowest
+
+
+def _few(values: FloatArray) -> FloatArray:
+    return _lowest(values, num_few(values.shape[-1]))
+
+
+def _gini(values: FloatArray) -> FloatArray:
+    ordered = np.sort(values, axis=-1)
+    total, size = ordered.sum(axis=-1), values.shape[-1]
     places = 2 * np.arange(1, size + 1) - size - 1
-    return float((places * ordered).sum() / (size * total))
+    share: FloatArray = (places * ordered).sum(axis=-1) / (size * np.where(total > 0, total, 1.0))
+    return share
+
+
+def _spread(values: FloatArray) -> FloatArray:
+    spread: FloatArray = np.ptp(values, axis=-1)
+    return spread
+
+
+_MEASURES: dict[str, Callable[[FloatArray], FloatArray]] = {
+    WORST: lambda values: _lowest(values, 1),
+    FEW: _few,
+    GINI: _gini,
+    SPREAD: _spread,
+}
