@@ -1,4 +1,4 @@
-"""What stays of a run that is complete, what it computed in, and an optimiser without moments."""
+"""What stays of a run that is complete, what it computed with, and an optimiser without moments."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from spknorm.errors import CheckpointError, ConfigError
 from spknorm.method.optim.optimizers import make_optimizer, precondition
 from spknorm.runner.passes import precision_of
 from spknorm.runs import checkpoint
+from spknorm.runs.result import read_result
 from spknorm.schema import OptimizerConfig, RunnerConfig
 
 
@@ -116,10 +117,31 @@ def test_auto_is_bf16_where_that_is_native(settings, device, capability, precisi
     assert precision_of(RunnerConfig(**settings), torch.device(device)) == precision
 
 
-def test_the_result_says_what_it_was_computed_in(tiny_hubert, tiny_corpora, tmp_path):
+def test_result_and_log_say_what_it_was_computed_with(tiny_hubert, tiny_corpora, tmp_path):
     with_held_out = {"ceiling": 1.0, "held_out_every": 1}
-    train(tiny_hubert, settings_of(tiny_corpora, precision="auto", method=with_held_out), tmp_path)
-    assert json.loads((tmp_path / "result.json").read_text())["precision"] == "fp32"
+    dropped = {"upstream": {"cache": "off", "checkpoint_activations": True}}
+    settings = settings_of(
+        tiny_corpora, precision="auto", method=with_held_out, other=dropped, total_steps=2
+    )
+    train(tiny_hubert, settings, tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["precision"] == "fp32"
+    assert result["computing"] == {
+        "device": "cpu", "precision": "fp32", "attention": ["of each utterance by products"],
+        "tf32": [], "fused": False, "compiled": False, "most_frames": None, "recomputes": True,
+        "keeps_on_host": False,
+    }  # fmt: skip
+    assert read_result(tmp_path / "result.json").computing.recomputes
+    assert (tmp_path / "log.log").read_text().splitlines()[-1] == (
+        "computed in fp32 on cpu, attention of each utterance by products, activations recomputed"
+    )
+
+
+def test_a_run_whose_features_are_looked_up_names_no_attention(tiny_hubert, tiny_corpora, tmp_path):
+    frozen = {"upstream_trainable": False, "upstream_feature_selection": "hidden_states"}
+    settings = settings_of(tiny_corpora, strategy="none", total_steps=2)
+    train(tiny_hubert, settings, tmp_path, **frozen)
+    assert (tmp_path / "log.log").read_text().splitlines()[-1] == "computed in fp32 on cpu"
 
 
 ADAFACTOR = {"optimizer": {"torch_optim_name": "Adafactor", "lr": 0.01, "groups": None}}

@@ -18,11 +18,11 @@ from spknorm.batches import workers
 from spknorm.corpora.digest import write_rows
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.runner import pretraining, setup, state
+from spknorm.runner.computing import computing_of
 from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.folder import check_unused, ended_for_good, goes_on
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
-from spknorm.runner.passes import precision_of
 from spknorm.runner.s3prl_runner import S3prlRunner
 from spknorm.runner.saving import Saver
 from spknorm.runner.signals import Interrupted, requeue
@@ -92,6 +92,7 @@ class SpknormRunner(S3prlRunner):
                 entries=self.all_entries,
                 world=self.world,
                 iteration=self._iteration,
+                source=self._source,
                 journal=self._journal,
                 counters=self.counters,
             )
@@ -99,8 +100,7 @@ class SpknormRunner(S3prlRunner):
                 write_rows(self.expdir, self.expert.data.corpora)
             self._pretrain_speaker_head()
             if not self.counters.step:
-                train = len(self.expert.split.train)
-                self._journal.say(setup.how_long(self.settings, self.world.size, train))
+                self._journal.say(setup.how_long(self.settings, self.world, self.expert))
             self._loop()
             self._finish()
             self._journal.close()
@@ -282,6 +282,10 @@ class SpknormRunner(S3prlRunner):
         for doubt in adversary.doubts if adversary else ():
             logger.warning("%s", doubt)
             self._journal.say(doubt)
+        computing = computing_of(
+            self.settings.runner, self.world, self._source, self._iteration, self.counters
+        )
+        self._journal.say(str(computing))
         self._journal.sync()
         if self.world.is_leader:
             self._outcome.write_result(
@@ -292,5 +296,5 @@ class SpknormRunner(S3prlRunner):
                 best=best,
                 test=test,
                 seconds=self._saver.seconds(),
-                precision=precision_of(self.settings.runner, self.world.device),
+                computing=computing,
             )

@@ -12,6 +12,7 @@ from spknorm.corpora.digest import summaries
 from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.fork import forked_from
 from spknorm.runner.state import Counters
+from spknorm.runs.computing import Computing
 from spknorm.runs.metrics_log import write_predictions
 from spknorm.runs.result import Adversary, make_result, write_result
 from spknorm.runs.scored import scored
@@ -58,7 +59,7 @@ class Outcome:
         best: Counters | None,
         test: Evaluation | None,
         seconds: float,
-        precision: str,
+        computing: Computing,
     ) -> None:
         """Write result.json.
 
@@ -70,7 +71,7 @@ class Outcome:
             best: At the best dev step; None if dev was never evaluated.
             test: What the weights of that step, or else the last ones, say of test.
             seconds: Wall clock.
-            precision: What it computed in.
+            computing: What it computed with.
         """
         dev = None if best is None else self.write_predictions("dev", best.best_predicted)
         if test is not None:
@@ -83,7 +84,7 @@ class Outcome:
             steps=counters.step,
             best_step=counters.step if best is None else best.step,
             seconds=seconds,
-            precision=precision,
+            computing=computing,
             num_speakers=self._expert.num_speakers,
             scored=scored(
                 self._expert.target,

@@ -11,9 +11,11 @@ from typing import Any
 
 from spknorm import config as configuration
 from spknorm.corpora.digest import summaries
+from spknorm.runner.computing import note_attention
 from spknorm.runner.distributed import World
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
+from spknorm.runner.sources import Source
 from spknorm.runner.state import KEY, Counters
 from spknorm.runs import checkpoint
 from spknorm.schema import TaskConfig
@@ -32,6 +34,7 @@ class Saver:
         entries: s3prl's ModelEntry of upstream, featurizer and expert.
         world: The processes that share each batch.
         iteration: Has the optimisers.
+        source: Knows how the upstream is run.
         journal: Is on the disk before a checkpoint that counts its lines.
         counters: Of the run.
     """
@@ -47,13 +50,14 @@ class Saver:
         entries: Sequence[Any],
         world: World,
         iteration: Iteration,
+        source: Source,
         journal: Journal,
         counters: Counters,
     ) -> None:
         self._expdir, self._args, self._config = expdir, args, config
         self._settings, self._expert, self._entries = settings, expert, entries
         self._world, self._iteration, self._journal = world, iteration, journal
-        self._counters = counters
+        self._counters, self._source = counters, source
         self._started = time.monotonic() - counters.seconds
 
     def seconds(self) -> float:
@@ -74,6 +78,7 @@ class Saver:
         counters.lines = self._journal.lines
         counters.window = self._iteration.instrument.window.values.tolist()
         counters.totals = self._iteration.instrument.totals.values.tolist()
+        note_attention(self._source, counters)
         if not self._world.is_leader:
             return
         micro_batches = counters.step * self._settings.runner.gradient_accumulate_steps

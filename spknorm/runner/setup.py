@@ -30,10 +30,11 @@ from spknorm.upstreams.hugging_face import TransformersUpstream
 logger = logging.getLogger(__name__)
 
 
-def how_long(settings: TaskConfig, world: int, size: int) -> str:
-    """Return how many epochs of the `size` training utterances a run has, in words."""
+def how_long(settings: TaskConfig, world: World, expert: Any) -> str:
+    """Return how many epochs of the training utterances a run has, in words."""
     run, data = settings.runner, settings.downstream_expert.datarc
-    batch = data.train_batch_size * run.gradient_accumulate_steps * world
+    batch = data.train_batch_size * run.gradient_accumulate_steps * world.size
+    size = len(expert.split.train)
     return (
         f"{run.total_steps} steps of {batch} utterances: {run.total_steps * batch / size:.1f} "
         f"epochs of the {size} that train"

@@ -58,6 +58,11 @@ class Source(Protocol):
         """Recompute activations in the backward pass from now on."""
         ...
 
+    @property
+    def encoder(self) -> PackedEncoder | None:
+        """What runs the upstream, where it is run and without padding."""
+        ...
+
 
 class UpstreamSource:
     """Runs the upstream and what reads it.
@@ -104,6 +109,11 @@ class UpstreamSource:
         """Recompute activations in the backward pass from now on."""
         if isinstance(self._encode, PackedEncoder):
             self._encode.recomputes = True
+
+    @property
+    def encoder(self) -> PackedEncoder | None:
+        """What runs the upstream without padding, if anything does."""
+        return self._encode if isinstance(self._encode, PackedEncoder) else None
 
 
 class CachedSource:
@@ -157,6 +167,11 @@ class CachedSource:
     def recompute(self) -> None:
         """Recompute activations in the backward pass from now on."""
         self._otherwise.recompute()
+
+    @property
+    def encoder(self) -> PackedEncoder | None:
+        """What runs the upstream where it is not looked up."""
+        return self._otherwise.encoder
 
     def batches(
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int

@@ -67,6 +67,8 @@ class Counters:
     """Activations are recomputed for want of memory."""
     keeps_on_host: bool = False
     """What an iteration keeps lies in the main memory, likewise."""
+    attention: list[str] = dataclasses.field(default_factory=list)
+    """How the upstream's was computed, in words."""
     seconds: float = 0.0
     lines: int = 0
     """Lines of metrics.jsonl."""

@@ -15,6 +15,7 @@ from spknorm.config import effects, to_mapping
 from spknorm.files import write_json
 from spknorm.protocols.owners import Splitting
 from spknorm.runs.checked import build, check_schema, error, read_object
+from spknorm.runs.computing import Computing
 from spknorm.runs.metrics_log import finite
 from spknorm.runs.scored import Dimensions, Scored, Scores, TestScores
 from spknorm.schema import TaskConfig
@@ -23,7 +24,7 @@ RESULT_SCHEMA = "spknorm.result/1"
 _VERSIONS_OF = ("spknorm", "s3prl", "torch", "torchaudio", "transformers", "numpy")
 _ARGS = (*effects.ARGUMENTS, "downstream_variant")
 """Arguments of the command line that decide what a run computes."""
-_SELDOM = ("forked_from", "accepted", "dimensions", "split")
+_SELDOM = ("forked_from", "accepted", "dimensions", "split", "computing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,7 @@ class Result:
         split: Who made the folds, by name; None in files of earlier versions.
         adversary: None under strategy none, and in files of before it was measured.
         clip: Whose gradients were clipped together; see `runner.clip`.
+        computing: What ran: kernels, shortcuts, how batches were cut; None in earlier files.
         corpora: emotion, speaker -> digest of ids, labels, parts and audio stamps; may be empty.
         accepted: What changed on the way; `config` and `corpora` are the last ones.
         config: All settings.
@@ -111,6 +113,7 @@ class Result:
     num_speakers: int = 0
     speaker_crops: str | None = None
     precision: str | None = None
+    computing: Computing | None = None
     final: Mapping[str, Any] = field(default_factory=dict)
     dev: Scores | None = None
     test: TestScores | None = None
@@ -153,7 +156,7 @@ def make_result(
     best_step: int,
     seconds: float,
     num_speakers: int,
-    precision: str = "fp32",
+    computing: Computing | None = None,
     scored: Scored,
     split: Splitting | None = None,
     final: Mapping[str, float | None],
@@ -173,7 +176,7 @@ def make_result(
         best_step: The step whose weights were tested.
         seconds: Wall clock of all parts of the run together.
         num_speakers: K, 0 without a speaker head.
-        precision: What it computed in: fp32, bf16 or fp16.
+        computing: What it computed with; None under s3prl's Runner, which knows fp32 alone.
         scored: What dev and test scored at that step.
         split: Who made the folds, and what is to be said of them.
         final: speaker_loss, speaker_accuracy, log_num_speakers, emotion_loss at the last log.
@@ -206,7 +209,8 @@ def make_result(
         seconds=round(seconds, 3),
         num_speakers=num_speakers,
         speaker_crops=speaker_crops,
-        precision=precision,
+        precision="fp32" if computing is None else computing.precision,
+        computing=computing,
         final=final,
         dev=scored.dev,
         test=scored.test,

@@ -7,11 +7,17 @@ import dataclasses
 import json
 import logging
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import steps
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tiny_runs
+import tiny_upstreams
 
 from spknorm.errors import ConfigError
 from spknorm.runner.passes import precision_of
@@ -99,6 +105,35 @@ def long_utterances(seconds: list[float], steps_done: int) -> dict[str, Any]:
         "said": made.said,
         "reserved_gb": steps.asked().reserved_gb,
     }
+
+
+def whole_runs(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Train tiny runs from corpora to result.json; return what each computed with, and its log.
+
+    Each of them has the arguments of `tiny_runs.settings_of`, and `checkpoint`: what of a HuBERT
+    with two layers is otherwise.
+    """
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        corpora = tiny_runs.make_corpora(folder)
+        for number, run in enumerate(runs):
+            checkpoint = folder / f"{number}.pt"
+            tiny_upstreams.make_hubert(checkpoint, **run.pop("checkpoint", {}))
+            device = run.pop("device", "cuda")
+            settings = tiny_runs.settings_of(corpora, total_steps=2, **run)
+            tiny_runs.train(checkpoint, settings, folder / str(number), device=device)
+            result = json.loads((folder / str(number) / "result.json").read_text())
+            log = (folder / str(number) / "log.log").read_text().splitlines()
+            found.append({"computing": result["computing"], "log": log, "kernels": _attention()})
+    return found
+
+
+def _attention() -> list[str]:
+    """Return which fused attention has been launched since this was asked last."""
+    names = " ".join(steps.kernels())
+    steps.reset()
+    return [kind for kind in ("flash_fwd", "fmha_cutlassF") if kind in names]
 
 
 def second_card() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.fast.relative import GatedBias
 
 _KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+_NAMES = {SDPBackend.FLASH_ATTENTION: "flash", SDPBackend.EFFICIENT_ATTENTION: "memory-efficient"}
 
 
 def attention_together(
@@ -32,7 +33,7 @@ def attention_together(
         added: WavLM's bias.
         dropout_rate: Of the weights.
     """
-    if runs_packed(qkv.device, qkv.dtype, dropout_rate) and added is None:
+    if added is None and runs_packed(qkv.device, qkv.dtype, dropout_rate):
         assert layout.bounds is not None
         bounds, longest = layout.bounds, max(layout.lengths)
         q, k, v = qkv.unbind(1)
@@ -61,3 +62,40 @@ def runs_packed(device: torch.device, dtype: torch.dtype, dropout_rate: float) -
 @functools.cache
 def _has_flash(number: int | None) -> bool:
     return computes_in_bf16(number)  # the same cards have both
+
+
+def name_of(
+    layout: Layout, shape: tuple[int, int], *, dtype: torch.dtype, biased: bool, dropout_rate: float
+) -> str:
+    """Return in words how attention of a layout is computed; on a GPU torch is asked.
+
+    Args:
+        layout: Of the utterances.
+        shape: (heads, d).
+        dtype: Of queries, keys and values.
+        biased: WavLM's bias is added.
+        dropout_rate: Of the weights.
+    """
+    if not layout.together:
+        written_out = dropout_rate > 0 and layout.device.type == "cpu"
+        return f"of each utterance by {'products' if written_out else 'torch'}"
+    if not biased and runs_packed(layout.device, dtype, dropout_rate):
+        return "flash, on packed frames"
+    return f"{_chosen(layout, shape, dtype, biased, dropout_rate)}, on padded frames"
+
+
+def _chosen(
+    layout: Layout, shape: tuple[int, int], dtype: torch.dtype, biased: bool, dropout_rate: float
+) -> str:
+    """Return which of `_KERNELS` torch takes for tensors of these shapes, none of which is made."""
+    heads, width = shape
+    count, longest = len(layout.lengths), layout.longest
+    one = torch.empty((1, 1, 1, width), dtype=dtype, device=layout.device, requires_grad=True)
+    q = one.expand(count, heads, longest, width)
+    mask = layout.mask
+    if biased:
+        bias = torch.empty((1, 1, 1, 1), dtype=dtype, device=layout.device)
+        mask = bias.expand(count, heads, longest, longest)
+    with sdpa_kernel(_KERNELS):
+        number = torch._fused_sdp_choice(q, q, q, attn_mask=mask, dropout_p=dropout_rate)
+    return _NAMES.get(SDPBackend(number), "by products")

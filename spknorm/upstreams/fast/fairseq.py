@@ -71,7 +71,12 @@ class FairseqParts:
 
     def bias(self, longest: int) -> Tensor | None:
         """Return WavLM's position bias of `longest` frames, (heads, T, T); None for others."""
-        return position_bias(self.layers[0].self_attn, longest)
+        return position_bias(self.attention, longest)
+
+    @property
+    def attention(self) -> Any:
+        """The first layer's, with which those of the others agree in kind."""
+        return self.layers[0].self_attn
 
 
 def reason_unsupported(upstream: Any) -> str | None:

@@ -70,7 +70,12 @@ class HuggingFaceParts:
 
     def bias(self, longest: int) -> Tensor | None:
         """Return WavLM's position bias of `longest` frames, (heads, T, T); None for others."""
-        return position_bias(self.layers[0].attention, longest)
+        return position_bias(self.attention, longest)
+
+    @property
+    def attention(self) -> Any:
+        """The first layer's, with which those of the others agree in kind."""
+        return self.layers[0].attention
 
 
 def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:

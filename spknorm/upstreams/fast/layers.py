@@ -53,8 +53,7 @@ def attend(attention: Any, x: Tensor, layout: Layout, bias: Tensor | None) -> Te
     added = gated(attention, x, bias)
     shape = (attention.num_heads, attention.head_dim)
     projections = attention.q_proj, attention.k_proj, attention.v_proj
-    own = getattr(attention, "dropout_module", None)  # transformers keeps a number
-    rate = (attention.dropout if own is None else own.p) if attention.training else 0.0
+    rate = dropout_rate(attention)
     if layout.together:
         weight, offset = (
             torch.cat([getattr(one, name) for one in projections]) for name in ("weight", "bias")
@@ -71,6 +70,12 @@ def attend(attention: Any, x: Tensor, layout: Layout, bias: Tensor | None) -> Te
         joined = torch.cat(mixed, dim=1).transpose(0, 1)
     projected: Tensor = attention.out_proj(joined.reshape(len(x), -1))
     return projected
+
+
+def dropout_rate(attention: Any) -> float:
+    """Return the rate at which weights of attention are dropped as it is now."""
+    own = getattr(attention, "dropout_module", None)  # transformers keeps a number
+    return float(attention.dropout if own is None else own.p) if attention.training else 0.0
 
 
 def _attention(

@@ -20,6 +20,7 @@ class Layout:
 
     Attributes:
         lengths: T_i of each.
+        device: Where the frames are.
         together: Attention and positional convolution take all utterances in one call, padded: on
             an accelerator, where many small calls cost more than padding. Else one by one.
         longest: T.
@@ -30,7 +31,7 @@ class Layout:
     def __init__(
         self, lengths: Sequence[int], *, device: torch.device, together: bool | None = None
     ) -> None:
-        self.lengths = list(lengths)
+        self.lengths, self.device = list(lengths), device
         self.together = device.type != "cpu" if together is None else together
         self.longest = max(self.lengths)
         self.mask: Tensor | None = None

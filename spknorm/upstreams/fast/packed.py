@@ -14,9 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams.fast import hugging_face
+from spknorm.upstreams.fast.attention import name_of
 from spknorm.upstreams.fast.fairseq import FairseqParts
 from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
-from spknorm.upstreams.fast.layers import run_layer
+from spknorm.upstreams.fast.layers import dropout_rate, run_layer
 from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.hugging_face import TransformersUpstream
 
@@ -34,6 +35,8 @@ class PackedEncoder:
 
     Attributes:
         recomputes: Each layer's activations are computed again in the backward pass.
+        compiled: Layers go through torch.compile.
+        attention: How it was computed in training mode, in words.
 
     Args:
         upstream: One of which `reason_unsupported` says None.
@@ -60,6 +63,9 @@ class PackedEncoder:
         self._layer: Callable[..., Tensor] = (
             run_layer if isinstance(self._parts, FairseqParts) else hugging_face.run_layer
         )
+        self.compiled = config.compile
+        self.attention: set[str] = set()
+        self._named: dict[tuple[object, ...], str] = {}
         if config.compile:
             self._layer = torch.compile(self._layer, dynamic=True)
 
@@ -125,6 +131,8 @@ class PackedEncoder:
         kept = [x] if 0 in self._wanted else []
         last = max(self._wanted)
         bias = parts.bias(layout.longest) if last else None
+        if last:
+            self._note_attention(x, layout, biased=bias is not None)
         for number, layer in enumerate(parts.layers[:last], start=1):
             if self.recomputes and torch.is_grad_enabled():
                 x = checkpoint(self._layer, layer, x, layout, bias, use_reentrant=False)
@@ -135,6 +143,22 @@ class PackedEncoder:
             if number in self._wanted:
                 kept.append(x)
         return kept
+
+    def _note_attention(self, x: Tensor, layout: Layout, *, biased: bool) -> None:
+        """Remember by which kernels a layout is attended to in training."""
+        attention = self._parts.attention
+        if not attention.training:
+            return
+        device, rate = x.device.type, dropout_rate(attention)
+        lower = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if lower else x.dtype
+        kind = dtype, rate, biased, layout.mask is None
+        if kind not in self._named:
+            shape = attention.num_heads, attention.head_dim
+            self._named[kind] = name_of(
+                layout, shape, dtype=dtype, biased=biased, dropout_rate=rate
+            )
+        self.attention.add(self._named[kind])
 
     def _read(self, kept: list[Tensor]) -> Tensor:
         """Return what the featurizer makes of one or several layers (N, H)."""
