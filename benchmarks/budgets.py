@@ -62,7 +62,7 @@ def settings_of(file: str) -> dict[str, Any]:
     content = config.load_yaml(CONFIGS / file)
     if "upstreams" in content or "extends" in content:
         cells = bench.expand(CONFIGS / file)
-        content = next(cell.changes for cell in cells if cell.variant == "TAP")
+        content = next(dict(cell.changes) for cell in cells if cell.variant == "TAP")
     settings = config.merge(config.load_yaml(config_path("emotion_spknorm")), content)
     settings = config.merge(settings, SMALL)
     speakers = settings["downstream_expert"]["speaker_corpus"]

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 from spknorm.controlled.folds import ModelRow
 from spknorm.controlled.grid import read_rows
@@ -45,14 +46,14 @@ def main() -> None:
     write_atomic(options.out, _lines(head, rows))
 
 
-def _lines(head: dict, rows: list[ModelRow]) -> str:
+def _lines(head: dict[str, Any], rows: list[ModelRow]) -> str:
     """Return JSON with one line per model."""
     text = json.dumps(head, indent=1, sort_keys=True)
     listed = ",\n".join(json.dumps(_short(row)) for row in rows)
     return f'{text[:-2]},\n "rows": [\n{listed}\n]}}\n'
 
 
-def _short(row: ModelRow) -> list:
+def _short(row: ModelRow) -> list[Any]:
     return [round(v, 5) if isinstance(v, float) else v for v in row]
 
 

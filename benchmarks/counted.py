@@ -11,6 +11,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "device"))
@@ -38,9 +39,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         library = pretended.build(Path(folder))
         for name in (*ROWS, RECOMPUTED, ACCUMULATED):
-            row = ROWS.get(name, ROWS["TAP, relative, bf16"])
+            row: dict[str, Any] = ROWS.get(name, ROWS["TAP, relative, bf16"])
             accumulate = 8 if name == ACCUMULATED else 1
-            (found,) = pretended.ask(
+            [found] = pretended.ask(
                 library,
                 "count",
                 {

@@ -9,6 +9,7 @@ Prints one JSON line:
 
 import argparse
 import json
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def simulate(
     """Return the true CCC, the share of intervals that hold it, and their median width."""
     generator = np.random.default_rng(seed)
 
-    def speaker() -> np.ndarray:
+    def speaker() -> Any:
         rated = generator.normal(size=(NUM_UTTERANCES, 1))
         spread = NOISE * np.exp(generator.normal(0, 0.2))
         noise = generator.normal(0, spread, rated.shape)

@@ -9,12 +9,15 @@ JSON line:
 
 import argparse
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from spknorm.statistics import compare, interval, pool_speakers
 from spknorm.statistics.metrics import measure
+
+Array = np.ndarray[Any, Any]
+Confusions = dict[str, Array]
 
 NUM_CLASSES = 4
 EMOTION_SHARES = (0.31, 0.30, 0.20, 0.19)
@@ -70,16 +73,18 @@ def simulate(
     return Rates(**{name: float(count / num_datasets) for name, count in hits.items()})
 
 
-def _percentiles_cover(by_speaker, metric, truth, generator):
+def _percentiles_cover(
+    by_speaker: Confusions, metric: str, truth: float, generator: np.random.Generator
+) -> bool:
     """Whether the plain percentile bootstrap, kept for comparison, holds the truth."""
     counts = np.stack(list(by_speaker.values()))
     even = np.full(len(counts), 1 / len(counts))
     weights = generator.multinomial(len(counts), even, size=500).astype(float)
     low, high = np.quantile(measure(np.tensordot(weights, counts, axes=1), metric), [0.025, 0.975])
-    return low <= truth <= high
+    return bool(low <= truth <= high)
 
 
-def _confusions(logits, totals, generator):
+def _confusions(logits: Array, totals: Array, generator: np.random.Generator) -> Confusions:
     """(G, C) logits and counts -> confusion matrices by speaker; every error is the next class."""
     right = generator.binomial(totals, _sigmoid(logits))
     matrices = np.zeros((*totals.shape, NUM_CLASSES))
@@ -89,7 +94,7 @@ def _confusions(logits, totals, generator):
     return pool_speakers([{f"speaker{i}": matrix for i, matrix in enumerate(matrices)}])
 
 
-def _sigmoid(logits):
+def _sigmoid(logits: Array) -> Array:
     return 1 / (1 + np.exp(-logits))
 
 
@@ -99,7 +104,7 @@ def main() -> None:
     parser.add_argument("--datasets", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "default, ua": {},
         "default, wa": {"metric": "wa"},
         "strong speaker effects": {"speaker_sd": 1.0},
@@ -108,7 +113,7 @@ def main() -> None:
         "8 speakers": {"num_speakers": 8},
         "high accuracy": {"logit": 2.0},
     }
-    common = {"num_datasets": arguments.datasets, "seed": arguments.seed}
+    common: dict[str, Any] = {"num_datasets": arguments.datasets, "seed": arguments.seed}
     rates = {name: simulate(**common, **one)._asdict() for name, one in settings.items()}
     print(json.dumps({"datasets": arguments.datasets, "seed": arguments.seed, "rates": rates}))
 

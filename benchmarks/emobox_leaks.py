@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from spknorm.corpora.doors import read_list
 from spknorm.protocols import Split
@@ -31,7 +32,7 @@ def main(file: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), corpus, own)
             records = read_list(folder, by_part=True)
-        folds: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
+        folds: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         for one in records:
             folds[str(one.label("fold"))][str(one.split)].append(one)
         everything = {one.id: one for one in records}

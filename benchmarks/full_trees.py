@@ -12,7 +12,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from spknorm.corpora import CORPORA, read_corpus
 from spknorm.corpora.labels import word_of
@@ -63,7 +65,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def plant(root: Path, names, tables) -> None:
+def plant(root: Path, names: Sequence[Any], tables: Mapping[str, str]) -> None:
     """Write empty recordings and the tables."""
     for folder in {(root / name.path).parent for name in names}:
         folder.mkdir(parents=True, exist_ok=True)

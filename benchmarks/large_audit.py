@@ -15,12 +15,13 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spknorm.corpora.records import Utterance
 from spknorm.probe import Pooled, run_probe
-from spknorm.probe.arrays import Layers
+from spknorm.probe.arrays import Layers, let_go
 from spknorm.probe.audit.questions import MOST_UTTERANCES, Question, sample
 
 
@@ -41,9 +42,10 @@ def planted(path: Path, shape: tuple[int, int, int], speakers: int, noise: float
             block = [pool[starts[row] :][: layers * width].reshape(layers, width) for row in rows]
             features[rows.start : rows.stop] = np.stack(block) + places[np.array(rows) % speakers]
             features.flush()
-            features._mmap.madvise(4)  # MADV_DONTNEED
+            let_go(features)
         done.touch()
-    return np.load(path, mmap_mode="r")
+    found: np.ndarray[Any, Any] = np.load(path, mmap_mode="r")
+    return found
 
 
 def main() -> int:

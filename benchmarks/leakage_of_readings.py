@@ -122,8 +122,8 @@ def leakage(expdir: Path) -> float:
         device="cpu",
     )
     (question,) = questions
-    train = Pooled(pooled.of(question, "train")[:, -1], question.classes)
-    test = Pooled(pooled.of(question, "test")[:, -1], question.truth, question.clusters)
+    train = Pooled(pooled.of(question, "train").layer(-1), question.classes)
+    test = Pooled(pooled.of(question, "test").layer(-1), question.truth, question.clusters)
     return run_probe("linear", train, test).score
 
 

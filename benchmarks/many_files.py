@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -56,7 +57,7 @@ def look(folder: Path) -> None:
     opened = [0]
     examine = index._examine
 
-    def counted(*args, **options):
+    def counted(*args: Any, **options: Any) -> Any:
         opened[0] += 1
         return examine(*args, **options)
 

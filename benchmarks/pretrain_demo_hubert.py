@@ -125,7 +125,7 @@ def main() -> None:
         index = order.integers(len(waves), size=args.batch_size)
         masked, unmasked, accuracy = losses(model, waves[index], units[:, index])
         optimizer.zero_grad()
-        (masked + unmasked).backward()
+        torch.autograd.backward(masked + unmasked)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         schedule.step()
@@ -245,7 +245,7 @@ def audit(model: HubertModel, probe: dict[str, Any]) -> dict[str, float]:
 def pooled(model: HubertModel, waves: torch.Tensor) -> dict[str, np.ndarray]:
     """Return features of waves (N, L), pooled over time, by name."""
     rows: dict[str, list[torch.Tensor]] = {"conv": [], "last": [], "sum": []}
-    for batch in waves.split(80):
+    for batch in torch.split(waves, 80):
         conv = model.layer_norm(model.forward_features(batch).transpose(1, 2))
         if model.post_extract_proj is not None:
             conv = model.post_extract_proj(conv)

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
@@ -87,7 +88,7 @@ def main() -> int:
     return 0
 
 
-def table(figures: list[dict]) -> str:
+def table(figures: list[dict[str, Any]]) -> str:
     """Return the figures as a Markdown table."""
     lines = ["| figure | measured | target | |", "|---|---:|---:|---|"]
     for figure in figures:
@@ -100,9 +101,13 @@ def table(figures: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def write(path: Path, figures: list[dict], before: dict, *, options: str) -> None:
+def write(
+    path: Path, figures: list[dict[str, Any]], before: dict[str, Any], *, options: str
+) -> None:
     """Write the result file; families measured earlier stay in it, with their machine's state."""
-    content = json.loads(path.read_text()) if path.exists() else {"schema": "spknorm.speed/1"}
+    content: dict[str, Any] = {"schema": "spknorm.speed/1"}
+    if path.exists():
+        content = json.loads(path.read_text())
     runs = content.setdefault("runs", [])
     after = measure.machine()
     families = sorted({figure["family"] for figure in figures})

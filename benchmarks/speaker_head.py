@@ -82,11 +82,11 @@ def plant(seed: int, *, num_speakers: int = NUM_SPEAKERS) -> Planted:
     features = (whitened * deviations.astype(np.float32)) @ rotation.T
     features += OFFSET * normal(DIM).astype(np.float32)
     held = (part >= TEST) & (part < TEST + HELD_OUT)
-    parts = [
+    train, held_out, test = (
         Part(torch.from_numpy(features[mask]), torch.from_numpy(labels[mask]))
         for mask in (~tested & ~held, held, tested)
-    ]
-    return Planted(*parts, accuracy)
+    )
+    return Planted(train, held_out, test, accuracy)
 
 
 def nearest(points: Any, means: Any) -> Any:
@@ -113,9 +113,9 @@ def converged_probe(data: Planted) -> float:
 class Head:
     """A speaker head that takes steps as a run's does while nothing ascends."""
 
-    def __init__(self, data: Planted, *, rate: float, pieces: int, seed: int, **options: Any):
+    def __init__(self, data: Planted, *, rate: float, seed: int, **options: Any):
         torch.manual_seed(seed)
-        self.data, self.rate, self.pieces, self.seed = data, rate, pieces, seed
+        self.data, self.rate, self.seed = data, rate, seed
         self.model = SpeakerHead(DIM, int(data.train.labels.max()) + 1, **options)
         self.curve: list[dict[str, float]] = []
         self.updates = 0
@@ -158,10 +158,8 @@ class Head:
         for step in range(max(points)):
             begun = time.process_time()
             optimizer.zero_grad()
-            for rows in np.array_split(order[step], self.pieces):
-                logits = self.model.classify(x[rows])
-                loss = functional.cross_entropy(logits, y[rows], reduction="sum") / batch_size
-                loss.backward()
+            rows = order[step]
+            torch.autograd.backward(functional.cross_entropy(self.model.classify(x[rows]), y[rows]))
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             optimizer.step()
             self.seconds += time.process_time() - begun
@@ -179,10 +177,9 @@ def measure(seed: int, *, num_speakers: int, before: list[int], after: list[int]
     rate = settings.optimizer.groups.speaker_head.lr or settings.optimizer.lr
     data = plant(seed, num_speakers=num_speakers)
     probe = converged_probe(data)
-    old = Head(data, rate=1e-4, pieces=1, seed=seed, hidden=(256,))
+    old = Head(data, rate=1e-4, seed=seed, hidden=(256,))
     old.run(before, batch_size=32, balanced=False)
-    pieces = -(-corpus.batch_size // (corpus.micro_batch_size or corpus.batch_size))
-    new = Head(data, rate=rate, pieces=pieces, seed=seed, **options)
+    new = Head(data, rate=rate, seed=seed, **options)
     new.pretrain(expert.spknorm.speaker_pretrain_steps)
     new.run(after, batch_size=corpus.batch_size, balanced=corpus.balanced)
     return {

@@ -91,6 +91,7 @@ def train(
         dim, num_emotions=4, num_speakers=80, strategy="TAP", projector_dim=64,
         speaker_head={"hidden": (64,), "batch_norm": True},
     )  # fmt: skip
+    assert heads.speaker_head is not None
     groups = Groups(
         upstream=[p for p in upstream.parameters() if p.requires_grad],
         gate=[],
@@ -109,7 +110,7 @@ def train(
             torch.randint(len(corpus.known), (96,), generator=generator)
         ]
         features = [start[row].unsqueeze(0) for row in rows]
-        heads.speaker(features, corpus.speaker[rows], coefficient=0.0).loss.backward()
+        torch.autograd.backward(heads.speaker(features, corpus.speaker[rows], coefficient=0.0).loss)
 
     losses = [math.log(4)]
 
@@ -117,7 +118,7 @@ def train(
         rows = torch.randint(len(corpus.emotional), (BATCH,), generator=generator)
         features = encode.transform([corpus.emotional[row] for row in rows])
         found = heads.emotion(features, corpus.emotion[rows]).loss
-        found.backward()
+        torch.autograd.backward(found)
         losses.append(0.9 * losses[-1] + 0.1 * float(found.detach()))
 
     def speaker_pass(coefficient: float) -> None:
@@ -126,7 +127,9 @@ def train(
         ]
         with torch.set_grad_enabled(coefficient > 0):
             features = encode.transform([corpus.neutral[row] for row in rows])
-        heads.speaker(features, corpus.speaker[rows], coefficient=coefficient).loss.backward()
+        torch.autograd.backward(
+            heads.speaker(features, corpus.speaker[rows], coefficient=coefficient).loss
+        )
 
     for _ in range(SPEAKER_PRETRAIN_STEPS):
         update.train_speaker_head(pretrain_pass)

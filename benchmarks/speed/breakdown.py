@@ -92,14 +92,16 @@ def _positional_convolution(dim: int, lengths: Sequence[float], *, quick: bool) 
 
     def multiplied_out(x: Tensor) -> Tensor:
         weight = module.weight.to(x.dtype)
-        parts = [module._conv_forward(part.T[None], weight, None) for part in x.split(frames)]
+        parts = [
+            module._conv_forward(part.T[None], weight, None) for part in torch.split(x, frames)
+        ]
         return torch.cat([part[0, :, :-1].T for part in parts])
 
     def by_transforms(x: Tensor) -> Tensor:
         return convolve(x, frames, module.weight)
 
     def step(way: Callable[[Tensor], Tensor], x: Tensor) -> None:
-        way(x).float().sum().backward()
+        torch.autograd.backward(way(x).float().sum())
 
     for kind in (torch.float32, torch.bfloat16):
         x = torch.randn(sum(frames), dim, dtype=kind, requires_grad=True)

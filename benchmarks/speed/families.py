@@ -23,7 +23,7 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
     _, lengths = size_of(quick=quick, short=short)
     corpus, batch = batch_of(folder / f"finetune-{sum(lengths)}", lengths)
     cases = (
-        ("WavLM Base", "wavlm_local", _wavlm(folder, 2 if quick else BASE["layers"])),
+        ("WavLM Base", "wavlm_local", _wavlm(folder, 2 if quick else int(BASE["layers"]))),
         ("XLS-R, 4 of 24 layers", "wav2vec2_local", _xls_r(folder, 2 if quick else 4)),
     )
     for title, entry, ckpt in cases:

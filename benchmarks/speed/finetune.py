@@ -201,7 +201,7 @@ def measure_gpu(folder: Path, *, quick: bool = False, short: bool = False) -> It
             cache=folder / "cache", precision="bf16", device="cuda", upstream=upstream,
         )  # fmt: skip
 
-    contenders = {
+    contenders: dict[str, Loop] = {
         "s3prl": partial(stock_loop, ckpt, corpus, batch=batch, batch_size=32, device="cuda"),
         "ours": ours(),
     }

@@ -207,7 +207,7 @@ def transformers_loop(
         padded = torch.nn.utils.rnn.pad_sequence([wavs[i] for i in items], batch_first=True)
         return {"input_values": padded, "labels": torch.zeros(len(items), dtype=torch.long)}
 
-    class Callback(transformers.TrainerCallback):
+    class Callback(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, *_: Any, **__: Any) -> None:
             tick()
 

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -90,7 +91,7 @@ def start(
     )
 
 
-def ask(library: Path, task: str, arguments: object = None, **how: object) -> object:
+def ask(library: Path, task: str, arguments: object = None, **how: object) -> Any:
     """Run a function of tasks.py on the device; return what it returns."""
     text = json.dumps({} if arguments is None else arguments)
     done = start(library, str(HERE / "tasks.py"), task, text, **how)  # type: ignore[arg-type]
