@@ -18,7 +18,7 @@ def expert(**sections):
 
 def test_the_task_trains_with_a_strength_that_is_free_of_scale():
     method = config.parse(config.load_yaml(TASK_YAML)).downstream_expert.spknorm
-    assert (method.strategy, method.update, method.adversary) == ("TAP", "relative", "ascent")
+    assert (method.strategy, method.update, method.adversary) == ("TAP", "relative", "confusion")
     assert (method.ascent_direction, method.speaker_lambda) == ("preconditioned", 2.0)
 
 

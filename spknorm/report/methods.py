@@ -229,8 +229,10 @@ def _base(method: Method) -> tuple[str, ...]:
     erasure = method.erasure or ""
     where = f"{method.strategy} in LoRA" if method.adapters else method.strategy
     parts = [_ERASURES.get(erasure, erasure) or where]
-    parts += [f"{method.adversary} loss"] if method.adversary not in (None, "ascent") else []
-    parts += ["λ 0"] if method.strategy != "none" and method.speaker_lambda == 0 else []
+    idle = method.strategy != "none" and method.speaker_lambda == 0
+    if not idle and method.adversary not in (None, "ascent"):
+        parts.append(f"{method.adversary} loss")
+    parts += ["λ 0"] if idle else []
     parts += ["shuffled speakers"] if method.shuffled else []
     return (*parts,)
 
