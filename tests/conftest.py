@@ -13,7 +13,7 @@ import pytest
 import tiny_upstreams
 from hypothesis import settings
 
-# HYPOTHESIS_PROFILE=nightly makes reliability/test_fuzz_readers.py try over 100 000 inputs in all:
+# HYPOTHESIS_PROFILE=nightly makes reliability/test_fuzz_*.py try over 100 000 inputs in all:
 # most where a reader is cheap.
 settings.register_profile("short", max_examples=100, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=1_000, deadline=None)
