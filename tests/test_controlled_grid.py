@@ -1,4 +1,10 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,3 +168,29 @@ def test_run_goes_from_file_to_report_and_again(small, tmp_path):
     first = controlled.run(path, tmp_path / "out", workers=1)
     assert [one.name for one in first.verdicts] == ["H1", "H2b", "H3", "H4", "H5a"]
     assert controlled.run(path, tmp_path / "out", workers=1) == first
+
+
+def is_running(number):
+    try:
+        state = Path(f"/proc/{number}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="tells processes by /proc")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_grid_that_is_killed_leaves_no_process_behind(tmp_path, how):
+    script = Path(__file__).with_name("parallel_jobs.py")
+    bench = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(workers) == 2
+    os.kill(bench.pid, how)
+    bench.wait(60)
+    deadline = time.monotonic() + 60
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_running, workers))

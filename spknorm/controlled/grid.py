@@ -7,12 +7,14 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from spknorm.controlled import pool
@@ -111,7 +113,8 @@ def in_parallel(jobs: Sequence[Callable[[], None]], workers: int) -> Iterator[No
             job()
             yield
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as executor:
         try:
             for future in as_completed([executor.submit(job) for job in jobs]):
                 future.result()
@@ -119,6 +122,18 @@ def in_parallel(jobs: Sequence[Callable[[], None]], workers: int) -> Iterator[No
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that gives it jobs is gone: it would wait for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _path(out: Path, part: Part) -> Path:
