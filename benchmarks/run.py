@@ -23,7 +23,17 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from speed import breakdown, families, finetune, frozen, measure, reading, timeline, xlarge  # noqa: E402
+from speed import (  # noqa: E402
+    breakdown,
+    families,
+    finetune,
+    frozen,
+    gpu,
+    measure,
+    reading,
+    timeline,
+    xlarge,
+)
 
 import spknorm.compat  # noqa: E402, F401
 
@@ -37,7 +47,7 @@ FAMILIES = {
     "options": finetune.measure_options,
     "compile": finetune.measure_compiled,
     "breakdown": breakdown.measure,
-    "gpu": finetune.measure_gpu,
+    "gpu": gpu.measure,
     "xlarge": xlarge.measure,
 }
 
@@ -58,7 +68,10 @@ def main() -> int:
         help="cpu: processor seconds in one thread, for a machine that others use, too",
     )  # fmt: skip
     arguments = parser.parse_args()
-    needs_peer = {"finetune", "bfloat16"} & set(arguments.only)
+    alone = arguments.only == ["gpu"]
+    if alone and (reason := gpu.reason_unmeasurable()) is not None:
+        sys.exit(f"Nothing was measured on a GPU: {reason}.")
+    needs_peer = {"finetune", "bfloat16", "gpu"} & set(arguments.only)
     if needs_peer and importlib.util.find_spec("accelerate") is None:
         parser.error(
             "transformers' Trainer, one of the peers, needs accelerate, which is not installed: "
@@ -68,7 +81,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     figures = []
-    before = measure.machine()
+    before = measure.machine("cuda") if alone else measure.machine()
     with tempfile.TemporaryDirectory(prefix="spknorm-benchmark-") as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +93,7 @@ def main() -> int:
     if not arguments.quick:
         today = datetime.datetime.now(datetime.UTC).date()
         write(
-            arguments.out or HERE / "results" / f"{today}-speed.json",
+            arguments.out or HERE / "results" / f"{today}-{'gpu' if alone else 'speed'}.json",
             figures,
             before,
             options=f"--clock {arguments.clock}{' --short' if arguments.short else ''}",
@@ -109,7 +122,7 @@ def write(
     if path.exists():
         content = json.loads(path.read_text())
     runs = content.setdefault("runs", [])
-    after = measure.machine()
+    after = measure.machine("cuda") if before.get("gpu") else measure.machine()
     families = sorted({figure["family"] for figure in figures})
     runs[:] = [run for run in runs if not set(run["families"]) <= set(families)]
     runs.append(

@@ -15,9 +15,9 @@ from speed.loops import (
     task_loop,
     transformers_loop,
 )
-from speed.measure import Figure, matrix_rate, median, summary
-from speed.relay import Loop, Relay, Tick
-from speed.world import BASE, LARGE, Corpus, make_corpus, make_hubert, useful_flops
+from speed.measure import Figure, median, summary
+from speed.relay import Loop, Relay
+from speed.world import BASE, Corpus, make_corpus, make_hubert, useful_flops
 
 LENGTHS = (2.2, 3.1, 4.7, 8.0)
 """Seconds of the four utterances of a batch; the speaker batch is as long."""
@@ -177,72 +177,6 @@ def measure_compiled(folder: Path, *, quick: bool = False, short: bool = False) 
         note="an option, off by default",
         details=summary(times),
     )
-
-
-def measure_gpu(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
-    """Yield the figures of HuBERT Large on a GPU, or say that there is none."""
-    names = (
-        ("Large, bfloat16, one GPU, over stock s3prl in float32", 6.0, True, "times"),
-        ("Large, useful FLOPs over the bfloat16 matrix rate", 0.45, True, "of the rate"),
-        ("Large, peak GPU memory", 24.0, False, "GB"),
-        ("Large, peak GPU memory with activations recomputed", 12.0, False, "GB"),
-    )
-    if not torch.cuda.is_available():
-        for name, target, at_least, unit in names:
-            yield Figure(name, None, target, at_least=at_least, unit=unit, note="there is no GPU")
-        return
-    lengths = [3.0 + 3.0 * place / 31 for place in range(32)]  # 4.5 s on average
-    ckpt = make_hubert(folder / "hubert-large.pt", LARGE)
-    corpus, batch = batch_of(folder / "gpu", lengths)
-
-    def ours(**upstream: Any) -> Loop:
-        return partial(
-            our_loop, ckpt, corpus, batch=batch, batch_size=32, strategy="none",
-            cache=folder / "cache", precision="bf16", device="cuda", upstream=upstream,
-        )  # fmt: skip
-
-    contenders: dict[str, Loop] = {
-        "s3prl": partial(stock_loop, ckpt, corpus, batch=batch, batch_size=32, device="cuda"),
-        "ours": ours(),
-    }
-    relay = Relay(rounds=2 if quick else 5)
-    times = relay.run({name: partial(_synced, loop) for name, loop in contenders.items()})
-    middle = {name: median(values) for name, values in times.items()}
-    yield Figure(names[0][0], middle["s3prl"] / middle["ours"], 6.0, details=summary(times))
-    flops = useful_flops(LARGE, lengths)[1]
-    rate = matrix_rate(torch.bfloat16, device="cuda")
-    yield Figure(names[1][0], flops / middle["ours"] / rate, 0.45, unit="of the rate")
-    yield Figure(names[2][0], relay.peaks["ours"], 24.0, at_least=False, unit="GB")
-    relay.run({"ours": partial(_synced, ours(checkpoint_activations=True))})
-    yield Figure(names[3][0], relay.peaks["ours"], 12.0, at_least=False, unit="GB")
-    varying = {
-        strategy: partial(
-            our_loop, ckpt, corpus, batch_size=32, strategy=strategy, cache=folder / "cache",
-            precision="bf16", device="cuda",
-        )
-        for strategy in ("none", "SNP", "TAP")
-    }  # fmt: skip
-    times = relay.run({name: partial(_synced, loop) for name, loop in varying.items()})
-    middle = {name: median(values) for name, values in times.items()}
-    for strategy in ("SNP", "TAP"):
-        yield Figure(
-            f"Large, lengths that vary, {strategy} iteration over the emotion-only step",
-            middle[strategy] / middle["none"], details=summary(times),
-        )  # fmt: skip
-        yield Figure(
-            f"Large, lengths that vary, {strategy}, peak GPU memory",
-            relay.peaks[strategy], unit="GB",
-        )  # fmt: skip
-
-
-def _synced(loop: Loop, tick: Tick) -> None:
-    """Let the GPU finish before a step's time is taken."""
-
-    def tick_when_done() -> None:
-        torch.cuda.synchronize()
-        tick()
-
-    loop(tick_when_done)
 
 
 def size_of(*, quick: bool, short: bool) -> tuple[dict[str, Any], tuple[float, ...]]:

@@ -30,6 +30,7 @@ _FLAGS = {
     "upstream_revision": None, "expname": None, "auto_resume": False, "push_to_hf_hub": False,
     "hf_hub_org": None, "seed": 1337, "cache_dir": None, "verbose": False, "disable_cudnn": False,
 }  # fmt: skip
+_RATES = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")
 _QUIET = {"log_step": FOREVER, "save_step": FOREVER, "eval_step": FOREVER, "eval_dataloaders": []}
 
 
@@ -99,13 +100,16 @@ def our_runner(
     reading: dict[str, Any] | None = None,
     speakers: dict[str, Any] | None = None,
     entry: str = "hubert_local",
+    expdir: Path | None = None,
 ) -> Any:
     """Return this project's Runner on the same corpus; it is its own speaker corpus.
 
     `runner`, `upstream`, `reading` (datarc) and `speakers` (speaker_corpus) add to those sections.
+    A run that stands in `expdir` is gone on with.
     """
     registry.register()
     from spknorm.runner import SpknormRunner
+    from spknorm.runs import checkpoint
 
     mapping = {
         "runner": {
@@ -129,6 +133,10 @@ def our_runner(
     }  # fmt: skip
     selection = "last_hidden_state" if trainable else "hidden_states"
     arguments = _arguments("emotion_spknorm", ckpt, selection, trainable, device, entry)
+    if expdir is not None:
+        arguments.expdir = str(expdir)
+        if checkpoint.existing(expdir):
+            arguments.init_ckpt = str(checkpoint.latest(expdir)[0])
     return SpknormRunner(arguments, mapping)
 
 
@@ -197,8 +205,9 @@ def transformers_loop(
     *,
     shape: dict[str, Any],
     precision: str = "fp32",
+    device: str = "cpu",
 ) -> None:
-    """Run transformers' Trainer on a HubertForSequenceClassification of Base's kind."""
+    """Run transformers' Trainer on a HubertForSequenceClassification of Base's or Large's kind."""
     import transformers
 
     wavs = [torch.from_numpy(soundfile.read(f, dtype="float32")[0]) for f in _files(corpus, batch)]
@@ -220,6 +229,9 @@ def transformers_loop(
         apply_spec_augment=False,
         num_labels=4,
         attn_implementation="sdpa",
+        do_stable_layer_norm=shape["large"],
+        feat_extract_norm="layer" if shape["large"] else "group",
+        **({} if shape["dropout"] else dict.fromkeys(_RATES, 0.0)),
     )
     model = transformers.HubertForSequenceClassification(settings)
     model.freeze_feature_encoder()
@@ -228,7 +240,7 @@ def transformers_loop(
             folder,
             per_device_train_batch_size=len(wavs),
             max_steps=FOREVER,
-            use_cpu=True,
+            use_cpu=device == "cpu",
             bf16=precision == "bf16",
             learning_rate=1e-5,
             report_to=[],

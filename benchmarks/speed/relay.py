@@ -5,8 +5,10 @@ threads sleep where one process has several teams of them) and its own allocator
 """
 
 import contextlib
+import itertools
 import logging
 import multiprocessing
+import pickle
 import sys
 import traceback
 import warnings
@@ -60,6 +62,33 @@ class Relay:
         finally:
             for runner in runners.values():
                 runner.end()
+        return seconds
+
+
+class OneByOne(Relay):
+    """Runs loops one after another in this process: to see that they run, not how fast.
+
+    Peaks are of all loops so far.
+    """
+
+    def run(self, loops: Mapping[str, Loop]) -> dict[str, list[float]]:
+        """Run each loop as `Relay.run` does, but by itself."""
+        seconds: dict[str, list[float]] = {name: [] for name in loops}
+        for name, loop in loops.items():
+            ticks: list[float] = []
+
+            def tick(ticks: list[float] = ticks) -> None:
+                ticks.append(now())
+                if len(ticks) > self._steps:
+                    raise _StopError
+
+            with contextlib.suppress(_StopError):
+                pickle.loads(pickle.dumps(loop))(tick)  # as a process of its own gets it
+            if len(ticks) <= self._steps:
+                raise RuntimeError(f"The loop `{name}` ended before its steps were seen.")
+            steps = [later - earlier for earlier, later in itertools.pairwise(ticks)]
+            seconds[name] = steps[self._warmup :]
+            self.peaks[name] = _peak()
         return seconds
 
 

@@ -1,0 +1,133 @@
+"""What is asked of a GPU beside time: waits, equality after resuming, features; for `gpu.py`.
+
+Each function runs in a process of its own.
+"""
+
+import contextlib
+import logging
+import shutil
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speed.loops import our_loop, our_runner
+from speed.world import Corpus
+from spknorm import registry
+
+
+class _EnoughError(Exception):
+    """All steps were seen."""
+
+
+def waits(
+    ckpt: Path, corpus: Corpus, *, strategy: str, cache: Path, batch_size: int, steps: int
+) -> list[int]:
+    """Return how often the host waited for the GPU in each step, as torch's sync debug mode says.
+
+    Its warnings name each operation that waits; drawn batches, bfloat16.
+    """
+    logging.disable(logging.WARNING)
+    counts: list[int] = []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        seen = 0
+
+        def tick() -> None:
+            nonlocal seen
+            torch.cuda.set_sync_debug_mode("default")
+            found = sum("synchronizing" in str(warning.message) for warning in told)
+            counts.append(found - seen)
+            seen = found
+            if len(counts) > steps:
+                raise _EnoughError
+            torch.cuda.set_sync_debug_mode("warn")
+
+        with contextlib.suppress(_EnoughError):
+            our_loop(
+                ckpt, corpus, tick, strategy=strategy, cache=cache, batch_size=batch_size,
+                precision="bf16", device="cuda",
+            )  # fmt: skip
+    return counts[1:]
+
+
+def differing_after_resuming(
+    ckpt: Path, corpus: Corpus, *, cache: Path, batch_size: int, exact: bool
+) -> tuple[int, int]:
+    """Return how many tensors of a TAP run of 4 steps another has that stopped after 2; and of all.
+
+    Args:
+        ckpt: The upstream.
+        corpus: Both corpora.
+        cache: Of front ends.
+        batch_size: Utterances of each batch.
+        exact: With torch's deterministic algorithms.
+    """
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    torch.use_deterministic_algorithms(exact)
+    folder = Path(tempfile.mkdtemp(prefix="spknorm-benchmark-"))
+
+    def train(name: str, steps: int) -> None:
+        our_runner(
+            ckpt, corpus, strategy="TAP", cache=cache, batch_size=batch_size, precision="bf16",
+            device="cuda", runner={"total_steps": steps, "save_step": 2}, expdir=folder / name,
+        ).train()  # fmt: skip
+
+    try:
+        train("whole", 4)
+        train("parts", 2)
+        train("parts", 4)
+        whole, parts = (_tensors(folder / name / "states-4.ckpt") for name in ("whole", "parts"))
+    finally:
+        torch.use_deterministic_algorithms(False)
+        shutil.rmtree(folder)
+    return sum(not torch.equal(value, parts[key]) for key, value in whole.items()), len(whole)
+
+
+def features_and_probe(ckpt: Path, corpus: Corpus) -> tuple[float, float, float]:
+    """Return seconds for pooled features, seconds of audio per second, and seconds for a probe."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    registry.register()
+    from s3prl.upstream.hubert.expert import UpstreamExpert
+
+    from spknorm.corpora.manifest import read_manifest
+    from spknorm.features import pooled_features
+    from spknorm.probe import Pooled, index_labels, run_probe
+    from spknorm.schema import UpstreamConfig
+
+    utterances = read_manifest(corpus.manifest)
+    labels = index_labels([str(utterance.speaker) for utterance in utterances])
+    upstream = UpstreamExpert(str(ckpt)).eval().to("cuda")
+    config = UpstreamConfig(cache="off")
+    pooled_features(upstream, utterances[:8], config=config, device="cuda")  # warm
+    started = time.perf_counter()
+    pooled = pooled_features(upstream, utterances, config=config, device="cuda")[:, -1]
+    taken = time.perf_counter() - started
+    train, test = (Pooled(pooled[start::2], labels[start::2]) for start in (0, 1))
+    begun = time.perf_counter()
+    run_probe("linear", train, test)
+    return taken, sum(corpus.seconds) / taken, time.perf_counter() - begun
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    states = torch.load(path, weights_only=True, map_location="cpu")
+    found: dict[str, torch.Tensor] = {}
+
+    def walk(value: Any, name: str) -> None:
+        if isinstance(value, torch.Tensor):
+            found[name] = value
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                walk(item, f"{name}.{key}")
+        elif isinstance(value, (list, tuple)):
+            for place, item in enumerate(value):
+                walk(item, f"{name}.{place}")
+
+    for part in ("Upstream", "Featurizer", "Downstream", "Optimizer"):
+        walk(states.get(part), part)
+    return found

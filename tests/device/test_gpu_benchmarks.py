@@ -1,0 +1,48 @@
+"""The benchmarks of a GPU, at tiny size: the first real one must not be the first to run them."""
+
+import json
+import os
+
+import pretended
+import pytest
+
+AT_START = "import stand_ins\n_kept = stand_ins.install()\n"
+
+
+@pytest.fixture(scope="module")
+def figures(start, tmp_path_factory):
+    """What `--only gpu --quick` prints, by name."""
+    folder = tmp_path_factory.mktemp("start")
+    (folder / "sitecustomize.py").write_text(AT_START)  # what cuDNN would compute
+    paths = os.pathsep.join(map(str, (folder, pretended.HERE, pretended.ROOT)))
+    done = start(
+        "benchmarks/run.py", "--only", "gpu", "--quick", "--folder", str(folder), PYTHONPATH=paths
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {line["name"]: line for line in lines}
+
+
+@pytest.mark.slow
+def test_every_part_of_the_benchmark_runs_on_a_gpu(figures):
+    assert [line["note"] for line in figures.values() if line["value"] is None] == []
+    for size in ("Large", "Base"):
+        names = [name for name in figures if name.startswith(size)]
+        assert len(names) == 21
+    assert "bfloat16 matrix rate" in figures
+    assert "features of a frozen HuBERT Base, seconds of audio per second" in figures
+    assert "a linear speaker probe on them" in figures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["Large", "Base"])
+def test_torch_itself_sees_three_waits_in_a_step(figures, size):
+    waits = {name: figures[f"{size}, waits of a step, {name}"] for name in ("none", "SNP", "TAP")}
+    assert {name: line["value"] for name, line in waits.items()} == {"none": 2, "SNP": 3, "TAP": 3}
+
+
+@pytest.mark.slow
+def test_without_a_gpu_it_is_one_line(start):
+    done = start("benchmarks/run.py", "--only", "gpu", refusal=100)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Nothing was measured on a GPU: there is no GPU.\n"
