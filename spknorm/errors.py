@@ -38,7 +38,25 @@ class CheckpointError(RuntimeError):
     exit_code = 5
 
 
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+)
+"""What torch says of memory that the CPU, CUDA itself and NVIDIA's libraries did not get."""
 USER_ERRORS = (ConfigError, MissingError, DataError, NonFiniteError, CheckpointError)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the CPU or on a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+        return True
+    raised = isinstance(error, RuntimeError) and not isinstance(error, USER_ERRORS)
+    return raised and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 def did_you_mean(key: object, known: Iterable[str]) -> str:

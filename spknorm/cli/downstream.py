@@ -13,9 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.cli import arguments, overrides, process, refusals, resume, settings, surroundings
-from spknorm.errors import USER_ERRORS, CheckpointError, ConfigError, MissingError
+from spknorm.errors import (
+    USER_ERRORS,
+    CheckpointError,
+    ConfigError,
+    MissingError,
+    is_out_of_memory,
+)
 from spknorm.files import FolderLock, own_place
 from spknorm.runs.checkpoint import is_disk_full
+
+_SHORT = (
+    "Memory ran out ({}). Take a device with more of it (--device cpu has the machine's), a "
+    "smaller upstream, or smaller batches."
+)
 
 
 def run_downstream(argv: Sequence[str] | None = None) -> int:
@@ -45,9 +56,12 @@ def exit_status_of(command: Callable[[], int]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         from spknorm.batches.workers import explain, is_dead_loader
 
+        if is_out_of_memory(error):
+            print(f"spknorm: {_SHORT.format(str(error).split('. ')[0])}", file=sys.stderr)
+            return ConfigError.exit_code
         if not is_dead_loader(error):
             raise
         print(f"spknorm: {explain()}", file=sys.stderr)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from spknorm.audio import SAMPLE_RATE, AudioIndex, load_audio
 from spknorm.batches import fixed_crop
 from spknorm.config.device import tf32_in
+from spknorm.config.memory import in_smaller_parts
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.features.fingerprint import content_keys, fingerprint
@@ -231,8 +232,13 @@ class CachedReader:
             members = list(same)
             for start in range(0, len(members), self._group_size):
                 group = members[start : start + self._group_size]
-                batch = [torch.from_numpy(wavs[index]).to(self._device) for index in group]
-                arrays.update(zip(group, self._read(batch), strict=True))
+                found = in_smaller_parts(
+                    lambda few: self._read([torch.from_numpy(w).to(self._device) for w in few]),
+                    [wavs[index] for index in group],
+                    name=lambda wav: f"an utterance of {len(wav) / SAMPLE_RATE:.1f} s",
+                    device=self._device,
+                )
+                arrays.update(zip(group, found, strict=True))
         return [arrays[index] for index in range(len(wavs))]
 
 

@@ -28,6 +28,7 @@ from spknorm.audio import (
 )
 from spknorm.audio.resampling import Resampler
 from spknorm.audio.walking import SUFFIXES
+from spknorm.config.memory import in_smaller_parts
 from spknorm.errors import ConfigError, DataError, MissingError, NonFiniteError
 from spknorm.predict.rows import Prediction, to_csv, write_rows
 from spknorm.predict.segments import Segment, cut_segment, find_speech, read_segments
@@ -72,11 +73,25 @@ class Predictor:
 
     @torch.no_grad()
     def logits(self, wav: NDArray[np.float32]) -> Tensor:
-        """Return logits (C,) of a waveform (L,) at 16 kHz."""
-        wavs = [torch.from_numpy(wav).to(self._device)]
+        """Return logits (C,) of a waveform (L,) at 16 kHz.
+
+        Raises:
+            ConfigError: There is too little memory for so much audio.
+        """
         trained = self._trained
-        features = trained.featurizer(wavs, trained.upstream(wavs))
-        return trained.heads.emotion_logits(features)[0]
+
+        def compute(waves: list[NDArray[np.float32]]) -> Tensor:
+            wavs = [torch.from_numpy(wave).to(self._device) for wave in waves]
+            features = trained.featurizer(wavs, trained.upstream(wavs))
+            return trained.heads.emotion_logits(features)
+
+        (found,) = in_smaller_parts(
+            compute,
+            [wav],
+            name=lambda wave: f"{len(wave) / SAMPLE_RATE:.1f} s of audio",
+            device=self._device,
+        )
+        return torch.as_tensor(found)
 
     def predict(self, wav: Any, rate: int) -> dict[str, float]:
         """Return the probability of each emotion, or the value of each dimension.

@@ -5,17 +5,20 @@ into one vector.
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spknorm.batches import Batch, Stream
+from spknorm.config.memory import in_smaller_parts, once_more
 from spknorm.errors import NonFiniteError
 from spknorm.runner.distributed import World
 from spknorm.runner.passes import autocast
+from spknorm.runner.pieces import pick
 from spknorm.runner.seeds import seeded
 from spknorm.runner.sources import Source
 from spknorm.statistics.metrics import nonfinite_message
@@ -82,7 +85,8 @@ def evaluate(
             between()
             batch = next(batches, None)
             if batch is not None:
-                losses[start + number] = _predict(batch, heads, source, world, predicted, target)
+                told = functools.partial(_predict, batch, heads, source, world, predicted, target)
+                losses[start + number] = once_more(told)
     summed = world.sum(predicted)
     utterances = stream.recordings.utterances
     rows = [summed[place * width : (place + 1) * width] for place in range(num_items)]
@@ -114,12 +118,27 @@ def evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
             module.train(mode)
 
 
+def _logits(batch: Batch, heads: Any, source: Source, world: World) -> Tensor:
+    """Return logits (B, C), in parts where memory is short and no utterance hangs on another."""
+
+    def compute(places: list[int]) -> Tensor:
+        few = batch if len(places) == len(batch.ids) else pick(batch, places)
+        logits: Tensor = heads.emotion_logits(source(few, corpus="evaluation"))
+        return logits
+
+    if not source.packed:
+        return compute(list(range(len(batch.ids))))
+    rows = in_smaller_parts(
+        compute, range(len(batch.ids)), name=lambda place: batch.ids[place], device=world.device
+    )
+    return torch.stack(rows)
+
+
 def _predict(
     batch: Batch, heads: Any, source: Source, world: World, predicted: list[float], target: Target
 ) -> float:
-    features = source(batch, corpus="evaluation")
     labels = torch.tensor(batch.labels, device=world.device)
-    prediction = heads.emotion(features, labels)
+    prediction = heads.emotion_of(_logits(batch, heads, source, world), labels)
     finite = prediction.logits.isfinite().all(dim=-1, keepdim=True)
     guesses = target.guesses(prediction.logits).float().reshape(len(batch.ids), -1)
     guesses = guesses.masked_fill(~finite, math.nan).flatten()

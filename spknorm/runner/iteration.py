@@ -14,12 +14,9 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from spknorm.batches import Batch
-from spknorm.errors import CheckpointError
+from spknorm.errors import CheckpointError, is_out_of_memory
 from spknorm.method.optim import clipping
-from spknorm.method.optim.transaction import (
-    Statistics,
-    is_out_of_memory,
-)
+from spknorm.method.optim.transaction import Statistics
 from spknorm.method.updates import Groups, Step, Update, strength
 from spknorm.runner.distributed import World
 from spknorm.runner.instrument import MEASURED_EVERY, Instrument, Start

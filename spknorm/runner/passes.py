@@ -20,11 +20,11 @@ from torch.utils.checkpoint import checkpoint
 from spknorm.batches import Batch
 from spknorm.batches.shipping import ship
 from spknorm.config.device import computes_in_bf16
-from spknorm.errors import ConfigError
+from spknorm.errors import ConfigError, is_out_of_memory
 from spknorm.method.adversaries import Prediction
 from spknorm.method.model import Heads
 from spknorm.method.optim.lists import read
-from spknorm.method.optim.transaction import ShortOfMemoryError, is_out_of_memory
+from spknorm.method.optim.transaction import ShortOfMemoryError
 from spknorm.runner.distributed import World
 from spknorm.runner.pieces import Pieces, join, pick
 from spknorm.runner.sources import Source

@@ -13,7 +13,7 @@ from torch import nn
 
 from spknorm import config as configuration
 from spknorm.batches import Stream
-from spknorm.errors import CheckpointError, ConfigError, MissingError
+from spknorm.errors import CheckpointError, ConfigError, MissingError, is_out_of_memory
 from spknorm.runner import setup
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import Evaluation, evaluate
@@ -89,6 +89,8 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             else:
                 self._load_weight(model, name)
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             raise CheckpointError(
                 f"The weights of {name} in {self.args.init_ckpt} do not fit this experiment: "
                 f"{str(error).splitlines()[0]}"

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from spknorm.batches import Batch, cut
-from spknorm.method.optim.transaction import is_out_of_memory
+from spknorm.errors import is_out_of_memory
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import evaluating
 from spknorm.runner.passes import autocast, precision_of

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from spknorm import config as configuration
 from spknorm import upstreams
 from spknorm.corpora.records import EMOTIONS
-from spknorm.errors import CheckpointError, MissingError
+from spknorm.errors import CheckpointError, MissingError, is_out_of_memory
 from spknorm.files import read_json
 from spknorm.method.model import Heads
 from spknorm.runs import checkpoint
@@ -101,6 +101,8 @@ def load(folder: Path | str, *, device: str = "cpu") -> Trained:
         try:
             tuning.load_state(module, unwrap_names(weights, tuning.state_of(module)))
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             raise CheckpointError(
                 f"{folder / checkpoint.BEST} does not fit the upstream {args.upstream}: "
                 f"{str(error).splitlines()[0]}"

@@ -88,6 +88,51 @@ def run_out(strategy: str, update: str, precision: str, every: int) -> dict[str,
     return {"tried": len(range(1, first, every)), "survived": survived}
 
 
+def run_out_elsewhere(every: int) -> dict[str, Any]:
+    """Let some `every` allocations fail, one at a time, of each that a run does beside its steps.
+
+    What comes then is compared with what comes otherwise.
+    """
+    from spknorm import predict
+    from spknorm.export import export
+    from spknorm.features import pooled_features
+    from spknorm.schema import UpstreamConfig
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        corpora = tiny_runs.make_corpora(folder)
+        checkpoint = tiny_upstreams.make_hubert(folder / "hubert.pt")
+        settings = tiny_runs.settings_of(corpora, total_steps=1)
+        runner = tiny_runs.train(checkpoint, settings, folder / "run", device="cuda")
+        predictor = predict.load(folder / "run", device="cuda")
+        upstream, off = runner.upstream.model, UpstreamConfig(cache="off")
+        utterances = runner.expert.split.dev
+        wav = steps.batch([1.0]).wavs[0]
+        asked = {
+            "evaluation": lambda: runner._predict("dev").predicted,
+            "features": lambda: pooled_features(
+                upstream, utterances, config=off, device="cuda"
+            ).tolist(),
+            "predict": lambda: predictor.predict(wav, 16000),
+            "export": lambda: str(export(folder / "run", folder / "export")),
+        }  # fmt: skip
+        return {what: _survives(act, every) for what, act in asked.items()}
+
+
+def _survives(act: Any, every: int) -> dict[str, int]:
+    act()  # and the second time nothing is made that stays
+    steps.reset()
+    expected = act()
+    count, survived = steps.device.allocations, 0
+    numbers = range(1, count + 1, max(1, count // every))
+    for number in numbers:
+        steps.reset()
+        steps.device.fail_at = number
+        survived += act() == expected
+        steps.device.fail_at = 0
+    return {"tried": len(numbers), "survived": survived}
+
+
 def long_utterances(seconds: list[float], steps_done: int) -> dict[str, Any]:
     """Do some steps of long utterances and speaker crops with a HuBERT Large."""
     sections = _sections(strategy="TAP", update="relative", precision="bf16", base=ONE_BATCH)

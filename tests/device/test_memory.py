@@ -31,3 +31,34 @@ def test_utterances_of_34_seconds_train_a_hubert_large_on_small_cards(ask, gigab
     )
     assert (found["done"], found["lost"]) == (2, 0)
     assert found["reserved_gb"] <= gigabytes
+
+
+def test_what_a_run_does_beside_its_steps_survives_an_allocation_that_fails(ask, tmp_path):
+    found = ask(
+        "run_out_elsewhere",
+        {"every": 8},
+        PYTORCH_NO_CUDA_MEMORY_CACHING="1",
+        SPKNORM_CACHE=str(tmp_path),
+    )
+    for what in ("evaluation", "features", "predict"):
+        assert found[what]["tried"] >= 8
+        assert found[what]["survived"] == found[what]["tried"]
+    assert found["export"] == {"tried": 0, "survived": 0}  # it is the CPU's
+
+
+RUN = """
+import sys
+from spknorm.cli import run_downstream
+sections = ("datarc", "speaker_corpus")
+demo = ",,".join(f"config.downstream_expert.{one}.corpus=demo" for one in sections)
+run = ["-d", "emotion_spknorm", "-u", "spknorm_demo_hubert", "-o", demo, "-p", sys.argv[1]]
+sys.exit(run_downstream(run))
+"""
+
+
+def test_a_card_that_does_not_hold_the_upstream_is_one_line(start, tmp_path):
+    done = start("-c", RUN, str(tmp_path / "x"), gigabytes=0.002)
+    assert done.returncode == 2
+    told = done.stderr.strip().splitlines()[-1]
+    assert told.startswith("spknorm: Memory ran out (CUDA out of memory")
+    assert told.endswith("a smaller upstream, or smaller batches.")

@@ -7,18 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from spknorm.errors import is_out_of_memory
 from spknorm.method.optim.lists import with_gradients
-
-_WITHOUT_A_CLASS = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
-    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
-    "CUSOLVER_STATUS_ALLOC_FAILED",
-)
-"""What torch says of memory that the CPU, CUDA itself and NVIDIA's libraries did not get."""
 
 
 class ShortOfMemoryError(MemoryError):
@@ -193,12 +183,6 @@ def differences(ends: Iterable[Tensor], starts: Iterable[Tensor]) -> Iterator[Te
     """Yield how far each tensor has come: one at a time, so that no further copy of all is made."""
     for end, start in zip(ends, starts, strict=True):
         yield end - start.to(end.device)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
-    named = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return named or any(text in str(error) for text in _WITHOUT_A_CLASS)
 
 
 def summed_gradients(shared: Sequence[Tensor], world: Processes | None) -> list[Tensor]:

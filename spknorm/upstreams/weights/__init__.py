@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spknorm.errors import USER_ERRORS, CheckpointError, MissingError
+from spknorm.errors import USER_ERRORS, CheckpointError, MissingError, is_out_of_memory
 from spknorm.upstreams.weights.kinds import (
     describe,
     explain,
@@ -48,6 +48,8 @@ def load_weights(file: Any, **options: Any) -> Any:
     except FileNotFoundError as error:
         raise MissingError(f"There is no checkpoint {file}.") from error
     except Exception as error:  # pickle, zipfile and torch each raise their own kinds
+        if is_out_of_memory(error):
+            raise
         raise CheckpointError(_refusal(file, error)) from error
     return unwrapped(content)
 
@@ -64,7 +66,7 @@ def build_from(ckpt: str | Path | None, build: Callable[[], Any], *, upstream: s
     except USER_ERRORS:
         raise
     except Exception as error:  # each upstream of s3prl fails in its own way
-        if ckpt is None:
+        if ckpt is None or is_out_of_memory(error):
             raise
         path = Path(ckpt)
         if path.is_file():

@@ -1,0 +1,73 @@
+"""Memory that runs out where nothing is trained: less at once, and in the end one clear line."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from spknorm.errors import ConfigError, is_out_of_memory
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_smaller_parts(
+    compute: Callable[[list[Item]], Any],
+    items: Sequence[Item],
+    *,
+    name: Callable[[Item], str],
+    device: object,
+) -> list[Any]:
+    """Return what `compute` makes of items, one each, fewer at once where memory is short.
+
+    A single item for which it is short is tried once more after the device has let go of what it
+    holds in reserve.
+
+    Args:
+        compute: What an item comes to does not depend on those beside it.
+        items: At least one.
+        name: What a single one is called for which memory does not suffice.
+        device: Where it computes.
+
+    Raises:
+        ConfigError: That is so; what it is, and what to do.
+    """
+    found = _tried(compute, items)
+    if found is None and len(items) > 1:
+        half = len(items) // 2
+        parts = items[:half], items[half:]
+        results = [in_smaller_parts(compute, part, name=name, device=device) for part in parts]
+        return [result for part in results for result in part]
+    if found is None and (found := _tried(compute, items)) is None:
+        raise ConfigError(
+            f"Out of memory on {device} with {name(items[0])} alone: take a device with more "
+            "memory (--device cpu has the machine's), or a smaller upstream."
+        )
+    return list(found)
+
+
+def once_more(compute: Callable[[], Result]) -> Result:
+    """Return what `compute` does; where memory is short, at the second attempt.
+
+    Raises:
+        RuntimeError, MemoryError: It is short then, too.
+    """
+    found = _tried(lambda _: (compute(),), ())
+    return compute() if found is None else found[0]
+
+
+def _tried(compute: Callable[[list[Any]], Any], items: Sequence[Any]) -> Any:
+    """Return what `compute` does, or None where memory is short, with nothing held on to."""
+    try:
+        return compute(list(items))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    release()
+    return None
+
+
+def release() -> None:
+    """Let a GPU have back what this process holds in reserve."""
+    import torch
+
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
