@@ -28,11 +28,11 @@ from speed import (  # noqa: E402
     families,
     finetune,
     frozen,
+    full_size,
     gpu,
     measure,
     reading,
     timeline,
-    xlarge,
 )
 
 import spknorm.compat  # noqa: E402, F401
@@ -48,7 +48,8 @@ FAMILIES = {
     "compile": finetune.measure_compiled,
     "breakdown": breakdown.measure,
     "gpu": gpu.measure,
-    "xlarge": xlarge.measure,
+    "xlarge": full_size.measure_xlarge,
+    "large": full_size.measure_families,
 }
 
 

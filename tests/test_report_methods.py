@@ -122,6 +122,15 @@ def test_a_method_whose_adversary_did_nothing_is_not_called_by_its_name_alone(tm
     assert labels_of(block)[-1] == "TAP"
 
 
+def test_a_method_that_climbs_in_adapters_says_so(tmp_path):
+    make_bench(tmp_path, num_folds=2, features=False, probes=False)
+    set_keys(tmp_path, "-fold1", config__upstream__lora={"rank": 8, "alpha": 16.0})
+    [block] = blocks_of(tmp_path)
+    assert labels_of(block) == [
+        "none", "none in LoRA", "SNP", "SNP in LoRA", "TAP", "TAP in LoRA",
+    ]  # fmt: skip
+
+
 def test_texts_from_files_never_give_two_methods_one_name(tmp_path):
     make_bench(tmp_path, methods=(("none", 0.0), ("SNP", 1e-3)), num_folds=1, features=False)
     set_keys(tmp_path, "-SNP-", strategy="LEACE erasure")

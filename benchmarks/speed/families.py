@@ -22,9 +22,15 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
     """Yield the figures of one training step in float32 on the CPU."""
     _, lengths = size_of(quick=quick, short=short)
     corpus, batch = batch_of(folder / f"finetune-{sum(lengths)}", lengths)
+    base = {**BASE, "layers": 2 if quick else BASE["layers"]}
+    large = {**LARGE, "layers": 2 if quick else 4}
     cases = (
-        ("WavLM Base", "wavlm_local", _wavlm(folder, 2 if quick else int(BASE["layers"]))),
-        ("XLS-R, 4 of 24 layers", "wav2vec2_local", _xls_r(folder, 2 if quick else 4)),
+        ("WavLM Base", "wavlm_local", make_wavlm(folder / f"wavlm-{base['layers']}.pt", base)),
+        (
+            "XLS-R, 4 of 24 layers",
+            "wav2vec2_local",
+            make_xls_r(folder / f"xls-r-{large['layers']}.pt", large),
+        ),
     )
     for title, entry, ckpt in cases:
         common: dict[str, Any] = {"batch": batch, "entry": entry}
@@ -51,17 +57,20 @@ def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterat
         )  # fmt: skip
 
 
-def _wavlm(folder: Path, layers: int) -> Path:
-    """Write a random WavLM of Base's size as Microsoft released it."""
+def make_wavlm(path: Path, shape: dict[str, Any]) -> Path:
+    """Write a random WavLM of a shape as Microsoft released it, unless it is there."""
     from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
 
-    path = folder / f"wavlm-{layers}.pt"
     if not path.exists():
+        large = shape["large"]
         cfg = {
-            "encoder_layers": layers, "encoder_embed_dim": 768, "encoder_ffn_embed_dim": 3072,
-            "encoder_attention_heads": 12, "encoder_layerdrop": 0.05, "conv_feature_layers": CONV,
+            "encoder_layers": shape["layers"], "encoder_embed_dim": shape["dim"],
+            "encoder_ffn_embed_dim": shape["ffn"], "encoder_attention_heads": shape["heads"],
+            "encoder_layerdrop": 0.05, "conv_feature_layers": CONV,
             "relative_position_embedding": True, "gru_rel_pos": True, "num_buckets": 320,
-            "max_distance": 800,
+            "max_distance": 800, "layer_norm_first": large, "normalize": large,
+            "extractor_mode": "layer_norm" if large else "default",
+            **({} if shape["dropout"] else {"dropout": 0.0, "attention_dropout": 0.0}),
         }  # fmt: skip
         torch.manual_seed(0)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,15 +78,14 @@ def _wavlm(folder: Path, layers: int) -> Path:
     return path
 
 
-def _xls_r(folder: Path, layers: int) -> Path:
+def make_xls_r(path: Path, shape: dict[str, Any]) -> Path:
     """Write a random wav2vec 2.0 of XLS-R's kind in s3prl's converted format."""
     from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
 
-    path = folder / f"xls-r-{layers}.pt"
     if not path.exists():
         model_cfg = {
-            "encoder_layers": layers, "encoder_embed_dim": LARGE["dim"],
-            "encoder_ffn_embed_dim": LARGE["ffn"], "encoder_attention_heads": LARGE["heads"],
+            "encoder_layers": shape["layers"], "encoder_embed_dim": shape["dim"],
+            "encoder_ffn_embed_dim": shape["ffn"], "encoder_attention_heads": shape["heads"],
             "layer_norm_first": True, "extractor_mode": "layer_norm", "conv_bias": True,
             "dropout": 0.0, "attention_dropout": 0.0, "encoder_layerdrop": 0.0, "final_dim": 768,
             "conv_feature_layers": CONV,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.errors import USER_ERRORS, CheckpointError, MissingError, is_out_of_memory
+from spknorm.upstreams.weights import fairseq_file
 from spknorm.upstreams.weights.kinds import (
     describe,
     explain,
@@ -33,6 +34,8 @@ __all__ = [
 def load_weights(file: Any, **options: Any) -> Any:
     """Do what torch.load does, with weights alone, and with names that are only wrapped unwrapped.
 
+    A checkpoint of fairseq with plain settings comes back as s3prl would have converted it.
+
     Args:
         file: A path, or an open binary file.
         options: Of torch.load; `weights_only` is always on.
@@ -44,14 +47,15 @@ def load_weights(file: Any, **options: Any) -> Any:
     import torch
 
     try:
-        content = torch.load(file, **{**options, "weights_only": True})
+        with torch.serialization.safe_globals(list(fairseq_file.STAND_INS)):
+            content = torch.load(file, **{**options, "weights_only": True})
     except FileNotFoundError as error:
         raise MissingError(f"There is no checkpoint {file}.") from error
     except Exception as error:  # pickle, zipfile and torch each raise their own kinds
         if is_out_of_memory(error):
             raise
         raise CheckpointError(_refusal(file, error)) from error
-    return unwrapped(content)
+    return fairseq_file.converted(unwrapped(content))
 
 
 def build_from(ckpt: str | Path | None, build: Callable[[], Any], *, upstream: str) -> Any:

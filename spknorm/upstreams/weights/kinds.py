@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spknorm.upstreams.weights.fairseq_file import STAND_INS, kind_of
 from spknorm.upstreams.weights.names import is_state_dict
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -79,7 +80,8 @@ def explain(path: Path | str, error: BaseException | None = None) -> str:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with torch.serialization.safe_globals(list(STAND_INS)):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as unread:  # a legacy file cannot be mapped
         if "mmap" not in str(unread):
             return why_unread(path, unread)
@@ -102,6 +104,8 @@ def _explain_content(content: Mapping[Any, Any]) -> str:
             "(spknorm export FOLDER) and name that file with -k"
         )
     if "model" in content and ("args" in content or "cfg" in content) and "WavLM" not in content:
+        if (fitting := kind_of(content)) is not None:
+            return f"is a checkpoint of fairseq, of the kind -u {fitting}_local reads"
         if set(content) <= {"cfg", "model"}:
             return "is a checkpoint as WavLM has them: choose -u wavlm_local"
         return _FAIRSEQ
