@@ -11,7 +11,7 @@ import argparse
 import json
 
 import numpy as np
-from coverage_of_intervals import EMOTION_SHARES, NUM_CLASSES, _confusions
+from coverage_of_intervals import EMOTION_SHARES, NUM_CLASSES, Confusions, _confusions
 
 from spknorm.statistics import fairness
 from spknorm.statistics.resampling import p_value, quantile, standard_error
@@ -26,22 +26,25 @@ SETTINGS = {
 }
 
 
-def simulate(num_speakers, mean_utterances, *, num_datasets, seed=0):
+def simulate(
+    num_speakers: int, mean_utterances: int, *, num_datasets: int, seed: int = 0
+) -> dict[str, dict[str, float]]:
     """Return, by measure, coverage and false positives of two stages and of one."""
     generator = np.random.default_rng(seed)
 
-    def draw():
+    def draw() -> list[Confusions]:
         return _dataset(generator, num_speakers, mean_utterances)
 
     many = [fairness.measure(draw()[0]) for _ in range(NUM_TRUTH)]
     truth = {name: np.mean([one[name] for one in many]) for name in fairness.MEASURES}
     keys = ("coverage", "coverage_of_one_stage", "false_positives", "false_positives_of_one_stage")
-    hits = {name: dict.fromkeys(keys, 0) for name in fairness.MEASURES}
-    options = {"num_resamples": NUM_RESAMPLES}
+    hits = {name: dict.fromkeys(keys, 0.0) for name in fairness.MEASURES}
     for index in range(num_datasets):
         ours, theirs = draw()
-        around = fairness.intervals(ours, seed=index, **options)
-        tests = fairness.compare(ours, theirs, fairness.MEASURES, seed=index, **options)
+        around = fairness.intervals(ours, num_resamples=NUM_RESAMPLES, seed=index)
+        tests = fairness.compare(
+            ours, theirs, fairness.MEASURES, num_resamples=NUM_RESAMPLES, seed=index
+        )
         one_stage = _one_stage(ours, theirs, generator)
         for name in fairness.MEASURES:
             error, error_of_difference = one_stage[name]
@@ -53,12 +56,14 @@ def simulate(num_speakers, mean_utterances, *, num_datasets, seed=0):
             hits[name]["false_positives"] += tests[name].p < 0.05
             hits[name]["false_positives_of_one_stage"] += p < 0.05
     return {
-        name: {key: float(count / num_datasets) for key, count in found.items()}
+        name: {key: count / num_datasets for key, count in found.items()}
         for name, found in hits.items()
     }
 
 
-def _dataset(generator, num_speakers, mean_utterances):
+def _dataset(
+    generator: np.random.Generator, num_speakers: int, mean_utterances: int
+) -> list[Confusions]:
     """Confusions by speaker of two methods that are equal on average, on the same utterances."""
     shared = 0.9 + 0.5 * generator.standard_normal((num_speakers, 1))
     shared = shared + 0.3 * generator.standard_normal((num_speakers, NUM_CLASSES))
@@ -70,7 +75,9 @@ def _dataset(generator, num_speakers, mean_utterances):
     ]
 
 
-def _one_stage(ours, theirs, generator):
+def _one_stage(
+    ours: Confusions, theirs: Confusions, generator: np.random.Generator
+) -> dict[str, tuple[float, float]]:
     """Standard errors of each measure, and of its difference, with speakers drawn alone."""
     names = sorted(ours)
     drawn = generator.integers(len(names), size=(NUM_RESAMPLES, len(names)))
@@ -84,8 +91,7 @@ def _one_stage(ours, theirs, generator):
     found = {}
     for name in fairness.MEASURES:
         new, old = (np.array([one[name] for one in side]) for side in sides)
-        errors = (standard_error(values, len(names)) for values in (new, new - old))
-        found[name] = tuple(errors)
+        found[name] = standard_error(new, len(names)), standard_error(new - old, len(names))
     return found
 
 
