@@ -230,9 +230,8 @@ def _base(method: Method) -> tuple[str, ...]:
     where = f"{method.strategy} in LoRA" if method.adapters else method.strategy
     parts = [_ERASURES.get(erasure, erasure) or where]
     idle = method.strategy != "none" and method.speaker_lambda == 0
-    if not idle and method.adversary not in (None, "ascent"):
-        parts.append(f"{method.adversary} loss")
-    parts += ["λ 0"] if idle else []
+    other = method.adversary not in (None, "ascent")
+    parts += ["λ 0"] if idle else [f"{method.adversary} loss"] if other else []
     parts += ["shuffled speakers"] if method.shuffled else []
     return (*parts,)
 
