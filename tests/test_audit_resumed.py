@@ -1,20 +1,17 @@
 """An audit that is stopped goes on where it was, and says when it is complete."""
 
-import fcntl
 import itertools
 import json
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
 from audit_benches import make_audit_corpora, make_bench
+from terminals import seen_in_a_terminal
 from trained_folders import make_trained
 
 import spknorm.probe.audit
@@ -199,20 +196,10 @@ def test_parts_of_an_audit_share_its_stages_and_the_whole_finds_them_done(bench)
 
 @pytest.mark.slow
 def test_the_bar_of_an_audit_is_seen_in_a_terminal(bench):
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     command = [sys.executable, "-m", "spknorm", "audit", str(bench / "none")]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=follower, stdout=-3)
-    os.close(follower)
-    seen = b""
-    while True:
-        try:
-            seen += os.read(leader, 4096)
-        except OSError:  # the terminal is closed at the end
-            break
-    os.close(leader)
-    assert process.wait() == 0
-    shares = [int(share) for share in re.findall(rb"audit: +(\d+)%\|", seen)]
+    status, seen = seen_in_a_terminal(command)
+    assert status == 0
+    shares = [int(share) for share in re.findall(r"audit: +(\d+)%\|", seen)]
     assert shares == sorted(shares)
     assert len(set(shares)) > 3
-    assert re.search(rb"\| \d+/\d+ \[\d\d:\d\d<", seen)  # done, of how many, the time left
+    assert re.search(r"\| \d+/\d+ \[\d\d:\d\d<", seen)  # done, of how many, the time left

@@ -10,6 +10,7 @@ from bench_stubs import EXPERIMENT, stub_command
 
 from spknorm import bench
 from spknorm.bench import slurm
+from spknorm.bench.cluster import word_of_step
 from spknorm.config.launcher import slurm_job
 from spknorm.errors import ConfigError
 
@@ -113,6 +114,36 @@ def test_what_a_run_said_is_told_of_one_that_failed(cluster, tmp_path):
     assert len(summary.complete) == 3
     log = tmp_path / "out" / summary.failed[0].cell.name / "run.log"
     assert summary.failed[0].error == f"The stub was told to fail. (all of it: {log})"
+
+
+SCRIPT_KILLED = "/spool/job00002/slurm_script: line 19: 13060 Killed        srun --unbuffered"
+STEP_FAILED = (
+    "slurmstepd-node1: error: *** STEP 2.0 ON node1 FAILED (non-zero exit code or other failure "
+    "mode) ***"
+)
+CANCELLED = (
+    "slurmstepd-node1: error: *** STEP 2.0 ON node1 CANCELLED AT 12:00 DUE TO TIME LIMIT ***"
+)
+TASK_KILLED = "srun: error: node1: task 0: Killed"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            [SCRIPT_KILLED, STEP_FAILED],
+            "Slurm: its whole step was killed by SIGKILL, as the system does where memory runs out",
+        ),
+        ([CANCELLED, STEP_FAILED], CANCELLED),
+        ([TASK_KILLED, "srun: error: node1: task 0: Exited with exit code 9"], TASK_KILLED),
+        ([STEP_FAILED], None),
+        ([], None),
+    ],
+)
+def test_the_reason_of_a_step_s_end_is_told_not_its_consequence(tmp_path, lines, told):
+    log = tmp_path / "2_0_log.err"
+    log.write_text("".join(f"{line}\n" for line in lines))
+    assert word_of_step(log) == (told and f"{told} (all of it: {log})")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from spknorm.audio.faults import AudioError, audio_error, listing
 from spknorm.audio.ledger import DECODED, HASHED, HEADER, RECORD, Ledger, Records, key_of
 from spknorm.audio.loading import MIN_SAMPLES
 from spknorm.audio.resampling import Resampler
+from spknorm.config.progress import Progress
 from spknorm.errors import DataError
 from spknorm.files import cache_root, sha256_of
 
@@ -134,8 +135,9 @@ class AudioIndex:
             return False
 
         new = [int(one) for one in np.flatnonzero(places < 0) if int(one) not in errors]
+        what = "files decoded" if decode else "headers"
         self._examine(
-            new, records, lambda one: _examine(excerpt_of(paths[one]), decode=decode), keep
+            what, new, records, lambda one: _examine(excerpt_of(paths[one]), decode=decode), keep
         )
         return Headers(records, errors)
 
@@ -154,7 +156,7 @@ class AudioIndex:
             return bool(records[number]["size"] != _GONE)
 
         new = np.flatnonzero(places < 0).tolist()
-        self._examine(new, records, lambda number: sha256_of(Path(paths[number])), keep)
+        self._examine("contents", new, records, lambda number: sha256_of(Path(paths[number])), keep)
         return [bytes(one).hex() for one in records["sha"]]
 
     def unknown_bytes(self, paths: Sequence[Path]) -> int:
@@ -181,6 +183,7 @@ class AudioIndex:
 
     def _examine(
         self,
+        what: str,
         new: Sequence[int],
         records: Records,
         examine: Callable[[int], T],
@@ -189,14 +192,14 @@ class AudioIndex:
         """Examine files, several at a time, and write what is kept as it comes."""
         if not new:
             return
-        with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        with Progress(what, len(new)) as progress, ThreadPoolExecutor(_NUM_THREADS) as pool:
             for first in range(0, len(new), _AT_ONCE):
                 some = new[first : first + _AT_ONCE]
-                good = [
-                    number
-                    for number, result in zip(some, pool.map(examine, some), strict=True)
-                    if keep(number, result)
-                ]
+                good = []
+                for number, result in zip(some, pool.map(examine, some), strict=True):
+                    if keep(number, result):
+                        good.append(number)
+                    progress.advance()
                 self._ledger.append(records[good])
         self._ledger.tidy()
 

@@ -29,10 +29,11 @@ _ASK_SECONDS = (2.0, 15.0)  # between two questions to Slurm: at first, and in t
 _RESULT_SECONDS = 30
 _CANCEL_SECONDS = 60
 _WITHOUT_A_WORD = "Slurm: its job is over, and said nothing: as if all of it had been killed"
+_KILLED = "Slurm: its whole step was killed by SIGKILL, as the system does where memory runs out"
 _SLURMS_WORD = (
-    r"(slurmstepd|srun)[\w.-]*: error: (?!.*Exited with exit code)"
-    r"|\S*slurm_script: line \d+: +\d+ Killed"
+    r"(slurmstepd|srun)[\w.-]*: error: (?!.*(Exited with exit code|FAILED \(non-zero exit code))"
 )
+_SCRIPTS_WORD = r"\S*slurm_script: line \d+: +\d+ Killed"
 
 
 class SlurmJobs:
@@ -192,7 +193,7 @@ class SlurmJobs:
         return (
             told_of([log, folder / RUN_LOG])
             or self._state(name).why
-            or told_of([log], by=_SLURMS_WORD)
+            or word_of_step(log)
             or (error_of([folder / RUN_LOG, log]) if told_of([log], by="srun") else None)
             or f"{_WITHOUT_A_WORD} (all of it: {log})"
         )
@@ -244,3 +245,13 @@ class SlurmJobs:
             if found is not None:
                 open_jobs = [job for job in open_jobs if job in found and not found[job].is_over]
             time.sleep(self.poll_seconds)
+
+
+def word_of_step(log: Path) -> str | None:
+    """Return what Slurm, or the batch script, says in a job's log of why its step ended.
+
+    That a step failed since something in it had ended is no reason.
+    """
+    if said := told_of([log], by=_SLURMS_WORD):
+        return said
+    return f"{_KILLED} (all of it: {log})" if told_of([log], by=_SCRIPTS_WORD) else None

@@ -1,9 +1,11 @@
 """`spknorm bench`: an experiment file as a grid of runs, a table and a report."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +124,29 @@ def _run_table(kind: Any, path: Path, out: Path, args: argparse.Namespace) -> in
     if args.dry_run:
         print(kind.describe(path, quick=args.quick))
         return 0
-    text, all_ran = kind.complete(path, out, quick=args.quick, progress=_show_parts)
+    with _parts() as show:
+        text, all_ran = kind.complete(path, out, quick=args.quick, progress=show)
     print(f"{text}\n\nReport: {out}")
     return 0 if all_ran else 1
 
 
-def _show_parts(done: int, total: int) -> None:
-    end = "\n" if done == total else ""
-    start = "\r" if sys.stderr.isatty() else ""
-    end = end if sys.stderr.isatty() else "\n"
-    print(f"{start}{done} of {total} parts", end=end, file=sys.stderr, flush=True)
+@contextlib.contextmanager
+def _parts() -> Iterator[Callable[[int, int], None]]:
+    """Yield what shows how many parts are done: a bar with the time left, or a line for each."""
+    from tqdm import tqdm
+
+    with tqdm(desc="parts", unit="", file=sys.stderr, disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            if bar.disable:
+                print(f"{done} of {total} parts", file=sys.stderr, flush=True)
+            elif bar.total is None:
+                bar.total, bar.initial, bar.n = total, done, done  # of an earlier call: no guide
+                bar.refresh()
+            else:
+                bar.update(done - bar.n)
+
+        yield show
 
 
 def _prepare(plan: DryRun, out: Path) -> None:

@@ -1,6 +1,7 @@
 """`spknorm predict`: emotions of files and folders from a trained experiment."""
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,9 +9,9 @@ from typing import TYPE_CHECKING
 from spknorm.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from spknorm.predict import Segment
+    from spknorm.predict import Prediction, Segment
 
 HELP = "emotion probabilities of audio files, with windows over long ones"
 
@@ -35,8 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the predictions; 3 if a file could not be used."""
-    from tqdm import tqdm
-
     from spknorm import predict
     from spknorm.audio import printable
     from spknorm.predict.page import check_page, write_page
@@ -45,26 +44,50 @@ def run(args: argparse.Namespace) -> int:
     if args.page is not None:
         check_page(args.page, predict.find_audio(args.paths))
     failed: dict[Path, str] = {}
+    predictor = predict.load(args.expdir, device=args.device)
+    files = predict.find_audio(args.paths)
     rows = predict.predict_files(
-        predict.load(args.expdir, device=args.device),
-        args.paths,
+        predictor,
+        files,
         window_seconds=args.window,
         hop_seconds=args.hop,
         segments=_segments(args.segments),
         failed=failed if args.skip_bad else None,
     )
-    told = tqdm(rows, desc="windows", unit="", file=sys.stderr, disable=None)
+    told: Iterable[Prediction] = _with_bar(rows, files)
     if args.page is not None:
-        kept = list(told)
+        told = kept = list(told)
         write_page(kept, args.page, model=printable(args.expdir.resolve().name))
         print(f"{args.page}: {len(kept)} windows")
-        told = kept
     if args.out is not None:
         print(f"{predict.write_rows(told, args.out)} rows in {args.out}")
     elif args.page is None:
         for number, row in enumerate(told):
             print(predict.to_csv(row, header=number == 0), end="")
     return DataError.exit_code if failed else 0
+
+
+def _with_bar(rows: "Iterable[Prediction]", paths: "Sequence[Path]") -> "Iterator[Prediction]":
+    """Yield the rows, and show how much of all recordings is done, with the time left."""
+    from tqdm import tqdm
+
+    from spknorm.audio import AudioError, read_info
+
+    seconds = dict.fromkeys(paths, 0.0)
+    if sys.stderr.isatty():
+        for path in paths:
+            with contextlib.suppress(AudioError):  # told when it is predicted
+                seconds[path] = read_info(path).seconds
+    done, before = 0.0, None
+    with tqdm(
+        total=round(sum(seconds.values())), desc="seconds", unit="", file=sys.stderr, disable=None
+    ) as bar:
+        for row in rows:
+            if before not in (None, row.path):
+                done += seconds[before]
+            before = row.path
+            bar.update(round(done + min(row.end, seconds.get(row.path, 0.0))) - bar.n)
+            yield row
 
 
 def _segments(choice: str | None) -> "Callable[[Path], Sequence[Segment]] | None":

@@ -11,6 +11,7 @@ import numpy as np
 
 from spknorm.audio import AudioError, AudioIndex, AudioInfo, iter_windows
 from spknorm.audio.faults import listing
+from spknorm.config.progress import Progress
 from spknorm.corpora import (
     Utterance,
     check_counts,
@@ -180,9 +181,13 @@ def _check_lengths(name: str, infos: Sequence[AudioInfo]) -> Check:
 
 
 def _check_levels(name: str, records: Sequence[Utterance]) -> list[Check]:
-    with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        levels = list(pool.map(_levels_or_none, records))
-    known = [(one, level) for one, level in zip(records, levels, strict=True) if level is not None]
+    levels = []
+    with Progress("levels", len(records)) as progress, ThreadPoolExecutor(_NUM_THREADS) as pool:
+        for level in pool.map(_levels_or_none, records):
+            levels.append(level)
+            progress.advance()
+    pairs = zip(records, levels, strict=True)
+    known = [(one, level) for one, level in pairs if level is not None]
     silent = [str(one.path) for one, level in known if level.peak < _SILENT_BELOW]
     clipped = [str(one.path) for one, level in known if level.clipped > _CLIPPED_SHARE]
     checks = []

@@ -10,9 +10,11 @@
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from spknorm.config.progress import Progress
 from spknorm.errors import ConfigError
 from spknorm.export.card import model_card
 from spknorm.export.exportable import read_exportable
@@ -79,10 +81,23 @@ def export(
         raise ConfigError(
             f"Formats of an export are {', '.join(FORMATS)}, but not `{' '.join(unknown)}`."
         )
-    trained = read_exportable(Path(expdir))
+    with Progress("export", 3 + len(formats) + onnx) as progress:
+        return _export(Path(expdir), out, formats, onnx=onnx, step=progress.advance)
+
+
+def _export(
+    expdir: Path,
+    out: Path | str | None,
+    formats: tuple[str, ...],
+    *,
+    onnx: bool,
+    step: Callable[[], None],
+) -> Exported:
+    trained = read_exportable(expdir)
+    step()
     if out is None:
-        place = own_place(Path(expdir), "export")
-        out = place / "export" if place == Path(expdir) else place
+        place = own_place(expdir, "export")
+        out = place / "export" if place == expdir else place
     folder = Path(out)
     upstream_file = None
     if "transformers" in formats:
@@ -91,6 +106,7 @@ def export(
         )
         if trained.classifier is None:
             logger.info("No transformers classifier: %s.", trained.reason)
+        step()
     if "s3prl" in formats and trained.entry:
         upstream_file = folder / "normalised.pt"
         if trained.upstream is not None:
@@ -102,9 +118,15 @@ def export(
             f"{trained.name} is a model of transformers, for which s3prl has no file: export it "
             "with --format transformers, and name the folder with -u hf:FOLDER."
         )
+    if "s3prl" in formats:
+        step()
     if onnx:
         write_onnx(folder / ONNX_FILE, trained)
-    write_atomic(folder / "README.md", model_card(trained))
+        step()
+    card = model_card(trained)
+    step()
+    write_atomic(folder / "README.md", card)
+    step()
     classifier = "transformers" in formats and trained.classifier is not None
     return Exported(folder, upstream_file, classifier, trained.reason)
 

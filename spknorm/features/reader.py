@@ -21,6 +21,7 @@ from spknorm.audio import SAMPLE_RATE, AudioIndex, load_audio
 from spknorm.batches import fixed_crop
 from spknorm.config.device import tf32_in
 from spknorm.config.memory import in_smaller_parts
+from spknorm.config.progress import Progress
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.features.fingerprint import content_keys, fingerprint
@@ -215,7 +216,7 @@ class CachedReader:
         load = functools.partial(_load, max_seconds=max_seconds)
         blocks = [todo[:1]] if todo else []  # alone: the room is judged by it
         blocks += [todo[start : start + _BLOCK] for start in range(1, len(todo), _BLOCK)]
-        with ThreadPoolExecutor(max_workers=1) as pool:
+        with Progress("features", len(todo)) as progress, ThreadPoolExecutor(1) as pool:
             ahead = pool.map(load, [u for _, u in blocks[0]]) if blocks else iter(())
             for number, block in enumerate(blocks):
                 wavs = list(ahead)
@@ -223,6 +224,7 @@ class CachedReader:
                     ahead = pool.map(load, [u for _, u in blocks[number + 1]])
                 for (key, _), array in zip(block, self._run(wavs), strict=True):
                     yield key, array
+                progress.advance(len(block))
 
     @torch.no_grad()
     def _run(self, wavs: list[Floats]) -> list[Array]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from spknorm.audio import AudioError, Excerpt
 from spknorm.audio.index import content_hash
+from spknorm.config.progress import counted
 from spknorm.corpora.records import Utterance
 from spknorm.protocols.fingerprint import fingerprint, groups_of
 from spknorm.protocols.overlap import Split
@@ -85,8 +86,9 @@ def count_shared(name: str, split: Split, *, content: bool = True, near: bool = 
         content: Read the files and compare their content, byte by byte.
         near: Decode them, too, and compare their fingerprints.
     """
-    hashes = {one.path: _hash(one) for part in split for one in part} if content else {}
-    alike = _alike([one for part in split for one in part], hashes) if near else {}
+    every = [one for part in split for one in part]
+    hashes = {one.path: _hash(one) for one in counted("contents", every)} if content else {}
+    alike = _alike(every, hashes) if near else {}
     kinds: tuple[tuple[str, Callable[[Utterance], str | None]], ...] = (
         ("utterances", lambda one: one.id),
         ("speakers", lambda one: one.speaker),
@@ -131,7 +133,7 @@ def _alike(
     Files of equal content are one recording, which is counted elsewhere.
     """
     sounds = {one.audio.key: one for one in utterances}
-    prints = [_fingerprint(one) for one in sounds.values()]
+    prints = [_fingerprint(one) for one in counted("files decoded", sounds.values())]
     groups = groups_of(prints)
     contents: dict[int, set[str]] = {}
     for (key, one), group in zip(sounds.items(), groups, strict=True):

@@ -6,8 +6,10 @@ What is half-finished is shown as such: n of m runs.
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from spknorm import runs as records
+from spknorm.config.progress import Progress
 from spknorm.files import write_atomic
 from spknorm.report import (
     cross,
@@ -42,7 +44,10 @@ from spknorm.report.scores import Block, score_blocks
 from spknorm.report.tables import Table
 from spknorm.runs import Runs
 
+T = TypeVar("T")
+
 _MANY_RUNS = 12
+_STEPS_OF_BLOCK, _STEPS_OF_ALL = 6, 2  # for the bar
 _FOOTER = (
     "Built by spknorm report from result.json, metrics.jsonl, probe.json and summary.json "
     f"alone; grey rows from {paper.CITATION}."
@@ -52,30 +57,47 @@ _FOOTER = (
 def build(folder: Path, out: Path) -> list[Path]:
     """Write the report; see `spknorm.report.build`."""
     runs = records.read(folder)
+    count = len({(run.result.task, run.result.protocol) for run in runs.runs})
+    with Progress("report", _STEPS_OF_BLOCK * count + _STEPS_OF_ALL) as progress:
+        return _build(runs, folder, out, progress)
+
+
+def _build(runs: Runs, folder: Path, out: Path, progress: Progress) -> list[Path]:
+    def each(draw: Callable[[Block], T]) -> list[T]:
+        """Do one of the steps of every block."""
+        found = []
+        for block in blocks:
+            found.append(draw(block))
+            progress.advance()
+        return found
+
     blocks = score_blocks(runs)
+    progress.advance(len(blocks))
     probed = leakage.probed_rows(runs, blocks)
     audits, choices = leakage.audit_tables(probed), selection.read_table(folder)
     doubts = [*origins.doubts_of(runs, blocks), *splits.doubts_of(runs)]
     of_dimensions, matrices = dimensions.dimension_tables(runs), cross.cross_tables(blocks)
     frontiers = leakage.frontiers(runs, blocks)
-    drawn = {block.protocol: figures.draw_accuracies(block, frontiers) for block in blocks}
-    first = next(iter(drawn.values()), None)
+    progress.advance()
+    accuracies = each(lambda block: figures.draw_accuracies(block, frontiers))
+    first = next(iter(accuracies), None)
     methods: list[Part] = []
     few: list[Part] = []
-    for block in blocks:
+    for block, shown in zip(blocks, accuracies, strict=True):
         if block.is_low_resource:
             few += [*_some([figures.draw_low_resource(block)]), *_tables_of(block)]
         else:
-            shown = drawn[block.protocol]
             methods += [*_some([shown if shown is not first else None]), *_tables_of(block)]
     leaks = [*map(pictures.draw_frontier, frontiers), *_some([pictures.draw_layers(probed)])]
     tasks = dict.fromkeys(block.task for block in blocks)
     remark = protocols_note(runs)
     beside = [score_tables.paper_table(blocks, task, remark) for task in tasks]
     pooled_pictures = [pooled.draw_features(runs.features)]
-    among = [fairness_of(block) for block in blocks]
+    progress.advance()
+    among = each(fairness_of)
     fair = [table for one in among for table in fairness_tables(one)]
-    speakers = [*_each(figures.draw_speakers, blocks), *fair]
+    speakers = [*_all(each(figures.draw_speakers)), *fair]
+    confusions, training = _all(each(figures.draw_confusions)), _all(each(pictures.draw_training))
     sections = [
         Section(name="methods", title="Methods", parts=methods),
         Section(name="cross", title="Across corpora", parts=matrices),
@@ -85,10 +107,8 @@ def build(folder: Path, out: Path) -> list[Path]:
         Section(name="leakage", title="Leakage", parts=[*leaks, *audits]),
         Section(name="selection", title="How λ was chosen", parts=_some([choices])),
         Section(name="speakers", title="Speakers", parts=speakers),
-        Section(
-            name="confusions", title="Confusions", parts=_each(figures.draw_confusions, blocks)
-        ),
-        Section(name="training", title="Training", parts=_each(pictures.draw_training, blocks)),
+        Section(name="confusions", title="Confusions", parts=confusions),
+        Section(name="training", title="Training", parts=training),
         Section(name="features", title="Features", parts=_some(pooled_pictures)),
         Section(name="origins", title="What was run, and how to repeat it", parts=_origins(runs)),
     ]
@@ -137,8 +157,8 @@ def _some(parts: Iterable[Part | None]) -> list[Part]:
     return [part for part in parts if part is not None]
 
 
-def _each(draw: Callable[[Block], Iterable[Figure]], blocks: Sequence[Block]) -> list[Part]:
-    return [figure for block in blocks for figure in draw(block)]
+def _all(found: Iterable[Iterable[Figure]]) -> list[Part]:
+    return [figure for figures_of_block in found for figure in figures_of_block]
 
 
 def _lead(

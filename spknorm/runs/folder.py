@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spknorm.config import flatten
+from spknorm.config.progress import counted
 from spknorm.errors import MissingError
 from spknorm.runs.metrics_log import Step, read_predictions, read_steps
 from spknorm.runs.probes import ProbeRow, read_audit, read_probes
@@ -94,7 +95,8 @@ def read(folder: Path | str) -> Runs:
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingError(f"There is no folder {folder} to report on.")
-    found = [_read_run(path, folder) for path in sorted(folder.rglob("result.json"))]
+    results = sorted(folder.rglob("result.json"))
+    found = [_read_run(path, folder) for path in counted("results", results)]
     runs = tuple(run for run in found if run.result.test is not None)
     others = tuple(
         run for run in found if run.result.dimensions and run.result.dimensions.test is not None

@@ -32,5 +32,7 @@ def test_a_kill_is_told_with_and_without_accounting(any_slurm, cache, tmp_path, 
     if what == "the run":
         assert failed.error.startswith("The run was killed by SIGKILL, as the system does where")
     else:
-        assert re.search(r"Killed|STEP .* CANCELLED|said nothing", failed.error)
+        assert re.search(
+            r"killed by SIGKILL|task 0: Killed|STEP .* CANCELLED|said nothing", failed.error
+        )
     assert ".jobs/" in failed.error
