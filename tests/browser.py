@@ -22,12 +22,12 @@ def find():
 class Browser:
     """One page; `events` collects what it reports, `call` asks it something."""
 
-    def __init__(self, profile, *, timeout=60):
+    def __init__(self, profile, *, timeout=60, more=()):
         self._timeout, self._number, self.events, self._session = timeout, 0, [], None
         commands_out, self._commands = os.pipe()
         self._answers, answers_in = os.pipe()
         options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                   "--disable-background-networking", "--remote-debugging-pipe")  # fmt: skip
+                   "--disable-background-networking", "--remote-debugging-pipe", *more)  # fmt: skip
         command = " ".join(("exec", f"'{find()}'", *options, f"--user-data-dir='{profile}'"))
         self._process = subprocess.Popen(
             ["bash", "-c", f"{command} 3<&{commands_out} 4>&{answers_in}"],
@@ -59,13 +59,13 @@ class Browser:
             self.events.append(answer)
 
     def open(self, path, *, width, scheme="light"):
-        """Load a file in a window of so many pixels; returns when it and its images are there."""
+        """Load a file or address in so many pixels' width; return when its images are there."""
         self.events.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900,
                   deviceScaleFactor=1, mobile=False)  # fmt: skip
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media="", features=features)
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._read())
 

@@ -16,6 +16,7 @@ from spknorm.cli import (
     predict,
     process,
     report,
+    serve,
     splits,
 )
 from spknorm.cli.parsing import Parser
@@ -48,6 +49,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "export": Subcommand(export.HELP, export.add_arguments, export.run),
     "predict": Subcommand(predict.HELP, predict.add_arguments, predict.run),
     "report": Subcommand(report.HELP, report.add_arguments, report.run),
+    "serve": Subcommand(serve.HELP, serve.add_arguments, serve.run),
     "splits": Subcommand(splits.HELP, splits.add_arguments, splits.run),
 }
 
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser().parse_args(argv)
         process.hush()
         process.check_options(args)
-        if args.command in ("audit", "predict"):
+        if args.command in ("audit", "predict", "serve"):
             args.device = args.device or default_device()
             check_device(args.device)
         return SUBCOMMANDS[args.command].run(args)

@@ -1,0 +1,43 @@
+"""`spknorm serve`: record or upload speech in a browser and look at its emotions."""
+
+import argparse
+import contextlib
+from pathlib import Path
+
+HELP = "a page of this machine to record from the microphone and see the emotions over time"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `spknorm serve`."""
+    add = parser.add_argument
+    add("expdir", metavar="EXPDIR", type=Path, help="a trained experiment of emotion_spknorm")
+    add("--port", metavar="N", type=int, default=7860, help="0 takes a free one (7860)")
+    add("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (127.0.0.1)")
+    add("--allow-others", action="store_true", help="also where other machines reach it")
+    add("--window", metavar="SECONDS", type=float, default=3.0, help="length of a window (3)")
+    add("--hop", metavar="SECONDS", type=float, help="from one start to the next (1)")
+    add("--device", help="default: cuda if there is a GPU, else cpu")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until it is stopped."""
+    from spknorm import predict
+    from spknorm.audio import printable
+    from spknorm.predict.serve import Server
+
+    hop = min(1.0, args.window) if args.hop is None else args.hop
+    predict.check_asked(args.window, hop)
+    predictor = predict.load(args.expdir, device=args.device)
+    with Server(
+        predictor,
+        model=printable(args.expdir.resolve().name),
+        host=args.host,
+        port=args.port,
+        window_seconds=args.window,
+        hop_seconds=hop,
+        allow_others=args.allow_others,
+    ) as server:
+        print(f"{server.address} (Ctrl-C stops it)", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return 0
