@@ -74,6 +74,28 @@ def test_hours_come_from_runs_that_were_measured_scaled_from_a_quick_one(cells, 
     assert budget(cells, found).hours == 2.0
 
 
+def test_gpu_hours_are_an_estimate_until_a_run_is_measured(cells, tmp_path):
+    """Table 1's runs of docs/scale.md: 4000 steps of 32 utterances, 13 TFLOP each."""
+    steps = {"total_steps": 4000, "gradient_accumulate_steps": 8}
+    changes = {"runner": steps, "downstream_expert": {"datarc": {"train_batch_size": 4}}}
+    cells = [
+        one.__class__(**{**vars(one), "changes": config.merge(one.changes, changes)})
+        for one in cells
+    ]
+    needs = budget(cells, {})
+    emotion_only = 4000 * 13e12 / 200e12 / 3600
+    assert needs.gpu_hours == pytest.approx(emotion_only * (1 + 1.99), rel=0.1)
+    assert lines_of(needs, tmp_path)[2] == (
+        f"Time: about {needs.gpu_hours:.2f} GPU hours (an estimate: a step's operations at an "
+        "assumed 200 TFLOP/s) for 2 runs, one after another. Known better when a run, or a "
+        "--quick of it, is complete"
+    )
+    measured = lines_of(budget(cells, {"none": 3600.0}), tmp_path)[2]
+    assert measured == ("Time: at most about 2.0 hours of one device for 2 runs, one after another")
+    frozen = [one.__class__(**{**vars(one), "frozen": True}) for one in cells]
+    assert budget(frozen, {}).gpu_hours == pytest.approx(needs.gpu_hours / 3)
+
+
 def test_what_does_not_fit_on_the_disk_is_said(cells, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10e9})())
     first = lines_of(budget(cells, {}), tmp_path)[0]

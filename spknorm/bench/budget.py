@@ -2,7 +2,7 @@
 
 Sizes follow from the upstream's shape and the settings; what a frame of a layer takes was measured
 (docs/performance.md). Time is known from runs that are complete, here or in a `--quick` of the
-same file.
+same file; before there is one, it is estimated from the multiplications of a step.
 """
 
 import re
@@ -23,6 +23,11 @@ _WEIGHT = 4  # bytes: weights stay float32 in every precision
 _STATE_BYTES = {"SGD": 0, "RMSprop": 4, "Adafactor": 0.02}  # per weight; others: two moments
 _OF_PRECISION = {"fp32": 1.0, "bf16": 0.5, "fp16": 0.5, "auto": 1.0}  # auto: at most
 _RECOMPUTED = 1 / 6  # of them, with upstream.checkpoint_activations
+_FLOPS = 6  # per weight and frame: forward once, backward twice, two each
+_TAP_OVER_NONE = 1.99
+"""A TAP iteration over a step of the emotion loss alone, measured (docs/performance.md)."""
+ASSUMED_RATE = 200e12
+"""Multiplications and additions a second of one GPU; it was measured on none."""
 _PROCESS_GB = 0.7  # Python with torch and s3prl
 _FRAMES_PER_SECOND, _SECONDS = 50, {"demo": 1.4}
 _MEAN_SECONDS = 4.5  # of an utterance of IEMOCAP
@@ -47,6 +52,7 @@ class Budget(NamedTuple):
         memory_gb: Of the largest run, on its device.
         hours: One after another, from runs that were measured; None before there is one.
         unknown: Upstreams whose size is not known: they are left out.
+        gpu_hours: Of all runs at `ASSUMED_RATE`, an estimate.
     """
 
     num_runs: int
@@ -54,6 +60,7 @@ class Budget(NamedTuple):
     memory_gb: float
     hours: float | None
     unknown: tuple[str, ...]
+    gpu_hours: float = 0.0
 
 
 _KNOWN = (  # a part of the name on s3prl's hub, layers, width; the first that is found counts
@@ -101,7 +108,7 @@ def budget(cells: Sequence[Cell], seconds: Mapping[str, float]) -> Budget:
         seconds: Of one run, by variant, where runs were measured.
     """
     defaults = config.load_yaml(config_path(TASK))
-    disk, memory, unknown = 0.0, 0.0, set()
+    disk, memory, gpu_hours, unknown = 0.0, 0.0, 0.0, set()
     for cell in cells:
         shape = shape_of(cell.upstream, cell.upstream_ckpt)
         if shape is None:
@@ -112,11 +119,12 @@ def budget(cells: Sequence[Cell], seconds: Mapping[str, float]) -> Budget:
             checkpoint_bytes(shape, settings, frozen=cell.frozen) * kept_checkpoints(settings) / 1e9
         )
         memory = max(memory, memory_bytes(shape, settings, frozen=cell.frozen) / 1e9)
+        gpu_hours += estimated_hours(shape, settings, frozen=cell.frozen)
     hours = None
     if seconds:
         mean = sum(seconds.values()) / len(seconds)
         hours = sum(seconds.get(cell.variant, mean) for cell in cells) / 3600
-    return Budget(len(cells), disk, memory, hours, tuple(sorted(unknown)))
+    return Budget(len(cells), disk, memory, hours, tuple(sorted(unknown)), gpu_hours)
 
 
 def checkpoint_bytes(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
@@ -147,6 +155,21 @@ def memory_bytes(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
     if settings.upstream.checkpoint_activations:
         each *= _RECOMPUTED
     return held + frames * each + _PROCESS_GB * 1e9
+
+
+def estimated_hours(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
+    """Estimate the hours of a run on one GPU at `ASSUMED_RATE`, without evaluations.
+
+    Six operations per weight and frame of the emotion batch, two where the upstream is frozen (at
+    most: what is cached is computed once), times what an adversary costs.
+    """
+    run, data = settings.runner, settings.downstream_expert.datarc
+    seconds = data.train_batch_size * _SECONDS.get(data.corpus, _MEAN_SECONDS)
+    frames = seconds * _FRAMES_PER_SECOND * run.gradient_accumulate_steps
+    operations = _FLOPS * shape.parameters * frames / (3 if frozen else 1)
+    if settings.downstream_expert.spknorm.strategy != "none":
+        operations *= _TAP_OVER_NONE
+    return run.total_steps * operations / ASSUMED_RATE / 3600
 
 
 def measured_seconds(cells: Iterable[Cell], out: Path) -> dict[str, float]:
@@ -181,7 +204,10 @@ def lines_of(budget: Budget, out: Path) -> list[str]:
         lines[0] += ": they do not fit. Choose another folder (--out), or config.runner.keep"
     lines.append(f"Memory: about {_figure(budget.memory_gb)} GB on the device of a run")
     if budget.hours is None:
-        lines.append("Time: not known before the first run, or a --quick of it, is complete")
+        lines.append(
+            f"Time: {hours_words(budget.gpu_hours)} for {budget.num_runs} runs, one after another. "
+            "Known better when a run, or a --quick of it, is complete"
+        )
     else:
         lines.append(
             f"Time: at most about {_figure(budget.hours)} hours of one device for "
@@ -190,6 +216,13 @@ def lines_of(budget: Budget, out: Path) -> list[str]:
     if budget.unknown:
         lines.append(f"Not counted, since their size is not known: {', '.join(budget.unknown)}")
     return lines
+
+
+def hours_words(hours: float) -> str:
+    """Return an estimate in words, marked as one."""
+    amount = f"about {_figure(hours)}" if hours >= 0.01 else "less than 0.01"
+    rate = f"{ASSUMED_RATE / 1e12:.0f} TFLOP/s"
+    return f"{amount} GPU hours (an estimate: a step's operations at an assumed {rate})"
 
 
 def refuse_what_cannot_fit(budget: Budget, out: Path) -> None:

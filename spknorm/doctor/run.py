@@ -112,7 +112,13 @@ def _check_budgets(
     frozen: bool,
 ) -> list[Check]:
     from spknorm import features
-    from spknorm.bench.budget import checkpoint_bytes, memory_bytes, shape_of
+    from spknorm.bench.budget import (
+        checkpoint_bytes,
+        estimated_hours,
+        hours_words,
+        memory_bytes,
+        shape_of,
+    )
     from spknorm.features.store import FeatureStore, human_size
     from spknorm.files import cache_root
 
@@ -121,7 +127,8 @@ def _check_budgets(
         return [Check("budget", "warn", f"the size of {upstream} is not known")]
     one = checkpoint_bytes(shape, config, frozen=frozen)
     memory = human_size(memory_bytes(shape, config, frozen=frozen))
-    found = f"about {human_size(one)} a checkpoint, {memory} on the device"
+    hours = hours_words(estimated_hours(shape, config, frozen=frozen))
+    found = f"about {human_size(one)} a checkpoint, {memory} on the device, {hours}"
     checks = [Check("budget", "ok", found)]
     free = shutil.disk_usage(existing(folder)).free
     if 2 * one > free:  # a new one is whole before the old one goes
