@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from spknorm.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+POINTER = "is a pointer of git-lfs, not the file itself: run `git lfs pull` where it was cloned"
+"""What is said of a file for which `is_pointer` holds, behind its name."""
+_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/|/annex/objects/")
 _BLOCK_BYTES = 1 << 20
 _IN_USE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
@@ -68,9 +72,17 @@ def read_json(path: Path) -> Any:
         ConfigError: The file is not JSON; the message names the file and the place.
     """
     try:
-        return json.loads(Path(path).read_text())
+        content = Path(path).read_bytes()
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
+        if is_pointer(content):
+            raise ConfigError(f"{path} {POINTER}.") from error
         raise ConfigError(f"{path} is not valid JSON: {error}") from error
+
+
+def is_pointer(head: bytes) -> bool:
+    """Return whether a file's first bytes are the stand-in that git-lfs or git-annex leaves."""
+    return _POINTER.match(head) is not None
 
 
 def sha256_of(source: Path | bytes) -> str:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from spknorm.errors import ConfigError
+from spknorm.corpora import read_manifest
+from spknorm.corpora.tables import text_of
+from spknorm.errors import ConfigError, DataError
 from spknorm.files import (
     FolderLock,
     atomic_path,
@@ -101,3 +103,19 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         FolderLock(tmp_path / "file" / "folder").acquire()
+
+
+def test_a_pointer_in_place_of_a_table_or_of_json_is_named(tmp_path):
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'1' * 64}\nsize 9\n"
+    said = "is a pointer of git-lfs, not the file itself: run `git lfs pull` where it was cloned."
+    for name, read in (
+        ("result.json", read_json),
+        ("list.csv", read_manifest),
+        ("list.jsonl", read_manifest),
+        ("labels.csv", text_of),
+        ("iden_split.txt", text_of),
+    ):
+        (tmp_path / name).write_text(pointer)
+        with pytest.raises((ConfigError, DataError), match="is a pointer of git-lfs") as caught:
+            read(tmp_path / name)
+        assert str(caught.value).endswith(f"{name} {said}")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spknorm import config
+from spknorm import bench, config
 from spknorm.cli import overrides
 from spknorm.config.yaml_values import load_yaml, read_value
 from spknorm.errors import ConfigError
@@ -130,3 +130,43 @@ def test_a_word_that_means_nothing_to_a_setting_is_refused(text, message, tmp_pa
 @given(st.text(max_size=40))
 def test_any_text_behind_an_override_is_a_value(text):
     assert isinstance(read_value(text), str | int | float | list | dict | None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [*a]\n", "line 1: not valid YAML (an alias stands within what it stands for)."),
+        ("x: 1\nb: &b\n  c: {d: *b}\n", "line 2: not valid YAML (an alias stands within what it"),
+        (
+            "a: &a [x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)),
+            "not valid YAML (it is of more than 100000 values, its aliases written out).",
+        ),
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n",
+            "x.yaml is a pointer of git-lfs, not the file itself: run `git lfs pull` where it was",
+        ),
+    ],
+)
+def test_what_would_never_end_or_is_another_file_is_one_message(text, message, tmp_path):
+    text = text.replace("*a0", "*a")
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_yaml(tmp_path / "x.yaml")
+    assert message in str(caught.value)
+
+
+def test_an_alias_of_what_is_finished_is_read(tmp_path):
+    (tmp_path / "x.yaml").write_text("a: &a {b: 1}\nc: [*a, *a]\nd: {<<: *a, e: 2}\n")
+    assert load_yaml(tmp_path / "x.yaml") == {
+        "a": {"b": 1}, "c": [{"b": 1}, {"b": 1}], "d": {"b": 1, "e": 2}
+    }  # fmt: skip
+
+
+def test_a_folder_and_a_link_to_itself_are_no_settings(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\): name a file"):
+        load_yaml(tmp_path)
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    for read in (load_yaml, bench.expand):
+        with pytest.raises(ConfigError, match=r"loop\.yaml cannot be read \(Too many levels"):
+            read(tmp_path / "loop.yaml")

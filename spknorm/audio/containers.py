@@ -13,7 +13,6 @@ from typing import NamedTuple
 from spknorm.audio import chunks, streams
 from spknorm.audio.chunks import Finding
 
-_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/|/annex/objects/")
 _FOREIGN = (  # (where, what is there, what it is)
     (4, b"ftyp", "MPEG-4 (m4a, mp4)"),
     (0, b"\x1aE\xdf\xa3", "WebM or Matroska"),
@@ -140,11 +139,6 @@ DEMUXED = frozenset(
     }
 )
 """Kinds of `foreign_kind` and `foreign_codec` that FFmpeg's libraries decode (demuxing.py)."""
-
-
-def is_pointer(head: bytes) -> bool:
-    """Return whether a file's first bytes are the stand-in that git-lfs or git-annex leaves."""
-    return _POINTER.match(head) is not None
 
 
 def foreign_kind(head: bytes) -> str | None:

@@ -12,10 +12,10 @@ from spknorm.audio.containers import (
     foreign_codec,
     foreign_kind,
     identify,
-    is_pointer,
 )
 from spknorm.audio.demuxing import Demuxed
 from spknorm.audio.faults import AudioError, audio_error
+from spknorm.files import is_pointer
 
 
 def open_descriptor(path: Path) -> int:

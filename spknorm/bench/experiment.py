@@ -153,9 +153,9 @@ def read_experiment(path: Path) -> Experiment:
 def _load(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the file's content on top of that of the file that it extends."""
     path = Path(path)
+    content = config.load_yaml(path)
     if path.resolve() in seen:
         raise ConfigError(f"{path}: `extends` leads back to the file itself.")
-    content = config.load_yaml(path)
     base = content.pop("extends", None)
     if base is None:
         return content

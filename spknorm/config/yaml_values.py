@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from spknorm.errors import ConfigError, MissingError
+from spknorm.files import POINTER, is_pointer
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -24,10 +25,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
             and line.
     """
     try:
-        content = yaml.load(Path(path).read_text(), Loader=_Loader)  # a SafeLoader
+        given = Path(path).read_bytes()
+        if is_pointer(given):
+            raise ConfigError(f"{path} {POINTER}.")
+        content = yaml.load(given.decode("utf-8-sig"), Loader=_Loader)  # a SafeLoader
     except FileNotFoundError as error:
         raise MissingError(f"There is no configuration file {path}. Name one with -c.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): name a file.") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}, line {mark.line + 1}" if mark else str(path)
         if isinstance(error, _DuplicateKeyError):
@@ -86,6 +92,11 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # yaml's
 
+    def construct_document(self, node: yaml.Node) -> Any:
+        """Return the content, unless its aliases go in circles or multiply without end."""
+        _size(node, (), {})
+        return super().construct_document(node)
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return a mapping as it stands in the file, unless one of its keys is there twice."""
         node = super().compose_mapping_node(anchor)
@@ -106,6 +117,31 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+def _size(node: yaml.Node, above: tuple[yaml.Node, ...], sizes: dict[int, int]) -> int:
+    """Return of how many values a node is, each alias counted as what it stands for.
+
+    Raises:
+        MarkedYAMLError: A list or mapping holds itself, or there are too many.
+    """
+    if any(node is one for one in above):
+        raise yaml.MarkedYAMLError(
+            problem="an alias stands within what it stands for", problem_mark=node.start_mark
+        )
+    if id(node) not in sizes:
+        sizes[id(node)] = 1
+        entries = node.value if isinstance(node, yaml.CollectionNode) else ()
+        for entry in entries:
+            for part in entry if isinstance(entry, tuple) else (entry,):
+                sizes[id(node)] += _size(part, (*above, node), sizes)
+    if sizes[id(node)] > _MOST:
+        raise yaml.MarkedYAMLError(
+            problem=f"it is of more than {_MOST} values, its aliases written out",
+            problem_mark=node.start_mark,
+        )
+    return sizes[id(node)]
+
+
+_MOST = 100_000
 _TAG = "tag:yaml.org,2002:"
 for _name, _first, _pattern in (
     ("bool", "yYnNtTfFoO", r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE"

@@ -16,6 +16,7 @@ from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import ranked
 from spknorm.errors import DataError, MissingError
+from spknorm.files import POINTER, is_pointer
 
 if TYPE_CHECKING:
     from spknorm.corpora.reading import Ask
@@ -108,6 +109,8 @@ def _text(file: Path) -> str:
         raise MissingError(f"There is no manifest {file}.") from error
     except OSError as error:
         raise DataError(f"The manifest {file} cannot be read: {error.strerror}.") from error
+    if is_pointer(content):
+        raise DataError(f"The manifest {file} {POINTER}.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from spknorm.audio.faults import printable
 from spknorm.errors import DataError, MissingError
+from spknorm.files import POINTER, is_pointer
 
 _DEPTH = 3  # so many folders below the root are looked into
 _CODINGS = ("utf-8-sig", "cp1252")
@@ -98,6 +99,8 @@ def text_of(file: Path) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{printable(file)} cannot be read: {error.strerror}.") from error
+    if is_pointer(content):
+        raise DataError(f"{printable(file)} {POINTER}.")
     try:
         return content.decode(_CODINGS[0])
     except UnicodeDecodeError:

@@ -12,6 +12,7 @@ from spknorm.audio.faults import listing
 from spknorm.audio.walking import ELSEWHERE
 from spknorm.corpora.copies import one_file_each
 from spknorm.corpora.records import Utterance
+from spknorm.corpora.tables import text_of
 from spknorm.errors import DataError, MissingError
 
 if TYPE_CHECKING:
@@ -129,11 +130,7 @@ def _split_file(root: Path, given: Path | str | None) -> Path | None:
 def _read_list(file: Path) -> dict[str, str]:
     listed: dict[str, str] = {}
     problems: list[str] = []
-    try:
-        text = file.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(text_of(file).split("\n"), start=1):
         if not line.strip():
             continue
         match = _ENTRY.fullmatch(line.strip().replace("\\", "/"))  # a list from Windows

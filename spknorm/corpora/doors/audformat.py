@@ -15,7 +15,7 @@ from spknorm.audio.faults import listing
 from spknorm.corpora.doors.cells import Place, utterance
 from spknorm.corpora.doors.nkululeko import excerpt_name, seconds
 from spknorm.corpora.records import Utterance
-from spknorm.corpora.tables import lines_of
+from spknorm.corpora.tables import lines_of, text_of
 from spknorm.errors import DataError, MissingError
 
 _KINDS = ("filewise", "segmented")
@@ -73,8 +73,8 @@ def read(place: Place) -> list[Utterance]:
 
 def _header(file: Path) -> Mapping[str, Any]:
     try:
-        header = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        header = yaml.safe_load(text_of(file))
+    except yaml.YAMLError as error:
         raise DataError(f"{file} cannot be read: {error}.") from error
     if not isinstance(header, Mapping) or not isinstance(header.get("tables"), Mapping):
         raise DataError(f"{file} is not audformat's: it has no `tables`.")

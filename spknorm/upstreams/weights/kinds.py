@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spknorm.files import POINTER, is_pointer
 from spknorm.upstreams.weights.fairseq_file import STAND_INS, kind_of
 from spknorm.upstreams.weights.names import is_state_dict
 
-_LFS = b"version https://git-lfs.github.com/spec/"
 _FAIRSEQ_OBJECTS = ("fairseq", "omegaconf")
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight")
 _OF_EXPERIMENT = ("Downstream", "Args", "Config")
@@ -33,10 +33,8 @@ def describe(path: Path | str) -> str:
         return f"cannot be read ({error.strerror or error})"
     if size == 0:
         return "is empty: copy or download it again"
-    if start.startswith(_LFS):
-        return (
-            "is a pointer of git-lfs, not the file itself: run `git lfs pull` where it was cloned"
-        )
+    if is_pointer(start):
+        return POINTER
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return "is a web page, not a checkpoint: download the file itself"
     if _is_safetensors(start, size):
