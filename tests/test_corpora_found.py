@@ -279,3 +279,48 @@ def test_a_row_about_a_name_that_is_not_utf_8_can_be_written(tmp_path):
     assert "Zo\\xeb.wav" in (tmp_path / "out.csv").read_text()
     with pytest.raises(MissingError, match=r"There is no file or folder .*Zo\\xeb\.wav\."):
         find_audio([tmp_path / name])
+
+
+EXCEL = {
+    "columns and lines that are empty": "path;emotion;;;\r\na.wav;neu;;;\r\n;;;;\r\nb.wav;sad;;;\r\n",
+    "empty cells behind the lines alone": "path,emotion\r\na.wav,neu,,\r\nb.wav,sad,,\r\n",
+    "its own first line": "sep=;\r\npath;emotion\r\na.wav;neu\r\nb.wav;sad\r\n",
+    "its own first line, filled up": "sep=;;;\r\npath;emotion\r\na.wav;neu\r\nb.wav;sad\r\n",
+    "quotes and breaks within": '"path"\t"note"\t"emotion"\r\n"a.wav"\t"x\ny"\t"neu"\r\nb.wav\t\tsad',
+    "spaces around all": "path , emotion\r\n a.wav , neu \r\nb.wav  , sad\r\n",
+    "capitals": "path,emotion\r\na.wav,Neutral\r\nb.wav,SAD\r\n",
+}
+
+
+@pytest.mark.parametrize("text", EXCEL.values(), ids=EXCEL)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_as_excel_writes_it_is_read(tmp_path, text, encoding):
+    for name in ("a.wav", "b.wav"):
+        touch(tmp_path / name)
+    (tmp_path / "m.csv").write_bytes(text.encode(encoding))
+    found = read_manifest(tmp_path / "m.csv")
+    assert [(one.path.name, one.emotion) for one in found] == [("a.wav", "neu"), ("b.wav", "sad")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04\x14\0", "is a workbook, not CSV: save it as `CSV UTF-8`."),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook, not CSV: save it as `CSV UTF-8`."),
+        ("path\ncaf\u00e9.wav\n".encode("cp1252"), "line 2 has the byte 0xe9. Save it as UTF-8 ("),
+        (b"path;emotion;;\na.wav;neu;;stray\n", "line 2: 4 cells, but the header has 2 columns"),
+        (b"path;emotion;x\na.wav;neu\n", "line 2: 2 cells, but the header has 3 columns"),
+    ],
+)
+def test_what_is_no_such_table_says_so(tmp_path, content, message):
+    (tmp_path / "m.csv").write_bytes(content)
+    with pytest.raises(DataError) as error:
+        read_manifest(tmp_path / "m.csv")
+    assert message in str(error.value)
+
+
+def test_a_name_that_ends_in_a_space_is_kept_where_there_is_one(tmp_path):
+    odd = touch(tmp_path / "a.wav ")
+    touch(tmp_path / "a.wav")
+    (tmp_path / "m.csv").write_text("path,emotion\na.wav ,neu\n")
+    assert read_manifest(tmp_path / "m.csv")[0].path == odd

@@ -7,7 +7,7 @@ from acted_corpora import acted, utterance, values
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, MissingError
-from spknorm.protocols import divide, folds_of, make_split
+from spknorm.protocols import Split, check_split, divide, folds_of, make_split
 from spknorm.protocols.owners import num_folds, owners_of
 
 
@@ -154,3 +154,20 @@ def test_emoboxs_lists_that_mix_speakers_are_refused_and_test_lists_alone_leave_
     others = [utterance(f"other{n}", f"s{n}") for n in range(5)]
     with pytest.raises(DataError, match="are these the lists of this corpus"):
         make_split(others, fold_lists=str(mixed), **options)
+
+
+def test_speakers_that_differ_in_capitals_alone_are_told(caplog):
+    names = {"train": ["Anna", "ben"], "dev": ["cleo"], "test": ["anna ", "dora", "CLEO"]}
+    parts = [
+        tuple(utterance(f"{part}{place}", name) for place, name in enumerate(names[part]))
+        for part in ("train", "dev", "test")
+    ]
+    check_split(Split(*parts), protocol="si5")
+    assert caplog.messages == [
+        "2 test speakers differ from training ones in capitals or spaces alone (`CLEO` and `cleo`, "
+        "`anna ` and `Anna`): if they are the same people, write them alike, or the test is not on "
+        "unseen speakers."
+    ]
+    caplog.clear()
+    check_split(Split(parts[0], parts[1], parts[2][1:2]), protocol="si5")
+    assert caplog.messages == []

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from spknorm.audio.faults import listing
 from spknorm.corpora.known.words import CLASSES
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
-from spknorm.corpora.tables import ranked
+from spknorm.corpora.tables import number, ranked
 from spknorm.errors import DataError, MissingError
 from spknorm.files import POINTER, is_pointer
 
@@ -29,6 +29,9 @@ _CHANNEL, _VOTES = "audio_channel", "votes"
 """These have a meaning, too; further ones become labels (`channel` is one that people have)."""
 _MEANT = frozenset((*COLUMNS, *_TEXTS, *_NUMBERS, _CHANNEL, _VOTES))
 
+_CLASSES = frozenset(CLASSES.values())
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # of today and of before 2007
 _CHOICES = MappingProxyType({"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")})
 
 
@@ -50,10 +53,10 @@ def read_manifest(
     """Return a manifest's utterances in its order.
 
     Args:
-        file: `.csv` (with commas, semicolons, tabs or `|`; pandas' unnamed index column is passed
-            over), or `.jsonl`, whose `COLUMNS` are text or whole numbers; UTF-8, with a byte order
-            mark or not. An empty cell or null is an absent value. Without `id` the path's text is
-            the id.
+        file: `.csv` (with commas, semicolons, tabs or `|`; pandas' unnamed index column, Excel's
+            line `sep=;` and empty columns at the end are passed over), or `.jsonl`, whose `COLUMNS`
+            are text or whole numbers; UTF-8, with a byte order mark or not, or UTF-16 with one. An
+            empty cell or null is an absent value. Without `id` the path's text is the id.
         root: What paths are relative to and may not leave; None: the manifest's own folder.
         allow_outside: Let paths leave the root (by `..`, absolute or by a symbolic link).
         by_part: An id may stand once in each `split` of each `fold`, instead of once.
@@ -111,18 +114,22 @@ def _text(file: Path) -> str:
         raise DataError(f"The manifest {file} cannot be read: {error.strerror}.") from error
     if is_pointer(content):
         raise DataError(f"The manifest {file} {POINTER}.")
+    if content.startswith(_WORKBOOKS):
+        raise DataError(f"The manifest {file} is a workbook, not CSV: save it as `CSV UTF-8`.")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"The manifest {file} is not UTF-8: line {line} has the byte "
-            f"0x{content[error.start]:02x}. Save it as UTF-8."
+            f"0x{content[error.start]:02x}. Save it as UTF-8 (`CSV UTF-8` in Excel)."
         ) from error
 
 
 def _csv_rows(text: str) -> Iterator[_Row]:
-    delimiter = _delimiter(text)
+    told = re.match(r"\"?sep=([,;\t|])\"?[,;\t|]*\r?\n", text)  # Excel's own line
+    text = "\n" + text[told.end() :] if told else text
+    delimiter = told[1] if told else _delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
@@ -133,21 +140,27 @@ def _csv_rows(text: str) -> Iterator[_Row]:
         except csv.Error as error:
             yield _Row(reader.line_num, f"not CSV ({error})")
             return
-        if not any(cells):
+        if not any(cell.strip() for cell in cells):
             continue
         if header is None:
-            header = [name.strip() for name in cells]
+            header = _without_empty_end([name.strip() for name in cells])
             named = header[1:] if header[0] == "" else header  # pandas' index has no name
             if "path" not in named or "" in named or len(set(named)) < len(named):
                 wrong = f"expected a header of different columns with `path`, but found {header}"
                 yield _Row(reader.line_num, wrong[:500])
                 return
-        elif len(cells) != len(header):
+        elif len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
             wrong = f"{len(cells)} cells, but the header has {len(header)} columns"
             yield _Row(reader.line_num, wrong)
         else:
-            pairs = zip(header, cells, strict=True)
+            pairs = zip(header, cells, strict=False)
             yield _Row(reader.line_num, {name: cell for name, cell in pairs if name})
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    """Return the columns up to the last that has a name; spreadsheets write further ones."""
+    last = max((place for place, cell in enumerate(cells) if cell), default=-1)
+    return cells[: last + 1]
 
 
 def _delimiter(text: str) -> str:
@@ -205,7 +218,7 @@ def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
                 f"`{name}` must be one of {', '.join(choices)}, but is `{values[name]}`"
             )
     word = values.get("emotion")
-    emotion = CLASSES.get(word.lower(), word) if word else None
+    emotion = _class_of(word) if word else None
     if emotion != word:
         values.setdefault("original", str(word))
     path = cells["path"]  # not stripped: a file name may begin or end with a space
@@ -225,6 +238,12 @@ def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
     )
 
 
+def _class_of(word: str) -> str:
+    """Return our class of a word, in whatever case both are written; any other word as it is."""
+    small = word.lower()
+    return CLASSES.get(small, small if small in _CLASSES else word)
+
+
 def _votes(text: str) -> tuple[tuple[str, float], ...]:
     """Read `happy=2;neutral=1`, or the JSON object of the same."""
     votes: dict[str, float] = {}
@@ -238,10 +257,4 @@ def _votes(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def _number(name: str, text: str) -> float:
-    try:
-        number = float(text.replace(",", "."))  # as spreadsheets of some languages write it
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"`{name}` must be a number, but is `{text}`")
-    return number
+    return number(text, f"`{name}`")

@@ -10,8 +10,8 @@ class PathGuard:
     """Turns the text of a manifest into an absolute path inside the corpus, or says why not.
 
     A `..`, an absolute path or a symbolic link is fine as long as it ends inside the root. Where no
-    file has just that name, backslashes are read as `/`, and accented letters in either of
-    Unicode's two spellings (NFC, NFD), if a file is found by that.
+    file has just that name, spaces around it are dropped, backslashes are read as `/`, and accented
+    letters in either of Unicode's two spellings (NFC, NFD), if a file is found by that.
     """
 
     def __init__(self, root: Path, *, allow_outside: bool = False) -> None:
@@ -36,6 +36,9 @@ class PathGuard:
         except UnicodeEncodeError as error:
             raise ValueError(f"the path {text!r} cannot be a file name") from error
         path = self._root / text
+        if text != text.strip() and not os.path.exists(path):  # noqa: PTH110
+            text = text.strip()
+            path = self._root / text
         if ("\\" in text or not text.isascii()) and not os.path.exists(path):  # noqa: PTH110
             path = self._spelt_otherwise(text)
         if not self._allow_outside and not self._is_inside(path):

@@ -108,13 +108,13 @@ def text_of(file: Path) -> str:
 
 
 def number(text: str, what: str) -> float:
-    """Return a number.
+    """Return a number; its decimal mark may be a comma, as spreadsheets of some languages have it.
 
     Raises:
         ValueError: It is none, or not finite.
     """
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))
     except ValueError:
         value = float("nan")
     if value - value != 0:

@@ -4,12 +4,15 @@ Second in this folder: `folds.py` calls it with names, a run calls it again with
 """
 
 import hashlib
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
 from spknorm.protocols.owners import LISTED
+
+logger = logging.getLogger(__name__)
 
 Key = Callable[[Utterance], str | None]
 _SHOWN = 5
@@ -62,6 +65,8 @@ def check_split(
             continue
         for name in ("train", "dev"):
             _refuse(split, name, "test", noun, protocol, key, advice=kind in LISTED)
+    if kind != "sd":
+        _warn_of_twins(split)
     if dev == "speaker_disjoint":
         _refuse(split, "train", "dev", "speakers", dev, lambda one: one.speaker)
     checks: list[tuple[str, Key]] = [
@@ -83,6 +88,24 @@ def _held_out(unseen: str) -> list[tuple[str, Key]]:
         "sentences": lambda one: one.label("sentence"),
     }
     return [(noun, key) for noun, key in kinds.items() if unseen in (noun, "both")]
+
+
+def _warn_of_twins(split: Split) -> None:
+    """Tell of test speakers whose name another has in train or dev, but for capitals or spaces."""
+    seen = {_plain(one.speaker): one.speaker for one in (*split.train, *split.dev) if one.speaker}
+    tested = sorted({one.speaker for one in split.test if one.speaker})
+    twins = [(name, seen[_plain(name)]) for name in tested if seen.get(_plain(name), name) != name]
+    if twins:
+        logger.warning(
+            "%d test speakers differ from training ones in capitals or spaces alone (%s): if they "
+            "are the same people, write them alike, or the test is not on unseen speakers.",
+            len(twins),
+            ", ".join(f"`{name}` and `{other}`" for name, other in twins[:_SHOWN]),
+        )
+
+
+def _plain(name: str) -> str:
+    return "".join(name.casefold().split())
 
 
 def _leak(split: Split, noun: str, key: Key) -> list[str]:
