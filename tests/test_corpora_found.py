@@ -76,6 +76,16 @@ def test_links_that_lead_back_end_and_are_counted(tmp_path, caplog):
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
+def test_links_to_themselves_and_to_one_another_are_counted(tmp_path):
+    touch(tmp_path / "a/1.wav")
+    (tmp_path / "a/2.wav").symlink_to("2.wav")
+    (tmp_path / "a/3").symlink_to("4")
+    (tmp_path / "a/4").symlink_to("3")
+    walk = Walk()
+    assert list(walk.files(tmp_path)) == [tmp_path / "a/1.wav"]
+    assert walk.summary() == "3 a link back to its own folder"
+
+
 def test_what_is_not_taken_is_counted_by_kind(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     for name in ("a.wav", "B.FLAC", "c.m4a", "d.M4A", "e.webm", "f.txt", "g", "._a.wav"):
@@ -282,11 +292,11 @@ def test_a_row_about_a_name_that_is_not_utf_8_can_be_written(tmp_path):
 
 
 EXCEL = {
-    "columns and lines that are empty": "path;emotion;;;\r\na.wav;neu;;;\r\n;;;;\r\nb.wav;sad;;;\r\n",
+    "empty columns and lines": "path;emotion;;;\r\na.wav;neu;;;\r\n;;;;\r\nb.wav;sad;;;\r\n",
     "empty cells behind the lines alone": "path,emotion\r\na.wav,neu,,\r\nb.wav,sad,,\r\n",
     "its own first line": "sep=;\r\npath;emotion\r\na.wav;neu\r\nb.wav;sad\r\n",
     "its own first line, filled up": "sep=;;;\r\npath;emotion\r\na.wav;neu\r\nb.wav;sad\r\n",
-    "quotes and breaks within": '"path"\t"note"\t"emotion"\r\n"a.wav"\t"x\ny"\t"neu"\r\nb.wav\t\tsad',
+    "quotes and breaks": '"path"\t"x"\t"emotion"\r\n"a.wav"\t"x\ny"\t"neu"\r\nb.wav\t\tsad',
     "spaces around all": "path , emotion\r\n a.wav , neu \r\nb.wav  , sad\r\n",
     "capitals": "path,emotion\r\na.wav,Neutral\r\nb.wav,SAD\r\n",
 }

@@ -70,7 +70,9 @@ class Walk:
         for entry in entries:
             if entry.name.startswith("."):
                 self.left_out[HIDDEN] += 1
-            elif entry.is_dir():
+            elif (is_folder := _is_folder(entry)) is None:
+                self.left_out[LOOP] += 1
+            elif is_folder:
                 yield from self._below(entry.path, above | {identity})
             elif suffix_of(entry.name) in self._suffixes:
                 yield Path(entry.path)
@@ -95,6 +97,14 @@ class Walk:
     def summary(self) -> str:
         """Return what was left out, the most frequent first: `3 .m4a, 1 hidden`."""
         return ", ".join(f"{count} {kind}" for kind, count in self.left_out.most_common())
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool | None:
+    """Return whether an entry is a folder, or None for a link that leads to itself."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return None
 
 
 def suffix_of(name: str) -> str:
