@@ -55,6 +55,16 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
             "`config.runner.total_steps` must be a whole number, but is `2.5` (float).",
         ),
         (
+            {"downstream_expert": {"datarc": {"labels": "five"}}},
+            "`config.downstream_expert.datarc.labels` must be auto, four, all or a mapping, but is "
+            "`'five'` (str).",
+        ),
+        (
+            {"downstream_expert": {"datarc": {"labels": ["neu"]}}},
+            "`config.downstream_expert.datarc.labels` must be auto, four, all or a mapping, but is "
+            "`['neu']` (list).",
+        ),
+        (
             {"runner": {"total_steps": True}},
             "`config.runner.total_steps` must be a whole number, but is `True` (bool).",
         ),

@@ -7,6 +7,7 @@ import argparse
 import errno
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -166,6 +167,13 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
             f"({error.reason}) and is not in {error.folder} either. Give it a file with -k and a "
             "*_local upstream, or a folder with earlier downloads with --cache_dir."
         ) from error
+    except IndexError as error:
+        if args.upstream_layer_selection is None or not _is_raised_in(error, "_select_feature"):
+            raise
+        raise ConfigError(
+            f"`-l {args.upstream_layer_selection}`: the upstream `{args.upstream}` has no layer of "
+            f"that number in `{args.upstream_feature_selection}` (-s)."
+        ) from error
     except OSError as error:
         # transformers and huggingface_hub, without a network or with a name that is not there
         on_the_hub = args.hub == "huggingface" or args.upstream.startswith("hf_")
@@ -177,6 +185,12 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
             f"the Hugging Face cache, and could not be downloaded ({type(error).__name__}). "
             "Name a folder with -k, or set HF_HOME to a cache that has it."
         ) from error
+
+
+def _is_raised_in(error: BaseException, function: str) -> bool:
+    """Tell whether an error comes from a function of that name."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].name == function
 
 
 def _run_mode(runner: Any, args: argparse.Namespace) -> None:

@@ -125,7 +125,17 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         words = [o for o in choices if typing.get_origin(o) is Literal]
         if any(value in typing.get_args(word) for word in words if isinstance(value, str)):
             return value
-        return _convert((mapping or [o for o in choices if o not in words])[0], value, path)
+        other = (mapping or [o for o in choices if o not in words])[0]
+        try:
+            return _convert(other, value, path)
+        except ConfigError as error:
+            kind = _KINDS.get(typing.get_origin(other) or other)
+            if not words or kind is None or is_mapping:
+                raise
+            named = ", ".join(name for word in words for name in typing.get_args(word))
+            raise ConfigError(
+                f"`{path}` must be {named} or {kind}, but is {shown(value)}."
+            ) from error
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, path)
     if origin is Literal:
@@ -172,10 +182,13 @@ def _scalar(hint: type, value: Any, path: str) -> Any:
         hint is str and isinstance(value, str)
     ):
         return value
-    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
-    raise ConfigError(f"`{path}` must be {names[hint]}, but is {shown(value)}.")
+    raise ConfigError(f"`{path}` must be {_KINDS[hint]}, but is {shown(value)}.")
 
 
+_KINDS: dict[Any, str] = {
+    float: "a number", int: "a whole number", bool: "true or false", str: "text",
+    Mapping: "a mapping", tuple: "a list",
+}  # fmt: skip
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _PARSED: dict[str, TaskConfig] = {}
 _NULL_IS_NOTHING = {"scheduler": None, "specaug": None}
