@@ -252,8 +252,10 @@ def test_a_temporary_folder_that_is_not_there_is_told_where_s3prl_s_processes_ne
 
 
 @pytest.mark.parametrize("task", ["emotion_spknorm", "emotion"])
-def test_a_layer_that_the_upstream_does_not_have_is_told(task, tiny_hubert, tmp_path, capsys):
-    make_iemocap(tmp_path / "iemocap")
+def test_a_layer_that_the_upstream_does_not_have_is_told(
+    task, tiny_hubert, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("IEMOCAP_ROOT", str(make_iemocap(tmp_path / "iemocap")))
     argv = ["-d", task, "-u", "hubert_local", "-k", str(tiny_hubert), "--device", "cpu"]
     argv += ["-s", "hidden_states", "-l", "99", "-p", str(tmp_path / "run")]
     status, text = fail(argv, capsys)

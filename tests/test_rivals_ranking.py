@@ -62,7 +62,7 @@ def test_seeds_that_some_method_lacks_count_for_none():
     assert rank(PLAN, {}, fewer) == rank(PLAN, {}, without)
 
 
-def test_of_few_seeds_there_is_no_interval():
+def test_of_few_seeds_there_is_no_interval_no_test_and_no_range_of_ranks():
     rows = [
         one
         for one in rows_with({"leace": 0.05, "znorm": 0.0, "irm": 0.0})
@@ -70,6 +70,8 @@ def test_of_few_seeds_there_is_no_interval():
     ]
     standing = rank(PLAN, {}, rows)[2]
     assert (standing.gain.low, standing.gain.high) == (None, None)
+    assert (standing.p_holm, standing.verdict) == (None, "")
+    assert standing.rank == (1, None, None)
 
 
 def test_the_strength_with_the_best_mean_is_chosen_the_least_of_equal_ones():

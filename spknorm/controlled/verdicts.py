@@ -19,7 +19,7 @@ from spknorm.statistics import MIN_SPEAKERS, holm
 
 LEVEL = 0.05
 MIN_SEEDS = MIN_SPEAKERS
-"""Fewer corpora have no interval, as fewer speakers have none: that of two spans everything."""
+"""Fewer corpora have no interval and no test, as fewer speakers have none."""
 
 
 class Verdict(NamedTuple):
@@ -94,12 +94,12 @@ class VariantMeans(NamedTuple):
 
 
 def judge(rows: Iterable[ModelRow]) -> list[Verdict]:
-    """Return a verdict on each hypothesis that the rows can speak of (two seeds or more)."""
+    """Return a verdict on each hypothesis that the rows can speak of (`MIN_SEEDS` or more)."""
     groups = _by_seed(rows)
     tested = []
     for hypothesis in HYPOTHESES:
         values = _differences(hypothesis, groups)
-        if len(values) >= 2:
+        if len(values) >= MIN_SEEDS:
             tested.append((hypothesis, values, _p_value(values, hypothesis)))
     corrected = _corrected([(hypothesis.family, p) for hypothesis, _, p in tested])
     verdicts = []

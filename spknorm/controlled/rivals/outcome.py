@@ -84,12 +84,18 @@ def _points(gain: Gain | None) -> tuple[str, str]:
     return signed_points(gain.mean), f"{signed_points(gain.low)} to {signed_points(gain.high)}"
 
 
+def _place(found: Rank | None) -> str:
+    if found is None or found.best is None:
+        return NOTHING if found is None else str(found.place)
+    return f"{found.place} ({found.best}-{found.worst})"
+
+
 def _ranking(standings: Sequence[Standing], plan: Plan, rows: Sequence[RivalRow]) -> Table:
     lines = [
         TableRow(
             cells=(
                 _title(one),
-                "{} ({}-{})".format(*one.rank) if one.rank else NOTHING,
+                _place(one.rank),
                 percent(one.unseen),
                 *_points(one.gain),
                 p_value(one.p_holm),

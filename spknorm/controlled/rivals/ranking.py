@@ -12,7 +12,7 @@ from scipy import stats
 
 from spknorm.controlled.rivals.grid import RivalRow
 from spknorm.controlled.rivals.plan import BASELINES, Plan
-from spknorm.controlled.verdicts import confidence
+from spknorm.controlled.verdicts import MIN_SEEDS, confidence
 from spknorm.demo.synthesis import FloatArray
 from spknorm.statistics import holm
 from spknorm.statistics.fairness import gini, worst
@@ -33,11 +33,11 @@ class Gain(NamedTuple):
 
 
 class Rank(NamedTuple):
-    """A place by gain, and its range in 95 % of resampled seeds."""
+    """A place by gain, and its range in 95 % of resampled seeds; None of too few of them."""
 
     place: int
-    best: int
-    worst: int
+    best: int | None
+    worst: int | None
 
 
 class Standing(NamedTuple):
@@ -110,7 +110,7 @@ def rank(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]) -> list
         return np.array([measure(of_seed[seed]) for seed in seeds])
 
     gains = {one: values(one, _accuracy) - values("none", _accuracy) for one in wanted}
-    tested = {one: _p_value(gains[one]) for one in plan.rivals if len(seeds) > 1}
+    tested = {one: _p_value(gains[one]) for one in plan.rivals if len(seeds) >= MIN_SEEDS}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
     ranks = _ranks({one: gains[one] for one in plan.rivals})
     found = []
@@ -193,8 +193,12 @@ def _p_value(gain: FloatArray) -> float:
 def _ranks(gains: dict[str, FloatArray]) -> dict[str, Rank]:
     values = np.stack(list(gains.values()))  # (R, seeds)
     size = values.shape[1]
+    order = (-values.mean(1)).argsort().argsort() + 1
+    if size < MIN_SEEDS:
+        return {
+            name: Rank(int(place), None, None) for name, place in zip(gains, order, strict=True)
+        }
     drawn = np.random.default_rng(0).integers(size, size=(_RESAMPLES, size))
     places = (-values[:, drawn].mean(2)).argsort(0).argsort(0) + 1  # (R, resamples)
-    order = (-values.mean(1)).argsort().argsort() + 1
     best, least = np.quantile(places, (0.025, 0.975), axis=1, method="nearest")
     return {name: Rank(int(order[k]), int(best[k]), int(least[k])) for k, name in enumerate(gains)}
