@@ -97,6 +97,25 @@ def test_a_corpus_processed_as_a_whole_is_another_though_no_size_changed(corpus,
     assert digest(corpus, tmp_path).digest != before.digest
 
 
+def test_one_file_of_many_that_was_replaced_by_as_many_bytes_is_named(
+    corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("spknorm.corpora.digest._NUM_READ", 0)  # as if it were not among those read
+    before = digest(corpus, tmp_path)
+    write_rows(tmp_path, {"emotion": before})
+    denoised(corpus[3:4])
+    now = digest(corpus, tmp_path)
+    assert now.digest == before.digest
+    found = changes(summaries({"emotion": before}), {"emotion": now}, tmp_path)
+    assert found["corpora.emotion"][1].endswith(": 1 with other audio (u3)")
+    told = different({"a": summaries({"emotion": before}), "b": summaries({"emotion": now})})
+    assert [one[:48] for one in told] == ["These runs saw 2 different emotion corpora, so t"]
+    earlier = {**summaries({"emotion": before})["emotion"]}
+    del earlier["content"]  # of a version that did not keep it
+    assert changes({"emotion": earlier}, {"emotion": now}, tmp_path) == {}
+    assert different({"a": {"emotion": earlier}, "b": summaries({"emotion": now})}) == []
+
+
 def test_the_fold_is_in_the_parts_and_not_in_the_digest(corpus, tmp_path):
     one = digest(corpus, tmp_path)
     other = digest(corpus, tmp_path, {"train": corpus[4:], "dev": corpus[:2], "test": corpus[2:4]})

@@ -5,13 +5,14 @@ After the readers; the task takes it of what it reads, checkpoints and result.js
 
 A copy of a corpus in another folder or on another machine has the same digest: an audio file's
 stamp is its size, its number of samples and its rate, and of some files, chosen by a hash of their
-ids, the content. So a corpus that was denoised, normalised or encoded anew as a whole is told from
-the first, but a single file whose content was replaced by as many bytes may be missed.
+ids, the content. Beside that digest stands one of the content in the middle of every file, so that
+a single file that was replaced by another of as many bytes is seen, too.
 """
 
 import gzip
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,16 +26,23 @@ ROWS = "corpora.json.gz"
 _SUMMARIES = "summaries"
 _NUM_READ = 32
 """Files whose content is part of the digest."""
+_MOST_SAMPLED = 50_000
+_SAMPLED_BYTES = 4096
+"""Of a corpus of up to so many files so many bytes from the middle of each make `content`."""
 _SHOWN = 3
 
 
 class Row(NamedTuple):
-    """One utterance: its labels and its audio's stamp as texts, its part of the fold or none."""
+    """One utterance: its labels and its audio's stamp as texts, its part of the fold or none.
+
+    Last what is in the middle of its file, as a hash; empty in large corpora and earlier versions.
+    """
 
     id: str
     labels: str
     audio: str
     part: str | None
+    middle: str = ""
 
 
 class CorpusDigest(NamedTuple):
@@ -50,11 +58,18 @@ class CorpusDigest(NamedTuple):
     parts: Mapping[str, str]
     rows: tuple[Row, ...]
 
+    @property
+    def _sampled(self) -> bool:
+        return bool(self.rows) and all(row.middle for row in self.rows)
+
     def summary(self) -> dict[str, Any]:
         """Return what result.json and checkpoints keep."""
         sizes = {part: sum(row.part == part for row in self.rows) for part in self.parts}
         return {
             "digest": self.digest,
+            "content": _hash([(row.id, row.middle) for row in self.rows])
+            if self._sampled
+            else None,
             "num_utterances": len(self.rows),
             "parts": {
                 part: {"digest": digest, "num_utterances": sizes[part]}
@@ -84,12 +99,15 @@ def digest_of(
     read = {one.id for one in sorted(records, key=lambda one: _rank(one.id))[:_NUM_READ]}
     part_of = {one.id: part for part, members in parts.items() for one in members}
     rows = []
+    is_sampled = len(records) <= _MOST_SAMPLED
     for one, info in zip(records, infos, strict=True):
         stamp = f"{one.path.stat().st_size} bytes, {info.num_samples} at {info.sample_rate} Hz"
         if one.id in read:
             stamp += f", sha256 {sha256_of(one.path)[:16]}"
         values = json.dumps({column: one.label(column) for column in columns} | _heard(one))
-        rows.append(Row(one.id, values, stamp, part_of.get(one.id)))
+        rows.append(
+            Row(one.id, values, stamp, part_of.get(one.id), _middle(one) if is_sampled else "")
+        )
     rows.sort()
     return CorpusDigest(
         digest=_hash([row[:3] for row in rows]),
@@ -133,7 +151,8 @@ def changes(
         if old is None or one is None:
             continue
         new = one.summary()
-        if (old["digest"], old["parts"]) != (new["digest"], new["parts"]):
+        same = (old["digest"], old["parts"]) == (new["digest"], new["parts"])
+        if not same or _both_and_other(old.get("content"), new["content"]):
             kept = _read_rows(folder).get(role) or [None]
             rows = [Row(*row) for row in kept[1:]] if kept[0] == old["digest"] else None
             what = f"{old['num_utterances']} utterances, digest {old['digest'][:12]}"
@@ -154,11 +173,15 @@ def different(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for role in ("emotion", "speaker"):
         seen: dict[str, list[str]] = {}
         sizes: dict[str, Any] = {}
+        known: dict[str, str] = {}
         for name, corpora in runs.items():
             one = corpora.get(role)
             if isinstance(one, Mapping) and isinstance(one.get("digest"), str):
-                seen.setdefault(one["digest"], []).append(name)
-                sizes[one["digest"]] = one.get("num_utterances")
+                content, digest = one.get("content"), one["digest"]
+                if content and known.setdefault(digest, content) != content:
+                    digest = content  # the same but for what is in some of its files
+                seen.setdefault(digest, []).append(name)
+                sizes[digest] = one.get("num_utterances")
         if len(seen) > 1:
             groups = sorted(seen.items(), key=lambda item: (-len(item[1]), item[1]))
             listed = "; ".join(
@@ -180,13 +203,29 @@ def _describe(old: list[Row] | None, new: CorpusDigest) -> str:
     both = [name for name in sorted(now) if name in before]
     kinds = (
         ("with other labels", [n for n in both if now[n].labels != before[n].labels]),
-        ("with other audio", [n for n in both if now[n].audio != before[n].audio]),
+        ("with other audio", [n for n in both if _is_other_audio(before[n], now[n])]),
         ("new", [name for name in sorted(now) if name not in before]),
         ("gone", [name for name in sorted(before) if name not in now]),
         ("in another part", [n for n in both if now[n].part != before[n].part]),
     )
     told = [f"{len(names)} {kind} ({_names(names)})" for kind, names in kinds if names]
     return f"{text}: {', '.join(told) if told else 'in another order'}"
+
+
+def _is_other_audio(before: Row, now: Row) -> bool:
+    return before.audio != now.audio or _both_and_other(before.middle, now.middle)
+
+
+def _both_and_other(before: str | None, now: str | None) -> bool:
+    return bool(before and now and before != now)
+
+
+def _middle(utterance: Utterance) -> str:
+    """Return a hash of the bytes in the middle of an utterance's file."""
+    with utterance.path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size - _SAMPLED_BYTES) // 2)
+        return sha256_of(file.read(_SAMPLED_BYTES))[:16]
 
 
 def _heard(utterance: Utterance) -> dict[str, str]:
