@@ -173,6 +173,16 @@ def test_an_unknown_upstream_is_named_with_the_nearest(tmp_path, capsys):
     assert not list((tmp_path / "x").glob("*.yaml"))
 
 
+def test_an_upstream_of_another_package_is_one_line(tmp_path, capsys):
+    argv = ["-d", "emotion_spknorm", "-u", "emotion2vec_plus_base", "-p", str(tmp_path / "x")]
+    status, text = fail(argv, capsys)
+    assert status == 2
+    assert text.splitlines()[-1] == (
+        "spknorm: `emotion2vec_plus_base` needs a package of its own, funasr, whose models are not "
+        "s3prl's: it is no upstream here. Folders of transformers go with -u hf:FOLDER."
+    )
+
+
 def test_a_folder_in_use_is_refused_before_torch_is_loaded(tmp_path, capsys, monkeypatch):
     from spknorm.files import FolderLock
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from tiny_families import flags_of
 from trained_folders import make_trained
 
@@ -47,6 +48,26 @@ def test_logits_of_half_a_second_three_and_twelve_are_predicts(name, tmp_path):
         wav = (0.1 * generator.standard_normal(int(16000 * seconds))).astype(np.float32)
         (found,) = session.run(None, {"waveform": wav[None]})
         np.testing.assert_allclose(found[0], predictor.logits(wav).numpy(), rtol=0, atol=1e-4)
+
+
+def test_dimensions_of_the_file_are_predicts(tmp_path):
+    import onnxruntime
+
+    run = make("hubert", "TAP", tmp_path, result=False)
+    state = torch.load(run / "dev-best.ckpt", weights_only=True)
+    names = ["arousal", "valence", "dominance", "warmth"]
+    torch.save({**state, "Spknorm": {"classes": names, "scale": [1, 7]}}, run / "dev-best.ckpt")
+    folder = export(run, tmp_path / "export", formats=("transformers",), onnx=True).folder
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    predictor = predict.load(run)
+    generator = np.random.default_rng(1)
+    for seconds in (0.5, 3.0, 12.0):
+        wav = (0.1 * generator.standard_normal(int(16000 * seconds))).astype(np.float32)
+        (outputs,) = session.run(None, {"waveform": wav[None]})
+        (found,) = predictor.target.guesses(torch.from_numpy(outputs)).tolist()
+        expected = predictor.predict(wav, 16000)
+        assert list(expected) == names
+        np.testing.assert_allclose(found, list(expected.values()), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
