@@ -213,6 +213,21 @@ def test_layers_below_learn_more_slowly(train):
             "`config.upstream.lora.targets`: the upstream's layers have no qkv; name some of fc1, ",
         ),
         (
+            {"lora": {"rank": 2, "targets": []}},
+            {},
+            "`config.upstream.lora.targets`: it is empty; name some of fc1, fc2, ",
+        ),
+        (
+            {"lora": {"rank": 2}, "freeze_layers": 2},
+            {},
+            "is 2, so that no layer is left for `config.upstream.lora`: lower it, or leave lora",
+        ),
+        (
+            {"lora": {"rank": 2}, "bitfit": True},
+            {},
+            "`config.upstream.bitfit` has no effect beside lora, which trains adapters alone",
+        ),
+        (
             {"lora": {"rank": 2}, "packed": False},
             {},
             r"past the adapters \(upstream.packed is off\)",

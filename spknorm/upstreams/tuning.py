@@ -32,6 +32,11 @@ def adapt(upstream: Any, config: UpstreamConfig) -> None:
     Raises:
         ConfigError: It has no such layers, or no such modules.
     """
+    if config.lora.rank and config.bitfit:
+        raise ConfigError(
+            "`config.upstream.bitfit` has no effect beside lora, which trains adapters alone: "
+            "leave one of them out."
+        )
     if config.freeze_layers:
         _freeze(upstream, config.freeze_layers)
     if config.bitfit:
@@ -166,15 +171,22 @@ def _add_adapters(upstream: Any, config: UpstreamConfig) -> None:
         for name, module in layer.named_modules()
         if isinstance(module, nn.Linear)
     }
-    targets = lora.targets or next((pair for pair in _TARGETS if {*pair} <= names), ())
+    usual = next((pair for pair in _TARGETS if {*pair} <= names), ())
+    targets = usual if lora.targets is None else lora.targets
     unknown = [name for name in targets if name not in names]
     if unknown or not targets:
+        what = ", ".join(unknown) or "queries and values by a known name"
+        problem = "it is empty" if lora.targets == () else f"the upstream's layers have no {what}"
         raise ConfigError(
-            f"`config.upstream.lora.targets`: the upstream's layers have no {', '.join(unknown)}; "
-            f"name some of {', '.join(sorted(names))}."
+            f"`config.upstream.lora.targets`: {problem}; name some of {', '.join(sorted(names))}."
         )
     options = peft.LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(targets))
     chosen = layers[config.freeze_layers :]
+    if not chosen:
+        raise ConfigError(
+            f"`config.upstream.freeze_layers` is {config.freeze_layers}, so that no layer is left "
+            "for `config.upstream.lora`: lower it, or leave lora out."
+        )
     for parameter in upstream.parameters():
         parameter.requires_grad_(False)
     for layer in chosen:
