@@ -59,6 +59,9 @@ def test_predictions_are_printed_or_written(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(predict, "load", lambda path, device: (path, device))
     monkeypatch.setattr(predict, "predict_files", rows)
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "b.wav"):
+        Path(name).write_bytes(b"RIFF")
     argv = ["predict", str(tmp_path), "a.wav", "b.wav", "--window", "4", "--hop", "2"]
     assert commands.main(argv) == 0
     assert capsys.readouterr().out == (

@@ -159,11 +159,11 @@ def test_the_probe_is_the_shrunk_discriminant_of_scikit_learn():
 def test_run_goes_from_file_to_report_and_again(small, tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_text(
-        "kind: controlled\nrho: [0.9, 0.0]\nnum_folds: 1\nnum_seeds: 2\nrank: 2\ntuned: []\n"
+        "kind: controlled\nrho: [0.9, 0.0]\nnum_folds: 1\nnum_seeds: 4\nrank: 2\ntuned: []\n"
         "frozen: {steps: 2, emotion_batch: 8, speaker_batch: 8}\n"
     )
     assert controlled.describe(path) == (
-        "4 parts: 32 models on frozen features and 0 fine-tuned ones, seeds 100 to 101, rho 0.9, 0."
+        "8 parts: 64 models on frozen features and 0 fine-tuned ones, seeds 100 to 103, rho 0.9, 0."
     )
     first = controlled.run(path, tmp_path / "out", workers=1)
     assert [one.name for one in first.verdicts] == ["H1", "H2b", "H3", "H4", "H5a"]

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from spknorm import config
 from spknorm.bench.cells import TASK, Cell
+from spknorm.config.memory import LAYER_BYTES
 from spknorm.errors import ConfigError
 from spknorm.files import read_json
 from spknorm.registry import config_path
 from spknorm.schema import TaskConfig
-from spknorm.upstreams.fast import LAYER_BYTES
 
 _WEIGHT = 4  # bytes: weights stay float32 in every precision
 _STATE_BYTES = {"SGD": 0, "RMSprop": 4, "Adafactor": 0.02}  # per weight; others: two moments

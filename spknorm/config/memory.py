@@ -1,9 +1,13 @@
-"""Memory that runs out where nothing is trained: less at once, and in the end one clear line."""
+"""What a frame takes; and memory that runs out where nothing is trained: fewer at once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from spknorm.errors import ConfigError, is_out_of_memory
+
+LAYER_BYTES = 108
+"""Per frame and unit of width, of what a layer keeps for its backward pass in float32; measured
+(docs/performance.md)."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -158,7 +158,7 @@ def test_an_ascent_that_runs_away_is_said_with_the_setting_to_try(
 ):
     mapping = tiny_runs.settings_of(
         tiny_corpora, total_steps=20, eval_step=10, save_step=20,
-        method={"speaker_lambda": 3.0, "ceiling": None},
+        method={"adversary": "ascent", "speaker_lambda": 3.0, "ceiling": None},
     )  # fmt: skip
     tiny_runs.train(tiny_hubert, mapping, tmp_path)
     text = (tmp_path / "log.log").read_text()

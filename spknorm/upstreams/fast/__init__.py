@@ -24,11 +24,10 @@ from spknorm.schema import UpstreamConfig
 from spknorm.upstreams import family_of, is_stock
 from spknorm.upstreams.fast import fairseq, hugging_face
 from spknorm.upstreams.fast.memory import keep_freed_memory
-from spknorm.upstreams.fast.packed import LAYER_BYTES, PackedEncoder, layers_read, parts_of
+from spknorm.upstreams.fast.packed import PackedEncoder, layers_read, parts_of
 from spknorm.upstreams.hugging_face import TransformersUpstream
 
 __all__ = [
-    "LAYER_BYTES",
     "Encoder",
     "PackedEncoder",
     "keep_freed_memory",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from spknorm.config.memory import LAYER_BYTES
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams.fast import hugging_face
 from spknorm.upstreams.fast.attention import name_of
@@ -21,9 +22,6 @@ from spknorm.upstreams.fast.layers import dropout_rate, run_layer
 from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.hugging_face import TransformersUpstream
 
-LAYER_BYTES = 108
-"""Per frame and unit of width, of what a layer keeps for its backward pass in float32; measured
-(docs/performance.md)."""
 _SAMPLES_AT_ONCE = 64 * 16000
 """Beyond them the convolutions of a front end would be the step's peak of memory."""
 
