@@ -35,6 +35,13 @@ def make(name, strategy, folder, **options):
     )
 
 
+def waves(seed):
+    """Noise of half a second, of three and of twelve."""
+    generator = np.random.default_rng(seed)
+    for seconds in (0.5, 3.0, 12.0):
+        yield (0.1 * generator.standard_normal(int(16000 * seconds))).astype(np.float32)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_logits_of_half_a_second_three_and_twelve_are_predicts(name, tmp_path):
     import onnxruntime
@@ -43,9 +50,7 @@ def test_logits_of_half_a_second_three_and_twelve_are_predicts(name, tmp_path):
     folder = export(run, tmp_path / "export", formats=("transformers",), onnx=True).folder
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
     predictor = predict.load(run)
-    generator = np.random.default_rng(0)
-    for seconds in (0.5, 3.0, 12.0):
-        wav = (0.1 * generator.standard_normal(int(16000 * seconds))).astype(np.float32)
+    for wav in waves(seed=0):
         (found,) = session.run(None, {"waveform": wav[None]})
         np.testing.assert_allclose(found[0], predictor.logits(wav).numpy(), rtol=0, atol=1e-4)
 
@@ -60,9 +65,7 @@ def test_dimensions_of_the_file_are_predicts(tmp_path):
     folder = export(run, tmp_path / "export", formats=("transformers",), onnx=True).folder
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
     predictor = predict.load(run)
-    generator = np.random.default_rng(1)
-    for seconds in (0.5, 3.0, 12.0):
-        wav = (0.1 * generator.standard_normal(int(16000 * seconds))).astype(np.float32)
+    for wav in waves(seed=1):
         (outputs,) = session.run(None, {"waveform": wav[None]})
         (found,) = predictor.target.guesses(torch.from_numpy(outputs)).tolist()
         expected = predictor.predict(wav, 16000)
