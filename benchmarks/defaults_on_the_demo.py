@@ -3,19 +3,21 @@
     python benchmarks/defaults_on_the_demo.py --out benchmarks/results/DATE-defaults.json
 
 Every run is `run_downstream.py -d emotion_spknorm -u spknorm_demo_hubert` with the two corpora
-named, the strategy, and for its control lambda 0; all else is the task's config.yaml, but for
---steps in the place of total_steps (4000 steps are a quarter of an hour of one core, twice that
-under TAP). --frozen leaves the upstream as it is and reads its last hidden state: what SNP's gate
-sees under an upstream rate of 1e-5 is nearly that, at an eighth of the time; the 32 utterances of
-a step then pass at once. Leakage is the accuracy of a fresh linear speaker probe on what the heads
-see; differences are paired by seed. Finished runs are kept in --folder; one JSON line per strategy
-is printed.
+named, the strategy, and for its controls lambda 0 or shuffled speakers; all else is the task's
+config.yaml, but for --steps in the place of total_steps (4000 steps are a quarter of an hour of one
+core, twice that under TAP). --frozen leaves the upstream as it is and reads its last hidden state:
+what SNP's gate sees under an upstream rate of 1e-5 is nearly that, at an eighth of the time; the 32
+utterances of a step then pass at once. Leakage is the accuracy of a fresh linear speaker probe on
+what the heads see; differences are paired by seed. Finished runs are kept in --folder, and those of
+an earlier --out are taken over by --known; one JSON line per strategy and control is printed.
 """
 
 import argparse
 import json
 import math
 import os
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from spknorm.files import write_json
 from spknorm.runs.result import versions
 
 STRATEGIES = ("TAP", "SNP")
+CONTROLS = ("lambda 0", "shuffled")
 EXPERT = "config.downstream_expert."
 FROZEN = ["--frozen", "-s", "last_hidden_state"]
 AT_ONCE = {
@@ -50,11 +53,12 @@ def run_once(
     *,
     steps: int,
     changes: dict[str, Any],
-    control: bool,
+    control: str | None,
     frozen: bool,
 ) -> dict[str, Any]:
     """Train one model unless it is there, probe it, and return its row."""
-    parts = [strategy, *["frozen"] * frozen, *["control"] * control, str(steps), str(seed)]
+    named = [control.replace(" ", "-")] if control else []
+    parts = [strategy, *["frozen"] * frozen, *named, str(steps), str(seed)]
     expdir = folder / "-".join(parts)
     kept = expdir / "row.json"
     if kept.exists():
@@ -62,8 +66,10 @@ def run_once(
         return row
     settings = {**CORPORA, EXPERT + "spknorm.strategy": strategy} | changes
     settings["config.runner.total_steps"] = steps
-    if control:
+    if control == "lambda 0":
         settings[EXPERT + "spknorm.speaker_lambda"] = 0.0
+    if control == "shuffled":
+        settings[EXPERT + "speaker_corpus.shuffle_labels"] = True
     override = ",,".join(f"{key}={value!r}" for key, value in settings.items())
     status = run_downstream(
         ["-d", "emotion_spknorm", "-u", "spknorm_demo_hubert", "-p", str(expdir), "-a",
@@ -82,14 +88,14 @@ def run_once(
     return row
 
 
-def compare(rows: Sequence[dict[str, Any]], strategy: str) -> dict[str, Any]:
-    """Return means, and mean and 95 % t-interval of the differences to lambda 0 by seed."""
+def compare(rows: Sequence[dict[str, Any]], strategy: str, control: str) -> dict[str, Any]:
+    """Return means, and mean and 95 % t-interval of the differences to a control by seed."""
     with_it, without = (
         {row["seed"]: row for row in rows if (row["strategy"], row["control"]) == (strategy, kind)}
-        for kind in (False, True)
+        for kind in (None, control)
     )
     seeds = sorted(set(with_it) & set(without))
-    found: dict[str, Any] = {"strategy": strategy, "seeds": seeds}
+    found: dict[str, Any] = {"strategy": strategy, "control": control, "seeds": seeds}
     for name in ("leakage", "wa"):
         found[name] = round(float(np.mean([with_it[seed][name] for seed in seeds])), 4)
         found[f"{name}_control"] = round(float(np.mean([without[seed][name] for seed in seeds])), 4)
@@ -111,6 +117,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[200, 201, 202, 203, 204])
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES, choices=STRATEGIES)
+    parser.add_argument("--controls", nargs="+", default=CONTROLS[:1], choices=CONTROLS)
+    parser.add_argument("--known", type=Path, help="an earlier file of the same steps and changes")
     parser.add_argument("--frozen", action="store_true", help="leave the upstream as it is")
     parser.add_argument("--change", nargs="*", default=[], help="KEY=VALUE, to choose defaults by")
     options = parser.parse_args()
@@ -120,29 +128,31 @@ def main() -> None:
         key, _, value = change.partition("=")
         changes[key] = json.loads(value)
     rows: list[dict[str, Any]] = []
+    if options.known:
+        rows = json.loads(options.known.read_text())["rows"]
     for seed in options.seeds:
         for strategy in options.strategies:
-            rows += [
-                run_once(
-                    options.folder, strategy, seed,
-                    steps=options.steps, changes=changes, control=control, frozen=options.frozen,
-                )
-                for control in (True, False)
-            ]  # fmt: skip
-        table = [compare(rows, strategy) for strategy in options.strategies]
+            for control in (*options.controls, None):
+                asked = (strategy, control, seed)
+                if asked not in {(row["strategy"], row["control"], row["seed"]) for row in rows}:
+                    rows += [
+                        run_once(
+                            options.folder, strategy, seed, steps=options.steps,
+                            changes=changes, control=control, frozen=options.frozen,
+                        )
+                    ]  # fmt: skip
+        table = [
+            compare(rows, strategy, control)
+            for strategy in options.strategies
+            for control in options.controls
+        ]
         write_json(
             options.out,
             {
-                "command": f"python benchmarks/defaults_on_the_demo.py --steps {options.steps} "
-                f"--seeds {' '.join(map(str, options.seeds))}"
-                + (
-                    f" --frozen --strategies {' '.join(options.strategies)}"
-                    if options.frozen
-                    else ""
-                ),
+                "command": shlex.join(["python", *sys.argv]),
                 "what": "the task's defaults with only corpora, upstream, strategy and number of "
-                "steps named, against the same with lambda 0: mean and 95 % t-interval of "
-                "differences paired by seed",
+                "steps named, against the same with lambda 0 or shuffled speakers: mean and 95 % "
+                "t-interval of differences paired by seed",
                 "changes": changes,
                 "versions": versions(),
                 "table": table,
