@@ -48,6 +48,10 @@ READINGS: dict[str, dict[str, Any]] = {
     "relative, preconditioned": {
         "update": "relative", "ascent_direction": "preconditioned", "speaker_lambda": 2.0,
     },
+    "relative, confusion": {
+        "update": "relative", "ascent_direction": "preconditioned", "speaker_lambda": 2.0,
+        "adversary": "confusion",
+    },
     "relative, raw": {"update": "relative", "ascent_direction": "raw", "speaker_lambda": 2.0},
     "reversal": {"update": "reversal", "speaker_lambda": 0.3},
     "literal": {"update": "literal", "speaker_lambda": 0.03},
@@ -89,7 +93,7 @@ def train(
     dim = upstream.model.encoder.embedding_dim
     heads = Heads(
         dim, num_emotions=4, num_speakers=80, strategy="TAP", projector_dim=64,
-        speaker_head={"hidden": (64,), "batch_norm": True},
+        speaker_head={"hidden": (64,), "batch_norm": True}, adversary=method.adversary,
     )  # fmt: skip
     assert heads.speaker_head is not None
     groups = Groups(

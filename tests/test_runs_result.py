@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+import spknorm
 from spknorm import config
 from spknorm.runs.metrics_log import MetricsLog, write_predictions
 from spknorm.runs.result import make_result, read_result, to_plain, versions
@@ -120,4 +121,4 @@ def test_versions_name_the_packages_that_decide_the_numbers():
     assert set(versions()) == {
         "python", "spknorm", "s3prl", "torch", "torchaudio", "transformers", "numpy",
     }  # fmt: skip
-    assert versions()["spknorm"] is not None
+    assert versions()["spknorm"] == spknorm.__version__

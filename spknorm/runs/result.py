@@ -21,7 +21,7 @@ from spknorm.runs.scored import Dimensions, Scored, Scores, TestScores
 from spknorm.schema import TaskConfig
 
 RESULT_SCHEMA = "spknorm.result/1"
-_VERSIONS_OF = ("spknorm", "s3prl", "torch", "torchaudio", "transformers", "numpy")
+_VERSIONS_OF = ("s3prl", "torch", "torchaudio", "transformers", "numpy")
 _ARGS = (*effects.ARGUMENTS, "downstream_variant")
 """Arguments of the command line that decide what a run computes."""
 _SELDOM = ("forked_from", "accepted", "dimensions", "split", "computing")
@@ -237,15 +237,16 @@ def to_plain(result: Result) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python and of the packages that decide about the numbers."""
+    """Return the versions of Python and of the packages that decide about the numbers.
+
+    Our own is what runs: a checkout that was installed once knows only the version of that day.
+    """
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in _VERSIONS_OF:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = None
-    if found["spknorm"] is None:
-        from spknorm import __version__
+    from spknorm import __version__
 
-        found["spknorm"] = __version__
-    return found
+    return found | {"spknorm": __version__}
