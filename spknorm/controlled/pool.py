@@ -67,9 +67,14 @@ def make_pool(seed: int, cache: Path | None = None) -> Pool:
     emotional, neutral = map(_through_upstream, (emotional_waves(seed), neutral_waves(seed)))
     pool = Pool(seed, emotional, neutral)
     if cache is not None:
-        with atomic_path(cache) as temporary, temporary.open("wb") as file:
-            np.savez(file, emotional=pool.emotional, neutral=pool.neutral)
+        keep_pool(pool, cache)
     return pool
+
+
+def keep_pool(pool: Pool, cache: Path) -> None:
+    """Write the features of a seed as an .npz file, from which `make_pool` reads them."""
+    with atomic_path(cache) as temporary, temporary.open("wb") as file:
+        np.savez(file, emotional=pool.emotional, neutral=pool.neutral)
 
 
 @functools.lru_cache(maxsize=2)

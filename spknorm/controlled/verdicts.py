@@ -93,11 +93,11 @@ class VariantMeans(NamedTuple):
         return self.variant.labels == "shuffled" or self.variant.method == "gate"
 
 
-def judge(rows: Iterable[ModelRow]) -> list[Verdict]:
+def judge(rows: Iterable[ModelRow], hypotheses: Sequence[Hypothesis] = HYPOTHESES) -> list[Verdict]:
     """Return a verdict on each hypothesis that the rows can speak of (`MIN_SEEDS` or more)."""
     groups = _by_seed(rows)
     tested = []
-    for hypothesis in HYPOTHESES:
+    for hypothesis in hypotheses:
         values = _differences(hypothesis, groups)
         if len(values) >= MIN_SEEDS:
             tested.append((hypothesis, values, _p_value(values, hypothesis)))

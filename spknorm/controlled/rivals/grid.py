@@ -56,7 +56,12 @@ class RivalRow(NamedTuple):
 
 
 def run_grid(
-    plan: Plan, out: Path, *, workers: int, progress: Callable[[int, int], None] | None
+    plan: Plan,
+    out: Path,
+    *,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+    chosen: dict[str, float] | None = None,
 ) -> tuple[dict[str, float], list[RivalRow]]:
     """Return each rival's chosen strength, and the rows of all that is reported.
 
@@ -65,10 +70,13 @@ def run_grid(
         out: Holds rows/*.json and features/*.npz; what is there is not computed again.
         workers: Processes.
         progress: Called with (parts done, parts in all).
+        chosen: Strengths that are known beforehand; None: those that the selection seeds choose.
     """
-    total = len(plan.selecting) + len(plan.confirming)
-    done = _complete(plan, out, plan.selecting, {}, workers, progress, 0, total)
-    chosen = choose(read_rows(plan, out, plan.selecting, {}))
+    selecting = plan.selecting if chosen is None else []
+    total = len(selecting) + len(plan.confirming)
+    done = _complete(plan, out, selecting, {}, workers, progress, 0, total)
+    if chosen is None:
+        chosen = choose(read_rows(plan, out, selecting, {}))
     _complete(plan, out, plan.confirming, chosen, workers, progress, done, total)
     return chosen, read_rows(plan, out, plan.confirming, chosen)
 
@@ -108,8 +116,7 @@ def run_part(plan: Plan, out: Path, strength: float | None, part: Part) -> None:
     import torch
 
     torch.set_num_threads(1)
-    cached = out / "features" / f"seed-{part.seed}-{fingerprint()}.npz"
-    features = _pool(part.seed, cached)
+    features = _pool(part.seed, features_file(out, part.seed))
     folds = plan.select_folds if part.stage == "select" else plan.num_folds
     rows = []
     for fold in range(folds):
@@ -123,6 +130,11 @@ def run_part(plan: Plan, out: Path, strength: float | None, part: Part) -> None:
             rows.append(_row(data, plan, part, strengths[0], "shuffled"))
     content = {"key": _key(plan, part, strength), "rows": [row._asdict() for row in rows]}
     write_json(_path(out, part), content)
+
+
+def features_file(out: Path, seed: int) -> Path:
+    """Return where a seed's features are kept; what is there already is taken as they are."""
+    return out / "features" / f"seed-{seed}-{fingerprint()}.npz"
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,0 +1,1 @@
+"""Parts of benchmarks/independent_world.py: a corpus and an upstream that are not of our making."""

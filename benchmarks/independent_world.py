@@ -1,0 +1,169 @@
+"""The controlled benchmark's claims in a world that is not of this project's making.
+
+Corpora: espeak-ng's voice variants speak (`independent/voices.py`, Debian's espeak-ng). Upstream:
+any model of transformers, frozen; the dated result has Whisper tiny.en's encoder, made by
+`independent/whisper.py`. Slots, confounding, folds, heads, rivals and tests are the product's.
+
+    python benchmarks/independent_world.py --upstream FOLDER --folder OUT --out RESULT.json
+
+What was fixed beforehand: docs/independent_world.md and `independent/claims.py`. What OUT holds is
+not computed again, so that the command goes on where it was stopped.
+"""
+
+import argparse
+import datetime
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from independent import voices
+from independent.claims import CLAIMS, STRENGTHS, as_models
+
+from spknorm.controlled import frozen, pool
+from spknorm.controlled.pool import Floats, Pool
+from spknorm.controlled.rivals.grid import RivalRow, features_file, run_grid
+from spknorm.controlled.rivals.plan import Plan
+from spknorm.controlled.upstream import pool_layers
+from spknorm.controlled.verdicts import judge, summarise
+from spknorm.demo.synthesis import FloatArray
+from spknorm.errors import ConfigError
+from spknorm.files import read_json, write_atomic, write_json
+from spknorm.runs.result import versions
+from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
+
+PROSODY = (0.5, 1.0, 1.5)
+"""Strengths of the emotions, of which the selection seeds choose one."""
+WANTED = 0.6
+"""What `none` is to reach without confounding: neither at chance (.25) nor saturated."""
+SELECT_SEEDS, FIRST_SEED, NUM_FOLDS, RHO = (0, 1), 500, 2, (0.9, 0.0)
+
+
+def features_of(upstream: TransformersUpstream, waves: Iterator[FloatArray]) -> Floats:
+    """Return (N, D): each utterance by itself, so that none is averaged over padding."""
+    return np.concatenate([pool_layers(upstream, [wave]) for wave in waves])
+
+
+def claim_folder(folder: Path, upstream: str) -> None:
+    """Note whose features a folder holds.
+
+    Raises:
+        ConfigError: Those of another upstream.
+    """
+    path = folder / "upstream.json"
+    mine = {"upstream": str(Path(upstream).resolve())}
+    if path.is_file() and read_json(path) != mine:
+        raise ConfigError(
+            f"{folder} holds features of {read_json(path)['upstream']}: name another --folder."
+        )
+    write_json(path, mine)
+
+
+def choose_prosody(upstream: TransformersUpstream, folder: Path) -> dict[str, float]:
+    """Return what `none` reaches at rho 0 by prosody's strength, on the selection seeds."""
+    path = folder / "prosody.json"
+    found: dict[str, float] = read_json(path) if path.is_file() else {}
+    for strength in PROSODY:
+        if str(strength) not in found:
+            scores = [_unconfounded(upstream, seed, strength) for seed in SELECT_SEEDS]
+            found[str(strength)] = float(np.mean(scores))
+            write_json(path, found)
+    return found
+
+
+def _unconfounded(upstream: TransformersUpstream, seed: int, strength: float) -> float:
+    """Return the accuracy of `none` on unseen speakers at rho 0."""
+    emotional = features_of(upstream, voices.emotional_waves(seed, strength))
+    scores = []
+    for fold in range(NUM_FOLDS):
+        train, test = pool.training_rows(seed, 0.0, fold), pool.test_rows(seed, fold)
+        known = emotional[train.row]
+        scaled = (emotional - known.mean(0)) / (known.std(0) + 1e-6)
+        nobody = frozen.Data(scaled[train.row], train.emotion, scaled[:1], np.zeros(1, np.int64))
+        model = frozen.train(nobody, frozen.Settings(), strategy="none", seed=seed)
+        scores.append(np.mean(model.predict(scaled[test.row]) == test.emotion))
+    return float(np.mean(scores))
+
+
+def speak_all(upstream: TransformersUpstream, folder: Path, plan: Plan, strength: float) -> None:
+    """Keep the features of every corpus where the grid looks for them."""
+    for seed in plan.seeds:
+        path = features_file(folder, seed)
+        if not path.is_file():
+            emotional = features_of(upstream, voices.emotional_waves(seed, strength))
+            found = Pool(seed, emotional, features_of(upstream, voices.neutral_waves(seed)))
+            pool.keep_pool(found, path)
+            print(f"corpus {seed} has been spoken", flush=True)
+
+
+def main() -> None:
+    """Choose prosody's strength, speak, train, judge, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--upstream", required=True, help="folder of transformers")
+    parser.add_argument("--folder", type=Path, required=True, help="for features and rows")
+    parser.add_argument("--corpora", type=int, default=8, help="how many are reported")
+    parser.add_argument("--out", type=Path, required=True, help="result file")
+    options = parser.parse_args()
+    upstream = TransformersUpstream(options.upstream).eval()
+    claim_folder(options.folder, options.upstream)
+    reached = choose_prosody(upstream, options.folder)
+    strength = min(PROSODY, key=lambda one: abs(reached[str(one)] - WANTED))
+    plan = Plan(
+        name="independent-world",
+        rivals=tuple(STRENGTHS),
+        rho=RHO,
+        first_seed=FIRST_SEED,
+        num_seeds=options.corpora,
+        num_folds=NUM_FOLDS,
+    )
+    speak_all(upstream, options.folder, plan, strength)
+    _, rows = run_grid(
+        plan,
+        options.folder,
+        workers=1,
+        progress=lambda done, total: print(f"{done} of {total}", flush=True),
+        chosen=dict(STRENGTHS),
+    )
+    write_atomic(options.out, _record(rows, reached, strength, upstream))
+
+
+def _record(
+    rows: list[RivalRow],
+    reached: dict[str, float],
+    strength: float,
+    upstream: TransformersUpstream,
+) -> str:
+    """Return the result file, and print what it says."""
+    models = as_models(rows)
+    verdicts, means = judge(models, CLAIMS), summarise(models)
+    for one in verdicts:
+        print(f"{one.name} {one.claim}: {100 * one.difference:+.1f} {one.verdict}")
+    head: dict[str, Any] = {
+        "command": "python benchmarks/independent_world.py",
+        "date": str(datetime.datetime.now(datetime.UTC).date()),
+        "versions": versions(),
+        "upstream": {
+            name: getattr(upstream.model.config, name)
+            for name in ("model_type", "d_model", "encoder_layers", "max_source_positions")
+            if hasattr(upstream.model.config, name)
+        },
+        "prosody": {"reached": reached, "chosen": strength},
+        "strengths": STRENGTHS,
+        "verdicts": [one._asdict() for one in verdicts],
+        "means": [{**one._asdict(), "variant": one.variant._asdict()} for one in means],
+    }
+    text = json.dumps(head, indent=1, sort_keys=True)
+    listed = ",\n".join(json.dumps([_short(value) for value in row]) for row in models)
+    return f'{text[:-2]},\n "rows": [\n{listed}\n]}}\n'
+
+
+def _short(value: object) -> object:
+    return round(value, 5) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()
