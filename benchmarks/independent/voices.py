@@ -8,7 +8,7 @@ speaks, how and what is espeak-ng's. Pitch, its range and the rate are SSML's `p
 import functools
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +57,7 @@ NOISE = Cues(6.0, 25.0, 9.0, 2.0)
 _LOWEST, _HIGHEST = Cues(-40.0, -90.0, -45.0, -12.0), Cues(60.0, 200.0, 80.0, 8.0)
 # The speaker corpus speaks uniformly over what the emotions cover, whoever speaks.
 _NEUTRAL_LOW, _NEUTRAL_HIGH = Cues(-12.0, -75.0, -27.0, -5.0), Cues(14.0, 85.0, 29.0, 6.0)
-_AMPLITUDE, _ESPEAK_RATE, _RATE = 60, 22_050, 16_000
+_AMPLITUDE, _WORDS_PER_MINUTE, _ESPEAK_RATE, _RATE = 40, 200, 22_050, 16_000
 _CAST, _EMOTIONAL, _SPEAKER = range(101, 104)  # streams that the demo does not use
 
 
@@ -92,15 +92,19 @@ def cast_of(seed: int) -> list[str]:
     return [variants()[place] for place in order[: NUM_EMOTION_SPEAKERS + NUM_SPEAKERS]]
 
 
-def emotional_waves(seed: int, prosody: float) -> Iterator[FloatArray]:
+def emotional_waves(
+    seed: int, prosody: float, rows: Iterable[int] | None = None
+) -> Iterator[FloatArray]:
     """Yield samples (L,) at 16 kHz in the order of `pool.utterances_of(seed)`.
 
     Args:
         seed: Of the corpus.
         prosody: Times `MEANS`; the noise stays.
+        rows: Which of them; None: all.
     """
-    for slot, emotion in utterances_of(seed):
-        yield _emotional(seed, slot, emotion, prosody)
+    spoken = utterances_of(seed)
+    for row in range(len(spoken)) if rows is None else rows:
+        yield _emotional(seed, *spoken[row], prosody)
 
 
 def neutral_waves(seed: int) -> Iterator[FloatArray]:
@@ -127,7 +131,8 @@ def speak(variant: str, cues: Cues, text: str) -> FloatArray:
         f'rate="{100 + cues.rate:.1f}%">{text}</prosody>'
     )
     amplitude = round(_AMPLITUDE * 10 ** (cues.loudness / 20))
-    command = ["espeak-ng", "-v", f"en-us+{variant}", "-a", f"{amplitude}", "-m", "--stdout"]
+    voice = ["-v", f"en-us+{variant}", "-a", f"{amplitude}", "-s", f"{_WORDS_PER_MINUTE}"]
+    command = ["espeak-ng", *voice, "-m", "--stdout"]
     spoken = subprocess.run(command, input=prosody.encode(), capture_output=True, check=True)
     # Of a RIFF file that is written to a pipe the header is as long as ever, its sizes are not.
     samples = np.frombuffer(spoken.stdout[44:], dtype="<i2") / 32768.0

