@@ -26,7 +26,7 @@ from independent.claims import CLAIMS, STRENGTHS, as_models
 
 from spknorm.controlled import frozen, pool
 from spknorm.controlled.pool import Floats, Pool
-from spknorm.controlled.rivals.grid import RivalRow, features_file, run_grid
+from spknorm.controlled.rivals.grid import RivalRow, run_grid
 from spknorm.controlled.rivals.plan import Plan
 from spknorm.controlled.upstream import pool_layers
 from spknorm.controlled.verdicts import judge, summarise
@@ -95,7 +95,7 @@ def _unconfounded(upstream: TransformersUpstream, strength: float) -> float:
 def speak_all(upstream: TransformersUpstream, folder: Path, plan: Plan, strength: float) -> None:
     """Keep the features of every corpus where the grid looks for them."""
     for seed in plan.seeds:
-        path = features_file(folder, seed)
+        path = pool.features_file(folder, seed)
         if not path.is_file():
             emotional = features_of(upstream, voices.emotional_waves(seed, strength))
             found = Pool(seed, emotional, features_of(upstream, voices.neutral_waves(seed)))

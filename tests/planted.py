@@ -82,7 +82,7 @@ def plant(
     independent = rng.integers(NUM_EMOTIONS, size=len(speakers))
     confounded, free = bayes_accuracies(distance, kappa)
     return Planted(
-        Data(utterances(drawn, trained), drawn, utterances(independent, heard), speakers),
+        Data(utterances(drawn, trained), drawn, utterances(independent, heard), speakers, speakers),
         utterances(balanced, unseen),
         balanced,
         confounded,

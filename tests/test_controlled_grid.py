@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from spknorm import controlled
 from spknorm.controlled import folds, frozen, grid, pool
+from spknorm.controlled.fitted import Fitted
 from spknorm.controlled.plan import Plan, Variant
 
 
@@ -83,9 +85,13 @@ def small(monkeypatch):
     )
 
 
+def run_grid(plan, out, progress=lambda *_: None):
+    return grid.run_grid(plan, out, workers=1, progress=progress)
+
+
 def test_a_grid_has_a_row_per_variant_rho_seed_and_fold(small, tmp_path):
     progress = []
-    rows = grid.run_grid(small, tmp_path, workers=1, progress=lambda *at: progress.append(at))
+    rows = run_grid(small, tmp_path, progress=lambda *at: progress.append(at))
     variants = {Variant(row.features, row.method, row.labels) for row in rows}
     assert len(variants) == 8
     assert len(rows) == 8 * 2 * 2
@@ -102,58 +108,57 @@ def test_a_grid_has_a_row_per_variant_rho_seed_and_fold(small, tmp_path):
 
 
 def test_what_is_there_is_not_computed_again(small, tmp_path, monkeypatch):
-    first = grid.run_grid(small, tmp_path, workers=1)
+    first = run_grid(small, tmp_path)
     monkeypatch.setattr(frozen, "train", lambda *_, **__: pytest.fail("computed twice"))
-    assert grid.run_grid(small, tmp_path, workers=1) == first
+    assert run_grid(small, tmp_path) == first
 
 
 def test_a_stopped_grid_continues_with_what_is_missing(small, tmp_path):
-    first = grid.run_grid(small, tmp_path, workers=1)
+    first = run_grid(small, tmp_path)
     (tmp_path / "rows" / "frozen-rho0-seed101.json").unlink()
     before = (tmp_path / "rows" / "frozen-rho0-seed100.json").stat().st_mtime_ns
     assert len(grid.read_rows(small, tmp_path)) == 3 * 8
-    assert grid.run_grid(small, tmp_path, workers=1) == first
+    assert run_grid(small, tmp_path) == first
     assert (tmp_path / "rows" / "frozen-rho0-seed100.json").stat().st_mtime_ns == before
 
 
 def test_another_method_adds_rows_and_keeps_the_others(small, tmp_path):
     few = replace(small, controls=(), shuffled=())
-    kept = grid.run_grid(few, tmp_path, workers=1)
-    rows = grid.run_grid(small, tmp_path, workers=1)
+    kept = run_grid(few, tmp_path)
+    rows = run_grid(small, tmp_path)
     assert set(kept) < set(rows)
 
 
 def test_other_settings_are_other_rows(small, tmp_path):
-    first = grid.run_grid(small, tmp_path, workers=1)
+    first = run_grid(small, tmp_path)
     other = replace(small, frozen=replace(small.frozen, speaker_lambda=3.0))
     assert grid.read_rows(other, tmp_path) == []
-    assert grid.run_grid(other, tmp_path, workers=1) != first
+    assert run_grid(other, tmp_path) != first
 
 
 def test_znorm_and_erasure_take_out_what_they_promise(small):
-    features = pool.make_pool(100)
-    data = folds.FrozenFold(features, 0.9, 0)
-    speaker = data.speaker[data.is_train]
-    train, *_ = data._features(Variant("hubert", "znorm", "true"), speaker, 2)
-    for one in set(data.train.speaker):
-        assert np.abs(train[data.train.speaker == one].mean(0)).max() < 1e-5
-    *_, neutral = data._features(Variant("hubert", "erasure", "true"), speaker, 6)
-    means = [neutral[data.is_train][speaker == one].mean(0) for one in range(80)]
+    fold = folds.standardised(folds.Fold(pool.make_pool(100), 0.9, 0))
+    data, plan = fold.data(), replace(small, rank=6)
+    seen = folds.fit(data, "znorm", plan, 0).represent(data.emotional, data.who)
+    for one in set(data.who):
+        assert np.abs(seen[data.who == one].mean(0)).max() < 1e-5
+    seen = folds.fit(data, "erasure", plan, 0).represent(data.neutral, data.speaker)
+    means = [seen[data.speaker == one].mean(0) for one in range(80)]
     assert np.abs(np.std(means, axis=0)).max() < 1e-5
 
 
-def test_the_probe_is_the_shrunk_discriminant_of_scikit_learn():
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+def test_permuted_speakers_are_those_that_a_model_is_told_in_training_and_test(small):
+    fold = folds.Fold(pool.make_pool(100), 0.9, 0)
+    data, told = fold.data("shuffled"), []
+    assert not np.array_equal(data.who, fold.train.speaker)
+    assert sorted(data.speaker) == sorted(fold.data().speaker)
 
-    rng = np.random.default_rng(0)
-    speaker = np.repeat(np.arange(7), 12)
-    centres = rng.standard_normal((7, 5))
-    train = (centres[speaker] + rng.standard_normal((84, 5))).astype(np.float32)
-    test = (centres[speaker] + rng.standard_normal((84, 5))).astype(np.float32)
-    reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(train, speaker)
-    expected = reference.score(test, speaker)
-    assert 0.3 < expected < 0.9
-    assert folds.leakage(train, speaker, test, speaker) == pytest.approx(expected)
+    def predict(features, who):
+        told.append(who)
+        return np.zeros(len(who))
+
+    fold.score(Fitted(predict, lambda features, who: features, 0), "shuffled")
+    assert np.array_equal(told[0], folds.shuffled_speakers(fold.test.speaker, 100))
 
 
 def test_run_goes_from_file_to_report_and_again(small, tmp_path):
@@ -165,9 +170,11 @@ def test_run_goes_from_file_to_report_and_again(small, tmp_path):
     assert controlled.describe(path) == (
         "8 parts: 64 models on frozen features and 0 fine-tuned ones, seeds 100 to 103, rho 0.9, 0."
     )
-    first = controlled.run(path, tmp_path / "out", workers=1)
-    assert [one.name for one in first.verdicts] == ["H1", "H2b", "H3", "H4", "H5a"]
-    assert controlled.run(path, tmp_path / "out", workers=1) == first
+    out, quietly = tmp_path / "out", {"quick": False, "progress": lambda *_: None, "workers": 1}
+    first = controlled.complete(path, out, **quietly)
+    verdicts = json.loads((out / "controlled.json").read_text())["verdicts"]
+    assert [one["name"] for one in verdicts] == ["H1", "H2b", "H3", "H4", "H5a"]
+    assert controlled.complete(path, out, **quietly) == first
 
 
 def is_running(number):

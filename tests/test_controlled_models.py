@@ -5,7 +5,7 @@ import planted
 import pytest
 import torch
 
-from spknorm.controlled import finetuning, frozen, upstream, view
+from spknorm.controlled import finetuning, frozen, upstream
 from spknorm.demo import population
 from spknorm.method.model import Heads
 from spknorm.probe.erasure import erase, fit_leace
@@ -142,14 +142,14 @@ def some_waves():
 
 
 def frames_of(waves):
-    frames = view.front_end(upstream.load_upstream(), waves)
-    return finetuning.Frames(frames, np.arange(6) % 4, frames, np.arange(6) % 3)
+    frames = upstream.front_end(upstream.load_upstream(), waves)
+    return frozen.Data(frames, np.arange(6) % 4, frames, np.arange(6) % 3)
 
 
 def test_the_transformer_that_is_tuned_starts_as_the_frozen_upstream(some_waves):
     expected = upstream.pool_layers(upstream.load_upstream(), some_waves)
     frames = frames_of(some_waves).neutral
-    assert np.abs(view.View(upstream.load_encoder()).of_all(frames) - expected).max() < 1e-5
+    assert np.abs(upstream.View(upstream.load_encoder()).of_all(frames) - expected).max() < 1e-5
 
 
 QUICK = finetuning.FineTuning(
@@ -168,7 +168,7 @@ def test_fine_tuning_moves_the_transformer_and_tap_hears_the_speakers(some_waves
     for name, weight in model.view.encoder.named_parameters():
         assert not torch.equal(weight, pretrained[name])
     assert model.predict(data.emotional).shape == (6,)
-    assert np.isnan(model.speaker_loss) == (strategy == "none")
+    assert (model.speaker_loss is None) == (strategy == "none")
     assert np.array_equal(start.represent(data.neutral), before)
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from spknorm.controlled import frozen
+from spknorm.controlled.fitted import plain
 from spknorm.controlled.rivals import RIVALS, training
-from spknorm.controlled.rivals.contrastive import contrast
+from spknorm.controlled.rivals.alignment import contrast
 from spknorm.controlled.rivals.prior import aligned
-from spknorm.controlled.rivals.world import Known, plain
 
 TWO_POINTS = 0.02
 NUM_SPEAKERS, PER_SPEAKER = 100, 96
@@ -57,12 +57,6 @@ def who():
     return np.repeat(np.arange(NUM_SPEAKERS), PER_SPEAKER)
 
 
-def known_of(world, who):
-    return Known(
-        world.train.emotional, world.train.emotion, who, world.train.neutral, world.train.speaker
-    )
-
-
 def accuracy(model, world, who):
     return np.mean(model.predict(world.test, who) == world.emotion)
 
@@ -77,21 +71,21 @@ def test_what_takes_the_speaker_out_reaches_the_rule_without_the_speaker(
     world, who, name, strength
 ):
     settings = replace(LEARN, steps=600) if name in ("snp", "joint") else LEARN
-    model = RIVALS[name].fit(known_of(world, who), settings, strength, 0)
+    model = RIVALS[name].fit(world.train, settings, strength, 0)
     assert accuracy(model, world, who) == pytest.approx(world.free, abs=TWO_POINTS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "strength"), REGAINS_SOME.items())
 def test_what_takes_a_part_out_ends_between_both_rules(world, who, name, strength):
-    model = RIVALS[name].fit(known_of(world, who), LEARN, strength, 0)
+    model = RIVALS[name].fit(world.train, LEARN, strength, 0)
     assert world.confounded + TWO_POINTS < accuracy(model, world, who) < world.free + TWO_POINTS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "strength"), KEEPS_THE_PRIOR.items())
 def test_what_has_nothing_to_turn_against_ends_at_the_confounded_rule(world, who, name, strength):
-    model = RIVALS[name].fit(known_of(world, who), LEARN, strength, 0)
+    model = RIVALS[name].fit(world.train, LEARN, strength, 0)
     assert accuracy(model, world, who) == pytest.approx(world.confounded, abs=TWO_POINTS)
 
 
@@ -99,8 +93,8 @@ def test_what_has_nothing_to_turn_against_ends_at_the_confounded_rule(world, who
 @pytest.mark.parametrize("name", ["leace", "inlp", "matched", "centred", "whitened", "calibrated"])
 def test_with_permuted_speakers_a_rival_regains_nothing(world, who, name):
     random = np.random.default_rng(0)
-    known = known_of(world, random.permutation(who))
-    known = known._replace(speaker=random.permutation(known.speaker))
+    mixed = random.permutation(who)
+    known = world.train._replace(who=mixed, speaker=random.permutation(world.train.speaker))
     model = RIVALS[name].fit(known, LEARN, REACHES_THE_FREE_RULE[name], 0)
     assert accuracy(model, world, random.permutation(who)) < world.confounded + TWO_POINTS
 
@@ -108,13 +102,13 @@ def test_with_permuted_speakers_a_rival_regains_nothing(world, who, name):
 @pytest.mark.slow
 def test_neutral_speech_places_a_speaker_where_emotion_does_not_move_it(world, who):
     """In this world emotions are symmetric, so that neutral is as far off as any other."""
-    model = RIVALS["neutral"].fit(known_of(world, who), LEARN, 1.0, 0)
+    model = RIVALS["neutral"].fit(world.train, LEARN, 1.0, 0)
     assert accuracy(model, world, who) > world.confounded
 
 
 @pytest.mark.parametrize("name", ["matched", "centred", "adapted", "appended"])
 def test_what_is_said_of_a_speaker_does_not_depend_on_other_speakers(world, who, name):
-    model = RIVALS[name].fit(known_of(world, who), replace(LEARN, steps=20), 1.0, 0)
+    model = RIVALS[name].fit(world.train, replace(LEARN, steps=20), 1.0, 0)
     some = who < 5
     assert np.array_equal(
         model.predict(world.test, who)[some], model.predict(world.test[some], who[some])
@@ -122,7 +116,7 @@ def test_what_is_said_of_a_speaker_does_not_depend_on_other_speakers(world, who,
 
 
 def test_a_rival_without_strength_is_the_gate_alone(world, who):
-    known, short = known_of(world, who), replace(LEARN, steps=30)
+    known, short = world.train, replace(LEARN, steps=30)
     alone = training.train(known, short, None, weight=0.0, seed=3)
     for name in ("snp", "mmd", "club"):
         model = RIVALS[name].fit(known, short, 0.0, 3)
@@ -130,8 +124,8 @@ def test_a_rival_without_strength_is_the_gate_alone(world, who):
 
 
 def test_the_baseline_is_the_products_own_training(world, who):
-    known, short = known_of(world, who), replace(LEARN, steps=30)
-    model = frozen.train(known.data, short, strategy="none", seed=3)
+    known, short = world.train, replace(LEARN, steps=30)
+    model = frozen.train(known, short, strategy="none", seed=3)
     assert np.array_equal(
         plain(known, short, 3).predict(world.test, who), model.predict(world.test)
     )

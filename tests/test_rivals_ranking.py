@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spknorm.controlled import rivals
+from spknorm.controlled import pool, rivals
 from spknorm.controlled.pool import Pool
-from spknorm.controlled.rivals import RIVALS, grid
+from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.grid import RivalRow, choose
 from spknorm.controlled.rivals.outcome import methods_table, write_outcome
 from spknorm.controlled.rivals.plan import Plan, read_plan
@@ -85,12 +85,11 @@ def test_the_strength_with_the_best_mean_is_chosen_the_least_of_equal_ones():
 
 def test_page_table_and_record_say_the_same(tmp_path):
     rows = rows_with({"leace": 0.05, "znorm": 0.0, "irm": -0.05})
-    outcome = write_outcome(PLAN, {"leace": 10.0}, rows, tmp_path)
+    standings = rank(PLAN, {"leace": 10.0}, rows)
+    write_outcome(PLAN, {"leace": 10.0}, rows, tmp_path)
     record = json.loads((tmp_path / "rivals.json").read_text())
-    assert [one["method"] for one in record["standings"]] == [
-        one.method for one in outcome.standings
-    ]
-    assert record["standings"][2]["gain"]["mean"] == outcome.standings[2].gain.mean
+    assert [one["method"] for one in record["standings"]] == [one.method for one in standings]
+    assert record["standings"][2]["gain"]["mean"] == standings[2].gain.mean
     for text in ((tmp_path / "table.md").read_text(), (tmp_path / "report.html").read_text()):
         assert "LEACE" in text and "helps" in text and "1 (1-1)" in text
 
@@ -114,9 +113,8 @@ def test_a_plan_that_cannot_be_is_refused(tmp_path, text, message):
 @pytest.fixture
 def small_pool(monkeypatch):
     """Features of the right number and order, without a voice or an upstream."""
-    from spknorm.controlled import pool
 
-    def made(seed, cached):
+    def made(seed, folder):
         random = np.random.default_rng(seed)
         emotions = np.array([emotion for _, emotion in pool.utterances_of(seed)])
         emotional = random.standard_normal((len(emotions), 12)).astype(np.float32)
@@ -125,7 +123,7 @@ def small_pool(monkeypatch):
         neutral = random.standard_normal((len(speaker), 12)).astype(np.float32)
         return Pool(seed, emotional, neutral + 0.1 * (speaker % 7)[:, None].astype(np.float32))
 
-    monkeypatch.setattr(grid, "_pool", made)
+    monkeypatch.setattr(pool, "features_of", made)
 
 
 def test_an_experiment_file_goes_on_where_it_was_stopped(tmp_path, small_pool):

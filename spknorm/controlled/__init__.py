@@ -1,8 +1,8 @@
 """A benchmark in which the confounding of speaker and emotion is a knob.
 
     plan       the experiment file          pool        features of a seed, for every rho
-    upstream   the demo's HuBERT            view        what the heads see of it
-    frozen     a model on frozen features   finetuning  fine-tuning, TAP, behind an eraser
+    upstream   the demo's HuBERT            frozen      a model on frozen features
+    fitted     what a method gives back     finetuning  fine-tuning, TAP, behind an eraser
     folds      the models of a fold         grid        rows per (rho, seed), resumable
     verdicts   hypotheses, judged by code   outcome     table, figures, page
     rivals/    other ways to deal with the speaker, in the same world
@@ -12,31 +12,22 @@ Hypotheses, settings and results are in docs/controlled.md.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from spknorm.controlled.outcome import Outcome
 
 
-def run(
-    config_path: Path | str,
-    out: Path | str,
-    *,
-    quick: bool = False,
-    workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
-) -> "Outcome":
-    """Run the experiment file, or continue it, and write its table, figures and page.
+def complete(
+    path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None], workers: int = 2
+) -> tuple[str, bool]:
+    """Run an experiment file, or continue it, and write its table, figures and page.
 
     Args:
-        config_path: Of `kind: controlled`.
+        path: Of `kind: controlled`.
         out: Folder of the results; rows in it are not computed again.
         quick: The essential figure alone.
-        workers: Processes of one core each.
         progress: Called with (parts done, parts in all).
+        workers: Processes of one core each.
 
     Returns:
-        Cells, verdicts, `text` to print and the files written.
+        The tables as text, and whether every part ran.
 
     Raises:
         ConfigError: The file has an unknown key or a wrong value, or another process uses `out`.
@@ -47,24 +38,17 @@ def run(
     from spknorm.controlled.plan import read_plan
     from spknorm.files import FolderLock
 
-    plan = read_plan(Path(config_path), quick=quick)
-    with FolderLock(Path(out)):
-        rows = run_grid(plan, Path(out), workers=workers, progress=progress)
-        return write_outcome(plan, rows, Path(out))
+    plan = read_plan(path, quick=quick)
+    with FolderLock(out):
+        rows = run_grid(plan, out, workers=workers, progress=progress)
+        return write_outcome(plan, rows, out).text, True
 
 
-def complete(
-    path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None]
-) -> tuple[str, bool]:
-    """Run an experiment file; return its tables as text, and whether every part of it ran."""
-    return run(path, out, quick=quick, progress=progress).text, True
-
-
-def describe(config_path: Path | str, *, quick: bool = False) -> str:
-    """Return what `run` would do, in words."""
+def describe(path: Path, *, quick: bool = False) -> str:
+    """Return what `complete` would do, in words."""
     from spknorm.controlled.plan import read_plan
 
-    plan = read_plan(Path(config_path), quick=quick)
+    plan = read_plan(path, quick=quick)
     parts = plan.parts
     frozen, tuned = (
         sum(folds * len(plan.variants_of(part)) for part in parts if part.kind == kind)

@@ -1,20 +1,24 @@
-"""The models of one fold: what each method makes of its utterances, trained and scored.
+"""One fold: who trains, who is tested, what each method of the benchmark makes of it, and how well.
 
-After `frozen.py` and `finetuning.py`; `grid.py` asks for rows and keeps them.
+After `fitted.py` and `finetuning.py`; `grid.py` asks for rows and keeps them.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from torch import Tensor
 
 from spknorm.controlled import finetuning, frozen, pool
-from spknorm.controlled.finetuning import TunedModel
-from spknorm.controlled.plan import Part, Plan, Variant
-from spknorm.controlled.pool import Floats, Integers, Pool
-from spknorm.controlled.view import front_end
+from spknorm.controlled.fitted import Fitted, behind, of_model
+from spknorm.controlled.frozen import Data, Model
+from spknorm.controlled.plan import Plan, Variant
+from spknorm.controlled.pool import Features, Floats, Integers, Pool
+from spknorm.controlled.upstream import front_end, load_upstream
 from spknorm.probe.erasure import erase, fit_leace, normalise_per_speaker
-from spknorm.statistics.metrics import classes_of
 
 
 class ModelRow(NamedTuple):
@@ -45,163 +49,125 @@ class ModelRow(NamedTuple):
     speaker_loss: float | None
 
 
-class FrozenFold:
-    """The standardised features of one fold, and what each method makes of them."""
+class Scores(NamedTuple):
+    """Of a model: which unseen utterances (N,) it classifies correctly; the rest as in a row."""
 
-    def __init__(self, features: Pool, rho: float, fold: int) -> None:
-        self.rho, self.seed, self.fold = rho, features.seed, fold
-        self.train = pool.training_rows(features.seed, rho, fold)
-        self.test = pool.test_rows(features.seed, fold)
-        self.seen = pool.test_rows(features.seed, fold, seen=True)
+    correct: npt.NDArray[np.bool_]
+    seen: float
+    leakage: float
+
+
+class Fold(Generic[Features]):
+    """The utterances of one fold of one seed's corpus."""
+
+    def __init__(self, features: Pool[Features], rho: float, number: int) -> None:
+        self.seed, self.number, self.rho = features.seed, number, rho
+        self.emotional: Features = features.emotional
+        self.neutral: Features = features.neutral
+        self.train = pool.training_rows(self.seed, rho, number)
+        self.test = pool.test_rows(self.seed, number)
+        self.seen = pool.test_rows(self.seed, number, seen=True)
         self.speaker, self.is_train = pool.speaker_split()
-        emotional, neutral = features.emotional, features.neutral
-        known = np.concatenate([emotional[self.train.row], neutral[self.is_train]])
-        mean, std = known.mean(0), known.std(0) + 1e-6
-        self.emotional, self.neutral = (emotional - mean) / std, (neutral - mean) / std
 
-    def row(self, variant: Variant, plan: Plan) -> ModelRow:
-        """Train and score one model."""
-        speaker = self.speaker[self.is_train]
-        if variant.labels == "shuffled":
-            speaker = shuffled_speakers(speaker, self.seed)
-        train, test, seen, neutral = self._features(variant, speaker, plan.rank)
-        settings = plan.frozen
-        if variant.method == "gate":
-            settings = replace(settings, speaker_lambda=0.0)
-        data = frozen.Data(train, self.train.emotion, neutral[self.is_train], speaker)
-        model = frozen.train(
-            data,
-            settings,
-            strategy="SNP" if variant.method in ("gate", "SNP", "confusion") else "none",
-            adversary="confusion" if variant.method == "confusion" else "ascent",
-            seed=self.seed,
-        )
-        represented = model.represent(neutral)
-        return ModelRow(
-            *variant,
-            self.rho,
-            self.seed,
-            self.fold,
-            unseen=float(np.mean(model.predict(test) == self.test.emotion)),
-            seen=float(np.mean(model.predict(seen) == self.seen.emotion)),
-            leakage=leakage(
-                represented[self.is_train],
-                self.speaker[self.is_train],
-                represented[~self.is_train],
-                self.speaker[~self.is_train],
-            ),
-            speaker_loss=None if np.isnan(model.speaker_loss) else model.speaker_loss,
+    def data(self, labels: str = "true") -> Data[Features]:
+        """Return what is trained on, with permuted speakers if `labels` is `shuffled`."""
+        return Data(
+            self.emotional[self.train.row],
+            self.train.emotion,
+            self.neutral[self.is_train],
+            self._told(self.speaker[self.is_train], labels),
+            self._told(self.train.speaker, labels),
         )
 
-    def _features(
-        self, variant: Variant, speaker: Integers, rank: int
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return what the model sees of the training, unseen, seen and neutral utterances."""
-        parts = [self.emotional[rows.row] for rows in (self.train, self.test, self.seen)]
-        neutral = self.neutral
-        if variant.method == "erasure":
-            eraser = fit_leace(neutral[self.is_train], speaker, rank=rank)
-            parts, neutral = [erase(part, eraser) for part in parts], erase(neutral, eraser)
-        elif variant.method == "znorm":
-            rows = (self.train, self.test, self.seen)
-            parts = [
-                normalise_per_speaker(part, one.speaker)
-                for part, one in zip(parts, rows, strict=True)
-            ]
-            neutral = normalise_per_speaker(neutral, self.speaker)
-        return parts[0], parts[1], parts[2], neutral
-
-
-class Fronts:
-    """The front end's output for one seed's utterances, in the pool's order."""
-
-    def __init__(self, seed: int) -> None:
-        from spknorm.controlled.upstream import load_upstream
-
-        upstream = load_upstream()
-        self.emotional = front_end(upstream, pool.emotional_waves(seed))
-        self.neutral = front_end(upstream, pool.neutral_waves(seed))
-
-
-class TunedFold:
-    """The utterances of one fold, and the frozen models from which fine-tuning goes on."""
-
-    def __init__(self, fronts: Fronts, plan: Plan, part: Part, fold: int) -> None:
-        self.fronts, self.plan, self.part, self.fold = fronts, plan, part, fold
-        self.train = pool.training_rows(part.seed, part.rho, fold)
-        self.test = pool.test_rows(part.seed, fold)
-        self.seen = pool.test_rows(part.seed, fold, seen=True)
-        self.speaker, self.is_train = pool.speaker_split()
-        self.starts: dict[tuple[str, int], TunedModel] = {}
-
-    def row(self, variant: Variant) -> ModelRow:
-        """Train and score one model."""
-        model = self._model(variant)
-        neutral, is_train = model.represent(self.fronts.neutral), self.is_train
-        unseen, seen = (
-            float(np.mean(model.predict(self.fronts.emotional[rows.row]) == rows.emotion))
+    def score(self, model: Fitted, labels: str = "true") -> Scores:
+        """Return how good a model is that is told the speakers, permuted or not."""
+        correct, seen = (
+            model.predict(self.emotional[rows.row], self._told(rows.speaker, labels))
+            == rows.emotion
             for rows in (self.test, self.seen)
         )
-        return ModelRow(
-            *variant,
-            self.part.rho,
-            self.part.seed,
-            self.fold,
-            unseen=unseen,
-            seen=seen,
-            leakage=leakage(
-                neutral[is_train],
-                self.speaker[is_train],
-                neutral[~is_train],
-                self.speaker[~is_train],
-            ),
-            speaker_loss=None if np.isnan(model.speaker_loss) else model.speaker_loss,
+        represented = model.represent(self.neutral, self._told(self.speaker, labels))
+        is_train, speaker = self.is_train, self.speaker
+        leaks = leakage(
+            represented[is_train], speaker[is_train], represented[~is_train], speaker[~is_train]
         )
+        return Scores(correct, float(np.mean(seen)), leaks)
 
-    def _model(self, variant: Variant) -> TunedModel:
-        settings, seed = self.plan.tuning_of(variant), self.part.seed
-        speaker = self.speaker[self.is_train]
-        if variant.labels == "shuffled":
-            speaker = shuffled_speakers(speaker, seed)
-        frames = finetuning.Frames(
-            self.fronts.emotional[self.train.row],
-            self.train.emotion,
-            self.fronts.neutral[self.is_train],
-            speaker,
-        )
+    def _told(self, speaker: Integers, labels: str) -> Integers:
+        return shuffled_speakers(speaker, self.seed) if labels == "shuffled" else speaker
+
+
+def standardised(fold: Fold[Floats]) -> Fold[Floats]:
+    """Bring what a fold trains on to mean 0 and deviation 1, and all the rest by the same."""
+    known = np.concatenate([fold.emotional[fold.train.row], fold.neutral[fold.is_train]])
+    mean, std = known.mean(0), known.std(0) + 1e-6
+    fold.emotional, fold.neutral = (fold.emotional - mean) / std, (fold.neutral - mean) / std
+    return fold
+
+
+def front_ends(seed: int) -> Pool[Tensor]:
+    """Return the front end's output for one seed's utterances, in the pool's order."""
+    upstream = load_upstream()
+    waves = (pool.emotional_waves(seed), pool.neutral_waves(seed))
+    return Pool(seed, *(front_end(upstream, one) for one in waves))
+
+
+def frozen_rows(fold: Fold[Floats], plan: Plan, variants: Iterable[Variant]) -> Iterator[ModelRow]:
+    """Train and score models on frozen features."""
+    for variant in variants:
+        yield _row(fold, variant, fit(fold.data(variant.labels), variant.method, plan, fold.seed))
+
+
+def fit(data: Data[Floats], method: str, plan: Plan, seed: int) -> Fitted:
+    """Train one of the benchmark's methods on standardised features."""
+    if method == "erasure":
+        eraser = fit_leace(data.neutral, data.speaker, rank=plan.rank)
+        return behind(lambda rows, _: erase(rows, eraser), data, plan.frozen, seed)
+    if method == "znorm":
+        return behind(normalise_per_speaker, data, plan.frozen, seed)
+    settings = replace(plan.frozen, speaker_lambda=0.0) if method == "gate" else plan.frozen
+    model = frozen.train(
+        data,
+        settings,
+        strategy="none" if method == "none" else "SNP",
+        adversary="confusion" if method == "confusion" else "ascent",
+        seed=seed,
+    )
+    return of_model(model)
+
+
+def tuned_rows(fold: Fold[Tensor], plan: Plan, variants: Iterable[Variant]) -> Iterator[ModelRow]:
+    """Train and score fine-tuned models, and the frozen ones from which they go on."""
+    starts: dict[tuple[str, int], Model] = {}
+    for variant in variants:
+        data, settings = fold.data(variant.labels), plan.tuning_of(variant)
         key = (variant.labels if settings.rank else "", settings.rank)
-        if key not in self.starts:
-            self.starts[key] = finetuning.begin(
-                frames, self.plan.frozen, rank=settings.rank, seed=seed
+        if key not in starts:
+            starts[key] = finetuning.begin(data, plan.frozen, rank=settings.rank, seed=fold.seed)
+        model = starts[key]
+        if variant.features != "start":
+            model = finetuning.fine_tune(
+                data,
+                settings,
+                start=model,
+                strategy="TAP" if variant.method in ("TAP", "confusion") else "none",
+                adversary="confusion" if variant.method == "confusion" else "ascent",
+                seed=fold.seed,
             )
-        if variant.features == "start":
-            return self.starts[key]
-        return finetuning.fine_tune(
-            frames,
-            settings,
-            start=self.starts[key],
-            strategy="TAP" if variant.method in ("TAP", "confusion") else "none",
-            adversary="confusion" if variant.method == "confusion" else "ascent",
-            seed=seed,
-        )
+        yield _row(fold, variant, of_model(model))
+
+
+def _row(fold: Fold[Features], variant: Variant, model: Fitted) -> ModelRow:
+    scores = fold.score(model, variant.labels)
+    unseen = float(np.mean(scores.correct))
+    place = (fold.rho, fold.seed, fold.number)
+    return ModelRow(*variant, *place, unseen, scores.seen, scores.leakage, model.speaker_loss)
 
 
 def leakage(train: Floats, speaker: Integers, test: Floats, expected: Integers) -> float:
-    """Return the accuracy of a fresh linear probe on (N, D): a shrunk linear discriminant.
-
-    The classes share one covariance, shrunk by a tenth towards a multiple of the identity; speakers
-    are numbered from 0 and as frequent as each other.
-    """
-    values = train.astype(np.float64)
-    num_speakers = int(speaker.max()) + 1
-    means = np.stack([values[speaker == one].mean(0) for one in range(num_speakers)])  # (K, D)
-    within = values - means[speaker]
-    covariance = within.T @ within / len(within)
-    dim = len(covariance)
-    shrunk = 0.9 * covariance + 0.1 * np.trace(covariance) / dim * np.eye(dim)
-    directions = np.linalg.lstsq(shrunk, means.T, rcond=None)[0]  # (D, K)
-    scores = test @ directions - 0.5 * np.sum(means.T * directions, axis=0)
-    return float(np.mean(classes_of(scores) == expected))
+    """Return the accuracy of a fresh linear probe on (N, D): a shrunk linear discriminant."""
+    probe = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
+    return float(probe.fit(train.astype(np.float64), speaker).score(test, expected))
 
 
 def shuffled_speakers(speaker: Integers, seed: int) -> Integers:

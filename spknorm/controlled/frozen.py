@@ -4,18 +4,20 @@ After `pool.py`. A pooled utterance is one frame, so gate and heads see (B, 1, D
 corpus passes as the frames of a single item, which spares the loop over utterances and changes no
 number.
 
-Legend: B utterances, D pooled dimension, K speakers.
+Legend: B utterances, D pooled dimension, K speakers, C emotions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spknorm.controlled.pool import Floats, Integers
+from spknorm.controlled.pool import Features, Floats, Integers
+from spknorm.controlled.upstream import View
 from spknorm.method.adversaries import ADVERSARIES
 from spknorm.method.model import Heads
 from spknorm.method.updates import Groups, Update, strength
@@ -28,6 +30,8 @@ from spknorm.schema import (
     Strategy,
 )
 from spknorm.statistics.metrics import classes_of
+
+NUM_EMOTIONS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,20 +69,22 @@ class Settings:
     ramp: float = 0.2
 
 
-class Data(NamedTuple):
+class Data(NamedTuple, Generic[Features]):
     """What one model is trained on.
 
     Attributes:
-        emotional: (N, D) training utterances.
+        emotional: Features of N training utterances.
         emotion: (N,) their emotions.
-        neutral: (M, D) training part of the speaker corpus.
+        neutral: Features of M utterances, the training part of the speaker corpus.
         speaker: (M,) its speakers, from 0.
+        who: (N,) speakers of the training utterances, where a method asks for them.
     """
 
-    emotional: Floats
+    emotional: Features
     emotion: Integers
-    neutral: Floats
+    neutral: Features
     speaker: Integers
+    who: Integers = np.empty(0, dtype=np.int64)
 
 
 class Model(NamedTuple):
@@ -86,30 +92,32 @@ class Model(NamedTuple):
 
     Attributes:
         heads: Gate and heads, in evaluation mode.
-        speaker_loss: Of the last tenth of the steps; NaN without an adversary.
+        speaker_loss: Of the last tenth of the steps; None without an adversary.
+        view: What the heads see of a fine-tuned upstream's frames; None: features are pooled.
     """
 
     heads: Heads
-    speaker_loss: float
+    speaker_loss: float | None = None
+    view: View | None = None
 
-    def predict(self, features: Floats) -> Integers:
-        """Return the emotion (N,) of features (N, D)."""
-        with torch.no_grad():
-            logits = emotion_logits(self.heads, torch.from_numpy(features))
-        return classes_of(logits)
-
-    def represent(self, features: Floats) -> Floats:
-        """Return what the heads see of features (N, D)."""
-        with torch.no_grad():
-            represented: Floats = self.heads.gated(torch.from_numpy(features)).numpy()
+    @torch.no_grad()
+    def represent(self, features: Any) -> Floats:
+        """Return what the emotion head sees (N, D) of features."""
+        seen = features if self.view is None else self.view.of_all(features)
+        represented: Floats = self.heads.gated(torch.from_numpy(seen)).numpy()
         return represented
+
+    @torch.no_grad()
+    def predict(self, features: Any) -> Integers:
+        """Return the emotion (N,) of features."""
+        return classes_of(head_logits(self.heads, torch.from_numpy(self.represent(features))))
 
 
 def train(
-    data: Data,
+    data: Data[Floats],
     settings: Settings,
     *,
-    strategy: Strategy,
+    strategy: Strategy = "none",
     adversary: Adversary = "ascent",
     seed: int,
 ) -> Model:
@@ -122,47 +130,88 @@ def train(
         adversary: A key of `ADVERSARIES`.
         seed: Of weights and batches.
     """
-    generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         heads = make_heads(data, settings, strategy)
-        coefficient = (
-            settings.speaker_lambda if adversary == "ascent" else settings.confusion_lambda
-        )
+        by_ascent = adversary == "ascent"
         method = MethodConfig(
             strategy=strategy,
             update="reversal",
             adversary=adversary,
-            speaker_lambda=coefficient,
+            speaker_lambda=settings.speaker_lambda if by_ascent else settings.confusion_lambda,
             schedule="linear",
             ramp=settings.ramp,
         )
-        update = Update(_groups(heads), method=method, optimizer=_optimizer(settings))
+        optimizer = OptimizerConfig(
+            torch_optim_name="AdamW",
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            fused=True,
+            groups=GroupsConfig(speaker_head=GroupConfig(lr=settings.speaker_lr, weight_decay=0.0)),
+        )
+        update = Update(groups_of(heads), method=method, optimizer=optimizer)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(update.emotion, settings.steps)
         emotional, neutral = torch.from_numpy(data.emotional), torch.from_numpy(data.neutral)
-        emotion, speaker = torch.from_numpy(data.emotion), torch.from_numpy(data.speaker)
-        losses = [float("nan")]
-
-        def emotion_pass() -> None:
-            rows = torch.randint(len(emotion), (settings.emotion_batch,), generator=generator)
-            logits = emotion_logits(heads, emotional[rows])
-            torch.autograd.backward(functional.cross_entropy(logits, emotion[rows]))
-
-        def speaker_pass(reversed_by: float) -> None:
-            rows = torch.randint(len(speaker), (settings.speaker_batch,), generator=generator)
-            loss = speaker_loss(heads, neutral[rows], speaker[rows], reversed_by, adversary)
-            torch.autograd.backward(loss)
-            losses.append(float(loss.detach()))
-
+        rows = Data(emotional, data.emotion, neutral, data.speaker)
+        generator = torch.Generator().manual_seed(seed)
+        passes = Passes(heads, rows, settings, adversary, generator)
         for step in range(settings.steps):
-            update.step(
-                emotion_pass,
-                speaker_pass,
-                strength(method, step=step, total_steps=settings.steps),
-            )
+            by = strength(method, step=step, total_steps=settings.steps)
+            update.step(passes.emotion, passes.speaker, by)
             cosine.step()
     heads.eval()
-    return Model(heads, float(np.mean(losses[-max(1, settings.steps // 10) :])))
+    return Model(heads, passes.last_loss(settings.steps))
+
+
+class Passes:
+    """The emotion and the speaker pass of a step, on random utterances.
+
+    Args:
+        heads: Trained by them.
+        data: Of tensors.
+        settings: Has `emotion_batch` and `speaker_batch`.
+        adversary: A key of `ADVERSARIES`.
+        generator: Draws the batches.
+        view: What the heads see of the features; the features themselves by default.
+    """
+
+    def __init__(
+        self,
+        heads: Heads,
+        data: Data[Tensor],
+        settings: Any,
+        adversary: Adversary,
+        generator: torch.Generator,
+        view: Callable[[Tensor], Tensor] = lambda features: features,
+    ) -> None:
+        self._heads, self._data, self._adversary, self._view = heads, data, adversary, view
+        self._sizes = settings.emotion_batch, settings.speaker_batch
+        self._generator = generator
+        self._losses: list[float] = []
+
+    def emotion(self) -> None:
+        """Compute the gradients of the emotion loss."""
+        rows, labels = self._draw(self._sizes[0], self._data.emotion)
+        logits = emotion_logits(self._heads, self._view(self._data.emotional[rows]))
+        torch.autograd.backward(functional.cross_entropy(logits, labels))
+
+    def speaker(self, reversed_by: float) -> None:
+        """Compute the gradients of the speaker loss, which reach the upstream if reversed."""
+        rows, labels = self._draw(self._sizes[1], self._data.speaker)
+        with torch.set_grad_enabled(reversed_by > 0):
+            seen = self._view(self._data.neutral[rows])
+        loss = speaker_loss(self._heads, seen, labels, reversed_by, self._adversary)
+        torch.autograd.backward(loss)
+        self._losses.append(float(loss.detach()))
+
+    def _draw(self, size: int, labels: Integers) -> tuple[Tensor, Tensor]:
+        """Return random rows and their labels."""
+        rows = torch.randint(len(labels), (size,), generator=self._generator)
+        return rows, torch.from_numpy(labels)[rows]
+
+    def last_loss(self, steps: int) -> float | None:
+        """Return the mean speaker loss of the last tenth of the steps; None without any."""
+        return float(np.mean(self._losses[-max(1, steps // 10) :])) if self._losses else None
 
 
 def emotion_logits(heads: Heads, features: Tensor) -> Tensor:
@@ -186,11 +235,11 @@ def speaker_loss(
     return ADVERSARIES[adversary](heads.speaker_head.layers, gated, speaker, coefficient).loss
 
 
-def make_heads(data: Data, settings: Settings, strategy: Strategy) -> Heads:
+def make_heads(data: Data[Floats], settings: Settings, strategy: Strategy) -> Heads:
     """Return gate and heads of the sizes that the settings say."""
     return Heads(
         data.emotional.shape[1],
-        num_emotions=4,
+        num_emotions=NUM_EMOTIONS,
         num_speakers=int(data.speaker.max()) + 1,
         strategy=strategy,
         projector_dim=settings.gate_width,
@@ -201,20 +250,11 @@ def make_heads(data: Data, settings: Settings, strategy: Strategy) -> Heads:
     )
 
 
-def _groups(heads: Heads) -> Groups:
+def groups_of(heads: Heads, upstream: View | None = None) -> Groups:
+    """Return who is trained by which optimiser."""
     return Groups(
-        upstream=[],
+        upstream=[] if upstream is None else list(upstream.encoder.parameters()),
         gate=list(heads.gate.parameters()) if heads.gate else [],
         emotion_head=[*heads.projector.parameters(), *heads.model.parameters()],
         speaker_head=list(heads.speaker_head.parameters()) if heads.speaker_head else [],
-    )
-
-
-def _optimizer(settings: Settings) -> OptimizerConfig:
-    return OptimizerConfig(
-        torch_optim_name="AdamW",
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        fused=True,
-        groups=GroupsConfig(speaker_head=GroupConfig(lr=settings.speaker_lr, weight_decay=0.0)),
     )

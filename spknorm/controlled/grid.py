@@ -3,7 +3,6 @@
 After `folds.py`; `verdicts.py` reads the rows.
 """
 
-import contextlib
 import functools
 import hashlib
 import json
@@ -17,33 +16,27 @@ from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
-from spknorm.controlled import pool
-from spknorm.controlled.folds import Fronts, FrozenFold, ModelRow, TunedFold
+from spknorm.controlled import folds, pool
+from spknorm.controlled.folds import Fold, ModelRow
 from spknorm.controlled.plan import Part, Plan, Variant
 from spknorm.files import read_json, write_json
 
 OnProgress = Callable[[int, int], None]
+"""Called with (parts done, parts in all)."""
 
 
-def run_grid(
-    plan: Plan, out: Path, *, workers: int = 2, progress: OnProgress | None = None
-) -> list[ModelRow]:
+def run_grid(plan: Plan, out: Path, *, workers: int, progress: OnProgress) -> list[ModelRow]:
     """Return the rows of all parts, computing those that `out` does not hold yet.
 
     Args:
         plan: What to run.
         out: Holds rows/*.json and features/*.npz.
         workers: Processes.
-        progress: Called with (parts done, parts in all).
+        progress: See `OnProgress`.
     """
-    missing = [part for part in plan.parts if _read(plan, out, part) is None]
-    done = len(plan.parts) - len(missing)
-    if progress is not None:
-        progress(done, len(plan.parts))
-    for _ in in_parallel([partial(run_part, plan, out, part) for part in missing], workers):
-        done += 1
-        if progress is not None:
-            progress(done, len(plan.parts))
+    jobs = [partial(run_part, plan, out, part) for part in plan.parts if _missing(plan, out, part)]
+    total = len(plan.parts)
+    compute(jobs, workers, progress, done=total - len(jobs), total=total)
     return read_rows(plan, out)
 
 
@@ -58,18 +51,13 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
     import torch
 
     torch.set_num_threads(1)
-    known = _known(plan, out, part)
-    missing = [one for one in plan.variants_of(part) if one not in known]
+    missing = _missing(plan, out, part)
     if not missing:
         return  # another process was faster
     began = time.perf_counter()
-    if part.kind == "frozen":
-        found = _frozen_rows(plan, out / "features", part, missing)
-    else:
-        found = _tuned_rows(plan, part, missing)
-    for row in found:
-        variant = Variant(row.features, row.method, row.labels)
-        known.setdefault(variant, []).append(row)
+    known = _known(plan, out, part)
+    for row in _rows(plan, out, part, missing):
+        known.setdefault(Variant(*row[:3]), []).append(row)
     content = [
         {
             "key": _key(plan, part, variant),
@@ -82,28 +70,31 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
     write_json(_path(out, part), {"seconds": seconds, "variants": content})
 
 
-def _frozen_rows(
-    plan: Plan, cache: Path, part: Part, variants: Sequence[Variant]
-) -> Iterator[ModelRow]:
-    cached = cache / f"seed-{part.seed}-hubert-{fingerprint()}.npz"
-    features = pool.make_pool(part.seed, cached)
-    for fold in range(plan.num_folds):
-        data = FrozenFold(features, part.rho, fold)
-        for variant in variants:
-            yield data.row(variant, plan)
+def _rows(plan: Plan, out: Path, part: Part, variants: Sequence[Variant]) -> Iterator[ModelRow]:
+    if part.kind == "frozen":
+        features = pool.features_of(part.seed, out)
+        for number in range(plan.num_folds):
+            fold = folds.standardised(Fold(features, part.rho, number))
+            yield from folds.frozen_rows(fold, plan, variants)
+    else:
+        for number in range(plan.tuned_folds):
+            frames = Fold(_front_ends(part.seed), part.rho, number)
+            yield from folds.tuned_rows(frames, plan, variants)
 
 
-@functools.lru_cache(maxsize=1)
-def _fronts(seed: int) -> Fronts:
-    """Return those of the seed at hand, which its parts share."""
-    return Fronts(seed)
+_front_ends = functools.lru_cache(maxsize=1)(folds.front_ends)
+"""Those of the seed at hand, which its parts share."""
 
 
-def _tuned_rows(plan: Plan, part: Part, variants: Sequence[Variant]) -> Iterator[ModelRow]:
-    for fold in range(plan.tuned_folds):
-        data = TunedFold(_fronts(part.seed), plan, part, fold)
-        for variant in variants:
-            yield data.row(variant)
+def compute(
+    jobs: Sequence[Callable[[], None]], workers: int, progress: OnProgress, *, done: int, total: int
+) -> int:
+    """Run jobs and tell of each; return how many are done, with `done` before them."""
+    progress(done, total)
+    for _ in in_parallel(jobs, workers):
+        done += 1
+        progress(done, total)
+    return done
 
 
 def in_parallel(jobs: Sequence[Callable[[], None]], workers: int) -> Iterator[None]:
@@ -143,23 +134,17 @@ def _path(out: Path, part: Part) -> Path:
 def _known(plan: Plan, out: Path, part: Part) -> dict[Variant, list[ModelRow]]:
     """Return the rows of a part by variant, those alone that today's plan would give."""
     path = _path(out, part)
-    if not path.is_file():
-        return {}
     known = {}
-    for entry in read_json(path)["variants"]:
+    for entry in read_json(path)["variants"] if path.is_file() else []:
         variant = Variant(**entry["variant"])
         if entry["key"] == _key(plan, part, variant):
             known[variant] = [ModelRow(**row) for row in entry["rows"]]
     return known
 
 
-def _read(plan: Plan, out: Path, part: Part) -> list[ModelRow] | None:
-    """Return the rows of a part, or None if a variant is missing."""
+def _missing(plan: Plan, out: Path, part: Part) -> list[Variant]:
     known = _known(plan, out, part)
-    wanted = plan.variants_of(part)
-    if any(variant not in known for variant in wanted):
-        return None
-    return [row for variant in wanted for row in known[variant]]
+    return [one for one in plan.variants_of(part) if one not in known]
 
 
 def _key(plan: Plan, part: Part, variant: Variant) -> str:
@@ -168,20 +153,9 @@ def _key(plan: Plan, part: Part, variant: Variant) -> str:
         decides = [plan.num_folds, plan.rank, asdict(plan.frozen)]
     else:
         decides = [plan.tuned_folds, asdict(plan.frozen), asdict(plan.tuning_of(variant))]
-    text = json.dumps([*part, *variant, decides, fingerprint()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return key_of([*part, *variant, decides, pool.fingerprint()])
 
 
-@functools.cache
-def fingerprint() -> str:
-    """Return a hash of the generator's code and the upstream's checkpoint."""
-    from spknorm import demo, registry
-
-    digest = hashlib.sha256()
-    folder = Path(demo.__file__).parent
-    sources = [folder / f"{name}.py" for name in ("synthesis", "population")]
-    checkpoint = registry.plugin_root() / "upstream_adapters" / "demo_hubert" / "demo_hubert.pt"
-    for path in (*sources, checkpoint):
-        with contextlib.suppress(FileNotFoundError):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+def key_of(decides: list[object]) -> str:
+    """Return a hash of what decides rows."""
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

@@ -4,6 +4,7 @@ Between `plan.py` and `verdicts.py`, which judges. Two families: frozen features
 fine-tuned upstreams (H7a to H10d). H5b and H6 were judged in an earlier round (docs/controlled.md).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 from spknorm.controlled.plan import Variant
@@ -28,13 +29,17 @@ ERASED = Variant("fine-tuned", "erasure", "true")
 ERASED_SHUFFLED = Variant("fine-tuned", "erasure", "shuffled")
 
 
+Terms = tuple[tuple[float, str, Variant, float], ...]
+"""(weight, measure, variant, rho) of a weighted sum."""
+
+
 class Hypothesis(NamedTuple):
     """A difference and what is claimed of it.
 
     Attributes:
         name: H1 ... H10d.
         claim: In words.
-        terms: (weight, measure, variant, rho) of the weighted sum that it is about.
+        terms: The sum that it is about.
         direction: 1: the sum is greater than `bound`; -1: less.
         bound: Of a one-sided test; None: two-sided, of 0.
         family: Hypotheses that share Holm's correction.
@@ -42,49 +47,32 @@ class Hypothesis(NamedTuple):
 
     name: str
     claim: str
-    terms: tuple[tuple[float, str, Variant, float], ...]
+    terms: Terms
     direction: int
     bound: float | None = None
     family: str = "frozen"
 
 
-def _gain(
-    variant: Variant, base: Variant, rho: float, weight: float = 1.0
-) -> tuple[tuple[float, str, Variant, float], ...]:
+_of_tuned = partial(Hypothesis, family="tuned")
+
+
+def _gain(variant: Variant, base: Variant, rho: float, weight: float = 1.0) -> Terms:
     return ((weight, "unseen", variant, rho), (-weight, "unseen", base, rho))
 
 
-def _leak(
-    variant: Variant, base: Variant, rho: float
-) -> tuple[tuple[float, str, Variant, float], ...]:
+def _leak(variant: Variant, base: Variant, rho: float) -> Terms:
     return ((1.0, "leakage", variant, rho), (-1.0, "leakage", base, rho))
 
 
 def _removal(name: str, label: str, variant: Variant, shuffled: Variant) -> list[Hypothesis]:
     """Return what is claimed of a way to remove the speaker while fine-tuning."""
+    less = f"{label} leaks less than plain fine-tuning at rho .9"
+    better = f"{label} beats plain fine-tuning at rho .9"
+    nothing = f"{label} with shuffled speakers gains less than 1 point at rho .9"
     return [
-        Hypothesis(
-            f"{name}a",
-            f"{label} leaks less than plain fine-tuning at rho .9",
-            _leak(variant, TUNED, 0.9),
-            -1,
-            family="tuned",
-        ),
-        Hypothesis(
-            f"{name}b",
-            f"{label} beats plain fine-tuning at rho .9",
-            _gain(variant, TUNED, 0.9),
-            1,
-            family="tuned",
-        ),
-        Hypothesis(
-            f"{name}c",
-            f"{label} with shuffled speakers gains less than 1 point at rho .9",
-            _gain(shuffled, TUNED, 0.9),
-            -1,
-            MARGIN,
-            "tuned",
-        ),
+        _of_tuned(f"{name}a", less, _leak(variant, TUNED, 0.9), -1),
+        _of_tuned(f"{name}b", better, _gain(variant, TUNED, 0.9), 1),
+        _of_tuned(f"{name}c", nothing, _gain(shuffled, TUNED, 0.9), -1, MARGIN),
     ]
 
 
@@ -110,36 +98,24 @@ HYPOTHESES = (
         -1,
         MARGIN,
     ),
-    Hypothesis(
-        "H5a",
-        "SNP leaks less than its gate alone at rho .9",
-        _leak(SNP, GATE, 0.9),
-        -1,
-    ),
-    Hypothesis(
-        "H7a",
-        "fine-tuning loses less than 1.5 points to its frozen start at rho 0",
-        _gain(TUNED, START, 0.0),
-        1,
-        -INFERIOR,
-        "tuned",
-    ),
-    Hypothesis(
-        "H7b",
-        "fine-tuning loses less than 1.5 points to its frozen start at rho .9",
-        _gain(TUNED, START, 0.9),
-        1,
-        -INFERIOR,
-        "tuned",
+    Hypothesis("H5a", "SNP leaks less than its gate alone at rho .9", _leak(SNP, GATE, 0.9), -1),
+    *(
+        _of_tuned(
+            name,
+            f"fine-tuning loses less than 1.5 points to its frozen start at rho {text}",
+            _gain(TUNED, START, rho),
+            1,
+            -INFERIOR,
+        )
+        for name, text, rho in (("H7a", "0", 0.0), ("H7b", ".9", 0.9))
     ),
     *_removal("H8", "TAP", TAP, TAP_SHUFFLED),
     *_removal("H9", "TAP by confusion", CONFUSED, CONFUSED_SHUFFLED),
     *_removal("H10", "fine-tuning behind an eraser", ERASED, ERASED_SHUFFLED),
-    Hypothesis(
+    _of_tuned(
         "H10d",
         "fine-tuning behind an eraser beats the frozen upstream behind one at rho .9",
         _gain(ERASED, ERASED_START, 0.9),
         1,
-        family="tuned",
     ),
 )

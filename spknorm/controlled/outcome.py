@@ -14,15 +14,16 @@ from spknorm.controlled.folds import ModelRow
 from spknorm.controlled.plan import Plan
 from spknorm.controlled.verdicts import VariantMeans, Verdict, judge, summarise
 from spknorm.files import write_atomic, write_json
-from spknorm.report import tables as forms
 from spknorm.report.canvas import Figure
 from spknorm.report.page import Section, Text, to_html
 from spknorm.report.tables import (
     Table,
+    TableRow,
     p_value,
     percent,
     signed_points,
     to_markdown,
+    to_text,
     with_deviation,
 )
 
@@ -31,17 +32,8 @@ _HEADLINE_RHO = 0.9
 
 
 class Outcome(NamedTuple):
-    """A finished (or partial) controlled benchmark.
+    """What was written: tables, as text for a terminal, and files."""
 
-    Attributes:
-        cells: Per variant and rho.
-        verdicts: Of the hypotheses that could be judged.
-        text: Both as plain text, for a terminal.
-        files: What was written.
-    """
-
-    cells: list[VariantMeans]
-    verdicts: list[Verdict]
     text: str
     files: list[Path]
 
@@ -50,23 +42,42 @@ def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> Outcome:
     """Write controlled.json, table.md, report.html and figures/*.png into `out`."""
     cells, verdicts = summarise(rows), judge(rows)
     shown = sorted(cells, key=_order)
-    tables = [_table(shown), _verdict_table(verdicts)]
+    numbers, judged = _table(shown), _verdict_table(verdicts)
     figures = _figures(shown, plan.num_seeds)
-    files = [out / "controlled.json", out / "table.md", out / "report.html"]
-    write_json(files[0], to_record(plan, cells, verdicts))
-    remarks = [_remark(plan)]
-    write_atomic(files[1], to_markdown(tables, title="Controlled benchmark", remarks=remarks))
-    sections = [
-        Section(name="verdicts", title="Verdicts", parts=[tables[1]]),
-        Section(name="figures", title="Figures", parts=figures),
-        Section(name="numbers", title="Numbers", parts=[tables[0]]),
-    ]
-    page = to_html(sections, title="Controlled benchmark", lead=[Text(text=remarks[0])])
-    write_atomic(files[2], page)
+    written = write_page(
+        out / "controlled.json",
+        to_record(plan, cells, verdicts),
+        [numbers, judged],
+        [
+            Section(name="verdicts", title="Verdicts", parts=[judged]),
+            Section(name="figures", title="Figures", parts=figures),
+            Section(name="numbers", title="Numbers", parts=[numbers]),
+        ],
+        title="Controlled benchmark",
+        remark=f"Seeds {plan.first_seed} to {plan.seeds[-1]}. "
+        "Hypotheses, settings and tests: docs/controlled.md.",
+    )
     for figure in figures:
-        files.append(out / "figures" / f"{figure.name}.png")
-        write_atomic(files[-1], figure.png)
-    return Outcome(cells, verdicts, "\n\n".join(map(forms.to_text, tables)), files)
+        written.files.append(out / "figures" / f"{figure.name}.png")
+        write_atomic(written.files[-1], figure.png)
+    return written
+
+
+def write_page(
+    path: Path,
+    record: dict[str, Any],
+    tables: Sequence[Table],
+    sections: Sequence[Section],
+    *,
+    title: str,
+    remark: str,
+) -> Outcome:
+    """Write a record as JSON, and beside it its tables as table.md and report.html."""
+    files = [path, path.with_name("table.md"), path.with_name("report.html")]
+    write_json(files[0], record)
+    write_atomic(files[1], to_markdown(tables, title=title, remarks=[remark]))
+    write_atomic(files[2], to_html(sections, title=title, lead=[Text(text=remark)]))
+    return Outcome("\n\n".join(map(to_text, tables)), files)
 
 
 def to_record(
@@ -96,7 +107,7 @@ def _table(cells: Sequence[VariantMeans]) -> Table:
             percent(one.leakage),
             f"{one.num_seeds} x {one.num_models // max(1, one.num_seeds)}",
         )
-        rows.append(forms.TableRow(cells=texts, kind="control" if one.is_control else "ours"))
+        rows.append(TableRow(cells=texts, kind="control" if one.is_control else "ours"))
     return Table(
         name="controlled",
         title="Accuracy and leakage under confounding",
@@ -114,7 +125,7 @@ def _table(cells: Sequence[VariantMeans]) -> Table:
 
 def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
     rows = [
-        forms.TableRow(
+        TableRow(
             cells=(
                 one.name,
                 one.claim,
@@ -168,11 +179,4 @@ def _order(cell: VariantMeans) -> tuple[bool, bool, str, bool, str, float]:
         one.method != "none",
         one.method,
         cell.rho,
-    )
-
-
-def _remark(plan: Plan) -> str:
-    return (
-        f"Seeds {plan.first_seed} to {plan.seeds[-1]}. "
-        "Hypotheses, settings and tests: docs/controlled.md."
     )

@@ -7,11 +7,13 @@ rho is a choice of rows. Nothing is written but the features.
 Legend: N utterances, T frames, H dimensions of a frame, D of a pooled feature.
 """
 
+import contextlib
 import functools
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +22,13 @@ from spknorm.demo import population
 from spknorm.demo.synthesis import FloatArray, to_pcm16
 from spknorm.files import atomic_path
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+Features = TypeVar("Features", Floats, "Tensor")
+"""Of utterances: an array (N, D) of pooled ones, or a tensor (N, T, H) of frames."""
 
 _BATCH = 40
 
@@ -40,22 +47,33 @@ class Rows(NamedTuple):
     speaker: Integers
 
 
-class Pool(NamedTuple):
+class Pool(NamedTuple, Generic[Features]):
     """The features of one seed.
 
     Attributes:
         seed: Of the corpora.
-        emotional: (N, D), in the order of `utterances_of`.
-        neutral: (1280, D), the speaker corpus.
+        emotional: Those of `utterances_of`, in that order.
+        neutral: The speaker corpus (1280 utterances).
     """
 
     seed: int
-    emotional: Floats
-    neutral: Floats
+    emotional: Features
+    neutral: Features
 
 
-def make_pool(seed: int, cache: Path | None = None) -> Pool:
-    """Return the features of a seed, read from `cache` where they are (else 20 s of one core).
+@functools.lru_cache(maxsize=1)
+def features_of(seed: int, folder: Path) -> Pool[Floats]:
+    """Return the pooled features of the seed at hand, which its parts share; kept in `folder`."""
+    return make_pool(seed, features_file(folder, seed))
+
+
+def features_file(folder: Path, seed: int) -> Path:
+    """Return where a seed's features are kept; what is there already is taken as they are."""
+    return folder / "features" / f"seed-{seed}-{fingerprint()}.npz"
+
+
+def make_pool(seed: int, cache: Path | None = None) -> Pool[Floats]:
+    """Return pooled features, read from `cache` where they are (else 20 s of one core).
 
     Args:
         seed: Of the corpora.
@@ -64,14 +82,28 @@ def make_pool(seed: int, cache: Path | None = None) -> Pool:
     if cache is not None and cache.is_file():
         with np.load(cache, allow_pickle=False) as arrays:
             return Pool(seed, arrays["emotional"], arrays["neutral"])
-    emotional, neutral = map(_through_upstream, (emotional_waves(seed), neutral_waves(seed)))
-    pool = Pool(seed, emotional, neutral)
+    pool = Pool(seed, *map(_through_upstream, (emotional_waves(seed), neutral_waves(seed))))
     if cache is not None:
         keep_pool(pool, cache)
     return pool
 
 
-def keep_pool(pool: Pool, cache: Path) -> None:
+@functools.cache
+def fingerprint() -> str:
+    """Return a hash of the generator's code and the upstream's checkpoint."""
+    from spknorm import demo, registry
+
+    digest = hashlib.sha256()
+    folder = Path(demo.__file__).parent
+    sources = [folder / f"{name}.py" for name in ("synthesis", "population")]
+    checkpoint = registry.plugin_root() / "upstream_adapters" / "demo_hubert" / "demo_hubert.pt"
+    for path in (*sources, checkpoint):
+        with contextlib.suppress(FileNotFoundError):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def keep_pool(pool: Pool[Floats], cache: Path) -> None:
     """Write the features of a seed as an .npz file, from which `make_pool` reads them."""
     with atomic_path(cache) as temporary, temporary.open("wb") as file:
         np.savez(file, emotional=pool.emotional, neutral=pool.neutral)

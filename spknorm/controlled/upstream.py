@@ -1,10 +1,13 @@
 """The demo's upstream as the controlled benchmark uses it: pooled when frozen, whole when trained.
 
-Used by `pool.py` and `finetuning.py`.
+Used by `pool.py` and `finetuning.py`. The convolutional front end stays frozen, as s3prl has it, so
+that fine-tuning computes its output once.
+
+Legend: B utterances, T frames, H dimensions of a frame, D = 2 H of a pooled utterance.
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,9 @@ from torch.nn import functional
 
 from spknorm import registry
 from spknorm.demo.synthesis import FloatArray
+from spknorm.probe.erasure import Eraser, fit_leace
+
+_BLOCK = 160
 
 
 def load_upstream(checkpoint: Path | None = None) -> Any:
@@ -34,13 +40,70 @@ def load_encoder() -> Any:
 
 @torch.no_grad()
 def pool_layers(upstream: nn.Module, waves: Sequence[FloatArray]) -> npt.NDArray[np.float32]:
-    """Return (B, 2 H): mean and deviation over time of the sum of all layers, each normalised."""
+    """Return (B, D): mean and deviation over time of the sum of all layers, each normalised."""
     wavs = [torch.from_numpy(wave).float() for wave in waves]
-    layers = torch.stack(upstream(wavs)["hidden_states"])  # (layers, B, T, H)
-    summed = functional.layer_norm(layers, layers.shape[-1:]).mean(0)  # (B, T, H)
-    return mean_and_deviation(summed).numpy()
+    return _pooled(upstream(wavs)["hidden_states"]).numpy()
 
 
-def mean_and_deviation(frames: Tensor) -> Tensor:
-    """Pool (B, T, H) to (B, 2 H)."""
-    return torch.cat([frames.mean(1), frames.std(1)], dim=-1)
+@torch.no_grad()
+def front_end(upstream: Any, waves: Iterable[FloatArray]) -> Tensor:
+    """Return the output (N, T, H) of the frozen convolutions, normalised, for waves (L,)."""
+    model = upstream.model
+    rows = torch.stack([torch.from_numpy(wave).float() for wave in waves])
+    parts = [
+        model.layer_norm(model.forward_features(block).transpose(1, 2))
+        for block in torch.split(rows, _BLOCK)
+    ]
+    return torch.cat(parts)
+
+
+class View:
+    """What the heads see of an utterance: pooled, standardised, and erased where that was asked.
+
+    Args:
+        encoder: The transformer.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        self.encoder = encoder
+        self.scale: tuple[Tensor, Tensor] | None = None  # mean and deviation (D,)
+        self.eraser: Eraser | None = None
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Return (B, D) of the front end's (B, T, H)."""
+        pooled = _pooled(_hidden_states(self.encoder, frames))
+        if self.scale is not None:
+            pooled = (pooled - self.scale[0]) / self.scale[1]
+        if self.eraser is not None:
+            mean, matrix = (torch.from_numpy(one).float() for one in self.eraser[:2])
+            pooled = pooled - (pooled - mean) @ matrix
+        return pooled
+
+    @torch.no_grad()
+    def of_all(self, frames: Tensor) -> npt.NDArray[np.float32]:
+        """Return (N, D) of (N, T, H), without a graph."""
+        return torch.cat([self(block) for block in torch.split(frames, _BLOCK)]).numpy()
+
+    def erase(self, frames: Tensor, speaker: npt.NDArray[np.int64], rank: int) -> None:
+        """Fit the eraser of the `rank` strongest directions of the speaker, on (N, T, H)."""
+        self.eraser = None
+        self.eraser = fit_leace(self.of_all(frames), speaker, rank=rank)
+
+
+def _hidden_states(encoder: Any, frames: Tensor) -> list[Tensor]:
+    """Return what s3prl's expert has hooks for, each (B, T, H)."""
+    first: list[Tensor] = []
+    hook = encoder.layers[0].register_forward_pre_hook(lambda _, inputs: first.append(inputs[0]))
+    try:
+        last, layers = encoder(frames.clone(), padding_mask=None)
+    finally:
+        hook.remove()
+    inner = [first[0], *(layer[0] for layer in layers[:-1])]  # (T, B, H)
+    return [*(hidden.transpose(0, 1) for hidden in inner), last]
+
+
+def _pooled(hidden: Sequence[Tensor]) -> Tensor:
+    """Pool layers, each (B, T, H), to (B, D)."""
+    normalised = [functional.layer_norm(one, one.shape[-1:]) for one in hidden]
+    summed = torch.stack(normalised).mean(0)
+    return torch.cat([summed.mean(1), summed.std(1)], dim=-1)

@@ -5,8 +5,8 @@ seed, tests are paired t-tests, two-sided unless a hypothesis has a bound, and H
 over all hypotheses of a family that are judged. docs/controlled.md states them.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -16,6 +16,9 @@ from spknorm.controlled.hypotheses import CONFUSED, ERASED, HYPOTHESES, Hypothes
 from spknorm.controlled.plan import Variant
 from spknorm.demo.synthesis import FloatArray
 from spknorm.statistics import MIN_SPEAKERS, holm
+
+Row = TypeVar("Row")
+Group = TypeVar("Group", bound=Hashable)
 
 LEVEL = 0.05
 MIN_SEEDS = MIN_SPEAKERS
@@ -95,36 +98,30 @@ class VariantMeans(NamedTuple):
 
 def judge(rows: Iterable[ModelRow], hypotheses: Sequence[Hypothesis] = HYPOTHESES) -> list[Verdict]:
     """Return a verdict on each hypothesis that the rows can speak of (`MIN_SEEDS` or more)."""
-    groups = _by_seed(rows)
+    groups = by_seed(rows, _variant_and_rho)
     tested = []
     for hypothesis in hypotheses:
         values = _differences(hypothesis, groups)
         if len(values) >= MIN_SEEDS:
-            tested.append((hypothesis, values, _p_value(values, hypothesis)))
+            p = p_value(values, hypothesis.bound, hypothesis.direction)
+            tested.append((hypothesis, values, p))
     corrected = _corrected([(hypothesis.family, p) for hypothesis, _, p in tested])
     verdicts = []
-    for (hypothesis, values, p), adjusted in zip(tested, corrected, strict=True):
-        verdicts.append(
-            Verdict(
-                hypothesis.name,
-                hypothesis.claim,
-                float(np.mean(values)),
-                *confidence(values),
-                p,
-                adjusted,
-                len(values),
-                _word(float(np.mean(values)), adjusted, hypothesis),
-            )
-        )
+    for (one, values, p), p_holm in zip(tested, corrected, strict=True):
+        mean = float(np.mean(values))
+        word = "confirmed" if one.bound is not None or mean * one.direction > 0 else "refuted"
+        word = word if p_holm < LEVEL else "not shown"
+        interval = confidence(values)
+        verdicts.append(Verdict(one.name, one.claim, mean, *interval, p, p_holm, len(values), word))
     return verdicts
 
 
 def summarise(rows: Iterable[ModelRow]) -> list[VariantMeans]:
     """Return the means of each variant and rho, in the order of the rows."""
     found = []
-    for (variant, rho), by_seed in _by_seed(rows).items():
+    for (variant, rho), seeds in by_seed(rows, _variant_and_rho).items():
         unseen, seen, leakage = (
-            np.array([_mean(of, measure) for of in by_seed.values()])
+            np.array([_mean(of, measure) for of in seeds.values()])
             for measure in ("unseen", "seen", "leakage")
         )
         found.append(
@@ -137,11 +134,47 @@ def summarise(rows: Iterable[ModelRow]) -> list[VariantMeans]:
                 float(seen.mean()),
                 float(leakage.mean()),
                 _deviation(leakage),
-                len(by_seed),
-                sum(len(of) for of in by_seed.values()),
+                len(seeds),
+                sum(map(len, seeds.values())),
             )
         )
     return [one._replace(regained=_regained(one, found)) for one in found]
+
+
+def by_seed(
+    rows: Iterable[Row], group_of: Callable[[Row], Group]
+) -> dict[Group, dict[int, list[Row]]]:
+    """Return rows by group, and within it by seed, in the order in which they come."""
+    groups: dict[Group, dict[int, list[Row]]] = {}
+    for row in rows:
+        seeds = groups.setdefault(group_of(row), {})
+        seeds.setdefault(row.seed, []).append(row)  # type: ignore[attr-defined]  # of every row
+    return groups
+
+
+def confidence(values: Sequence[float] | FloatArray) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a mean over seeds (Student's t); None of too few of them."""
+    if len(values) < MIN_SEEDS:
+        return None, None
+    mean, error = float(np.mean(values)), float(stats.sem(values))
+    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return mean - reach, mean + reach
+
+
+def p_value(
+    values: Sequence[float] | FloatArray, bound: float | None = None, direction: int = 1
+) -> float:
+    """Return that of a t-test of a mean over seeds: above a bound (1), below (-1), or not 0."""
+    one_sided = "greater" if direction > 0 else "less"
+    if np.ptp(values) == 0:
+        apart = (values[0] - (bound or 0.0)) * direction
+        return 0.0 if apart > 0 or (bound is None and apart < 0) else 1.0
+    alternative = "two-sided" if bound is None else one_sided
+    return float(stats.ttest_1samp(values, bound or 0.0, alternative=alternative).pvalue)
+
+
+def _variant_and_rho(row: ModelRow) -> tuple[Variant, float]:
+    return Variant(row.features, row.method, row.labels), row.rho
 
 
 def _regained(one: VariantMeans, means: Sequence[VariantMeans]) -> float | None:
@@ -157,25 +190,6 @@ def _deviation(values: FloatArray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def confidence(values: Sequence[float] | FloatArray) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of a mean over seeds (Student's t); None of too few of them."""
-    if len(values) < MIN_SEEDS:
-        return None, None
-    mean, error = float(np.mean(values)), float(stats.sem(values))
-    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return mean - reach, mean + reach
-
-
-def _by_seed(
-    rows: Iterable[ModelRow],
-) -> dict[tuple[Variant, float], dict[int, list[ModelRow]]]:
-    groups: dict[tuple[Variant, float], dict[int, list[ModelRow]]] = {}
-    for row in rows:
-        variant = Variant(row.features, row.method, row.labels)
-        groups.setdefault((variant, row.rho), {}).setdefault(row.seed, []).append(row)
-    return groups
-
-
 def _mean(rows: Sequence[ModelRow], measure: str) -> float:
     return float(np.mean([getattr(row, measure) for row in rows]))
 
@@ -188,9 +202,9 @@ def _differences(
         (weight, measure, groups.get((variant, rho), {}))
         for weight, measure, variant, rho in hypothesis.terms
     ]
-    seeds = set.intersection(*(set(by_seed) for _, _, by_seed in terms))
+    seeds = set.intersection(*(set(of) for _, _, of in terms))
     return [
-        sum(weight * _mean(by_seed[seed], measure) for weight, measure, by_seed in terms)
+        sum(weight * _mean(of[seed], measure) for weight, measure, of in terms)
         for seed in sorted(seeds)
     ]
 
@@ -203,22 +217,3 @@ def _corrected(tested: Sequence[tuple[str, float]]) -> list[float]:
         for place, p in zip(places, holm([tested[place][1] for place in places]), strict=True):
             corrected[place] = p
     return corrected
-
-
-def _p_value(values: Sequence[float], hypothesis: Hypothesis) -> float:
-    if hypothesis.bound is None:
-        bound, alternative = 0.0, "two-sided"
-    else:
-        bound, alternative = hypothesis.bound, "greater" if hypothesis.direction > 0 else "less"
-    if np.ptp(values) == 0:
-        apart = (values[0] - bound) * hypothesis.direction
-        return 0.0 if apart > 0 or (hypothesis.bound is None and apart < 0) else 1.0
-    return float(stats.ttest_1samp(values, bound, alternative=alternative).pvalue)
-
-
-def _word(mean: float, p: float, hypothesis: Hypothesis) -> str:
-    if p >= LEVEL:
-        return "not shown"
-    if hypothesis.bound is not None:
-        return "confirmed"
-    return "confirmed" if mean * hypothesis.direction > 0 else "refuted"

@@ -1,35 +1,30 @@
 """Every serious way of taking the speaker out, or putting it in, on equal footing.
 
-One short file per idea; `RIVALS` below is the table of them, from which the benchmark, its page and
-docs/rivals.md are made. Each has a strength, of which three candidates are tried on selection seeds
-by one rule for all, and a control: the same with permuted speakers.
+One short file per kind of idea; `RIVALS` below is the table of them, from which the benchmark, its
+page and docs/rivals.md are made. Each has a strength, of which three candidates are tried on
+selection seeds by one rule for all, and a control: the same with permuted speakers.
 
-    world      what a rival may learn from       training   the loop of those that add a term
-    plan       the experiment file               grid       rows per (rho, seed), resumable
-    ranking    what the rows say                 outcome    table and page
+    transforms, embedding, prior     in closed form, or told who speaks
+    training                         the loop of those that add a term:
+    adversaries, alignment, risk     these
+    plan       the experiment file   grid       rows per (rho, seed), resumable
+    ranking    what the rows say     outcome    table and page
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from spknorm.controlled import frozen
-from spknorm.controlled.rivals import (
-    alignment,
-    branches,
-    conditional,
-    contrastive,
-    embedding,
-    information,
-    normalisation,
-    prior,
-    projection,
-    risk,
-    test_time,
-)
-from spknorm.controlled.rivals.world import Fitted, Known
+from torch import Tensor
 
-Fit = Callable[[Known, frozen.Settings, float, int], Fitted]
+from spknorm.controlled.fitted import Fit
+from spknorm.controlled.rivals import embedding, prior, risk, transforms
+from spknorm.controlled.rivals.adversaries import Adversary, Branches, Club, View
+from spknorm.controlled.rivals.alignment import Alignment, Contrast, coral, mmd
+from spknorm.controlled.rivals.training import by_rule
+from spknorm.controlled.rivals.transforms import per_speaker
+
 Needs = Literal[
     "nothing more", "a speaker corpus", "speakers of the emotion corpus", "the test speaker's audio"
 ]
@@ -53,80 +48,124 @@ class Rival(NamedTuple):
     fit: Fit
 
 
-def _corpus(title: str, source: str, strengths: tuple[float, float, float], fit: Fit) -> Rival:
-    return Rival(title, source, "a speaker corpus", strengths, fit)
+_CORPUS: Needs = "a speaker corpus"
+_SPEAKERS: Needs = "speakers of the emotion corpus"
+_TEST: Needs = "the test speaker's audio"
 
 
-def _speakers(title: str, source: str, strengths: tuple[float, float, float], fit: Fit) -> Rival:
-    return Rival(title, source, "speakers of the emotion corpus", strengths, fit)
+def _ascent(view: View) -> Fit:
+    return by_rule(partial(Adversary, view=view))
 
 
-def _test(title: str, source: str, strengths: tuple[float, float, float], fit: Fit) -> Rival:
-    return Rival(title, source, "the test speaker's audio", strengths, fit)
+def _aligned(distance: Callable[..., Tensor]) -> Fit:
+    return by_rule(partial(Alignment, distance=distance))
 
 
 RIVALS: dict[str, Rival] = {
-    "snp": _corpus("SNP, ascent", "Gat et al. 2022", (0.5, 1.0, 2.0), conditional.marginal),
-    "cdan": _corpus(
-        "conditional adversary", "Long et al. 2018", (0.5, 1.0, 2.0), conditional.conditional
+    "snp": Rival("SNP, ascent", "Gat et al. 2022", _CORPUS, (0.5, 1.0, 2.0), _ascent("marginal")),
+    "cdan": Rival(
+        "conditional adversary",
+        "Long et al. 2018",
+        _CORPUS,
+        (0.5, 1.0, 2.0),
+        _ascent("conditional"),
     ),
-    "joint": _corpus("joint adversary", "Long et al. 2018", (0.5, 1.0, 2.0), conditional.joint),
-    "mmd": _corpus("kernel distance (MMD)", "Long et al. 2015", (1.0, 3.0, 10.0), alignment.mmd),
-    "coral": _corpus("moments (CORAL)", "Sun and Saenko 2016", (0.3, 3.0, 30.0), alignment.coral),
-    "club": _corpus(
-        "information bound (vCLUB)", "Cheng et al. 2020", (0.1, 0.3, 1.0), information.club
+    "joint": Rival(
+        "joint adversary", "Long et al. 2018", _CORPUS, (0.5, 1.0, 2.0), _ascent("joint")
     ),
-    "branches": _corpus(
-        "orthogonal branches", "Bousmalis et al. 2016", (0.1, 1.0, 10.0), branches.branches
+    "mmd": Rival(
+        "kernel distance (MMD)", "Long et al. 2015", _CORPUS, (1.0, 3.0, 10.0), _aligned(mmd)
     ),
-    "leace": _corpus("LEACE", "Belrose et al. 2023", (5, 10, 20), projection.leace),
-    "inlp": _corpus(
-        "nullspace projection (INLP)", "Ravfogel et al. 2020", (5, 10, 20), projection.inlp
+    "coral": Rival(
+        "moments (CORAL)", "Sun and Saenko 2016", _CORPUS, (0.3, 3.0, 30.0), _aligned(coral)
     ),
-    "kernel": _corpus(
-        "LEACE behind a kernel", "Belrose et al. 2023", (10, 20, 40), projection.kernelised
+    "club": Rival(
+        "information bound (vCLUB)", "Cheng et al. 2020", _CORPUS, (0.1, 0.3, 1.0), by_rule(Club)
     ),
-    "calibrated": _speakers(
+    "branches": Rival(
+        "orthogonal branches", "Bousmalis et al. 2016", _CORPUS, (0.1, 1.0, 10.0), by_rule(Branches)
+    ),
+    "leace": Rival("LEACE", "Belrose et al. 2023", _CORPUS, (5, 10, 20), transforms.leace),
+    "inlp": Rival(
+        "nullspace projection (INLP)", "Ravfogel et al. 2020", _CORPUS, (5, 10, 20), transforms.inlp
+    ),
+    "kernel": Rival(
+        "LEACE behind a kernel", "Belrose et al. 2023", _CORPUS, (10, 20, 40), transforms.kernelised
+    ),
+    "calibrated": Rival(
         "speakers' priors taken out in training",
         "Menon et al. 2021",
+        _SPEAKERS,
         (0.5, 1.0, 1.5),
         prior.calibrated,
     ),
-    "contrastive": _speakers(
-        "contrast across speakers", "Khosla et al. 2020", (0.1, 0.3, 1.0), contrastive.contrastive
+    "contrastive": Rival(
+        "contrast across speakers",
+        "Khosla et al. 2020",
+        _SPEAKERS,
+        (0.1, 0.3, 1.0),
+        by_rule(Contrast),
     ),
-    "group_dro": _speakers("GroupDRO", "Sagawa et al. 2020", (0.003, 0.01, 0.03), risk.group_dro),
-    "v_rex": _speakers("V-REx", "Krueger et al. 2021", (0.1, 1.0, 10.0), risk.v_rex),
-    "irm": _speakers("IRM", "Arjovsky et al. 2019", (0.1, 1.0, 10.0), risk.irm),
-    "matched": _test(
-        "posteriors matched to the prior", "Berthelot et al. 2020", (0.5, 0.75, 1.0), prior.matched
+    "group_dro": Rival(
+        "GroupDRO", "Sagawa et al. 2020", _SPEAKERS, (0.003, 0.01, 0.03), risk.group_dro
     ),
-    "centred": _test(
+    "v_rex": Rival(
+        "V-REx", "Krueger et al. 2021", _SPEAKERS, (0.1, 1.0, 10.0), by_rule(risk.VRex, gate=False)
+    ),
+    "irm": Rival(
+        "IRM", "Arjovsky et al. 2019", _SPEAKERS, (0.1, 1.0, 10.0), by_rule(risk.Irm, gate=False)
+    ),
+    "matched": Rival(
+        "posteriors matched to the prior",
+        "Berthelot et al. 2020",
+        _TEST,
+        (0.5, 0.75, 1.0),
+        prior.matched,
+    ),
+    "centred": Rival(
         "speaker's mean taken out",
         "cepstral mean subtraction",
+        _TEST,
         (0.5, 0.75, 1.0),
-        normalisation.centred,
+        per_speaker(transforms.centred),
     ),
-    "znorm": _test(
-        "z-norm", "Busso et al. 2013, as baseline", (0.5, 0.75, 1.0), normalisation.standardised
+    "znorm": Rival(
+        "z-norm",
+        "Busso et al. 2013, as baseline",
+        _TEST,
+        (0.5, 0.75, 1.0),
+        per_speaker(transforms.scaled),
     ),
-    "whitened": _test(
-        "whitening", "Ledoit and Wolf 2004", (0.25, 0.5, 1.0), normalisation.whitened
+    "whitened": Rival(
+        "whitening",
+        "Ledoit and Wolf 2004",
+        _TEST,
+        (0.25, 0.5, 1.0),
+        per_speaker(transforms.whitened),
     ),
-    "neutral": _test(
+    "neutral": Rival(
         "normalised by neutral speech",
         "Busso et al. 2013",
+        _TEST,
         (0.5, 0.75, 1.0),
-        normalisation.by_neutral,
+        transforms.by_neutral,
     ),
-    "appended": _test(
-        "speaker embedding beside", "i-vectors as in ASR", (0.3, 1.0, 3.0), embedding.appended
+    "appended": Rival(
+        "speaker embedding beside",
+        "i-vectors as in ASR",
+        _TEST,
+        (0.3, 1.0, 3.0),
+        embedding.appended,
     ),
-    "film": _test(
-        "speaker embedding by FiLM", "Perez et al. 2018", (0.3, 1.0, 3.0), embedding.modulated
+    "film": Rival(
+        "speaker embedding by FiLM",
+        "Perez et al. 2018",
+        _TEST,
+        (0.3, 1.0, 3.0),
+        embedding.modulated,
     ),
-    "adapted": _test(
-        "test speaker's statistics", "Li et al. 2018", (0.5, 0.75, 1.0), test_time.adapted
+    "adapted": Rival(
+        "test speaker's statistics", "Li et al. 2018", _TEST, (0.5, 0.75, 1.0), transforms.adapted
     ),
 }
 

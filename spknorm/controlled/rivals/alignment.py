@@ -1,68 +1,75 @@
-"""Speakers aligned without a classifier: their distributions behind the gate are made alike.
+"""Rivals that make speakers alike without a classifier.
 
-`mmd`: maximum mean discrepancy with Gaussian kernels of several widths (Gretton et al., JMLR 2012;
-Long et al., ICML 2015). `coral`: second moments (Sun and Saenko, ECCV workshops 2016), with means.
-Both are taken between speakers of the speaker corpus, some of which are drawn at each step.
+`Alignment`: distributions of speakers of the speaker corpus behind the gate, some of which are
+drawn at each step. `Contrast`: supervised contrast (Khosla et al., NeurIPS 2020), in which an
+utterance is drawn to those of its emotion by others.
 """
 
 import itertools
 from collections.abc import Callable
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from spknorm.controlled import frozen
-from spknorm.controlled.rivals import training
-from spknorm.controlled.rivals.world import Fitted, Known
+from spknorm.controlled.frozen import Data, Settings
+from spknorm.controlled.pool import Floats
+from spknorm.controlled.rivals.training import Batch, Rule, Terms
 from spknorm.method.model import Heads
 
 _SPEAKERS, _PER_SPEAKER = 6, 12
-_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
+_KERNELS = (0.25, 0.5, 1.0, 2.0, 4.0)
+_TEMPERATURE = 0.2
+_WIDTH = 32
 
 
-class Alignment(training.Rule):
+class Alignment(Rule):
     """The mean distance between pairs of speakers behind the gate."""
 
-    def __init__(self, known: Known, distance: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self, known: Data[Floats], _: Settings, distance: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
         super().__init__()
-        self._batches = training.SpeakerBatches(
-            known, num_speakers=_SPEAKERS, per_speaker=_PER_SPEAKER
-        )
         self._distance = distance
+        self._features = torch.from_numpy(known.neutral)
+        order = np.argsort(known.speaker, kind="stable")
+        ends = np.cumsum(np.bincount(known.speaker))
+        self._rows = [torch.from_numpy(one) for one in np.split(order, ends[:-1])]
 
-    def forward(
-        self, heads: Heads, batch: training.Batch, generator: torch.Generator
-    ) -> training.Terms:
+    def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
         """Return no loss of its own, and the mean distance."""
-        features = self._batches.draw(generator)
-        seen = torch.split(heads.gated(features), _PER_SPEAKER)
+        seen = torch.split(heads.gated(self._features[self._draw(generator)]), _PER_SPEAKER)
         pairs = itertools.combinations(seen, 2)
         distance = torch.stack([self._distance(one, other) for one, other in pairs]).mean()
-        return training.Terms(distance.new_zeros(()), distance)
+        return Terms(distance.new_zeros(()), distance)
+
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        """Return rows of some utterances of some speakers, speaker after speaker."""
+        chosen = torch.randperm(len(self._rows), generator=generator)[:_SPEAKERS]
+        of_speakers = [self._rows[speaker] for speaker in chosen.tolist()]
+        size = (_PER_SPEAKER,)
+        return torch.cat(
+            [rows[torch.randint(len(rows), size, generator=generator)] for rows in of_speakers]
+        )
 
 
-def mmd(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
-    """Penalise the kernel distance between speakers."""
-    return training.train(known, settings, Alignment(known, _mmd), weight=strength, seed=seed)
+def mmd(one: Tensor, other: Tensor) -> Tensor:
+    """Return the maximum mean discrepancy of rows (P, D) and (P, D), squared and biased.
 
-
-def coral(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
-    """Penalise the distance between speakers' means and covariances."""
-    return training.train(known, settings, Alignment(known, _coral), weight=strength, seed=seed)
-
-
-def _mmd(one: Tensor, other: Tensor) -> Tensor:
-    """Return the squared discrepancy, biased, of rows (P, D) and (P, D)."""
+    With Gaussian kernels of several widths (Gretton et al., JMLR 2012; Long et al., ICML 2015).
+    """
     both = torch.cat([one, other])
     squares = torch.cdist(both, both).square()
     scale = squares.detach().mean().clamp_min(1e-6)
-    kernel = torch.stack([(-squares / (width * scale)).exp() for width in _WIDTHS]).mean(0)
+    kernel = torch.stack([(-squares / (width * scale)).exp() for width in _KERNELS]).mean(0)
     size = len(one)
     across = kernel[:size, size:].mean()
     return kernel[:size, :size].mean() + kernel[size:, size:].mean() - 2 * across
 
 
-def _coral(one: Tensor, other: Tensor) -> Tensor:
+def coral(one: Tensor, other: Tensor) -> Tensor:
+    """Return how far means and second moments are apart (Sun and Saenko, ECCV workshops 2016)."""
     means = (one.mean(0) - other.mean(0)).square().mean()
     return means + (_covariance(one) - _covariance(other)).square().mean()
 
@@ -70,3 +77,36 @@ def _coral(one: Tensor, other: Tensor) -> Tensor:
 def _covariance(rows: Tensor) -> Tensor:
     middle = rows - rows.mean(0)
     return middle.T @ middle / len(rows)
+
+
+class Contrast(Rule):
+    """The contrastive loss on a projection of what is behind the gate."""
+
+    def __init__(self, known: Data[Floats], _: Settings) -> None:
+        super().__init__()
+        self.project = nn.Linear(known.emotional.shape[1], _WIDTH)
+
+    def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
+        """Return the loss as penalty, through which the projection trains, too."""
+        rows = functional.normalize(self.project(batch.seen), dim=1)
+        loss = contrast(rows, batch.emotion, batch.who)
+        return Terms(loss.new_zeros(()), loss)
+
+
+def contrast(rows: Tensor, emotion: Tensor, who: Tensor) -> Tensor:
+    """Return the mean loss of unit rows (B, E) that have a positive; 0 if none has.
+
+    Positives are of the same emotion and another speaker; negatives are all other utterances but
+    the speaker's own of that emotion.
+    """
+    alike = emotion[:, None] == emotion
+    same = who[:, None] == who
+    positive, left_out = alike & ~same, alike & same
+    scores = (rows @ rows.T / _TEMPERATURE).masked_fill(left_out, -torch.inf)
+    log_shares = scores - scores.logsumexp(1, keepdim=True)
+    counts = positive.sum(1)
+    sums = torch.where(positive, log_shares, torch.zeros(())).sum(1)
+    has = counts > 0
+    if not bool(has.any()):
+        return rows.sum() * 0.0
+    return -(sums[has] / counts[has]).mean()

@@ -11,14 +11,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spknorm.controlled import frozen
+from spknorm.controlled.fitted import Fitted, behind
+from spknorm.controlled.frozen import NUM_EMOTIONS, Data, Settings
 from spknorm.controlled.pool import Floats, Integers
-from spknorm.controlled.rivals.world import (
-    NUM_EMOTIONS,
-    Fitted,
-    Known,
-    behind,
-)
+from spknorm.controlled.rivals.training import minimise
 from spknorm.statistics.metrics import classes_of
 
 _DIMENSIONS = 8
@@ -27,7 +23,7 @@ _DIMENSIONS = 8
 class Embedder:
     """Where a speaker is: the mean on the axes that tell speakers apart, standardised."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Data[Floats]) -> None:
         size = min(_DIMENSIONS, known.neutral.shape[1], int(known.speaker.max()))
         axes = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.1, n_components=size)
         self._axes = axes.fit(known.neutral, known.speaker)
@@ -48,7 +44,7 @@ class Embedder:
         return found
 
 
-def appended(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
+def appended(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
     """Put the embedding, times `strength`, beside the features."""
     embedder = Embedder(known)
 
@@ -82,7 +78,7 @@ class Film(nn.Module):
         return logits
 
 
-def modulated(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
+def modulated(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
     """Scale and shift the features by the embedding, times `strength`."""
     embedder = Embedder(known)
     generator = torch.Generator().manual_seed(seed)
@@ -91,17 +87,12 @@ def modulated(known: Known, settings: frozen.Settings, strength: float, seed: in
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         film = Film(features.shape[1], embedding.shape[1], settings.gate_width, settings.dropout)
-        optimizer = torch.optim.AdamW(
-            film.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-        )
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-        for _ in range(settings.steps):
-            rows = torch.randint(len(emotion), (settings.emotion_batch,), generator=generator)
-            loss = functional.cross_entropy(film(features[rows], embedding[rows]), emotion[rows])
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            cosine.step()
+        groups = [{"params": list(film.parameters()), "weight_decay": settings.weight_decay}]
+
+        def loss_of(_: int, rows: Tensor) -> Tensor:
+            return functional.cross_entropy(film(features[rows], embedding[rows]), emotion[rows])
+
+        minimise(loss_of, groups, settings, len(emotion), generator)
     film.eval()
 
     def inputs(rows: Floats, who: Integers) -> tuple[Tensor, Tensor]:

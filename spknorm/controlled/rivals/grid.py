@@ -3,25 +3,24 @@
 After `plan.py`; `ranking.py` reads the rows.
 """
 
-import functools
-import hashlib
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from spknorm.controlled import pool
-from spknorm.controlled.folds import FrozenFold, leakage, shuffled_speakers
-from spknorm.controlled.grid import fingerprint, in_parallel
-from spknorm.controlled.pool import Integers, Pool
+from spknorm.controlled import fitted, folds, pool
+from spknorm.controlled.fitted import Fitted
+from spknorm.controlled.folds import Fold
+from spknorm.controlled.frozen import Data
+from spknorm.controlled.grid import OnProgress, compute, key_of
+from spknorm.controlled.pool import Floats
 from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.plan import BASELINES, Part, Plan
 from spknorm.controlled.rivals.training import train
-from spknorm.controlled.rivals.world import Fitted, Known, plain
 from spknorm.files import read_json, write_json
 
 
@@ -60,7 +59,7 @@ def run_grid(
     out: Path,
     *,
     workers: int,
-    progress: Callable[[int, int], None] | None,
+    progress: OnProgress,
     chosen: dict[str, float] | None = None,
 ) -> tuple[dict[str, float], list[RivalRow]]:
     """Return each rival's chosen strength, and the rows of all that is reported.
@@ -69,16 +68,26 @@ def run_grid(
         plan: What to run.
         out: Holds rows/*.json and features/*.npz; what is there is not computed again.
         workers: Processes.
-        progress: Called with (parts done, parts in all).
+        progress: See `OnProgress`.
         chosen: Strengths that are known beforehand; None: those that the selection seeds choose.
     """
     selecting = plan.selecting if chosen is None else []
-    total = len(selecting) + len(plan.confirming)
-    done = _complete(plan, out, selecting, {}, workers, progress, 0, total)
+    total, done = len(selecting) + len(plan.confirming), 0
+
+    def rows_of(parts: Sequence[Part], strengths: dict[str, float]) -> list[RivalRow]:
+        nonlocal done
+        asked = [(one, strengths.get(one.method)) for one in parts]
+        missing = [
+            (strength, one) for one, strength in asked if not _read(plan, out, one, strength)
+        ]
+        done += len(parts) - len(missing)
+        jobs = [partial(run_part, plan, out, strength, one) for strength, one in missing]
+        done = compute(jobs, workers, progress, done=done, total=total)
+        return [row for one, strength in asked for row in _read(plan, out, one, strength)]
+
     if chosen is None:
-        chosen = choose(read_rows(plan, out, selecting, {}))
-    _complete(plan, out, plan.confirming, chosen, workers, progress, done, total)
-    return chosen, read_rows(plan, out, plan.confirming, chosen)
+        chosen = choose(rows_of(selecting, {}))
+    return chosen, rows_of(plan.confirming, chosen)
 
 
 def choose(rows: Sequence[RivalRow]) -> dict[str, float]:
@@ -96,14 +105,6 @@ def choose(rows: Sequence[RivalRow]) -> dict[str, float]:
     }
 
 
-def read_rows(
-    plan: Plan, out: Path, parts: Sequence[Part], chosen: dict[str, float]
-) -> list[RivalRow]:
-    """Return the rows of the parts that `out` holds."""
-    found = [_read(plan, out, part, chosen.get(part.method)) for part in parts]
-    return [row for rows in found for row in rows or []]
-
-
 def run_part(plan: Plan, out: Path, strength: float | None, part: Part) -> None:
     """Compute a part and write its file.
 
@@ -116,119 +117,57 @@ def run_part(plan: Plan, out: Path, strength: float | None, part: Part) -> None:
     import torch
 
     torch.set_num_threads(1)
-    features = _pool(part.seed, features_file(out, part.seed))
-    folds = plan.select_folds if part.stage == "select" else plan.num_folds
+    features = pool.features_of(part.seed, out)
+    num_folds = plan.select_folds if part.stage == "select" else plan.num_folds
     rows = []
-    for fold in range(folds):
-        data = FrozenFold(features, part.rho, fold)
+    for number in range(num_folds):
+        fold = folds.standardised(Fold(features, part.rho, number))
         if part.method in BASELINES:
-            rows.append(_row(data, plan, part, 0.0, "true"))
+            rows.append(_row(fold, plan, part.method, 0.0, "true"))
             continue
         strengths = RIVALS[part.method].strengths if strength is None else (strength,)
-        rows += [_row(data, plan, part, one, "true") for one in strengths]
+        rows += [_row(fold, plan, part.method, one, "true") for one in strengths]
         if part.stage == "confirm" and part.rho == plan.rho[0]:
-            rows.append(_row(data, plan, part, strengths[0], "shuffled"))
+            rows.append(_row(fold, plan, part.method, strengths[0], "shuffled"))
     content = {"key": _key(plan, part, strength), "rows": [row._asdict() for row in rows]}
     write_json(_path(out, part), content)
 
 
-def features_file(out: Path, seed: int) -> Path:
-    """Return where a seed's features are kept; what is there already is taken as they are."""
-    return out / "features" / f"seed-{seed}-{fingerprint()}.npz"
-
-
-@functools.lru_cache(maxsize=1)
-def _pool(seed: int, cached: Path) -> Pool:
-    return pool.make_pool(seed, cached)
-
-
-def _row(data: FrozenFold, plan: Plan, part: Part, strength: float, labels: str) -> RivalRow:
-    known = Known(
-        data.emotional[data.train.row],
-        data.train.emotion,
-        data.train.speaker,
-        data.neutral[data.is_train],
-        data.speaker[data.is_train],
-    )
-
-    def told(speakers: Integers) -> Integers:
-        return speakers if labels == "true" else shuffled_speakers(speakers, part.seed)
-
-    known = known._replace(who=told(known.who), speaker=told(known.speaker))
+def _row(fold: Fold[Floats], plan: Plan, method: str, strength: float, labels: str) -> RivalRow:
+    known = fold.data(labels)
     began = time.process_time()
-    model = _fit(known, plan, part, strength)
+    model = _fit(known, plan, method, strength, fold.seed)
     seconds = time.process_time() - began
-    right = model.predict(data.emotional[data.test.row], told(data.test.speaker))
-    right = right == data.test.emotion
-    seen = model.predict(data.emotional[data.seen.row], told(data.seen.speaker))
-    represented = model.represent(data.neutral, told(data.speaker))
-    is_train = data.is_train
+    scores, who = fold.score(model, labels), fold.test.speaker
+    unseen = {str(one): float(np.mean(scores.correct[who == one])) for one in np.unique(who)}
     return RivalRow(
-        part.method,
-        strength,
-        labels,
-        part.rho,
-        part.seed,
-        data.fold,
-        unseen={
-            str(one): float(np.mean(right[data.test.speaker == one]))
-            for one in np.unique(data.test.speaker)
-        },
-        seen=float(np.mean(seen == data.seen.emotion)),
-        leakage=leakage(
-            represented[is_train],
-            data.speaker[is_train],
-            represented[~is_train],
-            data.speaker[~is_train],
-        ),
-        num_parameters=model.num_parameters,
-        seconds=round(seconds, 3),
+        *(method, strength, labels, fold.rho, fold.seed, fold.number),
+        unseen,
+        scores.seen,
+        scores.leakage,
+        model.num_parameters,
+        round(seconds, 3),
     )
 
 
-def _fit(known: Known, plan: Plan, part: Part, strength: float) -> Fitted:
-    if part.method == "none":
-        return plain(known, plan.frozen, part.seed)
-    if part.method == "gate":
-        return train(known, plan.frozen, None, weight=0.0, seed=part.seed)
-    return RIVALS[part.method].fit(known, plan.frozen, strength, part.seed)
-
-
-def _complete(
-    plan: Plan,
-    out: Path,
-    parts: Sequence[Part],
-    chosen: dict[str, float],
-    workers: int,
-    progress: Callable[[int, int], None] | None,
-    done: int,
-    total: int,
-) -> int:
-    """Compute the parts that are missing; return how many are done, with `done` before them."""
-    missing = [one for one in parts if _read(plan, out, one, chosen.get(one.method)) is None]
-    done += len(parts) - len(missing)
-    if progress is not None:
-        progress(done, total)
-    jobs = [functools.partial(run_part, plan, out, chosen.get(one.method), one) for one in missing]
-    for _ in in_parallel(jobs, workers):
-        done += 1
-        if progress is not None:
-            progress(done, total)
-    return done
+def _fit(known: Data[Floats], plan: Plan, method: str, strength: float, seed: int) -> Fitted:
+    if method == "none":
+        return fitted.plain(known, plan.frozen, seed)
+    if method == "gate":
+        return train(known, plan.frozen, None, weight=0.0, seed=seed)
+    return RIVALS[method].fit(known, plan.frozen, strength, seed)
 
 
 def _path(out: Path, part: Part) -> Path:
     return out / "rows" / f"{part.stage}-seed{part.seed}-rho{part.rho:g}-{part.method}.json"
 
 
-def _read(plan: Plan, out: Path, part: Part, strength: float | None) -> list[RivalRow] | None:
-    """Return the rows of a part, or None where today's plan would give others."""
+def _read(plan: Plan, out: Path, part: Part, strength: float | None) -> list[RivalRow]:
+    """Return the rows of a part; none where today's plan would give others."""
     path = _path(out, part)
-    if not path.is_file():
-        return None
-    content = read_json(path)
-    if content["key"] != _key(plan, part, strength):
-        return None
+    content = read_json(path) if path.is_file() else None
+    if content is None or content["key"] != _key(plan, part, strength):
+        return []
     return [RivalRow(**row) for row in content["rows"]]
 
 
@@ -238,5 +177,4 @@ def _key(plan: Plan, part: Part, strength: float | None) -> str:
         decides = [plan.select_folds, list(RIVALS[part.method].strengths)]
     else:
         decides = [plan.num_folds, strength, part.rho == plan.rho[0]]
-    text = json.dumps([*part, decides, asdict(plan.frozen), fingerprint()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return key_of([*part, decides, asdict(plan.frozen), pool.fingerprint()])

@@ -6,14 +6,14 @@ Last in the flow; everything here comes from the rows, and every number it shows
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from spknorm.controlled.outcome import Outcome, write_page
 from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.grid import RivalRow
 from spknorm.controlled.rivals.plan import Plan
 from spknorm.controlled.rivals.ranking import Gain, Rank, Standing, rank
-from spknorm.files import write_atomic, write_json
-from spknorm.report.page import Section, Text, to_html
+from spknorm.report.page import Section
 from spknorm.report.tables import (
     NOTHING,
     Table,
@@ -22,20 +22,10 @@ from spknorm.report.tables import (
     p_value,
     percent,
     signed_points,
-    to_markdown,
-    to_text,
 )
 
 SCHEMA = "spknorm.rivals/1"
 _BASELINES = {"none": "emotion head alone", "gate": "gate without adversary"}
-
-
-class Outcome(NamedTuple):
-    """A finished comparison: its standings, its tables as text, and what was written."""
-
-    standings: list[Standing]
-    text: str
-    files: list[Path]
 
 
 def write_outcome(
@@ -43,8 +33,7 @@ def write_outcome(
 ) -> Outcome:
     """Write rivals.json, table.md and report.html into `out`."""
     standings = rank(plan, chosen, rows)
-    tables = [_ranking(standings, plan, rows), _prices(standings)]
-    files = [out / "rivals.json", out / "table.md", out / "report.html"]
+    ranking, prices = _ranking(standings, plan, rows), _prices(standings)
     record = {
         "schema": SCHEMA,
         "plan": asdict(plan),
@@ -52,15 +41,18 @@ def write_outcome(
         "strengths": {one: list(RIVALS[one].strengths) for one in plan.rivals},
         "standings": [_plain(one) for one in standings],
     }
-    write_json(files[0], record)
-    remark = "Strengths were chosen on other corpora, by one rule for all: docs/rivals.md."
-    write_atomic(files[1], to_markdown(tables, title="Rivals", remarks=[remark]))
     sections = [
-        Section(name="ranking", title="Ranking", parts=[tables[0]]),
-        Section(name="prices", title="What it takes", parts=[tables[1]]),
+        Section(name="ranking", title="Ranking", parts=[ranking]),
+        Section(name="prices", title="What it takes", parts=[prices]),
     ]
-    write_atomic(files[2], to_html(sections, title="Rivals", lead=[Text(text=remark)]))
-    return Outcome(standings, "\n\n".join(map(to_text, tables)), files)
+    return write_page(
+        out / "rivals.json",
+        record,
+        [ranking, prices],
+        sections,
+        title="Rivals",
+        remark="Strengths were chosen on other corpora, by one rule for all: docs/rivals.md.",
+    )
 
 
 def _plain(one: Standing) -> dict[str, Any]:

@@ -12,22 +12,19 @@ import numpy as np
 import torch
 
 from spknorm.controlled import frozen
+from spknorm.controlled.fitted import Fitted, of_model
+from spknorm.controlled.frozen import NUM_EMOTIONS, Data, Settings
 from spknorm.controlled.pool import Floats, Integers
-from spknorm.controlled.rivals import training
-from spknorm.controlled.rivals.world import NUM_EMOTIONS, Fitted, Known, num_parameters_of
+from spknorm.controlled.rivals.training import train
 from spknorm.demo.synthesis import FloatArray
 
 _ROUNDS = 100
 
 
-def calibrated(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
+def calibrated(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
     """Train on logits to which the log prior of the utterance's speaker is added.
 
-    Args:
-        known: What is trained on.
-        settings: Of the head.
-        strength: Share of the log prior; 1 is what Bayes' rule asks for.
-        seed: Of weights and batches.
+    Of the log prior `strength` is the share; 1 is what Bayes' rule asks for.
     """
     prior = np.empty((len(known.emotion), NUM_EMOTIONS), dtype=np.float32)
     for speaker in np.unique(known.who):
@@ -35,19 +32,15 @@ def calibrated(known: Known, settings: frozen.Settings, strength: float, seed: i
         counts = np.bincount(known.emotion[rows], minlength=NUM_EMOTIONS) + 1.0
         prior[rows] = np.log(counts / counts.sum())
     offset = torch.from_numpy(strength * prior)
-    return training.train(known, settings, None, weight=0.0, seed=seed, offset=offset, gate=False)
+    return train(known, settings, None, weight=0.0, seed=seed, offset=offset, gate=False)
 
 
-def matched(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
+def matched(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
     """Train as strategy none does, and re-weight each test speaker's posteriors.
 
-    Args:
-        known: What is trained on.
-        settings: Of the head.
-        strength: Exponent of the weights; 1 is the method.
-        seed: Of weights and batches.
+    The weights have `strength` as exponent; 1 is the method.
     """
-    model = frozen.train(known.data, settings, strategy="none", seed=seed)
+    model = frozen.train(known, settings, seed=seed)
     counts = np.bincount(known.emotion, minlength=NUM_EMOTIONS) + 1.0
     trained = counts / counts.sum()
 
@@ -61,7 +54,7 @@ def matched(known: Known, settings: frozen.Settings, strength: float, seed: int)
             found[rows] = aligned(posteriors[rows], trained, strength).argmax(1)
         return found
 
-    return Fitted(predict, lambda features, _: model.represent(features), num_parameters_of(model))
+    return of_model(model)._replace(predict=predict)
 
 
 def aligned(posteriors: FloatArray, target: FloatArray, strength: float) -> FloatArray:

@@ -4,20 +4,18 @@ After `grid.py`. A corpus (seed) is the unit: folds are averaged first, gains ar
 the tests are paired t-tests, and Holm's correction is over all rivals.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from spknorm.controlled.rivals.grid import RivalRow
 from spknorm.controlled.rivals.plan import BASELINES, Plan
-from spknorm.controlled.verdicts import MIN_SEEDS, confidence
+from spknorm.controlled.verdicts import LEVEL, MIN_SEEDS, by_seed, confidence, p_value
 from spknorm.demo.synthesis import FloatArray
 from spknorm.statistics import holm
 from spknorm.statistics.fairness import gini, worst
 
-LEVEL = 0.05
 _RESAMPLES = 2000
 
 Measure = Callable[[Sequence[RivalRow]], float]
@@ -95,69 +93,63 @@ def rank(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]) -> list
         chosen: Strength of each rival.
         rows: All that is reported.
     """
-    groups: dict[tuple[str, str, float], dict[int, list[RivalRow]]] = {}
-    for row in rows:
-        by_seed = groups.setdefault((row.method, row.labels, row.rho), {})
-        by_seed.setdefault(row.seed, []).append(row)
+    groups = by_seed(rows, lambda row: (row.method, row.labels, row.rho))
     first = plan.rho[0]
     wanted = [*BASELINES, *plan.rivals]
-    seeds = _shared([groups.get((one, "true", first), {}) for one in wanted])
+    seeds = _shared(groups.get((one, "true", first), {}) for one in wanted)
     if not seeds:
         return []
 
     def values(method: str, measure: Measure, labels: str = "true") -> FloatArray:
-        of_seed = groups[method, labels, first]
-        return np.array([measure(of_seed[seed]) for seed in seeds])
+        return _values(groups[method, labels, first], seeds, measure)
 
-    gains = {one: values(one, _accuracy) - values("none", _accuracy) for one in wanted}
-    tested = {one: _p_value(gains[one]) for one in plan.rivals if len(seeds) >= MIN_SEEDS}
+    none = {measure: values("none", measure) for measure in (_accuracy, _worst, _seconds)}
+    gains = {one: values(one, _accuracy) - none[_accuracy] for one in wanted}
+    tested = {one: p_value(gains[one]) for one in plan.rivals if len(seeds) >= MIN_SEEDS}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
     ranks = _ranks({one: gains[one] for one in plan.rivals})
     found = []
     for method in wanted:
-        is_base, is_rival = method == "none", method in plan.rivals
+        control = cost = None
+        if method in plan.rivals:
+            control = _gain(values(method, _accuracy, "shuffled") - none[_accuracy])
+        free = [groups.get((one, "true", 0.0), {}) for one in (method, "none")]
+        there = [seed for seed in _shared(free) if seed in seeds]
+        if there and method != "none":
+            mine, base = (_values(of, there, _accuracy) for of in free)
+            cost = _gain(mine - base)
         lowest = values(method, _worst)
         found.append(
             Standing(
                 method,
                 chosen.get(method, 0.0),
                 float(values(method, _accuracy).mean()),
-                None if is_base else _gain(gains[method]),
+                None if method == "none" else _gain(gains[method]),
                 corrected.get(method),
                 ranks.get(method),
-                _gain(values(method, _accuracy, "shuffled") - values("none", _accuracy))
-                if is_rival
-                else None,
-                None if is_base else _cost(groups, method, seeds),
+                control,
+                cost,
                 float(lowest.mean()),
-                None if is_base else _gain(lowest - values("none", _worst)),
+                None if method == "none" else _gain(lowest - none[_worst]),
                 float(values(method, _gini).mean()),
                 float(values(method, _leakage).mean()),
-                float(values(method, _seconds).mean() / values("none", _seconds).mean()),
+                float(values(method, _seconds).mean() / none[_seconds].mean()),
                 groups[method, "true", first][seeds[0]][0].num_parameters,
             )
         )
     return sorted(found, key=lambda one: 0 if one.rank is None else one.rank.place)
 
 
-def _shared(by_seed: Sequence[dict[int, list[RivalRow]]]) -> list[int]:
-    return sorted(set.intersection(*(set(one) for one in by_seed)))
+def _shared(groups: Iterable[dict[int, list[RivalRow]]]) -> list[int]:
+    return sorted(set.intersection(*map(set, groups)))
+
+
+def _values(group: dict[int, list[RivalRow]], seeds: Iterable[int], measure: Measure) -> FloatArray:
+    return np.array([measure(group[seed]) for seed in seeds])
 
 
 def _gain(values: FloatArray) -> Gain:
     return Gain(float(values.mean()), *confidence(values))
-
-
-def _cost(
-    groups: dict[tuple[str, str, float], dict[int, list[RivalRow]]],
-    method: str,
-    seeds: Sequence[int],
-) -> Gain | None:
-    mine, base = (groups.get((one, "true", 0.0), {}) for one in (method, "none"))
-    there = [seed for seed in seeds if seed in mine and seed in base]
-    if not there:
-        return None
-    return _gain(np.array([_accuracy(mine[one]) - _accuracy(base[one]) for one in there]))
 
 
 def _speakers(rows: Sequence[RivalRow]) -> list[float]:
@@ -182,12 +174,6 @@ def _leakage(rows: Sequence[RivalRow]) -> float:
 
 def _seconds(rows: Sequence[RivalRow]) -> float:
     return float(np.mean([row.seconds for row in rows]))
-
-
-def _p_value(gain: FloatArray) -> float:
-    if np.ptp(gain) == 0:
-        return 1.0 if gain[0] == 0 else 0.0
-    return float(stats.ttest_1samp(gain, 0.0).pvalue)
 
 
 def _ranks(gains: dict[str, FloatArray]) -> dict[str, Rank]:

@@ -1,7 +1,7 @@
 """Training for the worst speaker: domain generalisation with speakers as domains.
 
-`group_dro` weighs speakers by their loss (Sagawa et al., ICLR 2020), `v_rex` penalises the variance
-of their losses (Krueger et al., ICML 2021), `irm` the gradient by a scale of the logits (Arjovsky
+`GroupDro` weighs speakers by their loss (Sagawa et al., ICLR 2020), `VRex` penalises the variance
+of their losses (Krueger et al., ICML 2021), `Irm` the gradient by a scale of the logits (Arjovsky
 et al. 2019, IRMv1). None needs a speaker corpus.
 """
 
@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from spknorm.controlled import frozen
-from spknorm.controlled.rivals import training
-from spknorm.controlled.rivals.world import Fitted, Known
+from spknorm.controlled.fitted import Fitted
+from spknorm.controlled.frozen import Data
+from spknorm.controlled.pool import Floats
+from spknorm.controlled.rivals.training import Batch, Rule, Terms, train
 from spknorm.method.model import Heads
 
 
-class GroupDro(training.Rule):
+class GroupDro(Rule):
     """The loss under weights that grow with each speaker's own, minus the mean that is there."""
 
     def __init__(self, num_speakers: int, rate: float) -> None:
@@ -24,38 +26,35 @@ class GroupDro(training.Rule):
         self.register_buffer("weights", torch.full((num_speakers,), 1.0 / num_speakers))
         self.weights: Tensor
 
-    def forward(
-        self, heads: Heads, batch: training.Batch, generator: torch.Generator
-    ) -> training.Terms:
+    def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
         """Return what turns the mean loss into the weighted one."""
         losses, present = _losses_of_speakers(batch, len(self.weights))
         grown = self.weights * torch.exp(self._rate * losses.detach() * present)
         self.weights = grown / grown.sum()
         weighted = (self.weights * losses * present).sum() / (self.weights * present).sum()
-        return training.Terms(weighted - batch.losses.mean(), losses.new_zeros(()))
+        return Terms(weighted - batch.losses.mean(), losses.new_zeros(()))
 
 
-class VRex(training.Rule):
+class VRex(Rule):
     """The variance of the speakers' losses."""
 
-    def __init__(self, num_speakers: int) -> None:
+    def __init__(self, known: Data[Floats], _: frozen.Settings) -> None:
         super().__init__()
-        self._num_speakers = num_speakers
+        self._num_speakers = len(set(known.who.tolist()))
 
-    def forward(
-        self, heads: Heads, batch: training.Batch, generator: torch.Generator
-    ) -> training.Terms:
+    def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
         """Return the variance as penalty."""
         losses, present = _losses_of_speakers(batch, self._num_speakers)
-        return training.Terms(losses.new_zeros(()), losses[present > 0].var())
+        return Terms(losses.new_zeros(()), losses[present > 0].var())
 
 
-class Irm(training.Rule):
+class Irm(Rule):
     """The squared gradient of each speaker's loss by a factor of the logits, at 1."""
 
-    def forward(
-        self, heads: Heads, batch: training.Batch, generator: torch.Generator
-    ) -> training.Terms:
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+
+    def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
         """Return the mean of the squares as penalty."""
         squares = []
         for speaker in torch.unique(batch.who):
@@ -64,27 +63,16 @@ class Irm(training.Rule):
             loss = functional.cross_entropy(scale * batch.logits[rows], batch.emotion[rows])
             (slope,) = torch.autograd.grad(loss, scale, create_graph=True)
             squares.append(slope.square())
-        return training.Terms(batch.losses.new_zeros(()), torch.stack(squares).mean())
+        return Terms(batch.losses.new_zeros(()), torch.stack(squares).mean())
 
 
-def group_dro(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
+def group_dro(known: Data[Floats], settings: frozen.Settings, strength: float, seed: int) -> Fitted:
     """Weigh speakers by their loss; `strength` is how fast the weights move."""
     rule = GroupDro(len(set(known.who.tolist())), strength)
-    return training.train(known, settings, rule, weight=1.0, seed=seed, gate=False)
+    return train(known, settings, rule, weight=1.0, seed=seed, gate=False)
 
 
-def v_rex(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
-    """Penalise the variance of the speakers' losses."""
-    rule = VRex(len(set(known.who.tolist())))
-    return training.train(known, settings, rule, weight=strength, seed=seed, gate=False)
-
-
-def irm(known: Known, settings: frozen.Settings, strength: float, seed: int) -> Fitted:
-    """Penalise what a speaker would gain by another scale of the logits."""
-    return training.train(known, settings, Irm(), weight=strength, seed=seed, gate=False)
-
-
-def _losses_of_speakers(batch: training.Batch, num_speakers: int) -> tuple[Tensor, Tensor]:
+def _losses_of_speakers(batch: Batch, num_speakers: int) -> tuple[Tensor, Tensor]:
     """Return each speaker's mean loss (K,), 0 if absent, and whether it is present (K,)."""
     ones = torch.ones_like(batch.losses)
     counts = torch.zeros(num_speakers).index_add(0, batch.who, ones)
