@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from spknorm.upstreams.fast.convolution import convolve, pays_off
 from spknorm.upstreams.fast.dropout import drop
-from spknorm.upstreams.fast.layers import attend
+from spknorm.upstreams.fast.layers import attend, products
 from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.linears import Linears
 from spknorm.upstreams.fast.relative import position_bias
 
 
@@ -80,12 +81,16 @@ class HuggingFaceParts:
 
 def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
     """Do what an encoder layer of transformers does, on (N, H); see `layers.run_layer`."""
+    feed_forward = layer.feed_forward
+    within = (feed_forward.intermediate_dense,), (feed_forward.output_dense,)
+    linears = Linears(layout, *products(layer.attention), *within)
     if type(layer).__name__.endswith("StableLayerNorm"):
-        mixed = attend(layer.attention, layer.layer_norm(x), layout, bias)
+        mixed = attend(layer.attention, layer.layer_norm(x), layout, bias, linears)
         x = x + drop(layer.dropout, mixed)
-        return x + _feed_forward(layer.feed_forward, layer.final_layer_norm(x))
-    x = layer.layer_norm(x + drop(layer.dropout, attend(layer.attention, x, layout, bias)))
-    normal: Tensor = layer.final_layer_norm(x + _feed_forward(layer.feed_forward, x))
+        return x + _feed_forward(feed_forward, layer.final_layer_norm(x), linears)
+    mixed = attend(layer.attention, x, layout, bias, linears)
+    x = layer.layer_norm(x + drop(layer.dropout, mixed))
+    normal: Tensor = layer.final_layer_norm(x + _feed_forward(feed_forward, x, linears))
     return normal
 
 
@@ -101,11 +106,10 @@ def reason_unsupported(upstream: Any) -> str | None:
     return None
 
 
-def _feed_forward(module: Any, x: Tensor) -> Tensor:
-    hidden = module.intermediate_act_fn(module.intermediate_dense(x))
-    return drop(
-        module.output_dropout, module.output_dense(drop(module.intermediate_dropout, hidden))
-    )
+def _feed_forward(module: Any, x: Tensor, linears: Linears) -> Tensor:
+    hidden = module.intermediate_act_fn(linears(x, module.intermediate_dense))
+    hidden = drop(module.intermediate_dropout, hidden)
+    return drop(module.output_dropout, linears(hidden, module.output_dense))
 
 
 def _positions(module: Any, x: Tensor, layout: Layout) -> Tensor:

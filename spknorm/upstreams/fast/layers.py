@@ -16,6 +16,7 @@ from spknorm.upstreams.fast.attention import attention_together
 from spknorm.upstreams.fast.convolution import convolve, pays_off
 from spknorm.upstreams.fast.dropout import drop, dropout
 from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.linears import Linears
 from spknorm.upstreams.fast.relative import gated
 
 
@@ -28,37 +29,42 @@ def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None)
         layout: Of the utterances.
         bias: WavLM's, of each pair of places, (heads, T, T).
     """
+    linears = Linears(layout, *products(layer.self_attn), (layer.fc1,), (layer.fc2,))
     if layer.layer_norm_first:
-        mixed = attend(layer.self_attn, layer.self_attn_layer_norm(x), layout, bias)
+        mixed = attend(layer.self_attn, layer.self_attn_layer_norm(x), layout, bias, linears)
         x = x + drop(layer.dropout1, mixed)
-        return x + drop(layer.dropout3, _feed_forward(layer, layer.final_layer_norm(x)))
-    mixed = attend(layer.self_attn, x, layout, bias)
+        return x + drop(layer.dropout3, _feed_forward(layer, layer.final_layer_norm(x), linears))
+    mixed = attend(layer.self_attn, x, layout, bias, linears)
     x = layer.self_attn_layer_norm(x + drop(layer.dropout1, mixed))
-    normal: Tensor = layer.final_layer_norm(x + drop(layer.dropout3, _feed_forward(layer, x)))
+    mixed = _feed_forward(layer, x, linears)
+    normal: Tensor = layer.final_layer_norm(x + drop(layer.dropout3, mixed))
     return normal
 
 
-def _feed_forward(layer: Any, x: Tensor) -> Tensor:
-    hidden = layer.fc1(x)
+def _feed_forward(layer: Any, x: Tensor, linears: Linears) -> Tensor:
+    hidden = linears(x, layer.fc1)
     if layer.activation_fn.__name__ == "gelu":  # fairseq's goes through float32, as this does
         hidden = functional.gelu(hidden)
     else:
         hidden = layer.activation_fn(hidden)
-    projected: Tensor = layer.fc2(drop(layer.dropout2, hidden))
-    return projected
+    return linears(drop(layer.dropout2, hidden), layer.fc2)
 
 
-def attend(attention: Any, x: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
+def products(attention: Any) -> tuple[tuple[nn.Module, ...], tuple[nn.Module]]:
+    """Return attention's linear modules: of queries, keys and values, and of what comes of it."""
+    return (attention.q_proj, attention.k_proj, attention.v_proj), (attention.out_proj,)
+
+
+def attend(
+    attention: Any, x: Tensor, layout: Layout, bias: Tensor | None, linears: Linears
+) -> Tensor:
     """Self-attention of each utterance to itself, (N, H) -> (N, H)."""
     added = gated(attention, x, bias)
     shape = (attention.num_heads, attention.head_dim)
-    projections = attention.q_proj, attention.k_proj, attention.v_proj
+    projections, (out,) = products(attention)
     rate = dropout_rate(attention)
     if layout.together:
-        weight, offset = (
-            torch.cat([getattr(one, name) for one in projections]) for name in ("weight", "bias")
-        )
-        qkv = functional.linear(x, weight, offset).view(len(x), 3, *shape)
+        qkv = linears(x, *projections).view(len(x), 3, *shape)
         joined = attention_together(qkv, layout, added, dropout_rate=rate)
     else:
         q, k, v = (project(x).view(len(x), *shape) for project in projections)  # (N, heads, d)
@@ -68,8 +74,7 @@ def attend(attention: Any, x: Tensor, layout: Layout, bias: Tensor | None) -> Te
             _attention(*heads, dropout_rate=rate) for heads in zip(*parts, biases, strict=True)
         ]
         joined = torch.cat(mixed, dim=1).transpose(0, 1)
-    projected: Tensor = attention.out_proj(joined.reshape(len(x), -1))
-    return projected
+    return linears(joined.reshape(len(x), -1), out)
 
 
 def dropout_rate(attention: Any) -> float:

@@ -1,0 +1,103 @@
+"""A layer's products, several as one, with weights that are cast together.
+
+Under autocast each weight and bias is cast by a kernel of its own and its gradient cast back by
+another: sixteen a layer and pass. Here a GPU is asked for two, with the same numbers.
+
+Legend: N frames of all utterances, H upstream dimension.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spknorm.upstreams.fast.layout import Layout
+
+
+class Linears:
+    """The linear modules of one layer.
+
+    Args:
+        layout: Says whether kernels are few and large, as a GPU wants them.
+        groups: Modules; those of a group have the same input and are multiplied at once.
+    """
+
+    def __init__(self, layout: Layout, *groups: Sequence[nn.Module]) -> None:
+        self._together = layout.together
+        self._cast: dict[Sequence[nn.Module], tuple[Tensor, Tensor]] = {}
+        kind = layout.device.type
+        if not self._together or not torch.is_autocast_enabled(kind):
+            return
+        if torch.compiler.is_compiling():  # which joins casts to what needs them
+            return
+        plain = [group for group in groups if all(map(_is_plain, group))]
+        sources = [[getattr(m, name) for m in g] for g in plain for name in ("weight", "bias")]
+        if sources:
+            found = iter(cast_together(sources, torch.get_autocast_dtype(kind)))
+            self._cast = {group: (next(found), next(found)) for group in plain}
+
+    def __call__(self, x: Tensor, *modules: nn.Module) -> Tensor:
+        """Return (N, sum of the modules' outputs) of x (N, H)."""
+        if (ready := self._cast.get(modules)) is not None:
+            return functional.linear(x, *ready)
+        if len(modules) > 1 and self._together and all(map(_is_plain, modules)):
+            weight, bias = (torch.cat([getattr(m, n) for m in modules]) for n in ("weight", "bias"))
+            return functional.linear(x, weight, bias)
+        products = [module(x) for module in modules]
+        return products[0] if len(products) == 1 else torch.cat(products, dim=-1)
+
+
+def cast_together(groups: Sequence[Sequence[Tensor]], dtype: torch.dtype) -> list[Tensor]:
+    """Return each group's tensors on top of each other in another type; all of them at once."""
+    flat = [tensor for group in groups for tensor in group]
+    found: tuple[Tensor, ...] = _Cast.apply(dtype, [len(group) for group in groups], *flat)
+    return list(found)
+
+
+class _Cast(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, dtype: torch.dtype, counts: Sequence[int], *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.counts, ctx.alike = counts, [tensor.detach() for tensor in tensors]
+        joined, parts = [], []
+        for group in _grouped(tensors, counts):
+            rows = [len(tensor) for tensor in group]
+            joined.append(group[0].new_empty((sum(rows), *group[0].shape[1:]), dtype=dtype))
+            parts += joined[-1].split(rows)
+        torch._foreach_copy_(parts, list(tensors))
+        return tuple(joined)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        found: list[Tensor | None] = []
+        parts: list[Tensor] = []
+        wanted = iter(ctx.needs_input_grad[2:])
+        for gradient, group in zip(gradients, _grouped(ctx.alike, ctx.counts), strict=True):
+            rows = [len(tensor) for tensor in group]
+            pieces = [None] * len(rows) if gradient is None else gradient.split(rows)
+            for tensor, piece in zip(group, pieces, strict=True):
+                asked = next(wanted) and piece is not None
+                found.append(torch.empty_like(tensor) if asked else None)
+                parts += [piece] if asked else []
+        if parts:
+            torch._foreach_copy_([one for one in found if one is not None], parts)
+        return None, None, *found
+
+
+def _grouped(tensors: Sequence[Tensor], counts: Iterable[int]) -> list[Sequence[Tensor]]:
+    ends = [0]
+    for count in counts:
+        ends.append(ends[-1] + count)
+    return [tensors[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a module is its weight and bias in float32, and nothing beside them."""
+    return (
+        type(module) is nn.Linear and module.bias is not None and not module._forward_hooks
+        and module.weight.dtype is torch.float32
+    )  # fmt: skip
