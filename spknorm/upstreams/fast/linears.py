@@ -53,7 +53,8 @@ class Linears:
 def cast_together(groups: Sequence[Sequence[Tensor]], dtype: torch.dtype) -> list[Tensor]:
     """Return each group's tensors on top of each other in another type; all of them at once."""
     flat = [tensor for group in groups for tensor in group]
-    found: tuple[Tensor, ...] = _Cast.apply(dtype, [len(group) for group in groups], *flat)
+    counts = [len(group) for group in groups]
+    found: tuple[Tensor, ...] = _Cast.apply(dtype, counts, *flat)  # type: ignore[no-untyped-call]
     return list(found)
 
 
@@ -67,7 +68,7 @@ class _Cast(torch.autograd.Function):
         for group in _grouped(tensors, counts):
             rows = [len(tensor) for tensor in group]
             joined.append(group[0].new_empty((sum(rows), *group[0].shape[1:]), dtype=dtype))
-            parts += joined[-1].split(rows)
+            parts += torch.split(joined[-1], rows)
         torch._foreach_copy_(parts, list(tensors))
         return tuple(joined)
 
@@ -78,7 +79,7 @@ class _Cast(torch.autograd.Function):
         wanted = iter(ctx.needs_input_grad[2:])
         for gradient, group in zip(gradients, _grouped(ctx.alike, ctx.counts), strict=True):
             rows = [len(tensor) for tensor in group]
-            pieces = [None] * len(rows) if gradient is None else gradient.split(rows)
+            pieces = [None] * len(rows) if gradient is None else torch.split(gradient, rows)
             for tensor, piece in zip(group, pieces, strict=True):
                 asked = next(wanted) and piece is not None
                 found.append(torch.empty_like(tensor) if asked else None)
