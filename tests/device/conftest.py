@@ -15,9 +15,17 @@ def library(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def ask(library):
-    """Runs a function of tasks.py on the device, in a process of its own."""
-    return functools.partial(pretended.ask, library)
+def server(library, tmp_path_factory):
+    """Does tasks of tasks.py on the device, each in a process of its own."""
+    made = pretended.Server(library, tmp_path_factory.mktemp("server"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def ask(server):
+    """Returns what a task returns."""
+    return server.ask
 
 
 @pytest.fixture(scope="session")

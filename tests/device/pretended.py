@@ -1,4 +1,4 @@
-"""Builds the pretended CUDA device of pretended.c and starts programs on it.
+"""Builds the pretended CUDA device of pretended.c, starts programs and does tasks on it.
 
 The device stands in front of the real libraries (LD_PRELOAD), so it has to answer every function of
 the CUDA runtime, of the driver and of cuBLAS that this torch links to: the names are read from
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -72,31 +72,94 @@ def start(
         tree: The checkout that is imported.
         environment: Further variables.
     """
-    told = {
-        "LD_PRELOAD": str(library),
-        "PRETENDED_CARDS": str(cards),
-        "PRETENDED_CAPABILITY": str(capability),
-        "PRETENDED_MB": str(round(gigabytes * 1000)),
-        "PRETENDED_REFUSAL": str(refusal),
-        "PYTHONPATH": f"{tree}{os.pathsep}{HERE}",
-        "OMP_NUM_THREADS": "1",
-        **environment,
-    }
+    cards_are = _environment(cards, capability, gigabytes, refusal)
     return subprocess.run(
         [sys.executable, *arguments],
-        env={**os.environ, **told},
+        env={**os.environ, **_loaded(library, tree), **cards_are, **environment},
         capture_output=True,
         text=True,
         cwd=tree,
     )
 
 
-def ask(library: Path, task: str, arguments: object = None, **how: object) -> Any:
-    """Run a function of tasks.py on the device; return what it returns."""
-    text = json.dumps({} if arguments is None else arguments)
-    done = start(library, str(HERE / "tasks.py"), task, text, **how)  # type: ignore[arg-type]
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+class Done(NamedTuple):
+    """What a task came to: its exit status and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Server:
+    """A process on the device that has everything imported, and does each task in a fork of it.
+
+    Args:
+        library: From `build`.
+        folder: For what tasks print.
+        tree: The checkout that is imported.
+        script: Which imports what is needed, and answers.
+    """
+
+    def __init__(
+        self, library: Path, folder: Path, *, tree: Path = ROOT, script: Path = HERE / "server.py"
+    ) -> None:
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**os.environ, **_loaded(library, tree)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tree,
+        )
+
+    def do(
+        self,
+        task: str,
+        arguments: object = None,
+        *,
+        cards: int = 1,
+        capability: int = 90,
+        gigabytes: float = 80,
+        refusal: int = 0,
+        **environment: str,
+    ) -> Done:
+        """Do a task of tasks.py; the cards and variables are those of `start`."""
+        out, err = self._folder / "out", self._folder / "err"
+        asked = {
+            "task": task, "arguments": arguments or {}, "out": str(out), "err": str(err),
+            "environment": {**_environment(cards, capability, gigabytes, refusal), **environment},
+        }  # fmt: skip
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        status = int(self._process.stdout.readline())
+        return Done(status, out.read_text(), err.read_text())
+
+    def ask(self, task: str, arguments: object = None, **how: Any) -> Any:
+        """Return what a task of tasks.py returns."""
+        done = self.do(task, arguments, **how)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def _loaded(library: Path, tree: Path) -> dict[str, str]:
+    path = os.pathsep.join(map(str, (tree, HERE)))
+    return {"LD_PRELOAD": str(library), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def _environment(cards: int, capability: int, gigabytes: float, refusal: int) -> dict[str, str]:
+    return {
+        "PRETENDED_CARDS": str(cards),
+        "PRETENDED_CAPABILITY": str(capability),
+        "PRETENDED_MB": str(round(gigabytes * 1000)),
+        "PRETENDED_REFUSAL": str(refusal),
+    }
 
 
 def _headers() -> list[Path]:

@@ -19,7 +19,7 @@ import torch
 import yaml
 from torch import nn
 
-import spknorm.compat  # noqa: F401
+import spknorm.compat
 from spknorm import config as configuration
 from spknorm.batches import Batch
 from spknorm.features import FrontEnds
@@ -40,7 +40,7 @@ SHAPES = {
     "large": {"layers": 24, "dim": 1024, "ffn": 4096, "heads": 16, "dropout": 0.0, "large": True},
 }
 _CONVOLUTIONS = [(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2
-_TASK = Path(configuration.__file__).parents[2] / "downstream" / "emotion_spknorm" / "config.yaml"
+_TASK = Path(spknorm.__file__).parents[1] / "downstream" / "emotion_spknorm" / "config.yaml"
 
 
 class _Device(ctypes.Structure):

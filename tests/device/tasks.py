@@ -1,7 +1,4 @@
-"""What the tests ask of the pretended device, each in a process of its own.
-
-python tasks.py NAME JSON      the keyword arguments as JSON; the last line printed is the answer
-"""
+"""What the tests ask of the pretended device, each in a process of its own; see server.py."""
 
 import dataclasses
 import json
@@ -213,14 +210,42 @@ def _sections(
     }
 
 
-def main() -> None:
-    """Run one of the functions above."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    name, arguments = sys.argv[1:3]
-    answer = globals()[name](**json.loads(arguments))
+def doctor() -> list[str]:
+    """Return what the doctor says of the device."""
+    from spknorm.doctor.machine import _check_device
+
+    check = _check_device()
+    return [check.status, check.detail]
+
+
+def default() -> str:
+    """Return where a command computes if it is not told."""
+    from spknorm.config.device import default_device
+
+    return default_device()
+
+
+def command(arguments: list[str]) -> None:
+    """Run spknorm's or, where they begin with a dash, run_downstream.py's command line."""
+    from spknorm import cli
+
+    sys.exit((cli.run_downstream if arguments[0].startswith("-") else cli.main)(arguments))
+
+
+_COMMANDS = ("command", "doctor", "default")
+
+
+def do(name: str, arguments: dict[str, Any]) -> None:
+    """Do one of the tasks above; the last line printed is what it returns."""
+    if name in _COMMANDS:
+        from spknorm.config import device
+
+        device._driver_is_there = lambda: True  # as where a card is plugged in
+        arguments = {**arguments}
+        if not arguments.pop("driver", True):
+            device._driver_is_there = lambda: False
+    else:
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+    answer = globals()[name](**arguments)
     sys.stdout.write(json.dumps(answer) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,73 +2,67 @@
 
 import pytest
 
-DOCTOR = """
-from spknorm.doctor.machine import _check_device
-check = _check_device()
-print(check.status, check.detail)
-"""
-COMMAND = """
-import sys
-from spknorm.config import device
-device._driver_is_there = lambda: True  # as where a card is plugged in
-{task}
-"""
-RUN = """
-from spknorm.cli import run_downstream
-sections = ("datarc", "speaker_corpus")
-demo = ",,".join(f"config.downstream_expert.{{one}}.corpus=demo" for one in sections)
-run = ["-d", "emotion_spknorm", "-u", "fbank", "-o", demo, "-p", {folder!r}]
-sys.exit(run_downstream(run))
-"""
-PREDICT = """
-from spknorm.cli import main
-sys.exit(main(["predict", "x", "y"]))
-"""
+DEMO = ",,".join(
+    f"config.downstream_expert.{one}.corpus=demo" for one in ("datarc", "speaker_corpus")
+)
+COMMANDS = {
+    "run": ["-d", "emotion_spknorm", "-u", "fbank", "-o", DEMO, "-p"],
+    "predict": ["predict", "x", "y"],
+}
 
 
-@pytest.mark.parametrize("task", [RUN, PREDICT], ids=["run", "predict"])
-def test_a_driver_that_is_too_old_is_one_line(start, tmp_path, task):
-    code = COMMAND.format(task=task.format(folder=str(tmp_path / "x")))
-    done = start("-c", code, refusal=35)
-    assert done.returncode == 2
-    told = done.stderr.strip().splitlines()[-1]
-    assert told.startswith(
+@pytest.fixture
+def told(server, tmp_path):
+    """Runs a command line that has to end with one line; returns it."""
+
+    def run(arguments, **how):
+        if arguments[-1] == "-p":
+            arguments = [*arguments, str(tmp_path / "x")]
+        done = server.do("command", {"arguments": arguments}, **how)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr[-4000:]
+        return done.stderr.strip().splitlines()[-1]
+
+    return run
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_driver_that_is_too_old_is_one_line(told, name):
+    line = told(COMMANDS[name], refusal=35)
+    assert line.startswith(
         "spknorm: The GPU of this machine cannot be used: The NVIDIA driver on your system is too "
         "old (found version 13000)"
     )
-    assert told.endswith(" Or use --device cpu.")
+    assert line.endswith(" Or use --device cpu.")
 
 
-def test_the_doctor_says_that_the_driver_is_too_old(start):
-    done = start("-c", COMMAND.format(task=DOCTOR), refusal=35)
-    assert done.stdout.startswith("fail The NVIDIA driver on your system is too old")
-    assert done.stdout.endswith(" Or use --device cpu\n")
+def test_the_doctor_says_that_the_driver_is_too_old(ask):
+    status, detail = ask("doctor", refusal=35)
+    assert status == "fail" and detail.endswith(" Or use --device cpu")
+    assert detail.startswith("The NVIDIA driver on your system is too old")
 
 
-def test_a_machine_without_a_card_computes_on_the_cpu_without_a_word(start):
-    code = "from spknorm.config.device import default_device; print(default_device())"
-    done = start("-c", code, refusal=100)
-    assert (done.stdout, done.returncode) == ("cpu\n", 0)
+def test_a_machine_without_a_card_computes_on_the_cpu_without_a_word(server):
+    done = server.do("default", {"driver": False}, refusal=100)
+    assert (done.stdout, done.stderr, done.returncode) == ('"cpu"\n', "", 0)
 
 
-@pytest.mark.parametrize("task", [RUN, PREDICT], ids=["run", "predict"])
-def test_a_card_without_kernels_is_one_line(start, tmp_path, task):
-    done = start("-c", COMMAND.format(task=task.format(folder=str(tmp_path / "x"))), capability=70)
-    assert done.returncode == 2
-    told = done.stderr.strip().splitlines()[-1]
-    assert told.startswith(
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_card_without_kernels_is_one_line(told, name):
+    line = told(COMMANDS[name], capability=70)
+    assert line.startswith(
         "spknorm: `--device cuda`: this torch has no kernels for pretended card of sm_70 (sm_70), "
         "only for sm_"
     )
-    assert told.endswith(": install a torch that was built for it, or use --device cpu.")
+    assert line.endswith(": install a torch that was built for it, or use --device cpu.")
 
 
 @pytest.mark.parametrize(
-    ("capability", "status"), [(70, "fail"), (75, "ok"), (90, "ok"), (100, "ok")]
+    ("capability", "expected"), [(70, "fail"), (75, "ok"), (90, "ok"), (100, "ok")]
 )
-def test_the_doctor_knows_which_cards_have_kernels(start, capability, status):
-    done = start("-c", DOCTOR, capability=capability)
-    assert done.stdout.startswith(f"{status} pretended card of sm_{capability} (80 GB)")
+def test_the_doctor_knows_which_cards_have_kernels(ask, capability, expected):
+    status, detail = ask("doctor", capability=capability)
+    assert status == expected
+    assert detail.startswith(f"pretended card of sm_{capability} (80 GB)")
 
 
 def test_bf16_where_a_card_does_not_compute_in_it_is_one_line(ask):

@@ -46,19 +46,13 @@ def test_what_a_run_does_beside_its_steps_survives_an_allocation_that_fails(ask,
     assert found["export"] == {"tried": 0, "survived": 0}  # it is the CPU's
 
 
-RUN = """
-import sys
-from spknorm.cli import run_downstream
-sections = ("datarc", "speaker_corpus")
-demo = ",,".join(f"config.downstream_expert.{one}.corpus=demo" for one in sections)
-run = ["-d", "emotion_spknorm", "-u", "spknorm_demo_hubert", "-o", demo, "-p", sys.argv[1]]
-sys.exit(run_downstream(run))
-"""
-
-
-def test_a_card_that_does_not_hold_the_upstream_is_one_line(start, tmp_path):
-    done = start("-c", RUN, str(tmp_path / "x"), gigabytes=0.002)
-    assert done.returncode == 2
+def test_a_card_that_does_not_hold_the_upstream_is_one_line(server, tmp_path):
+    demo = ",,".join(
+        f"config.downstream_expert.{one}.corpus=demo" for one in ("datarc", "speaker_corpus")
+    )
+    run = ["-d", "emotion_spknorm", "-u", "spknorm_demo_hubert", "-o", demo]
+    done = server.do("command", {"arguments": [*run, "-p", str(tmp_path / "x")]}, gigabytes=0.002)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     told = done.stderr.strip().splitlines()[-1]
     assert told.startswith("spknorm: Memory ran out (CUDA out of memory")
     assert told.endswith("a smaller upstream, or smaller batches.")

@@ -1,0 +1,86 @@
+"""Counts a step of the commit before this work, 3532b1f, on the pretended device; see counted.py.
+
+Run on it with that commit's tree in front of the path; the argument is JSON: what `tasks.count` of
+tests/device takes. tests/device/steps.py puts the iteration together, as it does today's: what has
+another name or place since is given to it here.
+"""
+
+import dataclasses
+import importlib
+import json
+import logging
+import sys
+import types
+import warnings
+from typing import Any
+
+_SINCE = {
+    "spknorm.method.model": ("spknorm.model", ("Heads",)),
+    "spknorm.upstreams.fast": ("spknorm.fast", ("make_encoder",)),
+}
+_NEW = {"spknorm.runner.instrument": ("Start",), "spknorm.statistics.targets": ("Classes",)}
+
+
+def main() -> None:
+    """Count what is asked for, print it."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    importlib.import_module("spknorm.compat")
+    for name, (old, wanted) in _SINCE.items():
+        module = importlib.import_module(old)
+        _put(name, {one: getattr(module, one) for one in wanted})
+    for name, wanted in _NEW.items():
+        _put(name, {one: lambda *_: None for one in wanted})
+    steps = importlib.import_module("steps")
+    steps.Iteration = _iteration(steps.Iteration)
+    steps._LookedUp = _looked_up(steps._LookedUp)
+    asked = json.loads(sys.argv[1])
+    found = [_count(steps, one, **asked) for one in asked.pop("combinations")]
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+def _count(
+    steps: Any, one: dict[str, Any], *, emotion: list[float], speaker: list[float], **sections: Any
+) -> dict[str, Any]:
+    """Count the second step."""
+    run = {**sections.pop("runner"), "precision": one["precision"], "max_nonfinite": 1000}
+    method = {"strategy": one["strategy"], "update": one["update"]}
+    config = steps.settings(runner=run, downstream_expert={"spknorm": method}, **sections)
+    made = steps.Setup("large", config, cached=True)
+    made.iteration.update._clipping = -1.0  # norms are read as 0, and are clipped all the same
+    each = run["gradient_accumulate_steps"]
+    heard = steps.batch(emotion)
+    heard = heard._replace(wavs=[], ids=[str(len(wav)) for wav in heard.wavs])
+    spoken = [steps.batch(speaker[::each], classes=50)] * each  # its way: as many micro-batches
+    for _ in range(2):
+        steps.reset()
+        made.iteration([heard] * each, spoken if one["strategy"] != "none" else [])
+    return {"done": made.counters.step, **dataclasses.asdict(steps.asked())}
+
+
+def _iteration(old: type) -> Any:
+    def make(expert: Any, *arguments: Any, modules: Any, start: Any, **options: Any) -> Any:
+        expert.modules = expert.heads.modules
+        return old(expert, *arguments, **options)
+
+    return make
+
+
+def _looked_up(now: type) -> Any:
+    def make(*arguments: Any, config: Any, **options: Any) -> Any:
+        made: Any = now(*arguments, config=config, **options)
+        if config.runner.precision != "bf16":
+            made._readers = [made._keys["emotion"][0]]  # whose arrays are not halved ones
+        return made
+
+    return make
+
+
+def _put(name: str, content: dict[str, Any]) -> None:
+    module = types.ModuleType(name)
+    vars(module).update(content)
+    sys.modules[name] = module
+
+
+if __name__ == "__main__":
+    main()
