@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.cli import arguments, overrides, process, refusals, resume, settings, surroundings
+from spknorm.config.device import advice_of
 from spknorm.errors import (
     USER_ERRORS,
     CheckpointError,
@@ -61,7 +62,8 @@ def exit_status_of(command: Callable[[], int]) -> int:
         from spknorm.batches.workers import explain, is_dead_loader
 
         if is_out_of_memory(error):
-            print(f"spknorm: {_SHORT.format(str(error).split('. ')[0])}", file=sys.stderr)
+            text = _SHORT.format(str(error).split(". ")[0])
+            print(f"spknorm: {text}{advice_of(error)}", file=sys.stderr)
             return ConfigError.exit_code
         if not is_dead_loader(error):
             raise

@@ -3,17 +3,20 @@
 A GPU that torch cannot use is an error with its reason, never a quiet run on the CPU.
 """
 
+import os
+import re
 from pathlib import Path
 
-from spknorm.errors import ConfigError
+from spknorm.errors import ConfigError, is_out_of_memory
 
 _SIGNS_OF_A_DRIVER = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _FIRST_BF16 = 8
 """Of NVIDIA's compute capabilities: Ampere."""
 
 
 def default_device() -> str:
-    """Return cuda where there is a GPU, else cpu.
+    """Return cuda where there is a GPU that CUDA_VISIBLE_DEVICES does not hide, else cpu.
 
     Raises:
         ConfigError: There is one, and torch cannot use it.
@@ -23,7 +26,7 @@ def default_device() -> str:
     if torch.cuda.is_available():
         check_device("cuda")
         return "cuda"
-    reason = reason_unusable()
+    reason = None if are_hidden() else reason_unusable()
     if reason is not None:
         raise ConfigError(f"The GPU of this machine cannot be used: {reason} Or use --device cpu.")
     return "cpu"
@@ -46,10 +49,61 @@ def check_device(device: str) -> None:
     count = torch.cuda.device_count()
     if number >= count:
         seen = "1 GPU" if count == 1 else f"{count} GPUs"
-        raise ConfigError(f"`--device {device}`: torch sees {seen} here, counted from 0.")
+        visible = os.environ.get(_VISIBLE)
+        left = "" if visible is None else f"; {_VISIBLE} is `{visible}`, and renumbers them"
+        raise ConfigError(f"`--device {device}`: torch sees {seen} here, counted from 0{left}.")
     missing = reason_without_kernels(number)
     if missing is not None:
         raise ConfigError(f"`--device {device}`: {missing}, or use --device cpu.")
+    if "LOCAL_RANK" not in os.environ:  # under torchrun each process has another card
+        _check_begins(device, number)
+
+
+def _check_begins(device: str, number: int) -> None:
+    """Refuse a card on which nothing can be put.
+
+    Raises:
+        ConfigError: Another process holds it alone, or all of its memory.
+    """
+    import torch
+
+    try:
+        torch.empty(1, device=f"cuda:{number}")
+    except RuntimeError as error:
+        reason = _first_line(error).removeprefix("CUDA error: ")
+        if is_out_of_memory(error):
+            reason = "it has no memory left, which others hold"
+        raise ConfigError(
+            f"`--device {device}`: {reason.rstrip('.')}.{freer_card(number)} Or wait, or use "
+            "--device cpu."
+        ) from error
+
+
+def freer_card(number: int) -> str:
+    """Return which other GPU has most memory free, as advice; nothing where none has more."""
+    import torch
+
+    free: dict[int, int] = {}
+    for card in range(torch.cuda.device_count()):
+        try:
+            free[card] = torch.cuda.mem_get_info(card)[0]
+        except RuntimeError:  # held by another process alone
+            free[card] = 0
+    best = max(free, key=lambda card: free[card])
+    if best == number or free[best] <= 2 * free.get(number, 0):
+        return ""
+    return f" GPU {best} has {free[best] / 1e9:.1f} GB free: --device cuda:{best}."
+
+
+def advice_of(error: BaseException) -> str:
+    """Return what `freer_card` does about torch's error of a GPU without memory."""
+    found = re.search(r"\bGPU (\d+) has a total capacity", str(error))
+    return freer_card(int(found[1])) if found else ""
+
+
+def are_hidden() -> bool:
+    """Whether CUDA_VISIBLE_DEVICES is set to none: whoever does so wants the CPU."""
+    return os.environ.get(_VISIBLE, "0").strip() in ("", "-1")
 
 
 def reason_unusable() -> str | None:
@@ -61,8 +115,17 @@ def reason_unusable() -> str | None:
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
-        return f"{str(error).strip().splitlines()[0].split(' Please ')[0].rstrip('.')}."
+        visible = os.environ.get(_VISIBLE)
+        if are_hidden():
+            return f"{_VISIBLE} is `{visible}`, which hides every GPU: unset it."
+        if visible is not None and "No CUDA GPUs" in str(error):
+            return f"{_VISIBLE} is `{visible}`, which names none that `nvidia-smi -L` lists."
+        return f"{_first_line(error).split(' Please ')[0].rstrip('.')}."
     return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def reason_without_kernels(number: int) -> str | None:

@@ -82,9 +82,10 @@ def _check_device() -> Check:
     except Exception as error:  # as above
         return Check("device", "fail", f"torch cannot be imported: {type(error).__name__}: {error}")
     if not torch.cuda.is_available():
-        if (reason := device.reason_unusable()) is not None:
+        if not device.are_hidden() and (reason := device.reason_unusable()) is not None:
             return Check("device", "fail", f"{reason} Or use --device cpu")
-        found = f"CPU only, {os.cpu_count()} cores"
+        hidden = " (CUDA_VISIBLE_DEVICES hides GPUs)" if device.are_hidden() else ""
+        found = f"CPU only{hidden}, {os.cpu_count()} cores"
         return Check("device", "warn", f"{found}. Fine for the demo, slow for a full HuBERT")
     found = ", ".join(
         f"{torch.cuda.get_device_name(number)} ({memory / 1e9:.0f} GB)"

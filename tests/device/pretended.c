@@ -34,7 +34,24 @@ static long setting(const char *name, long otherwise) {
   const char *text = getenv(name);
   return text && *text ? atol(text) : otherwise;
 }
-static int cards(void) { return (int)setting("PRETENDED_CARDS", 1); }
+static int visible(void) { /* how many cards CUDA_VISIBLE_DEVICES leaves: those before a wrong one */
+  int all = (int)setting("PRETENDED_CARDS", 1), count = 0;
+  const char *text = getenv("CUDA_VISIBLE_DEVICES");
+  if (!text) return all;
+  while (*text) {
+    char *end;
+    long number = strtol(text, &end, 10);
+    if (end == text || number < 0 || number >= all) break;
+    count++;
+    text = *end == ',' ? end + 1 : end;
+  }
+  return count;
+}
+static int cards(void) { return visible(); }
+static int is_busy(int card) { return card + 1 == (int)setting("PRETENDED_BUSY", 0); }
+static size_t others(int card) { /* what other processes hold of the first card */
+  return card ? 0 : (size_t)setting("PRETENDED_OTHERS", 0) * 1000000;
+}
 static int capability(void) { return (int)setting("PRETENDED_CAPABILITY", 90); }
 static size_t memory(void) { return (size_t)setting("PRETENDED_MB", 80000) * 1000000; }
 static __thread int current;
@@ -42,7 +59,7 @@ static __thread int current;
 API cudaGetDeviceCount(int *count) {
   long refusal = setting("PRETENDED_REFUSAL", 0);
   *count = refusal ? 0 : cards();
-  return (cudaError_t)refusal;
+  return *count || refusal ? (cudaError_t)refusal : cudaErrorNoDevice;
 }
 API cudaDriverGetVersion(int *version) { *version = 13000; DONE; }
 API cudaGetDevice(int *card) { *card = current; DONE; }
@@ -95,8 +112,10 @@ static struct block **bucket(void *start) { return &blocks[((size_t)start >> 12)
 API cudaMalloc(void **start, size_t size) {
   unsigned long number = 1 + COUNT(allocations);
   size = (size + 4095) & ~(size_t)4095;
+  if (is_busy(current)) return cudaErrorDevicesUnavailable;
   pthread_mutex_lock(&lock);
-  int short_of = number == pretended.fail_at || pretended.held[current] + size > memory();
+  size_t held = pretended.held[current] + others(current);
+  int short_of = number == pretended.fail_at || held + size > memory();
   if (!short_of) pretended.held[current] += size;
   pthread_mutex_unlock(&lock);
   if (short_of) return cudaErrorMemoryAllocation;
@@ -124,8 +143,9 @@ API cudaFree(void *start) {
   DONE;
 }
 API cudaMemGetInfo(size_t *left, size_t *all) {
+  if (is_busy(current)) return cudaErrorDevicesUnavailable;
   *all = memory();
-  *left = memory() - pretended.held[current];
+  *left = memory() - pretended.held[current] - others(current);
   DONE;
 }
 API cudaHostAlloc(void **start, size_t size, unsigned flags) {
@@ -142,9 +162,7 @@ API cudaGetSymbolAddress(void **address, const void *symbol) { *address = symbol
 /* ---- copies */
 static void read_as(void *to, size_t size) {
   memset(to, 0, size);
-  if (!pretended.reads) return;
-  if (size == 4) *(float *)to = 1.0f;
-  for (size_t at = 0; size % 8 == 0 && at < size / 8; at++) ((double *)to)[at] = 1.0;
+  for (size_t at = 0; pretended.reads && at < size / 4; at++) ((float *)to)[at] = 1.0f;
 }
 API cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind,
                     cudaStream_t stream) {

@@ -210,6 +210,32 @@ def _sections(
     }
 
 
+def in_float64() -> list[str]:
+    """Return which operations of a step leave float64 on the device, which an Apple GPU has not."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    found: set[str] = set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, function: Any, types: Any, arguments: Any = (), options: Any = None
+        ) -> Any:
+            made = function(*arguments, **(options or {}))
+            for one in tree_leaves(made):
+                if isinstance(one, torch.Tensor) and one.is_cuda and one.dtype is torch.float64:
+                    found.add(str(function))
+            return made
+
+    for update in ("literal", "relative", "adaptive", "reversal"):
+        sections = _sections(strategy="TAP", update=update, precision="bf16", base=ONE_BATCH)
+        made = steps.Setup("tiny", steps.settings(**sections))
+        with Watch():
+            made.step(steps.batch([0.5, 0.8]), steps.batch([0.7, 0.7], classes=50))
+        assert made.counters.step == 1
+    return sorted(found)
+
+
 def doctor() -> list[str]:
     """Return what the doctor says of the device."""
     from spknorm.doctor.machine import _check_device

@@ -8,6 +8,8 @@ DEMO = ",,".join(
 COMMANDS = {
     "run": ["-d", "emotion_spknorm", "-u", "fbank", "-o", DEMO, "-p"],
     "predict": ["predict", "x", "y"],
+    "audit": ["audit", "x"],
+    "serve": ["serve", "x"],
 }
 
 
@@ -56,8 +58,64 @@ def test_a_card_without_kernels_is_one_line(told, name):
     assert line.endswith(": install a torch that was built for it, or use --device cpu.")
 
 
+def test_export_is_the_cpus_and_asks_for_no_driver(server, tmp_path):
+    arguments = ["export", str(tmp_path / "none")]
+    done = server.do("command", {"arguments": arguments}, refusal=35)
+    assert done.returncode == 2 and "driver" not in done.stderr
+    assert "none" in done.stderr.strip().splitlines()[-1]
+
+
+HIDDEN = "`--device cuda`: CUDA_VISIBLE_DEVICES is `{}`, which hides every GPU: unset it."
+NO_CARD = "The GPU of this machine cannot be used: CUDA_VISIBLE_DEVICES is `{}`, which names none "
+
+
+@pytest.mark.parametrize("visible", ["", "-1", " "])
+def test_cards_that_are_hidden_on_purpose_leave_the_cpu(ask, told, visible):
+    assert ask("default", CUDA_VISIBLE_DEVICES=visible) == "cpu"
+    status, detail = ask("doctor", CUDA_VISIBLE_DEVICES=visible)
+    assert status == "warn" and detail.startswith("CPU only (CUDA_VISIBLE_DEVICES hides GPUs), ")
+    line = told([*COMMANDS["predict"], "--device", "cuda"], CUDA_VISIBLE_DEVICES=visible)
+    assert line == f"spknorm: {HIDDEN.format(visible)}"
+
+
+@pytest.mark.parametrize("visible", ["7", "GPU-0a1b", "cuda:0"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_cards_that_are_not_there_are_named_as_asked_for(ask, told, name, visible):
+    line = told(COMMANDS[name], CUDA_VISIBLE_DEVICES=visible)
+    assert line.startswith(f"spknorm: {NO_CARD.format(visible)}that `nvidia-smi -L` lists.")
+    assert ask("doctor", CUDA_VISIBLE_DEVICES=visible)[0] == "fail"
+
+
 @pytest.mark.parametrize(
-    ("capability", "expected"), [(70, "fail"), (75, "ok"), (90, "ok"), (100, "ok")]
+    ("how", "end"),
+    [
+        ({"cards": 1}, ""),
+        ({"cards": 2, "CUDA_VISIBLE_DEVICES": "1"},
+         "; CUDA_VISIBLE_DEVICES is `1`, and renumbers them"),
+    ],
+)  # fmt: skip
+def test_a_card_beyond_those_seen_is_one_line(told, how, end):
+    line = told([*COMMANDS["predict"], "--device", "cuda:1"], **how)
+    assert line == f"spknorm: `--device cuda:1`: torch sees 1 GPU here, counted from 0{end}."
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        ({"PRETENDED_BUSY": "1"}, "CUDA-capable device(s) is/are busy or unavailable."),
+        ({"PRETENDED_OTHERS": "80000"}, "it has no memory left, which others hold."),
+    ],
+)
+@pytest.mark.parametrize("cards", [1, 2])
+def test_a_card_that_others_hold_is_one_line_that_names_a_free_one(told, trouble, reason, cards):
+    line = told(COMMANDS["run"], cards=cards, **trouble)
+    free = " GPU 1 has 80.0 GB free: --device cuda:1." if cards == 2 else ""
+    assert line == f"spknorm: `--device cuda`: {reason}{free} Or wait, or use --device cpu."
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [(70, "fail"), (75, "ok"), (89, "ok"), (90, "ok"), (100, "ok"), (120, "ok"), (130, "fail")],
 )
 def test_the_doctor_knows_which_cards_have_kernels(ask, capability, expected):
     status, detail = ask("doctor", capability=capability)
@@ -83,3 +141,7 @@ def test_on_two_cards_a_run_keeps_to_its_own_and_to_its_own_random_numbers(ask):
         "done": 2,
         "generators_as_before": True,
     }
+
+
+def test_no_step_makes_float64_on_the_device_which_apples_have_not(ask):
+    assert ask("in_float64") == []

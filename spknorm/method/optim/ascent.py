@@ -162,12 +162,12 @@ def compare(steps: Iterable[tuple[Tensor, Tensor]]) -> Ascent:
     parts = [
         torch.stack(
             [vector_norm(climbed), vector_norm(taken), torch.dot(climbed.ravel(), taken.ravel())]
-        ).double()
+        )
         for climbed, taken in steps
     ]
     if not parts:
         return Ascent()
-    each = torch.stack(parts)
+    each = torch.stack(parts).cpu().double()  # one wait
     above, below = vector_norm(each[:, :2], dim=0).tolist()
     if not (0 < below < math.inf and math.isfinite(above)):
         return Ascent()

@@ -61,10 +61,12 @@ def read(tensors: Sequence[Tensor]) -> list[Any]:
     """Return what `tolist` gives of each tensor, in floats: the one place where the host waits."""
     if not tensors:
         return []
+    double = any(tensor.dtype is torch.float64 for tensor in tensors)  # an Apple GPU has none
+    kind = torch.float64 if double else torch.float32
     try:
-        flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors]).cpu()
+        flat = torch.cat([tensor.detach().reshape(-1).to(kind) for tensor in tensors]).cpu()
     except RuntimeError:  # no memory for it: one by one, which needs none
-        flat = torch.cat([tensor.detach().cpu().reshape(-1).double() for tensor in tensors])
+        flat = torch.cat([tensor.detach().cpu().reshape(-1).to(kind) for tensor in tensors])
     sizes = [tensor.numel() for tensor in tensors]
     pairs = zip(torch.split(flat, sizes), tensors, strict=True)
     return [values.view(tensor.shape).tolist() for values, tensor in pairs]
