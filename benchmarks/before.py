@@ -31,7 +31,7 @@ def main() -> None:
         _put(name, {one: getattr(module, one) for one in wanted})
     for name, wanted in _NEW.items():
         _put(name, {one: lambda *_: None for one in wanted})
-    steps = importlib.import_module("steps")
+    steps: Any = importlib.import_module("steps")
     steps.Iteration = _iteration(steps.Iteration)
     steps._LookedUp = _looked_up(steps._LookedUp)
     asked = json.loads(sys.argv[1])

@@ -64,7 +64,8 @@ class _Cast(torch.autograd.Function):
         ctx: Any, dtype: torch.dtype, counts: Sequence[int], *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.counts, ctx.alike = counts, [tensor.detach() for tensor in tensors]
-        joined, parts = [], []
+        joined: list[Tensor] = []
+        parts: list[Tensor] = []
         for group in _grouped(tensors, counts):
             rows = [len(tensor) for tensor in group]
             joined.append(group[0].new_empty((sum(rows), *group[0].shape[1:]), dtype=dtype))
@@ -81,9 +82,10 @@ class _Cast(torch.autograd.Function):
             rows = [len(tensor) for tensor in group]
             pieces = [None] * len(rows) if gradient is None else torch.split(gradient, rows)
             for tensor, piece in zip(group, pieces, strict=True):
-                asked = next(wanted) and piece is not None
-                found.append(torch.empty_like(tensor) if asked else None)
-                parts += [piece] if asked else []
+                found.append(None)
+                if next(wanted) and piece is not None:
+                    found[-1] = torch.empty_like(tensor)
+                    parts.append(piece)
         if parts:
             torch._foreach_copy_([one for one in found if one is not None], parts)
         return None, None, *found
