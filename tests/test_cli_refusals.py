@@ -1,5 +1,6 @@
 import importlib
 import os
+from hashlib import sha256
 
 import pytest
 import torch
@@ -217,11 +218,13 @@ def test_an_upstream_that_cannot_be_downloaded_is_one_clear_text(tmp_path, capsy
     argv = ["-d", "emotion", "-u", "hubert_base", "-p", str(tmp_path / "x")]
     status, text = fail([*argv, "--cache_dir", str(tmp_path / "cache")], capsys)
     assert status == 2
+    address = "https://huggingface.co/s3prl/converted_ckpts/resolve/main/hubert_base_ls960.pt"
     assert text.splitlines()[-1] == (
-        "spknorm: The upstream `hubert_base` needs https://huggingface.co/s3prl/converted_ckpts/"
-        "resolve/main/hubert_base_ls960.pt, which could not be downloaded (OSError) and is not in "
-        f"{tmp_path / 'cache'} either. Give it a file with -k and a *_local upstream, or a folder "
-        "with earlier downloads with --cache_dir."
+        f"spknorm: The upstream `hubert_base` needs {address}, which could not be downloaded "
+        "(OSError) and is not in "
+        f"{tmp_path / 'cache'} either. Download it elsewhere and put it there as "
+        f"{sha256(address.encode()).hexdigest()}.hubert_base_ls960.pt, or name it with -k and a *_local upstream, or name a folder with "
+        "earlier downloads with --cache_dir."
     )
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +26,10 @@ class _Case(NamedTuple):
         title: As the figure names it.
         maker: Of the checkpoint: module and function, called with its path and `given`.
         given: Its shape, or layers.
-        flags: Of the command line, but -k.
+        flags: Of the command line, but for the checkpoint.
         target: GB.
+        address: Where s3prl would download the checkpoint from, which then lies where a download
+            does; empty: -k names it.
     """
 
     title: str
@@ -34,6 +37,7 @@ class _Case(NamedTuple):
     given: Any
     flags: list[str]
     target: float | None
+    address: str = ""
 
 
 def measure_xlarge(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
@@ -50,17 +54,25 @@ def measure_xlarge(folder: Path, *, quick: bool = False, short: bool = False) ->
 def measure_families(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
     """Yield the peak memory of a step of WavLM Large and of XLS-R 300M, with the task's Adam."""
     large = {**LARGE, "layers": 2} if quick else LARGE
-    for title, maker, entry in (
-        ("WavLM Large (24 layers x 1024)", "make_wavlm", "wavlm_local"),
-        ("XLS-R 300M (24 layers x 1024)", "make_xls_r", "wav2vec2_local"),
+    for title, maker, name, file in (
+        ("WavLM Large (24 layers x 1024)", "make_wavlm", "wavlm_large", "wavlm_large.pt"),
+        ("XLS-R 300M (24 layers x 1024)", "make_xls_r", "xls_r_300m", "xlsr2_300m.pt"),
     ):
-        case = _Case(title, ("speed.families", maker), large, ["-u", entry], None)
+        case = _Case(
+            f"{title}, -u {name}", ("speed.families", maker), large, ["-u", name], None,
+            f"https://huggingface.co/s3prl/converted_ckpts/resolve/main/{file}",
+        )  # fmt: skip
         yield _step(folder, case)
 
 
 def _step(folder: Path, case: _Case) -> Figure:
     name = f"TAP step on the CPU, {case.title}, peak memory"
     ckpt, expdir = folder / "full-size.pt", folder / "full-size-run"
+    found = ["-k", str(ckpt)]
+    if case.address:
+        name_of_download = sha256(case.address.encode()).hexdigest()
+        ckpt = folder / "downloads" / f"{name_of_download}.{Path(case.address).name}"
+        found = ["--cache_dir", str(ckpt.parent)]
     make = (
         f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'benchmarks')]!r}\n"
         f"import spknorm.compat\nfrom pathlib import Path\n"
@@ -84,7 +96,7 @@ def _step(folder: Path, case: _Case) -> Figure:
     }
     command = [
         sys.executable, str(ROOT / "run_downstream.py"), "-d", "emotion_spknorm",
-        *case.flags, "-k", str(ckpt), "--device", "cpu", "-p", str(expdir),
+        *case.flags, *found, "--device", "cpu", "-p", str(expdir),
         "-o", ",,".join(f"{key}={value}" for key, value in overrides.items()),
     ]  # fmt: skip
     shutil.rmtree(expdir, ignore_errors=True)

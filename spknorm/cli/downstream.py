@@ -164,11 +164,7 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
         # It passes sections and arguments by name, and has an argument `upstream`.
         return Runner(args, {key: part for key, part in config.items() if key != "upstream"})
     except DownloadError as error:
-        raise MissingError(
-            f"The upstream `{args.upstream}` needs {error.url}, which could not be downloaded "
-            f"({error.reason}) and is not in {error.folder} either. Give it a file with -k and a "
-            "*_local upstream, or a folder with earlier downloads with --cache_dir."
-        ) from error
+        raise error.of(args.upstream) from error
     except IndexError as error:
         if args.upstream_layer_selection is None or not _is_raised_in(error, "_select_feature"):
             raise

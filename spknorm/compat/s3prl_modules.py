@@ -24,6 +24,10 @@ from spknorm.upstreams.weights import build_from, load_weights
 
 ADDRESSED = {"hf": "spknorm_hugging_face"}
 """Entries of the hub that -u names together with what they load, as in hf:FOLDER."""
+_downloaded: list[Path] = []
+"""Files that names of the hub stand for, as far as they were asked for."""
+_PATIENCE = 60
+"""Seconds without an answer after which a download is given up."""
 
 
 def apply() -> None:
@@ -105,15 +109,28 @@ def _load_weights(f: Any, *args: Any, **options: Any) -> Any:
 class DownloadError(MissingError):
     """A checkpoint that is neither in the download folder nor to be had from its address."""
 
-    def __init__(self, url: str, folder: Path, reason: Exception) -> None:
-        self.url, self.folder, self.reason = url, folder, type(reason).__name__
-        super().__init__(
-            f"{url} could not be downloaded ({self.reason}) and is not in {folder} either."
+    def __init__(self, url: str, file: Path, reason: Exception) -> None:
+        self._parts = url, file, reason
+        super().__init__(self._said("It"))
+
+    def of(self, upstream: str) -> MissingError:
+        """Return the same, said of the upstream that needs it."""
+        return MissingError(self._said(f"The upstream `{upstream}`"))
+
+    def _said(self, who: str) -> str:
+        url, file, reason = self._parts
+        return (
+            f"{who} needs {url}, which could not be downloaded ({type(reason).__name__}) and is "
+            f"not in {file.parent} either. Download it elsewhere and put it there as {file.name}, "
+            "or name it with -k and a *_local upstream, or name a folder with earlier downloads "
+            "with --cache_dir."
         )
 
 
 def _correct_download(module: Any) -> None:
-    # Without a network, two tracebacks of two libraries, neither of which says what to do.
+    # Without a network, two tracebacks of two libraries, neither of which says what to do; and
+    # the second attempt kept an error's page as the checkpoint, or wanted its length.
+    module.requests = _Overlay(module.requests, get=_get)
     download = module._download
 
     @functools.wraps(download)
@@ -121,9 +138,19 @@ def _correct_download(module: Any) -> None:
         try:
             download(filepath, url, *args, **options)
         except OSError as error:
-            raise DownloadError(url, Path(filepath).parent, error) from error
+            raise DownloadError(url, Path(filepath), error) from error
+        _downloaded.append(filepath)
 
     module._download = module.download = or_say_what_is_missing
+
+
+def _get(url: str, **options: Any) -> Any:
+    import requests
+
+    answer = requests.get(url, **{"timeout": _PATIENCE, **options})
+    answer.raise_for_status()
+    answer.headers.setdefault("Content-Length", "0")
+    return answer
 
 
 def _correct_audio_info(module: Any) -> None:
@@ -183,12 +210,17 @@ class _Hub:
         if source and kind in ADDRESSED:  # -u hf:FOLDER_OR_NAME
             entry = functools.partial(getattr(self._hub, ADDRESSED[kind]), ckpt=source)
             return lambda *args, ckpt=None, **options: build_from(
-                source, lambda: entry(*args, **options), upstream=name
+                lambda: source, lambda: entry(*args, **options), upstream=name
             )
         entry = getattr(self._hub, name)
 
         def build(*args: Any, ckpt: str | None = None, **options: Any) -> Any:
-            return build_from(ckpt, lambda: entry(*args, ckpt=ckpt, **options), upstream=name)
+            _downloaded.clear()
+            return build_from(
+                lambda: ckpt or next(iter(_downloaded), None),
+                lambda: entry(*args, ckpt=ckpt, **options),
+                upstream=name,
+            )
 
         return build
 

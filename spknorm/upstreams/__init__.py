@@ -134,10 +134,7 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
         with _noted_files() as files:
             upstream = Runner._get_upstream(maker)
     except DownloadError as error:
-        raise MissingError(
-            f"The upstream `{name}` needs {error.url}, which could not be downloaded "
-            f"({error.reason}) and is not in {error.folder} either."
-        ) from error
+        raise error.of(name) from error
     except OSError as error:  # transformers and huggingface_hub, without a network
         if isinstance(error, MissingError) or not (on_the_hub or name.startswith("hf_")):
             raise

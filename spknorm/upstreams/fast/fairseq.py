@@ -12,6 +12,7 @@ from torch.nn import functional
 from spknorm.upstreams.fast.dropout import drop, dropout
 from spknorm.upstreams.fast.layers import positions
 from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.products import project
 from spknorm.upstreams.fast.relative import position_bias
 
 
@@ -61,7 +62,7 @@ class FairseqParts:
         model, encoder = self.model, self.model.encoder
         x = model.layer_norm(x)
         if model.post_extract_proj is not None:
-            x = model.post_extract_proj(x)  # (N, C) -> (N, H)
+            x = project(model.post_extract_proj, x)  # (N, C) -> (N, H)
         x = drop(model.dropout_input, x)
         if encoder.pos_conv is not None:
             x = x + positions(encoder.pos_conv, x, layout)

@@ -67,7 +67,7 @@ def attend(
         qkv = linears(x, *projections).view(len(x), 3, *shape)
         joined = attention_together(qkv, layout, added, dropout_rate=rate)
     else:
-        q, k, v = (project(x).view(len(x), *shape) for project in projections)  # (N, heads, d)
+        q, k, v = (linears(x, one).view(len(x), *shape) for one in projections)  # (N, heads, d)
         parts = (layout.split(part.transpose(0, 1), dim=1) for part in (q, k, v))
         biases = [None if added is None else added.of(*place) for place in layout.places]
         mixed = [

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.products import project
 
 
 class Linears:
@@ -46,7 +47,7 @@ class Linears:
         if len(modules) > 1 and self._together and all(map(_is_plain, modules)):
             weight, bias = (torch.cat([getattr(m, n) for m in modules]) for n in ("weight", "bias"))
             return functional.linear(x, weight, bias)
-        products = [module(x) for module in modules]
+        products = [project(module, x) for module in modules]
         return products[0] if len(products) == 1 else torch.cat(products, dim=-1)
 
 

@@ -58,8 +58,15 @@ def load_weights(file: Any, **options: Any) -> Any:
     return fairseq_file.converted(unwrapped(content))
 
 
-def build_from(ckpt: str | Path | None, build: Callable[[], Any], *, upstream: str) -> Any:
+def build_from(
+    source: Callable[[], str | Path | None], build: Callable[[], Any], *, upstream: str
+) -> Any:
     """Return what `build` makes of an upstream's checkpoint, or say what is wrong with the file.
+
+    Args:
+        source: Tells, once `build` has failed, which file or folder it read.
+        build: Makes the upstream.
+        upstream: As the user named it.
 
     Raises:
         CheckpointError: The file is of another kind, or does not fit the upstream.
@@ -70,6 +77,7 @@ def build_from(ckpt: str | Path | None, build: Callable[[], Any], *, upstream: s
     except USER_ERRORS:
         raise
     except Exception as error:  # each upstream of s3prl fails in its own way
+        ckpt = source()
         if ckpt is None or is_out_of_memory(error):
             raise
         path = Path(ckpt)
