@@ -223,8 +223,8 @@ def test_an_upstream_that_cannot_be_downloaded_is_one_clear_text(tmp_path, capsy
         f"spknorm: The upstream `hubert_base` needs {address}, which could not be downloaded "
         "(OSError) and is not in "
         f"{tmp_path / 'cache'} either. Download it elsewhere and put it there as "
-        f"{sha256(address.encode()).hexdigest()}.hubert_base_ls960.pt, or name it with -k and a *_local upstream, or name a folder with "
-        "earlier downloads with --cache_dir."
+        f"{sha256(address.encode()).hexdigest()}.hubert_base_ls960.pt, or name it with "
+        "-k and a *_local upstream, or name a folder with earlier downloads with --cache_dir."
     )
 
 
