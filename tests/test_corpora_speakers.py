@@ -4,14 +4,19 @@ from collections import Counter
 
 import pytest
 
-from spknorm.corpora.cn_celeb import read_cn_celeb
+from spknorm.corpora import cn_celeb, vctk, voxceleb2
 from spknorm.corpora.common_voice import read_common_voice
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.librispeech import read_librispeech
-from spknorm.corpora.vctk import read_vctk
-from spknorm.corpora.voxceleb2 import read_voxceleb2
 from spknorm.demo.corpus_trees import TREES
 from spknorm.errors import DataError, MissingError
 
+
+def reader(module):
+    return lambda root: module.read(Ask(None, root, "speaker", None, None))
+
+
+read_cn_celeb, read_vctk, read_voxceleb2 = map(reader, (cn_celeb, vctk, voxceleb2))
 READERS = {
     "voxceleb2": read_voxceleb2,
     "vctk": read_vctk,

@@ -6,8 +6,7 @@ import pytest
 
 from spknorm.corpora import CORPORA, read_corpus
 from spknorm.corpora.dialogues import read_dialogues
-from spknorm.corpora.emozionalmente import read_emozionalmente
-from spknorm.corpora.msp_improv import named_by_scenario, parse_name, read_msp_improv
+from spknorm.corpora.msp_improv import parse_name, read_msp_improv
 from spknorm.corpora.msp_podcast import read_msp_podcast
 from spknorm.demo.corpus_trees import TREES
 from spknorm.errors import DataError, MissingError
@@ -174,14 +173,14 @@ def test_all_of_msp_improv(tmp_path, caplog):
 
 def test_the_third_field_of_msp_improv_is_wrong_for_about_half_of_the_turns(tmp_path):
     names = [name.path.rsplit("/", 1)[1][:-4] for name in TREES["msp_improv"].names()]
-    num_names, wrong = named_by_scenario(names)
-    assert num_names == 8438
-    kinds = {kind: [n for n in names if parse_name(n).kind == kind] for kind in "PRST"}
-    shares = {kind: named_by_scenario(of)[1] / len(of) for kind, of in kinds.items()}
+    assert len(names) == 8438
+    kinds = {kind: [n for n in map(parse_name, names) if n.kind == kind] for kind in "PRST"}
+    shares = {
+        kind: sum(one.scenario != one.speaker for one in of) / len(of) for kind, of in kinds.items()
+    }
     assert shares["R"] == shares["T"] == 0
     assert 0.45 < shares["P"] < 0.55
     assert 0.45 < shares["S"] < 0.55
-    assert wrong == sum(named_by_scenario(of)[1] for of in kinds.values())
 
 
 def test_the_first_field_of_iemocap_is_wrong_for_about_half_of_the_turns(tmp_path):
@@ -358,7 +357,7 @@ def test_emozionalmente_without_listeners_is_read_without_votes(tmp_path):
     touch(tmp_path, ["audio/1.wav"])
     header = "file_name,sentence,actor,emotion_expressed"
     write(tmp_path, "metadata/samples.csv", header, "1.wav,Ciao,anna,joy")
-    (one,) = read_emozionalmente(tmp_path)
+    (one,) = read(tmp_path, "emozionalmente", labels="all")
     assert (one.emotion, one.speaker, one.votes) == ("hap", "emozionalmente_anna", ())
 
 

@@ -79,3 +79,9 @@ def listing(problems: Sequence[str], heading: str) -> str:
     if len(problems) > MAX_LISTED:
         lines.append(f"  ... and {len(problems) - MAX_LISTED} more")
     return "\n".join(lines)
+
+
+def refuse(problems: Sequence[str], what: str) -> None:
+    """Raise a DataError that counts and lists problems, if there are any: `3 lines of FILE ...`."""
+    if problems:
+        raise DataError(listing(problems, f"{len(problems)} {what}:"))

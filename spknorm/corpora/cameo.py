@@ -4,16 +4,13 @@ Every part is a corpus. Its speakers are numbered anew in each.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spknorm.audio.faults import printable
 from spknorm.corpora.embedded import rows_of, sound_of
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import class_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 _LANGUAGES = {
     "bengali": "bn", "english": "en", "french": "fr", "german": "de", "italian": "it",
@@ -21,12 +18,7 @@ _LANGUAGES = {
 }  # fmt: skip
 
 
-def read(ask: "Ask") -> list[Utterance]:
-    """Return what the settings ask for; see `read_cameo`."""
-    return read_cameo(ask.root)
-
-
-def read_cameo(root: Path) -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return the utterances of all thirteen, or of those that are there, in the tables' order.
 
     The column `corpus` says which it is, and `licence` under what; both can be asked for by
@@ -36,6 +28,7 @@ def read_cameo(root: Path) -> list[Utterance]:
         MissingError: There is no table, or pyarrow is not installed.
         DataError: A row lacks its sound, emotion or speaker.
     """
+    root = ask.root
     records = []
     for row in rows_of(root):
         cells = row.cells

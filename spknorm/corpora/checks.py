@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spknorm.audio import AudioError, AudioIndex
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import listing, refuse
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.files import read_json, write_json
@@ -53,11 +53,11 @@ def check_records(
         raise DataError(f"The {role} corpus has no utterances.")
     counts = Counter(record.id for record in records)
     repeated = [f"`{name}`, {count} times" for name, count in counts.items() if count > 1]
-    _refuse(repeated, f"ids of the {role} corpus occur more than once")
+    refuse(repeated, f"ids of the {role} corpus occur more than once")
     column = "emotion" if role == "emotion" else label
     values = [record.label(column) for record in records]
     unlabelled = [f"`{one.id}`" for one, value in zip(records, values, strict=True) if not value]
-    _refuse(unlabelled, f"utterances of the {role} corpus have no label `{column}`")
+    refuse(unlabelled, f"utterances of the {role} corpus have no label `{column}`")
     if role == "emotion":
         _check_emotions(records, classes)
     elif len(set(values)) < 2:
@@ -124,12 +124,7 @@ def usable(
 def _check_emotions(records: Sequence[Utterance], classes: Sequence[str]) -> None:
     unknown = [f"`{one.id}`: `{one.emotion}`" for one in records if one.emotion not in classes]
     known = ", ".join(classes)
-    _refuse(unknown, f"utterances have an emotion that is none of {known}")
+    refuse(unknown, f"utterances have an emotion that is none of {known}")
     absent = sorted(set(classes) - {str(record.emotion) for record in records})
     if absent:
         raise DataError(f"The emotion corpus has no utterance of {', '.join(absent)}.")
-
-
-def _refuse(problems: Sequence[str], what: str) -> None:
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} {what}:"))

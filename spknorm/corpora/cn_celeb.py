@@ -6,26 +6,17 @@ probe. eval/ holds copies under other names and is not read.
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spknorm.corpora.gathering import present, recordings
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import find, text_of
-from spknorm.errors import MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 _PERSON = re.compile(r"id\d{5}", re.ASCII)
 _NAME = re.compile(r"([a-z_]+)-(\d+)-(\d+)", re.ASCII)
 
 
-def read(ask: "Ask") -> list[Utterance]:
-    """Return what the settings ask for; see `read_cn_celeb`."""
-    return read_cn_celeb(ask.root)
-
-
-def read_cn_celeb(root: Path) -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return the utterances in the order of their names, with speaker, genre and recording.
 
     People that dev/dev.lst does not name are those of the evaluation and are test speakers.
@@ -34,6 +25,7 @@ def read_cn_celeb(root: Path) -> list[Utterance]:
         MissingError: There is none.
         DataError: An utterance has two files that differ.
     """
+    root = ask.root
 
     def key(file: Path) -> str | None:
         *_, above, speaker, _ = file.parts
@@ -41,11 +33,8 @@ def read_cn_celeb(root: Path) -> list[Utterance]:
         return f"{speaker}/{file.stem}" if fits else None
 
     found, walk = recordings(root, key)
-    chosen = present(found, sorted(found), corpus="CN-Celeb")
-    if not chosen:
-        raise MissingError(
-            f"{root} is not CN-Celeb: expected data/id00000/singing-01-001.flac in it."
-        )
+    expected = f"{root} is not CN-Celeb: expected data/id00000/singing-01-001.flac in it."
+    chosen = present(found, sorted(found), corpus="CN-Celeb", missing=expected)
     lists = find(root, r"dev\.lst")
     listed = {name for file in lists for name in text_of(file).split()}
     walk.report(root)

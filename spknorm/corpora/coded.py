@@ -11,20 +11,17 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spknorm.audio import Walk, printable
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.audio.walking import ELSEWHERE
 from spknorm.corpora.copies import one_file_each
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.layout import Layout
 from spknorm.corpora.known.layouts import LAYOUTS
 from spknorm.corpora.labels import class_of
 from spknorm.corpora.records import Utterance
-from spknorm.errors import DataError, MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
+from spknorm.errors import MissingError
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +29,7 @@ _DEPTH = 4  # so many last parts of a path can name an utterance
 _FULL_FROM = 0.8  # of the published number: meant to be all of it
 
 
-def read(ask: "Ask") -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return what the settings ask for; see `read_coded`."""
     return read_coded(ask.root, ask.corpus.name)
 
@@ -76,8 +73,7 @@ def read_coded(root: Path | str, key: str) -> list[Utterance]:
             name = layout.id.format_map(parsed)
             found.setdefault(name, []).append(file)
             fields[name] = parsed
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} names cannot be {layout.title}'s:"))
+    refuse(problems, f"names cannot be {layout.title}'s")
     if not found:
         aside = f" Not taken: {walk.summary()}." if walk.left_out else ""
         raise MissingError(

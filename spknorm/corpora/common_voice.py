@@ -9,28 +9,22 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spknorm.corpora.gathering import present, recordings
+from spknorm.corpora.known.corpus import Ask
+from spknorm.corpora.known.words import sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import lines_of
 from spknorm.errors import MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 logger = logging.getLogger(__name__)
 
 LEAST = 5
 """Clips of a speaker; those with fewer are left out."""
 _TABLES = ("validated", "train", "dev", "test")  # not `invalidated` and `other`
-_SEXES = {
-    **dict.fromkeys(("female", "female_feminine"), "female"),
-    **dict.fromkeys(("male", "male_masculine"), "male"),
-}
 
 
-def read(ask: "Ask") -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return what the settings ask for; see `read_common_voice`."""
     return read_common_voice(ask.root)
 
@@ -84,7 +78,7 @@ def _stem_of(rows: Mapping[str, object], file: Path) -> str | None:
 
 
 def _utterance(name: str, path: Path, cells: dict[str, str], language: str) -> Utterance:
-    sex = _SEXES.get(cells.get("gender", "").lower())
+    sex = sex_of(cells.get("gender", ""))
     return Utterance(
         id=f"{language}/{name}",
         path=path,

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from spknorm.audio.faults import listing, printable
+from spknorm.audio.faults import printable, refuse
 from spknorm.audio.index import content_hash
-from spknorm.errors import DataError
 
 
 def one_file_each(
@@ -32,12 +31,11 @@ def one_file_each(
         if others:
             places = ", ".join(printable(file) for file in (files[0], *others))
             problems.append(f"{printable(name)}: {places}")
-    if problems:
-        heading = (
-            f"{len(problems)} utterances of {corpus} have several files that differ; which one is "
-            "meant cannot be known, so remove the others:"
-        )
-        raise DataError(listing(problems, heading))
+    refuse(
+        problems,
+        f"utterances of {corpus} have several files that differ; which one is meant cannot be "
+        "known, so remove the others",
+    )
     return chosen
 
 

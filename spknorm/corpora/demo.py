@@ -1,16 +1,12 @@
 """The generated corpora, made where they are not yet there: IEMOCAP's and VoxCeleb1's readers."""
 
-from typing import TYPE_CHECKING
-
 from spknorm.corpora.iemocap import read_iemocap
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.voxceleb1 import read_voxceleb1
 
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
-
-def read(ask: "Ask") -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return the emotional half of the demo, or the half of many speakers."""
     from spknorm.corpora.reading import label_set
     from spknorm.demo import make_demo_corpora

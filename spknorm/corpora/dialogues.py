@@ -8,17 +8,14 @@ import logging
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spknorm.corpora.gathering import present, recordings, tell
 from spknorm.corpora.known import CORPORA
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import class_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import Line, find, lines_of
 from spknorm.errors import DataError, MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +51,7 @@ _SEXES = {
 _SEVERAL = re.compile(r"(?i)\b(all|both|everyone|everybody|girls|guys|others|and)\b|[/&,]")
 
 
-def read(ask: "Ask") -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return what the settings ask for; a speaker corpus has one person per utterance."""
     records = read_dialogues(ask.root, ask.corpus.name)
     if ask.role == "speaker":
@@ -93,9 +90,8 @@ def read_dialogues(root: Path, key: str) -> list[Utterance]:
     stray = found.keys() - rows.keys()
     if stray:
         walk.left_out["without a row in the corpus' tables"] += len(stray)
-    chosen = present(found, rows, corpus=title, damaged=_DAMAGED[key])
-    if not chosen:
-        raise MissingError(f"None of the {len(rows)} clips in {title}'s tables lies under {root}.")
+    none = f"None of the {len(rows)} clips in {title}'s tables lies under {root}."
+    chosen = present(found, rows, corpus=title, missing=none, damaged=_DAMAGED[key])
     left_out: Counter[str] = Counter()
     records = []
     for name, path in chosen.items():

@@ -5,32 +5,19 @@ Who speaks and what was acted is in samples.csv alone; listeners' words are in e
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spknorm.corpora.gathering import present, recordings
-from spknorm.corpora.known.words import class_of
+from spknorm.corpora.known.corpus import Ask
+from spknorm.corpora.known.words import class_of, sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import find, find_one, lines_of, ranked
-from spknorm.errors import MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 _TITLE = "Emozionalmente"
 _ID_COLUMNS = ("username", "user", "actor", "id")  # of users.csv, whichever it has
 _SEX_COLUMNS = ("gender", "sex")
-_SEXES = {
-    **dict.fromkeys(("f", "female", "femmina", "donna", "woman"), "female"),
-    **dict.fromkeys(("m", "male", "maschio", "uomo", "man"), "male"),
-}
 
 
-def read(ask: "Ask") -> list[Utterance]:
-    """Return what the settings ask for; see `read_emozionalmente`."""
-    return read_emozionalmente(ask.root)
-
-
-def read_emozionalmente(root: Path) -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return the utterances in the order of their names, with listeners' votes.
 
     The class is what was acted, not what was heard.
@@ -38,6 +25,7 @@ def read_emozionalmente(root: Path) -> list[Utterance]:
     Raises:
         MissingError: There is no samples.csv, or none of its recordings.
     """
+    root = ask.root
     table = find_one(root, r"samples\.csv", of=_TITLE, expected="metadata/samples.csv")
     rows = {
         Path(line.cells["file_name"]).stem: line.cells
@@ -50,9 +38,8 @@ def read_emozionalmente(root: Path) -> list[Utterance]:
             votes.setdefault(Path(line.cells["file_name"]).stem, Counter())[heard] += 1
     sexes = _sexes(root)
     found, walk = recordings(root, lambda file: file.stem if file.stem in rows else None)
-    chosen = present(found, sorted(rows), corpus=_TITLE)
-    if not chosen:
-        raise MissingError(f"None of the {len(rows)} recordings in {table} lies under {root}.")
+    none = f"None of the {len(rows)} recordings in {table} lies under {root}."
+    chosen = present(found, sorted(rows), corpus=_TITLE, missing=none)
     walk.report(root)
     records = []
     for name, path in chosen.items():
@@ -68,7 +55,7 @@ def read_emozionalmente(root: Path) -> list[Utterance]:
                 speaker=f"emozionalmente_{cells['actor']}",
                 sentence=cells.get("sentence") or None,
                 language="it",
-                votes=ranked({one: float(n) for one, n in votes.get(name, Counter()).items()}),
+                votes=ranked(votes.get(name, {})),
                 labels={"sex": sex} if sex else {},
             )
         )
@@ -81,6 +68,6 @@ def _sexes(root: Path) -> dict[str, str]:
         for line in lines_of(file):
             who = next((line.cells[name] for name in _ID_COLUMNS if name in line.cells), "")
             sex = next((line.cells[name] for name in _SEX_COLUMNS if name in line.cells), "")
-            if sex.lower() in _SEXES:
-                found[who] = _SEXES[sex.lower()]
+            if known := sex_of(sex):
+                found[who] = known
     return found

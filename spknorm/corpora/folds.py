@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import listing, refuse
 from spknorm.corpora.iemocap import parse_name, read_iemocap
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import EMOTIONS, Utterance
@@ -117,8 +117,7 @@ def _utterances(path: Path, content: Any, guard: PathGuard) -> list[Utterance]:
         except ValueError as error:
             problems.append(f"meta_data[{number}]: {error}")
     problems += _repeated(record.id for record in records)
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} entries of {path} cannot be used:"))
+    refuse(problems, f"entries of {path} cannot be used")
     if not records:
         raise DataError(f"{path} lists no utterance.")
     return records

@@ -7,6 +7,7 @@ from pathlib import Path
 from spknorm.audio import Walk, printable
 from spknorm.audio.walking import SUFFIXES, suffix_of
 from spknorm.corpora.copies import one_file_each
+from spknorm.errors import MissingError
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +38,16 @@ def present(
     wanted: Iterable[str],
     *,
     corpus: str,
+    missing: str = "",
     damaged: Mapping[str, str] | None = None,
 ) -> dict[str, Path]:
     """Return the file of each wanted utterance, without those that are damaged or not there.
 
-    Both are counted in a warning. A copy of another content is an error.
+    Both are counted in a warning.
+
+    Raises:
+        MissingError: None is there; `missing` is the message. Without one, none is fine.
+        DataError: An utterance has two files that differ.
     """
     names = list(wanted)
     bad = [name for name in names if name in (damaged or {})]
@@ -59,6 +65,8 @@ def present(
             "%d utterances in %s's tables have no recording and are left out, the first: %s",
             len(lacking), corpus, printable(lacking[0]),
         )  # fmt: skip
+    if not chosen and missing:
+        raise MissingError(missing)
     return chosen
 
 

@@ -12,18 +12,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from spknorm.audio import Walk
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.corpora.copies import one_file_each
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.iemocap import COUNTS as COUNTS
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.corpora.tables import ranked
 from spknorm.errors import ConfigError, DataError, MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +68,7 @@ def parse_name(name: str) -> Turn:
     return Turn(f"Session{int(number)}", f"Ses{number}_{letter}", turn)
 
 
-def read(ask: "Ask") -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return what the settings ask for; see `read_iemocap` and spknorm/corpora/folds.py.
 
     Raises:
@@ -158,8 +156,7 @@ def read_iemocap(
             )
             for one in labelled
         ]
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} lines of IEMOCAP are not as released:"))
+    refuse(problems, "lines of IEMOCAP are not as released")
     if silent:
         logger.warning(
             "%d labelled utterances of IEMOCAP have no sound file and are left out, the first: %s",
@@ -292,5 +289,3 @@ def _parse_line(text: str) -> tuple[str, str, dict[str, float]]:
     if numbers is None:
         return name, emotion, {}
     return name, emotion, dict(zip(_DIMENSIONS, map(float, numbers.groups()), strict=True))
-    numbers = re.findall(r"-?\d+(?:\.\d+)?", rest[2]) if len(rest) > 2 else []
-    return name, emotion, tuple(map(float, numbers)) if len(numbers) == 3 else ()

@@ -6,22 +6,20 @@ LibriTTS has the same people and folders, and wav files of 24 kHz with underscor
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spknorm.audio import Walk, printable
 from spknorm.corpora.copies import one_file_each
+from spknorm.corpora.known.corpus import Ask
+from spknorm.corpora.known.words import sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import text_of
 from spknorm.errors import MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 _SUBSET = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?", re.ASCII)
 _SPEAKER = re.compile(r"\d+", re.ASCII)
 
 
-def read(ask: "Ask") -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return what the settings ask for; see `read_librispeech`."""
     return read_librispeech(ask.root, title=ask.corpus.title)
 
@@ -81,8 +79,8 @@ def _sexes(root: Path) -> dict[str, str]:
     found = {}
     for line in text_of(file).splitlines() if file else ():
         fields = [field.strip() for field in line.split("|")]
-        if len(fields) > 1 and fields[1] in ("F", "M"):
-            found[fields[0]] = {"F": "female", "M": "male"}[fields[1]]
+        if len(fields) > 1 and (sex := sex_of(fields[1])):
+            found[fields[0]] = sex
     return found
 
 

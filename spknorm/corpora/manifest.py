@@ -7,19 +7,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from spknorm.audio.excerpt import check_channel
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import CLASSES
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import number, ranked
 from spknorm.errors import DataError, MissingError
 from spknorm.files import POINTER, is_pointer
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 COLUMNS = ("id", "path", "emotion", "speaker", "session", "turn", "split")
 """The columns of names; `path` is needed."""
@@ -35,7 +33,7 @@ _WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # of today and of before 2007
 _CHOICES = MappingProxyType({"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")})
 
 
-def read(ask: "Ask") -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return what the settings ask for; see `read_manifest`."""
     from spknorm.corpora.doors import read_list  # which is after this file
 
@@ -91,8 +89,7 @@ def read_manifest(
             continue
         first_line[key] = row.number
         records.append(record)
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} lines of {file} cannot be used:"))
+    refuse(problems, f"lines of {file} cannot be used")
     if not records:
         raise DataError(f"The manifest {file} lists no utterance.")
     return records

@@ -6,19 +6,17 @@ kind of recording, and last who speaks to whom. The third field is not who speak
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.corpora.gathering import present, recordings, tell
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import class_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import find_one, number, ranked, text_of
-from spknorm.errors import DataError, MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 _NAME = re.compile(
     r"(?:UTD|MSP)-IMPROV-(S\d\d)([AHSN])-([FM])(\d\d)-([PRST])-([FM])([FM])(\d+)", re.ASCII
@@ -47,7 +45,7 @@ class Name(NamedTuple):
     kind: str
 
 
-def read(ask: "Ask") -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return what the settings ask for; dimensions are trained whether or not raters agree."""
     return read_msp_improv(ask.root, unlabelled=ask.data.targets == "dimensions")
 
@@ -91,26 +89,12 @@ def read_msp_improv(root: Path, *, unlabelled: bool = False) -> list[Utterance]:
             left_out["without agreement (X)"] += 1
         else:
             rows[one.id] = one
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} lines of {table} cannot be used:"))
-    chosen = present(found, sorted(rows), corpus="MSP-IMPROV")
-    if not chosen:
-        raise MissingError(f"None of the {len(rows)} recordings in {table} lies under {root}.")
+    refuse(problems, f"lines of {table} cannot be used")
+    none = f"None of the {len(rows)} recordings in {table} lies under {root}."
+    chosen = present(found, sorted(rows), corpus="MSP-IMPROV", missing=none)
     tell(left_out, "MSP-IMPROV")
     walk.report(root)
-    return [_at(rows[name], path) for name, path in chosen.items()]
-
-
-def named_by_scenario(names: Sequence[str]) -> tuple[int, int]:
-    """Return how many names are MSP-IMPROV's, and of how many the third field is not who speaks."""
-    parsed = [parse_name(name) for name in names if _NAME.fullmatch(name)]
-    return len(parsed), sum(one.scenario != one.speaker for one in parsed)
-
-
-def _at(utterance: Utterance, path: Path) -> Utterance:
-    from dataclasses import replace
-
-    return replace(utterance, path=path)
+    return [replace(rows[name], path=path) for name, path in chosen.items()]
 
 
 def _blocks(text: str) -> Iterator[tuple[int, list[str], list[list[str]]]]:
@@ -154,7 +138,7 @@ def _utterance(label: list[str], raters: list[list[str]]) -> Utterance:
         part=parsed.kind,
         sentence=parsed.sentence[:3],
         language="en",
-        votes=ranked({one: float(count) for one, count in votes.items()}),
+        votes=ranked(votes),
         arousal=_HIGHEST_AND_LOWEST - values["A"] if "A" in values else None,
         valence=values.get("V"),
         dominance=values.get("D"),

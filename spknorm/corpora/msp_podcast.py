@@ -10,17 +10,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.corpora.gathering import present, recordings, tell
-from spknorm.corpora.known.words import class_of
+from spknorm.corpora.known.corpus import Ask
+from spknorm.corpora.known.words import class_of, sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import find, find_one, lines_of, number, ranked, text_of
-from spknorm.errors import DataError, MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
+from spknorm.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ _NEAR = 0.02  # of its size: meant to be that release
 _DETAIL = re.compile(r"WORKER\w*;\s*([^;]+);")
 
 
-def read(ask: "Ask") -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return what the settings ask for; dimensions are trained whether or not raters agree."""
     whole = ask.data.targets == "dimensions"
     return read_msp_podcast(ask.root, ask.corpus.name, unlabelled=whole)
@@ -86,14 +84,12 @@ def read_msp_podcast(
             problems.append(f"line {line.number}: unknown part `{cells['Split_Set']}`")
         else:
             rows[re.sub(r"\.\w+$", "", name)] = cells
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} lines of {table} cannot be used:"))
+    refuse(problems, f"lines of {table} cannot be used")
     _compare(parts, title)
     found, walk = recordings(root, lambda file: file.stem)
     walk.left_out["without a class in the corpus' table"] += len(found.keys() - rows.keys())
-    chosen = present(found, sorted(rows), corpus=title)
-    if not chosen:
-        raise MissingError(f"None of the {len(rows)} recordings in {table} lies under {root}.")
+    none = f"None of the {len(rows)} recordings in {table} lies under {root}."
+    chosen = present(found, sorted(rows), corpus=title, missing=none)
     tell(left_out, title)
     walk.left_out = +walk.left_out
     walk.report(root)
@@ -113,7 +109,7 @@ def _utterance(
 ) -> Utterance:
     word = _WORDS.get(cells["EmoClass"])
     speaker = cells.get("SpkrID") or listed or "Unknown"
-    sex = cells.get("Gender", "").lower()
+    sex = sex_of(cells.get("Gender", ""))
     numbers = {
         column: number(cells[column], column) if cells.get(column) else None
         for column in ("EmoAct", "EmoVal", "EmoDom")
@@ -128,11 +124,11 @@ def _utterance(
         split=_SPLITS[part.lower()],
         part=part,
         language={"msp_podcast": "en", "biic_podcast": "zh"}[key],
-        votes=ranked(dict(votes)),
+        votes=ranked(votes),
         arousal=numbers["EmoAct"],
         valence=numbers["EmoVal"],
         dominance=numbers["EmoDom"],
-        labels={"sex": sex} if sex in ("female", "male") else {},
+        labels={"sex": sex} if sex else {},
     )
 
 

@@ -9,10 +9,10 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from spknorm.corpora.known import CORPORA
-from spknorm.corpora.known.corpus import Corpus
+from spknorm.corpora.known.corpus import Ask, Corpus
 from spknorm.corpora.labels import labelled, word_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, MissingError
@@ -36,24 +36,6 @@ class Sections(Protocol):
     @property
     def speaker_corpus(self) -> SpeakerCorpusConfig:
         """The speaker corpus."""
-
-
-class Ask(NamedTuple):
-    """What a reader is asked for: `read(ask)` returns the utterances.
-
-    Attributes:
-        corpus: Its row.
-        root: Its folder, which is there; the current one if it has no tree of its own.
-        role: `emotion` or `speaker`.
-        section: The settings of this corpus.
-        data: Those of the emotion corpus, whatever the role.
-    """
-
-    corpus: Corpus
-    root: Path
-    role: str
-    section: Any
-    data: Any
 
 
 def read_corpus(config: Sections, role: str) -> list[Utterance]:

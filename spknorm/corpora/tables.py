@@ -7,7 +7,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,6 +122,7 @@ def number(text: str, what: str) -> float:
     return value
 
 
-def ranked(votes: dict[str, float]) -> tuple[tuple[str, float], ...]:
+def ranked(votes: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     """Return votes by falling weight, then by word."""
-    return tuple(sorted(votes.items(), key=lambda pair: (-pair[1], pair[0])))
+    weights = ((word, float(weight)) for word, weight in votes.items())
+    return tuple(sorted(weights, key=lambda pair: (-pair[1], pair[0])))

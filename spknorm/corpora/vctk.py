@@ -5,31 +5,24 @@ Of the two microphones the first is read: two speakers lack the second.
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spknorm.corpora.gathering import present, recordings
+from spknorm.corpora.known.corpus import Ask
+from spknorm.corpora.known.words import sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import find, text_of
-from spknorm.errors import MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 _NAME = re.compile(r"([ps]\d+)_(\d{3})(?:_(mic[12]))?", re.ASCII)
 
 
-def read(ask: "Ask") -> list[Utterance]:
-    """Return what the settings ask for; see `read_vctk`."""
-    return read_vctk(ask.root)
-
-
-def read_vctk(root: Path) -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return the utterances of the first microphone in the order of their names, with speaker.
 
     Raises:
         MissingError: There is none.
         DataError: An utterance has two files that differ.
     """
+    root = ask.root
     others = 0
 
     def key(file: Path) -> str | None:
@@ -45,11 +38,8 @@ def read_vctk(root: Path) -> list[Utterance]:
         walk.left_out["of the second microphone"] = others
         walk.left_out["without a row in the corpus' tables"] -= others
         walk.left_out = +walk.left_out
-    chosen = present(found, sorted(found), corpus="VCTK")
-    if not chosen:
-        raise MissingError(
-            f"{root} is not VCTK: expected wav48_silence_trimmed/p225/p225_001_mic1.flac in it."
-        )
+    expected = f"{root} is not VCTK: expected wav48_silence_trimmed/p225/p225_001_mic1.flac in it."
+    chosen = present(found, sorted(found), corpus="VCTK", missing=expected)
     sexes = _sexes(root)
     walk.report(root)
     return [
@@ -70,7 +60,6 @@ def _sexes(root: Path) -> dict[str, str]:
     for file in find(root, r"speaker-info\.txt")[:1]:
         for line in text_of(file).splitlines():
             fields = line.split()
-            if len(fields) >= 3 and fields[2] in ("F", "M"):
-                name = fields[0] if fields[0][0] in "ps" else f"p{fields[0]}"
-                found[name] = {"F": "female", "M": "male"}[fields[2]]
+            if len(fields) >= 3 and (sex := sex_of(fields[2])):
+                found[fields[0] if fields[0][0] in "ps" else f"p{fields[0]}"] = sex
     return found

@@ -5,18 +5,15 @@ import os
 import re
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from spknorm.audio import Walk, printable
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.audio.walking import ELSEWHERE
 from spknorm.corpora.copies import one_file_each
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import text_of
 from spknorm.errors import DataError, MissingError
-
-if TYPE_CHECKING:
-    from spknorm.corpora.reading import Ask
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +23,7 @@ _ENTRY = re.compile(r"([123])\s+((id\d+)/([^/]+)/([^/]+))", re.ASCII)
 _SPEAKER = re.compile(r"id\d+", re.ASCII)
 
 
-def read(ask: "Ask") -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return what the settings ask for; see `read_voxceleb1`."""
     return read_voxceleb1(ask.root, split_file=ask.section.meta_data)
 
@@ -143,8 +140,7 @@ def _read_list(file: Path) -> dict[str, str]:
             problems.append(f"line {number}: {match[2]} is listed more than once")
         else:
             listed[match[2]] = SPLITS[match[1]]
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} lines of {file} cannot be used:"))
+    refuse(problems, f"lines of {file} cannot be used")
     if not listed:
         raise DataError(f"{file} lists no utterance.")
     return listed

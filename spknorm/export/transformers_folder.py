@@ -79,11 +79,6 @@ class Form(NamedTuple):
     weights: Mapping[str, Tensor]
     preprocessor: Mapping[str, Any]
 
-    @property
-    def has_classifier(self) -> bool:
-        """Whether transformers has a classifier of the heads' build on this model."""
-        return self.config.model_type in CLASSIFIERS
-
 
 def form_of_fairseq(
     model_type: str, model_cfg: Mapping[str, Any], weights: Mapping[str, Tensor], *, normalize: bool

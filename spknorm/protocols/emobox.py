@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.corpora.doors import emobox as door
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, MissingError
@@ -100,8 +100,7 @@ def _entries(path: Path) -> Iterator[list[Name]]:
             yield _names(_SUFFIX.sub("", key.partition("-")[2] or key), wav)
         else:
             problems.append(f"{path.name}, line {number}: lacks 'key'")
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} lines of {path} cannot be used:"))
+    refuse(problems, f"lines of {path} cannot be used")
 
 
 def _by_name(records: Sequence[Utterance]) -> dict[Name, Utterance]:

@@ -109,11 +109,6 @@ _LISTS: Mapping[tuple[str, str], tuple[str, tuple[_Fold, ...]]] = MappingProxyTy
 )
 
 
-def owners_of(corpus: str) -> tuple[str, ...]:
-    """Return the owners who publish lists of speakers or sessions for a corpus."""
-    return tuple(owner for owner, name in _LISTS if name == corpus)
-
-
 def num_folds(owner: str, corpus: str) -> int:
     """Return how many folds an owner's list of a corpus has.
 

@@ -5,6 +5,7 @@ A new door is a file here and a row in `DOORS`. What fits none of them is a tabl
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,18 +89,14 @@ def _once(records: list[Utterance]) -> list[Utterance]:
 
     The fold is a column of each; without folds everything is as it was.
     """
-    from dataclasses import replace
-
     kept: dict[str, Utterance] = {}
     for one in records:
         before = kept.setdefault(one.id, one)
         if before.split != one.split:
             kept[one.id] = replace(before, split=None)
-    several = len(kept) < len(records)
-    return [_without_fold(one) if several else one for one in kept.values()]
-
-
-def _without_fold(one: Utterance) -> Utterance:
-    from dataclasses import replace
-
-    return replace(one, labels={key: value for key, value in one.labels.items() if key != "fold"})
+    if len(kept) == len(records):
+        return records
+    return [
+        replace(one, labels={key: value for key, value in one.labels.items() if key != "fold"})
+        for one in kept.values()
+    ]

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.corpora.doors.cells import Place, utterance
 from spknorm.corpora.doors.nkululeko import excerpt_name, seconds
 from spknorm.corpora.records import Utterance
@@ -63,9 +63,7 @@ def read(place: Place) -> list[Utterance]:
             records.append(utterance(excerpt_name(file, cells), place.guard(file), cells))
         except ValueError as error:
             problems.append(f"`{file}`: {error}")
-    if problems:
-        heading = f"{len(problems)} rows in {place.path} cannot be used:"
-        raise DataError(listing(problems, heading))
+    refuse(problems, f"rows in {place.path} cannot be used")
     if not records:
         raise DataError(f"{place.path}/db.yaml has no filewise or segmented table with rows.")
     return records

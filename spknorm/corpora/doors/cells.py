@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from spknorm.corpora.known.words import class_of
+from spknorm.corpora.known.words import class_of, sex_of
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import number
@@ -64,8 +64,7 @@ def utterance(name: str, path: Path, cells: Mapping[str, str]) -> Utterance:
     word = known.get("emotion")
     speaker = known.get("speaker")
     if "sex" in known:
-        sex = known["sex"].lower()
-        further["sex"] = {"f": "female", "m": "male"}.get(sex, sex)
+        further["sex"] = sex_of(known["sex"]) or known["sex"].lower()
     numbers = {
         column: number(known[column], column) if column in known else None
         for column in ("arousal", "valence", "dominance", "start", "end")

@@ -8,10 +8,11 @@ divides a corpus by the same lists.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.corpora.doors.cells import Place, split_of, utterance
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import text_of
@@ -75,8 +76,7 @@ def read(place: Place) -> list[Utterance]:
             except (KeyError, ValueError) as error:
                 text = f"lacks {error}" if isinstance(error, KeyError) else str(error)
                 problems.append(f"{file.path.name}, line {number}: {text}")
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} lines in {place.path} cannot be used:"))
+    refuse(problems, f"lines in {place.path} cannot be used")
     if not records:
         raise DataError(f"{place.path} lists no utterance.")
     return records
@@ -84,8 +84,6 @@ def read(place: Place) -> list[Utterance]:
 
 def _heard(one: Utterance, row: Mapping[str, Any]) -> Utterance:
     """Return the utterance with the channel that the list takes, which it counts from 1."""
-    from dataclasses import replace
-
     channel = row.get("channel")
     return one if channel in (None, "", 1, "1") else replace(one, channel=str(channel))
 

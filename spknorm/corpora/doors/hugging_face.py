@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.corpora.doors.cells import Place, utterance
 from spknorm.corpora.embedded import Row, files_of, rows_of, sound_of
 from spknorm.corpora.records import Utterance
@@ -37,8 +37,7 @@ def read(place: Place) -> list[Utterance]:
             problems.append(f"{where}: {one}")
         else:
             records.append(one)
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} rows in {folder} cannot be used:"))
+    refuse(problems, f"rows in {folder} cannot be used")
     if not records:
         raise DataError(f"{folder} lists no utterance.")
     return records

@@ -5,7 +5,7 @@ wav.scp may hold files, and no commands: `sph2pipe ... |` is not run.
 
 from pathlib import Path
 
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.corpora.doors.cells import Place, utterance
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import text_of
@@ -54,8 +54,7 @@ def read(place: Place) -> list[Utterance]:
             records.append(utterance(name, place.guard(files[recording].strip()), cells))
         except ValueError as error:
             problems.append(f"`{name}`: {error}")
-    if problems:
-        raise DataError(listing(problems, f"{len(problems)} lines in {folder} cannot be used:"))
+    refuse(problems, f"lines in {folder} cannot be used")
     if not records:
         raise DataError(f"{folder}/wav.scp lists nothing.")
     return records

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from spknorm.audio.faults import listing
+from spknorm.audio.faults import refuse
 from spknorm.corpora.doors.cells import Place, utterance
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import lines_of, text_of
@@ -41,9 +41,7 @@ def read(place: Place) -> list[Utterance]:
             records.append(utterance(name, place.guard(line.cells["file"]), cells))
         except ValueError as error:
             problems.append(f"line {line.number}: {error}")
-    if problems:
-        heading = f"{len(problems)} lines of {place.path} cannot be used:"
-        raise DataError(listing(problems, heading))
+    refuse(problems, f"lines of {place.path} cannot be used")
     if not records:
         raise DataError(f"{place.path} lists no utterance.")
     return records

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from spknorm.corpora.known.words import EMOTIONS, class_of
 
@@ -15,7 +17,7 @@ class Corpus:
     Attributes:
         name: What `corpus:` says.
         title: As people call it.
-        reader: The module whose `read` takes a `spknorm.corpora.reading.Ask`.
+        reader: The module whose `read` takes an `Ask`.
         variable: Of the environment, where its root may be said; None: it has no tree of its own.
         roles: What it can serve as, `emotion` and `speaker`.
         counts: Published number of utterances by the corpus' own word for an emotion; empty where
@@ -79,3 +81,21 @@ class Corpus:
     def labels(self) -> str:
         """Its habit, what `datarc.labels: auto` means: `four` where it has those, else `all`."""
         return "four" if not self.counts or set(EMOTIONS) <= set(self.classes) else "all"
+
+
+class Ask(NamedTuple):
+    """What a reader is asked for: `read(ask)` returns the utterances.
+
+    Attributes:
+        corpus: Its row.
+        root: Its folder, which is there; the current one if it has no tree of its own.
+        role: `emotion` or `speaker`.
+        section: The settings of this corpus.
+        data: Those of the emotion corpus, whatever the role.
+    """
+
+    corpus: Corpus
+    root: Path
+    role: str
+    section: Any
+    data: Any

@@ -24,3 +24,14 @@ so."""
 def class_of(word: str) -> str:
     """Return the class of a corpus' word: `hap` of joy; a word without one stands for itself."""
     return CLASSES.get(word, word)
+
+
+_SEXES = {
+    **dict.fromkeys(("f", "female", "female_feminine", "woman", "femmina", "donna"), "female"),
+    **dict.fromkeys(("m", "male", "male_masculine", "man", "maschio", "uomo"), "male"),
+}
+
+
+def sex_of(word: str) -> str | None:
+    """Return `female` or `male` for what a corpus calls it; None for another word, or none."""
+    return _SEXES.get(word.strip().lower())
