@@ -13,7 +13,7 @@ from spknorm.probe.audit import audit, probing, table
 from spknorm.probe.audit.models import own_model, raw_model
 from spknorm.probe.audit.pooling import pool_features
 from spknorm.probe.audit.questions import questions_for
-from spknorm.probe.audit.runs import find_runs
+from spknorm.probe.audit.runs import find_runs, name_variants
 from spknorm.runs.trained import load
 
 
@@ -88,6 +88,21 @@ def test_runs_that_differ_in_what_changes_numbers_have_columns_of_their_own(
     rows = audit(tmp_path / "b")
     assert _columns(rows) == columns
     assert " runs)" not in table(rows)
+
+
+def test_a_fourth_setting_that_differs_has_a_column_of_its_own_too(tmp_path, corpora, tiny_hubert):
+    method = {"speaker_lambda": 0.0, "ceiling": None, "held_out_every": 5, "speaker_steps": 2}
+    head = {"speaker_head": {"hidden": [8], "batch_norm": True, "dropout": 0.1}}
+    for name, option in (
+        ("a", {}),
+        ("b", {"method": method}),
+        ("c", {"method": method, "modelrc": {**head, "projector_dim": 8}}),
+        ("d", {"modelrc": {"UtteranceLevel": {"post_net": {"select": "FrameLevel"}}}}),
+    ):
+        _run(tmp_path / "b" / name, corpora, tiny_hubert, **option)
+    runs = find_runs([tmp_path / "b"], every_run=False)
+    names = name_variants(runs)
+    assert len({*names.values()}) == len(runs) == 4, names
 
 
 def test_runs_that_differ_in_what_changes_nothing_are_one_variant(tmp_path, corpora, tiny_hubert):

@@ -1,4 +1,5 @@
 import argparse
+import re
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from spknorm.cli import (
     overrides,
 )
 from spknorm.cli import resume as resuming
-from spknorm.errors import MissingError
+from spknorm.config.weights import MARKS, check_weights, note_weights
+from spknorm.errors import CheckpointError, MissingError
+from spknorm.upstreams import build
 
 pytestmark = pytest.mark.usefixtures("corpus_roots")
 
@@ -61,6 +64,52 @@ def test_settings_that_a_checkpoint_overrules_are_named(earlier, caplog):
         "config.optimizer, config.runner.total_steps. Give them with -o, or start anew with "
         "another -n."
     ]
+
+
+def test_the_weights_that_a_run_began_with_stay_with_it(earlier, tmp_path):
+    began = ["-i", str(earlier / "states-5.ckpt"), "-d", "emotion_spknorm"]
+    args = arguments.parse([*began, "-p", str(tmp_path / "run")])
+    note_weights(args)
+    mark = args.initial_weights
+    assert re.fullmatch(r"earlier/states-5\.ckpt, digest [0-9a-f]{12}", mark)
+    (tmp_path / "run").mkdir()
+    state = {"Args": args, "Config": {}, "Step": 1, "Downstream": {}}
+    torch.save(state, tmp_path / "run" / "states-1.ckpt")
+    for argv, config in (
+        (["-e", str(tmp_path / "run")], None),
+        (["-a", "-p", "x"], {"runner": {}}),
+    ):
+        args = arguments.parse([*argv, "-d", "emotion_spknorm"])
+        args.past_exp = str(tmp_path / "run")
+        merged, _ = resuming.resume(args, [], config)
+        assert merged.initial_weights == mark
+        assert merged.init_ckpt == str(tmp_path / "run" / "states-1.ckpt")
+    args = arguments.parse(["-d", "emotion_spknorm", "-k", "https://x/y.pt"])
+    note_weights(args)
+    assert not {*MARKS} & {*vars(args)}
+
+
+def test_a_frozen_upstream_s_file_that_was_replaced_is_refused(earlier, tmp_path):
+    (tmp_path / "k.pt").write_bytes(b"one")
+    args = arguments.parse(["-d", "emotion_spknorm", "-u", "hubert_local", "--frozen"])
+    args.upstream_ckpt, args.upstream_trainable = str(tmp_path / "k.pt"), False
+    note_weights(args)
+    check_weights(args)
+    state = {"Args": args, "Config": {}, "Step": 1, "Downstream": {}}
+    torch.save(state, tmp_path / "states-1.ckpt")
+    (tmp_path / "k.pt").write_bytes(b"two")
+    again = arguments.parse(["-e", str(tmp_path)])
+    with pytest.raises(CheckpointError) as refused:
+        resuming.resume(again, [], None)
+    assert str(refused.value) == (
+        f"{tmp_path}/k.pt is not the file that this run began with (its digest was 7692c3ad3540, "
+        "is 3fc4ccfe7458), and the weights of a frozen upstream are not in the run's checkpoints: "
+        "put the first file back, or begin a new experiment."
+    )
+    with pytest.raises(CheckpointError, match="is not the file that this run began with"):
+        build(args)
+    args.upstream_trainable = True  # whose weights are in its checkpoints
+    check_weights(args)
 
 
 def test_our_engine_gets_the_new_settings_to_compare(earlier):

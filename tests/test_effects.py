@@ -2,16 +2,21 @@
 
 import dataclasses
 import typing
+from dataclasses import replace
 from typing import Annotated
 
 import pytest
+from fake_results import make_bench
 
-from spknorm import config
+from spknorm import config, runs
 from spknorm.config import effects
 from spknorm.errors import ConfigError
+from spknorm.report.methods import with_methods
 from spknorm.schema import TaskConfig
 from spknorm.schema.marks import LENGTH, NUMBERS, PLACE, REPEAT, Effect, Range
 
+DEV = "downstream_expert.datarc.dev"
+FOLD_PATH = "downstream_expert.datarc.test_fold"
 ARGS = {"upstream": "hubert_base", "upstream_trainable": True, "seed": 1}
 
 
@@ -205,3 +210,84 @@ def test_whole_numbers_and_the_last_bits_of_floats_are_no_difference():
     one, other = {"runner": {"fp16": True}}, {"runner": {"fp16": 1}}
     assert effects.differing((one, ARGS), (other, ARGS))
     assert typing.get_type_hints(TaskConfig)  # the marks hide no type
+
+
+def _nested(values):
+    mapping = {}
+    for path, value in values.items():
+        *sections, name = path.split(".")
+        place = mapping
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return mapping
+
+
+def _another(value):
+    """Return another value of the same kind; that no schema may take it does not matter here."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, str | list):
+        return value + type(value)("x")
+    return {"name": "x"} if isinstance(value, dict) else "x"
+
+
+def _two_runs(path):
+    """Return two runs, where a setting matters, that differ in it alone: (config, args) each."""
+    if path.startswith("args."):
+        name, hub = path.removeprefix("args."), {"hub": "huggingface", "upstream_trainable": True}
+        return ({}, {**ARGS, **hub}), (
+            {},
+            {**ARGS, **hub, name: _another({**ARGS, **hub}.get(name))},
+        )
+    setting, needed = effects.settings()[path], {}
+    for when in reversed(setting.conditions):
+        other, values = next(iter(when.alternatives.items()))
+        needed[other] = values[0]
+    default = "sd" if path == DEV else setting.default  # auto is what it comes to
+    given = {"name": "x"} if path in ("scheduler", "specaug") else _another(setting.default)
+    sides = (needed | {path: value} for value in (default, given))
+    return tuple((_nested(side), ARGS) for side in sides)
+
+
+def _fields(config, args):
+    """Return the fields of a result that say what a setting says, as `make_result` fills them."""
+    method = effects.flat(config)
+    names = ("strategy", "update", "speaker_lambda")
+    fields = {name: method[f"downstream_expert.spknorm.{name}"] for name in names}
+    task = {"task": str(args.get("downstream")), "upstream": args["upstream"]}
+    return {**fields, **task, "frozen": not args["upstream_trainable"]}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A benchmark's folder with two runs of one method, on two folds."""
+    folder = make_bench(
+        tmp_path_factory.mktemp("runs"), methods=[("TAP", 1e-3)], num_folds=2, probes=False,
+        features=False,
+    )  # fmt: skip
+    return runs.read(folder)
+
+
+@pytest.mark.parametrize(
+    "path", [*effects.settings(), *(f"args.{one}" for one in effects.ARGUMENTS)]
+)
+def test_any_two_runs_that_differ_in_one_setting_are_averaged_only_if_it_changes_nothing(
+    path, finished
+):
+    one, other = _two_runs(path)
+    counts = effects.effect_of(path) in (NUMBERS, LENGTH)
+    assert (effects.identity(*one) != effects.identity(*other)) is counts
+    repeats = effects.effect_of(path) is REPEAT
+    told = {key[: len(path)] for key in effects.differing(one, other)}
+    told -= {DEV[: len(path)]} - {path}  # auto is another dev under another protocol or corpus
+    assert told == ({path.replace(FOLD_PATH, effects.FOLD)} if counts or repeats else set())
+    pair = [
+        replace(run, result=replace(run.result, config=config, args=args, **_fields(config, args)))
+        for run, (config, args) in zip(finished.runs, (one, other), strict=True)
+    ]
+    methods = with_methods(replace(finished, runs=tuple(pair)))["method"]
+    assert (len({*methods}) == 2) is counts
+    assert len({(one.task, one.upstream, one.label) for one in methods}) == len({*methods})

@@ -1,6 +1,7 @@
 """What speaks against the tables is said beside them."""
 
 import json
+import shutil
 
 from fake_results import make_bench, set_keys, write
 
@@ -60,6 +61,16 @@ def test_runs_that_saw_other_speaker_corpora_are_named(tmp_path):
     [doubt] = doubts(tmp_path)
     assert doubt.startswith("Runs of protocol si5 saw different speaker corpora")
     assert path.parent.name in doubt
+
+
+def test_a_run_that_was_copied_into_the_bench_is_told(tmp_path):
+    make_bench(tmp_path, **PLAIN)
+    run = "hubert_large_ll60k-TAP-lambda0.001-si5-fold2-seed0"
+    shutil.copytree(tmp_path / run, tmp_path / "backup")
+    assert doubts(tmp_path) == [
+        f"hubert_large_ll60k, TAP (si5): backup, {run} have one fold and seed and count as 2 runs. "
+        "Is one a copy of the other? Then move it away."
+    ]
 
 
 def test_results_that_name_no_corpora_are_not_doubted_for_it(tmp_path):

@@ -10,7 +10,7 @@ from tiny_runs import make_runner, settings_of, train
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
 from spknorm.runner import prepare_folder
-from spknorm.runs import checkpoint
+from spknorm.runs import checkpoint, trained
 
 
 def test_a_run_leaves_what_s3prl_leaves_and_its_own_results(undisturbed):
@@ -88,6 +88,24 @@ def test_weights_from_another_folder_start_a_run_of_their_own(
     assert all(torch.equal(v, given[k]) for k, v in runner.expert.state_dict().items())
     runner.train()
     assert checkpoint.latest(tmp_path)[1]["Step"] == 2
+
+
+def test_a_frozen_upstream_that_was_given_weights_keeps_them(
+    undisturbed, tiny_hubert, tiny_corpora, tmp_path
+):
+    start = undisturbed("none", "literal") / "dev-best.ckpt"
+    mapping = settings_of(tiny_corpora, total_steps=4, strategy="none")
+    frozen = {"upstream_trainable": False}
+    runner = make_runner(tiny_hubert, mapping, tmp_path / "a", init_ckpt=str(start), **frozen)
+    given = checkpoint.read(start)["Upstream"]
+    runner.train()
+    for name in ("states-4.ckpt", "dev-best.ckpt"):
+        kept = checkpoint.read(tmp_path / "a" / name)["Upstream"]
+        assert all(torch.equal(kept[key], value) for key, value in given.items())
+    found = trained.load(tmp_path / "a")
+    assert all(torch.equal(v, given[k]) for k, v in found.upstream.state_dict().items())
+    train(tiny_hubert, mapping, tmp_path / "b", **frozen)
+    assert "Upstream" not in checkpoint.read(tmp_path / "b" / "dev-best.ckpt")
 
 
 def test_early_stopping_counts_evaluations_without_a_gain(tiny_hubert, tiny_corpora, tmp_path):

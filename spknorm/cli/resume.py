@@ -8,6 +8,7 @@ from typing import Any
 
 from spknorm.cli import overrides
 from spknorm.cli.settings import is_our_engine
+from spknorm.config.weights import MARKS, check_weights
 from spknorm.errors import CheckpointError, MissingError
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def resume(
 
     Raises:
         MissingError: There is no such file or folder.
-        CheckpointError: No usable checkpoint in it.
+        CheckpointError: No usable checkpoint in it, or the upstream's own file is another now.
     """
     file, state = _read(Path(args.past_exp))
     saved, old = state.get("Args"), state.get("Config")
@@ -55,8 +56,10 @@ def resume(
             f"{file} is no checkpoint of an experiment: it has no arguments and configuration. "
             "(-i loads weights alone, -k gives an upstream its checkpoint.)"
         )
+    check_weights(saved)
     if config is not None and is_our_engine(args, config):
-        return argparse.Namespace(**{**vars(args), "init_ckpt": str(file)}), config
+        begun = {key: vars(saved)[key] for key in MARKS if key in vars(saved)}
+        return argparse.Namespace(**{**vars(args), "init_ckpt": str(file), **begun}), config
     kept = {key: getattr(args, key) for key in _FROM_COMMAND_LINE}
     merged = argparse.Namespace(**{**vars(args), **vars(saved), **kept})
     merged.expdir = str(file.parent)  # the folder may have been moved since

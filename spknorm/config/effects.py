@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -26,13 +26,17 @@ ARGUMENTS = MappingProxyType(
         "upstream_feature_selection": NUMBERS,
         "upstream_layer_selection": NUMBERS,
         "upstream_feature_normalize": NUMBERS,
+        "upstream_model_name": NUMBERS,
+        "upstream_revision": NUMBERS,
         "hub": NUMBERS,
+        "initial_weights": NUMBERS,
         "seed": REPEAT,
         "device": NOTHING,
     }
 )
 """Effects of what the command line decides about a run's numbers; the path is `args.<name>`.
-Another device computes the same but for rounding."""
+Another device computes the same but for rounding. `initial_weights` is what `-i` gave a new run."""
+_OF_HUB = ("upstream_model_name", "upstream_revision")
 FOLD = "fold"
 _DATA = "downstream_expert.datarc."
 _TEST_FOLD, _DEV = f"{_DATA}test_fold", f"{_DATA}dev"
@@ -90,7 +94,10 @@ def flat_run(
     """
     values, given = flat(config), args or {}
     fold = values.pop(_TEST_FOLD) or given.get("downstream_variant") or "fold1"
-    return {**values, **{f"args.{name}": given.get(name) for name in ARGUMENTS}, FOLD: fold}
+    told = {path: given.get(path.removeprefix("args.")) for path in _told()}
+    if given.get("hub") != "huggingface":  # s3prl gives them a value that nothing asks for
+        told |= {f"args.{name}": None for name in _OF_HUB}
+    return {**values, **told, FOLD: fold}
 
 
 def effect_of(path: str) -> Effect:
@@ -119,6 +126,23 @@ def identity(
     `samples_per_label`: it counts as a repetition here, and as a point of a curve in a report.
     """
     return _that(flat_run(config, args), {NUMBERS, LENGTH})
+
+
+def identities(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Return the runs' identities, to be compared key by key.
+
+    An item that only some runs give, of a section whose items are free (a scheduler, the options of
+    a head), is None in those that have the section without it.
+    """
+    found = [identity(*run) for run in runs]
+    known = settings()
+    free = {path for values in found for path in values if path not in known} - {*_told()}
+    for values in found:
+        own = {_known_part(path) for path in values}
+        for path in free - values.keys():
+            if (part := _known_part(path)) is None or part in own:
+                values[path] = None
+    return found
 
 
 def differing(before: Run, now: Run, *, going_on: bool = False) -> dict[str, tuple[Any, Any]]:
@@ -151,10 +175,21 @@ def _that(values: Mapping[str, Any], effects: set[Effect]) -> dict[str, Any]:
 
 def _setting(path: str) -> Setting | None:
     """Return the setting at a path, or the free mapping that it is an item of."""
+    part = _known_part(path)
+    return None if part is None else settings()[part]
+
+
+def _known_part(path: str) -> str | None:
+    """Return the path itself if it is a setting's, or that of the free mapping around it."""
     known = settings()
     while path not in known and "." in path:
         path = path.rpartition(".")[0]
-    return known.get(path)
+    return path if path in known else None
+
+
+def _told() -> Iterator[str]:
+    """Yield the paths of what the command line decided."""
+    return (f"args.{name}" for name in ARGUMENTS)
 
 
 def _of_class(kind: type, prefix: str, around: tuple[When, ...]) -> Iterator[tuple[str, Setting]]:

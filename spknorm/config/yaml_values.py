@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from spknorm.errors import ConfigError, MissingError
-from spknorm.files import POINTER, is_pointer
+from spknorm.files import POINTER, is_pointer, read_file
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
             and line.
     """
     try:
-        given = Path(path).read_bytes()
+        given = read_file(Path(path))
         if is_pointer(given):
             raise ConfigError(f"{path} {POINTER}.")
         content = yaml.load(given.decode("utf-8-sig"), Loader=_Loader)  # a SafeLoader
@@ -41,9 +41,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
         what = getattr(error, "problem", None) or error
         raise ConfigError(f"{place}: not valid YAML ({what}).") from error
     if not isinstance(content, dict):
+        what = {"NoneType": "nothing", "list": "a list", "str": "a text"}
+        kind = type(content).__name__
         raise ConfigError(
-            f"{path}: expected a mapping of sections such as `runner:`, but found a "
-            f"{type(content).__name__}."
+            f"{path}: expected a mapping of sections such as `runner:`, but found "
+            f"{what.get(kind, f'a {kind}')}."
         )
     return content
 

@@ -100,7 +100,7 @@ class Method:
 def with_methods(runs: Runs) -> "DataFrame":
     """Return the frame of a folder's runs with their `run` and their `method`, names and all."""
     table = frame(runs)
-    settings = [_identity(run) for run in runs.runs]
+    settings = _identities(runs.runs)
     blocks = [(run.result.task, run.result.protocol) for run in runs.runs]
     varying = {block: _varying(block, blocks, settings) for block in set(blocks)}
     pairs = zip(runs.runs, settings, blocks, strict=True)
@@ -125,9 +125,9 @@ def names_without(methods: Iterable[Method], keys: Iterable[str]) -> dict[Method
 def protocols_note(runs: Runs) -> str:
     """Return which settings differ between protocols alone, so that no name tells them."""
     found: dict[str, dict[str, dict[str, None]]] = {}
-    settings = [(run.result.protocol, _identity(run)) for run in runs.runs]
-    protocols = dict.fromkeys(protocol for protocol, _ in settings)
-    for protocol, values in settings:
+    protocols = dict.fromkeys(run.result.protocol for run in runs.runs)
+    for run, values in zip(runs.runs, _identities(runs.runs), strict=True):
+        protocol = run.result.protocol
         for key, value in values.items():
             found.setdefault(key, {}).setdefault(protocol, {})[_text(value)] = None
     told = []
@@ -171,9 +171,9 @@ def settings_note(methods: Sequence[Method]) -> str:
     return f"Settings: {'; '.join(sentences)}." if sentences else ""
 
 
-def _identity(run: Run) -> dict[str, Any]:
-    """Return a run's settings that decide its method: those that change its numbers."""
-    return effects.identity(run.result.config, run.result.args)
+def _identities(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return each run's settings that decide its method: those that change its numbers."""
+    return effects.identities((run.result.config, run.result.args) for run in runs)
 
 
 def _varying(

@@ -31,7 +31,7 @@ def doubts_of(runs: Runs, blocks: Iterable[Block]) -> list[str]:
     blocks = list(blocks)
     found = [*runs.doubts]
     for block in blocks:
-        found += [*_idle_adversaries(block), *_corpora(block), *_clipping(block)]
+        found += [*_idle_adversaries(block), *_corpora(block), *_clipping(block), *_twice(block)]
     missing = not_audited(blocks)
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
@@ -136,6 +136,20 @@ def _corpora(block: Block) -> Iterator[str]:
                 f"{f' and {len(odd) - 3} more' if len(odd) > 3 else ''} differ from the rest. What "
                 "differs between rows may be the corpus."
             )
+
+
+def _twice(block: Block) -> Iterator[str]:
+    """Name runs of one method, fold and seed: a folder may have been copied into the benchmark."""
+    for one in block.estimates:
+        for _, rows in one.rows.groupby(
+            ["fold", "seed", "draw", "samples_per_label"], dropna=False
+        ):
+            if len(rows) > 1:
+                yield (
+                    f"{one.method.upstream}, {one.method.name} ({block.protocol}): "
+                    f"{', '.join(rows['folder'])} have one fold and seed and count as "
+                    f"{len(rows)} runs. Is one a copy of the other? Then move it away."
+                )
 
 
 def _clipping(block: Block) -> Iterator[str]:

@@ -89,7 +89,7 @@ class SpknormRunner(S3prlRunner):
                 config=self.config,
                 settings=self.settings,
                 expert=self.expert,
-                entries=self.all_entries,
+                entries=[e for e in self.all_entries if e.trainable or self.init_ckpt.get(e.name)],
                 world=self.world,
                 iteration=self._iteration,
                 source=self._source,

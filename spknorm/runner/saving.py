@@ -96,9 +96,8 @@ class Saver:
                 "scale": self._expert.data.emotion.scale,
             },
         }
-        for entry in self._entries:
-            if entry.trainable:
-                states[entry.name] = tuning.state_of(entry.model)
+        for entry in self._entries:  # with a frozen upstream that -i gave weights of its own
+            states[entry.name] = tuning.state_of(entry.model)
         if self._world.size > 1:
             states["WorldSize"] = self._world.size
         self._journal.sync()

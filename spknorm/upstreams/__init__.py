@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spknorm.config.weights import check_weights
 from spknorm.errors import ConfigError, MissingError
 from spknorm.upstreams.hugging_face import PREFIX
 
@@ -127,6 +128,7 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
         raise ConfigError(f"s3prl's hub has no upstream {name}.")
     if ckpt and not on_the_hub and not _may_be_elsewhere(name, str(ckpt)):
         _require(Path(ckpt), folder)
+        check_weights(args)
     defaults = {"upstream_model_config": None, "upstream_trainable": False, "from_hf_hub": False}
     asked = {**defaults, **vars(args), "upstream_refresh": False, "device": device}
     maker = argparse.Namespace(args=argparse.Namespace(**asked), _init_model=_as_it_is)

@@ -95,7 +95,8 @@ class Run(NamedTuple):
     @property
     def is_raw(self) -> bool:
         """Whether its head sees exactly what it would see of the raw upstream."""
-        return self.frozen and self.stage == "none" and not self.sums_layers
+        own = self.sums_layers or getattr(self.args, "initial_weights", None) is not None
+        return self.frozen and self.stage == "none" and not own
 
     @property
     def sums_layers(self) -> bool:
@@ -109,8 +110,9 @@ class Run(NamedTuple):
 
     def raw_identity(self) -> dict[str, Any]:
         """Return what decides what a head sees of its raw upstream."""
-        names = ("upstream", "upstream_ckpt", "upstream_model_config", "hub", *_READ_BY_HEAD)
-        return {f"args.{name}": getattr(self.args, name, None) for name in names}
+        names = ("", "_ckpt", "_model_config", "_revision", "_model_name")
+        all_names = (*(f"upstream{name}" for name in names), "hub", *_READ_BY_HEAD)
+        return {f"args.{name}": getattr(self.args, name, None) for name in all_names}
 
     def weights_mark(self) -> str:
         """Return a hash of its checkpoint, from the checksums that the file itself holds.
@@ -174,14 +176,15 @@ def name_variants(runs: Sequence[Run]) -> dict[Path, str]:
 
     Runs with one name repeat one another.
     """
+    settings = effects.identities((run.settings, vars(run.args)) for run in runs)
     names = {}
-    for run in runs:
+    for run, values in zip(runs, settings, strict=True):
         name = f"{run.stage} (frozen)" if run.frozen else run.stage
         if run.speaker_dependent and not all(other.speaker_dependent for other in runs):
             name += ", speaker-dependent"
-        alike = [r for r in runs if (r.upstream, r.stage, r.frozen) == _kind(run)]
-        own = {k: v for k, v in run.identity().items() if k not in _OF_PROTOCOL | _IN_STAGE}
-        names[run.folder] = name + _differences(own, [other.identity() for other in alike])
+        alike = [v for r, v in zip(runs, settings, strict=True) if _kind(r) == _kind(run)]
+        own = {k: v for k, v in values.items() if k not in _OF_PROTOCOL | _IN_STAGE}
+        names[run.folder] = name + _differences(own, alike)
     return names
 
 
@@ -201,12 +204,18 @@ def _kind(run: Run) -> tuple[str, str, bool]:
 def _differences(own: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
     """Return the settings in which `own` differs from some of the others, as ` (name value, ...)`.
 
-    The first three by name; numbers of steps and the like come last.
+    The first three by name, or as many as it takes to tell them apart; numbers of steps and the
+    like come last.
     """
     paths = [path for path in own if any(other.get(path) != own[path] for other in others)]
     paths.sort(key=lambda path: (not path.startswith(("args.", "downstream_expert.spknorm")), path))
+    rivals = [[other.get(path) for path in paths] for other in others]
+    values = [own[path] for path in paths]
+    count = 3
+    while any(one[:count] == values[:count] and one != values for one in rivals):
+        count += 1
     told = [f"{path.rpartition('.')[2].removeprefix('upstream_')} {own[path]}" for path in paths]
-    return f" ({', '.join(told[:3])})" if told else ""
+    return f" ({', '.join(told[:count])})" if told else ""
 
 
 def _preference(run: Run) -> tuple[Any, ...]:
