@@ -5,12 +5,13 @@ containers), opening and decoding, and changes of rate (resampling); loading put
 index remembers what headers said, and walking finds files.
 """
 
-from spknorm.audio.decoding import AudioInfo, read_info
+from spknorm.audio.decoding import LOUDEST, AudioInfo, read_info
 from spknorm.audio.excerpt import Excerpt, Sound
 from spknorm.audio.faults import AudioError, printable
 from spknorm.audio.index import AudioIndex
 from spknorm.audio.loading import (
     MIN_SAMPLES,
+    SILENT_BELOW,
     Window,
     check_windows,
     iter_parts,
@@ -21,8 +22,10 @@ from spknorm.audio.resampling import SAMPLE_RATE
 from spknorm.audio.walking import Walk
 
 __all__ = [
+    "LOUDEST",
     "MIN_SAMPLES",
     "SAMPLE_RATE",
+    "SILENT_BELOW",
     "AudioError",
     "AudioIndex",
     "AudioInfo",

@@ -42,9 +42,10 @@ def is_placeholder(size: int) -> bool:
     """Return whether a 32-bit size is what writers put that do not know it yet.
 
     sox, ffmpeg, arecord and others put the largest size that they can think of, less some header,
-    or a round number; those from 10**9 on are taken as such.
+    or a round number; those of hundreds of millions from 10**9 on are taken as such. (Ten hours at
+    16 kHz are 1 152 000 000 bytes, which a recording may well have.)
     """
-    if size >= 10**9 and size % 10**6 == 0:
+    if size >= 10**9 and size % 10**8 == 0:
         return True
     return any(abs(size - placeholder) <= _NEAR for placeholder in _PLACEHOLDERS)
 

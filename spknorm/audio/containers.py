@@ -29,20 +29,27 @@ _FOREIGN = (  # (where, what is there, what it is)
     (0, b"FLV", "Flash video"),
     (0, b".RMF", "RealMedia"),
     (0, b"\x0bw", "AC-3"),
+    (0, b"\x7f\xfe\x80\x01", "DTS"),
+    (0, b"G@", "an MPEG transport stream"),
     (0, b"MThd", "MIDI, which holds no sound"),
 )
 _WAV_CODECS = MappingProxyType(
     {
         0x0010: "OKI ADPCM",
+        0x0020: "Yamaha ADPCM",
         0x0022: "TrueSpeech",
+        0x0042: "G.723.1",
         0x0045: "G.726 ADPCM",
         0x0050: "MPEG layer I or II",
         0x0055: "MP3",
         0x0064: "G.726 ADPCM",
+        0x0065: "G.722",
+        0x0083: "G.729",
         0x00FF: "AAC",
         0x0160: "Windows Media",
         0x0161: "Windows Media",
         0x0162: "Windows Media",
+        0x028F: "G.722",
         0x1602: "AAC",
         0x1610: "AAC",
         0x2000: "AC-3",
@@ -128,7 +135,7 @@ def _name_of(head: bytes) -> str | None:
 DEMUXED = frozenset(
     {
         *("MPEG-4 (m4a, mp4)", "WebM or Matroska", "Windows Media (wma)", "AMR", "AAC", "WavPack"),
-        *("Monkey's Audio (ape)", "True Audio (tta)", "Flash video", "AC-3", "AVI video"),
+        *("Monkey's Audio (ape)", "True Audio (tta)", "Flash video", "AVI video"),
         *(
             "NIST SPHERE compressed with shorten",
             "AAC (ADTS)",

@@ -21,6 +21,9 @@ Samples = npt.NDArray[np.float32]
 _BLOCK_FRAMES = 1 << 20
 _UNKNOWN_FRAMES = 1 << 61
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 768_000  # Hz
+LOUDEST = 2.0**32
+"""Whole numbers of 32 bits kept as floats are below; far above, an upstream's variance overflows
+and every recording is silence to it."""
 _VORBIS_LEAD = 16384  # frames to decode before a seek is exact: each block overlaps the one before
 _OVERHANG_SECONDS = 0.5  # so much may an excerpt say that it ends after its file does
 _MP3_SLACK = 1152  # samples, one MP3 frame: encoders' delay and padding are not always told
@@ -140,6 +143,8 @@ class AudioFile:
         if not np.isfinite(samples).all():
             bad = int(len(samples) - np.isfinite(samples).sum())
             raise audio_error("nonfinite", self.path, f"{bad} of {len(samples)} samples are")
+        if (peak := float(np.abs(samples).max())) > LOUDEST:
+            raise audio_error("scale", self.path, f"{peak:.3g}")
         return samples
 
     def span(self, excerpt: Excerpt, rate: int, length: int) -> tuple[int, int]:

@@ -49,6 +49,8 @@ class Demuxed:
             if not streams:
                 raise audio_error("empty", path, f"{kind} without a sound stream")
             self._stream: Any = streams[0]
+            if self._stream.codec_context is None:  # FFmpeg knows no codec of that name
+                raise audio_error("corrupt", path, f"{kind} with an unknown codec")
             self.samplerate: int = self._stream.codec_context.sample_rate
             self.channels: int = self._stream.codec_context.channels
             self.layout: str = self._stream.codec_context.layout.name

@@ -39,6 +39,8 @@ _MESSAGES = MappingProxyType(
         "which an upstream turns into one frame; remove it.",
         "nonfinite": "{path}: {detail} NaN or infinite. Expected finite samples; convert the "
         "file again or remove it.",
+        "scale": "{path}: samples up to {detail}, where full scale is 1. Expected a recording's "
+        "scale; divide it by its full scale or convert the file again.",
     }
 )
 KINDS = tuple(_MESSAGES)

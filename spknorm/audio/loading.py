@@ -16,6 +16,9 @@ from spknorm.errors import ConfigError
 MIN_SAMPLES = 400
 """At 16 kHz: what HuBERT's convolutions turn into one frame; fewer crash it."""
 
+SILENT_BELOW = 10 ** (-60 / 20)
+"""Half the range of a recording's samples, full scale 1, below which there is nothing to hear."""
+
 _PART_SECONDS = 30  # what is decoded at a time where the rate has to be changed
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import soundfile
 
+from spknorm.audio import boxes
 from spknorm.audio.chunks import Patch
 from spknorm.audio.containers import (
     DEMUXED,
@@ -94,8 +95,10 @@ def open_decoder(path: Path, descriptor: int) -> Decoder | Demuxed:
         name = foreign_kind(head)
         if name in DEMUXED:
             size = os.fstat(descriptor).st_size
+            detail = boxes.lacking(descriptor, name, size)
             if head[:4] == b"RIFF" and (promised := _riff_size(head)) > size:
                 detail = f"the header promises {promised} bytes, {size} are there"
+            if detail is not None:
                 raise audio_error("truncated", path, detail)
             return Demuxed(path, name)
         raise _not_accepted(path, head, descriptor)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spknorm.audio import AudioError, AudioIndex, AudioInfo, iter_windows
+from spknorm.audio import SILENT_BELOW, AudioError, AudioIndex, AudioInfo, iter_windows
 from spknorm.audio.faults import listing
 from spknorm.config.progress import Progress
 from spknorm.corpora import (
@@ -27,7 +27,6 @@ from spknorm.doctor.check import Check
 from spknorm.errors import USER_ERRORS
 from spknorm.schema import ExpertConfig
 
-_SILENT_BELOW = 10 ** (-60 / 20)  # peak of a recording, full scale 1
 _CLIPPED_AT = 0.999
 _CLIPPED_SHARE = 0.001  # of the samples
 _COUNTED = "spknorm.corpora"  # the logger of what "IEMOCAP counts" says
@@ -36,7 +35,7 @@ _NUM_THREADS = 8
 
 
 class Levels(NamedTuple):
-    """The peak of a recording, full scale 1, and the share of its samples at full scale."""
+    """Half the range of a recording, full scale 1, and the share of its samples at full scale."""
 
     peak: float
     clipped: float
@@ -118,13 +117,12 @@ def levels_of(utterance: Utterance) -> Levels:
     Raises:
         AudioError: It cannot be decoded.
     """
-    peak, clipped, total = 0.0, 0, 0
+    low, high, clipped, total = np.inf, -np.inf, 0, 0
     for _, samples in iter_windows(utterance.audio, window_seconds=60, hop_seconds=60):
-        size = np.abs(samples)
-        peak = max(peak, float(size.max()))
-        clipped += int((size >= _CLIPPED_AT).sum())
+        low, high = min(low, float(samples.min())), max(high, float(samples.max()))
+        clipped += int((np.abs(samples) >= _CLIPPED_AT).sum())
         total += len(samples)
-    return Levels(peak, clipped / total)
+    return Levels((high - low) / 2, clipped / total)
 
 
 def _counts(corpus: str, records: Sequence[Utterance]) -> str:
@@ -188,7 +186,7 @@ def _check_levels(name: str, records: Sequence[Utterance]) -> list[Check]:
             progress.advance()
     pairs = zip(records, levels, strict=True)
     known = [(one, level) for one, level in pairs if level is not None]
-    silent = [str(one.path) for one, level in known if level.peak < _SILENT_BELOW]
+    silent = [str(one.path) for one, level in known if level.peak < SILENT_BELOW]
     clipped = [str(one.path) for one, level in known if level.clipped > _CLIPPED_SHARE]
     checks = []
     for what, found, meaning in (

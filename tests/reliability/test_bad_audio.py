@@ -298,7 +298,7 @@ def test_a_corpus_of_every_fault_is_sorted_out(tmp_path):
     assert {one.utterance.path: one.error.kind for one in found} == bad
     assert set(bad.values()) == set(KINDS) - {"permission", "vanished", "demuxer", "channel"}
     by_header = {one.utterance.path: one.error.kind for one in find_bad_audio(records)}
-    unseen = {"nonfinite.wav"}
+    unseen = {"nonfinite.wav", "scale.wav"}
     assert by_header == {path: kind for path, kind in bad.items() if path.name not in unseen}
 
 
@@ -314,6 +314,7 @@ def make_every_fault(folder):
     for name, samples, kind in (
         ("nonfinite.wav", np.full(1600, np.nan), "nonfinite"),
         ("short.wav", noise(300), "short"),
+        ("scale.wav", 1e30 * noise(1600), "scale"),
         ("empty.wav", noise(0), "empty"),
     ):
         soundfile.write(folder / name, samples, 16000, subtype="FLOAT")
@@ -321,7 +322,7 @@ def make_every_fault(folder):
     for name, content, kind in (
         ("text.wav", b"hello, world", "not_audio"),
         ("pointer.wav", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer"),
-        ("video.wav", b"\0\0\0\x1cftypM4A \0\0\2\0", "corrupt"),
+        ("video.wav", b"\0\0\0\x1cftypM4A \0\0\2\0", "truncated"),
         ("packed.wav", b"ajkg\2\xfb", "unsupported"),
         ("corrupt.wav", b"RIFF\x24\0\0\0WAVEfmt \xff\xff\xff\x7f", "corrupt"),
     ):

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from sounds import NOISE, kind_of, written
 
-from spknorm.audio import iter_windows, load_audio, read_info
+from spknorm.audio import AudioError, iter_windows, load_audio, read_info
 from spknorm.corpora import Utterance, find_bad_audio
 
 ACCEPTED = {  # (format, subtype): bytes at the end that a cut may take without taking sound
@@ -102,6 +102,16 @@ def test_a_stream_whose_size_was_never_filled_in_is_whole(tmp_path, form, size):
     path.write_bytes(content)
     assert np.array_equal(load_audio(path), whole)
     assert np.array_equal(load_audio(path, max_seconds=0.1), whole[:1600])
+
+
+def test_ten_hours_are_a_size_and_no_placeholder(tmp_path):
+    path = tmp_path / "a.wav"
+    content = bytearray(written(path, "WAV", "PCM_16"))
+    at = content.find(b"data") + 4
+    content[at : at + 4] = struct.pack("<I", 36_000 * 32_000)
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=r"the header promises 1152000000 bytes of audio, "):
+        load_audio(path)
 
 
 @pytest.mark.parametrize("size", [0, 2**64 - 1, 2**63 - 1])

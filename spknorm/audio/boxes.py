@@ -1,0 +1,95 @@
+"""MPEG-4, WebM, Flash video and Windows Media: whether the sizes in a file fit into it.
+
+FFmpeg leaves out a last piece that is cut without a word, so that the pieces are counted here, as
+chunks.py does for what libsndfile reads. Nothing is known here of samples.
+"""
+
+import os
+from types import MappingProxyType
+
+_SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675  # what a recorder that goes on leaves without a size
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_FLV_TAGS = (8, 9, 18)  # sound, video, script
+_CUT = "its last {} says {} bytes, {} are there"
+
+
+def lacking(descriptor: int, kind: str, size: int) -> str | None:
+    """Return what an open file of `size` bytes lacks of what its container promises, or None.
+
+    Args:
+        descriptor: The open file.
+        kind: As `containers.foreign_kind` calls it; others promise nothing here.
+        size: In bytes.
+    """
+    examine = _EXAMINERS.get(kind)
+    return None if examine is None else examine(descriptor, size)
+
+
+def _boxes(descriptor: int, size: int) -> str | None:
+    position = 0
+    while position < size:
+        header = os.pread(descriptor, 16, position)
+        name, length = header[4:8], int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        if length == 0 or not name.isalnum():
+            return None  # it goes to the end, or is padding
+        if length > size - position:
+            return _CUT.format("box", length, size - position)
+        position += max(length, 8)
+    return None
+
+
+def _elements(descriptor: int, size: int) -> str | None:
+    """Look at WebM: a segment or a cluster without a size is looked into."""
+    position = 0
+    while position < size:
+        header = os.pread(descriptor, 12, position)
+        id_width = 9 - header[0].bit_length()
+        width = 9 - header[id_width].bit_length() if len(header) > id_width else 9
+        if id_width > 4 or width > 8 or len(header) < id_width + width:
+            return None if id_width > 4 else "it ends within the header of an element"
+        name = int.from_bytes(header[:id_width], "big")
+        mask = (1 << 7 * width) - 1
+        length = int.from_bytes(header[id_width : id_width + width], "big") & mask
+        position += id_width + width
+        if length == mask:
+            if name not in (_SEGMENT, _CLUSTER):
+                return None
+        elif length > size - position:
+            return _CUT.format("element", length, size - position)
+        else:
+            position += length
+    return None
+
+
+def _tags(descriptor: int, size: int) -> str | None:
+    position = int.from_bytes(os.pread(descriptor, 9, 0)[5:9], "big") + 4
+    while position < size:
+        header = os.pread(descriptor, 11, position)
+        if header[0] & 0x1F not in _FLV_TAGS:
+            return None
+        length = 11 + int.from_bytes(header[1:4], "big")
+        if length > size - position:
+            return _CUT.format("tag", length, size - position)
+        position += length + 4
+    return None
+
+
+def _properties(descriptor: int, size: int) -> str | None:
+    head = os.pread(descriptor, 1 << 16, 0)
+    at = head.find(_ASF_PROPERTIES)
+    if at < 0 or len(head) < at + 92 or head[at + 88] & 1:  # a broadcast knows no size
+        return None
+    promised = int.from_bytes(head[at + 40 : at + 48], "little")
+    return f"the header promises {promised} bytes, {size} are there" if promised > size else None
+
+
+_EXAMINERS = MappingProxyType(
+    {
+        "MPEG-4 (m4a, mp4)": _boxes,
+        "WebM or Matroska": _elements,
+        "Flash video": _tags,
+        "Windows Media (wma)": _properties,
+    }
+)
