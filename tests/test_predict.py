@@ -163,6 +163,35 @@ def test_a_bad_file_stops_or_is_noted(predictor, write, tmp_path):
     assert list(failed) == [bad]
 
 
+def test_whole_numbers_are_heard_by_their_type_s_range(predictor, tone):
+    wav = tone(0.5)
+    short = (wav * 32768).round().astype(np.int16)
+    expected = predictor.predict(short / np.float32(32768), 16000)
+    for same in (
+        short,
+        short.astype(np.int32) << 16,
+        (short.astype(np.int32) + 32768).astype("u2"),
+    ):
+        assert predictor.predict(same, 16000) == expected
+    with pytest.raises(DataError, match=r"samples are far above 1: divide by its full scale"):
+        predictor.predict(wav * 1e30, 16000)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5])
+def test_of_silence_it_is_said_that_there_is_none(level, predictor, write, tmp_path, caplog):
+    soundfile.write(tmp_path / "still.wav", np.full(8000, level), 16000)
+    tone = soundfile.read(write("tone.wav", 1.0))[0]
+    soundfile.write(tmp_path / "half.wav", np.concatenate([tone, np.zeros(16000)]), 16000)
+    rows = list(predict_files(predictor, [tmp_path / "still.wav", tmp_path / "tone.wav"]))
+    rows += list(predictor.predict_file(tmp_path / "half.wav", window_seconds=0.5))
+    assert len(rows) == 6
+    assert caplog.messages == [
+        f"{tmp_path}/still.wav: it is silence (under -60 dB), of which no emotion can be told.",
+        f"{tmp_path}/half.wav: 2 of 4 parts are silence (under -60 dB), of which no emotion can "
+        "be told.",
+    ]
+
+
 def test_rows_are_written_as_csv_and_as_jsonl(predictor, write, tmp_path):
     rows = list(predictor.predict_file(write("c.wav", 2.0), window_seconds=1.0))
     assert write_rows(iter(rows), tmp_path / "out.csv") == 2

@@ -92,10 +92,10 @@ def test_turns_are_read_by_start_with_who_speaks(tmp_path, talk, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("a.csv", "begin,end\n0,1\n", DataError, "needs the columns start and end"),
+        ("a.csv", "begin,end\n0,1\n", DataError, "a.csv lacks the columns start, end; it has b"),
         ("a.csv", "start,end\n0,x\n", DataError, "a.csv, line 2: `x` is no number of seconds"),
         ("a.csv", "start,end\n2,1\n", DataError, "line 2: a segment must start at 0 or later"),
-        ("a.csv", "start,end\nnan,1\n", DataError, "this one is nan to 1 s"),
+        ("a.csv", "start,end\nnan,1\n", DataError, "line 2: `nan` is no number of seconds"),
         ("a.csv", "start,end\n", DataError, "lists no segment of talk.wav"),
         ("a.rttm", "SPEAKER talk 1 0.5\n", DataError, "line 1: a SPEAKER line has at least 8"),
         ("a.rttm", RTTM.replace(" talk ", " no "), DataError, "lists no segment of talk.wav"),

@@ -39,13 +39,20 @@ def run(args: argparse.Namespace) -> int:
     from spknorm import predict
     from spknorm.audio import printable
     from spknorm.predict.page import check_page, write_page
+    from spknorm.predict.rows import check_out
+    from spknorm.predict.segments import check_list
 
+    # What a model is not needed for, before it is loaded.
     predict.check_asked(args.window, args.hop)
+    if args.out is not None:
+        check_out(args.out)
+    if args.segments not in (None, "vad"):
+        check_list(Path(args.segments))
+    files = predict.find_audio(args.paths)
     if args.page is not None:
-        check_page(args.page, predict.find_audio(args.paths))
+        check_page(args.page, files)
     failed: dict[Path, str] = {}
     predictor = predict.load(args.expdir, device=args.device)
-    files = predict.find_audio(args.paths)
     rows = predict.predict_files(
         predictor,
         files,

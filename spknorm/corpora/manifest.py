@@ -15,9 +15,9 @@ from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import CLASSES
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
-from spknorm.corpora.tables import number, ranked
+from spknorm.corpora.tables import UTF_16, number, ranked
 from spknorm.errors import DataError, MissingError
-from spknorm.files import POINTER, is_pointer
+from spknorm.files import POINTER, is_pointer, read_file
 
 COLUMNS = ("id", "path", "emotion", "speaker", "session", "turn", "split")
 """The columns of names; `path` is needed."""
@@ -28,7 +28,6 @@ _CHANNEL, _VOTES = "audio_channel", "votes"
 _MEANT = frozenset((*COLUMNS, *_TEXTS, *_NUMBERS, _CHANNEL, _VOTES))
 
 _CLASSES = frozenset(CLASSES.values())
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # of today and of before 2007
 _CHOICES = MappingProxyType({"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")})
 
@@ -104,7 +103,7 @@ class _Row(NamedTuple):
 
 def _text(file: Path) -> str:
     try:
-        content = file.read_bytes()
+        content = read_file(file)
     except FileNotFoundError as error:
         raise MissingError(f"There is no manifest {file}.") from error
     except OSError as error:
@@ -114,7 +113,7 @@ def _text(file: Path) -> str:
     if content.startswith(_WORKBOOKS):
         raise DataError(f"The manifest {file} is a workbook, not CSV: save it as `CSV UTF-8`.")
     try:
-        return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
+        return content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from spknorm.audio.faults import printable
 from spknorm.errors import DataError, MissingError
-from spknorm.files import POINTER, is_pointer
+from spknorm.files import POINTER, is_pointer, read_file
 
 _DEPTH = 3  # so many folders below the root are looked into
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _CODINGS = ("utf-8-sig", "cp1252")
 
 
@@ -90,19 +91,19 @@ def lines_of(
 
 
 def text_of(file: Path) -> str:
-    """Return the text of a file in UTF-8 or, if it is none, in Windows' Latin.
+    """Return the text of a file in UTF-8, in UTF-16 with its mark or, if neither, Windows' Latin.
 
     Raises:
         DataError: It cannot be read.
     """
     try:
-        content = file.read_bytes()
+        content = read_file(file)
     except OSError as error:
         raise DataError(f"{printable(file)} cannot be read: {error.strerror}.") from error
     if is_pointer(content):
         raise DataError(f"{printable(file)} {POINTER}.")
     try:
-        return content.decode(_CODINGS[0])
+        return content.decode("utf-16" if content.startswith(UTF_16) else _CODINGS[0])
     except UnicodeDecodeError:
         return content.decode(_CODINGS[1], errors="replace")
 

@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spknorm.audio import (
+    LOUDEST,
     MIN_SAMPLES,
     SAMPLE_RATE,
-    AudioError,
+    SILENT_BELOW,
     Walk,
     check_windows,
-    iter_parts,
-    iter_windows,
-    load_audio,
     printable,
     read_info,
 )
@@ -31,13 +29,22 @@ from spknorm.audio.walking import SUFFIXES
 from spknorm.config.memory import in_smaller_parts
 from spknorm.errors import ConfigError, DataError, MissingError, NonFiniteError
 from spknorm.predict.rows import Prediction, to_csv, write_rows
-from spknorm.predict.segments import Segment, cut_segment, find_speech, read_segments
+from spknorm.predict.segments import (
+    WHOLE_SECONDS,
+    WINDOW_SECONDS,
+    Segment,
+    find_speech,
+    parts_of,
+    read_segments,
+)
 from spknorm.runs.trained import Trained
 from spknorm.runs.trained import load as load_trained
 from spknorm.statistics.metrics import classes_of
 from spknorm.statistics.targets import Dimensions
 
 __all__ = [
+    "WHOLE_SECONDS",
+    "WINDOW_SECONDS",
     "Prediction",
     "Predictor",
     "Segment",
@@ -52,10 +59,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-WHOLE_SECONDS = 60.0
-"""Longer recordings are heard window by window."""
-WINDOW_SECONDS = 10.0
 
 
 class Predictor:
@@ -97,16 +100,15 @@ class Predictor:
         """Return the probability of each emotion, or the value of each dimension.
 
         Args:
-            wav: Samples in -1 ... 1, (L,), (1, L), or (L, channels), which are averaged.
+            wav: Samples in -1 ... 1, or whole numbers up to the highest of their type, as wav
+                files hold them; (L,), (1, L), or (L, channels), which are averaged.
             rate: Samples per second, any.
 
         Raises:
-            DataError: Not such an array, too short, or with NaN or infinity in it.
+            DataError: Not such an array, too short, with NaN or infinity in it, or of no scale.
             NonFiniteError: The model gives NaN or infinity for it.
         """
-        if hasattr(wav, "detach"):  # a tensor, perhaps on a GPU
-            wav = wav.detach().cpu()
-        samples = np.asarray(wav, dtype=np.float32)
+        samples = _scaled(wav)
         if samples.ndim == 2 and samples.shape[0] == 1:
             samples = samples[0]
         is_turned = samples.ndim == 2 and samples.shape[0] < samples.shape[1]
@@ -120,6 +122,8 @@ class Predictor:
             samples = samples.mean(axis=1)
         if not np.isfinite(samples).all():
             raise DataError("The recording holds NaN or infinity.")
+        if np.abs(samples).max(initial=0) > LOUDEST:
+            raise DataError("The recording's samples are far above 1: divide by its full scale.")
         resampler = Resampler(int(rate))
         length = resampler.length(len(samples))
         if length < MIN_SAMPLES:
@@ -149,38 +153,26 @@ class Predictor:
 
         Raises:
             AudioError: The file cannot be used.
+            DataError: It ends before its segments begin.
             ConfigError: See `check_asked`.
             NonFiniteError: The model gives NaN or infinity for it.
         """
         path = Path(path)
         check_asked(window_seconds, hop_seconds)
-        if segments is not None:
-            yield from self._predict_segments(path, segments, window_seconds, hop_seconds)
-            return
-        if window_seconds is None:
-            if read_info(path).seconds <= WHOLE_SECONDS:
-                wav = load_audio(path)
-                yield self._row(path, 0.0, wav)
-                return
-            window_seconds = WINDOW_SECONDS
-        hop = window_seconds if hop_seconds is None else hop_seconds
-        for window in iter_windows(path, window_seconds=window_seconds, hop_seconds=hop):
-            yield self._row(path, window.start_second, window.samples)
-
-    def _predict_segments(
-        self, path: Path, segments: Sequence[Segment], window: float | None, hop: float | None
-    ) -> Iterator[Prediction]:
-        for segment in segments:
-            length = segment.end - segment.start
-            if window is None:
-                size = step = length if length <= WHOLE_SECONDS else WINDOW_SECONDS
-            else:
-                size, step = window, window if hop is None else hop
-            spans = cut_segment(segment, window_seconds=size, hop_seconds=step)
-            for part in iter_parts(path, spans):
-                yield self._row(path, part.start_second, part.samples)._replace(
-                    speaker=segment.speaker
-                )
+        ranges: list[float] = []
+        for start, speaker, wav in parts_of(path, window_seconds, hop_seconds, segments):
+            yield self._row(path, start, wav)._replace(speaker=speaker)
+            ranges.append(float(np.ptp(wav)))
+        if segments is not None and not ranges:
+            raise DataError(
+                f"{printable(path)} has none of its segments in it: it is "
+                f"{read_info(path).seconds:.2f} s long, and 25 ms are the least."
+            )
+        silent = sum(one < 2 * SILENT_BELOW for one in ranges)
+        if silent:
+            which = "it is" if len(ranges) == 1 else f"{silent} of {len(ranges)} parts are"
+            text = "%s: %s silence (under -60 dB), of which no emotion can be told."
+            logger.warning(text, printable(path), which)
 
     def _row(self, path: Path, start: float, wav: NDArray[np.float32]) -> Prediction:
         numbers = self._numbers(wav, str(path))
@@ -197,6 +189,16 @@ class Predictor:
         if isinstance(self.target, Dimensions):
             return dict(self.target.named(self.target.guesses(logits[None])[0].tolist()))
         return dict(zip(self.emotions, logits.softmax(dim=-1).tolist(), strict=True))
+
+
+def _scaled(wav: Any) -> NDArray[np.float32]:
+    """Return samples as floats: whole numbers, which s3prl never sees, by their type's range."""
+    given = np.asarray(wav.detach().cpu() if hasattr(wav, "detach") else wav)  # a tensor
+    if given.dtype.kind not in "iu":
+        return np.asarray(given, dtype=np.float32)
+    half = 2.0 ** (8 * given.dtype.itemsize - 1)
+    zero = half if given.dtype.kind == "u" else 0.0
+    return ((given - zero) / half).astype(np.float32)
 
 
 def check_asked(window_seconds: float | None, hop_seconds: float | None) -> None:
@@ -253,7 +255,7 @@ def find_audio(paths: Iterable[Path | str]) -> list[Path]:
                 )
             walk.report(path)
             found += inside
-        elif path.exists():
+        elif path.exists() or path.is_symlink():  # a broken link is a file that cannot be used
             found.append(path)
         else:
             raise MissingError(f"There is no file or folder {printable(path)}.")
@@ -281,7 +283,7 @@ def predict_files(
 
     Raises:
         MissingError: A path is not there.
-        AudioError, NonFiniteError: A file cannot be used, and there is no `failed`.
+        DataError, NonFiniteError: A file cannot be used, and there is no `failed`.
     """
     for path in find_audio(paths):
         try:
@@ -291,7 +293,7 @@ def predict_files(
                 hop_seconds=hop_seconds,
                 segments=None if segments is None else segments(path),
             )
-        except (AudioError, NonFiniteError) as error:
+        except (DataError, NonFiniteError) as error:
             if failed is None:
                 raise
             failed[path] = str(error)

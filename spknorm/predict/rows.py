@@ -41,8 +41,7 @@ def write_rows(rows: Iterable[Prediction], path: Path | str) -> int:
         ConfigError: Another suffix.
     """
     path = Path(path)
-    if path.suffix not in (".csv", ".jsonl"):
-        raise ConfigError(f"Predictions are written as .csv or .jsonl, but not as `{path.name}`.")
+    check_out(path)
     count = 0
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         for row in rows:
@@ -52,6 +51,16 @@ def write_rows(rows: Iterable[Prediction], path: Path | str) -> int:
                 file.write(json.dumps(_plain(row)) + "\n")
             count += 1
     return count
+
+
+def check_out(path: Path) -> None:
+    """Check the name of a file of rows, which needs no model.
+
+    Raises:
+        ConfigError: Another suffix, or a folder.
+    """
+    if path.suffix not in (".csv", ".jsonl") or path.is_dir():
+        raise ConfigError(f"Predictions are written as .csv or .jsonl, but not as `{path.name}`.")
 
 
 def to_csv(row: Prediction, *, header: bool = False) -> str:

@@ -3,14 +3,28 @@
 Before `__init__.py` in the flow. A list of turns keeps speakers apart, where it names them.
 """
 
-import csv
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spknorm.audio import SAMPLE_RATE, load_audio, printable
+import numpy as np
+from numpy.typing import NDArray
+
+from spknorm.audio import (
+    SAMPLE_RATE,
+    iter_parts,
+    iter_windows,
+    load_audio,
+    printable,
+    read_info,
+)
+from spknorm.corpora.tables import lines_of, number, text_of
 from spknorm.errors import ConfigError, DataError, MissingError
+
+WHOLE_SECONDS = 60.0
+"""Longer recordings are heard window by window."""
+WINDOW_SECONDS = 10.0
 
 
 class Segment(NamedTuple):
@@ -40,18 +54,8 @@ def read_segments(path: Path | str, *, recording: Path | str) -> list[Segment]:
         ConfigError: Another kind of file.
     """
     path, recording = Path(path), Path(recording)
-    readers: dict[str, Callable[[Path, Path], Iterator[tuple[str, Segment]]]]
-    readers = {".csv": _from_csv, ".rttm": _from_rttm, ".textgrid": _from_textgrid}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise ConfigError(
-            f"`--segments` must be vad or a file that ends in .csv, .rttm or .TextGrid, but is "
-            f"`{printable(path)}`."
-        )
-    if not path.is_file():
-        raise MissingError(f"There is no file {printable(path)} with segments.")
     found = []
-    for place, segment in reader(path, recording):
+    for place, segment in _reader_of(path)(path, recording):
         if not (0 <= segment.start < segment.end < math.inf):
             raise DataError(
                 f"{printable(path)}, {place}: a segment must start at 0 or later and end after "
@@ -61,6 +65,28 @@ def read_segments(path: Path | str, *, recording: Path | str) -> list[Segment]:
     if not found:
         raise DataError(f"{printable(path)} lists no segment of {printable(recording.name)}.")
     return sorted(found, key=lambda segment: (segment.start, segment.end, segment.speaker or ""))
+
+
+def check_list(path: Path) -> None:
+    """Check that a list of segments is there and of a known kind, which needs no model.
+
+    Raises:
+        MissingError, ConfigError: See `read_segments`.
+    """
+    _reader_of(path)
+
+
+def _reader_of(path: Path) -> Callable[[Path, Path], Iterator[tuple[str, Segment]]]:
+    readers = {".csv": _from_csv, ".rttm": _from_rttm, ".textgrid": _from_textgrid}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise ConfigError(
+            f"`--segments` must be vad or a file that ends in .csv, .rttm or .TextGrid, but is "
+            f"`{printable(path)}`."
+        )
+    if not path.is_file():
+        raise MissingError(f"There is no file {printable(path)} with segments.")
+    return reader
 
 
 def find_speech(recording: Path | str) -> list[Segment]:
@@ -90,6 +116,32 @@ def find_speech(recording: Path | str) -> list[Segment]:
     return [Segment(span["start"] / SAMPLE_RATE, span["end"] / SAMPLE_RATE) for span in spans]
 
 
+def parts_of(
+    path: Path, window: float | None, hop: float | None, segments: Sequence[Segment] | None
+) -> Iterator[tuple[float, str | None, NDArray[np.float32]]]:
+    """Yield start, speaker and samples of what is predicted of a file."""
+    if segments is None and window is None:
+        if read_info(path).seconds <= WHOLE_SECONDS:
+            yield 0.0, None, load_audio(path)
+            return
+        window = WINDOW_SECONDS
+    if segments is None:
+        assert window is not None
+        step = window if hop is None else hop
+        for part in iter_windows(path, window_seconds=window, hop_seconds=step):
+            yield part.start_second, None, part.samples
+        return
+    for segment in segments or ():
+        length = segment.end - segment.start
+        if window is None:
+            size = step = length if length <= WHOLE_SECONDS else WINDOW_SECONDS
+        else:
+            size, step = window, window if hop is None else hop
+        spans = cut_segment(segment, window_seconds=size, hop_seconds=step)
+        for part in iter_parts(path, spans):
+            yield part.start_second, segment.speaker, part.samples
+
+
 def cut_segment(
     segment: Segment, *, window_seconds: float, hop_seconds: float
 ) -> Iterator[tuple[float, float]]:
@@ -103,8 +155,8 @@ def cut_segment(
             f"`window_seconds` and `hop_seconds` must be above 0, but are {window_seconds} and "
             f"{hop_seconds}."
         )
-    for number in range(math.ceil((segment.end - segment.start) / hop_seconds)):
-        start = segment.start + number * hop_seconds
+    for index in range(math.ceil((segment.end - segment.start) / hop_seconds)):
+        start = segment.start + index * hop_seconds
         end = min(start + window_seconds, segment.end)
         yield start, end
         if end == segment.end:
@@ -112,28 +164,20 @@ def cut_segment(
 
 
 def _from_csv(path: Path, recording: Path) -> Iterator[tuple[str, Segment]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        missing = {"start", "end"} - set(rows.fieldnames or ())
-        if missing:
-            raise DataError(
-                f"{printable(path)} needs the columns start and end (seconds), but has "
-                f"{', '.join(rows.fieldnames or ()) or 'none'}."
-            )
-        for row in rows:
-            place = f"line {rows.line_num}"
-            if row.get("file") and not _is_of(row["file"], recording):
-                continue
-            start, end = (_second(row[name], path, place) for name in ("start", "end"))
-            yield place, Segment(start, end, row.get("speaker") or None)
+    for line, row in lines_of(path, ("start", "end")):
+        place = f"line {line}"
+        if row.get("file") and not _is_of(row["file"], recording):
+            continue
+        start, end = (_second(row[name], path, place) for name in ("start", "end"))
+        yield place, Segment(start, end, row.get("speaker"))  # "": every row has the column
 
 
 def _from_rttm(path: Path, recording: Path) -> Iterator[tuple[str, Segment]]:
-    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
+    for index, line in enumerate(text_of(path).splitlines(), start=1):
         fields = line.split()
         if not fields or fields[0] != "SPEAKER":
             continue
-        place = f"line {number}"
+        place = f"line {index}"
         if len(fields) < 8:
             raise DataError(
                 f"{printable(path)}, {place}: a SPEAKER line has at least 8 fields, but this one "
@@ -170,6 +214,6 @@ def _is_of(name: str, recording: Path) -> bool:
 
 def _second(text: str | None, path: Path, place: str) -> float:
     try:
-        return float(text or "")
+        return number(text or "", "a time")
     except ValueError:
         raise DataError(f"{printable(path)}, {place}: `{text}` is no number of seconds.") from None

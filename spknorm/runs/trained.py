@@ -148,6 +148,11 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / checkpoint.BEST
     if not path.is_file():
+        if Path(folder).is_file():
+            raise MissingError(
+                f"{folder} is a file: name the folder of a finished experiment, the one with "
+                "result.json in it."
+            )
         raise MissingError(
             f"{folder} has no {checkpoint.BEST}. Name the folder of a finished experiment, "
             "the one with result.json in it."
