@@ -72,12 +72,22 @@ def read_json(path: Path) -> Any:
         ConfigError: The file is not JSON; the message names the file and the place.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_file(Path(path))
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         if is_pointer(content):
             raise ConfigError(f"{path} {POINTER}.") from error
         raise ConfigError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's content; a pipe or a device, which may give nothing for ever, is an OSError.
+
+    /dev/stdin and the shell's `<(...)` are pipes, too, and are refused alike.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.ENOTSUP, "it is a pipe or a device, not a file", str(path))
+    return path.read_bytes()
 
 
 def is_pointer(head: bytes) -> bool:

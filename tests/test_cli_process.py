@@ -185,6 +185,10 @@ def test_too_few_speakers_to_be_told_apart_are_refused(value, capsys):
         ([], "the following arguments are required: COMMAND. See `spknorm --help`."),
         (["predict"], "the following arguments are required: EXPDIR, FILE_OR_FOLDER. See `spknorm "
          "predict --help`."),
+        (["predict", "", "x"], "An argument behind `predict` is empty: is a variable of the shell "
+         "unset?"),
+        (["run-downstream", "-p", ""], "An argument behind `-p` is empty: is a variable of the "
+         "shell unset?"),
         (["report", "x", "--to", "y"], "unrecognized arguments: --to y. See `spknorm --help`."),
         (["audit", "x", "--seed"], "argument --seed: expected one argument. See `spknorm audit "
          "--help`."),

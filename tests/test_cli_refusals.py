@@ -73,6 +73,11 @@ pytestmark = pytest.mark.usefixtures("corpus_roots")
             "spknorm: There is no configuration file no.yaml. Name one with -c.",
         ),
         (
+            ["-d", "emotion_spknorm", "-u", "hubert", "-o", "config.optimizer.lrr=null"],
+            "spknorm: `config.optimizer.lrr` is not a known setting. Did you mean `lr`? Known "
+            "here: betas, eps, fused, groups, lr, momentum, name, torch_optim_name, weight_decay.",
+        ),
+        (
             ["-d", "asr", "-u", "hubert"],
             "spknorm: There is no default configuration for the task `asr` (there is for emotion, "
             "emotion_spknorm, fluent_commands, voxceleb1). Name one with -c.",
@@ -89,6 +94,16 @@ def test_what_is_wrong_is_told_in_one_text_before_anything_is_written(
     )  # whatever else is added
     assert fail(argv, capsys) == (2, text)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_experiment_of_several_runs_is_sent_to_the_bench(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "e.yaml").write_text("name: e\nupstreams: [fbank]\nvariants: [{strategy: none}]\n")
+    assert fail(["-d", "emotion_spknorm", "-u", "fbank", "-c", "e.yaml"], capsys) == (
+        2,
+        "spknorm: e.yaml is an experiment of several runs: start it with `spknorm bench e.yaml` "
+        "(--dry-run shows the commands of its runs).",
+    )
 
 
 def test_a_missing_corpus_of_a_stock_task_has_three_ways_out(tmp_path, monkeypatch, capsys):

@@ -109,6 +109,28 @@ def test_a_lock_that_fails_for_another_reason_is_not_called_in_use(tmp_path, mon
         FolderLock(tmp_path).acquire()
 
 
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_closed_stream_is_none_to_complain_of(closed, tmp_path):
+    code = (
+        "import os, sys\n"
+        "from spknorm.cli import downstream\n"
+        "def command():\n"
+        "    number = os.open('x.txt', os.O_WRONLY | os.O_CREAT)\n"
+        "    assert number > 2\n"
+        "    print('out')\n"
+        "    print('err', file=sys.stderr)\n"
+        "    return 7\n"
+        "sys.exit(downstream.exit_status_of(command))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: os.close(closed), env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    expected = ("" if closed == 1 else "out\n", "" if closed == 2 else "err\n")
+    assert (done.returncode, done.stdout, done.stderr) == (7, *expected)
+    assert (tmp_path / "x.txt").read_bytes() == b""
+
+
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
 def test_a_folder_that_cannot_be_written_is_one_line(code, capsys):
     def command():
@@ -119,6 +141,27 @@ def test_a_folder_that_cannot_be_written_is_one_line(code, capsys):
         f"spknorm: /data/probe.json cannot be used ({os.strerror(code)}). Name another folder for "
         "the results, copy this one, or change its permissions.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "place", "said"),
+    [
+        (errno.EEXIST, "/a/file", "/a/file cannot be used as a place for files (File exists). "),
+        (errno.ENOTDIR, "/a/file/x", "/a/file/x cannot be used as a place for files (Not a dir"),
+        (errno.ENAMETOOLONG, "x" * 300, f"{'x' * 300} cannot be used as a place for files (File "),
+        (errno.EMFILE, "/x", "This process may open no more files: raise its limit (ulimit -n 10"),
+        (errno.EAGAIN, None, "This process may start no more processes or threads: raise its li"),
+        (errno.ENOENT, None, "The working folder is gone (No such file or directory). Change to "),
+    ],
+)
+def test_what_the_machine_does_not_give_is_one_line(code, place, said, capsys):
+    def command():
+        raise OSError(code, os.strerror(code), place)
+
+    assert downstream.exit_status_of(command) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"spknorm: {said}")
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(

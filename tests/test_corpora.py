@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from spknorm.corpora import (
     usable,
 )
 from spknorm.corpora import read_corpus as read_sections
+from spknorm.corpora.records import EMOTIONS
 from spknorm.errors import ConfigError, DataError, MissingError
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 
@@ -186,6 +188,25 @@ def test_a_corpus_that_cannot_serve_is_refused(tmp_path, options, role, said):
         check_records(utterances(tmp_path, **options), role=role)
     assert str(error.value) == said
     assert error.value.exit_code == 3
+
+
+def test_a_recording_that_is_listed_under_two_labels_is_told(tmp_path, caplog):
+    rows = [
+        Utterance(id=f"{name}{k}", path=tmp_path / f"{k}.wav", speaker=speaker, emotion=emotion)
+        for k, emotion in enumerate(EMOTIONS)
+        for name, speaker in (("a", "s"), ("b", "s"))
+    ]
+    check_records(rows, role="emotion")
+    check_records([*rows[:1], replace(rows[-1], speaker="t")], role="speaker")
+    assert caplog.messages == []
+    rows[1] = replace(rows[1], emotion="sad", speaker="t")
+    parts = [replace(rows[0], id=f"p{k}", start=k * 1.0, end=k + 1.0) for k in range(2)]
+    check_records([*rows, *parts, replace(parts[0], id="q", emotion="ang")], role="emotion")
+    assert caplog.messages == [
+        "2 recordings are listed more than once and labelled differently, which trains and scores "
+        "both: 0.wav (`a0` neu, `b0` sad; `a0` s, `b0` t), 0.wav (`p0` neu, `q` ang). Correct the "
+        "list."
+    ]
 
 
 def test_no_utterances_and_ids_that_occur_twice_are_refused(tmp_path):

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,6 +168,13 @@ def test_an_alias_of_what_is_finished_is_read(tmp_path):
 def test_a_folder_and_a_link_to_itself_are_no_settings(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\): name a file"):
         load_yaml(tmp_path)
+    os.mkfifo(tmp_path / "pipe.yaml")  # which nobody writes to
+    for path in (tmp_path / "pipe.yaml", "/dev/zero"):
+        with pytest.raises(ConfigError, match=r"cannot be read \(it is a pipe or a device, not a"):
+            load_yaml(path)
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    with pytest.raises(ConfigError, match=r"sections such as `runner:`, but found nothing\.$"):
+        load_yaml(tmp_path / "empty.yaml")
     (tmp_path / "loop.yaml").symlink_to("loop.yaml")
     for read in (load_yaml, bench.expand):
         with pytest.raises(ConfigError, match=r"loop\.yaml cannot be read \(Too many levels"):

@@ -4,7 +4,6 @@ Everything a user can get wrong is looked at before torch is loaded or a file is
 """
 
 import argparse
-import errno
 import logging
 import sys
 import traceback
@@ -15,6 +14,7 @@ from typing import Any
 
 from spknorm.cli import arguments, overrides, process, refusals, resume, settings, surroundings
 from spknorm.config.device import advice_of
+from spknorm.config.weights import note_weights
 from spknorm.errors import (
     USER_ERRORS,
     CheckpointError,
@@ -70,19 +70,17 @@ def exit_status_of(command: Callable[[], int]) -> int:
         print(f"spknorm: {explain()}", file=sys.stderr)
         return ConfigError.exit_code
     except OSError as error:
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            place = error.filename or "A folder"
-            print(
-                f"spknorm: {place} cannot be used ({error.strerror}). Name another folder for the "
-                "results, copy this one, or change its permissions.",
-                file=sys.stderr,
-            )
-            return ConfigError.exit_code
-        if not is_disk_full(error):
+        if is_disk_full(error):
+            place = error.filename or "A disk"
+            print(f"spknorm: {place} takes no more data ({error.strerror}).", file=sys.stderr)
+            if error.filename is None:
+                surroundings.drop_output()  # which may be what is full
+            return CheckpointError.exit_code
+        text = surroundings.refusal(error)
+        if text is None:
             raise
-        place = error.filename or "A disk"
-        print(f"spknorm: {place} takes no more data ({error.strerror}).", file=sys.stderr)
-        return CheckpointError.exit_code
+        print(f"spknorm: {text}", file=sys.stderr)
+        return ConfigError.exit_code
 
 
 def run(args: argparse.Namespace) -> int:
@@ -103,10 +101,13 @@ def _run(args: argparse.Namespace) -> int:
         config = settings.new_config(args, changes)
         settings.fill_in(args, config)
         resume.look_for_checkpoint(args)
-    if args.past_exp is not None:
+    begins = args.past_exp is None
+    if not begins:
         args, config = resume.resume(args, changes, config)
     assert config is not None
     refusals.check(args, config)
+    if begins and args.mode == "train" and args.downstream == settings.OUR_TASK:
+        note_weights(args)
     if args.mode != "train":
         _write_elsewhere_if_read_only(args)
     with ExitStack() as held:

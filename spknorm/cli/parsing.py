@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from typing import Any, NoReturn
 
 from spknorm.errors import ConfigError
@@ -14,6 +15,23 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **options)
         self.register("type", int, _whole)
         self.register("type", float, _number)
+
+    def parse_known_args(  # type: ignore[override]  # argparse's own overloads
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, unless an argument is empty, as it is where a variable of the shell is not set.
+
+        Raises:
+            ConfigError: One is, which would be taken for the working folder.
+        """
+        given = sys.argv[1:] if args is None else [*args]
+        for before, word in zip(["", *given], given, strict=False):
+            if word == "" and before not in ("-o", "--override", "--device"):
+                behind = f" behind `{before}`" if before else ""
+                raise ConfigError(
+                    f"An argument{behind} is empty: is a variable of the shell unset?"
+                )
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print below its usage.

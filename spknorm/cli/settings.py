@@ -1,6 +1,7 @@
 """The settings of a new experiment: its configuration, and the defaults that depend on it."""
 
 import argparse
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from spknorm import registry
 from spknorm.cli import corpora_of_stock_tasks, overrides
 from spknorm.config import load_yaml, merge, parse
 from spknorm.errors import ConfigError
+from spknorm.schema.training import OptimizerConfig
 
 OUR_TASK = "emotion_spknorm"
 
@@ -32,11 +34,18 @@ def new_config(args: argparse.Namespace, changes: overrides.Overrides) -> dict[s
     if args.config is None:
         args.config = str(registry.config_path(args.downstream))
     config = load_yaml(Path(args.config))
+    if is_ours and not {"upstreams", "variants", "extends"}.isdisjoint(config):
+        raise ConfigError(
+            f"{args.config} is an experiment of several runs: start it with `spknorm bench "
+            f"{args.config}` (--dry-run shows the commands of its runs)."
+        )
     if is_ours:
         config = merge(load_yaml(registry.config_path(args.downstream)), config)
     overrides.apply_to_config(changes, config)
     if is_ours and isinstance(config.get("optimizer"), dict):  # s3prl hands even null to torch
-        config["optimizer"] = {k: v for k, v in config["optimizer"].items() if v is not None}
+        known = {field.name for field in dataclasses.fields(OptimizerConfig)}
+        given = config["optimizer"].items()
+        config["optimizer"] = {k: v for k, v in given if v is not None or k not in known}
     if args.skip_bad:
         if not is_ours:
             raise ConfigError("`--skip-bad` has no effect on s3prl's own tasks: leave it out.")

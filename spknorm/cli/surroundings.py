@@ -1,6 +1,7 @@
 """What the machine may lack around a command: a home, a user's name, a reader of its output."""
 
 import contextlib
+import errno
 import os
 import pwd
 import sys
@@ -19,10 +20,30 @@ _CACHES = (
     "XDG_CACHE_HOME",
 )
 """Where the libraries keep what they would keep in the home folder."""
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_MISPLACED = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+_TOO_FEW = {
+    errno.EMFILE: "open no more files: raise its limit (ulimit -n 1024)",
+    errno.ENFILE: "open no more files, nor may others: close some programs",
+    errno.EAGAIN: "start no more processes or threads: raise its limit (ulimit -u), or set "
+    "num_workers to 0 and OMP_NUM_THREADS to 1",
+}
 
 
 def prepare() -> None:
-    """Let names print that are no UTF-8, and give libraries a folder where there is no home."""
+    """Let names print that are no UTF-8, and give libraries a folder where there is no home.
+
+    Streams that were closed (`>&-`) lead nowhere, so that no file of ours takes their number.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                if nowhere != number:
+                    os.dup2(nowhere, number)
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  # to the end
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
@@ -75,6 +96,23 @@ def _takes_files(folder: Path) -> bool:
 
 def _has_downloads(home: Path) -> bool:
     return any((home / ".cache" / name).is_dir() for name in ("huggingface", "torch", "s3prl"))
+
+
+def refusal(error: OSError) -> str | None:
+    """Return what the machine refuses and what to do, or None where it is no matter of its."""
+    place, why = error.filename, error.strerror
+    if error.errno in _REFUSED:
+        return (
+            f"{place or 'A folder'} cannot be used ({why}). Name another folder for the results, "
+            "copy this one, or change its permissions."
+        )
+    if error.errno in _MISPLACED and place is not None:
+        return f"{place} cannot be used as a place for files ({why}). Name another folder."
+    if error.errno in _TOO_FEW:
+        return f"This process may {_TOO_FEW[error.errno]} ({why})."
+    if error.errno == errno.ENOENT and place is None:  # what the working folder is asked for
+        return f"The working folder is gone ({why}). Change to one that is there (cd)."
+    return None
 
 
 def close_output() -> None:

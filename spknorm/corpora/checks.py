@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spknorm.audio import AudioError, AudioIndex
-from spknorm.audio.faults import listing, refuse
+from spknorm.audio.faults import listing, printable, refuse
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.files import read_json, write_json
@@ -60,11 +60,14 @@ def check_records(
     refuse(unlabelled, f"utterances of the {role} corpus have no label `{column}`")
     if role == "emotion":
         _check_emotions(records, classes)
+        _tell_contradictions(records, ("emotion", "speaker"))
     elif len(set(values)) < 2:
         raise DataError(
             f"The speaker corpus has a single `{column}`, `{values[0]}`. Normalising them away "
             "needs at least 2."
         )
+    else:
+        _tell_contradictions(records, (label,))
 
 
 def find_bad_audio(
@@ -128,3 +131,23 @@ def _check_emotions(records: Sequence[Utterance], classes: Sequence[str]) -> Non
     absent = sorted(set(classes) - {str(record.emotion) for record in records})
     if absent:
         raise DataError(f"The emotion corpus has no utterance of {', '.join(absent)}.")
+
+
+def _tell_contradictions(records: Sequence[Utterance], columns: Sequence[str]) -> None:
+    """Warn of recordings that several utterances share and label differently."""
+    first: dict[str, Utterance] = {}
+    odd = []
+    for record in records:
+        other = first.setdefault(record.audio.key, record)
+        pairs = ((other.label(column), record.label(column)) for column in columns)
+        said = [f"`{other.id}` {one}, `{record.id}` {two}" for one, two in pairs if one != two]
+        if said:
+            odd.append(f"{printable(record.path.name)} ({'; '.join(said)})")
+    if odd:
+        logger.warning(
+            "%d recordings are listed more than once and labelled differently, which trains and "
+            "scores both: %s%s. Correct the list.",
+            len(odd),
+            ", ".join(odd[:3]),
+            f" and {len(odd) - 3} more" if len(odd) > 3 else "",
+        )

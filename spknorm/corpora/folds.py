@@ -12,7 +12,7 @@ from spknorm.corpora.iemocap import parse_name, read_iemocap
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.errors import DataError, MissingError
-from spknorm.files import write_json
+from spknorm.files import read_file, write_json
 
 LABELS = {emotion: number for number, emotion in enumerate(EMOTIONS)}
 """s3prl's class numbers (downstream/emotion/IEMOCAP_preprocess.py)."""
@@ -90,7 +90,7 @@ def _item(record: Utterance, root: Path) -> dict[str, str | None]:
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_file(path))
     except FileNotFoundError as error:
         raise MissingError(
             f"There is no {path}. `meta_data` must be a folder with s3prl's "

@@ -15,14 +15,15 @@ from spknorm.config.launcher import requeue_job, slurm_job
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Interruption:
     """While entered, remembers the first signal instead of dying of it.
 
     Exit statuses are the shell's, 128 + number: SIGINT 130, SIGTERM 143, SIGUSR1 138 (what cluster
-    schedulers send ahead of a time limit: see `requeue`).
+    schedulers send ahead of a time limit: see `requeue`), SIGHUP 129 (the terminal is gone; under
+    nohup it stays without effect).
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,8 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         """Take the signals over (in the main thread; elsewhere Python allows no handlers)."""
         for number in SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             try:
                 self._before[number] = signal.signal(number, self._receive)
             except ValueError:

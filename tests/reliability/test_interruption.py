@@ -59,7 +59,8 @@ def test_kills_at_random_moments_change_nothing():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)]
+    ("number", "status"),
+    [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138), ("SIGHUP", 129)],
 )
 @pytest.mark.fault("signal")
 def test_a_signal_ends_a_run_within_30_s_by_its_status(
