@@ -54,6 +54,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def system_errors(path: Path) -> Iterator[None]:
+    """Raise the system's own error (a full disk) where torch or safetensors hide it in another."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        hidden: BaseException | None = error
+        while hidden is not None and not isinstance(hidden, OSError):
+            hidden = hidden.__context__
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if hidden is None and number is not None:
+            hidden = OSError(int(number[1]), os.strerror(int(number[1])), str(path))
+        if hidden is None:
+            raise
+        raise hidden from error
+
+
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` so that readers see the old file or the new one, never a part."""
     with atomic_path(path) as temporary:

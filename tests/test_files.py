@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from spknorm.files import (
     own_place,
     read_json,
     sha256_of,
+    system_errors,
     write_atomic,
     write_json,
 )
@@ -119,3 +121,21 @@ def test_a_pointer_in_place_of_a_table_or_of_json_is_named(tmp_path):
         with pytest.raises((ConfigError, DataError), match="is a pointer of git-lfs") as caught:
             read(tmp_path / name)
         assert str(caught.value).endswith(f"{name} {said}")
+
+
+def test_a_full_disk_is_the_system_s_error_whoever_wraps_it(tmp_path):
+    def hidden():
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "x")
+        except OSError as error:
+            raise RuntimeError("unexpected pos 128 vs 22") from error
+
+    def spoken():
+        raise ValueError("Error while serializing: I/O error: File too large (os error 27)")
+
+    for fail, number in ((hidden, errno.ENOSPC), (spoken, errno.EFBIG)):
+        with pytest.raises(OSError, match="x|model") as error, system_errors(tmp_path / "model"):
+            fail()
+        assert error.value.errno == number
+    with pytest.raises(ValueError, match="another"), system_errors(tmp_path):
+        raise ValueError("another")

@@ -76,10 +76,10 @@ def exit_status_of(command: Callable[[], int]) -> int:
             if error.filename is None:
                 surroundings.drop_output()  # which may be what is full
             return CheckpointError.exit_code
-        text = surroundings.refusal(error)
-        if text is None:
+        refusal = surroundings.refusal(error)
+        if refusal is None:
             raise
-        print(f"spknorm: {text}", file=sys.stderr)
+        print(f"spknorm: {refusal}", file=sys.stderr)
         return ConfigError.exit_code
 
 

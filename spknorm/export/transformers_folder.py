@@ -17,7 +17,7 @@ from torch import Tensor
 from spknorm.errors import CheckpointError
 from spknorm.export.fairseq_form import config_of, weights_of
 from spknorm.export.upstream_file import GATE_FILE, GateState, UpstreamFile, write_gate
-from spknorm.files import write_atomic
+from spknorm.files import system_errors, write_atomic
 from spknorm.upstreams.hugging_face import TransformersUpstream
 from spknorm.upstreams.hugging_face.inputs import SAMPLE_RATE
 
@@ -176,7 +176,8 @@ def write_transformers_folder(
     _load(model, weights)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    with system_errors(folder):
+        model.save_pretrained(folder)
     preprocessor = json.dumps(dict(form.preprocessor), indent=2)
     write_atomic(folder / "preprocessor_config.json", preprocessor + "\n")
     (folder / GATE_FILE).unlink(missing_ok=True)  # of an earlier export

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.errors import CheckpointError, MissingError
-from spknorm.files import atomic_path
+from spknorm.files import atomic_path, system_errors
 from spknorm.method.emotion_heads import ACTIVATIONS
 from spknorm.method.model import Gate
 from spknorm.upstreams.weights import explain, first_line, load_weights
@@ -157,15 +157,18 @@ def write_stock_file(
             "provenance": dict(provenance),
         },
     }
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    _save(state, path)
+
+
+def _save(state: Mapping[str, Any], path: Path) -> None:
+    with atomic_path(path) as temporary, system_errors(path), temporary.open("wb") as file:
+        torch.save(state, file)
 
 
 def write_gate(path: Path, gate: GateState) -> None:
     """Write a gate alone, whole or not at all."""
     state = {"format": FORMAT, "gate": gate._replace(weights=_contiguous(gate.weights))._asdict()}
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    _save(state, path)
 
 
 def read_gate(path: Path) -> GateState:

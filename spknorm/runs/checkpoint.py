@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.errors import CheckpointError, MissingError
-from spknorm.files import atomic_path
+from spknorm.files import atomic_path, system_errors
 from spknorm.upstreams.weights import describe, load_weights
 
 logger = logging.getLogger(__name__)
@@ -37,11 +37,8 @@ def save(path: Path, states: dict[str, Any]) -> None:
     import torch
 
     with _no_space(path.parent), atomic_path(path) as temporary:
-        try:
-            with temporary.open("wb") as file:
-                torch.save(states, file)
-        except RuntimeError as error:  # torch hides the system's error in the context
-            raise _system_error(error) or error from error
+        with system_errors(path), temporary.open("wb") as file:
+            torch.save(states, file)
         _read(temporary, lazily=True)
 
 
@@ -195,9 +192,3 @@ def _read(path: Path, *, lazily: bool) -> dict[str, Any]:
             f"{path} is not a checkpoint of s3prl: it lacks {', '.join(_NEEDED)}."
         )
     return states
-
-
-def _system_error(error: BaseException | None) -> OSError | None:
-    while error is not None and not isinstance(error, OSError):
-        error = error.__context__
-    return error
