@@ -134,7 +134,7 @@ def test_a_full_disk_is_the_system_s_error_whoever_wraps_it(tmp_path):
         raise ValueError("Error while serializing: I/O error: File too large (os error 27)")
 
     for fail, number in ((hidden, errno.ENOSPC), (spoken, errno.EFBIG)):
-        with pytest.raises(OSError, match="x|model") as error, system_errors(tmp_path / "model"):
+        with pytest.raises(OSError, match=r"x|model") as error, system_errors(tmp_path / "model"):
             fail()
         assert error.value.errno == number
     with pytest.raises(ValueError, match="another"), system_errors(tmp_path):
