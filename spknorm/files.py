@@ -50,6 +50,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
         _fsync_folder(path.parent)
+    except OSError as error:
+        if error.filename is None:  # a write does not say into what
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -109,6 +109,18 @@ def test_a_lock_that_fails_for_another_reason_is_not_called_in_use(tmp_path, mon
         FolderLock(tmp_path).acquire()
 
 
+def test_a_working_folder_that_is_gone_is_told_before_anything_is_loaded(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    assert downstream.exit_status_of(lambda: pytest.fail("begun")) == 2
+    assert capsys.readouterr().err == (
+        "spknorm: The working folder is gone (No such file or directory). Change to one that is "
+        "there (cd).\n"
+    )
+
+
 @pytest.mark.parametrize("closed", [0, 1, 2])
 def test_a_closed_stream_is_none_to_complain_of(closed, tmp_path):
     code = (

@@ -5,7 +5,7 @@ import pytest
 import torch
 from trained_folders import make_trained, trained_upstream
 
-from spknorm.errors import CheckpointError, ConfigError, MissingError
+from spknorm.errors import CheckpointError, ConfigError, MissingError, NonFiniteError
 from spknorm.export import export
 from spknorm.export.exportable import read_exportable
 from spknorm.export.upstream_file import read_upstream_file
@@ -86,6 +86,21 @@ def test_one_format_alone_can_be_written(tap, tmp_path):
         "model.safetensors",
         "preprocessor_config.json",
     ]
+
+
+@pytest.mark.parametrize("part", ["Upstream", "Downstream", "Featurizer"])
+def test_weights_that_are_not_finite_are_not_exported(part, tmp_path, tiny_hubert):
+    options = {"strategy": "SNP", "selection": "hidden_states"}
+    folder = make_trained(tmp_path / "run", tiny_hubert, **options)
+    state = read_checkpoint(folder)
+    name = next(key for key in state[part] if "gate" in key or part != "Downstream")
+    state[part][name].view(-1)[0] = float("nan")
+    torch.save(state, folder / "dev-best.ckpt")
+    with pytest.raises(NonFiniteError) as refused:
+        export(folder)
+    assert str(refused.value).startswith(f"{folder} has NaN or infinity in 1 of ")
+    assert f"(`{name.removeprefix('heads.')}`)" in str(refused.value)
+    assert not (folder / "export").exists()
 
 
 def test_an_unknown_format_is_refused(tap):

@@ -139,3 +139,10 @@ def test_a_full_disk_is_the_system_s_error_whoever_wraps_it(tmp_path):
         assert error.value.errno == number
     with pytest.raises(ValueError, match="another"), system_errors(tmp_path):
         raise ValueError("another")
+
+
+def test_a_write_that_fails_says_into_which_file(tmp_path):
+    with pytest.raises(OSError, match="No space") as error, atomic_path(tmp_path / "a.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert error.value.filename == str(tmp_path / "a.csv")
+    assert [*tmp_path.iterdir()] == []

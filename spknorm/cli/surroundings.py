@@ -34,7 +34,12 @@ def prepare() -> None:
     """Let names print that are no UTF-8, and give libraries a folder where there is no home.
 
     Streams that were closed (`>&-`) lead nowhere, so that no file of ours takes their number.
+
+    Raises:
+        FileNotFoundError: The working folder is gone, without which MKL does not even load.
+        ConfigError: See `make_home_usable`.
     """
+    os.getcwd()  # noqa: PTH109  # pathlib would make a path of it
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             try:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from spknorm import config as configuration
-from spknorm.errors import CheckpointError, ConfigError
+from spknorm.errors import CheckpointError, ConfigError, NonFiniteError
 from spknorm.export.stock_form import StockForm, stock_form
 from spknorm.export.transformers_folder import (
     Classifier,
@@ -78,8 +80,10 @@ def read_exportable(expdir: Path) -> Exportable:
         MissingError: No such folder, no dev-best.ckpt in it, or no original upstream.
         CheckpointError: A checkpoint that is damaged or made by something else.
         ConfigError: An upstream of a family that is not exported, or nothing to export.
+        NonFiniteError: Weights that are NaN or infinite.
     """
     trained = runs.load(Path(expdir))
+    _check_finite(trained)
     erasure = trained.settings.downstream_expert.spknorm.erasure
     if erasure != "none":
         raise ConfigError(
@@ -255,3 +259,14 @@ def _json_of(path: Path) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise CheckpointError(f"{path} is not a JSON object.")
     return value
+
+
+def _check_finite(trained: Trained) -> None:
+    modules = (trained.upstream, trained.featurizer, trained.heads)
+    tensors = [pair for module in modules for pair in module.state_dict().items()]
+    bad = [name for name, tensor in tensors if not torch.isfinite(tensor).all()]
+    if bad:
+        raise NonFiniteError(
+            f"{trained.folder} has NaN or infinity in {len(bad)} of {len(tensors)} tensors "
+            f"(`{bad[0]}`): what any task would make of it says nothing, so it is not exported."
+        )
