@@ -37,8 +37,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     On any exception the temporary file is removed and `path` stays as it was.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
+    prefix = f".{path.name[:80]}."
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
+    except FileNotFoundError as error:  # /proc and the like
+        raise OSError(errno.EROFS, "no file can be made there", str(path.parent)) from error
     os.close(handle)
     temporary = Path(name)
     try:

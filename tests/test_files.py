@@ -146,3 +146,11 @@ def test_a_write_that_fails_says_into_which_file(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert error.value.filename == str(tmp_path / "a.csv")
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_folder_and_a_place_that_holds_no_files_are_no_targets(tmp_path):
+    with pytest.raises(IsADirectoryError, match="it is a folder"), atomic_path(tmp_path):
+        pass
+    with pytest.raises(OSError, match="no file can be made there"), atomic_path(Path("/proc/x")):
+        pass
+    assert [*tmp_path.iterdir()] == []

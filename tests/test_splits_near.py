@@ -140,3 +140,21 @@ def test_emoboxs_lists_are_audited_fold_by_fold(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "  fold_1: 1 train, 0 dev, 1 test; nothing of test is known\n" in shown
     assert "LEAK 1 of 1 speakers of test are in train (1 utterances): ben" in shown
+
+
+def test_what_cannot_be_decoded_and_speakers_but_for_capitals_are_told(tmp_path, capsys, caplog):
+    lines = ["id,path,emotion,speaker,split"]
+    for number, (speaker, part) in enumerate((("anna", "train"), ("ANNA", "test"))):
+        noise = np.random.default_rng(number).normal(0, 0.1, 16000)
+        soundfile.write(tmp_path / f"{number}.wav", noise, 16000)
+        lines.append(f"u{number},{number}.wav,neu,{speaker},{part}")
+    (tmp_path / "l.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "1.wav").write_bytes((tmp_path / "1.wav").read_bytes()[:9000])
+    assert splits(tmp_path / "l.csv", "--near") == 0
+    told = capsys.readouterr().out
+    assert "    1 files cannot be decoded, so they are not compared by ear\n" in told
+    assert splits(tmp_path / "l.csv") == 0
+    assert "files cannot be" not in capsys.readouterr().out
+    assert (
+        "differ from training ones in capitals or spaces alone (`ANNA` and `anna`)" in caplog.text
+    )

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,8 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
             model = as_mapping(upstream, "name", UPSTREAM_KEYS, "upstreams")
             for variant in _variants(experiment, label_of(model)):
                 cells += [_cell(experiment, protocol, model, variant, at, quick) for at in points]
-    names = [one.name for one in cells]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    counted = Counter(one.name.casefold() for one in cells)  # Macs and Windows take A for a
+    twice = next((one.name for one in cells if counted[one.name.casefold()] > 1), None)
     if twice is not None:
         raise ConfigError(
             f"Two runs would be called {twice}: give the variants or upstreams that differ "

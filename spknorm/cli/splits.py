@@ -128,6 +128,7 @@ def _folds(
     name: str, records: "list[Utterance]", args: argparse.Namespace
 ) -> "Iterator[tuple[str, Split]]":
     from spknorm.protocols import Split, make_split
+    from spknorm.protocols.overlap import warn_of_twins
     from spknorm.schema import resolved_dev
 
     if args.protocol is not None:
@@ -159,7 +160,9 @@ def _folds(
         label = one.label("fold") or "split"
         by_fold.setdefault(label, {part: [] for part in _PARTS})[str(one.split)].append(one)
     for fold_name, parts in by_fold.items():
-        yield fold_name, Split(*(tuple(parts[part]) for part in _PARTS))
+        split = Split(*(tuple(parts[part]) for part in _PARTS))
+        warn_of_twins(split)
+        yield fold_name, split
 
 
 def _names_of_folds(
@@ -196,6 +199,8 @@ def _table(name: str, folds: "list[Fold]") -> Iterator[str]:
                 )
         if fold.unread:
             yield f"    {fold.unread} files are not there, so their content is not compared"
+        if fold.undecoded:
+            yield f"    {fold.undecoded} files cannot be decoded, so they are not compared by ear"
 
 
 def _balance(fold: "Fold") -> str:

@@ -58,7 +58,8 @@ class Fold(NamedTuple):
         utterances: By part.
         classes: Utterances by part and emotion.
         shared: By kind and pair of parts, where both have such values.
-        unread: Files whose content was not compared, since they are not there or are damaged.
+        unread: Files whose content was not compared, since they are not there.
+        undecoded: Files that were not compared by ear, since they cannot be decoded.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Fold(NamedTuple):
     classes: dict[str, dict[str, int]]
     shared: tuple[Shared, ...]
     unread: int
+    undecoded: int = 0
 
     @property
     def leaks(self) -> tuple[Shared, ...]:
@@ -112,6 +114,7 @@ def count_shared(name: str, split: Split, *, content: bool = True, near: bool = 
         },
         tuple(shared),
         sum(value is None for value in hashes.values()),
+        sum(not _decoded(sound).fine for sound in {one.audio for one in every}) if near else 0,
     )
 
 
@@ -133,7 +136,7 @@ def _alike(
     Files of equal content are one recording, which is counted elsewhere.
     """
     sounds = {one.audio.key: one for one in utterances}
-    prints = [_fingerprint(one) for one in counted("files decoded", sounds.values())]
+    prints = [_decoded(one.audio).print for one in counted("files decoded", sounds.values())]
     groups = groups_of(prints)
     contents: dict[int, set[str]] = {}
     for (key, one), group in zip(sounds.items(), groups, strict=True):
@@ -145,16 +148,17 @@ def _alike(
     }
 
 
+class _Decoded(NamedTuple):
+    print: tuple[float, Any] | None  # none of silence, either
+    fine: bool = True
+
+
 @functools.lru_cache(maxsize=1 << 16)
-def _decoded(sound: Excerpt) -> tuple[float, Any] | None:
+def _decoded(sound: Excerpt) -> _Decoded:
     try:
-        return fingerprint(sound)
+        return _Decoded(fingerprint(sound))
     except AudioError:
-        return None
-
-
-def _fingerprint(utterance: Utterance) -> tuple[float, Any] | None:
-    return _decoded(utterance.audio)
+        return _Decoded(None, fine=False)
 
 
 def _hash(utterance: Utterance) -> str | None:

@@ -66,7 +66,7 @@ def check_split(
         for name in ("train", "dev"):
             _refuse(split, name, "test", noun, protocol, key, advice=kind in LISTED)
     if kind != "sd":
-        _warn_of_twins(split)
+        warn_of_twins(split)
     if dev == "speaker_disjoint":
         _refuse(split, "train", "dev", "speakers", dev, lambda one: one.speaker)
     checks: list[tuple[str, Key]] = [
@@ -90,7 +90,7 @@ def _held_out(unseen: str) -> list[tuple[str, Key]]:
     return [(noun, key) for noun, key in kinds.items() if unseen in (noun, "both")]
 
 
-def _warn_of_twins(split: Split) -> None:
+def warn_of_twins(split: Split) -> None:
     """Tell of test speakers whose name another has in train or dev, but for capitals or spaces."""
     seen = {_plain(one.speaker): one.speaker for one in (*split.train, *split.dev) if one.speaker}
     tested = sorted({one.speaker for one in split.test if one.speaker})
