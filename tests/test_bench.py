@@ -147,6 +147,11 @@ def test_a_setting_with_two_commas_is_refused():
             "that differ names of their own (`name`, `label`).",
         ),
         (
+            "runner: {total_steps: 3}",
+            "{path} holds the settings of one run: start it with `python run_downstream.py "
+            "-d emotion_spknorm -u UPSTREAM -c {path}`.",
+        ),
+        (
             "upstreams: [a]\nvariants: [{strategy: TAP, name: A}, {strategy: none, name: a}]",
             "Two runs would be called a-A-si5-fold1-seed1337: give the variants or upstreams "
             "that differ names of their own (`name`, `label`).",

@@ -130,6 +130,11 @@ def read_experiment(path: Path) -> Experiment:
     name = str(content.get("name", Path(path).stem))
     if kind != "bench":
         return Experiment(name=name, kind=kind)
+    if "upstreams" not in content and {"runner", "downstream_expert"} & content.keys():
+        raise ConfigError(
+            f"{path} holds the settings of one run: start it with `python run_downstream.py "
+            f"-d emotion_spknorm -u UPSTREAM -c {path}`."
+        )
     fields = [one.name for one in dataclasses.fields(Experiment) if one.name != "chosen"]
     _known(content, fields, str(path))
     for key in ("upstreams", "variants", "lambdas", "protocols", "seeds"):
