@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import importlib
-import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 from spknorm import bench, registry
 from spknorm.bench import BenchProgress, Cell, CellStatus, DryRun, Experiment, Summary
 from spknorm.cli.audit import finish as finish_audit
-from spknorm.errors import USER_ERRORS, ConfigError, MissingError
+from spknorm.cli.parsing import add_roots, take_roots
+from spknorm.errors import USER_ERRORS, ConfigError
 
 HELP = "run an experiment file: folds, seeds and variants, with a report"
-_CORPORA = ("iemocap", "voxceleb1", "librispeech")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("experiment", metavar="YAML", type=Path, nargs="?", help="such as configs/demo.yaml")
     add("--status", metavar="DIR", type=Path, help="print where the runs of a bench in DIR stand")
-    for name in _CORPORA:
-        add(f"--{name}", metavar="DIR", type=Path, help=f"sets {name.upper()}_ROOT for the runs")
+    add_roots(parser, " for the runs")
     add("--out", metavar="DIR", type=Path, help="default: result/NAME")
     add("--dry-run", action="store_true", help="print the grid and an estimate; run nothing")
     add("--quick", action="store_true", help="first fold, seed and draw, 20 steps: does it work?")
@@ -45,12 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     path = _experiment_file(args.experiment)
-    for name in _CORPORA:
-        folder = getattr(args, name)
-        if folder is not None:
-            if not folder.is_dir():
-                raise MissingError(f"`--{name} {folder}`: there is no such folder.")
-            os.environ[f"{name.upper()}_ROOT"] = str(folder.resolve())
+    take_roots(args)
     experiment = bench.read_experiment(path)
     out = args.out or Path("result") / (experiment.name + ("-quick" if args.quick else ""))
     if bench.KINDS[experiment.kind]:
@@ -198,7 +192,8 @@ def _show_plan(plan: DryRun, out: Path) -> None:
         print(f"Time left: about {_duration(plan.seconds_left)}")
     pending = next((one.cell for one in plan.statuses if one.status == "pending"), None)
     if pending is not None:
-        print("The first of them:\n  " + _shell(pending.command(out / pending.name)))
+        command = ["python", *pending.command(out / pending.name)[1:]]
+        print("The first of them:\n  " + shlex.join(command))
 
 
 def _show_standing(out: Path) -> int:
@@ -209,12 +204,6 @@ def _show_standing(out: Path) -> int:
     counts = [(sum(one.word == word for one in found), word) for word in bench.WORDS]
     print(f"\n{len(found)} in all: " + ", ".join(f"{n} {word}" for n, word in counts if n))
     return 0 if all(one.word == "complete" for one in found) else 1
-
-
-def _shell(command: list[str]) -> str:
-    import shlex
-
-    return shlex.join(["python", *command[1:]])
 
 
 class _Display:
@@ -240,9 +229,7 @@ class _Display:
 
 
 def _ended(ended: CellStatus, progress: BenchProgress) -> str:
-    left = progress.seconds_left
-    rest = "" if left is None else f", about {_duration(left)} left"
-    done = f"[{progress.complete + progress.failed}/{progress.total}{rest}]"
+    done = f"[{progress.complete + progress.failed}/{progress.total}{_left(progress)}]"
     if ended.status == "failed":
         return f"{done} FAILED {ended.cell.name}: {ended.error}"
     return f"{done} {ended.cell.name}"
@@ -251,11 +238,14 @@ def _ended(ended: CellStatus, progress: BenchProgress) -> str:
 def _bar(progress: BenchProgress) -> str:
     done, width = progress.complete + progress.failed, 24
     filled = width * done // max(1, progress.total)
-    left = (
-        "" if progress.seconds_left is None else f", about {_duration(progress.seconds_left)} left"
-    )
     bar = "#" * filled + "." * (width - filled)
-    return f"[{bar}] {done} of {progress.total} runs, {progress.running} running{left}"
+    counts = f"{done} of {progress.total} runs, {progress.running} running"
+    return f"[{bar}] {counts}{_left(progress)}"
+
+
+def _left(progress: BenchProgress) -> str:
+    left = progress.seconds_left
+    return "" if left is None else f", about {_duration(left)} left"
 
 
 def _show_table(summary: Summary, out: Path) -> None:

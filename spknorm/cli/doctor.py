@@ -1,20 +1,19 @@
 """`spknorm doctor`: machine and corpora before a run, as one table."""
 
 import argparse
-import os
 import shutil
 import textwrap
 from pathlib import Path
 
 from spknorm import registry
 from spknorm.cli import overrides
+from spknorm.cli.parsing import add_roots, take_roots
 from spknorm.cli.settings import OUR_TASK
 from spknorm.config import load_yaml, merge, parse
 from spknorm.doctor.check import Check, status_of
-from spknorm.errors import DataError, MissingError
+from spknorm.errors import DataError
 
 HELP = "look at the machine, the corpora and the disk before a run"
-_CORPORA = ("iemocap", "voxceleb1", "librispeech")
 _WIDEST = 110
 
 
@@ -27,20 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-u", "--upstream", metavar="NAME", help="for what it takes of disk, memory and cache")
     add("--frozen", action="store_true", help="with -u: the upstream is not trained")
     add("--audio", action="store_true", help="decode every file: NaN, damage, silence, clipping")
-    for name in _CORPORA:
-        add(f"--{name}", metavar="DIR", type=Path, help=f"sets {name.upper()}_ROOT")
+    add_roots(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; the status is 0, or 3 if a run could not work."""
     from spknorm.doctor import examine  # not needed for --help
 
-    for name in _CORPORA:
-        folder = getattr(args, name)
-        if folder is not None:
-            if not folder.is_dir():
-                raise MissingError(f"`--{name} {folder}`: there is no such folder.")
-            os.environ[f"{name.upper()}_ROOT"] = str(folder.resolve())
+    take_roots(args)
     config = load_yaml(registry.config_path(OUR_TASK))
     if args.config is not None:
         config = merge(config, load_yaml(args.config))

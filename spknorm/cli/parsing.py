@@ -1,11 +1,15 @@
 """argparse with one line per mistake: `spknorm: ...`, exit status 2, as for all other errors."""
 
 import argparse
+import os
 import re
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
-from spknorm.errors import ConfigError
+from spknorm.errors import ConfigError, MissingError
+
+_ROOTS = ("iemocap", "voxceleb1", "librispeech")
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,3 +61,20 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number, but is `{text}`.") from None
+
+
+def add_roots(parser: argparse.ArgumentParser, where: str = "") -> None:
+    """Add the options that say where the corpora of most runs are."""
+    for name in _ROOTS:
+        text = f"sets {name.upper()}_ROOT{where}"
+        parser.add_argument(f"--{name}", metavar="DIR", type=Path, help=text)
+
+
+def take_roots(args: argparse.Namespace) -> None:
+    """Put them into the environment; a folder that is not there is a MissingError."""
+    for name in _ROOTS:
+        folder = getattr(args, name)
+        if folder is not None and not folder.is_dir():
+            raise MissingError(f"`--{name} {folder}`: there is no such folder.")
+        if folder is not None:
+            os.environ[f"{name.upper()}_ROOT"] = str(folder.resolve())

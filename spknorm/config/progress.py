@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Collection, Iterator
-from types import TracebackType
 from typing import Any, TypeVar
 
 from spknorm.errors import ConfigError
@@ -48,12 +47,7 @@ class Progress:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 

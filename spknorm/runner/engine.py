@@ -18,13 +18,12 @@ from spknorm.batches import workers
 from spknorm.corpora.digest import write_rows
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.runner import pretraining, setup, state
-from spknorm.runner.computing import computing_of
 from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.folder import check_unused, ended_for_good, goes_on
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
 from spknorm.runner.s3prl_runner import S3prlRunner
-from spknorm.runner.saving import Saver
+from spknorm.runner.saving import Saver, computing_of
 from spknorm.runner.signals import Interrupted, requeue
 from spknorm.runner.sources import training_batches
 from spknorm.runner.speaker_side import SpeakerSide
@@ -111,7 +110,8 @@ class SpknormRunner(S3prlRunner):
     def _counters(self) -> state.Counters:
         if goes_on(self.args, self.expdir):
             corpora, size = self.expert.data.corpora, self.world.size
-            return state.resumed(self.init_ckpt, self.args, self.settings, corpora, world=size)
+            asked = state.Asked(self.args, self.settings, corpora, size)
+            return state.resumed(self.init_ckpt, asked)
         if self.world.is_leader:
             check_unused(self.expdir)
         return state.Counters()

@@ -17,19 +17,18 @@ from typing import Any
 
 from spknorm import config as configuration
 from spknorm.batches.task import read_task_data
-from spknorm.corpora.digest import CorpusDigest, summaries
+from spknorm.corpora.digest import summaries
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_atomic, write_json
 from spknorm.runner import state
 from spknorm.runner.folder import goes_on, lock_folder
+from spknorm.runner.state import Asked
 from spknorm.runs import checkpoint
-from spknorm.schema import TaskConfig
 
 logger = logging.getLogger(__name__)
 
 FORKED_FROM = "forked_from.json"
 _WAIT_SECONDS = 600
-_Corpora = Mapping[str, CorpusDigest | None]
 
 
 def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
@@ -49,17 +48,16 @@ def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     states = checkpoint.read(Path(args.init_ckpt))
     fold = config.downstream_expert.datarc.test_fold or args.downstream_variant or "fold1"
-    corpora = read_task_data(
-        config.downstream_expert, fold=fold, seed=args.seed, work_dir=expdir
-    ).corpora
-    changed = state.changes(states, args, config, corpora, world=size)
+    data = read_task_data(config.downstream_expert, fold=fold, seed=args.seed, work_dir=expdir)
+    asked = Asked(args, config, data.corpora, size)
+    changed = state.changes(states, asked)
     if not changed:
         return
-    fork = _find(expdir, args, config, corpora, world=size)
+    fork = _find(expdir, asked)
     if fork is None and size > 1 and os.environ.get("RANK", "0") != "0":
-        fork = _wait(expdir, args, config, corpora, world=size)
+        fork = _wait(expdir, asked)
     if fork is None:
-        fork = _make(expdir, states, changed, args, config, corpora, world=size)
+        fork = _make(expdir, states, changed, asked)
     step = read_json(fork / FORKED_FROM)["step"]
     logger.warning(
         "%s than those of %s: %s. From its step %d on the run goes on in %s; %s stays as it is.",
@@ -79,9 +77,7 @@ def forked_from(expdir: Path) -> dict[str, Any] | None:
     return found
 
 
-def _find(
-    expdir: Path, args: argparse.Namespace, config: TaskConfig, corpora: _Corpora, *, world: int
-) -> Path | None:
+def _find(expdir: Path, asked: Asked) -> Path | None:
     """Return the first fork of an experiment that has the settings and corpora asked for."""
     for fork in _numbered(expdir):
         if not fork.exists():
@@ -89,16 +85,14 @@ def _find(
         origin = forked_from(fork)
         if origin is not None and origin.get("folder") == expdir.name:
             _, states = checkpoint.latest(fork)
-            if not state.changes(states, args, config, corpora, world=world):
+            if not state.changes(states, asked):
                 return fork
     raise AssertionError("unreachable: the numbers do not end")
 
 
-def _wait(
-    expdir: Path, args: argparse.Namespace, config: TaskConfig, corpora: _Corpora, *, world: int
-) -> Path:
+def _wait(expdir: Path, asked: Asked) -> Path:
     end = time.monotonic() + _WAIT_SECONDS
-    while (fork := _find(expdir, args, config, corpora, world=world)) is None:
+    while (fork := _find(expdir, asked)) is None:
         if time.monotonic() > end:
             raise ConfigError(f"The first process has made no fork of {expdir}: see what it says.")
         time.sleep(0.2)
@@ -106,17 +100,10 @@ def _wait(
 
 
 def _make(
-    expdir: Path,
-    states: dict[str, Any],
-    changed: Mapping[str, tuple[Any, Any]],
-    args: argparse.Namespace,
-    config: TaskConfig,
-    corpora: _Corpora,
-    *,
-    world: int,
+    expdir: Path, states: dict[str, Any], changed: Mapping[str, tuple[Any, Any]], asked: Asked
 ) -> Path:
     counters = state.Counters.of(states)
-    if counters.step >= config.runner.total_steps:
+    if counters.step >= asked.config.runner.total_steps:
         raise ConfigError(
             f"{expdir} has done all {counters.step} steps, so that a fork with other settings "
             f"({state.describe(changed)}) would have none to do: raise runner.total_steps, or "
@@ -130,7 +117,7 @@ def _make(
         name = tempfile.mkdtemp(dir=expdir.parent, prefix=f".{expdir.name}-fork.", suffix=".tmp")
         new = Path(name)
         try:
-            _fill(new, fork, expdir, states, changed, args, config, corpora, world=world)
+            _fill(new, fork, expdir, states, changed, asked)
             new.chmod(expdir.stat().st_mode & 0o777)
             new.rename(fork)  # whole or absent
         finally:
@@ -147,13 +134,10 @@ def _fill(
     expdir: Path,
     states: dict[str, Any],
     changed: Mapping[str, tuple[Any, Any]],
-    args: argparse.Namespace,
-    config: TaskConfig,
-    corpora: _Corpora,
-    *,
-    world: int,
+    asked: Asked,
 ) -> None:
     """Write what a fork begins with: checkpoints with the new settings, metrics, where from."""
+    args, config, corpora, world = asked
     counters = state.Counters.of(states)
     own = {
         "Args": checkpoint.plain_args(argparse.Namespace(**{**vars(args), "expdir": str(fork)})),
@@ -181,14 +165,8 @@ def _fill(
         new / "log.log",
         f"forked from {expdir.name} at step {counters.step}: {state.describe(changed)}\n",
     )
-    write_json(
-        new / FORKED_FROM,
-        {
-            "folder": expdir.name,
-            "step": counters.step,
-            "changed": state.plain(changed),
-        },
-    )
+    origin = {"folder": expdir.name, **state.acceptance(counters.step, changed)}
+    write_json(new / FORKED_FROM, origin)
 
 
 def _numbered(expdir: Path) -> Iterator[Path]:

@@ -26,9 +26,9 @@ from spknorm.method.model import Heads
 from spknorm.method.optim.lists import read
 from spknorm.method.optim.transaction import ShortOfMemoryError
 from spknorm.runner.distributed import World
+from spknorm.runner.instrument import Tally
 from spknorm.runner.pieces import Pieces, join, pick
 from spknorm.runner.sources import Source
-from spknorm.runner.tally import Tally
 from spknorm.schema import RunnerConfig
 from spknorm.statistics.targets import Target
 

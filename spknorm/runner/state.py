@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spknorm import config as configuration
 from spknorm.config import effects
@@ -25,6 +25,15 @@ KEY = "Spknorm"
 NEAR_CHANCE = 1.1
 _LONG = 5
 _FAR_ABOVE = 3.0
+
+
+class Asked(NamedTuple):
+    """What a run is asked to be now: command line, configuration, corpora by role, processes."""
+
+    args: argparse.Namespace
+    config: TaskConfig
+    corpora: Mapping[str, CorpusDigest | None]
+    world: int
 
 
 @dataclasses.dataclass
@@ -136,14 +145,7 @@ class Counters:
         return found
 
 
-def resumed(
-    states: Mapping[str, Any],
-    args: argparse.Namespace,
-    config: TaskConfig,
-    corpora: Mapping[str, CorpusDigest | None],
-    *,
-    world: int,
-) -> Counters:
+def resumed(states: Mapping[str, Any], asked: Asked) -> Counters:
     """Return the counters of the run that goes on from a checkpoint.
 
     Raises:
@@ -151,7 +153,7 @@ def resumed(
         ConfigError: It is another run's; see `check_same_run`.
     """
     counters = Counters.of(states)
-    accepted = check_same_run(states, args, config, corpora, world=world)
+    accepted = check_same_run(states, asked)
     if "corpora.emotion" in accepted:  # no comparing of scores on two dev sets
         counters.forget_best()
         counters.evaluated = 0
@@ -161,21 +163,14 @@ def resumed(
     return counters
 
 
-def check_same_run(
-    states: Mapping[str, Any],
-    args: argparse.Namespace,
-    config: TaskConfig,
-    corpora: Mapping[str, CorpusDigest | None],
-    *,
-    world: int,
-) -> dict[str, tuple[Any, Any]]:
+def check_same_run(states: Mapping[str, Any], asked: Asked) -> dict[str, tuple[Any, Any]]:
     """Check that a checkpoint belongs to the run that is asked for; return what is accepted.
 
     Raises:
         ConfigError: Settings or corpora differ, and `runner.on_config_change` does not accept that.
     """
-    changed = changes(states, args, config, corpora, world=world)
-    if not changed or config.runner.on_config_change == "accept":
+    changed = changes(states, asked)
+    if not changed or asked.config.runner.on_config_change == "accept":
         return changed
     others = [key.partition(".")[2] for key in changed if key.startswith("corpora.")]
     what = [*(["other settings"] if len(changed) > len(others) else [])]
@@ -187,20 +182,12 @@ def check_same_run(
     )
 
 
-def changes(
-    states: Mapping[str, Any],
-    args: argparse.Namespace,
-    config: TaskConfig,
-    corpora: Mapping[str, CorpusDigest | None],
-    *,
-    world: int,
-) -> dict[str, tuple[Any, Any]]:
+def changes(states: Mapping[str, Any], asked: Asked) -> dict[str, tuple[Any, Any]]:
     """Return how a run differs from a checkpoint in what counts: (before, now) by path."""
-    kept = states.get(KEY, {}).get("corpora")
-    folder = Path(args.init_ckpt).parent
-    return changed_settings(states, args, config, world=world) | digest.changes(
-        kept, corpora, folder
-    )
+    args, config, corpora, world = asked
+    kept, folder = states.get(KEY, {}).get("corpora"), Path(args.init_ckpt).parent
+    settings = changed_settings(states, args, config, world=world)
+    return settings | digest.changes(kept, corpora, folder)
 
 
 def changed_settings(
@@ -219,12 +206,8 @@ def changed_settings(
 
 def acceptance(step: int, changed: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
     """Return what result.json says of changes that a run went on with after a step."""
-    return {"step": step, "changed": plain(changed)}
-
-
-def plain(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
-    """Return changes as JSON can hold them."""
-    return {key: [_plain(value) for value in pair] for key, pair in changed.items()}
+    plain = {key: [_plain(value) for value in pair] for key, pair in changed.items()}
+    return {"step": step, "changed": plain}
 
 
 def describe(changed: Mapping[str, tuple[Any, Any]]) -> str:

@@ -173,21 +173,9 @@ RIVALS: dict[str, Rival] = {
 def complete(
     path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None], workers: int = 2
 ) -> tuple[str, bool]:
-    """Run an experiment file of `kind: rivals`, or continue it.
+    """Run an experiment file of `kind: rivals`, or continue it; see `spknorm.controlled.complete`.
 
-    Args:
-        path: The file.
-        out: Folder of the results; rows in it are not computed again.
-        quick: Four rivals on few corpora.
-        progress: Called with (parts done, parts in all).
-        workers: Processes of one core each.
-
-    Returns:
-        The tables as text, and whether every part ran.
-
-    Raises:
-        ConfigError: The file has an unknown key or a wrong value, or another process uses `out`.
-        MissingError: There is no such file.
+    With `quick` four rivals on few corpora.
     """
     from spknorm.controlled.rivals.grid import run_grid
     from spknorm.controlled.rivals.outcome import write_outcome
