@@ -15,7 +15,7 @@ from pathlib import Path
 from spknorm.audio import Walk, printable
 from spknorm.audio.faults import refuse
 from spknorm.audio.walking import ELSEWHERE
-from spknorm.corpora.copies import one_file_each
+from spknorm.corpora.gathering import one_file_each, undamaged
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.layout import Layout
 from spknorm.corpora.known.layouts import LAYOUTS
@@ -84,9 +84,14 @@ def read_coded(root: Path | str, key: str) -> list[Utterance]:
     chosen = one_file_each(found, sorted(found), corpus=layout.title)
     sexes = _sexes(root, layout)
     records = [_utterance(key, name, file, fields[name], sexes) for name, file in chosen.items()]
-    _compare(records, layout)
+    if differs := differences(records, layout):
+        logger.warning(
+            "This %s differs from the published one (%d utterances): %s",
+            layout.title, sum(layout.counts.values()), "; ".join(differs),
+        )  # fmt: skip
     walk.report(root)
-    return _without_damaged(records, layout)
+    kept = set(undamaged((one.id for one in records), layout.damaged, corpus=layout.title))
+    return [one for one in records if one.id in kept]
 
 
 def differences(records: Sequence[Utterance], layout: Layout) -> list[str]:
@@ -147,25 +152,3 @@ def _sexes(root: Path, layout: Layout) -> dict[str, str]:
         return {}
     with table.open(encoding="utf-8-sig", newline="") as file:
         return {row[speaker]: row[sex].lower() for row in csv.DictReader(file) if row.get(sex)}
-
-
-def _compare(records: Sequence[Utterance], layout: Layout) -> None:
-    if differs := differences(records, layout):
-        logger.warning(
-            "This %s differs from the published one (%d utterances): %s",
-            layout.title,
-            sum(layout.counts.values()),
-            "; ".join(differs),
-        )
-
-
-def _without_damaged(records: Sequence[Utterance], layout: Layout) -> list[Utterance]:
-    damaged = [one.id for one in records if one.id in layout.damaged]
-    if damaged:
-        logger.warning(
-            "%d recordings of %s are known to be damaged and are left out: %s",
-            len(damaged),
-            layout.title,
-            "; ".join(f"{name} ({layout.damaged[name]})" for name in damaged),
-        )
-    return [one for one in records if one.id not in layout.damaged]

@@ -1,12 +1,16 @@
-"""What readers of tables have in common: recordings by name, what is missing, what is damaged."""
+"""What readers have in common: recordings by name, what is missing, what is damaged, copies.
+
+Several files for one utterance: the same recording twice is fine, two recordings are not.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from spknorm.audio import Walk, printable
+from spknorm.audio.faults import refuse
+from spknorm.audio.index import content_hash
 from spknorm.audio.walking import SUFFIXES, suffix_of
-from spknorm.corpora.copies import one_file_each
 from spknorm.errors import MissingError
 
 logger = logging.getLogger(__name__)
@@ -49,15 +53,7 @@ def present(
         MissingError: None is there; `missing` is the message. Without one, none is fine.
         DataError: An utterance has two files that differ.
     """
-    names = list(wanted)
-    bad = [name for name in names if name in (damaged or {})]
-    if bad and damaged:
-        listed = "; ".join(f"{printable(name)} ({damaged[name]})" for name in bad)
-        logger.warning(
-            "%d recordings of %s are known to be damaged and are left out: %s",
-            len(bad), corpus, listed,
-        )  # fmt: skip
-    good = [name for name in names if name not in (damaged or {})]
+    good = undamaged(wanted, damaged or {}, corpus=corpus)
     chosen = one_file_each(found, good, corpus=corpus)
     lacking = [name for name in good if name not in chosen]
     if lacking:
@@ -68,6 +64,58 @@ def present(
     if not chosen and missing:
         raise MissingError(missing)
     return chosen
+
+
+def undamaged(names: Iterable[str], damaged: Mapping[str, str], *, corpus: str) -> list[str]:
+    """Return the names without those of which is known what is damaged; these are told."""
+    names = list(names)
+    bad = [name for name in names if name in damaged]
+    if bad:
+        listed = "; ".join(f"{printable(name)} ({damaged[name]})" for name in bad)
+        logger.warning(
+            "%d recordings of %s are known to be damaged and are left out: %s",
+            len(bad), corpus, listed,
+        )  # fmt: skip
+    return [name for name in names if name not in damaged]
+
+
+def one_file_each(
+    found: Mapping[str, Sequence[Path]], wanted: Iterable[str], *, corpus: str
+) -> dict[str, Path]:
+    """Return the file of each wanted utterance that has any: the first by name.
+
+    Args:
+        found: The files by utterance, in the order in which they were walked.
+        wanted: Utterances that are going to be used; copies of others do not matter.
+        corpus: Its title, for the message.
+
+    Raises:
+        DataError: Files of one utterance differ in content; they are named side by side.
+    """
+    chosen: dict[str, Path] = {}
+    problems: list[str] = []
+    for name in wanted:
+        files = found.get(name, ())
+        if not files:
+            continue
+        chosen[name] = files[0]
+        others = [file for file in files[1:] if not _same(files[0], file)]
+        if others:
+            places = ", ".join(printable(file) for file in (files[0], *others))
+            problems.append(f"{printable(name)}: {places}")
+    refuse(
+        problems,
+        f"utterances of {corpus} have several files that differ; which one is meant cannot be "
+        "known, so remove the others",
+    )
+    return chosen
+
+
+def _same(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second) or content_hash(first) == content_hash(second)
+    except OSError:  # a link to nowhere, a file that may not be read
+        return False
 
 
 def tell(counts: Mapping[str, int], corpus: str) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from spknorm.audio import Walk
 from spknorm.audio.faults import refuse
-from spknorm.corpora.copies import one_file_each
+from spknorm.corpora.gathering import one_file_each
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.iemocap import COUNTS as COUNTS
 from spknorm.corpora.records import EMOTIONS, Utterance

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from spknorm.audio import Walk, printable
-from spknorm.corpora.copies import one_file_each
+from spknorm.corpora.gathering import one_file_each
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import sex_of
 from spknorm.corpora.records import Utterance

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from spknorm.audio import Walk, printable
 from spknorm.audio.faults import refuse
 from spknorm.audio.walking import ELSEWHERE
-from spknorm.corpora.copies import one_file_each
+from spknorm.corpora.gathering import one_file_each
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import text_of
