@@ -23,7 +23,7 @@ from spknorm.runner.folder import check_unused, ended_for_good, goes_on
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.journal import Journal
 from spknorm.runner.s3prl_runner import S3prlRunner
-from spknorm.runner.saving import Saver, computing_of
+from spknorm.runner.saving import Saver
 from spknorm.runner.signals import Interrupted, requeue
 from spknorm.runner.sources import training_batches
 from spknorm.runner.speaker_side import SpeakerSide
@@ -282,9 +282,7 @@ class SpknormRunner(S3prlRunner):
         for doubt in adversary.doubts if adversary else ():
             logger.warning("%s", doubt)
             self._journal.say(doubt)
-        computing = computing_of(
-            self.settings.runner, self.world, self._source, self._iteration, self.counters
-        )
+        computing = self._saver.computing()
         self._journal.say(str(computing))
         self._journal.sync()
         if self.world.is_leader:

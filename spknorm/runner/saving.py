@@ -22,7 +22,7 @@ from spknorm.runner.sources import Source
 from spknorm.runner.state import KEY, Counters
 from spknorm.runs import checkpoint
 from spknorm.runs.computing import Computing
-from spknorm.schema import RunnerConfig, TaskConfig
+from spknorm.schema import TaskConfig
 from spknorm.upstreams import tuning
 
 
@@ -82,7 +82,7 @@ class Saver:
         counters.lines = self._journal.lines
         counters.window = self._iteration.instrument.window.values.tolist()
         counters.totals = self._iteration.instrument.totals.values.tolist()
-        note_attention(self._source, counters)
+        self._note_attention()
         if not self._world.is_leader:
             return
         micro_batches = counters.step * self._settings.runner.gradient_accumulate_steps
@@ -107,36 +107,25 @@ class Saver:
         self._journal.sync()
         checkpoint.save(self._expdir / name, states)
 
+    def computing(self) -> Computing:
+        """Return what the run computed with, up to now."""
+        self._note_attention()
+        run, device, counters = self._settings.runner, self._world.device, self._counters
+        encoder, precision = self._source.encoder, precision_of(run, device)
+        on_gpu = device.type == "cuda"
+        return Computing(
+            device=torch.cuda.get_device_name(device) if on_gpu else device.type,
+            precision=precision,
+            attention=tuple(counters.attention),
+            tf32=() if precision == "bf16" else tuple(tf32_in(device.type)),
+            fused=bool(self._iteration.update.emotion.defaults.get("fused")),
+            compiled=encoder is not None and encoder.compiled,
+            most_frames=counters.most_frames,
+            recomputes=encoder is not None and encoder.recomputes,
+            keeps_on_host=counters.keeps_on_host,
+        )
 
-def computing_of(
-    run: RunnerConfig, world: World, source: Source, iteration: Iteration, counters: Counters
-) -> Computing:
-    """Return what a run computed with, up to now.
-
-    Args:
-        run: The section `runner`.
-        world: Knows the device.
-        source: Of its features.
-        iteration: Knows the optimisers.
-        counters: Of the run; how attention was computed is noted in them.
-    """
-    note_attention(source, counters)
-    device, encoder = world.device, source.encoder
-    on_gpu, precision = device.type == "cuda", precision_of(run, device)
-    return Computing(
-        device=torch.cuda.get_device_name(device) if on_gpu else device.type,
-        precision=precision,
-        attention=tuple(counters.attention),
-        tf32=() if precision == "bf16" else tuple(tf32_in(device.type)),
-        fused=bool(iteration.update.emotion.defaults.get("fused")),
-        compiled=encoder is not None and encoder.compiled,
-        most_frames=counters.most_frames,
-        recomputes=encoder is not None and encoder.recomputes,
-        keeps_on_host=counters.keeps_on_host,
-    )
-
-
-def note_attention(source: Source, counters: Counters) -> None:
-    """Keep in the counters, and so in checkpoints, how attention has been computed."""
-    found = () if source.encoder is None else source.encoder.attention
-    counters.attention = sorted({*counters.attention, *found})
+    def _note_attention(self) -> None:
+        """Keep in the counters, and so in checkpoints, how attention has been computed."""
+        found = () if self._source.encoder is None else self._source.encoder.attention
+        self._counters.attention = sorted({*self._counters.attention, *found})
