@@ -6,7 +6,7 @@ import shutil
 from fake_results import make_bench, set_keys, write
 
 from spknorm import report, runs
-from spknorm.report.origins import doubts_of
+from spknorm.report.doubts import doubts_of
 from spknorm.report.scores import score_blocks
 
 PLAIN = {"num_folds": 2, "features": False, "probes": False}

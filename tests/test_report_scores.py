@@ -7,8 +7,13 @@ import pytest
 from fake_results import make_bench, set_keys, write
 
 from spknorm import report, runs
-from spknorm.report.adversary import adversary_table
-from spknorm.report.score_tables import accuracy_table, comparison_table, paper_table, records
+from spknorm.report.blocks import records
+from spknorm.report.score_tables import (
+    accuracy_table,
+    adversary_table,
+    comparison_table,
+    paper_table,
+)
 from spknorm.report.scores import chance_of, score_blocks
 
 
@@ -27,10 +32,10 @@ def test_averages_are_those_of_the_result_files(tmp_path):
         ]
         for metric in ("wa", "ua", "macro_f1"):
             values = [result[metric] for result in results]
-            assert found.scores[metric].mean == pytest.approx(np.mean(values))
-            assert found.scores[metric].std == pytest.approx(np.std(values, ddof=1))
+            assert found.scores[metric].runs.mean == pytest.approx(np.mean(values))
+            assert found.scores[metric].runs.std == pytest.approx(np.std(values, ddof=1))
         hits = sum(np.trace(result["confusion"]) for result in results)
-        assert found.intervals["wa"].value == pytest.approx(hits / sum(r["n"] for r in results))
+        assert found.scores["wa"].pooled == pytest.approx(hits / sum(r["n"] for r in results))
         worst = found.spread.worst
         counts = np.sum([r["by_speaker"][worst] for r in results if worst in r["by_speaker"]], 0)
         assert found.spread.worst_ua == pytest.approx(np.mean(counts.diagonal() / counts.sum(1)))
@@ -40,13 +45,11 @@ def test_comparisons_pair_the_runs_that_both_have_and_are_corrected_over_the_tab
     make_bench(tmp_path, features=False, probes=False)
     (tmp_path / "hubert_large_ll60k-TAP-lambda0.001-si5-fold2-seed0" / "result.json").unlink()
     [block] = blocks_of(tmp_path)
-    none, snp, tap = block.estimates
-    assert none.comparison is None
-    assert (snp.comparison.num_pairs, tap.comparison.num_pairs) == (5, 4)
-    assert snp.p_holm >= snp.comparison.p_bootstrap
-    assert max(snp.p_holm, tap.p_holm) >= max(
-        snp.comparison.p_bootstrap, tap.comparison.p_bootstrap
-    )
+    none, snp, tap = (one.scores["wa"].test for one in block.estimates)
+    assert none is None
+    assert (snp.found.num_pairs, tap.found.num_pairs) == (5, 4)
+    assert snp.p >= snp.found.p_bootstrap
+    assert max(snp.p, tap.p) >= max(snp.found.p_bootstrap, tap.found.p_bootstrap)
     table = comparison_table(block)
     assert [row.cells[-1] for row in table.rows] == ["5", "4"]
     assert "over the 2 tests" in table.notes[0]
@@ -59,7 +62,7 @@ def test_without_speakers_there_is_no_interval_and_no_test(tmp_path):
         del content["test"]["by_speaker"]
         write(path, content)
     [block] = blocks_of(tmp_path)
-    assert comparison_table(block) is None
+    assert comparison_table(block).rows == ()
     table = accuracy_table(block)
     assert {row.cells[3] for row in table.rows} == {"no interval"}
     assert table.notes[1] == "No interval, and no test: its result files name no speakers."
@@ -151,7 +154,7 @@ def test_what_the_adversary_did_stands_beside_what_came_of_it(tmp_path):
     ]  # fmt: skip
     set_keys(tmp_path, "", adversary=None)
     [block] = blocks_of(tmp_path)
-    assert adversary_table(block) is None
+    assert adversary_table(block).rows == ()
 
 
 def test_the_bench_prints_a_row_per_size_with_marks_and_doubts(tmp_path):

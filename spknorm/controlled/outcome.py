@@ -15,7 +15,7 @@ from spknorm.controlled.plan import Plan
 from spknorm.controlled.verdicts import VariantMeans, Verdict, judge, summarise
 from spknorm.files import write_atomic, write_json
 from spknorm.report.canvas import Figure
-from spknorm.report.page import Section, Text, to_html
+from spknorm.report.page import Section, to_html
 from spknorm.report.tables import (
     Table,
     TableRow,
@@ -76,7 +76,7 @@ def write_page(
     files = [path, path.with_name("table.md"), path.with_name("report.html")]
     write_json(files[0], record)
     write_atomic(files[1], to_markdown(tables, title=title, remarks=[remark]))
-    write_atomic(files[2], to_html(sections, title=title, lead=[Text(text=remark)]))
+    write_atomic(files[2], to_html(sections, title=title, lead=remark))
     return Outcome("\n\n".join(map(to_text, tables)), files)
 
 

@@ -1,12 +1,14 @@
 """Tables, figures and one HTML page, from result files alone, at any time.
 
     tables        a table as data, and as text, Markdown, LaTeX, CSV
+    words         what is said beside numbers (words.j2)
     methods       which runs belong together, and their names
-    scores        averages, intervals, tests: from runs.frame() by groupby
-    score_tables, adversary, leakage, selection, origins   what stands in the tables
+    scores        averages, intervals, tests, of classes and dimensions: runs.frame() by groupby
+    score_tables, dimensions, fairness, cross, leakage, selection, origins   what is in the tables
+    doubts        what speaks against them
     paper         the paper's own numbers
-    canvas, figures, pictures, pooled           what is drawn
-    page          HTML (page.html.j2)
+    canvas, figures, pictures, pooled   what is drawn
+    page          HTML (page.html.j2, report.html.j2)
     assembly      all of it
 
 `build` writes the same bytes for the same result files. No clock, no network, no random state.
@@ -44,21 +46,6 @@ def text(folder: Path | str) -> str:
         MissingError: As `build`.
         ConfigError: As `build`.
     """
-    from spknorm import runs as records
-    from spknorm.report import (
-        cross,
-        dimensions,
-        origins,
-        score_tables,
-        scores,
-        splits,
-        tables,
-    )
+    from spknorm.report import assembly
 
-    runs = records.read(folder)
-    blocks = scores.score_blocks(runs)
-    told = (*origins.doubts_of(runs, blocks), *splits.doubts_of(runs))
-    doubts = [f"Doubt: {doubt}" for doubt in told]
-    found = [tables.to_text(score_tables.short_table(blocks), title=False)] if blocks else []
-    more = [*dimensions.dimension_tables(runs), *cross.cross_tables(blocks)]
-    return "\n".join([*found, *map(tables.to_text, more), *doubts])
+    return assembly.text(folder)

@@ -8,7 +8,10 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from spknorm.report.words import say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,45 +19,17 @@ if TYPE_CHECKING:
 
 INK, GREY, FAINT = "#222222", "#777777", "#dddddd"
 COLOURS = {
-    "none": "#4d4d4d",
-    "SNP": "#0072b2",
-    "TAP": "#d55e00",
-    "leace": "#009e73",
-    "erasure": "#009e73",
-    "znorm": "#cc79a7",
-    "shuffled": "#b8860b",
-    "raw": "#9a9a9a",
-    "confusion": "#e69f00",
-    "gate": "#56b4e9",
-}
-CYCLE = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#4d4d4d",
-    "#b8860b",
-    "#882255",
-    "#117733",
-)
+    "none": "#4d4d4d", "SNP": "#0072b2", "TAP": "#d55e00", "leace": "#009e73",
+    "erasure": "#009e73", "znorm": "#cc79a7", "shuffled": "#b8860b", "raw": "#9a9a9a",
+    "confusion": "#e69f00", "gate": "#56b4e9",
+}  # fmt: skip
+CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d", "#b8860b",
+         "#882255", "#117733")  # fmt: skip
 MARKERS = {"none": "s", "SNP": "o", "TAP": "^", "leace": "D", "znorm": "v", "shuffled": "X"}
 _DPI = 160
-_LABEL_PLACES = (
-    (1, 0),
-    (-1, 0),
-    (1, 0.7),
-    (-1, 0.7),
-    (1, -0.7),
-    (-1, -0.7),
-    (0, 1.2),
-    (0, -1.2),
-    (1, 1.6),
-    (-1, 1.6),
-    (1, -1.6),
-    (-1, -1.6),
-)
+_SIDES = tuple((across, up) for up in (0, 0.7, -0.7) for across in (1, -1))
+_CORNERS = tuple((across, up) for up in (1.6, -1.6) for across in (1, -1))
+_LABEL_PLACES = (*_SIDES, (0, 1.2), (0, -1.2), *_CORNERS)
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -156,6 +131,47 @@ def to_png(plot: "Plot") -> bytes:
     buffer = io.BytesIO()
     plot.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+@dataclass
+class Drawing:
+    """A picture in the making: `plot`, its axes in a `grid`, what is `said` of what it shows."""
+
+    plot: "Plot"
+    grid: "list[list[Axes]]"
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def axes(self) -> "Axes":
+        """The first of the grid."""
+        return self.grid[0][0]
+
+    def finish(self, text: str, *name: str, **values: Any) -> Figure:
+        """Return the picture, its title, caption and alternative being a text of words.j2."""
+        title, caption, alt = say(text, said=self.said, **values)
+        return Figure(file_name(*name), title, caption, alt, to_png(self.plot))
+
+
+@contextmanager
+def drawing(width: float, height: float, **options: Any) -> Iterator[Drawing]:
+    """Draw in the report's style; the arguments are those of `new_plot`."""
+    with style():
+        yield Drawing(*new_plot(width, height, **options))
+
+
+def write_beside(
+    axes: "Axes", text: str, at: tuple[float, float], offset: tuple[float, float], **look: Any
+) -> None:
+    """Write a small text so many points beside a place."""
+    look.setdefault("fontsize", 8.5)
+    axes.annotate(text, at, xytext=offset, textcoords="offset points", **look)
+
+
+def draw_limit(axes: "Axes", value: float, name: str = "", offset: Any = None, **look: Any) -> None:
+    """Draw a dashed line across at what chance or the raw upstream has, and its name beside it."""
+    axes.axvline(value, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
+    if name:
+        write_beside(axes, name, (value, look.pop("at", 0)), offset, color=GREY, **look)
 
 
 def colour_of(family: str) -> str:

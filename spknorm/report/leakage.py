@@ -5,12 +5,23 @@ at chance during training proves nothing, so nothing here comes from the trainin
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import fields
+from typing import TYPE_CHECKING, NamedTuple
 
 from spknorm.report import paper
+from spknorm.report.blocks import Block, Estimate
 from spknorm.report.methods import Method
-from spknorm.report.scores import Block, Estimate
-from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent, span
+from spknorm.report.tables import (
+    NOTHING,
+    RowKind,
+    Table,
+    TableRow,
+    make_table,
+    percent,
+    span,
+    with_deviation,
+)
+from spknorm.report.words import say
 from spknorm.runs import Run, Runs
 from spknorm.runs.probes import ProbeRow, rank_of
 from spknorm.statistics import MeanStd, mean_std
@@ -56,26 +67,24 @@ def probed_rows(runs: Runs, blocks: Iterable[Block]) -> "DataFrame":
     """Return every probe once, with its `subject` (the method it was made of) and its `rank`."""
     import pandas as pd
 
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    found: dict[tuple[ProbeRow, str], str] = {}
     for block in blocks:
         for number, one in enumerate(block.estimates, start=1):
             name = one.method.label
-            name = _STAGE_NAMES["none"] if name == "none" else name
             for row in (row for run in one.rows["run"] for row in run.probes):
-                raw = row.stage == "raw"
-                subject = _STAGE_NAMES["raw"] if raw else name
-                _add(found, row, subject, f"{0 if raw else number:04}")
+                is_raw = row.stage == "raw"
+                subject = row.stage if is_raw else name
+                rank = 0 if is_raw else number
+                found[row, _STAGE_NAMES.get(subject, subject)] = f"{rank:04}"
     for row in runs.probes:
-        name = _STAGE_NAMES.get(row.stage, row.stage)
-        _add(found, row, name, f"{rank_of(row.stage):04}")
-    table = pd.DataFrame([*found.values()])
-    return table if len(table) else pd.DataFrame(columns=["label", "layer", "control"])
+        found[row, _STAGE_NAMES.get(row.stage, row.stage)] = f"{rank_of(row.stage):04}"
+    names = [*(one.name for one in fields(ProbeRow)), "subject", "rank"]
+    rows = (vars(row) | {"subject": of, "rank": rank} for (row, of), rank in found.items())
+    return pd.DataFrame(rows, columns=names, dtype=None if found else object)
 
 
 def audit_tables(probed: "DataFrame") -> list[Table]:
     """Return one table per probed corpus and label."""
-    if not len(probed):
-        return []
     kinds = {*zip(probed["label"], probed["corpus"], strict=True)}
     order = sorted(kinds, key=lambda kind: (kind[0] != "speaker", kind[1] != "speaker", kind))
     return [
@@ -97,22 +106,15 @@ def frontiers(runs: Runs, blocks: Iterable[Block]) -> list[Frontier]:
 
 def not_audited(blocks: Iterable[Block]) -> list[str]:
     """Return the methods of which nothing was probed though others of the same table were."""
-    missing: list[str] = []
     for block in blocks:
-        done = {
+        left = [
             one.method
             for one in block.estimates
-            if any(_own_rows(one, run) for run in one.rows["run"])
-        }
-        left = [one.method for one in block.estimates if one.method not in done]
-        if done:
-            missing += [f"{one.upstream}, {one.label}" for one in left if not one.erasure]
-            break
-    return missing
-
-
-def _add(found: dict[tuple[Any, ...], dict[str, Any]], row: Any, subject: str, rank: str) -> None:
-    found[row, subject] = vars(row) | {"subject": subject, "rank": rank}
+            if not any(_own_rows(one, run) for run in one.rows["run"])
+        ]
+        if len(left) < len(block.estimates):
+            return [f"{one.upstream}, {one.label}" for one in left if not one.erasure]
+    return []
 
 
 def _own_rows(one: Estimate, run: Run) -> list[ProbeRow]:
@@ -140,7 +142,7 @@ def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream:
                 own = [row for row in own if row.stage == one.method.strategy]
             found += [row.accuracy for row in own[:1]]
         if found:
-            points.append(TradeOff(one.method, mean_std(found), one.scores["wa"]))
+            points.append(TradeOff(one.method, mean_std(found), one.wa))
     raw = [row.accuracy for row in dict.fromkeys(chosen) if row in plain and row.stage == "raw"]
     least = [row.accuracy for row in chosen if row.control == "chance"]
     corpus, probe, layer = key
@@ -171,56 +173,43 @@ def _audit_table(probed: "DataFrame") -> Table:
     if named:  # single layers are drawn, not listed
         probed = probed[probed["layer"].isin(named)]
     probes = sorted({*probed["probe"]}, key=_probe_rank)
-    plain, controls = probed[probed["control"].isna()], probed[probed["control"].notna()]
     rows = []
+    kinds: tuple[tuple[DataFrame, list[str], RowKind], ...] = (
+        (probed[probed["control"].isna()], ["rank", "layer", "subject"], "ours"),
+        (probed[probed["control"].notna()], ["control", "layer"], "control"),
+    )
     for upstream in sorted({*probed["upstream"]}):
-        for found, keys, kind in ((plain, ["rank", "layer", "subject"], "ours"),
-                                  (controls, ["control", "layer"], "control")):  # fmt: skip
+        for found, keys, kind in kinds:
             own = found[found["upstream"] == upstream]
             for place, wanted in own.groupby(keys):
                 name = place[2] if kind == "ours" else _CONTROL_NAMES.get(place[0], place[0])
-                cells = [_accuracy(wanted[wanted["probe"] == probe]) for probe in probes]
-                cells = [upstream, name, _layer(place[1]), *cells]
-                rows.append(TableRow(cells=(*cells,), kind="ours" if kind == "ours" else "control"))
+                shown = (_accuracy(wanted[wanted["probe"] == probe]) for probe in probes)
+                cells = (upstream, name, _layer(place[1]), *shown)
+                rows.append(TableRow(cells=cells, kind=kind))
     sizes = probed[(probed["probe"] != "eer") & probed["n"].notna()]
-    classes = sizes["num_classes"].where(sizes["num_classes"].notna(), 0)
-    units = {*zip(sizes["n"], classes, strict=True)}
-    stands = [
-        f"{n:.0f} utterances" + (f" of {k:.0f} classes" if k else "")
-        for n, k in sorted(units, key=str)
-    ]
+    units = {*zip(sizes["n"], sizes["num_classes"].astype(float).fillna(0), strict=True)}
     what = "How well the speaker can be told" if label == "speaker" else f"What was kept: {label}"
-    notes = [
-        f"Accuracy in percent of fresh probes that predict the {label} on held-out utterances of "
-        f"the {corpus} corpus, on frozen features (EER: equal error rate of verification, where 50 "
-        "is chance and higher means less leakage). In square brackets the 95 % interval of one "
-        "audit; ± is the standard deviation over several, whose number stands in round brackets. "
-        "Grey rows are controls, over all stages.",
-        f"Tested on {'; '.join(stands)}." if stands else "",
-    ]
-    if (label, corpus) == ("speaker", "speaker"):
-        notes.append(
-            f"The paper: {paper.LEAKAGE['before']} before and {paper.LEAKAGE['after']} after "
-            f"normalisation ({paper.SECOND_HAND}); on which corpus and with which head is not "
-            "known, and it has no control for fine-tuning alone."
-        )
-    title = f"{what}, on the {corpus} corpus"
     columns = ("Upstream", "Stage", "Layer", *(_PROBE_NAMES.get(name, name) for name in probes))
-    return make_table(f"audit-{label}-{corpus}", title, columns, rows, notes, num_heads=3)
+    about = {"label": label, "corpus": corpus, "units": sorted(units, key=str)}
+    return make_table(
+        f"audit-{label}-{corpus}",
+        f"{what}, on the {corpus} corpus",
+        columns,
+        rows,
+        say("audit", **about, paper=paper),
+        num_heads=3,
+    )
 
 
 def _accuracy(rows: "DataFrame") -> str:
-    if not len(rows):
-        return NOTHING
     if len(rows) > 1:
         found = mean_std(rows["accuracy"])
-        if found.std == 0:
-            return f"{percent(found.mean)} ({found.n})"
-        return f"{percent(found.mean)} ± {percent(found.std)} ({found.n})"
-    low, value, high = rows.iloc[0][["low", "accuracy", "high"]]
-    if low != low or high != high or None in (low, high) or low == high:
-        return percent(value)
-    return f"{percent(value)} [{span(low, high)}]"
+        return f"{with_deviation(found.mean, found.std, 2 if found.std else 1)} ({found.n})"
+    if not len(rows):
+        return NOTHING
+    low, value, high = (float("nan") if one is None else one
+                        for one in rows.iloc[0][["low", "accuracy", "high"]])  # fmt: skip
+    return f"{percent(value)} [{span(low, high)}]" if low < high else percent(value)
 
 
 def _layer(layer: str) -> str:

@@ -7,12 +7,13 @@ name says the setting only where a shorter name would be that of another method,
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from spknorm.config import effects
 from spknorm.report.tables import RowKind
+from spknorm.report.words import sentence
 from spknorm.runs import Run, Runs, frame
 
 if TYPE_CHECKING:
@@ -124,20 +125,18 @@ def names_without(methods: Iterable[Method], keys: Iterable[str]) -> dict[Method
 
 def protocols_note(runs: Runs) -> str:
     """Return which settings differ between protocols alone, so that no name tells them."""
-    found: dict[str, dict[str, dict[str, None]]] = {}
-    protocols = dict.fromkeys(run.result.protocol for run in runs.runs)
-    for run, values in zip(runs.runs, _identities(runs.runs), strict=True):
-        protocol = run.result.protocol
-        for key, value in values.items():
-            found.setdefault(key, {}).setdefault(protocol, {})[_text(value)] = None
-    told = []
+    found: dict[str, dict[str, set[str]]] = {}
+    for run, settings in zip(runs.runs, _identities(runs.runs), strict=True):
+        for key, value in settings.items():
+            texts = found.setdefault(key, {}).setdefault(run.result.protocol, set())
+            texts.add(_text(value))
+    protocols = {run.result.protocol for run in runs.runs}
+    told = {}
     for key, values in found.items():
-        single = {at: texts for at, texts in values.items() if len(texts) == 1}
-        alone = {at: next(iter(texts)) for at, texts in single.items()}
-        if key not in _FIELDS and alone.keys() == protocols.keys() and len({*alone.values()}) > 1:
-            parts = ", ".join(f"{text} ({protocol})" for protocol, text in alone.items())
-            told.append(f"{key.rpartition('.')[2]} {parts}")
-    return f"Between protocols differ: {'; '.join(told)}." if told else ""
+        alone = {protocol: "".join(texts) for protocol, texts in values.items() if len(texts) == 1}
+        if key not in _FIELDS and alone.keys() == protocols and len({*alone.values()}) > 1:
+            told[key.rpartition(".")[2]] = alone
+    return sentence("between-protocols", told=told) if told else ""
 
 
 def num_planned(method: Method, rows: "DataFrame", runs: Runs, num_positions: int) -> int:
@@ -150,25 +149,21 @@ def num_planned(method: Method, rows: "DataFrame", runs: Runs, num_positions: in
 def settings_note(methods: Sequence[Method]) -> str:
     """Return what the names leave out: settings of the adversary, and those that differ."""
     told: dict[str, dict[str, list[Method]]] = {}
+    keys = _short_keys(key for one in methods for key, _ in one.extra)
     for method in methods:
-        pairs = [("update", method.update), ("loss", method.adversary)]
-        strength = method.speaker_lambda
-        pairs += [] if strength is None else [("λ", f"{strength:g}")]
-        keys = _short_keys(key for one in methods for key, _ in one.extra)
-        pairs += [(keys[key], value) for key, value in method.extra]
-        for key, value in pairs:
+        strength = None if method.speaker_lambda is None else f"{method.speaker_lambda:g}"
+        said = {"update": method.update, "loss": method.adversary, "λ": strength}
+        said |= {keys[key]: value for key, value in method.extra}
+        for key, value in said.items():
             if value is not None:
                 told.setdefault(key, {}).setdefault(value, []).append(method)
-    sentences = []
-    for key, values in told.items():
-        if key == "loss" and [*values] == ["ascent"]:
-            continue
-        if len(values) == 1:
-            sentences.append(f"{key} {next(iter(values))}")
-        else:
-            parts = [f"{value} ({_whose(users, methods)})" for value, users in values.items()]
-            sentences.append(f"{key} {', '.join(parts)}")
-    return f"Settings: {'; '.join(sentences)}." if sentences else ""
+    if [*told.get("loss", ())] == ["ascent"]:
+        del told["loss"]
+    whose = {
+        key: {value: _whose(users, methods) for value, users in values.items()}
+        for key, values in told.items()
+    }
+    return sentence("settings", told=whose) if whose else ""
 
 
 def _identities(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -239,14 +234,11 @@ def _base(method: Method) -> tuple[str, ...]:
 def _told_apart(method: Method, rivals: Sequence[Method]) -> list[str]:
     """Return the parts of a name that tell it from methods of the same base name."""
     alike = [one for one in rivals if one.frozen == method.frozen]
-    said: list[tuple[Callable[[Method], Any], Callable[[Any], str]]] = [
-        (lambda one: one.update, str),
-        (lambda one: one.speaker_lambda, lambda value: f"λ {_text(value)}"),
-    ]
     parts = []
-    for read, show in said:
-        if len({read(one) for one in alike}) > 1 and read(method) not in (None, 0):
-            parts.append(show(read(method)))
+    if method.update and len({one.update for one in alike}) > 1:
+        parts.append(method.update)
+    if method.speaker_lambda and len({one.speaker_lambda for one in alike}) > 1:
+        parts.append(f"λ {_text(method.speaker_lambda)}")
     keys = _short_keys(key for one in alike for key, _ in one.extra)
     for key, value in method.extra:
         if len({dict(one.extra).get(key) for one in alike}) > 1 and value != "None":
@@ -256,16 +248,12 @@ def _told_apart(method: Method, rivals: Sequence[Method]) -> list[str]:
 
 def _short_keys(keys: Iterable[str]) -> dict[str, str]:
     """Return for each dotted key the shortest end of it that no other key has."""
-    known = [*dict.fromkeys(keys)]
+    known = {f".{key}" for key in keys}
     found = {}
     for key in known:
-        words = key.split(".")
-        ends = (".".join(words[-count:]) for count in range(1, len(words) + 1))
-        found[key] = next(
-            end
-            for end in ends
-            if end == key or sum(f".{one}".endswith(f".{end}") for one in known) == 1
-        )
+        places = [at for at, letter in enumerate(key) if letter == "."]
+        unique = (at for at in reversed(places) if sum(o.endswith(key[at:]) for o in known) == 1)
+        found[key[1:]] = key[next(unique, 0) + 1 :]
     return found
 
 
@@ -275,9 +263,8 @@ def _mark(method: Method, runs: Sequence[Run], methods: Sequence[Method]) -> str
         return ""
     own = [run.result.adversary for run, one in zip(runs, methods, strict=True) if one == method]
     idle = sum(one is not None and one.without_effect for one in own)
-    if not idle:
-        return ""
-    return " (no effect)" if idle == len(own) else f" (no effect in {idle} of {len(own)} runs)"
+    some = f" (no effect in {idle} of {len(own)} runs)" if idle else ""
+    return " (no effect)" if idle == len(own) else some
 
 
 def _whose(users: Sequence[Method], methods: Sequence[Method]) -> str:

@@ -1,17 +1,14 @@
-"""What was run, with which versions, and how to run it again; what speaks against the tables.
+"""What was run, with which versions, and how to run it again.
 
-After `scores.py` in the report. Commands are built from result.json alone: its `args`, and its
+After `tables.py` in the report. Commands are built from result.json alone: its `args`, and its
 whole `config` (by the config_*.yaml kept beside it, or setting by setting where there is none).
 """
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from spknorm.config import flatten
-from spknorm.report.leakage import not_audited
-from spknorm.report.scores import Block
 from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent
 from spknorm.runs import Run, Runs
 
@@ -24,22 +21,6 @@ _OPTIONS = {
     "device": "--device",
 }
 _NOT_SETTINGS = ("downstream_expert.datarc.test_fold",)
-
-
-def doubts_of(runs: Runs, blocks: Iterable[Block]) -> list[str]:
-    """Return what speaks against the tables, as sentences: each says what, where and why."""
-    blocks = list(blocks)
-    found = [*runs.doubts]
-    for block in blocks:
-        found += [*_idle_adversaries(block), *_corpora(block), *_clipping(block), *_twice(block)]
-    missing = not_audited(blocks)
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        found.append(
-            f"The leakage audit is not complete: nothing was probed of {'; '.join(missing[:5])}"
-            f"{more}."
-        )
-    return [*dict.fromkeys(found)]
 
 
 def run_table(runs: Runs) -> Table:
@@ -103,77 +84,6 @@ def command_of(run: Run) -> str:
         ]
         words += ["-o", ",,".join(settings)] if settings else []
     return shlex.join(words)
-
-
-def _idle_adversaries(block: Block) -> Iterator[str]:
-    for one in block.estimates:
-        if one.method.mark:
-            told = [run.result.adversary for run in one.rows["run"]]
-            idle = [each for each in told if each is not None and each.without_effect]
-            why = " ".join(dict.fromkeys(text for each in idle[:1] for text in each.doubts))
-            yield (
-                f"{one.method.upstream}, {one.method.name} ({block.protocol}): in {len(idle)} of "
-                f"{len(told)} runs the adversary had no effect, so that the row shows training "
-                f"without it. {why}".strip()
-            )
-
-
-def _corpora(block: Block) -> Iterator[str]:
-    """Name the runs that saw another corpus than the other runs of their fold (or of the table)."""
-    for role, same in (("emotion", ["fold", "draw", "samples_per_label"]), ("speaker", ["task"])):
-        if role == "emotion" and block.protocol == "cross":
-            continue  # its rows differ in their corpora, and say so
-        key = f"corpora.{role}"
-        known = block.rows[block.rows[key].notna()] if key in block.rows else block.rows[:0]
-        odd: list[str] = []
-        for _, rows in known.groupby(same, dropna=False):
-            usual = rows[key].value_counts(sort=False).idxmax()
-            odd += [*rows[rows[key] != usual]["folder"]]
-        if odd:
-            yield (
-                f"Runs of protocol {block.protocol} saw different {role} corpora (other "
-                f"utterances, labels, parts or audio): {', '.join(odd[:3])}"
-                f"{f' and {len(odd) - 3} more' if len(odd) > 3 else ''} differ from the rest. What "
-                "differs between rows may be the corpus."
-            )
-
-
-def _twice(block: Block) -> Iterator[str]:
-    """Name runs of one method, fold and seed: a folder may have been copied into the benchmark."""
-    for one in block.estimates:
-        for _, rows in one.rows.groupby(
-            ["fold", "seed", "draw", "samples_per_label"], dropna=False
-        ):
-            if len(rows) > 1:
-                yield (
-                    f"{one.method.upstream}, {one.method.name} ({block.protocol}): "
-                    f"{', '.join(rows['folder'])} have one fold and seed and count as "
-                    f"{len(rows)} runs. Is one a copy of the other? Then move it away."
-                )
-
-
-def _clipping(block: Block) -> Iterator[str]:
-    """Say where the methods of a table do not clip gradients alike, so that two changes compare."""
-    found: dict[str, list[str]] = {}
-    for one in block.estimates:
-        for clip in {_clip_of(run) for run in one.rows["run"]}:
-            found.setdefault(clip, []).append(one.method.name)
-    if len(found) > 1:
-        parts = [f"{clip}: {', '.join(dict.fromkeys(names))}" for clip, names in found.items()]
-        yield (
-            f"The rows of protocol {block.protocol} are not on equal footing: gradients are "
-            f"clipped in different ways ({'; '.join(parts)}). Set runner.clip to the same for all."
-        )
-
-
-def _clip_of(run: Run) -> str:
-    """Return how a run clipped; auto was joint without and per group with an adversary once."""
-    config = dict(flatten(run.result.config))
-    clip = config.get("runner.clip")
-    before = clip is not None and "downstream_expert.spknorm.ascent_clip" not in config
-    if clip == "auto" and before:
-        clip = "joint" if run.result.strategy == "none" else "group"
-    return str(clip)
 
 
 def _literal(value: Any) -> str:

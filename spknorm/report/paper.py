@@ -63,17 +63,11 @@ _UPSTREAMS = {
 }
 
 
-def upstream_name(upstream: str) -> str | None:
-    """Return the paper's name of one of s3prl's upstreams, None where the paper has no such one."""
-    return _UPSTREAMS.get(upstream)
-
-
 def published(method: Method, protocol: str) -> float | None:
     """Return the paper's WA of a method that it has a row for, in percent."""
     if method.erasure or method.shuffled or method.frozen or protocol not in ("si5", "sd"):
         return None
-    upstream = upstream_name(method.upstream)
-    for line in TABLE_1:
-        if (line.strategy, line.upstream) == (method.strategy, upstream):
-            return line.si5_wa if protocol == "si5" else line.sd_wa
-    return None
+    wanted = (method.strategy, _UPSTREAMS.get(method.upstream))
+    found = {(line.strategy, line.upstream): line for line in TABLE_1 if line.strategy}
+    line = found.get(wanted)
+    return line and (line.si5_wa if protocol == "si5" else line.sd_wa)

@@ -1,42 +1,45 @@
-"""The figures of what goes on inside: training curves and leakage.
+"""The figures of what goes on inside: training curves, leakage, and pooled features.
 
 After `leakage.py` and `canvas.py` in the report. Every function returns None, or yields nothing,
 where there is nothing to draw.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spknorm.report.blocks import Block, Estimate
 from spknorm.report.canvas import (
     CYCLE,
     GREY,
     Figure,
     colour_of,
     colours_of,
-    file_name,
+    draw_limit,
+    drawing,
     label_points,
     marker_of,
-    new_plot,
     shorten,
-    style,
-    to_png,
+    write_beside,
 )
 from spknorm.report.leakage import Frontier
-from spknorm.report.scores import Block, Estimate
+from spknorm.report.pooled import read_features, two_components
 from spknorm.runs import Run
+from spknorm.runs.probes import rank_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 _CURVES = (
     ("emotion_loss", "Emotion loss, nats"),
     ("speaker_loss", "Speaker loss, nats"),
     ("speaker_lambda", "λ, step of the ascent"),
 )
-_MOST_RUNS = 30
+_MOST_RUNS, _MOST_STAGES, _MOST_POINTS, _MOST_NAMES = 30, 6, 2000, 20
+_STAGES = {"raw": "raw upstream", "none": "fine-tuned, no adversary"}
 
 
 def draw_training(block: Block) -> Iterator[Figure]:
@@ -45,10 +48,9 @@ def draw_training(block: Block) -> Iterator[Figure]:
         drawn = [one for one in estimates if any(run.history for run in one.rows["run"])]
         if not drawn:
             continue
-        said = []
         colours = colours_of([one.method.family for one in drawn])
-        with style():
-            plot, (cells,) = new_plot(9.6, 3.5, columns=3)
+        with drawing(9.6, 3.5, columns=3) as picture:
+            cells = picture.grid[0]
             for axes, (key, title) in zip(cells, _CURVES, strict=True):
                 pairs = zip(drawn, colours, strict=True)
                 logged = [_draw_curve(axes, one, colour, key) for one, colour in pairs]
@@ -58,40 +60,32 @@ def draw_training(block: Block) -> Iterator[Figure]:
                 if not any(logged):
                     axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center",
                               color=GREY)  # fmt: skip
-            said += _log_k(cells[1], drawn)
+            picture.said += _log_k(cells[1], drawn)
             for one in drawn:
-                _, mean = _mean_curve(one.rows["run"], "emotion_loss")
-                if mean:
-                    said.append(f"{one.method.label}: emotion loss {mean[0]:.2f} to {mean[-1]:.2f}")
-            plot.legend(*cells[0].get_legend_handles_labels(), loc="outside lower center",
-                        ncols=min(3, len(drawn)), fontsize=8.5)  # fmt: skip
-            png = to_png(plot)
-        yield Figure(
-            name=file_name("training", block.protocol, upstream),
-            title=f"Training, {upstream}, {block.protocol}",
-            caption="Mean over the runs of a method that logged a step; thin lines: single runs. "
-            "Dashed: log K, the loss of a speaker head that guesses among K speakers.",
-            alt="Three line charts over training steps: emotion loss, speaker loss, lambda. "
-            + "; ".join(said)
-            + ".",
-            png=png,
-        )
+                mean = _mean_curve(one.rows["run"], "emotion_loss")
+                if len(mean):
+                    ends = f"{mean.iloc[0]:.2f} to {mean.iloc[-1]:.2f}"
+                    picture.said.append(f"{one.method.label}: emotion loss {ends}")
+            picture.plot.legend(*cells[0].get_legend_handles_labels(), loc="outside lower center",
+                                ncols=min(3, len(drawn)), fontsize=8.5)  # fmt: skip
+            at = {"upstream": upstream, "protocol": block.protocol}
+            yield picture.finish("training", "training", block.protocol, upstream, **at)
 
 
 def draw_frontier(frontier: Frontier) -> Figure:
     """Draw WA against speaker leakage: one mark per method, lambdas of a strategy joined."""
-    said = []
     labels: list[tuple[float, float, str, str]] = []
     lines: dict[tuple[object, ...], list[tuple[float, float, float]]] = {}
-    with style():
-        plot, ((axes,),) = new_plot(8.4, 4.8)
+    with drawing(8.4, 4.8) as picture:
+        axes = picture.axes
         for method, leakage, wa in frontier.points:
             x, y, colour = 100 * leakage.mean, 100 * wa.mean, colour_of(method.family)
             bars: dict[str, Any] = {"xerr": 100 * leakage.std or None, "yerr": 100 * wa.std or None}
             axes.errorbar(x, y, **bars, fmt=marker_of(method.family), color=colour, markersize=8,
                           ecolor=f"{colour}59", elinewidth=1.2)  # fmt: skip
             labels.append((x, y, shorten(method.label, 44), colour))
-            said.append(f"{method.label}: leakage {x:.1f}, WA {y:.1f} ({wa.n} runs).")
+            told = f"{method.label}: leakage {x:.1f}, WA {y:.1f} ({wa.n} runs)."
+            picture.said.append(told)
             if method.speaker_lambda is not None and not method.is_reference:
                 key = (method.family, method.update, method.adversary, method.frozen)
                 lines.setdefault(key, []).append((method.speaker_lambda, x, y))
@@ -100,90 +94,120 @@ def draw_frontier(frontier: Frontier) -> Figure:
             axes.plot(xs, ys, color=colour_of(str(family)), linewidth=1.2, alpha=0.6, zorder=1)
         for value, name in ((frontier.raw, "raw upstream"), (frontier.chance, "chance")):
             if value is not None:
-                axes.axvline(100 * value, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
-                axes.annotate(name, (100 * value, 0), xycoords=("data", "axes fraction"),
-                              xytext=(3, 4), textcoords="offset points", fontsize=8.5, color=GREY,
-                              rotation=90, va="bottom")  # fmt: skip
-                said.append(f"{name}: leakage {100 * value:.1f}.")
+                draw_limit(axes, 100 * value, name, (3, 4), rotation=90, va="bottom",
+                           xycoords=("data", "axes fraction"))  # fmt: skip
+                picture.said.append(f"{name}: leakage {100 * value:.1f}.")
         axes.margins(x=0.12, y=0.1)
         axes.set_xlim(left=max(axes.get_xlim()[0], -1.5))
         axes.set_xlabel(f"Speaker leakage: accuracy of a fresh probe, %   ({frontier.axis})",
                         fontsize=9.5)  # fmt: skip
         axes.set_ylabel("WA on the test set, %")
-        label_points(plot, axes, labels)
-        png = to_png(plot)
-    return Figure(
-        name=file_name("frontier", frontier.upstream),
-        title=f"Accuracy against leakage, {frontier.upstream}",
-        caption=f"Up and to the left is better. {frontier.axis}; WA under {frontier.protocol}, "
-        "mean over all runs; leakage: mean over the probed ones; bars: ± one standard deviation. "
-        "A line joins the λ of one strategy.",
-        alt="Scatter plot of weighted accuracy against speaker probe accuracy, both in percent. "
-        + " ".join(said),
-        png=png,
-    )
+        label_points(picture.plot, axes, labels)
+        return picture.finish("frontier", "frontier", frontier.upstream, frontier=frontier)
 
 
 def draw_layers(probed: "DataFrame") -> Figure | None:
     """Draw the linear speaker probe's accuracy per layer, where layers were probed one by one."""
-    if not len(probed):
-        return None
     rows = probed[(probed["label"] == "speaker") & (probed["probe"] != "eer")]
-    rows = rows[rows["layer"].str.isdigit() & rows["control"].isna()]
+    rows = rows[rows["layer"].str.isdigit().astype(bool) & rows["control"].isna()]
     if not len(rows):
         return None
-    _, probe, _, corpus = min(
-        (probe != "linear", probe, corpus != "speaker", corpus)
-        for probe, corpus in zip(rows["probe"], rows["corpus"], strict=True)
-    )
+    kinds = {*zip(rows["probe"], rows["corpus"], strict=True)}
+    probe, corpus = min(kinds, key=lambda kind: (kind[0] != "linear", kind[0],
+                                                 kind[1] != "speaker", kind[1]))  # fmt: skip
     rows = rows[(rows["probe"] == probe) & (rows["corpus"] == corpus)]
     rows = rows.assign(layer=rows["layer"].astype(int), percent=100 * rows["accuracy"])
-    said = []
-    with style():
-        plot, ((axes,),) = new_plot(8.4, 3.8)
+    with drawing(8.4, 3.8) as picture:
+        axes = picture.axes
         groups = rows.groupby(["upstream", "rank", "subject"])
         for number, ((upstream, _, subject), found) in enumerate(groups):
             means = found.groupby("layer")["percent"].mean()
             name = shorten(f"{upstream}: {subject}", 60)
             axes.plot(means.index, means, marker="o", markersize=4, label=name,
                       color=CYCLE[number % len(CYCLE)])  # fmt: skip
-            ends = [f"{means.iloc[at]:.1f} at {word}{means.index[at]}"
-                    for at, word in ((0, "layer "), (-1, ""))]  # fmt: skip
-            said.append(f"{name}: {', '.join(ends)}.")
+            first, last = (f"{means.iloc[at]:.1f} at" for at in (0, -1))
+            layers = f"{first} layer {means.index[0]}, {last} {means.index[-1]}"
+            picture.said.append(f"{name}: {layers}.")
         axes.set_xlabel("Layer")
         axes.set_ylabel("Speaker accuracy, %")
         axes.set_ylim(bottom=0)
-        plot.legend(loc="outside upper left", fontsize=8.5, ncols=2)
-        png = to_png(plot)
-    return Figure(
-        name="leakage_by_layer",
-        title="Leakage by layer",
-        caption=f"Accuracy of the {probe} probe on each layer, {corpus} corpus; mean over audits.",
-        alt="Line chart of speaker probe accuracy in percent per layer. " + " ".join(said),
-        png=png,
-    )
+        picture.plot.legend(loc="outside upper left", fontsize=8.5, ncols=2)
+        return picture.finish("layers", "leakage_by_layer", probe=probe, corpus=corpus)
 
 
-def _points(run: Run, key: str) -> list[tuple[int, float]]:
-    logged = ((step.step, getattr(step, key)) for step in run.history if step.split == "train")
-    return [(step, value) for step, value in logged if value is not None]
+def draw_features(paths: Sequence[Path]) -> Figure | None:
+    """Draw the first two principal components per stage, coloured by speaker and by emotion.
+
+    Raises:
+        ConfigError: As `read_features`.
+    """
+    stages = [read_features(path) for path in paths]
+    stages.sort(key=lambda entry: (entry.upstream, rank_of(entry.stage), entry.stage))
+    stages = stages[:_MOST_STAGES]
+    if not stages:
+        return None
+    with drawing(2.9 * len(stages) + 1.9, 6.0, rows=2, columns=len(stages)) as picture:
+        for column, entry in enumerate(stages):
+            step = -(-len(entry.values) // _MOST_POINTS)
+            flat, share = two_components(entry.values[::step])
+            above, below = (line[column] for line in picture.grid)
+            for axes, labels in ((above, entry.speaker[::step]), (below, entry.emotion[::step])):
+                num_names = _draw_points(axes, flat, labels)
+                if column == len(stages) - 1 and num_names <= _MOST_NAMES:
+                    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8,
+                                handletextpad=0.1, markerscale=1.6)  # fmt: skip
+            name = _STAGES.get(entry.stage, entry.stage)
+            where = f"{shorten(entry.upstream, 24)}\n" if entry.upstream else ""
+            above.set_title(f"{where}{shorten(name, 26)}", fontsize=9.5)
+            variance = f"2 of {entry.values.shape[1]} dimensions, {100 * share:.0f} % of variance"
+            below.set_xlabel(variance, fontsize=8.5)
+            picture.said.append(
+                f"{name}: {len(flat)} utterances of {len(set(entry.speaker))} speakers, the "
+                f"plane holds {100 * share:.0f} percent of the variance."
+            )
+        for line, label in zip(picture.grid, ("by speaker", "by emotion"), strict=True):
+            line[0].set_ylabel(label, fontsize=10, fontweight="bold")
+        return picture.finish("pooled", "features")
 
 
-def _mean_curve(runs: Sequence[Run], key: str) -> tuple[list[int], list[float]]:
-    found: dict[int, list[float]] = {}
-    for run in runs:
-        for step, value in _points(run, key):
-            found.setdefault(step, []).append(value)
-    return sorted(found), [float(np.mean(found[step])) for step in sorted(found)]
+def _draw_points(axes: "Axes", flat: Any, labels: Sequence[str]) -> int:
+    """Draw (N, 2) points in a colour and marker for each label; return how many labels."""
+    names = sorted(set(labels))
+    for number, name in enumerate(names):
+        chosen = np.array([label == name for label in labels])
+        x, y = flat[chosen].T
+        axes.scatter(x, y, s=9, alpha=0.75, linewidths=0, label=shorten(name, 12),
+                     color=CYCLE[number % len(CYCLE)],
+                     marker="o^sDv"[number // len(CYCLE) % 5])  # fmt: skip
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return len(names)
+
+
+def _curve(run: Run, key: str) -> "Series[float]":
+    """Return what a run logged of its training, by step."""
+    import pandas as pd
+
+    steps = [step for step in run.history if step.split == "train"]
+    values = [getattr(step, key) for step in steps]
+    return pd.Series(values, [step.step for step in steps], dtype=float).dropna()
+
+
+def _mean_curve(runs: Sequence[Run], key: str) -> "Series[float]":
+    import pandas as pd
+
+    every = pd.concat([_curve(run, key) for run in runs])
+    return every.groupby(level=0).mean()
 
 
 def _draw_curve(axes: "Axes", one: Estimate, colour: str, key: str) -> bool:
     for run in one.rows["run"][:_MOST_RUNS]:
-        if points := _points(run, key):
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=0.5, alpha=0.25)
-    steps, mean = _mean_curve(one.rows["run"], key)
-    axes.plot(steps, mean, color=colour, linewidth=1.8, label=shorten(one.method.label, 44))
-    return bool(steps)
+        if len(curve := _curve(run, key)):
+            axes.plot(curve.index, curve, color=colour, linewidth=0.5, alpha=0.25)
+    mean = _mean_curve(one.rows["run"], key)
+    label = shorten(one.method.label, 44)
+    axes.plot(mean.index, mean, color=colour, linewidth=1.8, label=label)
+    return len(mean) > 0
 
 
 def _log_k(axes: "Axes", drawn: Sequence[Estimate]) -> list[str]:
@@ -191,6 +215,6 @@ def _log_k(axes: "Axes", drawn: Sequence[Estimate]) -> list[str]:
     values = sorted({round(step.log_num_speakers, 6) for step in steps if step.log_num_speakers})
     for value in values:
         axes.axhline(value, color=GREY, linewidth=1, linestyle=(0, (4, 2)))
-        axes.annotate("log K", (0, value), xycoords=("axes fraction", "data"), xytext=(4, 3),
-                      textcoords="offset points", fontsize=8.5, color=GREY)  # fmt: skip
+        write_beside(axes, "log K", (0, value), (4, 3), color=GREY,
+                     xycoords=("axes fraction", "data"))  # fmt: skip
     return [f"log K is {value:.2f}" for value in values]

@@ -1,10 +1,9 @@
-"""A picture of pooled features, before and after: read from features_*.npz, drawn by PCA.
+"""Pooled features of a stage, read from features_*.npz, and laid flat for a picture.
 
-After `canvas.py` in the report. `runs/folder.py` tells the format of the files.
+Before `pictures.py` in the report. `runs/folder.py` tells the format of the files.
 """
 
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spknorm.errors import ConfigError
-from spknorm.report.canvas import CYCLE, Figure, new_plot, shorten, style, to_png
 from spknorm.runs.checked import printable
-from spknorm.runs.probes import rank_of
-
-_MOST_POINTS = 2000
 
 
 class Features(NamedTuple):
@@ -54,74 +49,7 @@ def read_features(path: Path) -> Features:
     return Features(printable(upstream), printable(stage), values, speaker, emotion)
 
 
-def draw_features(paths: Sequence[Path]) -> Figure | None:
-    """Draw the first two principal components per stage, coloured by speaker and by emotion."""
-    stages = [read_features(path) for path in paths]
-    stages.sort(key=lambda entry: (entry.upstream, rank_of(entry.stage), entry.stage))
-    stages = stages[:6]
-    if not stages:
-        return None
-    said = []
-    with style():
-        plot, grid = new_plot(2.9 * len(stages) + 1.9, 6.0, rows=2, columns=len(stages))
-        for column, entry in enumerate(stages):
-            step = -(-len(entry.values) // _MOST_POINTS)
-            flat, share = _two_components(entry.values[::step])
-            for row, labels in enumerate((entry.speaker[::step], entry.emotion[::step])):
-                axes = grid[row][column]
-                names = sorted(set(labels))
-                for number, name in enumerate(names):
-                    chosen = np.array([label == name for label in labels])
-                    axes.scatter(
-                        flat[chosen, 0],
-                        flat[chosen, 1],
-                        s=9,
-                        alpha=0.75,
-                        linewidths=0,
-                        label=shorten(name, 12),
-                        color=CYCLE[number % len(CYCLE)],
-                        marker="o^sDv"[number // len(CYCLE) % 5],
-                    )
-                axes.set_xticks([])
-                axes.set_yticks([])
-                if column == 0:
-                    axes.set_ylabel(
-                        ("by speaker", "by emotion")[row], fontsize=10, fontweight="bold"
-                    )
-                if column == len(stages) - 1 and len(names) <= 20:
-                    axes.legend(
-                        loc="center left",
-                        bbox_to_anchor=(1.0, 0.5),
-                        fontsize=8,
-                        handletextpad=0.1,
-                        markerscale=1.6,
-                    )
-            name = {"raw": "raw upstream", "none": "fine-tuned, no adversary"}.get(
-                entry.stage, entry.stage
-            )
-            where = f"{shorten(entry.upstream, 24)}\n" if entry.upstream else ""
-            grid[0][column].set_title(f"{where}{shorten(name, 26)}", fontsize=9.5)
-            grid[1][column].set_xlabel(
-                f"2 of {entry.values.shape[1]} dimensions, {100 * share:.0f} % of variance",
-                fontsize=8.5,
-            )
-            said.append(
-                f"{name}: {len(flat)} utterances of {len(set(entry.speaker))} speakers, the "
-                f"plane holds {100 * share:.0f} percent of the variance."
-            )
-        png = to_png(plot)
-    return Figure(
-        name="features",
-        title="Pooled features, before and after",
-        caption="First two principal components of the pooled features, each stage for itself "
-        "(axes are not shared, and a plane can hide what a probe finds). Top: colour is the "
-        "speaker; bottom: the same points, colour is the emotion.",
-        alt="Scatter plots of utterances, by speaker above and by emotion below. " + " ".join(said),
-        png=png,
-    )
-
-
-def _two_components(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+def two_components(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     """Project (N, H) on its first two components: (N, 2), and the share of variance they hold."""
     centred = values - values.mean(axis=0)
     _, sizes, axes = np.linalg.svd(centred, full_matrices=False)

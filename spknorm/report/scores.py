@@ -1,25 +1,23 @@
 """From runs to the numbers of a table: averages, intervals, paired tests, curves.
 
-After `methods.py` in the report; the statistics themselves are `spknorm.statistics`, the tables
-`score_tables.py`. Accuracies stay fractions here.
+After `blocks.py` in the report; the statistics themselves are `spknorm.statistics`, the tables
+`score_tables.py`. Accuracies stay fractions here. Classes and dimensions go the same way: a metric
+is a column of numbers and one of the counts by speaker behind them.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spknorm.errors import DataError
 from spknorm.protocols import TITLES
+from spknorm.report.blocks import Block, Chance, Curve, Estimate, Score, Test
 from spknorm.report.methods import Method, num_planned, with_methods
 from spknorm.runs import Runs
 from spknorm.statistics import (
     Comparison,
-    Interval,
-    MeanStd,
-    SpeakerSpread,
     compare,
     holm,
     interval,
@@ -27,6 +25,7 @@ from spknorm.statistics import (
     pool_speakers,
     speaker_spread,
 )
+from spknorm.statistics.agreement import CCC
 from spknorm.statistics.curves import normalised_auc, paper_auc
 from spknorm.statistics.metrics import METRICS
 
@@ -34,106 +33,46 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _PLACE = ("fold", "seed", "draw", "samples_per_label")
+_COUNTS = "by_speaker"
 
 
-class Chance(NamedTuple):
-    """What guessing scores: the largest class for WA, one over the number of classes for UA."""
+class Metric(NamedTuple):
+    """What is measured: its `kind` in `spknorm.statistics`, and the columns of runs it is in."""
 
-    wa: float
-    ua: float
-    majority: str
-
-
-class Curve(NamedTuple):
-    """Accuracy against training samples per label.
-
-    Attributes:
-        num_samples: (P,) points.
-        mean: (P,) mean WA over runs.
-        std: (P,) standard deviation over draws and seeds of the mean over folds; 0 for one draw.
-        num_runs: (P,) runs at each point.
-        paper_auc: The paper's area (trapezoid / 1000), None unless the points span 50..1000.
-        normalised_auc: The area over the width of the curve's own range, None for a single point.
-    """
-
-    num_samples: tuple[int, ...]
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
-    num_runs: tuple[int, ...]
-    paper_auc: float | None
-    normalised_auc: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """One method under one protocol.
-
-    Attributes:
-        rows: Its runs, by place in the grid.
-        num_planned: How many there will be.
-        scores: Metric -> mean and standard deviation over runs.
-        intervals: Metric -> value over pooled utterances with its 95 % interval over speakers;
-            empty where there is none.
-        no_interval: Why there is none.
-        spread: Accuracy per speaker, None where no speaker is known.
-        curve: Under low_resource.
-        comparison: WA against strategy none on the runs both have; None for strategy none itself.
-        p_holm: The comparison's p (bootstrap over speakers), Holm-corrected over its table.
-        p_wilcoxon_holm: The same of the Wilcoxon test over runs.
-    """
-
-    method: Method
-    rows: "DataFrame"
-    num_planned: int
-    scores: Mapping[str, MeanStd]
-    intervals: Mapping[str, Interval]
-    no_interval: str
-    spread: SpeakerSpread | None
-    curve: Curve | None
-    comparison: Comparison | None = None
-    p_holm: float | None = None
-    p_wilcoxon_holm: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """All methods of one task and protocol: what one table compares."""
-
-    task: str
-    protocol: str
-    rows: "DataFrame"
-    estimates: tuple[Estimate, ...]
-    chance: Chance
-
-    @property
-    def title(self) -> str:
-        """The protocol in words."""
-        return TITLES.get(self.protocol, self.protocol)
-
-    @property
-    def is_low_resource(self) -> bool:
-        """Whether its methods have curves."""
-        return self.protocol == "low_resource"
-
-    def by_upstream(self) -> dict[str, list[Estimate]]:
-        """Return the estimates of each upstream."""
-        found: dict[str, list[Estimate]] = {}
-        for one in self.estimates:
-            found.setdefault(one.method.upstream, []).append(one)
-        return found
+    name: str
+    kind: str
+    counts: str
+    is_tested: bool
+    chance: float | None
 
 
 def score_blocks(runs: Runs) -> list[Block]:
-    """Return all blocks in the order in which tables show them."""
-    if not runs.runs:
-        return []
-    order = list(TITLES)
-    blocks = [
-        _block(str(task), str(protocol), rows, runs)
-        for (task, protocol), rows in with_methods(runs).groupby(["task", "protocol"])
-    ]
-    rank = {name: number for number, name in enumerate(order)}
+    """Return all blocks of classes in the order in which tables show them."""
+    blocks = []
+    for rows in _by_protocol(runs):
+        chance = chance_of(rows)
+        known = {"wa": chance.wa, "ua": chance.ua}
+        metrics = [Metric(name, name, _COUNTS, name == "wa", known.get(name)) for name in METRICS]
+        blocks.append(_block(rows, metrics, runs, chance))
+    rank = {name: number for number, name in enumerate(TITLES)}
     return sorted(blocks, key=lambda one: (one.task, rank.get(one.protocol, 9), one.protocol))
+
+
+def dimension_blocks(runs: Runs) -> list[Block]:
+    """Return the blocks of runs that predict dimensions: a metric of each that all runs have."""
+    blocks = []
+    for rows in _by_protocol(replace(runs, runs=runs.of_dimensions)):
+        known = [one.names for one in rows["dimensions"]]
+        names = [name for name in known[0] if all(name in other for other in known)]
+        metrics = [Metric(f"{CCC}_{name}", CCC, f"{_COUNTS}_{name}", True, 0.0) for name in names]
+        for name, metric in zip(names, metrics, strict=True):
+            tested = [one.test for one in rows["dimensions"]]
+            rows[metric.name] = [test.ccc[name] for test in tested]
+            rows[metric.counts] = [
+                {who: sums[name] for who, sums in test.by_speaker.items()} for test in tested
+            ]
+        blocks.append(_block(rows, metrics, runs, None))
+    return blocks
 
 
 def chance_of(rows: "DataFrame") -> Chance:
@@ -165,117 +104,106 @@ def curve_of(rows: "DataFrame") -> Curve:
     return Curve(points, mean, std, counts, None, area)
 
 
-def record_of(
-    method: Method,
-    protocol: str,
-    metric: str,
-    *,
-    mean: MeanStd,
-    pooled: Interval | None,
-    tested: Comparison | None,
-    p_holm: float | None,
-    p_wilcoxon_holm: float | None,
-    planned: int,
-    chance: float | None,
-) -> dict[str, str | int | float | None]:
-    """Return a row of table.csv: what one metric says of one method, in full precision."""
+def against_none(estimates: Iterable[Estimate]) -> Iterator[tuple[Estimate, Estimate]]:
+    """Yield each method with the strategy none beside it, where there is one."""
+    known = {one.method: one for one in estimates}
+    for one in known.values():
+        reference = known.get(one.method.reference())
+        if reference is not None and not one.method.is_reference:
+            yield one, reference
+
+
+def shared_runs(
+    one: Estimate, other: Estimate, column: str = _COUNTS
+) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Return the counts by speaker of both, by those places in the grid that both have."""
+    sides = [dict(zip(side.rows["place"], side.rows[column], strict=True)) for side in (one, other)]
+    places = sorted(key for key in sides[0] if sides[0][key] and sides[1].get(key))
+    ours, theirs = ({key: side[key] for key in places} for side in sides)
+    return ours, theirs
+
+
+def corrected(tests: Mapping[Any, Comparison]) -> dict[Any, Test]:
+    """Return a family of tests with its p-values corrected after Holm; NaN is of no test."""
+    p_values = holm([one.p_bootstrap for one in tests.values()])
+    p_runs = holm([one.p_wilcoxon for one in tests.values()])
     return {
-        "task": method.task,
-        "protocol": protocol,
-        "upstream": method.upstream,
-        "method": method.label,
-        "metric": metric,
-        "mean": mean.mean,
-        "std": mean.std,
-        "pooled": pooled.value if pooled else None,
-        "low": pooled.low if pooled else None,
-        "high": pooled.high if pooled else None,
-        "difference": tested.difference if tested else None,
-        "difference_low": tested.low if tested else None,
-        "difference_high": tested.high if tested else None,
-        "p_speakers_holm": p_holm if tested else None,
-        "p_runs_holm": p_wilcoxon_holm if tested else None,
-        "pairs": tested.num_pairs if tested else None,
-        "runs": mean.n,
-        "runs_planned": planned,
-        "chance": chance,
+        key: Test(one, p, None if one.p_wilcoxon != one.p_wilcoxon else of_runs)
+        for (key, one), p, of_runs in zip(tests.items(), p_values, p_runs, strict=True)
     }
 
 
-def _block(task: str, protocol: str, rows: "DataFrame", runs: Runs) -> Block:
-    places = [tuple(0 if v is None or v != v else v for v in row) for row in rows[[*_PLACE]].values]
-    rows = rows.assign(place=places)
+def _by_protocol(runs: Runs) -> "Iterator[DataFrame]":
+    """Yield the runs of each task and protocol, with their method and place in the grid."""
+    if runs.runs:
+        table = with_methods(runs)
+        places = table[[*_PLACE]].astype(object).where(table[[*_PLACE]].notna(), 0)
+        table["place"] = [*places.itertuples(index=False, name=None)]
+        yield from (rows.copy() for _, rows in table.groupby(["task", "protocol"]))
+
+
+def _block(
+    rows: "DataFrame", metrics: Sequence[Metric], runs: Runs, chance: Chance | None
+) -> Block:
+    num_places, task, protocol = len({*rows["place"]}), rows["task"].iloc[0], rows["protocol"]
     groups = sorted(rows.groupby("method", sort=False), key=lambda pair: pair[0].sort_key())
     estimates = [
-        _estimate(method, found, num_planned(method, found, runs, len(set(places))), protocol)
+        _estimate(method, found, num_planned(method, found, runs, num_places), metrics)
         for method, found in groups
     ]
-    known = {one.method: one for one in estimates}
-    compared: dict[Method, Comparison] = {}
+    tests = corrected(dict(_paired_tests(estimates, [one for one in metrics if one.is_tested])))
+    found = []
     for one in estimates:
-        reference = known.get(one.method.reference())
-        found = reference and paired(by_place(one.rows), by_place(reference.rows), "wa")
-        if found and not one.method.is_reference:
-            compared[one.method] = found
-    p_values = holm([found.p_bootstrap for found in compared.values()])
-    p_wilcoxon = holm([found.p_wilcoxon for found in compared.values()])
-    for method, p, p_runs in zip(compared, p_values, p_wilcoxon, strict=True):
-        told = {"comparison": compared[method], "p_holm": p, "p_wilcoxon_holm": p_runs}
-        known[method] = replace(known[method], **told)  # type: ignore[arg-type] # keys above
+        scores = {
+            name: replace(score, test=tests.get((one.method, name)))
+            for name, score in one.scores.items()
+        }
+        found.append(replace(one, scores=scores))
     return Block(
-        task=task,
-        protocol=protocol,
+        task=str(task),
+        protocol=str(protocol.iloc[0]),
         rows=rows,
-        estimates=(*known.values(),),
-        chance=chance_of(rows),
+        estimates=(*found,),
+        chance=chance,
     )
 
 
-def _estimate(method: Method, rows: "DataFrame", planned: int, protocol: str) -> Estimate:
+def _estimate(
+    method: Method, rows: "DataFrame", planned: int, metrics: Sequence[Metric]
+) -> Estimate:
     rows = rows.sort_values(["place", "folder"])
-    pooled = pool_speakers(rows["by_speaker"])
-    intervals, reason = _intervals(pooled)
+    pools = {name: pool_speakers(rows[name]) for name in {one.counts: None for one in metrics}}
+    scores, reason = {}, ""
+    for one in metrics:
+        scores[one.name] = Score(runs=mean_std(rows[one.name]), chance=one.chance)
+        try:
+            if not pools[one.counts]:
+                raise DataError("its result files name no speakers.")
+            pooled, low, high, _ = interval(pools[one.counts], one.kind)
+            scores[one.name] = replace(scores[one.name], pooled=pooled, low=low, high=high)
+        except DataError as error:  # too few speakers
+            reason = str(error)
+    by_class = pools.get(_COUNTS)
+    is_curve = rows["protocol"].iloc[0] == "low_resource" and by_class is not None
     return Estimate(
         method=method,
         rows=rows,
         num_planned=planned,
-        scores={name: mean_std(rows[name]) for name in METRICS},
-        intervals=intervals,
+        scores=scores,
         no_interval=reason,
-        spread=speaker_spread(pooled) if pooled else None,
-        curve=curve_of(rows) if protocol == "low_resource" else None,
+        spread=speaker_spread(by_class) if by_class else None,
+        curve=curve_of(rows) if is_curve else None,
     )
 
 
-def _intervals(pooled: Mapping[str, Any]) -> tuple[dict[str, Interval], str]:
-    if not pooled:
-        return {}, "its result files name no speakers."
-    try:
-        return {name: interval(pooled, name) for name in METRICS}, ""
-    except DataError as error:  # too few speakers
-        return {}, str(error)
-
-
-def paired(
-    ours: Mapping[tuple[Any, ...], Any], theirs: Mapping[tuple[Any, ...], Any], metric: str
-) -> Comparison | None:
-    """Return the paired test on the places that both have; rather none than a wrong one.
-
-    Args:
-        ours: Place in the grid -> counts by speaker.
-        theirs: The same of the reference.
-        metric: See `spknorm.statistics.compare`.
-    """
-    shared = sorted(key for key in ours.keys() & theirs.keys() if ours[key] and theirs[key])
-    if not shared:
-        return None
-    try:
-        new, old = ({key: side[key] for key in shared} for side in (ours, theirs))
-        return compare(new, old, metric)
-    except DataError:
-        return None  # too few speakers, or not the same ones
-
-
-def by_place(rows: "DataFrame") -> dict[tuple[Any, ...], Any]:
-    """Return the counts by speaker of each place in the grid."""
-    return dict(zip(rows["place"], rows["by_speaker"], strict=True))
+def _paired_tests(
+    estimates: Iterable[Estimate], metrics: Iterable[Metric]
+) -> Iterator[tuple[tuple[Method, str], Comparison]]:
+    """Yield the tests against strategy none; rather none than a wrong one."""
+    for one, reference in against_none(estimates):
+        for metric in metrics:
+            try:
+                found = compare(*shared_runs(one, reference, metric.counts), metric.kind)
+            except DataError:  # too few speakers, or not the same ones
+                continue
+            yield (one.method, metric.name), found

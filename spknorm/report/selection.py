@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from spknorm.report.tables import Table, TableRow, make_table, with_deviation
+from spknorm.report.words import say
 from spknorm.runs.selection import read_selection
 
 
@@ -32,10 +33,6 @@ def read_table(folder: Path) -> Table | None:
                 verdict if one.speaker_lambda else "control",
             )
             rows.append(TableRow(cells=cells, kind="ours" if chosen else "control"))
-    note = (
-        "On dev and on seeds that nothing is reported on; the test set was not touched. Leakage: "
-        "accuracy in percent of a fresh speaker probe on dev. Chosen: the least leakage among "
-        "those whose dev WA stays within the bound of λ 0."
-    )
+    notes = [*say("selection"), *doubts]
     columns = ("Upstream", "Variant", "λ", "Dev WA", "Leakage on dev", "Runs", "")
-    return make_table("selection", "Candidates for λ", columns, rows, [note, *doubts])
+    return make_table("selection", "Candidates for λ", columns, rows, notes)

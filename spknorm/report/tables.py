@@ -6,14 +6,17 @@ in a table may come from files: each form escapes them, so that no text can beco
 """
 
 import csv
+import functools
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from importlib import resources
+from typing import Any, Literal
 
 NOTHING = "–"  # noqa: RUF001 # an en dash is what a table shows for "no number"
 
+Show = Callable[[float], str]
 RowKind = Literal["ours", "paper", "control"]
 
 
@@ -67,15 +70,21 @@ def make_table(
     )
 
 
-def with_deviation(mean: float, std: float, n: int) -> str:
-    """Return `70.1 ± 2.3` in percent; a single run has no deviation."""
-    return f"{percent(mean)} ± {percent(std)}" if n > 1 else percent(mean)
+def with_deviation(mean: float, std: float, n: int, show: Show | None = None) -> str:
+    """Return `70.1 ± 2.3` in percent, or as `show` says it; a single run has no deviation."""
+    show = show or percent
+    return f"{show(mean)} ± {show(std)}" if n > 1 else show(mean)
 
 
-def span(low: float, high: float, show: Callable[[float], str] | None = None) -> str:
+def span(low: float | None, high: float | None, show: Show | None = None) -> str:
     """Return an interval: `68.1 to 72.0`, its ends in percent or as `show` says them."""
     show = show or percent
-    return f"{show(low)} to {show(high)}"
+    return "no interval" if low is None or high is None else f"{show(low)} to {show(high)}"
+
+
+def with_span(value: float | None, low: float | None, high: float | None) -> str:
+    """Return `70.1 (68.1 to 72.0)` in percent; without brackets where there is no interval."""
+    return percent(value) if low is None else f"{percent(value)} ({span(low, high)})"
 
 
 def n_of_m(done: int, planned: int) -> str:
@@ -88,19 +97,34 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NOTHING if value is None or value != value else f"{100 * value:.{digits}f}"
 
 
+def plain(value: float | None) -> str:
+    """Return a number that is in percent already."""
+    return NOTHING if value is None else f"{value:.1f}"
+
+
 def signed_points(value: float) -> str:
     """Return a difference of fractions in percentage points: 0.021 -> `+2.1`."""
     text = f"{100 * value:+.1f}"
     return ("0.0" if text in ("+0.0", "-0.0") else text).replace("-", "\N{MINUS SIGN}")
 
 
+def ccc(value: float) -> str:
+    """Return a concordance correlation, with three digits."""
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed_ccc(value: float) -> str:
+    """Return a difference of two."""
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
 def p_value(value: float | None) -> str:
     """Return a p-value with two significant digits."""
     if value is None:
         return NOTHING
-    if value < 0.001:
-        return "< .001"
-    return f"{value:.2f}".lstrip("0") if 0.095 <= value < 0.995 else _small_p(value)
+    if value < 0.001 or value >= 0.995:
+        return "< .001" if value < 0.001 else "1.0"
+    return f"{value:.{2 if value >= 0.095 else 3}f}".lstrip("0")
 
 
 def to_text(table: Table, *, title: bool = True) -> str:
@@ -119,48 +143,12 @@ def to_text(table: Table, *, title: bool = True) -> str:
 
 def to_markdown(tables: Iterable[Table], *, title: str, remarks: Sequence[str]) -> str:
     """Return all tables as one Markdown document; rows that are not ours are in italics."""
-    parts = [f"# {escape_markdown(title)}", *(escape_markdown(remark) for remark in remarks)]
-    for table in tables:
-        numbers = len(table.columns) - table.num_heads
-        lines = [[*map(escape_markdown, table.columns)], ["---"] * table.num_heads]
-        lines[1] += ["---:"] * numbers
-        for row in table.rows:
-            sign = "" if row.kind == "ours" else "*"
-            cells = map(escape_markdown, row.cells)
-            lines.append([f"{sign}{cell}{sign}" if cell else cell for cell in cells])
-        parts.append(f"## {escape_markdown(table.title)}")
-        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
-        parts += [escape_markdown(note) for note in table.notes]
-    return "\n\n".join(parts) + "\n"
+    return _fill("table.md.j2", tables=tables, title=title, remarks=remarks)
 
 
 def to_latex(tables: Iterable[Table], *, title: str) -> str:
     """Return all tables as LaTeX; they need booktabs, xcolor and, for UTF-8, a current engine."""
-    parts = [f"% {_one_line(title)}\n% \\usepackage{{booktabs}} \\usepackage{{xcolor}}"]
-    for table in tables:
-        numbers = len(table.columns) - table.num_heads
-        rows = []
-        for row in table.rows:
-            cells = [escape_latex(cell) for cell in row.cells]
-            if row.kind != "ours":
-                cells = [f"\\textcolor{{gray}}{{{cell}}}" if cell else cell for cell in cells]
-            rows.append("    " + " & ".join(cells) + r" \\")
-        lines = [
-            r"\begin{table}",
-            r"  \centering\small",
-            f"  \\caption{{{escape_latex(table.title)}. {escape_latex(' '.join(table.notes))}}}",
-            f"  \\label{{tab:{re.sub(r'[^a-z0-9-]', '-', table.name.lower())}}}",
-            f"  \\begin{{tabular}}{{{'l' * table.num_heads}{'r' * numbers}}}",
-            r"    \toprule",
-            "    " + " & ".join(map(escape_latex, table.columns)) + r" \\",
-            r"    \midrule",
-            *rows,
-            r"    \bottomrule",
-            r"  \end{tabular}",
-            r"\end{table}",
-        ]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+    return _fill("table.tex.j2", tables=tables, title=title)
 
 
 def to_csv(records: Sequence[dict[str, str | int | float | None]]) -> str:
@@ -199,10 +187,16 @@ def escape_latex(text: str) -> str:
     return "".join(special.get(character, character) for character in _one_line(text))
 
 
-def _small_p(value: float) -> str:
-    if value >= 0.995:
-        return "1.0"
-    return f"{value:.3f}".lstrip("0")
+def _fill(template: str, **values: Any) -> str:
+    """Return a form of tables; its template escapes by the filters `markdown` and `latex`."""
+    import jinja2
+
+    options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    forms = jinja2.Environment(**options)  # neither form is HTML
+    forms.filters |= {"markdown": escape_markdown, "latex": escape_latex, "one_line": _one_line}
+    forms.filters["anchor"] = functools.partial(re.sub, r"[^a-z0-9-]", "-")
+    source = resources.files("spknorm.report").joinpath(template).read_text("utf-8")
+    return str(forms.from_string(source).render(values))
 
 
 def _one_line(text: str) -> str:

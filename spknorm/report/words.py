@@ -1,0 +1,67 @@
+"""What is said beside numbers: titles, notes, captions and sentences, all of them in words.j2.
+
+First in the report. A text has a name and paragraphs there, which jinja2 fills; what is filled in
+may come from files, so that the forms of a table and the page escape it afterwards.
+"""
+
+import functools
+import re
+from collections.abc import Iterable
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from spknorm.report.tables import percent
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
+
+_MOST = 3
+
+
+def say(name: str, /, **values: Any) -> list[str]:
+    """Return the paragraphs of a text, filled in; one that has nothing to say is empty."""
+    return [paragraph.render(values) for paragraph in _paragraphs(name)]
+
+
+def sentence(name: str, /, **values: Any) -> str:
+    """Return a text of one paragraph."""
+    [found] = say(name, **values)
+    return found
+
+
+@functools.cache
+def engine(*, autoescape: bool) -> "Environment":
+    """Return jinja2 with the report's templates; `autoescape` for pages."""
+    import jinja2
+
+    found = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_source),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+    )
+    found.filters |= {"percent": percent, "few": _few}
+    return found
+
+
+def _source(name: str) -> str:
+    return resources.files("spknorm.report").joinpath(name).read_text("utf-8")
+
+
+@functools.cache
+def _paragraphs(name: str) -> "list[Template]":
+    texts = _texts()[name]
+    return [engine(autoescape=False).from_string(" ".join(text.splitlines())) for text in texts]
+
+
+@functools.cache
+def _texts() -> dict[str, list[str]]:
+    _, *parts = re.split(r"^== (\S+)$", _source("words.j2"), flags=re.MULTILINE)
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return {name: re.split(r"\n{2,}", text.strip("\n")) for name, text in pairs}
+
+
+def _few(names: Iterable[Any]) -> str:
+    """Return the first of some names, each once, and how many more there are."""
+    known = [*dict.fromkeys(map(str, names))]
+    more = f" and {len(known) - _MOST} more" if len(known) > _MOST else ""
+    return ", ".join(known[:_MOST]) + more
