@@ -99,7 +99,7 @@ def make_adapters(folder, base, **options):
     options = {"r": 2, "lora_alpha": 8, "target_modules": ["q_proj", "out_proj"], **options}
     tuned = peft.get_peft_model(model, peft.LoraConfig(**options))
     for name, parameter in tuned.named_parameters():
-        if "lora_B" in name:
+        if "lora_B" in name or (parameter.requires_grad and parameter.ndim == 1):
             torch.nn.init.normal_(parameter, std=0.3)
     tuned.save_pretrained(folder)
     merged = tuned.merge_and_unload()
@@ -107,9 +107,18 @@ def make_adapters(folder, base, **options):
     return folder
 
 
-def test_adapters_as_peft_saves_them_are_added_to_their_base(folder, tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_rslora": True},
+        {"bias": "all"},
+        {"modules_to_save": ["final_layer_norm"]},
+        {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"q_proj": 2}},
+    ],
+)
+def test_adapters_as_peft_saves_them_are_added_to_their_base(options, folder, tmp_path):
     plain = states_of(folder)
-    adapters = make_adapters(tmp_path / "adapters", folder, use_rslora=True)
+    adapters = make_adapters(tmp_path / "adapters", folder, **options)
     shutil.copy(folder / "preprocessor_config.json", tmp_path / "merged")
     expected = states_of(tmp_path / "merged")
     assert not torch.allclose(expected, plain, atol=1e-3)
@@ -118,9 +127,12 @@ def test_adapters_as_peft_saves_them_are_added_to_their_base(folder, tmp_path):
 
 def test_adapters_of_other_kinds_and_lost_bases_are_refused(folder, tmp_path):
     adapters = make_adapters(tmp_path / "adapters", folder)
+    dora = make_adapters(tmp_path / "dora", folder, use_dora=True)
+    with pytest.raises(CheckpointError, match="of the kind DoRA, but only LoRA's of linear layers"):
+        states_of(dora)
     config = json.loads((adapters / "adapter_config.json").read_text())
     (adapters / "adapter_config.json").write_text(json.dumps({**config, "peft_type": "IA3"}))
-    with pytest.raises(CheckpointError, match="of the kind IA3, but only LoRA's are merged here"):
+    with pytest.raises(CheckpointError, match="of the kind IA3, but only LoRA's of linear lay"):
         states_of(adapters)
     (adapters / "adapter_config.json").write_text(
         json.dumps({**config, "base_model_name_or_path": "/nowhere/model"})
@@ -186,7 +198,7 @@ def test_what_is_no_upstream_says_so(tmp_path, monkeypatch):
     patches = transformers.ASTModel(transformers.ASTConfig(**small, intermediate_size=8))
     patches.save_pretrained(tmp_path / "patches")
     transformers.ASTFeatureExtractor().save_pretrained(tmp_path / "patches")
-    with pytest.raises(ConfigError, match="for three: no frames, so that it cannot be an upstream"):
+    with pytest.raises(ConfigError, match="for nine: no frames, so that it cannot be an upstream"):
         states_of(tmp_path / "patches")
     (tmp_path / "file.pt").write_bytes(b"")
     with pytest.raises(

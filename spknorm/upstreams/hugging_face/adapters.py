@@ -21,6 +21,9 @@ def merged(
 ) -> dict[str, Tensor]:
     """Return the base's weights with the adapters added: W + scale B A.
 
+    What was trained whole beside them (biases, modules_to_save) takes the base's place; heads,
+    which the base does not have, are left out.
+
     Args:
         base: Weights of the model by name, whatever stands before the names.
         adapters: Of adapter_model.safetensors.
@@ -30,18 +33,24 @@ def merged(
     Raises:
         CheckpointError: Adapters of another kind, or for weights that the base does not have.
     """
-    if options.get("peft_type") != "LORA" or options.get("use_dora"):
-        kind = "DoRA" if options.get("use_dora") else options.get("peft_type")
+    kind = "DoRA" if options.get("use_dora") else options.get("peft_type")
+    if kind == "LORA" and any(value.ndim != 2 for name, value in adapters.items() if _A in name):
+        kind = "LoRA of a convolution or an embedding"
+    if kind != "LORA":
         raise CheckpointError(
-            f"{folder} holds adapters of the kind {kind}, but only LoRA's are merged here: merge "
-            "them with peft (merge_and_unload, save_pretrained) and name that folder."
+            f"{folder} holds adapters of the kind {kind}, but only LoRA's of linear layers are "
+            "merged here: merge them with peft (merge_and_unload, save_pretrained) and name that "
+            "folder."
         )
     weights = dict(base)
     for name, down in adapters.items():
         if not name.endswith(_A):
+            plain = name.removeprefix(_PREFIX).replace(".base_layer.", ".")
+            if "lora_" not in name and (whole := _target(weights, plain)) is not None:
+                weights[whole] = down
             continue
         module = name.removesuffix(_A).removeprefix(_PREFIX)
-        target = _target(weights, module)
+        target = _target(weights, f"{module}.weight")
         if target is None:
             raise CheckpointError(
                 f"{folder} has an adapter for {module}, which its base model "
@@ -55,11 +64,11 @@ def merged(
     return weights
 
 
-def _target(weights: Mapping[str, Tensor], module: str) -> str | None:
-    """Return the name of a module's weight; either side may have the model's prefix."""
-    parts = module.split(".")
-    for start in range(len(parts)):
-        end = ".".join(parts[start:]) + ".weight"
+def _target(weights: Mapping[str, Tensor], wanted: str) -> str | None:
+    """Return the base's name of a weight; either side may have the model's prefix."""
+    parts = wanted.split(".")
+    for start in range(len(parts) - 1):
+        end = ".".join(parts[start:])
         found = [name for name in weights if name == end or name.endswith(f".{end}")]
         if len(found) == 1:
             return found[0]

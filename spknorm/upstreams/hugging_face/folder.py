@@ -14,11 +14,16 @@ from torch import Tensor, nn
 
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.upstreams.hugging_face.adapters import merged
-from spknorm.upstreams.weights import load_weights, plain_name, unwrap_names
+from spknorm.upstreams.weights import load_weights, no_weights, plain_name, unwrap_names
 
 _FILES = ("*.json", "*.safetensors")
 _OLDER_FILES = ("pytorch_model*.bin",)
+_STEMS = "model", "pytorch_model"
 _ONLY_FOR_PRETRAINING = "masked_spec_embed"
+
+
+class MissingWeightsError(CheckpointError):
+    """Weights of a model are missing in a folder, or have other names there."""
 
 
 def locate(source: str) -> Path:
@@ -38,22 +43,25 @@ def locate(source: str) -> Path:
         )
     import huggingface_hub
 
+    begun = ""
     try:
         folder = Path(huggingface_hub.snapshot_download(source, local_files_only=True))
-        if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
+        if _is_whole(folder):
             return folder
+        begun = f" whole ({folder} lacks files, as after a download that was stopped)"
     except (OSError, ValueError):  # nothing of it in the cache, or no name at all
         pass
     try:
         folder = Path(huggingface_hub.snapshot_download(source, allow_patterns=list(_FILES)))
         if not list(folder.glob("*.safetensors")):
             huggingface_hub.snapshot_download(source, allow_patterns=list(_OLDER_FILES))
+        if begun and not _is_whole(folder):  # without a network, the same as before
+            raise FileNotFoundError(folder)
     except Exception as error:  # requests, httpx and the hub each have their own kinds
-        cache = huggingface_hub.constants.HF_HUB_CACHE
         raise MissingError(
             f"The upstream `hf:{source}` is neither a folder here nor in the Hugging Face cache "
-            f"{cache}, and could not be downloaded ({type(error).__name__}). Name a folder, or "
-            "set HF_HOME to a cache that has it."
+            f"{huggingface_hub.constants.HF_HUB_CACHE}{begun}, and could not be downloaded "
+            f"({type(error).__name__}). Name a folder, or set HF_HOME to a cache that has it."
         ) from error
     return folder
 
@@ -70,7 +78,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         options = _json(adapter)
         base = read_weights(locate(str(options.get("base_model_name_or_path"))))
         return merged(base, _tensors(folder, "adapter_model"), options, folder)
-    return _tensors(folder, "model", "pytorch_model")
+    return _tensors(folder, *_STEMS)
 
 
 def config_folder(folder: Path) -> Path:
@@ -85,19 +93,32 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> Non
     """Put weights into a model in float32; names may have any prefix, and more may be there.
 
     Raises:
-        CheckpointError: Weights of the model are missing.
+        CheckpointError: Weights of the model are missing, of another shape, or whole numbers.
     """
     plain = {plain_name(name): value for name, value in unwrap_names(weights).items()}
     wanted = [plain_name(name) for name in model.state_dict()]
     prefix = _prefix(plain, wanted)
-    found = {name: plain[prefix + name].float() for name in wanted if prefix + name in plain}
+    found = {name: plain[prefix + name] for name in wanted if prefix + name in plain}
     missing = [name for name in wanted if name not in found and name != _ONLY_FOR_PRETRAINING]
     if missing:
-        raise CheckpointError(
+        raise MissingWeightsError(
             f"{source} does not hold the weights of a {type(model).__name__}: {len(missing)} are "
             f"missing, such as {', '.join(sorted(missing)[:3])}."
         )
-    model.load_state_dict(found, strict=False)
+    own = {plain_name(name): value for name, value in model.state_dict().items()}
+    for name, value in found.items():
+        if own[name].is_floating_point() and not value.is_floating_point():
+            raise CheckpointError(
+                f"{source} holds weights that are quantised ({name} is of {value.dtype}), which "
+                "cannot be trained: name the folder of the model that they were made of."
+            )
+        if value.shape != own[name].shape:
+            raise CheckpointError(
+                f"{source} does not hold the weights of a {type(model).__name__} as its "
+                f"config.json describes it: {name} is of {tuple(value.shape)}, not of "
+                f"{tuple(own[name].shape)}."
+            )
+    model.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)
 
 
 def _prefix(names: Iterable[str], wanted: list[str]) -> str:
@@ -139,7 +160,17 @@ def _files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
                 return [folder / name for name in shards]
             if (folder / f"{stem}.{suffix}").is_file():
                 return [folder / f"{stem}.{suffix}"]
-    raise CheckpointError(f"{folder} has no {stems[0]}.safetensors or {stems[-1]}.bin.")
+    raise CheckpointError(f"{folder} {no_weights(folder, stems[0], stems[-1])}.")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder of the cache has what says which model it is, and its weights."""
+    if (folder / "adapter_config.json").is_file():
+        return True
+    try:
+        return (folder / "config.json").is_file() and bool(_files(folder, _STEMS))
+    except CheckpointError:
+        return False
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -17,20 +17,28 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from spknorm.compat.lengths import check_lengths
-from spknorm.errors import CheckpointError, ConfigError
-from spknorm.upstreams.hugging_face.folder import config_folder, fill, locate, read_weights
+from spknorm.errors import ConfigError, is_out_of_memory
+from spknorm.upstreams.hugging_face.folder import (
+    MissingWeightsError,
+    config_folder,
+    fill,
+    locate,
+    read_weights,
+)
 from spknorm.upstreams.hugging_face.inputs import SAMPLE_RATE, Waveforms, make_inputs
+from spknorm.upstreams.hugging_face.settings import empty_model, read_settings
+from spknorm.upstreams.weights import first_line
 
 _FRAMES_EVERY = {"whisper": 320, "wav2vec2-bert": 320}
-_DROPPED_LAYERS = ("layerdrop", "encoder_layerdrop")
 _FROZEN = ("feature_extractor",)
 
 
 class TransformersUpstream(nn.Module):
     """An upstream from a folder of transformers or a name of its hub.
 
-    s3prl's own models mask nothing and drop no layers in training, and neither does this. The
-    convolutional front end is frozen, as s3prl has it, until `feature_grad_mult` is set to 1.
+    s3prl's own models mask nothing and drop no layers in training, and neither does this. Heads,
+    and adapters behind the encoder that leave a frame in eight, are left out. The convolutional
+    front end is frozen, as s3prl has it, until `feature_grad_mult` is set to 1.
 
     Args:
         source: Folder or name.
@@ -48,20 +56,9 @@ class TransformersUpstream(nn.Module):
 
     def __init__(self, source: str) -> None:
         super().__init__()
-        from transformers import AutoConfig
-
         self.folder = locate(source)
         described = config_folder(self.folder)
-        if not (described / "config.json").is_file():
-            raise CheckpointError(
-                f"{described} has no config.json, so that it is no folder of transformers."
-            )
-        config = AutoConfig.from_pretrained(described)
-        for name in _DROPPED_LAYERS:
-            if hasattr(config, name):
-                setattr(config, name, 0.0)
-        config.apply_spec_augment = False
-        config.dtype = torch.float32
+        config = read_settings(described, source=f"hf:{source}")
         self.model = _load(config, self.folder, source)
         self.inputs = make_inputs(
             described, config, self.model.main_input_name, source=f"hf:{source}"
@@ -128,23 +125,31 @@ class TransformersUpstream(nn.Module):
         return [*(_stretched(layer, last.shape[1]) for layer in hidden), last]
 
     def _rate(self, config: Any, source: str) -> int:
-        if not getattr(config, "add_adapter", False):
-            if isinstance(self.inputs, Waveforms) and hasattr(config, "inputs_to_logits_ratio"):
-                return int(config.inputs_to_logits_ratio)
-            if config.model_type in _FRAMES_EVERY:
-                return _FRAMES_EVERY[config.model_type]
+        known = isinstance(self.inputs, Waveforms) and hasattr(config, "inputs_to_logits_ratio")
+        if known and config.model_type != "speecht5":
+            return int(config.inputs_to_logits_ratio)
+        if config.model_type in _FRAMES_EVERY:
+            return _FRAMES_EVERY[config.model_type]
         self.model.eval()
-        with torch.no_grad():
-            one, two = (
-                self._layers(self.inputs([torch.zeros(seconds * SAMPLE_RATE)]))[-1].shape[1]
-                for seconds in (1, 3)
-            )
+        try:
+            with torch.no_grad():
+                one, two = (
+                    self._layers(self.inputs([torch.zeros(seconds * SAMPLE_RATE)]))[-1].shape[1]
+                    for seconds in (1, 9)
+                )
+        except Exception as error:  # each model fails in its own way
+            if is_out_of_memory(error):
+                raise
+            raise ConfigError(
+                f"hf:{source} is a {config.model_type}, which gives no hidden states of waveforms "
+                f"or log-mels alone ({first_line(error)}): it cannot be an upstream."
+            ) from error
         if two <= one:
             raise ConfigError(
-                f"hf:{source} gives {one} vectors for one second and {two} for three: no frames, "
+                f"hf:{source} gives {one} vectors for one second and {two} for nine: no frames, "
                 "so that it cannot be an upstream."
             )
-        return round(2 * SAMPLE_RATE / (two - one))
+        return round(8 * SAMPLE_RATE / (two - one))
 
     def _front(self) -> list[nn.Module]:
         return [part for name in _FROZEN if (part := getattr(self.model, name, None)) is not None]
@@ -154,33 +159,19 @@ def _load(config: Any, folder: Path, source: str) -> Any:
     """Return the model with its weights."""
     from transformers import AutoModel
 
-    model, weights = _empty(config, source), read_weights(folder)
+    model, weights = empty_model(config, source=f"hf:{source}"), read_weights(folder)
     try:
         fill(model, weights, source=f"hf:{source}")
-    except CheckpointError:
+    except MissingWeightsError:
         if config.is_encoder_decoder or not (folder / "config.json").is_file():
             raise
         # transformers saves some models under other names than their own.
-        model, found = AutoModel.from_pretrained(folder, config=config, output_loading_info=True)
+        model, found = AutoModel.from_pretrained(
+            folder, config=config, output_loading_info=True, trust_remote_code=False
+        )
         if found["missing_keys"]:
             raise
     return model
-
-
-def _empty(config: Any, source: str) -> Any:
-    """Return the model that a configuration describes, without its weights."""
-    from transformers import AutoModel
-    from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
-    if config.model_type == "whisper":  # without the decoder, which may be the larger half
-        return WhisperEncoder(config)
-    try:
-        model = AutoModel.from_config(config)
-    except ValueError as error:
-        raise ConfigError(
-            f"hf:{source} is a {config.model_type}, which has no model of its own."
-        ) from error
-    return model.get_encoder() if config.is_encoder_decoder else model
 
 
 def _stretched(layer: Tensor, frames: int) -> Tensor:

@@ -15,6 +15,7 @@ from spknorm.upstreams.weights.kinds import (
     explain,
     explain_folder,
     first_line,
+    no_weights,
     why_unread,
 )
 from spknorm.upstreams.weights.names import plain_name, unwrap_names, unwrapped
@@ -25,6 +26,7 @@ __all__ = [
     "explain",
     "first_line",
     "load_weights",
+    "no_weights",
     "plain_name",
     "unwrap_names",
     "unwrapped",
@@ -34,7 +36,7 @@ __all__ = [
 def load_weights(file: Any, **options: Any) -> Any:
     """Do what torch.load does, with weights alone, and with names that are only wrapped unwrapped.
 
-    A checkpoint of fairseq with plain settings comes back as s3prl would have converted it.
+    A checkpoint of fairseq comes back as s3prl would have converted it.
 
     Args:
         file: A path, or an open binary file.
@@ -44,11 +46,8 @@ def load_weights(file: Any, **options: Any) -> Any:
         MissingError: No such file.
         CheckpointError: Not a whole file of weights; the message says what it is and what to do.
     """
-    import torch
-
     try:
-        with torch.serialization.safe_globals(list(fairseq_file.STAND_INS)):
-            content = torch.load(file, **{**options, "weights_only": True})
+        content = fairseq_file.load(file, **options)
     except FileNotFoundError as error:
         raise MissingError(f"There is no checkpoint {file}.") from error
     except Exception as error:  # pickle, zipfile and torch each raise their own kinds

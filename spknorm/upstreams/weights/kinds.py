@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.files import POINTER, is_pointer
-from spknorm.upstreams.weights.fairseq_file import STAND_INS, kind_of
+from spknorm.upstreams.weights.fairseq_file import kind_of, load
 from spknorm.upstreams.weights.names import is_state_dict
 
 _FAIRSEQ_OBJECTS = ("fairseq", "omegaconf")
+_OF_OTHER_LIBRARIES = {
+    "tf_model*.h5": "TensorFlow",
+    "flax_model*.msgpack": "Flax",
+    "*.onnx": "ONNX",
+    "*.gguf": "GGUF",
+}
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight")
 _OF_EXPERIMENT = ("Downstream", "Args", "Config")
 
@@ -75,16 +81,13 @@ def _is_safetensors(start: bytes, size: int) -> bool:
 
 def explain(path: Path | str, error: BaseException | None = None) -> str:
     """Return why a file whose content torch read does not build a model, as `describe` does."""
-    import torch
-
     try:
-        with torch.serialization.safe_globals(list(STAND_INS)):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = load(path, map_location="cpu", mmap=True)
     except Exception as unread:  # a legacy file cannot be mapped
         if "mmap" not in str(unread):
             return why_unread(path, unread)
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load(path, map_location="cpu")
         except Exception as other:
             return why_unread(path, other)
     if not isinstance(content, Mapping):
@@ -164,7 +167,7 @@ def explain_folder(folder: Path, error: BaseException, upstream: str) -> str:
             return f"has a {name} that {describe(path) or 'is no JSON'}"
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
     if not files:
-        return "has no model.safetensors or pytorch_model.bin"
+        return no_weights(folder)
     for path in files:
         found = describe(path)
         if found and not (path.suffix == ".safetensors" and found.startswith("is a safetensors")):
@@ -175,6 +178,19 @@ def explain_folder(folder: Path, error: BaseException, upstream: str) -> str:
                 "stopped: get it again"
             )
     return f"does not fit this upstream ({first_line(error)})"
+
+
+def no_weights(folder: Path, safe: str = "model", older: str = "pytorch_model") -> str:
+    """Return what a folder without weights of torch has in place of them, as `describe` does."""
+    missing = f"has no {safe}.safetensors or {older}.bin"
+    for pattern, library in _OF_OTHER_LIBRARIES.items():
+        if found := sorted(folder.glob(pattern)):
+            return (
+                f"{missing}; {found[0].name} is of {library}: convert it where that is installed "
+                "(from_pretrained with from_tf or from_flax, an older transformers), or take "
+                "another copy of the model"
+            )
+    return missing
 
 
 def _is_whole_safetensors(path: Path) -> bool:

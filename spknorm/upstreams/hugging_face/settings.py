@@ -1,0 +1,87 @@
+"""config.json of a model of transformers: what it describes, built without its weights.
+
+Code that comes with a folder is never run; a model that transformers itself does not know is
+refused.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spknorm.errors import CheckpointError, ConfigError
+from spknorm.upstreams.weights import first_line
+
+_OFF = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "add_adapter": False}
+
+
+def read_settings(folder: Path, *, source: str) -> Any:
+    """Return the configuration in a folder: nothing masked, no layer dropped, in float32.
+
+    Args:
+        folder: With config.json.
+        source: For messages.
+
+    Raises:
+        CheckpointError: There is no config.json, or the weights are quantised.
+        ConfigError: A model that transformers does not know.
+    """
+    from transformers import AutoConfig, PretrainedConfig, __version__
+
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{folder} has no config.json, so that it is no folder of transformers."
+        )
+    content, _ = PretrainedConfig.get_config_dict(folder)
+    if quantised := content.get("quantization_config"):
+        how = quantised.get("quant_method", "some") if isinstance(quantised, dict) else quantised
+        raise CheckpointError(
+            f"{folder} holds weights that are quantised ({how}), which cannot be trained: name "
+            "the folder of the model that they were made of."
+        )
+    kind = content.get("model_type")
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (ValueError, KeyError) as error:
+        if "auto_map" in content:
+            raise ConfigError(
+                f"{source} is a model whose code comes with it (auto_map in config.json), which "
+                "is not run here: name a model of a kind that transformers has."
+            ) from error
+        if kind is None:
+            raise CheckpointError(
+                f"{folder} has a config.json without a model_type: it is of no model."
+            ) from error
+        raise ConfigError(
+            f"{source} is of the model type `{kind}`, which transformers {__version__} does not "
+            f"know or cannot read ({first_line(error)}): name a model of a kind that it has."
+        ) from error
+    for name, value in _OFF.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    config.apply_spec_augment = False
+    config.dtype = torch.float32
+    return config
+
+
+def empty_model(config: Any, *, source: str) -> Any:
+    """Return the model that a configuration describes, or its encoder, without its weights.
+
+    Raises:
+        ConfigError: It has none of its own.
+    """
+    from transformers import AutoModel
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    if config.model_type == "whisper":  # without the decoder, which may be the larger half
+        return WhisperEncoder(config)
+    try:
+        model = AutoModel.from_config(config, trust_remote_code=False)
+    except ValueError as error:
+        raise ConfigError(
+            f"{source} is a {config.model_type}, which has no model of its own."
+        ) from error
+    if config.is_encoder_decoder:
+        return model.get_encoder()
+    inner = getattr(config, "encoder_config", None)  # a head and what it stands on
+    return model if inner is None else AutoModel.from_config(inner, trust_remote_code=False)
