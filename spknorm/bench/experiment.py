@@ -167,12 +167,9 @@ def _load(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(base, str) or not (path.parent / base).is_file():
         raise ConfigError(f"{path}: `extends` names {base!r}, which is no file beside it.")
     inherited = _load(path.parent / base, (*seen, path.resolve()))
+    inherited.pop("name", None)
     merged = config.merge(inherited.get("config") or {}, content.get("config") or {})
-    return {"name": path.stem, **_without(inherited, "name"), **content, "config": merged}
-
-
-def _without(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name != key}
+    return {"name": path.stem, **inherited, **content, "config": merged}
 
 
 def _select(entry: Any, content: Mapping[str, Any], path: Path) -> Select | None:

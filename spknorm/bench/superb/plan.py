@@ -12,7 +12,7 @@ upstreams:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,8 +86,7 @@ def read_plan(path: Path, *, quick: bool = False) -> SuperbExperiment:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ConfigError(f"{path}: the name `{twice}` occurs twice.")
-    values = {key: getattr(plan, key) for key in ("name", "corpora", "selection", "seed")}
-    return SuperbExperiment(**values, tasks=tasks, upstreams=upstreams)
+    return replace(plan, tasks=tasks, upstreams=upstreams)
 
 
 def _list(content: Mapping[str, Any], key: str) -> list[Any]:
@@ -104,8 +103,7 @@ def _task(entry: Any, quick: bool) -> Task:
     if not quick:
         return task
     runner = {"total_steps": 20, "eval_step": 10, "save_step": 10, "log_step": 10}
-    changed = config.merge(task.config, {"runner": runner})
-    return Task(name=task.name, task=task.task, variant=task.variant, config=changed)
+    return replace(task, config=config.merge(task.config, {"runner": runner}))
 
 
 def _upstream(entry: Any) -> Upstream:
