@@ -232,8 +232,8 @@ def main() -> None:
     table = []
     for reading in options.readings:
         drops = [row["drop"] for row in rows if row["reading"] == reading]
-        ratio = max(drops) / min(drops) if min(drops) > 0 else math.inf
-        table.append({"reading": reading, "drops": drops, "ratio": round(ratio, 2)})
+        ratio = round(max(drops) / min(drops), 2) if min(drops) > 0 else None  # some place rises
+        table.append({"reading": reading, "drops": drops, "ratio": ratio})
         print(json.dumps(table[-1]))
     write_json(
         options.out,
