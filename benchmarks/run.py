@@ -43,6 +43,7 @@ FAMILIES = {
     "finetune": finetune.measure,
     "bfloat16": finetune.measure_bfloat16,
     "families": families.measure,
+    "whole": families.measure_whole,
     "frozen": frozen.measure,
     "options": finetune.measure_options,
     "compile": finetune.measure_compiled,

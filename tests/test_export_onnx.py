@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from tiny_families import flags_of
+from tiny_families import FAMILIES, flags_of
 from trained_folders import make_trained
 
-from spknorm import predict
+from spknorm import predict, upstreams
 from spknorm.errors import ConfigError
 from spknorm.export import export
 
@@ -19,6 +19,12 @@ CASES = {
     "hf xls-r": "SNP",
     "hf wavlm large": "TAP",
     "hf data2vec-audio": "SNP",
+    "wavlm ungated": "none",
+    "hf hubert": "SNP",
+    "hf wav2vec2": "TAP",
+    "hf wavlm": "SNP",
+    "hf unispeech-sat": "TAP",
+    "hf unispeech": "none",
 }
 
 
@@ -40,6 +46,13 @@ def waves(seed):
     generator = np.random.default_rng(seed)
     for seconds in (0.5, 3.0, 12.0):
         yield (0.1 * generator.standard_normal(int(16000 * seconds))).astype(np.float32)
+
+
+def test_every_family_that_is_packed_is_among_the_cases():
+    packed = {family.model_type for family in upstreams.FAMILIES if family.runs_packed}
+    assert {f"hf {kind}" for kind in packed} <= {*CASES}
+    left_out = {name for name in FAMILIES if name not in CASES}
+    assert left_out == {"hf sew-d", "hf wav2vec2-bert", "hf whisper"}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -19,7 +19,7 @@ STRATEGIES = ("none", "SNP", "TAP")
 FROM_FILES = {"wav2vec2", "wavlm", "wavlm ungated", "unispeech-sat", "data2vec", "hubert"}
 
 
-def settings_of(corpora, strategy, steps, **upstream):
+def settings_of(corpora, strategy, steps, precision="fp32", **upstream):
     return tiny_runs.settings_of(
         corpora,
         strategy=strategy,
@@ -28,6 +28,7 @@ def settings_of(corpora, strategy, steps, **upstream):
         total_steps=steps,
         eval_step=1,
         save_step=1,
+        precision=precision,
         other={"upstream": {"cache": "auto", **upstream}},
     )
 
@@ -142,6 +143,23 @@ def test_part_of_a_wavlm_is_trained_resumed_and_exported(how, train, tone, tmp_p
     check_part("wavlm", how, train, tone, tmp_path)
 
 
+def test_adapters_are_trained_resumed_and_predicted_with_in_bfloat16(train, tone, tmp_path):
+    lora = {"lora": {"rank": 2, "alpha": 4}, "precision": "bf16"}
+    whole = train("wavlm", "TAP", 3, **lora)
+    train("wavlm", "TAP", 2, to="parts", **lora)
+    parts = train("wavlm", "TAP", 3, to="parts", resume=True, **lora)
+    one, other = (tiny_runs.weights_of(folder) for folder in (whole, parts))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+    adapters = {key: value for key, value in one.items() if key.startswith("Upstream.")}
+    assert all("lora_" in key and value.dtype == torch.float32 for key, value in adapters.items())
+    assert any(value.any() for key, value in adapters.items() if "lora_B" in key)
+    before, after = load_raw(whole), load(whole).upstream.state_dict()
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert changed
+    assert all(key.endswith(("q_proj.weight", "v_proj.weight")) for key in changed)
+    assert sum(predict.load(whole).predict(tone(1.0), 16000).values()) == pytest.approx(1.0)
+
+
 def check_part(name, how, train, tone, tmp_path):
     from s3prl import hub
 
@@ -154,6 +172,7 @@ def check_part(name, how, train, tone, tmp_path):
     assert all("lora_" in key for key in upstream) == (how == "lora")
 
     before = load_raw(whole)
+    assert sum(predict.load(whole).predict(tone(0.5), 16000).values()) == pytest.approx(1.0)
     trained = load(whole)
     after = trained.upstream.state_dict()
     changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
