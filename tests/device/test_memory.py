@@ -51,7 +51,7 @@ def test_a_card_that_does_not_hold_the_upstream_is_one_line(server, tmp_path):
         f"config.downstream_expert.{one}.corpus=demo" for one in ("datarc", "speaker_corpus")
     )
     run = ["-d", "emotion_spknorm", "-u", "spknorm_demo_hubert", "-o", demo]
-    done = server.do("command", {"arguments": [*run, "-p", str(tmp_path / "x")]}, gigabytes=0.002)
+    done = server.do("command", {"arguments": [*run, "-p", str(tmp_path / "x")]}, gigabytes=0.004)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     told = done.stderr.strip().splitlines()[-1]
     assert told.startswith("spknorm: Memory ran out (CUDA out of memory")
