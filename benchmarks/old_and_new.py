@@ -113,7 +113,7 @@ def _inside(tree: Path, arguments: list[str]) -> None:
         own(self, *batches)
         ends.append(time.process_time())
 
-    iteration.Iteration.__call__ = timed  # type: ignore[method-assign]
+    iteration.Iteration.__call__ = timed  # type: ignore[method-assign, assignment]
     sys.argv = ["run_downstream.py", *arguments]
     try:
         runpy.run_path(str(tree / "run_downstream.py"), run_name="__main__")
