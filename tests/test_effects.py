@@ -78,6 +78,20 @@ def test_every_default_is_in_its_range():
             "`config.optimizer.groups.gate.lr` must be 0 or more, or null, but is `-1.0` (float).",
         ),
         (
+            {"optimizer": {"groups": {"gate": {"lr": 1e38}}}},
+            "`config.optimizer.groups.gate.lr` is 1e+38, but 1e+30 is the most that weights of 32 "
+            "bits can be moved by.",
+        ),
+        (
+            {"runner": {"evaluate_ratio": 0}},
+            "`config.runner.evaluate_ratio` must be above 0 and at most 1, but is `0.0` (float).",
+        ),
+        (
+            {"downstream_expert": {"modelrc": {"speaker_head": {"dropout": 1}}}},
+            "`config.downstream_expert.modelrc.speaker_head.dropout` must be 0 or more and below "
+            "1, but is `1.0` (float).",
+        ),
+        (
             {"optimizer": {"betas": [0.9, 1.0]}},
             "`config.optimizer.betas` must be a list of numbers 0 or more and below 1, "
             "but is `(0.9, 1.0)` (tuple).",

@@ -1,10 +1,13 @@
 """Settings that exclude each other. After `schema`; `parse` asks for them once all are typed."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig, UpstreamConfig
+
+_HIGHEST_RATE = 1e30
 
 
 def check_combinations(config: TaskConfig) -> None:
@@ -23,6 +26,18 @@ def check_combinations(config: TaskConfig) -> None:
         if bad:
             raise ConfigError(message)
 
+    rates = {f"optimizer.{key}": getattr(config.optimizer, key) for key in ("lr", "weight_decay")}
+    groups = config.optimizer.groups
+    for name, group in ({} if groups is None else dataclasses.asdict(groups)).items():
+        rates |= {f"optimizer.groups.{name}.{key}": value for key, value in group.items()}
+    for key in ("speaker_lambda", "ascent_lr"):
+        rates[f"downstream_expert.spknorm.{key}"] = getattr(method, key)
+    for path, rate in rates.items():
+        refuse(
+            (rate or 0.0) > _HIGHEST_RATE,
+            f"`config.{path}` is {rate}, but {_HIGHEST_RATE:g} is the most that weights of 32 bits "
+            "can be moved by.",
+        )
     refuse(
         method.update == "adaptive" and method.ascent_lr is None and method.strategy != "none",
         "`config.downstream_expert.spknorm.update` is adaptive, which needs `ascent_lr`, the "

@@ -18,6 +18,7 @@ from spknorm.schema.marks import (
     RELATIVE,
     SCHEDULED,
     SHARE,
+    Range,
     When,
 )
 
@@ -48,7 +49,7 @@ class SpeakerHeadConfig:
     hidden: Annotated[tuple[int, ...], ABOVE_0, NUMBERS] = (256,)
     """Widths of its hidden layers; empty: linear."""
     batch_norm: Annotated[bool, NUMBERS] = False
-    dropout: Annotated[float, SHARE, NUMBERS] = 0.0
+    dropout: Annotated[float, Range(least=0, below=1), NUMBERS] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

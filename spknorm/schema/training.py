@@ -13,7 +13,6 @@ from spknorm.schema.marks import (
     NOTHING,
     NUMBERS,
     PLACE,
-    SHARE,
     THEIR_ENGINE,
     Range,
 )
@@ -43,7 +42,7 @@ class RunnerConfig:
     eval_dataloaders: Annotated[tuple[Literal["dev", "test"], ...], NUMBERS] = ("dev", "test")
     """Under our engine `dev` every eval_step, `test` once at the best dev step."""
     train_dataloader: Annotated[str, NUMBERS, THEIR_ENGINE] = "train"
-    evaluate_ratio: Annotated[float, SHARE, NUMBERS] = 1.0
+    evaluate_ratio: Annotated[float, Range(above=0, most=1), NUMBERS] = 1.0
     fp16: Annotated[bool, NUMBERS] = False
     """s3prl's switch; the same as precision: fp16."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], NUMBERS] = "fp32"
