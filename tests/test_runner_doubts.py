@@ -9,6 +9,7 @@ from killed_runs import metrics_of
 from tiny_runs import make_runner, settings_of, train, weights_of
 
 from spknorm.errors import ConfigError, NonFiniteError
+from spknorm.runner.state import Counters
 from spknorm.runs import checkpoint
 
 
@@ -129,3 +130,14 @@ def test_collapse_is_said_with_the_setting_to_try(tiny_hubert, tiny_corpora, tmp
         "Collapse at step 5: dev UA has been at chance (0.25) for 5 evaluations: try a lower "
         "optimizer.groups.upstream.lr or speaker_lambda." in caplog.text
     )
+
+
+@pytest.mark.parametrize(
+    ("lowest", "now", "said"),
+    [(19.5, 20.3, False), (None, None, False), (1.2, 4.0, False), (1.2, 30.0, True)],
+    ids=["permuted labels", "nothing held out", "an overfitted head", "a runaway"],
+)
+def test_an_ascent_has_run_away_if_the_held_out_loss_has_risen_far(lowest, now, said):
+    counters = Counters(held_out_lowest=lowest, held_out_loss=now, speaker_loss=0.05)
+    found = counters.collapse(None, log_num_speakers=4.38)
+    assert bool(found) == said
