@@ -137,7 +137,7 @@ class Counters:
                 "evaluations: try a lower optimizer.groups.upstream.lr or speaker_lambda."
             )
         training, held_out = self.speaker_loss or 0.0, self.held_out_loss or 0.0
-        # On held-out utterances a head may be far off from the start: of permuted labels it must be.
+        # Held out, a head may be far off from the start: of permuted labels it must be.
         risen = held_out - (self.held_out_lowest or 0.0)
         if max(training, risen) > _FAR_ABOVE * log_num_speakers:
             loss = max(training, held_out)
