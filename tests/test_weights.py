@@ -10,7 +10,7 @@ from tiny_upstreams import make_hubert, make_hugging_face, make_wav2vec2, make_w
 from trained_folders import make_trained
 
 import spknorm.compat  # noqa: F401 # before s3prl's modules
-from spknorm.errors import CheckpointError
+from spknorm.errors import CheckpointError, MissingError
 from spknorm.export.upstream_file import read_upstream_file
 from spknorm.runs import checkpoint
 from spknorm.runs.trained import load
@@ -83,6 +83,54 @@ def test_an_experiments_checkpoint_from_several_gpus_is_loaded(tmp_path, tiny_hu
     assert not any(
         n.startswith("module.") for n in checkpoint.read(run / "dev-best.ckpt")["Upstream"]
     )
+
+
+def _of_stock_task(path, name, original, change=lambda weights: weights, **more):
+    """Write the checkpoint of s3prl's task emotion; return what its upstream has learned."""
+    weights = build(_args(name, original)).upstream.state_dict()
+    weights = {key: value + 0.5 * value.is_floating_point() for key, value in weights.items()}
+    args = argparse.Namespace(downstream="emotion", upstream=name, upstream_ckpt=str(original))
+    state = {
+        "Downstream": {"projector.weight": torch.ones(2, 2)}, "Featurizer": {}, "Config": {},
+        "Upstream": change(weights), "Args": args, "Step": 1, "Epoch": 0, "Optimizer": {},
+    }  # fmt: skip
+    state = {key: value for key, value in {**state, **more}.items() if value is not None}
+    torch.save(state, path)
+    return weights
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [("hubert_local", make_hubert), ("wav2vec2_local", make_wav2vec2), ("wavlm_local", make_wavlm)],
+)
+def test_what_a_task_of_s3prl_has_fine_tuned_goes_behind_k(name, make, wrapped, tmp_path):
+    original, path = make(tmp_path / "u.pt"), tmp_path / "states-1.ckpt"
+    expected = _of_stock_task(
+        path, name, original,
+        lambda weights: {f"{'module.' * wrapped}{key}": value for key, value in weights.items()},
+    )  # fmt: skip
+    found = build(_args(name, path)).upstream.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in found.items())
+
+
+@pytest.mark.fault("foreign weights")
+def test_what_it_has_not_or_of_another_kind_is_told(tmp_path):
+    original, path = make_hubert(tmp_path / "u.pt"), tmp_path / "states-1.ckpt"
+    _of_stock_task(path, "hubert_local", original)
+    with pytest.raises(CheckpointError, match="on the upstream hubert_local, which is of another"):
+        build(_args("wavlm_local", path))
+    _of_stock_task(path, "hubert_local", original, lambda weights: dict(list(weights.items())[3:]))
+    with pytest.raises(CheckpointError, match=r"does not fit the upstream hubert_local of .*u\.pt"):
+        build(_args("hubert_local", path))
+    _of_stock_task(path, "hubert_local", original, Upstream=None)
+    with pytest.raises(CheckpointError, match="upstream, hubert_local, was not trained: name that"):
+        build(_args("hubert_local", path))
+    _of_stock_task(path, "hubert_local", original)
+    original.unlink()
+    with pytest.raises(MissingError, match=r"which is not there\. Put it back; its configuration"):
+        build(_args("hubert_local", path))
 
 
 def _fairseq(path, **content):

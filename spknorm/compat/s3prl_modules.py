@@ -17,6 +17,7 @@ import torch
 
 from spknorm.compat import hugging_face, stock_tasks
 from spknorm.compat.expressions import read_conv_layers, read_expression
+from spknorm.compat.finetuned import or_finetuned
 from spknorm.compat.lengths import check_lengths
 from spknorm.compat.transformers_models import WholeModel
 from spknorm.errors import MissingError
@@ -218,7 +219,9 @@ class _Hub:
             _downloaded.clear()
             return build_from(
                 lambda: ckpt or next(iter(_downloaded), None),
-                lambda: entry(*args, ckpt=ckpt, **options),
+                lambda: or_finetuned(
+                    lambda: entry(*args, ckpt=ckpt, **options), self._hub, name, ckpt
+                ),
                 upstream=name,
             )
 

@@ -100,6 +100,12 @@ def _explain_content(content: Mapping[Any, Any]) -> str:
     if is_state_dict(content):
         return _weights_alone(content)
     if all(key in content for key in _OF_EXPERIMENT):
+        ours = any(str(name).startswith("heads.") for name in content["Downstream"])
+        if not ours and "Upstream" not in content and (of := vars(content["Args"])):
+            return (
+                f"is the checkpoint of an experiment of s3prl's task {of.get('downstream')}, whose "
+                f"upstream, {of.get('upstream')}, was not trained: name that upstream itself"
+            )
         return (
             "is the checkpoint of an experiment: name it with -i, or export its upstream first "
             "(spknorm export FOLDER) and name that file with -k"
