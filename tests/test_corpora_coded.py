@@ -1,20 +1,17 @@
 """Corpora with coded file names: whole trees of names against the published counts, and traps."""
 
-import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
-import soundfile
+from corpus_files import read, touch
 
 from spknorm.corpora import CORPORA, read_coded, read_corpus
 from spknorm.corpora.coded import differences
 from spknorm.corpora.known.layouts import LAYOUTS
-from spknorm.corpora.known.markdown import written_into
 from spknorm.demo.coded_names import CODED, names_of
-from spknorm.demo.corpus_trees import write_tree
 from spknorm.errors import DataError, MissingError
-from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
+from spknorm.schema import ExpertConfig, SpeakerCorpusConfig
 
 PUBLISHED = {  # utterances; neutral, happy, angry, sad; women, men (None: not told)
     "ravdess": (1440, (96, 192, 192, 192), (12, 12)),
@@ -35,19 +32,6 @@ PUBLISHED = {  # utterances; neutral, happy, angry, sad; women, men (None: not t
     "subesco": (7000, (1000, 1000, 1000, 1000), (10, 10)),
     "asvp_esd": (5140, (1314, 613, 1064, 551), None),
 }
-
-
-def touch(root, paths, content=b""):
-    for path in paths:
-        file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    return root
-
-
-def read(root, corpus, **settings):
-    data = DataConfig(corpus=corpus, root=str(root), **settings)
-    return read_corpus(ExpertConfig(datarc=data), "emotion")
 
 
 def test_asvp_esds_stray_emotion_and_its_sounds_that_are_no_speech_are_not_taken(tmp_path, caplog):
@@ -287,24 +271,6 @@ def test_hidden_files_of_a_mac_are_passed_over(tmp_path):
     assert len(read_coded(touch(tmp_path, ["wav/03a01Wa.wav", "wav/._03a01Wa.wav"]), "emodb")) == 1
 
 
-def test_the_command_writes_the_table_and_tells_all_of_one_corpus(tmp_path, capsys):
-    from spknorm.cli import commands
-
-    page = Path(__file__).parents[1] / "docs/corpora.md"
-    copy = tmp_path / "page.md"
-    copy.write_text(page.read_text().replace("| `savee` |", "| changed |"))
-    assert commands.main(["corpora", "--markdown", str(copy)]) == 0
-    assert copy.read_text() == page.read_text()
-    assert commands.main(["corpora", "msp_improv"]) == 0
-    shown = capsys.readouterr().out
-    assert "by word       neutral 3477, happy 2644, angry 792, sad 885\n" in shown
-    assert "dimensions    1 to 5\n" in shown
-    assert commands.main(["corpora", "msp"]) == 2
-    assert "`msp` is none of the corpora: iemocap, " in capsys.readouterr().err
-    assert commands.main(["corpora"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(CORPORA)
-
-
 def test_a_code_that_the_corpus_does_not_have_is_named(tmp_path):
     with pytest.raises(DataError) as error:
         read_coded(touch(tmp_path, ["wav/03a01Xa.wav", "wav/03a01Wa.wav"]), "emodb")
@@ -336,29 +302,3 @@ def test_an_emotion_corpus_can_carry_the_speaker_labels(tmp_path):
     section = SpeakerCorpusConfig(corpus="crema_d", root=str(tmp_path))
     records = read_corpus(ExpertConfig(speaker_corpus=section), "speaker")
     assert [one.speaker for one in records] == ["crema_d_1001", "crema_d_1002"]
-
-
-@pytest.mark.parametrize(("corpus", "rate"), [("tess", 24414), ("emov_db", 16000)])
-def test_a_small_tree_has_the_rates_and_widths_of_the_corpus(corpus, rate, tmp_path):
-    written = write_tree(tmp_path, corpus, num_speakers=2, per_emotion=1)
-    info = soundfile.info(tmp_path / written[0].path)
-    assert info.samplerate == rate
-    assert info.subtype == ("DOUBLE" if corpus == "emov_db" else "PCM_16")
-    assert info.duration == pytest.approx(1.4, abs=1e-3)
-
-
-def test_the_command_writes_a_tree_once_and_says_its_root(tmp_path, capsys):
-    from spknorm.cli import commands
-
-    line = ["demo", "--corpus", "casia", str(tmp_path)]
-    assert commands.main(line) == 0
-    assert capsys.readouterr().out == f"48 utterances\nexport CASIA_ROOT={tmp_path}/casia\n"
-    assert len(read_coded(tmp_path / "casia", "casia")) == 48
-    assert commands.main(line) == 2
-    shutil.rmtree(tmp_path / "casia")
-
-
-def test_the_table_of_the_docs_is_that_of_the_records():
-    page = (Path(__file__).parents[1] / "docs/corpora.md").read_text()
-    assert written_into(page) == page
-    assert f"| `savee` | {LAYOUTS['savee'].title} | 480 | 120 / 60 / 60 / 60 |" in page

@@ -1,0 +1,37 @@
+"""Files of a corpus for tests of its reader: names without sound, tables, and the reader itself."""
+
+from spknorm.corpora import read_corpus
+from spknorm.demo.corpus_trees import TREES
+from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
+
+
+def touch(root, paths, content=b""):
+    """Write files of one content, and return the folder."""
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    return root
+
+
+def plant(root, corpus):
+    """Write a tree of names and its tables, without sound; return the names."""
+    names = list(TREES[corpus].names())
+    touch(root, [name.path for name in names])
+    for place, text in TREES[corpus].tables(names).items():
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_text(text, encoding="utf-8", newline="")
+    return names
+
+
+def write(root, place, *lines):
+    """Write the lines of a table."""
+    touch(root, [place], ("\n".join(lines) + "\n").encode())
+
+
+def read(root, corpus, role="emotion", **settings):
+    """Return what a run would read of a corpus."""
+    if role == "speaker":
+        section = SpeakerCorpusConfig(corpus=corpus, root=str(root))
+        return read_corpus(ExpertConfig(speaker_corpus=section), role)
+    data = DataConfig(corpus=corpus, root=str(root), **settings)
+    return read_corpus(ExpertConfig(datarc=data), role)
