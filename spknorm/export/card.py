@@ -1,9 +1,11 @@
 """The model card of an export: what it was trained on, how, what was measured, what it is not.
 
-Every number in it stands in result.json or probe.json; where there is no file, it says so.
+Every number in it stands in result.json or probe.json; where there is no file, it says so. The
+text is card.md.j2.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from importlib import resources
 from typing import Any
 
 from spknorm.corpora.known import CORPORA
@@ -25,107 +27,35 @@ _LICENCES = {
 
 def model_card(trained: Exportable) -> str:
     """Return the card as Markdown with the front matter that model hubs read."""
+    import jinja2
+
+    options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    engine = jinja2.Environment(**options, keep_trailing_newline=True)  # Markdown
+    source = resources.files("spknorm.export").joinpath("card.md.j2").read_text("utf-8")
     config = trained.provenance["config"]["downstream_expert"]
-    sections = [
-        _front_matter(),
-        _summary(trained),
-        _use(trained),
-        _training(trained, config),
-        _results(trained.result),
-        _leakage(trained.probe),
-        _limits(trained, config),
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def _front_matter() -> str:
-    return """---
-library_name: transformers
-pipeline_tag: audio-classification
-license: other
-license_name: see-card
-tags:
-- speech-emotion-recognition
-- speaker-normalisation
-- s3prl
----"""
-
-
-def _summary(trained: Exportable) -> str:
-    result = trained.result
-    strategy = result.get("strategy", "unknown")
-    what = {
-        "none": "fine-tuned for emotion recognition without a speaker adversary",
-        "SNP": "fine-tuned for emotion recognition, with a gate that the speaker is trained out of",
-        "TAP": "fine-tuned for emotion recognition while the speaker was trained out of it",
-    }.get(strategy, "exported")
-    if not trained.provenance["upstream_trained"]:
-        what = what.replace("fine-tuned", "kept frozen beneath a head trained")
-    return (
-        f"# {trained.provenance['upstream']}, strategy {strategy}\n\n"
-        f"{trained.family.title}, {what}. Method: Gat et al., *Speaker Normalization for "
-        "Self-supervised Speech Emotion Recognition*, ICASSP 2022 "
-        "(arXiv 2202.01252), as implemented by spknorm."
+    card = engine.from_string(source).render(
+        one=trained,
+        strategy=trained.result.get("strategy", "unknown"),
+        settings=_settings(trained, config),
+        scores=_scores(trained.result),
+        leakage=_leakage(trained.probe),
+        licences=_licences(trained, config),
     )
+    return str(card)
 
 
-def _use(trained: Exportable) -> str:
-    normalised = trained.normalize
-    lines = [
-        "## Use",
-        "",
-        "In any task of s3prl (`-s last_hidden_state` gives the normalised features):",
-        "",
-        "    python run_downstream.py -d voxceleb1 -u hf:FOLDER",
-        *(
-            [f"    python run_downstream.py -d voxceleb1 -u {trained.entry} -k normalised.pt"]
-            if trained.entry
-            else []
-        ),
-        "",
-        "In transformers, where the folder has a config.json:",
-        "",
-        "    model = transformers.AutoModel.from_pretrained(FOLDER)",
-        "",
-        "Its hidden states are those of s3prl, layer by layer, for one utterance at a time.",
-    ]
-    if trained.gate is not None:
-        lines += [
-            "",
-            "The gate is in spknorm_gate.pt: transformers gives the features BELOW it, which are "
-            "not speaker-normalised. Apply it with "
-            "`spknorm.export.load_gate(FOLDER)(hidden_states)`; `-u hf:FOLDER` does.",
-        ]
-    if trained.classifier is not None:
-        lines += [
-            "",
-            "The emotion classifier: "
-            "`transformers.AutoModelForAudioClassification.from_pretrained(FOLDER)`.",
-        ]
-    else:
-        lines += ["", f"There is no transformers classifier of the emotions: {trained.reason}."]
-    if normalised and trained.entry:
-        lines += [
-            "",
-            "The waveform is normalised first. s3prl and fairseq add 1e-5 to its variance, "
-            "transformers' preprocessor 1e-7, which differs for quiet recordings; exactly as in "
-            "training: `torch.nn.functional.layer_norm(wav, wav.shape)`.",
-        ]
-    return "\n".join(lines)
-
-
-def _training(trained: Exportable, config: Mapping[str, Any]) -> str:
+def _settings(trained: Exportable, config: Mapping[str, Any]) -> dict[str, Any]:
     result, data = trained.result, config.get("datarc", {})
-    speakers = config.get("speaker_corpus", {})
+    split, speakers = result.get("split") or {}, config.get("speaker_corpus", {})
     adversary = result.get("strategy", "none") != "none"
-    rows = {
+    return {
         "emotion corpus": data.get("corpus", "iemocap"),
         "speaker corpus": speakers.get("corpus", "voxceleb1") if adversary else None,
         "label normalised away": speakers.get("label", "speaker") if adversary else None,
         "speakers in training": result.get("num_speakers") if adversary else None,
         "protocol": result.get("protocol"),
-        "folds": (result.get("split") or {}).get("title"),
-        "leaks": "; ".join((result.get("split") or {}).get("leaks") or ()) or None,
+        "folds": split.get("title"),
+        "leaks": "; ".join(split.get("leaks") or ()) or None,
         "test fold": result.get("fold"),
         "strategy": result.get("strategy"),
         "update": result.get("update") if adversary else None,
@@ -136,72 +66,51 @@ def _training(trained: Exportable, config: Mapping[str, Any]) -> str:
         "steps (best on dev)": f"{result.get('steps')} ({result.get('best_step')})",
         "original upstream, SHA-256": trained.provenance["upstream_sha256"],
     }
-    lines = [f"| {name} | {value} |" for name, value in rows.items() if value is not None]
-    return "\n".join(["## Training", "", "| setting | value |", "|---|---|", *lines])
 
 
-def _dimension_results(found: Mapping[str, Any]) -> str:
-    """Return the table of CCC per dimension."""
-    test, dev = found["test"], found.get("dev")
-    lines = [
-        "## Results",
-        "",
-        f"{test['n']} test utterances of {len(test['by_speaker'])} speakers, at the best dev step: "
-        f"concordance correlation (CCC), values on {found['low']:g} to {found['high']:g}; 95 % "
-        "intervals by bootstrap over speakers.",
-        "",
-        "| dimension | test CCC | interval | dev CCC |",
-        "|---|---|---|---|",
-    ]
-    for name in found["names"]:
-        try:
-            of_name = {who: sums[name] for who, sums in test["by_speaker"].items()}
-            around = interval(of_name, CCC)
-            span = f"{around.low:.3f} to {around.high:.3f}"
-        except DataError:
-            span = f"no interval ({len(test['by_speaker'])} speakers)"
-        of_dev = f"{dev['ccc'][name]:.3f}" if dev else "-"
-        lines.append(f"| {name} | {test['ccc'][name]:.3f} | {span} | {of_dev} |")
-    return "\n".join(lines)
-
-
-def _results(result: Mapping[str, Any]) -> str:
-    test, dev = result.get("test"), result.get("dev")
-    dimensions = result.get("dimensions") or {}
+def _scores(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rows of the results: of classes, of dimensions, or none."""
+    test, dev, dimensions = result.get("test"), result.get("dev"), result.get("dimensions") or {}
+    found: dict[str, Any] = {"kind": "none", "rows": []}
     if dimensions.get("test"):
-        return _dimension_results(dimensions)
-    if not test:
-        return "## Results\n\nNo result.json with test scores was there at export."
-    lines = [
-        "## Results",
-        "",
-        f"{test['n']} test utterances of {len(test['by_speaker'])} speakers, at the best dev step; "
-        "95 % intervals by bootstrap over speakers.",
-        "",
-        "| metric | test | interval | dev |",
-        "|---|---|---|---|",
-    ]
-    for key, metric in METRICS.items():
-        try:
-            found = interval(test["by_speaker"], key)
-            span = f"{100 * found.low:.1f} to {100 * found.high:.1f}"
-        except DataError:
-            count = len(test["by_speaker"])
-            span = f"no interval ({count} speaker{'' if count == 1 else 's'})"
-        of_dev = f"{100 * dev[key]:.1f}" if dev else "-"
-        lines.append(f"| {metric.name} (%) | {100 * test[key]:.1f} | {span} | {of_dev} |")
-    return "\n".join(lines)
+        test, dev = dimensions["test"], dimensions.get("dev")
+        of_dev = dev["ccc"] if dev else {}
+        for name in dimensions["names"]:
+            of_name = {who: sums[name] for who, sums in test["by_speaker"].items()}
+            span = _span(of_name, CCC, "{:.3f} to {:.3f}".format)
+            shown = [f"{side[name]:.3f}" if side else "-" for side in (test["ccc"], of_dev)]
+            found["rows"].append((name, shown[0], span, shown[1]))
+        found |= {"kind": "dimensions", "scale": "{low:g} to {high:g}".format(**dimensions)}
+    elif test:
+        for key, metric in METRICS.items():
+            span = _span(test["by_speaker"], key, _percents)
+            shown = [f"{100 * side[key]:.1f}" if side else "-" for side in (test, dev)]
+            found["rows"].append((f"{metric.name} (%)", shown[0], span, shown[1]))
+        found["kind"] = "classes"
+    return found | ({"n": test["n"], "num_speakers": len(test["by_speaker"])} if test else {})
 
 
-def _leakage(probe: Mapping[str, Any]) -> str:
-    rows = probe.get("rows") or []
-    if not rows:
-        return "## Leakage\n\nNo probe was run on this upstream; `spknorm audit` does that."
+def _span(by_speaker: Mapping[str, Any], metric: str, show: Callable[[float, float], str]) -> str:
+    try:
+        around = interval(by_speaker, metric)
+    except DataError:
+        count = len(by_speaker)
+        return f"no interval ({count} speaker{'' if count == 1 else 's'})"
+    return show(around.low, around.high)
+
+
+def _percents(low: float, high: float) -> str:
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _leakage(probe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rows of the probes: a line per probe and control, a column per upstream."""
     raw, off, own = "as it came", "adversary off", "this upstream"
     found: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
     chance: dict[tuple[str, ...], str] = {}
+    rows = probe.get("rows") or []
     named = [(raw if row["stage"] == "raw" else own, row) for row in rows]
-    named += [(off, row) for row in probe.get("adversary_off") or []]
+    named += [(off, row) for row in probe.get("adversary_off") or []] if rows else []
     for name, row in named:
         what = (row["corpus"], row["label"], row["probe"])
         if row["control"] == "chance":
@@ -211,78 +120,31 @@ def _leakage(probe: Mapping[str, Any]) -> str:
             found.setdefault(line, {})[name] = row
     told = {name for cells in found.values() for name in cells}
     columns = [name for name in (raw, off, own) if name in told]
-    head = ["corpus", "label", "probe", "layer", "control", *columns, "chance", "n"]
-    lines = [
-        "## Leakage",
-        "",
-        "Probes trained afresh on frozen features averaged over time: per cent of held-out "
-        "utterances classified correctly, in brackets the 95 % interval by bootstrap over "
-        "speakers. eer is the equal error rate of verification over n trials, where less is more "
-        "leakage. "
-        "Control shuffled: the same probe on permuted labels.",
-        "",
-        _comparison(rows, has_off=off in told),
-        "",
-        f"| {' | '.join(head)} |",
-        "|---" * len(head) + "|",
-    ]
+    lines = []
     for key, cells in found.items():
         scores = [_probed(cells.get(name)) for name in columns]
         guess = "" if key[4] else chance.get(key[:3], "")
-        size = str(next(iter(cells.values()))["n"])
-        lines.append(f"| {' | '.join((*key, *scores, guess, size))} |")
-    return "\n".join(lines)
-
-
-def _comparison(rows: Sequence[Mapping[str, Any]], *, has_off: bool) -> str:
-    trained = next((row for row in rows if row["stage"] != "raw"), None)
-    if trained is None or trained.get("frozen"):
-        return "*as it came*: the same upstream without normalisation."
-    if trained["stage"] == "none":
-        return "*as it came*: before fine-tuning."
-    if has_off:
-        return (
-            "*as it came*: before fine-tuning; *adversary off*: after fine-tuning alone. What "
-            "normalisation removed is the difference to the latter."
-        )
-    return (
-        "*as it came*: before fine-tuning, which removes some of the speaker by itself. How much "
-        "would show in a run with the adversary off, which the audit did not have."
-    )
+        lines.append((*key, *scores, guess, str(next(iter(cells.values()))["n"])))
+    return {
+        "columns": ["corpus", "label", "probe", "layer", "control", *columns, "chance", "n"],
+        "rows": lines,
+        "trained": next((row for row in rows if row["stage"] != "raw"), None),
+        "has_off": off in told,
+    }
 
 
 def _probed(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "-"
-    accuracy, low, high = (row[key] for key in ("accuracy", "low", "high"))
-    if low is None or high is None:
-        return f"{100 * accuracy:.1f} [no interval]"
-    return f"{100 * accuracy:.1f} [{100 * low:.1f} to {100 * high:.1f}]"
+    low, high = row["low"], row["high"]
+    span = "no interval" if low is None or high is None else _percents(low, high)
+    return f"{100 * row['accuracy']:.1f} [{span}]"
 
 
-def _limits(trained: Exportable, config: Mapping[str, Any]) -> str:
+def _licences(trained: Exportable, config: Mapping[str, Any]) -> Iterator[str]:
     corpora = [config.get("datarc", {}).get("corpus", "iemocap")]
     if trained.result.get("strategy", "none") != "none":
         corpora.append(config.get("speaker_corpus", {}).get("corpus", "voxceleb1"))
-    known = {
-        **{key: f"{one.title}: {one.licence}" for key, one in CORPORA.items() if one.licence},
-        **_LICENCES,
-    }
-    licences = [f"- {known[name]}." for name in dict.fromkeys(corpora) if name in known]
-    return "\n".join(
-        [
-            "## Limits",
-            "",
-            "- Speaker normalisation lowers what a probe finds of the speaker; it is no "
-            "anonymisation, and other probes may find more.",
-            "- Scores hold for the corpus, fold and seed above; acted emotions of few speakers say "
-            "little about other recordings.",
-            "- Not made for decisions about people.",
-            "",
-            "## Licence of the data",
-            "",
-            *licences,
-            "",
-            "The weights also fall under the licence of the original upstream.",
-        ]
-    )
+    of_known = {key: f"{one.title}: {one.licence}" for key, one in CORPORA.items() if one.licence}
+    known = of_known | _LICENCES
+    yield from (known[name] for name in dict.fromkeys(corpora) if name in known)

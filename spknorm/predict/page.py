@@ -76,8 +76,6 @@ def _fill(
     peaks: NDArray[np.uint8],
     seconds: float,
 ) -> str:
-    import jinja2
-
     classes = list(rows[0].probabilities)
     data: dict[str, Any] = {
         "seconds": round(seconds, 3),
@@ -91,27 +89,31 @@ def _fill(
         ],
         "speakers": [row.speaker for row in rows],
     }
+    page, _ = fill(
+        "page",
+        name=printable(recording.name),
+        model=model,
+        rows=rows,
+        classes=classes,
+        colors=data["colors"],
+        seconds=seconds,
+        has_speakers=any(row.speaker for row in rows),
+        sound=None if sound is None else base64.b64encode(sound).decode(),
+        data=json.dumps(data).replace("<", "\\u003c"),  # no tag can end the block
+    )
+    return page
+
+
+def fill(name: str, /, **values: Any) -> tuple[str, str]:
+    """Return a page with its script, of the files of that name, and the SHA-256 of the script."""
+    import jinja2
+
+    folder, kinds = resources.files("spknorm.predict"), ("js", "html.j2")
+    script, source = (folder.joinpath(f"{name}.{kind}").read_text("utf-8") for kind in kinds)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     engine = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     engine.filters["clock"] = clock
-    parts = resources.files("spknorm.predict")
-    script = parts.joinpath("page.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = engine.from_string(parts.joinpath("page.html.j2").read_text("utf-8"))
-    return str(
-        page.render(
-            name=printable(recording.name),
-            model=model,
-            rows=rows,
-            classes=classes,
-            colors=data["colors"],
-            seconds=seconds,
-            has_speakers=any(row.speaker for row in rows),
-            sound=None if sound is None else base64.b64encode(sound).decode(),
-            data=json.dumps(data).replace("<", "\\u003c"),  # no tag can end the block
-            script=script,
-            digest=digest,
-        )
-    )
+    return engine.from_string(source).render(**values, script=script, digest=digest), digest
 
 
 def clock(seconds: float) -> str:

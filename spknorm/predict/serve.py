@@ -4,17 +4,13 @@ Last in the room; Python's own server and nothing else. What is sent is predicte
 file at once, its page when newer ones take its place.
 """
 
-import base64
-import hashlib
 import ipaddress
 import logging
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import resources
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,7 +18,7 @@ from spknorm.audio import printable
 from spknorm.audio.walking import SUFFIXES
 from spknorm.errors import USER_ERRORS, ConfigError
 from spknorm.predict import Predictor
-from spknorm.predict.page import write_page
+from spknorm.predict.page import fill, write_page
 
 logger = logging.getLogger(__name__)
 
@@ -206,18 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _start_page(model: str) -> tuple[bytes, str]:
     """Return the page to record on, and what the browser may do there."""
-    import jinja2
-
-    parts = resources.files("spknorm.predict")
-    read: Callable[[str], str] = lambda name: parts.joinpath(name).read_text("utf-8")  # noqa: E731
-    script = read("record.js")
-    engine = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = engine.from_string(read("record.html.j2"))
-    page = template.render(
-        model=printable(model), script=script, suffixes=",".join(sorted(SUFFIXES)),
-        most_megabytes=MOST_BYTES >> 20,
-    )  # fmt: skip
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    about = {"suffixes": ",".join(sorted(SUFFIXES)), "most_megabytes": MOST_BYTES >> 20}
+    page, digest = fill("record", model=printable(model), **about)
     policy = (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src blob:; "
         f"connect-src 'self'; script-src 'sha256-{digest}'"

@@ -16,14 +16,7 @@ from spknorm.errors import DataError
 from spknorm.probe.arrays import Floats, Integers, Layers, in_blocks, unit_length
 from spknorm.statistics.metrics import classes_of
 
-_PENALTIES = (
-    1000.0,
-    300.0,
-    100.0,
-    30.0,
-    10.0,
-    1.0,
-)  # of the squared weights, standardised features
+_PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0, 1.0)  # of the squared weights
 _NEIGHBOURS = (1, 5, 15, 50)
 _ROWS_TO_CHOOSE = 4096
 _SIMILARITIES = 1 << 24  # held at a time
@@ -61,7 +54,7 @@ def weighted(
     start = np.zeros(num_layers + (dim + 1) * num_classes)
     found = _minimise(loss, start)
     summed = _summed(test, _softmax(found[:num_layers]))
-    return _winners(_logits(summed, found[num_layers:].reshape(dim + 1, -1)))
+    return classes_of(_logits(summed, found[num_layers:].reshape(dim + 1, -1)))
 
 
 def _mlp(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: int) -> Integers:
@@ -188,10 +181,6 @@ def _logits(features: Floats, weights: Floats) -> Floats:
     return logits
 
 
-def _winners(scores: Floats) -> Integers:
-    return classes_of(scores)
-
-
 def _minimise(function: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Floats:
     from scipy.optimize import minimize
 
@@ -216,7 +205,7 @@ def _vote(similarity: Floats, labels: Integers, k: int, num_classes: int) -> Int
     votes = np.zeros((len(similarity), num_classes))
     rows = np.repeat(np.arange(len(similarity)), k)
     np.add.at(votes, (rows, labels[nearest].ravel()), 1 + 1e-3 * closeness.ravel())
-    return _winners(votes)
+    return classes_of(votes)
 
 
 def _split(labels: Integers, seed: int) -> tuple[Integers, Integers]:

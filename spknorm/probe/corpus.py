@@ -17,7 +17,7 @@ from spknorm.corpora import check_records, read_corpus, usable
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.probe.arrays import Integers
-from spknorm.schema import SpeakerCorpusConfig
+from spknorm.schema import DataConfig, SpeakerCorpusConfig
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,11 @@ class ProbeDataConfig:
     skip_bad: bool = False
     demo_rho: float = 0.8
     demo_seed: int = 0
+
+    @classmethod
+    def of(cls, data: DataConfig) -> "ProbeDataConfig":
+        """Return how a run's corpora are probed: bad files and demo as in the run."""
+        return cls(skip_bad=data.skip_bad, demo_rho=data.demo_rho, demo_seed=data.demo_seed)
 
 
 @dataclass(frozen=True, kw_only=True)

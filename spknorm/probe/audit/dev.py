@@ -5,7 +5,7 @@ from pathlib import Path
 from spknorm.probe import Pooled, run_probe
 from spknorm.probe.audit.models import own_model
 from spknorm.probe.audit.pooling import pool_features
-from spknorm.probe.audit.questions import Question, speakers_of
+from spknorm.probe.audit.questions import question_of
 from spknorm.probe.audit.runs import find_runs
 from spknorm.probe.corpus import ProbeDataConfig, read_labelled
 from spknorm.registry import register
@@ -28,26 +28,15 @@ def dev_leakage(folder: Path, *, device: str = "cpu", seed: int = 0) -> float:
     """
     register()
     (run,) = find_runs([Path(folder)], every_run=True)
-    expert, upstream_config = run.settings.downstream_expert, run.settings.upstream
-    data = expert.datarc
-    sizes = ProbeDataConfig(
-        skip_bad=data.skip_bad, demo_rho=data.demo_rho, demo_seed=data.demo_seed
-    )
+    expert = run.settings.downstream_expert
+    sizes = ProbeDataConfig.of(expert.datarc)
     split = read_labelled(expert.speaker_corpus, sizes, seed=seed, work_dir=run.folder)
-    question = Question(
-        corpus="speaker",
-        label=split.label,
-        train=split.train,
-        test=split.dev,
-        classes=split.labels("train"),
-        truth=split.labels("dev"),
-        clusters=speakers_of(split.dev),
-    )
+    question = question_of("speaker", split, ("train",), "dev")
     pooled = pool_features(
         own_model(run, device),
         [question],
         max_seconds=expert.speaker_corpus.max_seconds,
-        config=upstream_config,
+        config=run.settings.upstream,
         device=device,
     )
     train = Pooled(pooled.of(question, "train").layer(-1), question.classes)

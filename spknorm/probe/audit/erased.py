@@ -18,7 +18,13 @@ from spknorm.batches.task import read_speakers
 from spknorm.features.reader import Reading, upstream_reader
 from spknorm.probe.arrays import Layers
 from spknorm.probe.audit.models import Model
-from spknorm.probe.audit.pooling import Floats, PooledFeatures, read_through, utterances_of
+from spknorm.probe.audit.pooling import (
+    Floats,
+    PooledFeatures,
+    read_questions,
+    read_through,
+    utterances_of,
+)
 from spknorm.probe.audit.questions import Question
 from spknorm.probe.audit.runs import Run
 from spknorm.probe.erasure import erase, fit_leace, normalise_layers
@@ -42,17 +48,8 @@ def pool_erased_features(
         spoken, _, labels, *_ = read_speakers(
             expert.speaker_corpus, data=expert.datarc, seed=run.seed, work_dir=work_dir
         )
-        found = read_through(reader, spoken, config=config, max_seconds=seconds)
-        reference = Layers.of(found)
-    read: dict[str, Layers] = {}
-    places: dict[tuple[str, str], int] = {}
-    for corpus, utterances in utterances_of(questions).items():
-        start = sum(map(len, read.values()))
-        places |= {(corpus, u.id): start + number for number, u in enumerate(utterances)}
-        own = read_through(
-            reader, utterances, config=config, max_seconds=seconds if corpus == "speaker" else None
-        )
-        read[corpus] = Layers.of(own)  # (N, L, H)
+        reference = read_through(reader, spoken, config=config, max_seconds=seconds)
+    read, places = read_questions(reader, questions, config=config, max_seconds=seconds)
     sums = {corpus: np.zeros((len(one), one.shape[2]), np.float32) for corpus, one in read.items()}
     for layer, weight in enumerate(_mixture(next(iter(read.values())).shape[1], model)):
         if reference is not None:

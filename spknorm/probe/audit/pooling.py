@@ -27,6 +27,8 @@ from spknorm.probe.audit.questions import Question
 from spknorm.schema import UpstreamConfig
 
 Floats = NDArray[np.float32]
+Places = dict[tuple[str, str], int]
+"""Row of an utterance by corpus and id."""
 Told = Callable[[int], None]
 """Called with a number of utterances or probes that are done."""
 
@@ -37,12 +39,12 @@ class PooledFeatures(NamedTuple):
     Attributes:
         features: (N, L + 1, H), a layer at a time: the hidden states, and last what the emotion
             head sees. L is 0 where the head's features have another size.
-        places: Row of an utterance by corpus and id.
+        places: Of them.
         gated: What the head sees is no sum of the hidden states.
     """
 
     features: Layers
-    places: dict[tuple[str, str], int]
+    places: Places
     gated: bool
 
     def of(self, question: Question, part: str) -> Layers:
@@ -90,19 +92,29 @@ def pool_features(
         pooled=True,
         device=device,
     )
-    blocks: list[Layers] = []
-    places: dict[tuple[str, str], int] = {}
+    found, places = read_questions(reader, questions, config=config, max_seconds=max_seconds)
+    return PooledFeatures(end_to_end([*found.values()]), places, model.gate is not None)
+
+
+def read_questions(
+    reader: CachedReader,
+    questions: Sequence[Question],
+    *,
+    config: UpstreamConfig,
+    max_seconds: float | None,
+) -> tuple[dict[str, Layers], Places]:
+    """Return a reader's arrays (N, L, H) of each corpus, and where an utterance stands in all.
+
+    Raises:
+        NonFiniteError: As `read_through`.
+    """
+    found: dict[str, Layers] = {}
+    places: Places = {}
     for corpus, utterances in utterances_of(questions).items():
-        start = sum(len(block) for block in blocks)
-        places |= {(corpus, u.id): start + number for number, u in enumerate(utterances)}
-        found = read_through(
-            reader,
-            utterances,
-            config=config,
-            max_seconds=max_seconds if corpus == "speaker" else None,
-        )
-        blocks.append(Layers.of(found))
-    return PooledFeatures(end_to_end(blocks), places, model.gate is not None)
+        places |= {(corpus, u.id): len(places) + number for number, u in enumerate(utterances)}
+        longest = max_seconds if corpus == "speaker" else None
+        found[corpus] = read_through(reader, utterances, config=config, max_seconds=longest)
+    return found, places
 
 
 def read_through(
@@ -111,7 +123,7 @@ def read_through(
     *,
     config: UpstreamConfig,
     max_seconds: float | None,
-) -> Floats | Layers:
+) -> Layers:
     """Return a reader's arrays (N, L, H) of some utterances, from the cache where there is room.
 
     What the cache has stays on the disk and is read a layer at a time.

@@ -82,11 +82,7 @@ def questions_for(
         MissingError, DataError: A corpus is not there or cannot be probed.
     """
     expert = run.settings.downstream_expert
-    sizes = ProbeDataConfig(
-        skip_bad=expert.datarc.skip_bad,
-        demo_rho=expert.datarc.demo_rho,
-        demo_seed=expert.datarc.demo_seed,
-    )
+    sizes = ProbeDataConfig.of(expert.datarc)
     parts = read_emotion_split(expert.datarc, fold=run.fold, seed=run.seed, work_dir=work_dir)
     whole = (*parts.train, *parts.dev, *parts.test)
     spoken = read_records(expert.speaker_corpus, sizes) if labels else []
@@ -100,13 +96,13 @@ def questions_for(
             max_speakers=max_speakers or expert.speaker_corpus.max_speakers,
         )
         split = read_labelled(corpus, sizes, seed=seed, work_dir=work_dir)
-        found.append(_about("speaker", split))
+        found.append(question_of("speaker", split))
     unsplit = [dataclasses.replace(utterance, split=None) for utterance in whole]
     for label in dict.fromkeys(("speaker", *labels)):
         if label == "emotion" or not _all_have(whole, label):
             continue  # the emotion is asked below, of speakers held out
         try:
-            found.append(_about("emotion", split_by_label(unsplit, label, seed=seed)))
+            found.append(question_of("emotion", split_by_label(unsplit, label, seed=seed)))
         except DataError as error:
             raise DataError(f"The emotion corpus cannot be probed: {error}") from error
     found += _about_emotion((*parts.train, *parts.dev), parts.test)
@@ -152,15 +148,19 @@ def _draw(
     return np.sort(order[np.arange(len(order)) - starts < wanted])
 
 
-def _about(corpus: str, split: LabelledSplit) -> Question:
+def question_of(
+    corpus: str, split: LabelledSplit, learnt: Sequence[str] = ("train", "dev"), named: str = "test"
+) -> Question:
+    """Return the question for a split's label: some of its parts are learnt on, one is named."""
+    test: tuple[Utterance, ...] = getattr(split, named)
     return Question(
         corpus=corpus,
         label=split.label,
-        train=(*split.train, *split.dev),
-        test=split.test,
-        classes=np.concatenate([split.labels("train"), split.labels("dev")]),
-        truth=split.labels("test"),
-        clusters=speakers_of(split.test),
+        train=tuple(one for part in learnt for one in getattr(split, part)),
+        test=test,
+        classes=np.concatenate([split.labels(part) for part in learnt]),
+        truth=split.labels(named),
+        clusters=_speakers_of(test),
     )
 
 
@@ -179,13 +179,12 @@ def _about_emotion(train: tuple[Utterance, ...], test: tuple[Utterance, ...]) ->
             test=test,
             classes=index_labels(names),
             truth=index_labels([str(utterance.emotion) for utterance in test], names),
-            clusters=speakers_of(test),
+            clusters=_speakers_of(test),
         )
     ]
 
 
-def speakers_of(utterances: Sequence[Utterance]) -> NDArray[Any]:
-    """Return who speaks (N,), the clusters of an interval."""
+def _speakers_of(utterances: Sequence[Utterance]) -> NDArray[Any]:
     return np.array([utterance.speaker or utterance.id for utterance in utterances])
 
 
