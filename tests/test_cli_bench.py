@@ -47,9 +47,9 @@ def test_a_bench_ends_with_one_table_chance_and_the_report(experiment, stubbed, 
     assert main(["bench", str(experiment)]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    assert re.fullmatch(r" +WA % +UA % +runs", lines[0])
-    assert re.fullmatch(r"\S+ +none +si5 +62\.5 ± 0\.0 +63\.3 ± 0\.0 +2", lines[1])
-    scores = r"si5 +62\.5 ± 0\.0 +63\.3 ± 0\.0 +2"
+    assert re.fullmatch(r" +WA % +UA % +worst % +runs", lines[0])
+    scores = r"si5 +62\.5 ± 0\.0 +63\.3 ± 0\.0 +50\.0 +2"
+    assert re.fullmatch(rf"\S+ +none +{scores}", lines[1])
     assert re.fullmatch(rf"\S+ +SNP, confusion loss, frozen +{scores}", lines[2])
     assert re.fullmatch(r" +chance +si5 +62\.5 +50\.0", lines[3])
     assert lines[-1] == "4 of 4 runs are complete. Report: result/stubs"

@@ -91,7 +91,8 @@ def _build(runs: Runs, folder: Path, out: Path, progress: Progress) -> list[Path
     progress.advance()
     among = each(fairness.fairness_of)
     fair = [table for one in among for table in fairness.fairness_tables(one)]
-    speakers = each(lambda block: [*figures.draw_speakers(block)])
+    speakers = [*chain(*map(figures.draw_speakers, among))]
+    progress.advance(len(blocks))
     confusions = each(lambda block: [*figures.draw_confusions(block)])
     training = each(lambda block: [*pictures.draw_training(block)])
     listed = [*chain(*tables_of), *fair, *matrices, *of_dimensions, *beside, *audits, choices]
@@ -103,7 +104,7 @@ def _build(runs: Runs, folder: Path, out: Path, progress: Progress) -> list[Path
         _section("paper", "Beside the paper", beside),
         _section("leakage", "Leakage", [*leaks, *audits]),
         _section("selection", "How λ was chosen", [choices]),
-        _section("speakers", "Speakers", [*chain(*speakers), *fair]),
+        _section("speakers", "Speakers", [*speakers, *fair]),
         _section("confusions", "Confusions", chain(*confusions)),
         _section("training", "Training", chain(*training)),
         _section("features", "Features", [features]),
@@ -127,11 +128,11 @@ def _build(runs: Runs, folder: Path, out: Path, progress: Progress) -> list[Path
         template="report.html.j2",
         facts=state | lead | _origins(runs),
     )
-    shown = filled(listed)
+    shown, of_speakers = filled(listed), map(dimensions.among_speakers, ranked)
     contents: dict[str, str | bytes] = {
         "table.md": tables.to_markdown(shown, title=title, remarks=remarks),
         "table.tex": tables.to_latex(shown, title=title),
-        "table.csv": tables.to_csv(records([*blocks, *among, *ranked])),
+        "table.csv": tables.to_csv(records([*blocks, *among, *ranked, *of_speakers])),
         "report.html": page,
     }
     for part in (first, *(part for section in sections for part in section.parts)):

@@ -3,21 +3,26 @@
 Beside `score_tables.py`, whose rows are of classes; the two are never in one table.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from spknorm.report.blocks import Block
+from spknorm.report.blocks import Block, Estimate, Score
 from spknorm.report.methods import settings_note
 from spknorm.report.score_tables import cells_of, over_runs, row_of
 from spknorm.report.splits import title_of
 from spknorm.report.tables import Table, ccc, make_table, n_of_m, signed_ccc, span, with_deviation
 from spknorm.report.words import say
-from spknorm.statistics import mean_std
-from spknorm.statistics.agreement import CCC
+from spknorm.statistics import mean_std, pool_speakers
+from spknorm.statistics.agreement import CCC, concordance
+from spknorm.statistics.fairness import FEW, SPREAD, WORST, num_few, worst
+
+_LEAST = 10  # utterances: the CCC of fewer says nothing of a speaker
+_SHOWN = (WORST, FEW, SPREAD)
 
 
 def dimension_tables(blocks: Iterable[Block]) -> list[Table]:
-    """Return CCC per method and, where there is a strategy none, the paired tests against it."""
-    tables = [make(block) for block in blocks for make in (_scores, _tests)]
+    """Return CCC per method, the paired tests against strategy none, and what speakers get."""
+    tables = [make(block) for block in blocks for make in (_scores, _tests, _speakers)]
     return [table for table in tables if table.rows]
 
 
@@ -60,6 +65,49 @@ def _tests(block: Block) -> Table:
         say("dimensions-comparison", num_tests=len(lines)),
         num_heads=3,
     )
+
+
+def among_speakers(block: Block) -> Block:
+    """Return a block whose scores are those among the speakers of each dimension."""
+    found = [replace(one, scores=dict(_among(one))) for one in block.estimates]
+    return replace(block, estimates=(*found,))
+
+
+def _speakers(block: Block) -> Table:
+    lines = []
+    for one in block.estimates:
+        among = dict(_among(one))
+        for name in one.scores:
+            if by_speaker := _by_speaker(one, name):
+                worst, few, spread = (ccc(among[f"{name}_{key}"].pooled or 0.0) for key in _SHOWN)
+                who, size = min(by_speaker, key=lambda who: by_speaker[who]), len(by_speaker)
+                cells = (f"{who} {worst}", f"{few}, {num_few(size)} of {size}", spread)
+                lines.append(row_of(one.method, _dimension(name), *cells))
+    heads = ("Worst speaker, CCC", "Worst quarter, CCC", "Spread")
+    return make_table(
+        f"dimensions-speakers-{block.protocol}",
+        f"Dimensions among speakers, protocol {block.protocol}",
+        ("Upstream", "Method", "Dimension", *heads),
+        lines,
+        say("dimensions-speakers", least=_LEAST),
+        num_heads=3,
+    )
+
+
+def _among(one: Estimate) -> Iterator[tuple[str, Score]]:
+    for name in one.scores:
+        if values := [*_by_speaker(one, name).values()]:
+            few = worst(values, count=num_few(len(values)))
+            found = (min(values), few, max(values) - min(values))
+            for key, value in zip(_SHOWN, found, strict=True):
+                yield f"{name}_{key}", Score(pooled=value)
+
+
+def _by_speaker(one: Estimate, metric: str) -> dict[str, float]:
+    """Return the CCC of each speaker of whom there are enough utterances."""
+    pooled = pool_speakers(one.rows[f"by_speaker_{_dimension(metric)}"])
+    known = {who: sums for who, sums in pooled.items() if sums[0] >= _LEAST}
+    return {who: float(concordance(sums)) for who, sums in known.items()}
 
 
 def _dimension(metric: str) -> str:

@@ -27,8 +27,8 @@ from spknorm.report.canvas import (
 )
 from spknorm.report.leakage import Frontier
 from spknorm.report.score_tables import corpora_of, is_found
-from spknorm.report.tables import signed_points
-from spknorm.statistics import pool_speakers, speaker_spread
+from spknorm.report.tables import signed_points, with_span
+from spknorm.report.words import sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,12 +144,16 @@ def draw_confusions(block: Block) -> Iterator[Figure]:
 
 
 def draw_speakers(block: Block) -> Iterator[Figure]:
-    """Draw the unweighted accuracy of every test speaker, one figure per upstream."""
+    """Draw the UA of every test speaker, and how sure the worst is, one figure per upstream.
+
+    Args:
+        block: Whose scores are those among speakers.
+    """
     for upstream, estimates in block.by_upstream().items():
         drawn = [one for one in estimates if one.spread and not one.method.shuffled]
         if not drawn:
             continue
-        spreads = [speaker_spread(pool_speakers(one.rows["by_speaker"])) for one in drawn]
+        spreads = [one.spread for one in drawn if one.spread is not None]
         base = spreads[0].ua
         names = sorted(base, key=lambda name: (base[name], name))
         cut = names[:_MOST_SPEAKERS]
@@ -161,10 +165,14 @@ def draw_speakers(block: Block) -> Iterator[Figure]:
                 shifted = np.arange(len(cut)) + (number - (len(spreads) - 1) / 2) * width
                 label = shorten(one.method.label, 40)
                 axes.bar(shifted, heights, width * 0.92, color=colours[number], label=label)
-                picture.said.append(
-                    f"{one.method.label}: worst {found.worst} {100 * found.worst_ua:.1f}, "
-                    f"spread {100 * found.spread:.1f} points."
-                )
+                worst = one.scores["ua_worst"]
+                if found.worst in cut and worst.low is not None and worst.high is not None:
+                    x = shifted[cut.index(found.worst)]
+                    axes.plot([x, x], [100 * worst.low, 100 * worst.high], color=INK, linewidth=1.2)
+                texts = [with_span(score.pooled, score.low, score.high)
+                         for score in one.scores.values()]  # fmt: skip
+                told = sentence("among", label=label, worst=found.worst, texts=texts)
+                picture.said.append(told)
             few = len(cut) < 9
             axes.set_xticks(range(len(cut)), [shorten(name, 14) for name in cut], fontsize=8.5,
                             rotation=0 if few else 40, ha="center" if few else "right")  # fmt: skip

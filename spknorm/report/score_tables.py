@@ -24,7 +24,7 @@ from spknorm.report.tables import (
     with_deviation,
 )
 from spknorm.report.words import say, sentence
-from spknorm.statistics import mean_std
+from spknorm.statistics import mean_std, pool_speakers, speaker_spread
 from spknorm.statistics.curves import normalised_auc, paper_auc
 from spknorm.statistics.metrics import METRICS
 
@@ -117,20 +117,22 @@ def accuracy_table(block: Block) -> Table:
 
 
 def short_table(blocks: Sequence[Block]) -> Table:
-    """Return the table that a bench prints at its end: WA, UA and chance, a row per size."""
+    """Return the table that a bench prints at its end: WA, UA, chance; a row per size."""
     rows = []
     for block in blocks:
         for one in block.estimates:
             for size, found in one.rows.groupby(one.rows["samples_per_label"].fillna(0)):
                 scores = [with_deviation(*mean_std(found[name])) for name in ("wa", "ua")]
+                pooled = pool_speakers(found["by_speaker"])
+                scores.append(percent(speaker_spread(pooled).worst_ua if pooled else None))
                 where = f"{block.protocol} n={size:.0f}" if size else block.protocol
                 rows.append(row_of(one.method, where, *scores, str(len(found))))
         if block.chance:
             guess = (percent(block.chance.wa), percent(block.chance.ua))
-            cells = ("", "chance", block.protocol, *guess, "")
+            cells = ("", "chance", block.protocol, *guess, "", "")
             rows.append(TableRow(cells=cells, kind="control"))
     notes = [*say("short"), settings_note([one for block in blocks for one in block.methods])]
-    columns = ("", "", "", "WA %", "UA %", "runs")
+    columns = ("", "", "", "WA %", "UA %", "worst %", "runs")
     return make_table("short", "Emotion recognition", columns, rows, notes, num_heads=3)
 
 
