@@ -163,6 +163,15 @@ def test_a_bad_file_stops_or_is_noted(predictor, write, tmp_path):
     assert list(failed) == [bad]
 
 
+def test_a_name_with_line_breaks_is_one_cell_of_one_line(predictor, write, tmp_path):
+    path = write('a\r\n\x1b[2J,".wav', 0.5)
+    write_rows(predictor.predict_file(path), tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        header, row = csv.reader(file)
+    assert row[0] == f'{tmp_path}/a\\x0d\\x0a\\x1b[2J,".wav'
+    assert len(row) == len(header)
+
+
 def test_whole_numbers_are_heard_by_their_type_s_range(predictor, tone):
     wav = tone(0.5)
     short = (wav * 32768).round().astype(np.int16)
