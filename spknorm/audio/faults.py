@@ -70,7 +70,7 @@ def audio_error(kind: str, path: Path, detail: str = "") -> AudioError:
 
 
 def printable(path: object) -> str:
-    r"""Return a file's name as one line of text: bytes that are no UTF-8 as `\xeb`, CR as `\x0d`."""
+    r"""Return a file's name as one line of text: what is no UTF-8 as `\xeb`, CR as `\x0d`."""
     text = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", str(path))
     text = re.sub("[\0-\x1f\x7f]", lambda mark: f"\\x{ord(mark[0]):02x}", text)
     return text.encode("utf-8", "backslashreplace").decode()
