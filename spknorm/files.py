@@ -57,7 +57,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _fsync_folder(path.parent)
     except OSError as error:
-        if error.filename is None:  # a write does not say into what
+        if error.errno is not None and error.filename is None:  # a write says not into what
             error.filename = str(path)
         raise
     finally:
