@@ -10,6 +10,7 @@ from audit_benches import EMOTIONS, make_audit_corpora, make_bench
 from trained_folders import make_trained
 
 from spknorm.errors import DataError, MissingError
+from spknorm.probe.arrays import Layers
 from spknorm.probe.audit import audit, pooling, probing, table
 
 NUM_EMOTIONAL = 5 * 2 * 10
@@ -212,7 +213,8 @@ def test_an_audit_finds_speakers_where_they_are(single, monkeypatch):
         number = np.array([int(u.speaker[-1]) for u in utterances])
         generator = np.random.default_rng(0)
         scale = 1 + generator.normal(0, 0.01, (len(number), 1, 1))
-        return (scale * np.eye(12)[number][:, None]).repeat(2, axis=1).astype(np.float32)
+        found = (scale * np.eye(12)[number][:, None]).repeat(2, axis=1)
+        return Layers.of(found.astype(np.float32))
 
     monkeypatch.setattr(pooling, "read_through", pitch)
     rows = audit(single)
