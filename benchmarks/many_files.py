@@ -63,7 +63,8 @@ def look(folder: Path) -> None:
 
     index._examine = counted
     start = time.monotonic()
-    files = [os.fspath(path) for part in ("dev", "test") for path in Walk().files(folder / part)]
+    parts = (Walk().folders(folder / part) for part in ("dev", "test"))
+    files = [f"{place}/{name}" for part in parts for place, names in part for name in names]
     listed = time.monotonic()
     headers = AudioIndex.shared().look_up(files)
     assert not headers.errors

@@ -32,6 +32,8 @@ with open(os.path.join(folder, "starts"), "a") as file:
     file.write(f"{step}\\n")
 while step < 5:
     time.sleep(pause)
+    while sys.argv[5] and not os.path.exists(sys.argv[5]):
+        time.sleep(0.1)
     step += 1
     with open(state + ".new", "w") as file:
         file.write(str(step))
@@ -67,12 +69,13 @@ def result_of(cell):
     }
 
 
-def stub_command(folder, *, pause=0.0, failing="nobody"):
+def stub_command(folder, *, pause=0.0, failing="nobody", gate=""):
+    """The stubs' command; with a gate they wait until that file is there."""
     script = folder / "stub.py"
     script.write_text(STUB)
 
     def command(cell, expdir):
-        values = [str(expdir), json.dumps(result_of(cell)), str(pause), failing]
+        values = [str(expdir), json.dumps(result_of(cell)), str(pause), failing, str(gate)]
         return [sys.executable, "-S", "-E", str(script), *values]
 
     return command

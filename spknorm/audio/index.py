@@ -7,7 +7,8 @@ each file is opened once for all time. `ledger.py` has its file.
 import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -40,11 +41,11 @@ class Headers(Sequence[AudioInfo | AudioError]):
     """The header or the error of each of many files, in their order, made as they are asked for."""
 
     def __init__(self, records: Records, errors: dict[int, AudioError]) -> None:
-        self._records = records
+        self.records = records
         self.errors = errors
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     @overload
     def __getitem__(self, number: int) -> AudioInfo | AudioError: ...
@@ -54,19 +55,19 @@ class Headers(Sequence[AudioInfo | AudioError]):
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
         number = range(len(self))[number]
-        return self.errors[number] if number in self.errors else _info(self._records[number])
+        return self.errors[number] if number in self.errors else _info(self.records[number])
 
     @property
     def seconds(self) -> NDArray[np.float64]:
         """How long each file is; 0 where it cannot be used."""
-        rate = np.maximum(self._records["rate"], 1)
-        found: NDArray[np.float64] = self._records["samples"] / rate
+        rate = np.maximum(self.records["rate"], 1)
+        found: NDArray[np.float64] = self.records["samples"] / rate
         return found
 
     @property
     def sizes(self) -> NDArray[np.integer]:
         """How many bytes each file has."""
-        found: NDArray[np.integer] = self._records["size"]
+        found: NDArray[np.integer] = self.records["size"]
         return found
 
 
@@ -95,18 +96,17 @@ class AudioIndex:
             AudioError: The one file that cannot be used.
             DataError: Several cannot; at most 20 are named, with the count.
         """
-        found = self.look_up(paths)
-        errors = list(found.errors.values())
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise DataError(
-                listing(
-                    [str(error) for error in errors],
-                    f"{len(errors)} of {len(paths)} audio files cannot be used:",
-                )
-            )
-        return found  # type: ignore[return-value]  # without errors
+        return self._good(paths)  # type: ignore[return-value]  # without errors
+
+    def stamps(self, paths: Sequence[Sound]) -> Iterator[tuple[int, int, int]]:
+        """Return how many bytes and samples each file has, and its rate.
+
+        Raises:
+            AudioError: As `infos`.
+            DataError: The same.
+        """
+        columns = self._good(paths).records[["size", "samples", "rate"]]
+        return iter(columns.tolist())
 
     def look_up(self, paths: Sequence[Sound], *, decode: bool = False) -> Headers:
         """Return the header or the error of each file, in their order.
@@ -164,6 +164,20 @@ class AudioIndex:
         records = _stamped(paths)
         new = self._known(records, HASHED) < 0
         return int(np.maximum(records["size"][new], 0).sum())
+
+    def _good(self, paths: Sequence[Sound]) -> Headers:
+        found = self.look_up(paths)
+        errors = list(found.errors.values())
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise DataError(
+                listing(
+                    [str(error) for error in errors],
+                    f"{len(errors)} of {len(paths)} audio files cannot be used:",
+                )
+            )
+        return found
 
     def _known(self, records: Records, flags: int) -> NDArray[np.integer]:
         """Fill in what is known of files as they are; return -1 where `flags` are not.
@@ -225,25 +239,24 @@ _SHARED: dict[Path, AudioIndex] = {}
 def _stamped(paths: Sequence[Sound]) -> Records:
     """Return a record of each file with its key and its stamp, nothing else known of it."""
     records = np.zeros(len(paths), RECORD)
-    keys, stamps = bytearray(16 * len(paths)), np.empty((len(paths), 2), np.int64)
+    keys, stamps = array("B"), array("q")
     here = os.getcwd() + "/"  # noqa: PTH109 (joined as text, a million times)
-    for number, sound in enumerate(paths):
+    for sound in paths:
         if isinstance(sound, Excerpt):
             path, key = os.fspath(sound.path), sound.key
         else:
             path = key = os.fspath(sound)
         if not path.startswith("/"):
             key = here + key
-        keys[16 * number : 16 * number + 16] = key_of(key)
+        keys.frombytes(key_of(key))
         try:
             status = os.stat(path)  # noqa: PTH116 (a million times)
         except (OSError, ValueError):
-            stamps[number] = _GONE
+            stamps.extend((_GONE, _GONE))
         else:
-            stamps[number] = status.st_size, status.st_mtime_ns
-    pairs = np.frombuffer(keys, "<u8").reshape(-1, 2)
-    records["key"], records["check"] = pairs.T
-    records["size"], records["mtime"] = stamps.T
+            stamps.extend((status.st_size, status.st_mtime_ns))
+    records["key"], records["check"] = np.frombuffer(keys, "<u8").reshape(-1, 2).T
+    records["size"], records["mtime"] = np.frombuffer(stamps, np.int64).reshape(-1, 2).T
     return records
 
 

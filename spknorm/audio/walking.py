@@ -53,13 +53,21 @@ class Walk:
 
     def files(self, folder: Path | str) -> Iterator[Path]:
         """Yield the recordings below a folder in the order of their names, folder by folder."""
+        for place, names in self.folders(folder):
+            for name in names:
+                yield Path(place, name)
+
+    def folders(self, folder: Path | str) -> Iterator[tuple[str, list[str]]]:
+        """Yield the same as pairs: a folder, and recordings that lie in it side by side."""
         yield from self._below(os.fspath(folder), frozenset())
 
-    def _below(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    def _below(
+        self, folder: str, above: frozenset[tuple[int, int]]
+    ) -> Iterator[tuple[str, list[str]]]:
         try:
             status = os.stat(folder)  # noqa: PTH116 (thousands of times)
             with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+                entries = sorted([(entry.name, entry) for entry in found])
         except OSError:
             self.left_out[CLOSED] += 1
             return
@@ -67,17 +75,23 @@ class Walk:
         if identity in above:
             self.left_out[LOOP] += 1
             return
-        for entry in entries:
-            if entry.name.startswith("."):
+        names: list[str] = []
+        for name, entry in entries:
+            if name.startswith("."):
                 self.left_out[HIDDEN] += 1
             elif (is_folder := _is_folder(entry)) is None:
                 self.left_out[LOOP] += 1
             elif is_folder:
+                if names:
+                    yield folder, names
+                    names = []
                 yield from self._below(entry.path, above | {identity})
-            elif suffix_of(entry.name) in self._suffixes:
-                yield Path(entry.path)
+            elif (suffix := suffix_of(name)) in self._suffixes:
+                names.append(name)
             else:
-                self.left_out[suffix_of(entry.name) or "without a suffix"] += 1
+                self.left_out[suffix or "without a suffix"] += 1
+        if names:
+            yield folder, names
 
     def report(self, folder: Path | str) -> None:
         """Log what was left out: a warning where it may be missed."""

@@ -11,6 +11,7 @@ a single file that was replaced by another of as many bytes is seen, too.
 
 import gzip
 import hashlib
+import heapq
 import json
 import os
 import zlib
@@ -95,13 +96,13 @@ def digest_of(
         work_dir: With the index of audio headers.
     """
     columns = tuple(labels)
-    infos = AudioIndex.shared().infos([one.audio for one in records])
-    read = {one.id for one in sorted(records, key=lambda one: _rank(one.id))[:_NUM_READ]}
+    stamps = AudioIndex.shared().stamps([one.audio for one in records])
+    read = set(heapq.nsmallest(_NUM_READ, (one.id for one in records), key=_rank))
     part_of = {one.id: part for part, members in parts.items() for one in members}
     rows = []
     is_sampled = len(records) <= _MOST_SAMPLED
-    for one, info in zip(records, infos, strict=True):
-        stamp = f"{one.path.stat().st_size} bytes, {info.num_samples} at {info.sample_rate} Hz"
+    for one, (size, samples, rate) in zip(records, stamps, strict=True):
+        stamp = f"{size} bytes, {samples} at {rate} Hz"
         if one.id in read:
             stamp += f", sha256 {sha256_of(one.path)[:16]}"
         values = json.dumps({column: one.label(column) for column in columns} | _heard(one))

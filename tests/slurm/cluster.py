@@ -23,7 +23,8 @@ PACKAGES = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-clien
 PACKAGES |= {"munged": "munge"}
 FOR_ACCOUNTING = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server"}
 DAEMONS = ("slurmctld", "slurmdbd", "mariadbd", "munged")
-SECONDS = 60
+SECONDS = 600
+"""Of patience with Slurm's own daemons and commands: a busy machine is no fault."""
 
 CONFIGURATION = """\
 ClusterName=bench
@@ -52,7 +53,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=1
 ReturnToService=2
-SlurmdTimeout=10
+SlurmdTimeout=60
 SlurmctldTimeout=30
 KillWait=15
 MinJobAge={remembered}
@@ -126,7 +127,7 @@ class Slurm:
         port: The first of a dozen that are free.
     """
 
-    def __init__(self, folder, *, nodes=2, accounting=False, remembered=300, port=26810):
+    def __init__(self, folder, *, nodes=2, accounting=False, remembered=7200, port=26810):
         self.folder = Path(folder).absolute()
         self.nodes = [f"node{number + 1}" for number in range(nodes)]
         self.accounting, self.remembered, self.port = accounting, remembered, port
@@ -178,13 +179,8 @@ class Slurm:
             end = time.monotonic() + 40
             while time.monotonic() < end and self.ask("squeue", "-h").strip():
                 time.sleep(0.3)
-        for path in [
-            *self.folder.glob("slurmd-*.pid"),
-            *(
-                self.folder / f"{name}.pid"
-                for name in ("slurmctld", "slurmdbd", "mariadbd", "munged")
-            ),
-        ]:
+        daemons = [self.folder / f"{name}.pid" for name in DAEMONS]
+        for path in [*self.folder.glob("slurmd-*.pid"), *daemons]:
             self._kill(path, signal.SIGTERM)
 
     def ask(self, *command):

@@ -6,12 +6,12 @@ from benches import experiment, slow, started
 from spknorm import bench
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def plain_slurm(tmp_path_factory):
     yield from started(tmp_path_factory, accounting=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
@@ -25,7 +25,7 @@ def slurm(plain_slurm, monkeypatch):
     return plain_slurm
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory, cache):
     """The folder of a run of the cell on this machine, by folds."""
     done = {}

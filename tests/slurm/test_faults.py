@@ -24,6 +24,7 @@ from benches import (
 )
 
 from spknorm import bench
+from spknorm.bench.cluster import SlurmJobs
 from spknorm.cli import main
 from spknorm.errors import ConfigError
 
@@ -41,24 +42,30 @@ def test_a_requeue_from_outside_ends_as_the_undisturbed_run(slurm, cache, tmp_pa
     assert_equal(running.folder(), undisturbed())
 
 
+@pytest.mark.fault("Slurm: requeue from outside")
+def test_two_requeues_in_a_row_end_as_the_undisturbed_run(slurm, cache, tmp_path, undisturbed):
+    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0")
+    running = Running(path, tmp_path / "out", slow(0.3))
+    running.until_it_trains()
+    job = job_of(slurm)[0]
+    slurm.ask("scontrol", "requeue", job)
+    back = r"(?s)JobState=RUNNING.*Restarts=1"
+    running.until(lambda: re.search(back, job_of(slurm)[1]))
+    slurm.ask("scontrol", "requeue", job)  # it imports, and has nothing to save
+    running.until(lambda: restarts(slurm) == 2)
+    assert len(running.wait().complete) == 1
+    assert restarts(slurm) == 2
+    assert_equal(running.folder(), undisturbed())
+
+
 @pytest.mark.fault("Slurm: preemption")
 def test_a_preemption_ends_as_the_undisturbed_run(slurm, cache, tmp_path, undisturbed):
     path = experiment(tmp_path, cache, "kind: slurm, gpus: 0, partition: main")
     running = Running(path, tmp_path / "out", slow(0.3))
     running.until_it_trains()
     job, _ = job_of(slurm)
-    urgent = [
-        "sbatch",
-        "-p",
-        "urgent",
-        "-N2",
-        "--exclusive",
-        "-o",
-        "/dev/null",
-        "--wrap",
-        "sleep 8",
-    ]
-    assert slurm.ask(*urgent)
+    whole = ["-p", "urgent", "-N2", "--exclusive", "-o", "/dev/null"]
+    assert slurm.ask("sbatch", *whole, "--wrap", "sleep 8")
     assert len(running.wait().complete) == 1
     assert "Restarts=1" in slurm.ask("scontrol", "show", "job", job)
     assert_equal(running.folder(), undisturbed())
@@ -97,8 +104,13 @@ def test_a_time_limit_of_three_minutes_ends_as_the_undisturbed_run(
 
 @pytest.mark.fault("Slurm: time limit, requeue off")
 def test_without_requeue_a_time_limit_is_told_and_what_was_saved_stands(slurm, cache, tmp_path):
-    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0, timeout_min: 2, requeue: false")
+    path = experiment(tmp_path, cache, "kind: slurm, gpus: 0, timeout_min: 60, requeue: false")
     running = Running(path, tmp_path / "out", slow(3.0))
+    running.until_it_trains()
+    job, shown = job_of(slurm)
+    hours, minutes, _ = (int(part) for part in re.search(r"RunTime=([\d:]+)", shown)[1].split(":"))
+    soon = 60 * hours + minutes + 2  # within the notice, however long it took to start
+    slurm.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={soon}")
     (failed,) = running.wait().failed
     assert failed.error.startswith(
         "The run reached its time limit; what it saved stands, and the same command goes on."
@@ -152,9 +164,10 @@ def test_twelve_cells_are_one_array_of_which_two_run_at_a_time(slurm, tmp_path):
 
 
 @pytest.mark.fault("Slurm: bench killed")
-def test_a_bench_that_was_killed_takes_its_queued_cells_over(slurm, tmp_path, capsys):
+def test_a_bench_that_was_killed_takes_its_queued_cells_over(slurm, tmp_path, capsys, monkeypatch):
     path = tmp_path / "stubs.yaml"
     path.write_text(EXPERIMENT.replace("max_parallel: 2", "kind: slurm, gpus: 0, max_parallel: 1"))
+    gate = tmp_path / "gate"
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
@@ -162,12 +175,12 @@ def test_a_bench_that_was_killed_takes_its_queued_cells_over(slurm, tmp_path, ca
         "from spknorm import bench\n"
         "folder = Path(sys.argv[2])\n"
         "bench.run(folder / 'stubs.yaml', folder / 'out', "
-        "command=stub_command(folder, pause=1.5))\n"
+        "command=stub_command(folder, gate=folder / 'gate'))\n"
     )
     command = [sys.executable, "-c", script, str(HERE.parent), str(tmp_path)]
     first = subprocess.Popen(command, cwd=HERE.parents[1])
     out = tmp_path / "out"
-    end = time.monotonic() + 120
+    end = time.monotonic() + SECONDS
     while len(list(out.glob("*/starts"))) < 1:
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -178,10 +191,57 @@ def test_a_bench_that_was_killed_takes_its_queued_cells_over(slurm, tmp_path, ca
     printed = capsys.readouterr().out
     assert re.search(r"^running   \S+: on node\d$", printed, flags=re.MULTILINE), printed
     assert re.search(r"^queued    \S+: JobArrayTaskLimit$", printed, flags=re.MULTILINE), printed
-    assert subprocess.run(command, cwd=HERE.parents[1], check=False).returncode == 0
+    adopted, adopt = [], SlurmJobs.adopt
+
+    def adopting(jobs, cells):
+        adopted.extend(adopt(jobs, cells))
+        return adopted
+
+    monkeypatch.setattr(SlurmJobs, "adopt", adopting)
+    again = Running(path, out, stub_command(tmp_path, gate=gate))
+    again.until(lambda: adopted)
+    gate.touch()
+    assert len(again.wait().complete) == len(adopted) == 4
     assert job_of(slurm)[0].partition("_")[0] == before
     starts = [path.read_text() for path in out.glob("*/starts")]
     assert starts == ["0\n"] * 4
+
+
+@pytest.mark.fault("Slurm: one task cancelled")
+def test_of_a_task_that_was_cancelled_that_is_told_and_the_others_go_on(slurm, tmp_path):
+    path = tmp_path / "stubs.yaml"
+    path.write_text(EXPERIMENT.replace("max_parallel: 2", "kind: slurm, gpus: 0"))
+    gate = tmp_path / "gate"
+    running = Running(path, tmp_path / "out", stub_command(tmp_path, gate=gate))
+    out = running.out
+    running.until(lambda: len(list(out.glob("*/starts"))) == 4)
+    array = job_of(slurm)[0].partition("_")[0]
+    slurm.ask("scancel", f"{array}_2")
+    running.until(lambda: "CANCELLED" in slurm.ask("scontrol", "show", "job", f"{array}_2"))
+    gate.touch()
+    summary = running.wait()
+    assert len(summary.complete) == 3
+    (failed,) = summary.failed
+    assert failed.error == "Slurm: CANCELLED, it was cancelled."
+
+
+@pytest.mark.fault("Slurm: task held")
+def test_a_task_that_is_held_is_waited_for_and_goes_on_when_released(slurm, tmp_path, capsys):
+    path = tmp_path / "stubs.yaml"
+    path.write_text(EXPERIMENT.replace("max_parallel: 2", "kind: slurm, gpus: 0, max_parallel: 1"))
+    gate = tmp_path / "gate"
+    running = Running(path, tmp_path / "out", stub_command(tmp_path, gate=gate))
+    running.until(lambda: len(list(running.out.glob("*/starts"))) == 1)
+    array = job_of(slurm)[0].partition("_")[0]
+    slurm.ask("scontrol", "hold", f"{array}_3")
+    slurm.ask("scontrol", "requeuehold", f"{array}_0")
+    gate.touch()
+    running.until(lambda: len(list(running.out.glob("*/result.json"))) == 2)
+    assert main(["bench", "--status", str(running.out)]) == 1
+    held = re.findall(r"^queued    \S+: (.+)$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert sorted(held) == ["JobHeldAdmin", "job requeued in held state"]  # root holds as admin
+    slurm.ask("scontrol", "release", f"{array}_3", f"{array}_0")
+    assert len(running.wait().complete) == 4
 
 
 def test_a_cell_on_two_nodes_equals_two_processes_on_this_machine(slurm, cache, tmp_path):
@@ -205,7 +265,7 @@ def test_a_cell_on_two_nodes_equals_two_processes_on_this_machine(slurm, cache, 
 def test_usr1_before_training_puts_a_single_run_back(slurm, cache, tmp_path, undisturbed):
     path = experiment(tmp_path, cache, "kind: local")
     (cell,) = bench.expand(path)
-    run = " ".join(map(_quoted, [*cell.command(tmp_path / "run"), "--device", "cpu"]))
+    run = " ".join(map(_quoted, slow(0.3)(cell, tmp_path / "run")))
     script = tmp_path / "job.sh"
     script.write_text(f"#!/bin/bash\ncd {HERE.parents[1]}\nsrun {run}\n")
     log = tmp_path / "job.log"
@@ -241,5 +301,5 @@ def test_the_audit_and_the_report_are_jobs_after_the_runs(slurm, cache, tmp_path
     probes = json.loads((tmp_path / "out" / summary.cells[0].cell.name / "probe.json").read_text())
     assert probes["complete"]
     assert (tmp_path / "out" / "report.html").is_file()
-    names = slurm.ask("squeue", "-h", "-t", "all", "-o", "%T %E").splitlines()
-    assert all(line.startswith("COMPLETED") for line in names[-3:])
+    shown = slurm.ask("squeue", "-h", "-t", "all", "-S", "i", "-o", "%T").split()
+    assert shown[-3:] == ["COMPLETED"] * 3  # the run, the audit, the report

@@ -11,9 +11,14 @@ from benches import Running, experiment, pids, slow, started
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["without_accounting", "accounting"])
-def any_slurm(request, tmp_path_factory):
-    yield from started(tmp_path_factory, accounting=request.param, port=26840 + 20 * request.param)
+@pytest.fixture(scope="module")
+def accounting_slurm(tmp_path_factory):
+    yield from started(tmp_path_factory, accounting=True, port=26860)
+
+
+@pytest.fixture(params=["plain_slurm", "accounting_slurm"])
+def any_slurm(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize("what", ["the run", "the whole step"])
@@ -25,9 +30,10 @@ def test_a_kill_is_told_with_and_without_accounting(any_slurm, cache, tmp_path, 
     running.until_it_trains()
     runs = pids("slow_run.py", str(running.folder()))
     steps = pids("submitit.core._submit", str(tmp_path)) if what != "the run" else []
-    for number in [*steps, *runs]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
+    for sent in (signal.SIGSTOP, signal.SIGKILL):  # none may tell of another's end
+        for number in [*steps, *runs]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, sent)
     (failed,) = running.wait().failed
     if what == "the run":
         assert failed.error.startswith("The run was killed by SIGKILL, as the system does where")
