@@ -48,6 +48,15 @@ def planted(path: Path, shape: tuple[int, int, int], speakers: int, noise: float
     return found
 
 
+def question_about(num: int, num_speakers: int) -> Question:
+    """Return the question who speaks: a tenth of each speaker's utterances is named."""
+    speaker = np.arange(num) % num_speakers
+    test = (np.arange(num) // num_speakers) % 10 == 9
+    everyone = np.array([Utterance(id=str(row), path=Path(str(row))) for row in range(num)])
+    parts = tuple(everyone[~test]), tuple(everyone[test])
+    return Question("speaker", "speaker", *parts, speaker[~test], speaker[test], speaker[test])
+
+
 def main() -> int:
     """Plant, probe, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -63,18 +72,7 @@ def main() -> int:
     shape = (args.utterances, args.layers, args.width)
     name = f"planted-{'x'.join(map(str, shape))}-{args.speakers}-{args.noise:g}.npy"
     features = planted(args.folder / name, shape, args.speakers, args.noise)
-    speaker = np.arange(shape[0]) % args.speakers
-    test = (np.arange(shape[0]) // args.speakers) % 10 == 9
-    everyone = [Utterance(id=str(row), path=Path(str(row))) for row in range(shape[0])]
-    question = Question(
-        "speaker",
-        "speaker",
-        tuple(one for one, held in zip(everyone, test, strict=True) if not held),
-        tuple(one for one, held in zip(everyone, test, strict=True) if held),
-        speaker[~test],
-        speaker[test],
-        speaker[test],
-    )
+    question = question_about(shape[0], args.speakers)
     question = sample(question, None if args.whole else MOST_UTTERANCES, seed=0)
     parts = [Layers.of(features, [int(u.id) for u in p]) for p in (question.train, question.test)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

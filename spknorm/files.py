@@ -155,8 +155,10 @@ def own_place(folder: Path, kind: str) -> Path:
     return Path("result") / kind / f"{whole.name}-{sha256_of(os.fsencode(whole))[:8]}"
 
 
-def lock_file(file: IO[Any], folder: Path, *, wait: bool = False) -> bool:
+def lock_file(file: IO[Any], folder: Path, *, wait: bool = False, shared: bool = False) -> bool:
     """Take the kernel's lock of a folder's open file; it ends with the process.
+
+    A shared one, to see whether another holds it, needs no right to write.
 
     Returns:
         Whether it was taken: a file system without locks is warned of, and used without.
@@ -166,7 +168,8 @@ def lock_file(file: IO[Any], folder: Path, *, wait: bool = False) -> bool:
         ConfigError: It cannot be locked for another reason.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         if error.errno in _IN_USE:
             raise BlockingIOError(error.errno, error.strerror) from error

@@ -3,7 +3,9 @@
 The faults of a real one are in tests/slurm.
 """
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 from bench_stubs import EXPERIMENT, stub_command
@@ -11,8 +13,10 @@ from bench_stubs import EXPERIMENT, stub_command
 from spknorm import bench
 from spknorm.bench import slurm
 from spknorm.bench.cluster import word_of_step
+from spknorm.bench.summary import write_summary
 from spknorm.config.launcher import slurm_job
 from spknorm.errors import ConfigError
+from spknorm.files import lock_file
 
 SBATCH = """\
 #!/bin/bash
@@ -162,16 +166,30 @@ def test_the_reason_of_a_step_s_end_is_told_not_its_consequence(tmp_path, lines,
     ],
 )
 def test_a_refusal_is_one_line_in_slurm_s_own_words(cluster, tmp_path, said, told):
+    assert refusal(tmp_path, said) == (
+        f"Slurm does not take the runs: {told}. See `executor` in the experiment file (partition, "
+        "gpus, nodes, threads, mem_gb, timeout_min)."
+    )
+    assert not list((tmp_path / "out" / ".jobs").glob("*.json"))
+
+
+def test_a_refused_account_is_told_with_where_it_is_set(cluster, tmp_path):
+    said = "Batch job submission failed: Invalid account or account/partition combination specified"
+    assert refusal(tmp_path, f"sbatch: error: {said}") == (
+        f"Slurm does not take the runs: {said}. See the variables SBATCH_ACCOUNT and SBATCH_QOS, "
+        "and `executor` in the experiment file (partition, gpus, nodes, threads, mem_gb, "
+        "timeout_min)."
+    )
+
+
+def refusal(tmp_path, said):
+    """What a bench says where sbatch says `said`."""
     refusing = tmp_path / "bin" / "sbatch"
     refusing.write_text(f"#!/bin/bash\necho '{said}' >&2\nexit 1\n")
     path = slurm_experiment(tmp_path, "gpus: 1")
     with pytest.raises(ConfigError) as caught:
         bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
-    assert str(caught.value) == (
-        f"Slurm does not take the runs: {told}. See `executor` in the experiment file (partition, "
-        "gpus, nodes, threads, mem_gb, timeout_min)."
-    )
-    assert not list((tmp_path / "out" / ".jobs").glob("*.json"))
+    return str(caught.value)
 
 
 def test_a_job_that_can_never_start_is_cancelled_and_told(cluster, tmp_path):
@@ -206,6 +224,38 @@ def test_jobs_that_an_earlier_bench_left_are_taken_over_and_not_asked_for_twice(
     )
     summary = bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
     assert len(summary.failed) == 4  # the jobs that were there failed, and no other was asked for
+
+
+def test_another_user_s_bench_is_looked_at_without_the_right_to_write(
+    cluster, tmp_path, monkeypatch
+):
+    """A run that holds its folder by its lock, and a job of whom the notes belong to."""
+    path = slurm_experiment(tmp_path, "gpus: 0")
+    out = tmp_path / "out"
+    plan = bench.plan(path, out)
+    held, queued, *_ = (one.cell.name for one in plan.statuses)
+    write_summary("stubs", plan.statuses, out)
+    (out / ".jobs").mkdir()
+    (out / ".jobs" / "abc.json").write_text(json.dumps([queued]))
+    (tmp_path / "bin" / "squeue").write_text(
+        f"#!/bin/bash\necho $* > {tmp_path}/asked\necho '9_0|PENDING|Priority||spknorm abc'\n"
+    )
+    (out / held).mkdir()
+    plain_open = Path.open
+
+    def read_alone(file, mode="r", *rest, **options):
+        if out in file.parents and mode not in ("r", "rb"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return plain_open(file, mode, *rest, **options)
+
+    with (out / held / ".bench.lock").open("a") as lock:
+        lock_file(lock, out)
+        monkeypatch.setattr(Path, "open", read_alone)
+        found = {one.name: one[1:] for one in bench.standing(out)}
+    assert found[held] == ("running", "")
+    assert found[queued] == ("queued", "Priority")
+    owner = (out / ".jobs" / "abc.json").stat().st_uid
+    assert f"--user {owner}" in (tmp_path / "asked").read_text()
 
 
 def test_of_a_job_array_the_one_task_is_meant():

@@ -1,11 +1,10 @@
 """What a grid needs before it is started: runs, disk, memory, time. Used by `--dry-run`.
 
-Sizes follow from the upstream's shape and the settings; what a frame of a layer takes was measured
-(docs/performance.md). Time is known from runs that are complete, here or in a `--quick` of the
-same file; before there is one, it is estimated from the multiplications of a step.
+Sizes follow from the upstream's shape and the settings (sizes.py). Time is known from runs that are
+complete, here or in a `--quick` of the same file; before there is one, it is estimated from the
+multiplications of a run.
 """
 
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,34 +12,21 @@ from typing import NamedTuple
 
 from spknorm import config
 from spknorm.bench.cells import TASK, Cell
-from spknorm.config.memory import LAYER_BYTES
+from spknorm.bench.sizes import (
+    Shape,
+    checkpoint_bytes,
+    kept_checkpoints,
+    memory_bytes,
+    operations,
+    shape_of,
+)
 from spknorm.errors import ConfigError
 from spknorm.files import read_json
 from spknorm.registry import config_path
 from spknorm.schema import TaskConfig
 
-_WEIGHT = 4  # bytes: weights stay float32 in every precision
-_STATE_BYTES = {"SGD": 0, "RMSprop": 4, "Adafactor": 0.02}  # per weight; others: two moments
-_OF_PRECISION = {"fp32": 1.0, "bf16": 0.5, "fp16": 0.5, "auto": 1.0}  # auto: at most
-_RECOMPUTED = 1 / 6  # of them, with upstream.checkpoint_activations
-_FLOPS = 6  # per weight and frame: forward once, backward twice, two each
-_TAP_OVER_NONE = 1.99
-"""A TAP iteration over a step of the emotion loss alone, measured (docs/performance.md)."""
 ASSUMED_RATE = 200e12
 """Multiplications and additions a second of one GPU; it was measured on none."""
-_PROCESS_GB = 0.7  # Python with torch and s3prl
-_FRAMES_PER_SECOND, _SECONDS = 50, {"demo": 1.4}
-_MEAN_SECONDS = 4.5  # of an utterance of IEMOCAP
-_SPEAKERS = {"demo": 80}
-_MANY_SPEAKERS = 1251  # VoxCeleb1
-
-
-class Shape(NamedTuple):
-    """What decides about an upstream's size."""
-
-    layers: int
-    width: int
-    parameters: int
 
 
 class Budget(NamedTuple):
@@ -61,43 +47,6 @@ class Budget(NamedTuple):
     hours: float | None
     unknown: tuple[str, ...]
     gpu_hours: float = 0.0
-
-
-_KNOWN = (  # a part of the name on s3prl's hub, layers, width; the first that is found counts
-    ("distilhubert", 2, 768),
-    ("xls_r_2b", 48, 1920),
-    ("xls_r_1b", 48, 1280),
-    ("xlarge", 48, 1280),
-    ("extra_large", 48, 1280),
-    ("large", 24, 1024),
-    ("xls_r", 24, 1024),
-    ("xlsr", 24, 1024),
-    ("hubert", 12, 768),
-    ("wav2vec2", 12, 768),
-    ("wavlm", 12, 768),
-    ("data2vec", 12, 768),
-    ("unispeech", 12, 768),
-)
-_OWN = {"spknorm_demo_hubert": Shape(3, 64, 190_000)}
-
-
-def shape_of(upstream: str, ckpt: str | None = None) -> Shape | None:
-    """Return an upstream's shape by its name, or by the size of its file; None if unknown."""
-    if upstream in _OWN:
-        return _OWN[upstream]
-    if upstream.startswith("hf:"):
-        ckpt = upstream.removeprefix("hf:")
-    if ckpt is not None and Path(ckpt).exists():
-        path = Path(ckpt)
-        files = [path] if path.is_file() else list(path.rglob("*"))
-        parameters = sum(one.stat().st_size for one in files if one.is_file()) // _WEIGHT
-        width = 1024 if parameters > 200e6 else 768 if parameters > 50e6 else 128
-        return Shape(max(1, round(parameters / (12 * width**2))), width, parameters)
-    for part, layers, width in _KNOWN:
-        if re.search(part, upstream):
-            position = width * (width // 16) * 128
-            return Shape(layers, width, 12 * layers * width**2 + position + 4_700_000)
-    return None
 
 
 def budget(cells: Sequence[Cell], seconds: Mapping[str, float]) -> Budget:
@@ -127,49 +76,9 @@ def budget(cells: Sequence[Cell], seconds: Mapping[str, float]) -> Budget:
     return Budget(len(cells), disk, memory, hours, tuple(sorted(unknown)), gpu_hours)
 
 
-def checkpoint_bytes(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
-    """Return the size of one checkpoint: what trains, with its optimiser's state."""
-    moved = _heads(shape, settings) + (0 if frozen else shape.parameters)
-    return moved * (_WEIGHT + _state(settings))
-
-
-def memory_bytes(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
-    """Return the peak of one run: weights, gradients, states, what a step may undo, activations."""
-    data, method = settings.downstream_expert.datarc, settings.downstream_expert.spknorm
-    heads = _heads(shape, settings)
-    moved = heads + (0 if frozen else shape.parameters)
-    held: float = _WEIGHT * (shape.parameters + heads) + (_WEIGHT + _state(settings)) * moved
-    if method.strategy != "none" and method.update != "reversal":
-        held += (_WEIGHT + _state(settings)) * moved  # stage 1 can be taken back
-    seconds = data.train_batch_size * _SECONDS.get(data.corpus, _MEAN_SECONDS)
-    if method.strategy == "TAP":  # one piece of the speaker batch at a time
-        speakers = settings.downstream_expert.speaker_corpus
-        piece = min(speakers.batch_size, speakers.micro_batch_size or speakers.batch_size)
-        crop = _SECONDS.get(speakers.corpus, speakers.max_seconds or _MEAN_SECONDS)
-        seconds = max(seconds, piece * crop)
-    frames = seconds * _FRAMES_PER_SECOND
-    precision = "fp16" if settings.runner.fp16 else settings.runner.precision
-    each: float = (
-        LAYER_BYTES * _OF_PRECISION[precision] * shape.width * (1 if frozen else shape.layers)
-    )
-    if settings.upstream.checkpoint_activations:
-        each *= _RECOMPUTED
-    return held + frames * each + _PROCESS_GB * 1e9
-
-
 def estimated_hours(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
-    """Estimate the hours of a run on one GPU at `ASSUMED_RATE`, without evaluations.
-
-    Six operations per weight and frame of the emotion batch, two where the upstream is frozen (at
-    most: what is cached is computed once), times what an adversary costs.
-    """
-    run, data = settings.runner, settings.downstream_expert.datarc
-    seconds = data.train_batch_size * _SECONDS.get(data.corpus, _MEAN_SECONDS)
-    frames = seconds * _FRAMES_PER_SECOND * run.gradient_accumulate_steps
-    operations = _FLOPS * shape.parameters * frames / (3 if frozen else 1)
-    if settings.downstream_expert.spknorm.strategy != "none":
-        operations *= _TAP_OVER_NONE
-    return run.total_steps * operations / ASSUMED_RATE / 3600
+    """Estimate the hours of a run on one GPU at `ASSUMED_RATE`, without evaluations."""
+    return operations(shape, settings, frozen=frozen) / ASSUMED_RATE / 3600
 
 
 def measured_seconds(cells: Iterable[Cell], out: Path) -> dict[str, float]:
@@ -251,34 +160,3 @@ def _free_gb(out: Path) -> float:
 
 def _figure(value: float) -> str:
     return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
-
-
-def _state(settings: TaskConfig) -> float:
-    return _STATE_BYTES.get(settings.optimizer.torch_optim_name, 8)
-
-
-def kept_checkpoints(settings: TaskConfig) -> float:
-    """How many checkpoints stay when a run is complete, in whole ones with the moments."""
-    run = settings.runner
-    if run.keep == "all":
-        return run.max_keep + 1  # and dev-best.ckpt
-    weights = _WEIGHT / (_WEIGHT + _state(settings))
-    return {"last": 1 + weights, "best": 1, "weights": weights, "none": 0}[run.keep]
-
-
-def _heads(shape: Shape, settings: TaskConfig) -> int:
-    """Weights of the heads and of the gate."""
-    expert = settings.downstream_expert
-    heads = shape.width * expert.modelrc.projector_dim
-    if expert.spknorm.strategy == "none":
-        return heads
-    widths = (shape.width, *expert.modelrc.speaker_head.hidden)
-    speakers = expert.speaker_corpus.max_speakers or _SPEAKERS.get(
-        expert.speaker_corpus.corpus, _MANY_SPEAKERS
-    )
-    heads += sum(a * b for a, b in zip(widths, (*widths[1:], speakers), strict=True))
-    if expert.spknorm.strategy == "SNP":
-        gate = expert.modelrc.gate
-        width = gate.width or shape.width
-        heads += 2 * shape.width * width + (gate.depth - 1) * width**2
-    return heads

@@ -38,7 +38,8 @@ KINDS = {
     "rivals": "spknorm.controlled.rivals",
     "superb": "spknorm.bench.superb",
 }
-"""Kinds of experiment file, each with the module whose `describe` and `complete` make its table."""
+"""Kinds of experiment file, each with the module whose `describe`, `needs` and `complete`
+make its table."""
 DEFAULT_SEED = 1337
 """s3prl's."""
 LAST_SEED = 2**32 - 1

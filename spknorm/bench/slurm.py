@@ -22,8 +22,8 @@ _NEVER = {
     "PartitionNodeLimit": "its partition allows fewer nodes: lower executor.nodes",
     "PartitionConfig": "its partition does not take it: see executor",
     "BadConstraints": "no node has what it asks for: see executor (gpus, mem_gb, threads, nodes)",
-    "InvalidAccount": "its account is not known to Slurm",
-    "InvalidQOS": "its quality of service is not known to Slurm",
+    "InvalidAccount": "its account is not known to Slurm: set SBATCH_ACCOUNT",
+    "InvalidQOS": "its quality of service is not known to Slurm: set SBATCH_QOS",
     "QOSMaxWallDurationPerJobLimit": "more time than is allowed: lower executor.timeout_min",
     "AssocMaxWallDurationPerJobLimit": "more time than is allowed: lower executor.timeout_min",
     "MaxMemPerLimit": "more memory than is allowed: lower executor.mem_gb",
@@ -83,9 +83,9 @@ def states(jobs: Iterable[str]) -> dict[str, JobState] | None:
     return _squeue(["--jobs", ",".join(asked)]) if asked else {}
 
 
-def own_jobs() -> dict[str, JobState] | None:
-    """Return all jobs of this user; None where there is no Slurm, or it does not answer."""
-    return _squeue(["--me"])
+def jobs_of(users: Iterable[int]) -> dict[str, JobState] | None:
+    """Return all jobs of users, by number; None where there is no Slurm, or no answer."""
+    return _squeue(["--user", ",".join(map(str, sorted(set(users))))])
 
 
 def _squeue(which: list[str]) -> dict[str, JobState] | None:

@@ -6,6 +6,7 @@ handed over is found again whenever the bench was killed.
 
 import contextlib
 import io
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,7 +78,7 @@ def left_jobs(folder: Path) -> dict[str, tuple[str, JobState]]:
     noted = _notes(folder)
     if not noted:
         return {}
-    known = slurm.own_jobs()
+    known = slurm.jobs_of(path.stat().st_uid for path in folder.glob("*.json"))  # maybe another's
     if known is None:
         raise ConfigError(
             f"{folder.parent} has jobs of an earlier bench, but Slurm does not answer (squeue): "
@@ -131,7 +132,9 @@ def _refusal(text: str) -> str:
     """Return sbatch's own words out of submitit's error."""
     said = [line.split("error:", 1)[1].strip() for line in text.splitlines() if "error:" in line]
     why = "; ".join(dict.fromkeys(said)) or (text.strip().splitlines() or ["no reason given"])[-1]
+    of_whom = re.search(r"\b(account|qos)\b", why, flags=re.IGNORECASE)
+    where = "the variables SBATCH_ACCOUNT and SBATCH_QOS, and " if of_whom else ""
     return (
-        f"Slurm does not take the runs: {why}. See `executor` in the experiment file (partition, "
-        "gpus, nodes, threads, mem_gb, timeout_min)."
+        f"Slurm does not take the runs: {why}. See {where}`executor` in the experiment file "
+        "(partition, gpus, nodes, threads, mem_gb, timeout_min)."
     )

@@ -128,14 +128,14 @@ def importable() -> Iterator[None]:
 
 
 def is_running(folder: Path) -> bool:
-    """Tell whether a run, started by whomever, holds the folder."""
-    if not (folder / _LOCK).exists():
-        return False
-    with _open_lock(folder) as lock:
-        try:
-            lock_file(lock, folder)
-        except BlockingIOError:
-            return True
+    """Tell whether a run, started by whomever, holds the folder, which need not be writable."""
+    try:
+        with (folder / _LOCK).open() as lock:
+            lock_file(lock, folder, shared=True)
+    except BlockingIOError:
+        return True
+    except (FileNotFoundError, PermissionError):
+        pass
     return False
 
 

@@ -117,6 +117,7 @@ def _run_table(kind: Any, path: Path, out: Path, args: argparse.Namespace) -> in
     """Run a kind that is one table; its module says how."""
     if args.dry_run:
         print(kind.describe(path, quick=args.quick))
+        print("\n".join(bench.lines_of(kind.needs(path, quick=args.quick), out)))
         return 0
     with _parts() as show:
         text, all_ran = kind.complete(path, out, quick=args.quick, progress=show)

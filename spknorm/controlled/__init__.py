@@ -13,6 +13,13 @@ Hypotheses, settings and results are in docs/controlled.md.
 from collections.abc import Callable
 from pathlib import Path
 
+from spknorm.bench.budget import Budget
+
+POOL_SECONDS, FROZEN_SECONDS, TUNED_SECONDS = 20.0, 2.0, 60.0
+"""Of one core, as runs of either benchmark took them: the features of a seed, a model on them, a
+fine-tuned one."""
+_POOL_GB, _PROCESS_GB = 0.0015, 1.0
+
 
 def complete(
     path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None], workers: int = 2
@@ -49,12 +56,23 @@ def describe(path: Path, *, quick: bool = False) -> str:
     from spknorm.controlled.plan import read_plan
 
     plan = read_plan(path, quick=quick)
-    parts = plan.parts
-    frozen, tuned = (
-        sum(folds * len(plan.variants_of(part)) for part in parts if part.kind == kind)
-        for kind, folds in (("frozen", plan.num_folds), ("tuned", plan.tuned_folds))
-    )
+    frozen, tuned = plan.num_models
     return (
-        f"{len(parts)} parts: {frozen} models on frozen features and {tuned} fine-tuned ones, "
+        f"{len(plan.parts)} parts: {frozen} models on frozen features and {tuned} fine-tuned ones, "
         f"seeds {plan.seeds[0]} to {plan.seeds[-1]}, rho {', '.join(f'{r:g}' for r in plan.rho)}."
     )
+
+
+def needs(path: Path, *, quick: bool = False) -> Budget:
+    """Return what `complete` would take, one part after another."""
+    from spknorm.controlled.plan import read_plan
+
+    plan = read_plan(path, quick=quick)
+    return budget_of(*plan.num_models, num_seeds=len(plan.seeds))
+
+
+def budget_of(frozen: int, tuned: int, *, num_seeds: int) -> Budget:
+    """Return what so many models take, on the features of so many seeds, one after another."""
+    seconds = num_seeds * POOL_SECONDS + frozen * FROZEN_SECONDS + tuned * TUNED_SECONDS
+    disk, models = num_seeds * _POOL_GB, frozen + tuned
+    return Budget(models, disk, _PROCESS_GB, hours=seconds / 3600, unknown=())

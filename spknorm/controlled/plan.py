@@ -146,6 +146,15 @@ class Plan:
         tuned = [Part("tuned", rho, seed) for seed in self.tuned_seeds for rho in levels]
         return (*frozen, *tuned)
 
+    @property
+    def num_models(self) -> tuple[int, int]:
+        """How many models on frozen features, and how many fine-tuned ones."""
+        counts = {"frozen": 0, "tuned": 0}
+        for part in self.parts:
+            folds = self.num_folds if part.kind == "frozen" else self.tuned_folds
+            counts[part.kind] += folds * len(self.variants_of(part))
+        return counts["frozen"], counts["tuned"]
+
     def variants_of(self, part: Part) -> list[Variant]:
         """Return what is compared in a part."""
         if part.kind == "tuned":

@@ -112,13 +112,8 @@ def _check_budgets(
     frozen: bool,
 ) -> list[Check]:
     from spknorm import features
-    from spknorm.bench.budget import (
-        checkpoint_bytes,
-        estimated_hours,
-        hours_words,
-        memory_bytes,
-        shape_of,
-    )
+    from spknorm.bench.budget import estimated_hours, hours_words
+    from spknorm.bench.sizes import checkpoint_bytes, memory_bytes, shape_of
     from spknorm.features.store import FeatureStore, human_size
     from spknorm.files import cache_root
 

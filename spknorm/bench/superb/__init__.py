@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spknorm import config
+from spknorm.bench.budget import ASSUMED_RATE, Budget
 from spknorm.bench.cells import literal
+from spknorm.bench.sizes import shape_of, stock_needs
 from spknorm.bench.superb.plan import SuperbExperiment, Task, Upstream, read_plan
 from spknorm.files import FolderLock, read_json, write_atomic, write_json
+from spknorm.registry import config_path
 from spknorm.report.tables import Table, TableRow, percent, to_markdown, to_text
 
-__all__ = ["TaskScore", "complete", "describe", "run", "table"]
+__all__ = ["TaskScore", "complete", "describe", "needs", "run", "table"]
 
 SCHEMA = "spknorm.bench.superb/1"
 _BEST = re.compile(r"New best on dev at step (\d+): ([\d.e+-]+)")
@@ -98,6 +101,32 @@ def describe(path: Path | str, *, quick: bool = False) -> str:
     tasks = ", ".join(task.name for task in plan.tasks)
     upstreams = ", ".join(upstream.name for upstream in plan.upstreams)
     return f"{len(plan.tasks) * len(plan.upstreams)} runs: {tasks} on {upstreams}."
+
+
+def needs(path: Path | str, *, quick: bool = False) -> Budget:
+    """Return what `run` would take."""
+    plan = read_plan(Path(path), quick=quick)
+    disk, memory, operations, unknown = 0.0, 0.0, 0.0, set()
+    for upstream in plan.upstreams:
+        shape = shape_of(*_origin(upstream))
+        if shape is None:
+            unknown.add(upstream.name)
+            continue
+        for task in plan.tasks:
+            settings = config.merge(config.load_yaml(config_path(task.task)), task.config)
+            found = stock_needs(shape, settings, demo=plan.corpora == "demo")
+            disk, memory, operations = disk + found[0], max(memory, found[1]), operations + found[2]
+    num_runs, hours = len(plan.upstreams) * len(plan.tasks), operations / ASSUMED_RATE / 3600
+    return Budget(num_runs, disk / 1e9, memory / 1e9, None, tuple(sorted(unknown)), hours)
+
+
+def _origin(upstream: Upstream) -> tuple[str, str | None]:
+    """Return which upstream of s3prl's hub a row is or was trained from, and its file."""
+    if upstream.experiment is None:
+        assert upstream.upstream is not None
+        return upstream.upstream, upstream.ckpt
+    result = read_json(Path(upstream.experiment) / "result.json")
+    return str(result["upstream"]), (result.get("args") or {}).get("upstream_ckpt")
 
 
 def table(cells: Sequence[TaskScore]) -> Table:

@@ -18,6 +18,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from spknorm.bench.budget import Budget
+from spknorm.controlled import budget_of
 from spknorm.controlled.fitted import Fit
 from spknorm.controlled.rivals import embedding, prior, risk, transforms
 from spknorm.controlled.rivals.adversaries import Adversary, Branches, Club, View
@@ -193,11 +195,18 @@ def describe(path: Path, *, quick: bool = False) -> str:
     from spknorm.controlled.rivals.plan import read_plan
 
     plan = read_plan(path, quick=quick)
-    trials = 3 * len(plan.selecting) * plan.select_folds
-    controls = len(plan.rivals) * plan.num_seeds
-    reported = (len(plan.confirming) + controls) * plan.num_folds
+    trials, reported = plan.num_models
     return (
         f"{len(plan.rivals)} rivals: {trials} models to choose strengths on seeds "
         f"{', '.join(map(str, plan.select_seeds))}, then {reported} on seeds {plan.seeds[0]} to "
         f"{plan.seeds[-1]}, rho {', '.join(f'{rho:g}' for rho in plan.rho)}."
     )
+
+
+def needs(path: Path, *, quick: bool = False) -> Budget:
+    """Return what `complete` would take, one part after another."""
+    from spknorm.controlled.rivals.plan import read_plan
+
+    plan = read_plan(path, quick=quick)
+    seeds = len(plan.select_seeds) + plan.num_seeds
+    return budget_of(sum(plan.num_models), 0, num_seeds=seeds)

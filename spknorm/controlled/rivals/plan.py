@@ -101,6 +101,15 @@ class Plan:
             for method in (*BASELINES, *self.rivals)
         ]
 
+    @property
+    def num_models(self) -> tuple[int, int]:
+        """How many models choose strengths, and how many are reported."""
+        controls = len(self.rivals) * self.num_seeds
+        return (
+            3 * len(self.selecting) * self.select_folds,
+            (len(self.confirming) + controls) * self.num_folds,
+        )
+
 
 def read_plan(path: Path, *, quick: bool = False) -> Plan:
     """Return the checked experiment file, or what `--quick` leaves of it.
