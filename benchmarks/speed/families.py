@@ -75,12 +75,12 @@ def measure_whole(folder: Path, *, quick: bool = False, short: bool = False) -> 
     times: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(2):
         for name, loop in loops.items():
-            times[name] += Relay(rounds=2, warmup=1).run({name: loop})[name]
+            times[name] += Relay(rounds=1, warmup=1).run({name: loop})[name]
     seconds = {name: median(values) for name, values in times.items()}
     yield Figure(
         f"XLS-R 300M, {shape['layers']} layers: TAP step, float32, over stock s3prl",
         2 * seconds["s3prl"] / seconds["TAP"], 2.0,
-        note="seconds of audio per second; processes one after another, twice, two steps each; "
+        note="seconds of audio per second; one process after another, twice, second steps; "
         f"CPU, {' + '.join(f'{length:g}' for length in lengths)} s",
         details=summary(times),
     )  # fmt: skip
