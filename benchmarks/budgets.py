@@ -11,7 +11,8 @@ set, time the processor's from the start of training to its end; beside them sta
 of a shape, that of the first of them, stands for the machine.
 
 The shape is the demo's own where the file names it, elsewhere a HuBERT of 6 layers x 384: files
-that differ in the upstream alone are one row. Prints one JSON line each.
+that differ in the upstream alone are one row. Prints one JSON line each; rows that the file of
+results holds are kept.
 """
 
 import argparse
@@ -111,7 +112,13 @@ def settings_of(case: Case) -> tuple[dict[str, Any], bool]:
     speakers = settings["downstream_expert"]["speaker_corpus"]
     if speakers["micro_batch_size"] is not None:  # one piece
         speakers["batch_size"] = speakers["micro_batch_size"]
-    for key in ("corpora", "train", "roots", "train_with", "test_on"):  # of the protocol cross
+    for key in (
+        "roots",
+        "train_with",
+        "test_on",
+        "samples_per_label",
+        "draw",
+    ):  # of other protocols
         settings["downstream_expert"]["datarc"].pop(key, None)
     return settings, frozen
 
@@ -169,9 +176,13 @@ def main() -> int:
     options.folder = options.folder.absolute()
     options.folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    rate: dict[str, float] = {}
+    if options.out.exists():
+        rows = json.loads(options.out.read_text())["rows"]
+    done = {(row["file"], row["variant"]) for row in rows}
+    rate = {str(row["shape"]): row["told_gflop"] / row["told_seconds"] for row in rows}
     for case in CASES:
-        if options.files and case.file not in options.files:
+        left_out = options.files and case.file not in options.files
+        if left_out or (case.file, case.variant) in done:
             continue
         row = measure(case, options.folder)
         shape = str(row["shape"])
