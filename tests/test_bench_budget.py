@@ -7,9 +7,11 @@ import subprocess
 import pytest
 import tiny_upstreams
 
-from spknorm import bench, config, registry
+from spknorm import bench, config, controlled, registry
+from spknorm.bench import superb
 from spknorm.bench.budget import budget, lines_of, measured_seconds, refuse_what_cannot_fit
 from spknorm.bench.sizes import memory_bytes, shape_of
+from spknorm.controlled import rivals
 from spknorm.errors import ConfigError
 from spknorm.files import write_json
 
@@ -175,3 +177,22 @@ def test_a_budget_is_within_a_factor_of_two_of_a_run_that_was_measured(tmp_path)
     assert json.loads((folder / "result.json").read_text())["steps"] == 1
     assert disk / 2 < needs.disk_gb < disk * 2
     assert memory / 2 < needs.memory_gb < memory * 2
+
+
+def test_tables_of_models_tell_what_they_take_too(tmp_path):
+    shared = registry.shared_configs()
+    needs = controlled.needs(shared["controlled.yaml"])
+    seconds = 10 * 20 + 2000 * 2 + 264 * 60
+    assert (needs.num_runs, needs.hours) == (2264, pytest.approx(seconds / 3600))
+    quick = rivals.needs(shared["rivals.yaml"], quick=True)
+    assert quick.hours < rivals.needs(shared["rivals.yaml"]).hours / 10
+    path = tmp_path / "table.yaml"
+    path.write_text(
+        "kind: superb\ntasks: [{name: ER, task: emotion}, {name: SID, task: voxceleb1}]\n"
+        "upstreams: [{name: raw, upstream: hubert_base}, {name: other, upstream: vggish}]\n"
+    )
+    needs = superb.needs(path)
+    assert (needs.num_runs, needs.unknown) == (4, ("other",))
+    heard = 30_000 * 8 * 4 + 200_000 * 4 * 8  # utterances of 4.5 s, forward alone
+    once = 2 * (2.4e9 + 50 * 94.7e6) * 4.5
+    assert needs.gpu_hours == pytest.approx(heard * once / 200e12 / 3600, rel=0.02)
