@@ -112,6 +112,9 @@ def test_the_report_tells_the_worst_the_quarter_gini_and_spread_in_every_form(tm
     rows = [line.split(" | ") for line in markdown.splitlines() if line.startswith("| hubert")]
     (level,) = [row for row in rows if row[1] == "TAP" and "3 of 10" in row[3]]
     assert re.fullmatch(r"Ses0\d\\_[FM] \d\d\.\d \(\d\d\.\d to \d\d\.\d\)", level[2])
+    assert re.search(
+        r"TAP: worst Ses0\d_[FM] \d\d\.\d \(\d\d\.\d to \d\d\.\d\), worst quarter", page
+    )
     assert page.index('<section id="speakers"') < page.index("Does it help the worst speaker")
     with io.StringIO((tmp_path / "table.csv").read_text()) as file:
         records = {(row["method"], row["metric"]): row for row in csv.DictReader(file)}

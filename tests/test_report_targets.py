@@ -1,6 +1,7 @@
 """Reports of dimensions, of several corpora and of folds that leak, from made-up result files."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -45,6 +46,21 @@ def of_dimensions(result, path):
         file.unlink()
 
 
+def test_speakers_of_few_utterances_are_no_worst_speakers_of_a_dimension(tmp_path):
+    folder = make_bench(tmp_path / "bench", probes=False, features=False, num_folds=1)
+    change(folder, of_dimensions)
+
+    def few(result, _):
+        for of_speaker in result["dimensions"]["test"]["by_speaker"].values():
+            for name, sums in of_speaker.items():
+                of_speaker[name] = [one * 9 / sums[0] for one in sums]
+
+    change(folder, few)
+    said = table_of(folder)
+    assert "arousal CCC" in said
+    assert "Dimensions among speakers" not in said
+
+
 def table_of(folder):
     build(folder)
     return (folder / "table.md").read_text()
@@ -63,6 +79,13 @@ def test_dimensions_have_a_table_of_their_own_with_intervals_and_paired_tests(tm
     records = (folder / "table.csv").read_text().splitlines()
     assert len(records) == 1 + 3 * 3 + 3 * 3 * 3
     assert "ccc_dominance" in records[9]
+    among = said.partition("## Dimensions among speakers, protocol si5")[2]
+    speakers = [line for line in among.splitlines() if "| TAP | arousal |" in line]
+    assert re.fullmatch(
+        r".*\| Ses0\d\\_[FM] 0\.\d{3} \| 0\.\d{3}, 3 of 10 \| 0\.\d{3} \|", *speakers
+    )
+    worst = [line for line in records if ",TAP,ccc_arousal_worst," in line]
+    assert f"{float(worst[0].split(',')[7]):.3f}" in speakers[0]
     assert "Dimensions" in (folder / "report.html").read_text()
     assert "arousal CCC" in text(folder)
 
