@@ -97,8 +97,6 @@ def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None)
 def reason_unsupported(upstream: Any) -> str | None:
     """Return why a model cannot be run without padding in one go; None if it can."""
     model = upstream.model
-    if getattr(model, "adapter", None) is not None:
-        return "it has an adapter behind its encoder"
     if any(getattr(layer, "adapter_layer", None) is not None for layer in model.encoder.layers):
         return "its layers have adapters"
     if getattr(model.encoder.pos_conv_embed, "batch_norm", None) is not None:
