@@ -171,7 +171,7 @@ def draw_speakers(block: Block) -> Iterator[Figure]:
                     axes.plot([x, x], [100 * worst.low, 100 * worst.high], color=INK, linewidth=1.2)
                 texts = [with_span(score.pooled, score.low, score.high)
                          for score in one.scores.values()]  # fmt: skip
-                told = sentence("among", label=label, worst=found.worst, texts=texts)
+                told = sentence("among", label=one.method.label, worst=found.worst, texts=texts)
                 picture.said.append(told)
             few = len(cut) < 9
             axes.set_xticks(range(len(cut)), [shorten(name, 14) for name in cut], fontsize=8.5,
