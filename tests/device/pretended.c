@@ -22,7 +22,8 @@ struct pretended {
   unsigned long launches, products, waits, to_device, to_host, within, allocations;
   unsigned long held[CARDS];
   unsigned long fail_at; /* this allocation fails, counted from 1; 0: none does */
-  unsigned long reads;   /* 0: copies to the host read as zeros, 1: as ones */
+  unsigned long reads;   /* copies to the host read as 0: zeros, 1: ones, 2: infinities */
+  unsigned long again;   /* so many allocations after that another fails, once; 0: none */
 };
 struct pretended pretended;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -116,6 +117,10 @@ API cudaMalloc(void **start, size_t size) {
   pthread_mutex_lock(&lock);
   size_t held = pretended.held[current] + others(current);
   int short_of = number == pretended.fail_at || held + size > memory();
+  if (number == pretended.fail_at && pretended.again) {
+    pretended.fail_at += pretended.again;
+    pretended.again = 0;
+  }
   if (!short_of) pretended.held[current] += size;
   pthread_mutex_unlock(&lock);
   if (short_of) return cudaErrorMemoryAllocation;
@@ -162,7 +167,7 @@ API cudaGetSymbolAddress(void **address, const void *symbol) { *address = symbol
 /* ---- copies */
 static void read_as(void *to, size_t size) {
   memset(to, 0, size);
-  for (size_t at = 0; pretended.reads && at < size / 4; at++) ((float *)to)[at] = 1.0f;
+  for (size_t at = 0; pretended.reads && at < size / 4; at++) ((float *)to)[at] = pretended.reads == 1 ? 1.0f : 1e39;
 }
 API cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind,
                     cudaStream_t stream) {

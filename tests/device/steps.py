@@ -50,6 +50,7 @@ class _Device(ctypes.Structure):
         ("held", ctypes.c_ulong * 8),
         ("fail_at", ctypes.c_ulong),
         ("reads", ctypes.c_ulong),
+        ("again", ctypes.c_ulong),
     ]
 
 

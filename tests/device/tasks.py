@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import sys
 import tempfile
 import warnings
@@ -57,32 +58,52 @@ def precisions(asked: list[str]) -> list[str]:
     return found
 
 
-def run_out(strategy: str, update: str, precision: str, every: int) -> dict[str, Any]:
+def run_out(
+    strategy: str,
+    update: str,
+    precision: str,
+    every: int,
+    again: int = 0,
+    overflows: bool = False,
+    **runner: Any,
+) -> dict[str, Any]:
     """Let each `every`-th allocation of a step fail once, and do one more step after each.
 
     Without the caching allocator each tensor is an allocation of the device.
+
+    Args:
+        strategy, update, precision: Of the step.
+        every: How many allocations lie between those that fail.
+        again: So many after the one that fails another does; 0: none.
+        overflows: The step before had gradients that were not finite.
+        runner: Further settings of that section.
     """
-    sections = _sections(strategy=strategy, update=update, precision=precision, base=ONE_BATCH)
+    base = {"runner": {**ONE_BATCH["runner"], **runner}}
+    sections = _sections(strategy=strategy, update=update, precision=precision, base=base)
     config = steps.settings(**sections)
     batches = steps.batch([0.5, 0.8]), steps.batch([0.7, 0.7], classes=50)
     made = steps.Setup("tiny", config)
     steps.reset()
     made.step(*batches)
-    first, survived = steps.device.allocations, 0
+    first, survived, said = steps.device.allocations, 0, set()
     for number in range(1, first, every):
         made = steps.Setup("tiny", config)  # whose optimisers have no state yet
+        if overflows:
+            steps.device.reads = 2
+            made.step(*batches)
+            steps.device.reads = 0
         steps.reset()
-        steps.device.fail_at = number
+        steps.device.fail_at, steps.device.again = number, again
         made.step(*batches)
-        steps.device.fail_at = 0
+        steps.device.fail_at = steps.device.again = 0
         made.step(*batches)
         counters = made.counters
-        survived += (counters.step, counters.out_of_memory, counters.nonfinite_in_a_row) == (
-            2,
-            0,
-            0,
-        )
-    return {"tried": len(range(1, first, every)), "survived": survived}
+        good = (2 + overflows, 0, 0)
+        survived += (
+            counters.step, counters.out_of_memory, counters.nonfinite_in_a_row,
+        ) == good  # fmt: skip
+        said |= {text.partition(": ")[2] for text in made.said}
+    return {"tried": len(range(1, first, every)), "survived": survived, "said": sorted(said)}
 
 
 def run_out_elsewhere(every: int) -> dict[str, Any]:
@@ -113,7 +134,17 @@ def run_out_elsewhere(every: int) -> dict[str, Any]:
             "predict": lambda: predictor.predict(wav, 16000),
             "export": lambda: str(export(folder / "run", folder / "export")),
         }  # fmt: skip
-        return {what: _survives(act, every) for what, act in asked.items()}
+        found: dict[str, Any] = {what: _survives(act, every) for what, act in asked.items()}
+        steps.reset()
+        expected, long = predictor.predict(wav, 16000), steps.batch([300.0]).wavs[0]
+        os.environ["PRETENDED_OTHERS"] = "79950"  # 50 MB are left
+        try:
+            predictor.predict(long, 16000)
+        except ConfigError as error:
+            found["long"] = str(error)
+        del os.environ["PRETENDED_OTHERS"]
+        found["after it as before"] = predictor.predict(wav, 16000) == expected
+        return found
 
 
 def _survives(act: Any, every: int) -> dict[str, int]:

@@ -20,6 +20,26 @@ def test_a_run_survives_an_allocation_of_a_step_that_fails_whichever_it_is(
 
 
 @pytest.mark.parametrize(
+    "how",
+    [
+        {"again": 150},  # in the second try of the same step
+        {"gradient_accumulate_steps": 4},
+        {"gradient_accumulate_steps": 4, "micro_batch": 1},  # between pieces
+        {"gradient_accumulate_steps": 3, "micro_batch": 1, "again": 100},
+        {"precision": "fp16", "overflows": True},
+        {"precision": "fp16", "overflows": True, "again": 150, "gradient_accumulate_steps": 2},
+    ],
+    ids=str,
+)
+def test_so_it_does_where_that_is_not_all_that_happens(ask, how):
+    asked = {"strategy": "TAP", "update": "relative", "precision": "bf16", "every": 301, **how}
+    found = ask("run_out", asked, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
+    assert found["tried"] >= 3
+    assert found["survived"] == found["tried"]
+    assert found["said"]  # what is done about it
+
+
+@pytest.mark.parametrize(
     "gigabytes",
     [8, 12, pytest.param(16, marks=pytest.mark.slow), pytest.param(24, marks=pytest.mark.slow)],
 )
@@ -44,6 +64,8 @@ def test_what_a_run_does_beside_its_steps_survives_an_allocation_that_fails(ask,
         assert found[what]["tried"] >= 8
         assert found[what]["survived"] == found[what]["tried"]
     assert found["export"] == {"tried": 0, "survived": 0}  # it is the CPU's
+    assert "300.0 s of audio" in found["long"]
+    assert found["after it as before"]
 
 
 def test_a_card_that_does_not_hold_the_upstream_is_one_line(server, tmp_path):
