@@ -14,7 +14,7 @@ import argparse
 import datetime
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ from spknorm.controlled.pool import Floats, Pool
 from spknorm.controlled.rivals.grid import RivalRow, run_grid
 from spknorm.controlled.rivals.plan import Plan
 from spknorm.controlled.upstream import pool_layers
-from spknorm.controlled.verdicts import judge, summarise
+from spknorm.controlled.verdicts import VariantMeans, judge, summarise
+from spknorm.demo import population
 from spknorm.demo.synthesis import FloatArray
 from spknorm.errors import ConfigError
-from spknorm.files import read_json, write_atomic, write_json
+from spknorm.files import atomic_path, read_json, write_atomic, write_json
 from spknorm.runs.result import versions
 from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
 
@@ -41,6 +42,7 @@ PROSODY = (0.5, 1.0, 1.5)
 WANTED = 0.6
 """What `none` is to reach without confounding: neither at chance (.25) nor saturated."""
 SELECTION_SEED, FIRST_SEED, NUM_FOLDS, RHO = 0, 500, 2, (0.9, 0.0)
+COLUMNS = ("method", "labels", "rho", "seed", "fold", "unseen", "leakage")
 
 
 def features_of(upstream: TransformersUpstream, waves: Iterator[FloatArray]) -> Floats:
@@ -77,13 +79,10 @@ def choose_prosody(upstream: TransformersUpstream, folder: Path) -> dict[str, fl
 def _unconfounded(upstream: TransformersUpstream, strength: float) -> float:
     """Return the accuracy of `none` on unseen speakers at rho 0, on the selection's corpus."""
     seed, scores = SELECTION_SEED, []
-    parts = [(pool.training_rows(seed, 0.0, k), pool.test_rows(seed, k)) for k in range(NUM_FOLDS)]
-    heard = np.unique(np.concatenate([part.row for both in parts for part in both]))
-    waves = voices.emotional_waves(seed, strength, heard.tolist())
-    features = features_of(upstream, waves)
-    for train, test in parts:
-        known = features[np.searchsorted(heard, train.row)]
-        unseen = features[np.searchsorted(heard, test.row)]
+    features = _emotional(upstream, seed, strength, (0.0,))
+    for fold in range(NUM_FOLDS):
+        train, test = pool.training_rows(seed, 0.0, fold), pool.test_rows(seed, fold)
+        known, unseen = features[train.row], features[test.row]
         mean, deviation = known.mean(0), known.std(0) + 1e-6
         known, unseen = (known - mean) / deviation, (unseen - mean) / deviation
         nobody = frozen.Data(known, train.emotion, known[:1], np.zeros(1, np.int64))
@@ -92,15 +91,41 @@ def _unconfounded(upstream: TransformersUpstream, strength: float) -> float:
     return float(np.mean(scores))
 
 
+def _emotional(
+    upstream: TransformersUpstream, seed: int, strength: float, rhos: Sequence[float]
+) -> Floats:
+    """Return (N, D) of a corpus: what is trained on and tested; zeros where nobody looks."""
+    parts = [pool.training_rows(seed, rho, fold) for rho in rhos for fold in range(NUM_FOLDS)]
+    parts += [pool.test_rows(seed, fold) for fold in range(NUM_FOLDS)]
+    heard = np.unique(np.concatenate([part.row for part in parts]))
+    known = features_of(upstream, voices.emotional_waves(seed, strength, heard.tolist()))
+    found = np.zeros((len(pool.utterances_of(seed)), known.shape[1]), dtype=np.float32)
+    found[heard] = known
+    return found
+
+
 def speak_all(upstream: TransformersUpstream, folder: Path, plan: Plan, strength: float) -> None:
     """Keep the features of every corpus where the grid looks for them."""
     for seed in plan.seeds:
         path = pool.features_file(folder, seed)
         if not path.is_file():
-            emotional = features_of(upstream, voices.emotional_waves(seed, strength))
-            found = Pool(seed, emotional, features_of(upstream, voices.neutral_waves(seed)))
-            pool.keep_pool(found, path)
+            neutral = [
+                _neutral(upstream, folder, place)
+                for place in voices.cast_of(seed)[population.NUM_EMOTION_SPEAKERS :]
+            ]
+            emotional = _emotional(upstream, seed, strength, RHO)
+            pool.keep_pool(Pool(seed, emotional, np.concatenate(neutral)), path)
             print(f"corpus {seed} has been spoken", flush=True)
+
+
+def _neutral(upstream: TransformersUpstream, folder: Path, place: int) -> Floats:
+    """Return (16, D) of a variant, which says the same in every speaker corpus."""
+    path = folder / "variants" / f"{place}.npy"
+    if not path.is_file():
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.save(file, features_of(upstream, voices.neutral_waves(place)))
+    found: Floats = np.load(path, allow_pickle=False)
+    return found
 
 
 def main() -> None:
@@ -157,11 +182,20 @@ def _record(
         "prosody": {"reached": reached, "chosen": strength},
         "strengths": STRENGTHS,
         "verdicts": [one._asdict() for one in verdicts],
-        "means": [{**one._asdict(), "variant": one.variant._asdict()} for one in means],
+        "means": [_told(one) for one in means],
+        "row_columns": list(COLUMNS),
     }
     text = json.dumps(head, indent=1, sort_keys=True)
-    listed = ",\n".join(json.dumps([_short(value) for value in row]) for row in models)
+    listed = ",\n".join(
+        json.dumps([_short(getattr(row, name)) for name in COLUMNS]) for row in models
+    )
     return f'{text[:-2]},\n "rows": [\n{listed}\n]}}\n'
+
+
+def _told(one: VariantMeans) -> dict[str, Any]:
+    """Return the means of a variant, without those of seen speakers, which are not tested."""
+    fields = {**one._asdict(), "variant": one.variant._asdict()}
+    return {name: value for name, value in fields.items() if name != "seen"}
 
 
 def _short(value: object) -> object:

@@ -195,7 +195,7 @@ def test_what_espeak_says_follows_the_cues():
 
 
 @needs_espeak
-def test_some_rows_of_a_corpus_are_those_of_the_whole():
-    whole = list(itertools.islice(voices.emotional_waves(7, 1.0), 3))
+def test_a_row_of_a_corpus_sounds_the_same_whatever_else_is_spoken():
+    whole = list(voices.emotional_waves(7, 1.0, range(3)))
     (one,) = voices.emotional_waves(7, 1.0, [2])
     assert np.array_equal(one, whole[2])

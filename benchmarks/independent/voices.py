@@ -86,34 +86,30 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({sound: name for name, sound in sounds.items()}.values()))
 
 
-def cast_of(seed: int) -> list[str]:
-    """Return the variants of a corpus: first its 10 emotional speakers, then the 80 others."""
+def cast_of(seed: int) -> list[int]:
+    """Return the variants of a corpus by place: its 10 emotional speakers, then the 80 others."""
     order = generator_of(seed, _CAST).permutation(len(variants()))
-    return [variants()[place] for place in order[: NUM_EMOTION_SPEAKERS + NUM_SPEAKERS]]
+    return [int(place) for place in order[: NUM_EMOTION_SPEAKERS + NUM_SPEAKERS]]
 
 
-def emotional_waves(
-    seed: int, prosody: float, rows: Iterable[int] | None = None
-) -> Iterator[FloatArray]:
-    """Yield samples (L,) at 16 kHz in the order of `pool.utterances_of(seed)`.
+def emotional_waves(seed: int, prosody: float, rows: Iterable[int]) -> Iterator[FloatArray]:
+    """Yield samples (L,) at 16 kHz of rows of `pool.utterances_of(seed)`.
 
     Args:
         seed: Of the corpus.
         prosody: Times `MEANS`; the noise stays.
-        rows: Which of them; None: all.
+        rows: Which of them.
     """
-    spoken = utterances_of(seed)
-    for row in range(len(spoken)) if rows is None else rows:
-        yield _emotional(seed, *spoken[row], prosody)
+    for row in rows:
+        yield _emotional(seed, *utterances_of(seed)[row], prosody)
 
 
-def neutral_waves(seed: int) -> Iterator[FloatArray]:
-    """Yield samples (L,) of the speaker corpus at 16 kHz, by speaker."""
-    for speaker, variant in enumerate(cast_of(seed)[NUM_EMOTION_SPEAKERS:]):
-        for number in range(UTTERANCES_PER_SPEAKER):
-            rng = generator_of(seed, _SPEAKER, speaker, number)
-            cues = Cues(*rng.uniform(_NEUTRAL_LOW, _NEUTRAL_HIGH))
-            yield speak(variant, cues, TEXTS[int(rng.integers(len(TEXTS)))])
+def neutral_waves(place: int) -> Iterator[FloatArray]:
+    """Yield samples (L,) at 16 kHz of what a variant, by its place, says in a speaker corpus."""
+    for number in range(UTTERANCES_PER_SPEAKER):
+        rng = generator_of(_SPEAKER, place, number)
+        cues = Cues(*rng.uniform(_NEUTRAL_LOW, _NEUTRAL_HIGH))
+        yield speak(variants()[place], cues, TEXTS[int(rng.integers(len(TEXTS)))])
 
 
 def _emotional(seed: int, slot: Slot, emotion: int, prosody: float) -> FloatArray:
@@ -121,7 +117,7 @@ def _emotional(seed: int, slot: Slot, emotion: int, prosody: float) -> FloatArra
     means = prosody * np.array(MEANS[EMOTIONS[emotion]])
     drawn = np.clip(means + np.array(NOISE) * rng.standard_normal(4), _LOWEST, _HIGHEST)
     text = TEXTS[int(rng.integers(len(TEXTS)))]
-    return speak(cast_of(seed)[slot.speaker], Cues(*drawn), text)
+    return speak(variants()[cast_of(seed)[slot.speaker]], Cues(*drawn), text)
 
 
 def speak(variant: str, cues: Cues, text: str) -> FloatArray:
