@@ -65,9 +65,16 @@ class Browser:
                   deviceScaleFactor=1, mobile=False)  # fmt: skip
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media="", features=features)
+        self.call("Performance.disable")
+        self.call("Performance.enable", timeDomain="threadTicks")
         self.call("Page.navigate", url=path if isinstance(path, str) else path.as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._read())
+
+    def spent(self):
+        """Return the processor's seconds of the page's main thread since `open` was called."""
+        metrics = self.call("Performance.getMetrics")["metrics"]
+        return next(one["value"] for one in metrics if one["name"] == "ThreadTime")
 
     def ask(self, expression):
         """Evaluate JavaScript in the page and return its value."""

@@ -30,13 +30,15 @@ REACHES_THE_FREE_RULE = {
     "adapted": 1.0,
     "snp": 2.0,
     "joint": 2.0,
+    "cdan": 4.0,
+    "club": 1.0,
+    "branches": 3.0,
 }
+STEPS = {"snp": 600, "joint": 600, "cdan": 800, "club": 800, "branches": 1200}
+"""What is trained against takes longer than the 400 steps of the others."""
 REGAINS_SOME = {
-    "branches": 1.0,
-    "cdan": 2.0,
     "mmd": 3.0,
     "coral": 30.0,
-    "club": 1.0,
     "appended": 1.0,
     "film": 1.0,
 }
@@ -45,6 +47,7 @@ KEEPS_THE_PRIOR = {"contrastive": 0.3, "group_dro": 0.01, "v_rex": 1.0, "irm": 0
 """Every planted training speaker has the same law of emotions given the code, so that the rule of
 the training distribution is each one's best: there is nothing that these would turn against. LEACE
 in the kernel's space takes out too few of its many directions."""
+EVERY = {**REACHES_THE_FREE_RULE, **REGAINS_SOME, **KEEPS_THE_PRIOR, "neutral": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def accuracy(model, world, who):
 
 
 def test_every_rival_is_tested_here():
-    assert {*REACHES_THE_FREE_RULE, *REGAINS_SOME, *KEEPS_THE_PRIOR, "neutral"} == set(RIVALS)
+    assert set(EVERY) == set(RIVALS)
 
 
 @pytest.mark.slow
@@ -70,7 +73,7 @@ def test_every_rival_is_tested_here():
 def test_what_takes_the_speaker_out_reaches_the_rule_without_the_speaker(
     world, who, name, strength
 ):
-    settings = replace(LEARN, steps=600) if name in ("snp", "joint") else LEARN
+    settings = replace(LEARN, steps=STEPS.get(name, LEARN.steps))
     model = RIVALS[name].fit(world.train, settings, strength, 0)
     assert accuracy(model, world, who) == pytest.approx(world.free, abs=TWO_POINTS)
 
@@ -90,12 +93,14 @@ def test_what_has_nothing_to_turn_against_ends_at_the_confounded_rule(world, who
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["leace", "inlp", "matched", "centred", "whitened", "calibrated"])
-def test_with_permuted_speakers_a_rival_regains_nothing(world, who, name):
+@pytest.mark.parametrize(("name", "strength"), EVERY.items())
+def test_with_permuted_speakers_a_rival_regains_nothing(world, who, name, strength):
     random = np.random.default_rng(0)
-    mixed = random.permutation(who)
-    known = world.train._replace(who=mixed, speaker=random.permutation(world.train.speaker))
-    model = RIVALS[name].fit(known, LEARN, REACHES_THE_FREE_RULE[name], 0)
+    known = world.train._replace(
+        who=random.permutation(who), speaker=random.permutation(world.train.speaker)
+    )
+    settings = replace(LEARN, steps=STEPS.get(name, LEARN.steps))
+    model = RIVALS[name].fit(known, settings, strength, 0)
     assert accuracy(model, world, random.permutation(who)) < world.confounded + TWO_POINTS
 
 

@@ -4,7 +4,7 @@
   const player = document.getElementById("player");
   const slider = document.getElementById("timeline");
   const now = document.getElementById("now");
-  const rows = [...document.querySelectorAll("#windows tbody tr")];
+  const body = document.querySelector("#windows tbody");
   const svg = (name, attributes) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -15,6 +15,39 @@
     const whole = Math.floor(seconds);
     return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
   };
+
+  const exact = (seconds) => {
+    const tenths = Math.round(10 * seconds);
+    const text = clock(Math.floor(tenths / 10));
+    return tenths % 10 ? `${text}.${tenths % 10}` : text;
+  };
+
+  // The table, of the same numbers as the bands, so that the page holds each of them once.
+  const isTold = data.speakers.some(Boolean);
+  const rows = data.windows.map(([start, end, ...shares], place) => {
+    const row = document.createElement("tr");
+    row.dataset.place = place;
+    const cell = (text, value) => {
+      const element = row.insertCell();
+      if (value === undefined) element.className = "text";
+      else element.dataset.value = value;
+      element.textContent = text;
+      return element;
+    };
+    const button = document.createElement("button");
+    button.type = "button";
+    button.dataset.at = start;
+    button.textContent = exact(start);
+    button.setAttribute("aria-label", `Play from ${exact(start)}`);
+    cell("", start).append(button);
+    cell(exact(end), end);
+    if (isTold) cell(data.speakers[place] ?? "");
+    cell(data.classes[data.emotions[place]]);
+    shares.forEach((share) => cell((100 * share).toFixed(1), share));
+    return row;
+  });
+  const rowAt = [...rows];
+  body.append(...rows);
 
   // Waveform: the largest sample of each of many short parts, mirrored around the middle.
   const peaks = Uint8Array.from(atob(data.peaks), (c) => c.charCodeAt(0));
@@ -66,7 +99,7 @@
     now.textContent = text;
     slider.setAttribute("aria-valuenow", second.toFixed(1));
     slider.setAttribute("aria-valuetext", text);
-    const row = i < 0 ? null : rows.find((r) => Number(r.dataset.place) === i);
+    const row = i < 0 ? null : rowAt[i];
     if (row !== marked) {
       if (marked) marked.removeAttribute("aria-current");
       if (row) row.setAttribute("aria-current", "true");
@@ -107,7 +140,6 @@
     event.preventDefault();
   });
 
-  const body = document.querySelector("#windows tbody");
   body.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;

@@ -18,16 +18,18 @@ import soundfile
 from numpy.typing import NDArray
 
 from spknorm.audio import SAMPLE_RATE, iter_windows, printable
+from spknorm.audio.decoding import Samples
 from spknorm.errors import ConfigError
 from spknorm.files import write_atomic
 from spknorm.predict.rows import Prediction
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#b8a800", "#7f7f7f")
 """Of the classes in turn, told apart by colour-blind people as well (Okabe and Ito)."""
-SOUND_BYTES = 3_000_000
-"""Most of a page that its sound may take, before base64 makes four bytes of three."""
+PAGE_BYTES = 4_900_000
+"""What its sound may fill a page up to; base64 makes four bytes of three."""
 _BITRATES = 6.0, 256.0  # kbit/s, of libsndfile's Opus at compression levels 1 and 0
 _GOOD_BITRATE = 32.0
+_AIM = 0.95  # of the room, since Opus keeps to a rate on average only
 _NUM_PEAKS = 1200
 _PART_SECONDS = 30.0
 
@@ -35,8 +37,8 @@ _PART_SECONDS = 30.0
 def write_page(rows: Sequence[Prediction], path: Path | str, *, model: str) -> None:
     """Write the page of one recording.
 
-    Its sound is in the page as Opus, at 32 kbit/s or as much as `SOUND_BYTES` leaves; of recordings
-    over about 65 minutes the page asks for the file to play.
+    Its sound is in the page as Opus, at 32 kbit/s or what `PAGE_BYTES` leaves; where that is under
+    6 kbit/s, as of recordings over about 75 minutes, the page asks for the file to play.
 
     Args:
         rows: What was predicted of the recording, by start.
@@ -49,8 +51,14 @@ def write_page(rows: Sequence[Prediction], path: Path | str, *, model: str) -> N
     """
     recordings = sorted({row.path for row in rows})
     check_page(path, recordings)
-    sound, peaks, seconds = _listen(recordings[0])
-    write_atomic(Path(path), _fill(rows, recordings[0], model, sound, peaks, seconds).encode())
+    samples = np.concatenate([part.samples for part in _parts(recordings[0])])
+
+    def filled(sound: bytes | None) -> bytes:
+        return _fill(rows, recordings[0], model, sound, samples).encode()
+
+    silent = filled(None)
+    sound = _encoded(samples, PAGE_BYTES - len(silent))
+    write_atomic(Path(path), silent if sound is None else filled(sound))
 
 
 def check_page(path: Path | str, recordings: Sequence[Path]) -> None:
@@ -73,20 +81,21 @@ def _fill(
     recording: Path,
     model: str,
     sound: bytes | None,
-    peaks: NDArray[np.uint8],
-    seconds: float,
+    samples: Samples,
 ) -> str:
+    seconds = len(samples) / SAMPLE_RATE
     classes = list(rows[0].probabilities)
     data: dict[str, Any] = {
         "seconds": round(seconds, 3),
         "classes": classes,
         "colors": [COLORS[place % len(COLORS)] for place in range(len(classes))],
-        "peaks": base64.b64encode(peaks.tobytes()).decode(),
+        "peaks": base64.b64encode(_peaks(samples).tobytes()).decode(),
         "windows": [
             [round(row.start, 3), round(row.end, 3)]
             + [round(value, 4) for value in row.probabilities.values()]
             for row in rows
         ],
+        "emotions": [classes.index(row.emotion) for row in rows],
         "speakers": [row.speaker for row in rows],
     }
     page, _ = fill(
@@ -99,7 +108,8 @@ def _fill(
         seconds=seconds,
         has_speakers=any(row.speaker for row in rows),
         sound=None if sound is None else base64.b64encode(sound).decode(),
-        data=json.dumps(data).replace("<", "\\u003c"),  # no tag can end the block
+        # No tag can end the block.
+        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     )
     return page
 
@@ -124,19 +134,20 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{whole:02d}" + (f".{tenth}" if tenth else "")
 
 
-def _listen(recording: Path) -> tuple[bytes | None, NDArray[np.uint8], float]:
-    """Return Opus bytes (None where they would not fit), peaks (P,) from 0 to 255, and seconds."""
-    parts = [part.samples for part in _parts(recording)]
-    samples = np.concatenate(parts)
-    seconds = len(samples) / SAMPLE_RATE
+def _peaks(samples: Samples) -> NDArray[np.uint8]:
+    """Return (P,) from 0 to 255, the largest sample of each part."""
     edges = np.linspace(0, len(samples), min(_NUM_PEAKS, len(samples)) + 1).astype(int)[:-1]
     peaks = np.maximum.reduceat(np.abs(samples), edges)
     loudest = max(float(peaks.max()), 1e-9)
-    scaled = np.round(255 * peaks / loudest).astype(np.uint8)
-    bitrate = min(_GOOD_BITRATE, SOUND_BYTES * 8 / seconds / 1000)
+    return np.round(255 * peaks / loudest).astype(np.uint8)
+
+
+def _encoded(samples: Samples, room: int) -> bytes | None:
+    """Return Opus that takes at most `room` bytes as base64; None where that is too little."""
+    bitrate = min(_GOOD_BITRATE, 0.75 * _AIM * room * 8 / 1000 * SAMPLE_RATE / len(samples))
     least, most = _BITRATES
     if bitrate < least:
-        return None, scaled, seconds
+        return None
     encoded = io.BytesIO()
     soundfile.write(
         encoded,
@@ -146,7 +157,7 @@ def _listen(recording: Path) -> tuple[bytes | None, NDArray[np.uint8], float]:
         subtype="OPUS",
         compression_level=1 - (bitrate - least) / (most - least),
     )
-    return encoded.getvalue(), scaled, seconds
+    return encoded.getvalue()
 
 
 def _parts(recording: Path) -> Any:
