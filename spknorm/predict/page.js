@@ -42,7 +42,7 @@
     cell("", start).append(button);
     cell(exact(end), end);
     if (isTold) cell(data.speakers[place] ?? "");
-    cell(data.classes[data.emotions[place]]);
+    cell(data.classes[data.emotions[place]] ?? "");
     shares.forEach((share) => cell((100 * share).toFixed(1), share));
     return row;
   });

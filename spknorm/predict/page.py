@@ -95,7 +95,7 @@ def _fill(
             + [round(value, 4) for value in row.probabilities.values()]
             for row in rows
         ],
-        "emotions": [classes.index(row.emotion) for row in rows],
+        "emotions": [row.emotion and classes.index(row.emotion) for row in rows],
         "speakers": [row.speaker for row in rows],
     }
     page, _ = fill(
