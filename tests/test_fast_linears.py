@@ -94,4 +94,5 @@ def test_a_product_without_bias_or_with_a_hook_is_its_module(lower):
     with torch.autocast("cpu", torch.bfloat16, enabled=lower):
         found = Linears(layout, modules)(x, *modules)
         expected = torch.cat([module(x) for module in modules], dim=-1)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    exact = {"rtol": 0, "atol": 0} if lower else {}  # one by one oneDNN may add in another order
+    torch.testing.assert_close(found, expected, **exact)

@@ -92,7 +92,12 @@ def test_turns_are_read_by_start_with_who_speaks(tmp_path, talk, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("a.csv", "begin,end\n0,1\n", DataError, "a.csv lacks the columns start, end; it has b"),
+        (
+            "a.csv",
+            "begin,end\n0,1\n",
+            DataError,
+            "a.csv lacks the columns start; it has begin, end",
+        ),
         ("a.csv", "start,end\n0,x\n", DataError, "a.csv, line 2: `x` is no number of seconds"),
         ("a.csv", "start,end\n2,1\n", DataError, "line 2: a segment must start at 0 or later"),
         ("a.csv", "start,end\nnan,1\n", DataError, "line 2: `nan` is no number of seconds"),

@@ -148,7 +148,9 @@ def corpus(monkeypatch):
 
 def test_the_corpus_own_dev_part_is_held_out_and_its_test_part_is_not_touched(corpus):
     train = utterances({"a": 5, "b": 5}, "train")
-    dev = [Utterance(id=f"d{n}", path="/d", speaker=n, split="dev") for n in ("a", "b", "other")]
+    dev = [
+        Utterance(id=f"d{n}", path=f"/d{n}", speaker=n, split="dev") for n in ("a", "b", "other")
+    ]
     test = [Utterance(id="t", path="/t", speaker="a", split="test")]
     found, speakers, labels, digested, held = corpus([*train, *dev, *test])
     assert list(found) == train

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from spknorm.config.memory import LAYER_BYTES
 from spknorm.corpora import CORPORA
-from spknorm.features import plan
 from spknorm.schema import TaskConfig
 
 _WEIGHT = 4  # bytes: weights stay float32 in every precision
@@ -125,6 +124,8 @@ def operations(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
         speaker = run.total_steps * speakers.batch_size * crop
         started = crop * _num_utterances(settings, "speaker") * (method.speaker_pretrain_steps > 0)
     kept = settings.upstream.cache != "off"
+    from spknorm.features import plan  # torch, which --help does without
+
     if frozen and kept and plan(settings, upstream_trainable=False) != "off":
         emotion = min(emotion, mean * _num_utterances(settings, "emotion"))
         speaker = min(speaker, crop * _num_utterances(settings, "speaker"))
