@@ -25,7 +25,7 @@ def test_a_run_without_finite_numbers_exits_4_with_the_utterances(
     """A head whose weights overflow float32: every loss is infinite or not a number."""
     options = {
         "strategy": "none", "total_steps": 40, "eval_step": 40,
-        "other": {"optimizer": {"torch_optim_name": "SGD", "lr": 1e38, "groups": None}},
+        "other": {"optimizer": {"torch_optim_name": "SGD", "lr": 1e30, "groups": None}},
     }  # fmt: skip
     arguments = [str(tmp_path / "run"), str(tiny_hubert), str(tiny_corpora), json.dumps(options)]
     (tmp_path / "run").mkdir()
