@@ -92,10 +92,15 @@ def as_trained(symbols_of):
     }  # fmt: skip
 
 
+def written(file):
+    """Return what a file of this test holds, a Namespace among it: only tests read so."""
+    return torch.load(file, weights_only=False)
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_what_the_trainer_keeps_beside_a_model_is_no_hindrance(legacy, save, tone, tmp_path):
     file, converted, entry = of_fairseq("wav2vec2", tmp_path, save, form="namespace")
-    content = torch.load(file, weights_only=False)
+    content = written(file)
     file.unlink()
     torch.save({**content, **as_trained({})}, file, _use_new_zipfile_serialization=not legacy)
     first, second = (hidden_states(entry, one, tone(0.3)) for one in (file, converted))
@@ -176,7 +181,7 @@ class OmegaConf:
 @pytest.mark.parametrize("arch", MAKERS)
 def test_settings_of_omegaconf_are_read_without_it(arch, save, tone, tmp_path, monkeypatch):
     file, converted, entry = of_fairseq(arch, tmp_path, save, form="sections", dictionaries=False)
-    content = torch.load(file, weights_only=False)
+    content = written(file)
     omegaconf = OmegaConf(monkeypatch)
     ddp = omegaconf.modules["fairseq.dataclass.constants"].DDP_BACKEND()
     cfg = omegaconf.node({**content["cfg"], "distributed_training": {"ddp_backend": ddp}})
@@ -206,7 +211,7 @@ def test_other_objects_beside_a_model_are_refused_and_not_run(name, save, tmp_pa
             text = f"touch {ran}" if module == "os" else f"open({str(ran)!r}, 'w')"
             return (target, () if module == "fairseq_tasks" else (text,))
 
-    content = torch.load(file, weights_only=False)
+    content = written(file)
     torch.save({**content, "extra_state": Harmful()}, file)
     with pytest.raises(CheckpointError, match=str(file)):
         hidden_states(entry, file, torch.zeros(8000).numpy())
