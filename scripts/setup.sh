@@ -34,7 +34,11 @@ set_up() {
             python -m pip install "$@" "$SPKNORM_TORCH" || exit 1
         fi
         if [ -n "$extra" ]; then target=".[$extra]"; fi
-        python -m pip install "$@" -e "$target"
+        python -m pip install "$@" -e "$target" || exit 1
+        case ",$extra," in *,test,*)  # its own requirements are a compiler and an obsolete module
+            python -m pip install "$@" --no-deps resemblyzer \
+                || echo "Without Resemblyzer two tests of the verifier are skipped." >&2 ;;
+        esac
     ) || {
         echo "The installation failed; what pip said is above. The next call tries again." >&2
         return 1

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,9 +10,9 @@ import pytest
 from audit_benches import EMOTIONS, make_audit_corpora, make_bench
 from trained_folders import make_trained
 
-from spknorm.errors import DataError, MissingError
+from spknorm.errors import ConfigError, DataError, MissingError
 from spknorm.probe.arrays import Layers
-from spknorm.probe.audit import audit, pooling, probing, table
+from spknorm.probe.audit import audit, judging, pooling, probing, table
 
 NUM_EMOTIONAL = 5 * 2 * 10
 NUM_SPEAKING = 4 * 10
@@ -223,3 +224,75 @@ def test_an_audit_finds_speakers_where_they_are(single, monkeypatch):
             assert row.accuracy == (0.0 if row.probe == "eer" else 1.0)
         if row.control == "shuffled" and row.probe == "linear" and row.corpus == "emotion":
             assert row.accuracy < 0.5
+
+
+@pytest.fixture
+def deaf(monkeypatch):
+    """A verifier that hears the pitch, and nobody in what `deaf` names; counts what it hears."""
+    heard, deaf = [], []
+
+    def load(device="cpu"):
+        def hears(wave):
+            heard.append(len(wave))
+            return np.zeros(256, np.float32) if deaf else _pitch_code(wave)
+
+        return hears
+
+    monkeypatch.setattr(judging, "load_verifier", load)
+    monkeypatch.setattr(judging, "version", lambda name: "of a test")
+    return deaf, heard
+
+
+def _pitch_code(wave):
+    spectrum = np.abs(np.fft.rfft(wave, 4096))[:256]
+    return (spectrum / np.linalg.norm(spectrum)).astype(np.float32)
+
+
+def test_an_independent_verifier_judges_recordings_once_and_features_of_every_stage(single, deaf):
+    rows = audit(single, verifier=True)
+    judged = {
+        (row.stage, row.corpus, row.layer, row.control): row
+        for row in rows
+        if row.probe == "verifier"
+    }
+    layers = {"raw": ("recording", "head"), "SNP": ("head",)}
+    assert set(judged) == {
+        (stage, corpus, layer, control)
+        for stage in layers
+        for corpus in ("speaker", "emotion")
+        for layer in layers[stage]
+        for control in (None, "shuffled")
+    }
+    assert judged["raw", "emotion", "recording", None].accuracy < 0.05
+    assert judged["raw", "emotion", "recording", "shuffled"].accuracy == pytest.approx(0.5, abs=0.1)
+    assert judged["raw", "emotion", "head", None].num_classes == 10
+    assert len(deaf[1]) == NUM_EMOTIONAL + NUM_SPEAKING
+    lines = [line.split() for line in table(rows).splitlines()]
+    assert [line for line in lines if line[:4] == ["emotion", "speaker", "verifier", "recording"]]
+    asked = json.loads((single / "SNP" / "probe.json").read_text())["asked"]
+    assert asked["verifier"] is True
+    assert audit(single, verifier=True) == rows
+    assert len(deaf[1]) == NUM_EMOTIONAL + NUM_SPEAKING
+
+
+def test_without_the_verifier_probe_json_is_as_it_was(single):
+    rows = audit(single)
+    assert "verifier" not in json.loads((single / "SNP" / "probe.json").read_text())["asked"]
+    assert not any(row.probe == "verifier" or row.layer == "recording" for row in rows)
+
+
+def test_recordings_in_which_the_verifier_hears_nobody_are_told(single, deaf):
+    deaf[0].append("all")
+    text = (
+        "The verifier hears someone speak in 0 of 40 recordings of the speaker corpus: "
+        "Verification needs two speakers and two utterances of one of them in the test set."
+    )
+    with pytest.raises(DataError, match=re.escape(text)):
+        audit(single, verifier=True)
+
+
+def test_a_verifier_that_is_not_installed_is_told_before_anything_is_heard(single, monkeypatch):
+    monkeypatch.setitem(sys.modules, "resemblyzer", None)
+    with pytest.raises(ConfigError, match=r"^The independent verifier needs Resemblyzer"):
+        audit(single, verifier=True)
+    assert not (single / "SNP" / "probe.json").exists()

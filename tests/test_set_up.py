@@ -58,6 +58,7 @@ def set_up(checkout, extra="", **environment):
 
 
 QUIET = "pip --disable-pip-version-check --quiet"
+VERIFIER = f"{QUIET} --no-deps resemblyzer"
 
 
 def test_an_empty_machine_gets_an_environment_and_the_tested_versions(checkout):
@@ -72,6 +73,15 @@ def test_a_second_call_does_nothing(checkout):
     assert set_up(checkout, "test") == (0, f"in {checkout}/.venv\n", [])
 
 
+def test_for_the_tests_the_verifier_comes_without_what_it_says_it_requires(checkout):
+    _, _, notes = set_up(checkout, "test,lint")
+    assert notes == [
+        "venv",
+        f"{QUIET} -c constraints.txt -e .[test,lint]",
+        f"{QUIET} -c constraints.txt --no-deps resemblyzer",
+    ]
+
+
 @pytest.mark.parametrize("name", ["setup.cfg", "pyproject.toml", "constraints.txt"])
 def test_a_change_of_what_is_installed_installs_again(checkout, name):
     set_up(checkout)
@@ -81,7 +91,7 @@ def test_a_change_of_what_is_installed_installs_again(checkout, name):
 
 def test_an_extra_is_installed_beside(checkout):
     set_up(checkout)
-    assert set_up(checkout, "test")[2] == [f"{QUIET} -c constraints.txt -e .[test]"]
+    assert set_up(checkout, "docs")[2] == [f"{QUIET} -c constraints.txt -e .[docs]"]
 
 
 def test_a_failed_installation_is_tried_again(checkout):
@@ -105,7 +115,7 @@ def test_the_active_environment_is_used(checkout):
 def test_another_torch_can_be_had_in_another_environment(checkout):
     options = {"SPKNORM_VENV": ".venv-new", "SPKNORM_CONSTRAINTS": "none", "SPKNORM_TORCH": "torch"}
     status, said, notes = set_up(checkout, "test", **options)
-    assert (status, notes) == (0, ["venv", f"{QUIET} torch", f"{QUIET} -e .[test]"])
+    assert (status, notes) == (0, ["venv", f"{QUIET} torch", f"{QUIET} -e .[test]", VERIFIER])
     assert f"in {checkout}/.venv-new" in said
 
 

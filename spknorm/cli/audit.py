@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-speakers", metavar="N", type=int, help="those with the most utterances")
     add("--seed", type=int, default=0, help="of splits, probes and trials (0)")
     add("--whole", action="store_true", help="every utterance, not a sample of large corpora")
+    add("--verifier", action="store_true", help="also what Resemblyzer's d-vectors hear (an extra)")
     add("--part", metavar="K/N", help="do the K-th of N parts, beside other processes")
     add("--device", help="default: cuda if there is a GPU, else cpu")
 
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
                 max_speakers=args.max_speakers,
                 seed=args.seed,
                 most=None if args.whole else audit.MOST_UTTERANCES,
+                verifier=args.verifier,
                 part=_part(args.part),
                 device=args.device,
                 tell=tell,

@@ -12,6 +12,7 @@ from spknorm.statistics import MIN_SPEAKERS
 MAX_TRIALS = 20_000
 """Trials of each kind (same speaker, different speakers), drawn if there are more."""
 
+NO_TRIALS = "Verification needs two speakers and two utterances of one of them in the test set."
 _RESAMPLES = 200
 
 
@@ -24,7 +25,9 @@ class Verification(NamedTuple):
     num_trials: int
 
 
-def verify(features: Floats, labels: Integers, *, seed: int) -> Verification:
+def verify(
+    features: Floats, labels: Integers, *, seed: int, others: Floats | None = None
+) -> Verification:
     """Score every pair of (N, H) by cosine; the interval draws speakers with replacement.
 
     Of fewer than `MIN_SPEAKERS` there is no interval.
@@ -33,6 +36,7 @@ def verify(features: Floats, labels: Integers, *, seed: int) -> Verification:
         features: (N, H), centred and scaled.
         labels: (N,) speakers.
         seed: Of the trials, where there are too many, and of the bootstrap.
+        others: (N, H) of the same utterances, where the second of a pair is another view of it.
 
     Raises:
         DataError: No two speakers, or no speaker with two utterances.
@@ -40,7 +44,8 @@ def verify(features: Floats, labels: Integers, *, seed: int) -> Verification:
     generator = np.random.default_rng(seed)
     first, second = _trials(labels, generator)
     unit = unit_length(features)
-    scores = np.einsum("nh,nh->n", unit[first], unit[second])
+    against = unit if others is None else unit_length(others)
+    scores = np.einsum("nh,nh->n", unit[first], against[second])
     order = np.argsort(-scores, kind="stable")
     scores, first, second = scores[order], first[order], second[order]
     same = labels[first] == labels[second]
@@ -95,9 +100,7 @@ def _trials(labels: Integers, generator: np.random.Generator) -> tuple[Integers,
         first, second = first[first != second], second[first != second]
     same = labels[first] == labels[second]
     if not same.any() or same.all():
-        raise DataError(
-            "Verification needs two speakers and two utterances of one of them in the test set."
-        )
+        raise DataError(NO_TRIALS)
     chosen = np.concatenate(
         [generator.permutation(np.flatnonzero(kind))[:MAX_TRIALS] for kind in (same, ~same)]
     )

@@ -29,8 +29,10 @@ from spknorm.statistics import MeanStd, mean_std
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_PROBES = ("linear", "mlp", "knn", "eer")
-_PROBE_NAMES = {"linear": "Linear", "mlp": "MLP", "knn": "k-NN", "eer": "EER"}
+_PROBES = ("linear", "mlp", "knn", "eer", "verifier")
+_PROBE_NAMES = dict(zip(_PROBES, ("Linear", "MLP", "k-NN", "EER", "EER, d-vectors"), strict=True))
+_RATES = ("eer", "verifier")
+"""Probes whose score is an error rate of trials, not an accuracy of utterances."""
 _STAGE_NAMES = {"raw": "raw upstream", "none": "fine-tuned, adversary off"}
 _CONTROL_NAMES = {"shuffled": "control: shuffled labels", "chance": "control: chance"}
 
@@ -127,7 +129,7 @@ def _own_rows(one: Estimate, run: Run) -> list[ProbeRow]:
 def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream: str) -> Frontier:
     rows = [row for one in estimates for run in one.rows["run"] for row in run.probes]
     rows += [row for row in runs.probes if row.upstream == upstream]
-    wanted = [row for row in rows if row.label == "speaker" and row.probe != "eer"]
+    wanted = [row for row in rows if row.label == "speaker" and row.probe not in _RATES]
     keys = {(row.corpus, row.probe, row.layer) for row in wanted if row.control is None}
     key = min(keys, key=_preference, default=("", "", ""))
     chosen = [row for row in wanted if (row.corpus, row.probe, row.layer) == key]
@@ -169,7 +171,7 @@ def _preference(key: tuple[str, str, str]) -> tuple[bool, int, bool, tuple[str, 
 
 def _audit_table(probed: "DataFrame") -> Table:
     label, corpus = probed.iloc[0]["label"], probed.iloc[0]["corpus"]
-    named = {*probed["layer"]} & {"head", "last", "weighted"}
+    named = {*probed["layer"]} & {"head", "last", "weighted", "recording"}
     if named:  # single layers are drawn, not listed
         probed = probed[probed["layer"].isin(named)]
     probes = sorted({*probed["probe"]}, key=_probe_rank)
@@ -186,11 +188,12 @@ def _audit_table(probed: "DataFrame") -> Table:
                 shown = (_accuracy(wanted[wanted["probe"] == probe]) for probe in probes)
                 cells = (upstream, name, _layer(place[1]), *shown)
                 rows.append(TableRow(cells=cells, kind=kind))
-    sizes = probed[(probed["probe"] != "eer") & probed["n"].notna()]
+    sizes = probed[~probed["probe"].isin(_RATES) & probed["n"].notna()]
     units = {*zip(sizes["n"], sizes["num_classes"].astype(float).fillna(0), strict=True)}
     what = "How well the speaker can be told" if label == "speaker" else f"What was kept: {label}"
     columns = ("Upstream", "Stage", "Layer", *(_PROBE_NAMES.get(name, name) for name in probes))
     about = {"label": label, "corpus": corpus, "units": sorted(units, key=str)}
+    about["judged"] = "verifier" in probes
     return make_table(
         f"audit-{label}-{corpus}",
         f"{what}, on the {corpus} corpus",
@@ -214,6 +217,7 @@ def _accuracy(rows: "DataFrame") -> str:
 
 def _layer(layer: str) -> str:
     names = {"head": "as the head sees it", "last": "last layer", "weighted": "weighted sum"}
+    names["recording"] = "the recordings"
     return names.get(layer, f"layer {layer}")
 
 

@@ -108,7 +108,7 @@ def draw_frontier(frontier: Frontier) -> Figure:
 
 def draw_layers(probed: "DataFrame") -> Figure | None:
     """Draw the linear speaker probe's accuracy per layer, where layers were probed one by one."""
-    rows = probed[(probed["label"] == "speaker") & (probed["probe"] != "eer")]
+    rows = probed[(probed["label"] == "speaker") & ~probed["probe"].isin(("eer", "verifier"))]
     rows = rows[rows["layer"].str.isdigit().astype(bool) & rows["control"].isna()]
     if not len(rows):
         return None

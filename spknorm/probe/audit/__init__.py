@@ -21,6 +21,7 @@ from spknorm.errors import NonFiniteError
 from spknorm.files import sha256_of
 from spknorm.probe.audit.dev import dev_leakage
 from spknorm.probe.audit.erased import pool_erased_features
+from spknorm.probe.audit.judging import Judge, num_judged
 from spknorm.probe.audit.models import own_model, raw_model
 from spknorm.probe.audit.pooling import pool_features, utterances_of, write_picture
 from spknorm.probe.audit.probing import num_probes, run_probes
@@ -65,6 +66,7 @@ def audit(
     max_speakers: int | None = None,
     seed: int = 0,
     most: int | None = MOST_UTTERANCES,
+    verifier: bool = False,
     part: tuple[int, int] = (1, 1),
     device: str = "cpu",
     tell: Callable[[str], None] = lambda text: None,
@@ -83,6 +85,7 @@ def audit(
         max_speakers: Keep that many of its speakers, those with the most training utterances.
         seed: Of splits, probes and trials.
         most: Draw this many utterances of each question, evenly over its classes; None: all.
+        verifier: Also ask an independent one, see `spknorm.probe.verifier`.
         part: (k, n): do the k-th of n parts, whose runs no other part has, and leave the rest to
             other processes; an audit of the whole, in the end, has nothing left to compute.
         device: Where the upstreams run.
@@ -90,6 +93,7 @@ def audit(
         progress: Called with how many utterances and probes are done, and of how many.
 
     Raises:
+        ConfigError: A verifier that is not installed.
         MissingError: No finished experiment, or a corpus that is not there.
         DataError: A corpus that cannot be probed.
         NonFiniteError: An upstream that gives NaN.
@@ -97,7 +101,8 @@ def audit(
     register()
     given = [folders] if isinstance(folders, (str, Path)) else list(folders)
     runs = find_runs([Path(folder) for folder in given], every_run=every_run)
-    asked = Asked(every_layer, tuple(labels), max_speakers, seed, most)
+    asked = Asked(every_layer, tuple(labels), max_speakers, seed, most, verifier)
+    judge = Judge(device) if verifier else None
     for run in runs:
         if run.place != run.folder:
             tell(f"{run.folder} cannot be written: what is found goes to {run.place}.")
@@ -109,7 +114,7 @@ def audit(
         first = {stage.key: stage.run.folder for stage in reversed(stages)}
         stages = [s for s in stages if s.run.folder in own and first[s.key] == s.run.folder]
     todo = _without_what_is_done(stages, records)
-    work = _Work(asked, device=device, tell=tell, progress=progress, stages=todo)
+    work = _Work(asked, judge, device=device, tell=tell, progress=progress, stages=todo)
     known: dict[str, list[ProbeRow]] = {}
     for stage in stages:
         record = records[stage.run.folder]
@@ -143,7 +148,7 @@ def _stages(runs: Sequence[Run], asked: Asked) -> list[_Stage]:
             most=asked.most,
         )
         seconds = run.settings.downstream_expert.speaker_corpus.max_seconds
-        what = [_PROBES, asked._asdict(), seconds, [question.mark() for question in questions]]
+        what = [_PROBES, asked.marks(), seconds, [question.mark() for question in questions]]
         raw = _key("raw", run.raw_identity(), raw_names[run.folder], *what)
         stages.append(_Stage(run, True, raw_names[run.folder], questions, raw))
         if not run.is_raw:
@@ -172,6 +177,7 @@ class _Work:
     def __init__(
         self,
         asked: Asked,
+        judge: Judge | None,
         *,
         device: str,
         tell: Callable[[str], None],
@@ -179,7 +185,10 @@ class _Work:
         stages: dict[str, _Stage],
     ) -> None:
         self._asked, self._device, self._tell, self._progress = asked, device, tell, progress
+        self._judge = judge
         self._total = sum(s.size(every_layer=asked.every_layer) for s in stages.values())
+        if judge is not None:
+            self._total += sum(num_judged(s.questions, raw=s.is_raw) for s in stages.values())
         self._done, self._pictured = 0, set[tuple[str, str]]()
 
     def do(self, stage: _Stage) -> list[ProbeRow]:
@@ -206,6 +215,13 @@ class _Work:
             raise NonFiniteError(f"{run.folder}, {stage.name}: {error}") from error
         self._count(start + sum(map(len, utterances_of(stage.questions).values())) - self._done)
         self._draw(stage, pooled)
+        about = {
+            "upstream": run.upstream,
+            "stage": stage.stage,
+            "variant": stage.name,
+            "frozen": stage.is_raw or run.frozen,
+            "run": run.folder.name,
+        }
         rows = []
         with threadpool_limits(1):  # probes are small: two threads take twice as long as one
             for question in stage.questions:
@@ -215,14 +231,10 @@ class _Work:
                     every_layer=asked.every_layer,
                     seed=asked.seed,
                     told=self._count,
-                    about={
-                        "upstream": run.upstream,
-                        "stage": stage.stage,
-                        "variant": stage.name,
-                        "frozen": stage.is_raw or run.frozen,
-                        "run": run.folder.name,
-                    },
+                    about=about,
                 )
+                if self._judge is not None and question.label == "speaker":
+                    rows += self._judge(run, question, pooled, about, asked.seed, self._count)
         return rows
 
     def _count(self, number: int) -> None:

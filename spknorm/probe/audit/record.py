@@ -26,6 +26,12 @@ class Asked(NamedTuple):
     max_speakers: int | None
     seed: int
     most: int | None = MOST_UTTERANCES
+    verifier: bool = False
+
+    def marks(self) -> dict[str, Any]:
+        """Return the options as plain values; what later versions added only where it is asked."""
+        told = {**self._asdict(), "labels": list(self.labels)}
+        return told if self.verifier else {k: v for k, v in told.items() if k != "verifier"}
 
 
 class Record:
@@ -39,7 +45,7 @@ class Record:
 
     def __init__(self, path: Path, asked: Asked, mark: str) -> None:
         self._path = path
-        self._asked = {**asked._asdict(), "labels": list(asked.labels), "version": _VERSION}
+        self._asked = {**asked.marks(), "version": _VERSION}
         self._mark = mark
         self._rows: dict[str, list[ProbeRow]] = {}
         self._stages: dict[str, str] = {}

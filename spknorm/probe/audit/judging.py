@@ -1,0 +1,139 @@
+"""What the independent verifier says of a question's recordings, and of features of them.
+
+After `pooling.py`, whose store keeps the d-vectors, too: a recording is heard once for all time.
+Beside the probes of `probing.py`, in rows of the same kind.
+
+Legend: N utterances, E dimension of a d-vector.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from spknorm.errors import DataError
+from spknorm.features.reader import CachedReader
+from spknorm.probe.arrays import Floats
+from spknorm.probe.audit.pooling import PooledFeatures, Told, read_through
+from spknorm.probe.audit.questions import Question
+from spknorm.probe.audit.runs import Run
+from spknorm.probe.verification import Verification
+from spknorm.probe.verifier import judge_features, judge_recordings, load_verifier
+from spknorm.runs.probes import ProbeRow
+
+_CONTROLS = (None, "shuffled")
+
+
+def num_judged(questions: Sequence[Question], *, raw: bool) -> int:
+    """Return how much a stage asks of the verifier: recordings of the raw one, and judgements."""
+    asked = [question for question in questions if question.label == "speaker"]
+    heard = sum(len(question.train) + len(question.test) for question in asked)
+    return (heard + 2 * len(asked)) * raw + 2 * len(asked)
+
+
+class Judge:
+    """Asks the verifier.
+
+    Args:
+        device: Where it hears.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._hears, self._device = load_verifier(device), device
+        self._heard: dict[tuple[str, ...], Floats] = {}
+
+    def __call__(
+        self,
+        run: Run,
+        question: Question,
+        pooled: PooledFeatures,
+        about: Mapping[str, Any],
+        seed: int,
+        told: Told,
+    ) -> list[ProbeRow]:
+        """Return the rows about a question: of features, and with the raw upstream of recordings.
+
+        Recordings in which the verifier hears nobody are left out.
+
+        Raises:
+            DataError: Too few are left.
+        """
+        parts = ("train", "test")
+        heard = self._listen(run, question, told)
+        features = np.concatenate([pooled.of(question, part).layer(-1) for part in parts])
+        labels = np.concatenate([question.classes, question.truth])
+        speaks = heard.any(axis=1)
+        features, heard, labels = features[speaks], heard[speaks], labels[speaks]
+        found = []
+        try:
+            for control in _CONTROLS:
+                judged = judge_features(features, heard, labels, control=control, seed=seed)
+                found.append(("head", control, judged))
+                told(1)
+            for control in _CONTROLS if about["stage"] == "raw" else ():
+                judged = judge_recordings(heard, labels, control=control, seed=seed)
+                found.append(("recording", control, judged))
+                told(1)
+        except DataError as error:
+            raise DataError(
+                f"The verifier hears someone speak in {speaks.sum()} of {len(speaks)} recordings "
+                f"of the {question.corpus} corpus: {error}"
+            ) from error
+        return [
+            _row(question, about, layer, control, one, len(np.unique(labels)), seed)
+            for layer, control, one in found
+        ]
+
+    def _listen(self, run: Run, question: Question, told: Told) -> Floats:
+        """Return the d-vectors (N, E) of a question's utterances, zeros where nobody speaks."""
+        utterances = (*question.train, *question.test)
+        key = (question.corpus, *(utterance.id for utterance in utterances))
+        if key not in self._heard:
+
+            def compute(wavs: list[Tensor]) -> list[Floats]:
+                told(len(wavs))
+                return [self._hears(wav.cpu().numpy())[None, None] for wav in wavs]
+
+            config, expert = run.settings.upstream, run.settings.downstream_expert
+            reader = CachedReader(
+                compute,
+                about={"verifier": f"resemblyzer {version('resemblyzer')}"},
+                folder=config.cache_dir,
+                limit_gb=config.cache_limit_gb,
+                pooled=True,
+                device=self._device,
+            )
+            seconds = expert.speaker_corpus.max_seconds if question.corpus == "speaker" else None
+            found = read_through(reader, utterances, config=config, max_seconds=seconds)
+            self._heard[key] = found.layer(0)
+        return self._heard[key]
+
+
+def _row(
+    question: Question,
+    about: Mapping[str, Any],
+    layer: str,
+    control: str | None,
+    found: Verification,
+    num_speakers: int,
+    seed: int,
+) -> ProbeRow:
+    return ProbeRow(
+        **about,
+        corpus=question.corpus,
+        label=question.label,
+        probe="verifier",
+        layer=layer,
+        control=control,
+        accuracy=found.rate,
+        low=found.low,
+        high=found.high,
+        n=found.num_trials,
+        num_classes=num_speakers,
+        seed=seed,
+    )
