@@ -1,10 +1,12 @@
 """The controlled benchmark's claims in a world that is not of this project's making.
 
-Corpora: espeak-ng's voice variants speak (`independent/voices.py`, Debian's espeak-ng). Upstream:
+Corpora: espeak-ng's voice variants speak, or flite's voices (`independent/voices.py`, Debian's
+packages). Upstream:
 any model of transformers, frozen; the dated result has Whisper tiny.en's encoder, made by
 `independent/whisper.py`. Slots, confounding, folds, heads, rivals and tests are the product's.
 
     python benchmarks/independent_world.py --upstream FOLDER --folder OUT --out RESULT.json
+        [--voices flite]
 
 What was fixed beforehand: docs/independent_world.md and `independent/claims.py`. What OUT holds is
 not computed again, so that the command goes on where it was stopped.
@@ -21,8 +23,8 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from independent import voices
 from independent.claims import CLAIMS, STRENGTHS, as_models
+from independent.voices import ENGINES, Engine
 
 from spknorm.controlled import frozen, pool
 from spknorm.controlled.pool import Floats, Pool
@@ -49,36 +51,40 @@ def features_of(upstream: TransformersUpstream, waves: Iterator[FloatArray]) -> 
     return np.concatenate([pool_layers(upstream, [wave]) for wave in waves])
 
 
-def claim_folder(folder: Path, upstream: str) -> None:
-    """Note whose features a folder holds.
+def claim_folder(folder: Path, upstream: str, voices: str) -> None:
+    """Note whose features a folder holds, and of whose voices.
 
     Raises:
-        ConfigError: Those of another upstream.
+        ConfigError: Those of another upstream or of other voices.
     """
     path = folder / "upstream.json"
-    mine = {"upstream": str(Path(upstream).resolve())}
-    if path.is_file() and read_json(path) != mine:
+    mine = {"upstream": str(Path(upstream).resolve()), "voices": voices}
+    there = {"voices": "espeak-ng", **read_json(path)} if path.is_file() else mine
+    if there != mine:
         raise ConfigError(
-            f"{folder} holds features of {read_json(path)['upstream']}: name another --folder."
+            f"{folder} holds features of {there['upstream']}, voices of {there['voices']}: "
+            "name another --folder."
         )
     write_json(path, mine)
 
 
-def choose_prosody(upstream: TransformersUpstream, folder: Path) -> dict[str, float]:
+def choose_prosody(
+    upstream: TransformersUpstream, engine: Engine, folder: Path
+) -> dict[str, float]:
     """Return the strength of the emotions, and what `none` reaches with the first one at rho 0."""
     path = folder / "prosody.json"
     if not path.is_file():
-        reached = _unconfounded(upstream, PROSODY[0])
+        reached = _unconfounded(upstream, engine, PROSODY[0])
         place = 1 if reached > WANTED[1] else 2 if reached < WANTED[0] else 0
         write_json(path, {"strength": PROSODY[place], "reached": reached})
     found: dict[str, float] = read_json(path)
     return found
 
 
-def _unconfounded(upstream: TransformersUpstream, strength: float) -> float:
+def _unconfounded(upstream: TransformersUpstream, engine: Engine, strength: float) -> float:
     """Return the accuracy of `none` on unseen speakers at rho 0, on the selection's corpus."""
     seed, scores = SELECTION_SEED, []
-    features = _emotional(upstream, seed, strength, (0.0,))
+    features = _emotional(upstream, engine, seed, strength, (0.0,))
     for fold in range(NUM_FOLDS):
         train, test = pool.training_rows(seed, 0.0, fold), pool.test_rows(seed, fold)
         known, unseen = features[train.row], features[test.row]
@@ -91,38 +97,44 @@ def _unconfounded(upstream: TransformersUpstream, strength: float) -> float:
 
 
 def _emotional(
-    upstream: TransformersUpstream, seed: int, strength: float, rhos: Sequence[float]
+    upstream: TransformersUpstream,
+    engine: Engine,
+    seed: int,
+    strength: float,
+    rhos: Sequence[float],
 ) -> Floats:
     """Return (N, D) of a corpus: what is trained on and tested; zeros where nobody looks."""
     parts = [pool.training_rows(seed, rho, fold) for rho in rhos for fold in range(NUM_FOLDS)]
     parts += [pool.test_rows(seed, fold) for fold in range(NUM_FOLDS)]
     heard = np.unique(np.concatenate([part.row for part in parts]))
-    known = features_of(upstream, voices.emotional_waves(seed, strength, heard.tolist()))
+    known = features_of(upstream, engine.emotional_waves(seed, strength, heard.tolist()))
     found = np.zeros((len(pool.utterances_of(seed)), known.shape[1]), dtype=np.float32)
     found[heard] = known
     return found
 
 
-def speak_all(upstream: TransformersUpstream, folder: Path, plan: Plan, strength: float) -> None:
+def speak_all(
+    upstream: TransformersUpstream, engine: Engine, folder: Path, plan: Plan, strength: float
+) -> None:
     """Keep the features of every corpus where the grid looks for them."""
     for seed in plan.seeds:
         path = pool.features_file(folder, seed)
         if not path.is_file():
             neutral = [
-                _neutral(upstream, folder, place)
-                for place in voices.cast_of(seed)[population.NUM_EMOTION_SPEAKERS :]
+                _neutral(upstream, engine, folder, place)
+                for place in engine.cast_of(seed)[population.NUM_EMOTION_SPEAKERS :]
             ]
-            emotional = _emotional(upstream, seed, strength, RHO)
+            emotional = _emotional(upstream, engine, seed, strength, RHO)
             pool.keep_pool(Pool(seed, emotional, np.concatenate(neutral)), path)
             print(f"corpus {seed} has been spoken", flush=True)
 
 
-def _neutral(upstream: TransformersUpstream, folder: Path, place: int) -> Floats:
-    """Return (16, D) of a variant, which says the same in every speaker corpus."""
+def _neutral(upstream: TransformersUpstream, engine: Engine, folder: Path, place: int) -> Floats:
+    """Return (16, D) of a speaker, which says the same in every speaker corpus."""
     path = folder / "variants" / f"{place}.npy"
     if not path.is_file():
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.save(file, features_of(upstream, voices.neutral_waves(place)))
+            np.save(file, features_of(upstream, engine.neutral_waves(place)))
     found: Floats = np.load(path, allow_pickle=False)
     return found
 
@@ -131,13 +143,14 @@ def main() -> None:
     """Choose prosody's strength, speak, train, judge, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--upstream", required=True, help="folder of transformers")
+    parser.add_argument("--voices", choices=[*ENGINES], default="espeak-ng", help="who speaks")
     parser.add_argument("--folder", type=Path, required=True, help="for features and rows")
     parser.add_argument("--corpora", type=int, default=8, help="how many are reported")
     parser.add_argument("--out", type=Path, required=True, help="result file")
     options = parser.parse_args()
-    upstream = TransformersUpstream(options.upstream).eval()
-    claim_folder(options.folder, options.upstream)
-    prosody = choose_prosody(upstream, options.folder)
+    upstream, engine = TransformersUpstream(options.upstream).eval(), ENGINES[options.voices]
+    claim_folder(options.folder, options.upstream, engine.name)
+    prosody = choose_prosody(upstream, engine, options.folder)
     plan = Plan(
         name="independent-world",
         rivals=tuple(STRENGTHS),
@@ -146,7 +159,7 @@ def main() -> None:
         num_seeds=options.corpora,
         num_folds=NUM_FOLDS,
     )
-    speak_all(upstream, options.folder, plan, prosody["strength"])
+    speak_all(upstream, engine, options.folder, plan, prosody["strength"])
     _, rows = run_grid(
         plan,
         options.folder,
@@ -154,13 +167,14 @@ def main() -> None:
         progress=lambda done, total: print(f"{done} of {total}", flush=True),
         chosen=dict(STRENGTHS),
     )
-    write_atomic(options.out, _record(rows, prosody, upstream))
+    write_atomic(options.out, _record(rows, prosody, upstream, engine))
 
 
 def _record(
     rows: list[RivalRow],
     prosody: dict[str, float],
     upstream: TransformersUpstream,
+    engine: Engine,
 ) -> str:
     """Return the result file, and print what it says."""
     models = as_models(rows)
@@ -168,7 +182,7 @@ def _record(
     for one in verdicts:
         print(f"{one.name} {one.claim}: {100 * one.difference:+.1f} {one.verdict}")
     head: dict[str, Any] = {
-        "command": "python benchmarks/independent_world.py",
+        "command": f"python benchmarks/independent_world.py --voices {engine.name}",
         "date": str(datetime.datetime.now(datetime.UTC).date()),
         "versions": versions(),
         "upstream": {

@@ -13,7 +13,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import independent_world
-from independent import claims, voices, whisper
+from independent import claims, flite, voices, whisper
 
 from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.grid import RivalRow
@@ -25,6 +25,9 @@ from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
 needs_espeak = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="needs Debian's espeak-ng"
 )
+
+needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="needs Debian's flite")
+NOTHING = voices.Cues(0, 0, 0, 0)
 
 
 def write_ctranslate2(path, variables, version=6):
@@ -139,10 +142,12 @@ def test_a_file_of_another_kind_is_refused(tiny, spoil, text):
 
 
 def test_a_folder_keeps_the_features_of_one_upstream(tmp_path):
-    independent_world.claim_folder(tmp_path, "one")
-    independent_world.claim_folder(tmp_path, "one")
-    with pytest.raises(ConfigError, match=r"holds features of .*one: name another --folder\."):
-        independent_world.claim_folder(tmp_path, "other")
+    independent_world.claim_folder(tmp_path, "one", "espeak-ng")
+    independent_world.claim_folder(tmp_path, "one", "espeak-ng")
+    text = r"holds features of .*one, voices of espeak-ng: name another --folder\."
+    for upstream, engine in (("other", "espeak-ng"), ("one", "flite")):
+        with pytest.raises(ConfigError, match=text):
+            independent_world.claim_folder(tmp_path, upstream, engine)
 
 
 def rows_of(gains, *, seeds=8):
@@ -174,8 +179,9 @@ def test_the_strengths_are_candidates_of_the_rivals():
 def test_espeaks_voices_are_enough_and_no_two_are_the_same():
     names = voices.variants()
     assert len(set(names)) == len(names) >= 90
-    cast = voices.cast_of(3)
-    assert len(set(cast)) == 90 and cast != voices.cast_of(4)
+    engine = voices.ENGINES["espeak-ng"]
+    cast = engine.cast_of(3)
+    assert len(set(cast)) == 90 and cast != engine.cast_of(4)
 
 
 @needs_espeak
@@ -194,8 +200,53 @@ def test_what_espeak_says_follows_the_cues():
         assert not np.allclose(other[:length], plain[:length], atol=0.01)
 
 
-@needs_espeak
-def test_a_row_of_a_corpus_sounds_the_same_whatever_else_is_spoken():
-    whole = list(voices.emotional_waves(7, 1.0, range(3)))
-    (one,) = voices.emotional_waves(7, 1.0, [2])
+@needs_flite
+def test_flites_speakers_are_a_hundred_and_no_two_are_the_same():
+    said = {flite.speak(one, NOTHING, voices.TEXTS[0]).tobytes() for one in flite.speakers()}
+    assert len(said) == len(flite.speakers()) == 100
+    assert [one.name for one in flite.speakers()].count("rms") == 1
+
+
+@needs_flite
+@pytest.mark.parametrize("place", [1, 40, 70])
+def test_what_flite_says_follows_the_cues(place):
+    def said(**cues: float) -> FloatArray:
+        return flite.speak(flite.speakers()[place], NOTHING._replace(**cues), voices.TEXTS[0])
+
+    plain = said()
+    assert 0.5 < len(plain) / 16_000 < 2
+    assert len(said(rate=40.0)) < 0.85 * len(plain)
+    assert np.allclose(said(loudness=6.0), plain * 10**0.3)
+    pitch = [_pitch(said(range=-90.0, pitch=change)) for change in (-20.0, 0.0, 40.0)]
+    assert pitch[0] < 0.9 * pitch[1] < 0.9 * 0.8 * pitch[2]
+    other = said(range=80.0)
+    assert len(other) != len(plain) or not np.allclose(other, plain, atol=0.01)
+
+
+def _pitch(wave: FloatArray) -> float:
+    """Return the median fundamental frequency, by autocorrelation, of the loud frames."""
+    frames = np.lib.stride_tricks.sliding_window_view(wave, 1024)[::256]
+    frames = frames[frames.std(1) > frames.std(1).mean()] * np.hanning(1024)
+    power = np.abs(np.fft.rfft(frames, 2048)) ** 2
+    lags = np.fft.irfft(power)[:, 50:300]  # 53 to 320 Hz
+    return float(np.median(16_000 / (50 + lags.argmax(1))))
+
+
+@needs_flite
+def test_rms_has_neither_pitch_nor_range_and_is_therefore_one_speaker():
+    (rms,) = [one for one in flite.speakers() if one.name == "rms"]
+    plain = flite.speak(rms, NOTHING, voices.TEXTS[0])
+    for cue in ("pitch", "range"):
+        other = flite.speak(rms, NOTHING._replace(**{cue: 30.0}), voices.TEXTS[0])
+        assert np.array_equal(other, plain)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("espeak-ng", marks=needs_espeak), pytest.param("flite", marks=needs_flite)],
+)
+def test_a_row_of_a_corpus_sounds_the_same_whatever_else_is_spoken(name):
+    engine = voices.ENGINES[name]
+    whole = list(engine.emotional_waves(7, 1.0, range(3)))
+    (one,) = engine.emotional_waves(7, 1.0, [2])
     assert np.array_equal(one, whole[2])

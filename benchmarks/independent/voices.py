@@ -1,19 +1,21 @@
-"""Emotional prosody spoken by espeak-ng's voice variants, which are the speakers.
+"""Emotional prosody spoken by espeak-ng's voice variants, or by flite's voices: the speakers.
 
 The slots, their emotions and their confounding are the demo's (`spknorm.demo.population`); who
-speaks, how and what is espeak-ng's. Pitch, its range and the rate are SSML's `prosody`, loudness is
-`-a`; espeak-ng 1.51 does not act on SSML's `contour`. Texts are shared by all emotions.
+speaks, how and what is an engine's. Of espeak-ng pitch, its range and the rate are SSML's
+`prosody`, loudness is `-a`; espeak-ng 1.51 does not act on SSML's `contour`. flite's are in
+`flite.py`. Texts are shared by all emotions.
 """
 
 import functools
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.signal import resample_poly
 
+from independent import flite
 from spknorm.controlled.pool import utterances_of
 from spknorm.corpora.records import EMOTIONS
 from spknorm.demo.population import (
@@ -86,40 +88,6 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({sound: name for name, sound in sounds.items()}.values()))
 
 
-def cast_of(seed: int) -> list[int]:
-    """Return the variants of a corpus by place: its 10 emotional speakers, then the 80 others."""
-    order = generator_of(seed, _CAST).permutation(len(variants()))
-    return [int(place) for place in order[: NUM_EMOTION_SPEAKERS + NUM_SPEAKERS]]
-
-
-def emotional_waves(seed: int, prosody: float, rows: Iterable[int]) -> Iterator[FloatArray]:
-    """Yield samples (L,) at 16 kHz of rows of `pool.utterances_of(seed)`.
-
-    Args:
-        seed: Of the corpus.
-        prosody: Times `MEANS`; the noise stays.
-        rows: Which of them.
-    """
-    for row in rows:
-        yield _emotional(seed, *utterances_of(seed)[row], prosody)
-
-
-def neutral_waves(place: int) -> Iterator[FloatArray]:
-    """Yield samples (L,) at 16 kHz of what a variant, by its place, says in a speaker corpus."""
-    for number in range(UTTERANCES_PER_SPEAKER):
-        rng = generator_of(_SPEAKER, place, number)
-        cues = Cues(*rng.uniform(_NEUTRAL_LOW, _NEUTRAL_HIGH))
-        yield speak(variants()[place], cues, TEXTS[int(rng.integers(len(TEXTS)))])
-
-
-def _emotional(seed: int, slot: Slot, emotion: int, prosody: float) -> FloatArray:
-    rng = generator_of(seed, _EMOTIONAL, slot.speaker, slot.number, int(slot.is_test), emotion)
-    means = prosody * np.array(MEANS[EMOTIONS[emotion]])
-    drawn = np.clip(means + np.array(NOISE) * rng.standard_normal(4), _LOWEST, _HIGHEST)
-    text = TEXTS[int(rng.integers(len(TEXTS)))]
-    return speak(variants()[cast_of(seed)[slot.speaker]], Cues(*drawn), text)
-
-
 def speak(variant: str, cues: Cues, text: str) -> FloatArray:
     """Return a text (L,) at 16 kHz as a variant of espeak-ng's American voice says it."""
     prosody = (
@@ -134,3 +102,49 @@ def speak(variant: str, cues: Cues, text: str) -> FloatArray:
     samples = np.frombuffer(spoken.stdout[44:], dtype="<i2") / 32768.0
     found: FloatArray = resample_poly(samples, _RATE, _ESPEAK_RATE)
     return found
+
+
+class Engine(NamedTuple):
+    """What speaks: its speakers, and how one of them says a text."""
+
+    name: str
+    speakers: Callable[[], Sequence[Any]]
+    speak: Callable[[Any, Cues, str], FloatArray]
+
+    def cast_of(self, seed: int) -> list[int]:
+        """Return a corpus' speakers by place: its 10 emotional ones, then the 80 others."""
+        order = generator_of(seed, _CAST).permutation(len(self.speakers()))
+        return [int(place) for place in order[: NUM_EMOTION_SPEAKERS + NUM_SPEAKERS]]
+
+    def emotional_waves(
+        self, seed: int, prosody: float, rows: Iterable[int]
+    ) -> Iterator[FloatArray]:
+        """Yield samples (L,) at 16 kHz of rows of `pool.utterances_of(seed)`.
+
+        Args:
+            seed: Of the corpus.
+            prosody: Times `MEANS`; the noise stays.
+            rows: Which of them.
+        """
+        for row in rows:
+            yield self._emotional(seed, *utterances_of(seed)[row], prosody)
+
+    def neutral_waves(self, place: int) -> Iterator[FloatArray]:
+        """Yield samples (L,) at 16 kHz of what a speaker, by place, says in a speaker corpus."""
+        for number in range(UTTERANCES_PER_SPEAKER):
+            rng = generator_of(_SPEAKER, place, number)
+            cues = Cues(*rng.uniform(_NEUTRAL_LOW, _NEUTRAL_HIGH))
+            yield self.speak(self.speakers()[place], cues, TEXTS[int(rng.integers(len(TEXTS)))])
+
+    def _emotional(self, seed: int, slot: Slot, emotion: int, prosody: float) -> FloatArray:
+        rng = generator_of(seed, _EMOTIONAL, slot.speaker, slot.number, int(slot.is_test), emotion)
+        means = prosody * np.array(MEANS[EMOTIONS[emotion]])
+        drawn = np.clip(means + np.array(NOISE) * rng.standard_normal(4), _LOWEST, _HIGHEST)
+        text = TEXTS[int(rng.integers(len(TEXTS)))]
+        return self.speak(self.speakers()[self.cast_of(seed)[slot.speaker]], Cues(*drawn), text)
+
+
+ENGINES = {
+    "espeak-ng": Engine("espeak-ng", variants, speak),
+    "flite": Engine("flite", flite.speakers, flite.speak),
+}

@@ -67,7 +67,7 @@ class Judge:
         heard = self._listen(run, question, told)
         features = np.concatenate([pooled.of(question, part).layer(-1) for part in parts])
         labels = np.concatenate([question.classes, question.truth])
-        speaks = heard.any(axis=1)
+        num_recordings, speaks = len(labels), np.flatnonzero(heard.any(axis=1))
         features, heard, labels = features[speaks], heard[speaks], labels[speaks]
         found = []
         try:
@@ -81,7 +81,7 @@ class Judge:
                 told(1)
         except DataError as error:
             raise DataError(
-                f"The verifier hears someone speak in {speaks.sum()} of {len(speaks)} recordings "
+                f"The verifier hears someone speak in {len(speaks)} of {num_recordings} recordings "
                 f"of the {question.corpus} corpus: {error}"
             ) from error
         return [
