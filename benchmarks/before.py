@@ -18,7 +18,11 @@ _SINCE = {
     "spknorm.method.model": ("spknorm.model", ("Heads",)),
     "spknorm.upstreams.fast": ("spknorm.fast", ("make_encoder",)),
 }
-_NEW = {"spknorm.runner.instrument": ("Start",), "spknorm.statistics.targets": ("Classes",)}
+_NEW = {
+    "spknorm.runner.ahead": ("Ahead",),
+    "spknorm.runner.instrument": ("Start",),
+    "spknorm.statistics.targets": ("Classes",),
+}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from spknorm.audio import load_audio
@@ -25,12 +26,16 @@ class Batch(NamedTuple):
     """Some utterances: float32 audio at 16 kHz (L_i,), labels, ids, places in the corpus.
 
     A label is an index, or a tuple of numbers (votes, dimensions).
+
+    Attributes:
+        there: What the device reads of each utterance, where that is on its way already.
     """
 
     wavs: list[npt.NDArray[np.float32]]
     labels: list[Any]
     ids: list[str]
     indices: list[int]
+    there: Sequence[Tensor] = ()
 
 
 class Order:
@@ -252,8 +257,7 @@ def cut(batch: Batch, num_pieces: int) -> list[Batch]:
     size = len(batch.ids)
     ends = [size * place // num_pieces for place in range(num_pieces + 1)]
     parts = (slice(*pair) for pair in itertools.pairwise(ends))
-    wavs, labels, ids, indices = batch
-    return [Batch(wavs[part], labels[part], ids[part], indices[part]) for part in parts]
+    return [Batch(*(values[part] for values in batch)) for part in parts]
 
 
 class MixedEpoch(Dataset[Any]):

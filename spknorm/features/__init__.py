@@ -134,8 +134,22 @@ class FrozenFeatures:
             return [1] * len(ids)
         return [len(self._reader.store[self._keys[corpus][id]]) for id in ids]
 
-    def features(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
-        """Return (T_i, H) of each utterance, T_i = 1 if pooled, as the featurizer would."""
+    def stored(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
+        """Return what is kept of each utterance, (T_i, L, H), where it lies; nothing if pooled."""
+        if corpus in self._tables:  # some kilobytes, and mostly on the device
+            return []
+        return [torch.from_numpy(self._reader.store[self._keys[corpus][id]]) for id in ids]
+
+    def features(
+        self, corpus: str, ids: Sequence[str], there: Sequence[Tensor] = ()
+    ) -> list[Tensor]:
+        """Return (T_i, H) of each utterance, T_i = 1 if pooled, as the featurizer would.
+
+        Args:
+            corpus: As `prepare` has it.
+            ids: Of the utterances.
+            there: What `stored` gives of them, where it is on the device already.
+        """
         if corpus in self._tables:
             place, table = self._tables[corpus]
             rows = torch.tensor([place[id] for id in ids])
@@ -144,9 +158,8 @@ class FrozenFeatures:
             else:
                 layers = table[ship([rows], table.device)[0]]
             return list(self._weighted(layers).unsqueeze(1))  # (B, L, H) -> B x (1, H)
-        keys = self._keys[corpus]
-        frames = [torch.from_numpy(self._reader.store[keys[id]]) for id in ids]
-        return [self._weighted(layers) for layers in ship(frames, self._device)]
+        frames = there or ship(self.stored(corpus, ids), self._device)
+        return [self._weighted(layers) for layers in frames]
 
     def _weighted(self, layers: Tensor) -> Tensor:
         """Return the featurizer's weighted sum, (..., L, H) -> (..., H)."""

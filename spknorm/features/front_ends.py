@@ -86,14 +86,26 @@ class FrontEnds:
         reader, keys = self._keys[corpus]
         return [len(reader.store[keys[id]]) for id in ids]
 
-    def features(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
-        """Return (T_i, H) of each utterance, as the encoder gives it."""
+    def stored(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
+        """Return what is kept of each utterance, (T_i, C), where it lies."""
         reader, keys = self._keys[corpus]
         arrays = [torch.from_numpy(reader.store[keys[id]]) for id in ids]
-        front_ends = [
+        return [
             array.view(torch.bfloat16) if array.dtype == torch.int16 else array for array in arrays
         ]
-        features: list[Tensor] = self._encoder.transform(ship(front_ends, self._device))
+
+    def features(
+        self, corpus: str, ids: Sequence[str], there: Sequence[Tensor] = ()
+    ) -> list[Tensor]:
+        """Return (T_i, H) of each utterance, as the encoder gives it.
+
+        Args:
+            corpus: As `prepare` has it.
+            ids: Of the utterances.
+            there: What `stored` gives of them, where it is on the device already.
+        """
+        front_ends = there or ship(self.stored(corpus, ids), self._device)
+        features: list[Tensor] = self._encoder.transform(front_ends)
         return features
 
     def _compute(self, wavs: list[Tensor], *, precision: torch.dtype) -> list[Array]:

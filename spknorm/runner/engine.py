@@ -6,7 +6,6 @@ gradient_accumulate_steps) and randomness seeded by (seed, s, rank), so that wei
 and counters are all that a resumed run needs.
 """
 
-import itertools
 import logging
 import signal
 from contextlib import closing
@@ -18,6 +17,7 @@ from spknorm.batches import workers
 from spknorm.corpora.digest import write_rows
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.runner import pretraining, setup, state
+from spknorm.runner.ahead import Ahead
 from spknorm.runner.evaluation import Evaluation
 from spknorm.runner.folder import check_unused, ended_for_good, goes_on
 from spknorm.runner.iteration import Iteration
@@ -190,11 +190,15 @@ class SpknormRunner(S3prlRunner):
         emotion, speaker = training_batches(
             self.expert, self._source, self.world, settings=self.settings, step=counters.step
         )
-        each = run.gradient_accumulate_steps
-        per_step = self._method.speaker_steps
         saved = counters.step
         silent = None if self.world.is_leader else True  # None: where there is no terminal
         bar = tqdm(total=run.total_steps, initial=saved, desc="train", disable=silent)
+        ahead = self._iteration.ahead = Ahead(
+            {"emotion": (emotion, run.gradient_accumulate_steps),
+             "speaker": (speaker, self._method.speaker_steps)},
+            self._source,
+            self.world.device,
+        )  # fmt: skip
         with closing(emotion), closing(speaker), bar:
             try:
                 while True:
@@ -207,10 +211,7 @@ class SpknormRunner(S3prlRunner):
                     if self._is_over():
                         return
                     self._stop_if_asked()
-                    self._iteration(
-                        list(itertools.islice(emotion, each)),
-                        list(itertools.islice(speaker, per_step)),
-                    )
+                    self._iteration(*ahead.take())
                     last = counters.step == run.total_steps
                     if last or counters.step % run.log_step == 0:
                         self._log_training()

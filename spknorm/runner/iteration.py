@@ -14,13 +14,15 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from spknorm.batches import Batch
+from spknorm.config.memory import release
 from spknorm.errors import CheckpointError, is_out_of_memory
 from spknorm.method.optim import clipping
 from spknorm.method.optim.transaction import Statistics
 from spknorm.method.updates import Groups, Step, Update, strength
+from spknorm.runner.ahead import Ahead, let_go
 from spknorm.runner.distributed import World
 from spknorm.runner.instrument import MEASURED_EVERY, Instrument, Start
-from spknorm.runner.lost_steps import LostSteps, ids_of
+from spknorm.runner.lost_steps import LostSteps, ids_of, without_frames
 from spknorm.runner.passes import Passes, precision_of
 from spknorm.runner.pieces import Pieces
 from spknorm.runner.seeds import seeded
@@ -37,6 +39,9 @@ _MOMENTUM = 0.9
 
 class Iteration:
     """Does optimiser steps; changes weights, optimisers and the run's counters.
+
+    Attributes:
+        ahead: Sends the next step's batches while one is computed; at first there are none.
 
     Args:
         expert: The task: heads, emotions, number of speakers.
@@ -111,11 +116,14 @@ class Iteration:
             target=expert.target,
             num_speakers=0 if method.strategy == "none" else expert.num_speakers,
         )
+        self.ahead = Ahead({}, source, torch.device("cpu"))
         self._last = Step({}, True)
         self._strength = 0.0
 
-    def __call__(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> None:
+    def __call__(self, emotion: list[Batch], speaker: list[Batch]) -> None:
         """Do step `counters.step`, or leave everything but its number as it was.
+
+        Where memory is short, the batches' copies on the device are let go of.
 
         Raises:
             NonFiniteError: Numbers have not been finite `runner.max_nonfinite` times in a row.
@@ -129,7 +137,7 @@ class Iteration:
         self._strength = self._ascent()
         short = self._try(emotion, speaker)
         while short is not None and self._lost.can_be_tried_again(short):
-            how = self._pieces.finer()
+            how = self._pieces.finer() or self.ahead.stop(self._world)
             if how is None:
                 break
             self._say(f"out of memory at step {counters.step + 1}: {how}")
@@ -169,7 +177,7 @@ class Iteration:
             if best is None or counters.speaker_loss < best:
                 counters.best_speaker_loss = counters.speaker_loss
 
-    def _try(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> BaseException | None:
+    def _try(self, emotion: list[Batch], speaker: list[Batch]) -> BaseException | None:
         """Do the step; where memory was short take it back, and return the error."""
         self._passes.begin()
         self._pieces.begin()
@@ -180,13 +188,14 @@ class Iteration:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            self._last, short = Step({}, finite=False), _without_frames(error)
+            self._last, short = Step({}, finite=False), without_frames(error)
         else:
             return None
         self._passes.begin()  # and lets go of what the device holds
         self._statistics.take_back()
-        if self._world.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.ahead.drop()
+        let_go(emotion, speaker)
+        release()
         return short
 
     def measured(self) -> dict[str, Any]:
@@ -240,8 +249,13 @@ class Iteration:
     def _step(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> Step:
         batches = list(speaker) or [Batch([], [], [], [])]
         *further, last = (functools.partial(self._passes.speaker, batch) for batch in batches)
+
+        def emotion_pass() -> None:
+            self._passes.emotion(emotion)
+            self.ahead.send()  # all of it is queued, and the host is about to wait for it
+
         return self.update.step(
-            functools.partial(self._passes.emotion, emotion),
+            emotion_pass,
             last,
             self._strength,
             head_passes=further,
@@ -264,15 +278,6 @@ def _check_groups(states: Mapping[str, Any], asked: Mapping[str, list[dict[str, 
                 f"{', '.join(before)}, but this experiment's {', '.join(now)}. Start a new one "
                 "(-n or -p); -i takes weights alone along."
             )
-
-
-def _without_frames(error: BaseException) -> BaseException:
-    """Return an error without the frames, its causes' included, that hold on to memory."""
-    link: BaseException | None = error
-    while link is not None:
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-    return error
 
 
 def _options(optimizer: Optimizer) -> list[dict[str, Any]]:

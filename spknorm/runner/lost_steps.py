@@ -87,6 +87,15 @@ class LostSteps:
         self._say(text)
 
 
+def without_frames(error: BaseException) -> BaseException:
+    """Return an error without the frames, its causes' included, that hold on to memory."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
 def ids_of(batches: Sequence[Batch]) -> list[str]:
     """Return the utterances of some batches in their order."""
     return [name for batch in batches for name in batch.ids]

@@ -114,14 +114,13 @@ def join(batches: Sequence[Batch]) -> Batch:
         [label for batch in batches for label in batch.labels],
         [name for batch in batches for name in batch.ids],
         [index for batch in batches for index in batch.indices],
+        [tensor for batch in batches for tensor in batch.there],
     )
 
 
 def pick(batch: Batch, places: Sequence[int]) -> Batch:
     """Return some utterances of a batch; audio that is not there is left out."""
-    wavs = [batch.wavs[place] for place in places] if batch.wavs else []
-    labels, ids = [batch.labels[place] for place in places], [batch.ids[place] for place in places]
-    return Batch(wavs, labels, ids, [batch.indices[place] for place in places])
+    return Batch(*([values[place] for place in places] if values else [] for values in batch))
 
 
 def _groups(batches: Sequence[Batch], *, merges: bool) -> Iterator[list[int]]:

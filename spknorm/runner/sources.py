@@ -35,6 +35,10 @@ class Source(Protocol):
         """Yield batches start ... stop - 1 of a stream, with audio where it is needed."""
         ...
 
+    def inputs(self, batch: Batch, *, corpus: str) -> list[Tensor]:
+        """Return what of each utterance goes to the device, of one type; [] if that is little."""
+        ...
+
     def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
         """Return about how many frames each utterance has, by which memory is shared out."""
         ...
@@ -77,8 +81,11 @@ class UpstreamSource:
 
     def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
         """Return (T_i, H) per utterance."""
-        wavs = [torch.as_tensor(wav, dtype=torch.float32) for wav in batch.wavs]
-        return self._encode(ship(wavs, self._device))
+        return self._encode(batch.there or ship(self.inputs(batch, corpus=corpus), self._device))
+
+    def inputs(self, batch: Batch, *, corpus: str) -> list[Tensor]:
+        """Return waveforms (L_i,)."""
+        return [torch.as_tensor(wav, dtype=torch.float32) for wav in batch.wavs]
 
     def batches(
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
@@ -139,8 +146,16 @@ class CachedSource:
         """Return (T_i, H) per utterance, T_i = 1 where the mean over time is all that is kept."""
         if batch.wavs or corpus not in self._names:
             return self._otherwise(batch, corpus=corpus)
-        features: list[Tensor] = self._cache.features(self._names[corpus], batch.ids)
+        name, there = self._names[corpus], batch.there
+        features: list[Tensor] = self._cache.features(name, batch.ids, there)
         return features
+
+    def inputs(self, batch: Batch, *, corpus: str) -> list[Tensor]:
+        """Return what is kept of each utterance, or its waveform."""
+        if batch.wavs or corpus not in self._names:
+            return self._otherwise.inputs(batch, corpus=corpus)
+        stored: list[Tensor] = self._cache.stored(self._names[corpus], batch.ids)
+        return stored
 
     def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
         """Return about how many frames each utterance has."""

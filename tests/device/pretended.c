@@ -24,11 +24,24 @@ struct pretended {
   unsigned long fail_at; /* this allocation fails, counted from 1; 0: none does */
   unsigned long reads;   /* copies to the host read as 0: zeros, 1: ones, 2: infinities */
   unsigned long again;   /* so many allocations after that another fails, once; 0: none */
+  unsigned long slow;    /* no event is over before the host waits for it */
 };
 struct pretended pretended;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 #define COUNT(field) __atomic_fetch_add(&pretended.field, 1, __ATOMIC_RELAXED)
-void pretended_product(void) { COUNT(products); COUNT(launches); }
+
+/* ---- a log of who does what in which stream; see ordering.py */
+static FILE *written;
+#define LOG(...) do { if (written) fprintf(written, __VA_ARGS__); } while (0)
+void pretended_log(const char *path) { /* from now on, or with NULL no more */
+  if (written) fclose(written);
+  written = path ? fopen(path, "w") : NULL;
+}
+void pretended_note(const char *line) { LOG("%s\n", line); }
+
+static __thread cudaStream_t of_products; /* the stream that cuBLAS was told last */
+void pretended_product(void) { COUNT(products); COUNT(launches); LOG("kernel %p\n", of_products); }
+int cublasSetStream_v2(void *handle, cudaStream_t stream) { of_products = stream; return 0; }
 
 /* ---- the cards */
 static long setting(const char *name, long otherwise) {
@@ -139,6 +152,7 @@ API cudaFree(void *start) {
     if ((*at)->start == start) {
       struct block *gone = *at;
       *at = gone->next;
+      LOG("freed %p %zu\n", start, gone->size);
       pretended.held[gone->card] -= gone->size;
       munmap(start, gone->size);
       free(gone);
@@ -154,7 +168,9 @@ API cudaMemGetInfo(size_t *left, size_t *all) {
   DONE;
 }
 API cudaHostAlloc(void **start, size_t size, unsigned flags) {
-  return posix_memalign(start, 4096, size ? size : 1) ? cudaErrorMemoryAllocation : cudaSuccess;
+  if (posix_memalign(start, 4096, size ? size : 1)) return cudaErrorMemoryAllocation;
+  LOG("pinned %p %zu\n", *start, size);
+  DONE;
 }
 API cudaFreeHost(void *start) { free(start); DONE; }
 API cudaPointerGetAttributes(struct cudaPointerAttributes *about, const void *start) {
@@ -171,6 +187,7 @@ static void read_as(void *to, size_t size) {
 }
 API cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind,
                     cudaStream_t stream) {
+  LOG("copy %p %p %p %zu\n", stream, to, from, size);
   if (kind == cudaMemcpyHostToDevice) { COUNT(to_device); memcpy(to, from, size); }
   else if (kind == cudaMemcpyDeviceToHost) { COUNT(to_host); read_as(to, size); }
   else if (kind == cudaMemcpyDeviceToDevice) COUNT(within);
@@ -179,11 +196,17 @@ API cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind
 }
 API cudaMemcpy(void *to, const void *from, size_t size, enum cudaMemcpyKind kind) {
   COUNT(waits);
-  return cudaMemcpyAsync(to, from, size, kind, 0);
+  cudaMemcpyAsync(to, from, size, kind, 0);
+  LOG("waited %p\n", NULL);
+  DONE;
 }
 API cudaMemcpyPeerAsync(void *to, int one, const void *from, int other, size_t size,
                         cudaStream_t stream) { COUNT(within); DONE; }
-API cudaMemsetAsync(void *start, int value, size_t size, cudaStream_t s) { COUNT(launches); DONE; }
+API cudaMemsetAsync(void *start, int value, size_t size, cudaStream_t s) {
+  COUNT(launches);
+  LOG("kernel %p\n", s);
+  DONE;
+}
 API cudaMemset(void *start, int value, size_t size) { COUNT(launches); DONE; }
 
 /* ---- kernels, by the host function that stands for each */
@@ -197,8 +220,9 @@ static size_t place(const void *function) {
   pthread_mutex_unlock(&lock);
   return at;
 }
-static API launch(const void *function) {
+static API launch(const void *function, cudaStream_t stream) {
   COUNT(launches);
+  LOG("kernel %p\n", stream);
   __atomic_fetch_add(&kernels[place(function)].count, 1, __ATOMIC_RELAXED);
   DONE;
 }
@@ -208,11 +232,11 @@ void __cudaRegisterFunction(void **module, const char *function, char *device, c
 }
 API __cudaGetKernel(cudaKernel_t *kernel, const void *f) { *kernel = (cudaKernel_t)f; DONE; }
 API __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **arguments, size_t shared,
-                       cudaStream_t stream) { return launch(kernel); }
+                       cudaStream_t stream) { return launch(kernel, stream); }
 API cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared,
-                     cudaStream_t stream) { return launch(function); }
+                     cudaStream_t stream) { return launch(function, stream); }
 API cudaLaunchKernelExC(const cudaLaunchConfig_t *how, const void *function, void **arguments) {
-  return launch(function);
+  return launch(function, how->stream);
 }
 API cudaFuncGetAttributes(struct cudaFuncAttributes *about, const void *function) {
   memset(about, 0, sizeof *about);
@@ -238,17 +262,25 @@ void pretended_kernels(const char *path) { /* one line each: how often, and its 
 }
 
 /* ---- streams, events, waits */
-API cudaDeviceSynchronize(void) { COUNT(waits); DONE; }
-API cudaStreamSynchronize(cudaStream_t stream) { COUNT(waits); DONE; }
-API cudaEventSynchronize(cudaEvent_t event) { COUNT(waits); DONE; }
+API cudaDeviceSynchronize(void) { COUNT(waits); LOG("waited all\n"); DONE; }
+API cudaStreamSynchronize(cudaStream_t s) { COUNT(waits); LOG("waited %p\n", s); DONE; }
+API cudaEventSynchronize(cudaEvent_t event) { COUNT(waits); LOG("over %p\n", event); DONE; }
 API cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority) {
   *stream = malloc(16);
+  if (flags != cudaStreamNonBlocking) LOG("unordered streams are meant: %p\n", *stream);
   DONE;
 }
 API cudaStreamCreate(cudaStream_t *stream) { return cudaStreamCreateWithPriority(stream, 0, 0); }
 API cudaStreamDestroy(cudaStream_t stream) { free(stream); DONE; }
-API cudaStreamQuery(cudaStream_t stream) { DONE; }
-API cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) { DONE; }
+API cudaStreamQuery(cudaStream_t stream) {
+  if (pretended.slow) return cudaErrorNotReady;
+  LOG("waited %p\n", stream);
+  DONE;
+}
+API cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
+  LOG("waits %p %p\n", stream, event);
+  DONE;
+}
 API cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
   *status = cudaStreamCaptureStatusNone;
   DONE;
@@ -257,9 +289,18 @@ API cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *mode) { DONE
 API cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) { *event = malloc(16); DONE; }
 API cudaEventCreate(cudaEvent_t *event) { return cudaEventCreateWithFlags(event, 0); }
 API cudaEventDestroy(cudaEvent_t event) { free(event); DONE; }
-API cudaEventRecord(cudaEvent_t event, cudaStream_t stream) { DONE; }
-API cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags) { DONE; }
-API cudaEventQuery(cudaEvent_t event) { DONE; }
+API cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  LOG("records %p %p\n", stream, event);
+  DONE;
+}
+API cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags) {
+  return cudaEventRecord(event, stream);
+}
+API cudaEventQuery(cudaEvent_t event) {
+  if (pretended.slow) return cudaErrorNotReady;
+  LOG("over %p\n", event);
+  DONE;
+}
 API cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to) { *ms = 1.0f; DONE; }
 API cudaGetLastError(void) { DONE; }
 API cudaPeekAtLastError(void) { DONE; }

@@ -4,6 +4,7 @@ cuDNN plans each call at run time, which a library without a GPU cannot be asked
 above its calls stays torch's own: autocast, autograd, the choice among the attentions.
 """
 
+import ctypes
 import warnings
 from collections import Counter
 from typing import Any
@@ -30,6 +31,14 @@ def install() -> torch.library.Library:
     return library
 
 
+def _count(what: str, times: int = 1) -> None:
+    """Count calls, and tell the device's log (ordering.py) in which stream they are."""
+    calls[what] += times
+    number = torch.cuda.current_stream().cuda_stream
+    stream = hex(number) if number else "(nil)"
+    ctypes.CDLL(None).pretended_note(f"kernel {stream}".encode())
+
+
 def _convolution(
     x: Tensor,
     weight: Tensor,
@@ -42,7 +51,7 @@ def _convolution(
     groups: int,
 ) -> Tensor:
     assert x.is_cuda and weight.is_cuda and x.dtype == weight.dtype and not transposed
-    calls["convolution"] += 1
+    _count("convolution")
     sizes = [
         (size + 2 * pad - reach * (width - 1) - 1) // step + 1
         for size, width, step, pad, reach in zip(
@@ -56,7 +65,7 @@ def _convolution_backward(
     gradient: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, *rest: Any
 ) -> tuple[Tensor | None, ...]:
     wanted = rest[-1]
-    calls["convolution backward"] += sum(wanted)
+    _count("convolution backward", sum(wanted))
     made = torch.empty_like(x), torch.empty_like(weight), gradient.new_empty(weight.shape[0])
     return tuple(one if asked else None for one, asked in zip(made, wanted, strict=True))
 
@@ -73,7 +82,7 @@ def _attention(
     *,
     scale: float | None = None,
 ) -> tuple[Any, ...]:
-    calls["attention"] += 1
+    _count("attention")
     plans.add((*q.shape, dropout_p))
     out = torch.empty_like(q)
     sums = q.new_empty(*q.shape[:3], 1, dtype=torch.float32)
@@ -84,5 +93,5 @@ def _attention(
 def _attention_backward(
     gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any, **options: Any
 ) -> Any:
-    calls["attention backward"] += 1
+    _count("attention backward")
     return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)

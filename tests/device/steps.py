@@ -6,6 +6,7 @@ Legend: B utterances of L_i samples.
 import ctypes
 import dataclasses
 import io
+import itertools
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -25,6 +26,7 @@ from spknorm.batches import Batch
 from spknorm.features import FrontEnds
 from spknorm.method.model import Heads
 from spknorm.runner import setup
+from spknorm.runner.ahead import Ahead
 from spknorm.runner.distributed import World
 from spknorm.runner.instrument import Start
 from spknorm.runner.iteration import Iteration
@@ -51,11 +53,12 @@ class _Device(ctypes.Structure):
         ("fail_at", ctypes.c_ulong),
         ("reads", ctypes.c_ulong),
         ("again", ctypes.c_ulong),
+        ("slow", ctypes.c_ulong),
     ]
 
 
-_library = ctypes.CDLL(None)
-device = _Device.in_dll(_library, "pretended")
+library = ctypes.CDLL(None)
+device = _Device.in_dll(library, "pretended")
 stood_in = stand_ins.install()
 
 
@@ -73,7 +76,7 @@ class Asked:
 
 def reset() -> None:
     """Count from zero."""
-    _library.pretended_reset()
+    library.pretended_reset()
     stand_ins.calls.clear()
     torch.cuda.reset_peak_memory_stats()
 
@@ -93,7 +96,7 @@ def asked() -> Asked:
 def kernels() -> dict[str, int]:
     """Return how often each kernel was launched, by its mangled name."""
     path = Path("/tmp") / f"kernels-{id(device)}"
-    _library.pretended_kernels(str(path).encode())
+    library.pretended_kernels(str(path).encode())
     lines = [line.split() for line in path.read_text().splitlines()]
     path.unlink()
     return {name: int(count) for count, name in lines}
@@ -171,6 +174,7 @@ class Setup:
             module.train()
         self.groups = setup.make_groups(self.upstream, self.featurizer, heads, frozen=False)
         self.counters, self.said = Counters(), []
+        self._source, self._ahead = source, None
         self.iteration = Iteration(
             expert,
             source,
@@ -187,11 +191,19 @@ class Setup:
         self._adversarial = method.strategy != "none"
 
     def step(self, emotion: Batch, speaker: Batch) -> None:
-        """Do a step of as many emotion batches as are accumulated, and one speaker batch."""
+        """Do a step of as many emotion batches as are accumulated, and one speaker batch.
+
+        Those of the first step are every step's.
+        """
         if self._cached:
             emotion = emotion._replace(wavs=[], ids=[str(len(wav)) for wav in emotion.wavs])
-        speakers = [speaker] if self._adversarial else []
-        self.iteration([emotion] * self._accumulate, speakers)
+        if self._ahead is None:
+            streams = {
+                "emotion": (itertools.repeat(emotion), self._accumulate),
+                "speaker": (itertools.repeat(speaker), int(self._adversarial)),
+            }
+            self._ahead = self.iteration.ahead = Ahead(streams, self._source, self.world.device)
+        self.iteration(*self._ahead.take())
 
 
 class _LookedUp(FrontEnds):
