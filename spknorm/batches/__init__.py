@@ -25,10 +25,8 @@ _BUCKET_BATCHES = 16
 class Batch(NamedTuple):
     """Some utterances: float32 audio at 16 kHz (L_i,), labels, ids, places in the corpus.
 
-    A label is an index, or a tuple of numbers (votes, dimensions).
-
-    Attributes:
-        there: What the device reads of each utterance, where that is on its way already.
+    A label is an index, or a tuple of numbers (votes, dimensions). `there` is what the device reads
+    of each, where that is on its way already.
     """
 
     wavs: list[npt.NDArray[np.float32]]
@@ -256,8 +254,8 @@ def cut(batch: Batch, num_pieces: int) -> list[Batch]:
     """Return a batch in parts of nearly the same size; some are empty if it is small."""
     size = len(batch.ids)
     ends = [size * place // num_pieces for place in range(num_pieces + 1)]
-    parts = (slice(*pair) for pair in itertools.pairwise(ends))
-    return [Batch(*(values[part] for values in batch)) for part in parts]
+    pairs = itertools.pairwise(ends)
+    return [Batch(*(values[slice(*pair)] for values in batch)) for pair in pairs]
 
 
 class MixedEpoch(Dataset[Any]):
