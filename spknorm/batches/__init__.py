@@ -255,7 +255,7 @@ def cut(batch: Batch, num_pieces: int) -> list[Batch]:
     size = len(batch.ids)
     ends = [size * place // num_pieces for place in range(num_pieces + 1)]
     pairs = itertools.pairwise(ends)
-    return [Batch(*(values[slice(*pair)] for values in batch)) for pair in pairs]
+    return [Batch._make(values[slice(*pair)] for values in batch) for pair in pairs]
 
 
 class MixedEpoch(Dataset[Any]):

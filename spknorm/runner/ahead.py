@@ -42,7 +42,9 @@ class Ahead:
     ) -> None:
         self._streams, self._source, self._device = dict(streams), source, device
         self.copies = device.type == "cuda"
-        self._side = torch.cuda.Stream(device) if self.copies else None
+        self._side: torch.cuda.Stream | None = None
+        if self.copies:
+            self._side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._next: Batches | None = None
         self._failure: Exception | None = None
 

@@ -120,7 +120,7 @@ def join(batches: Sequence[Batch]) -> Batch:
 
 def pick(batch: Batch, places: Sequence[int]) -> Batch:
     """Return some utterances of a batch; audio that is not there is left out."""
-    return Batch(*([values[place] for place in places] if values else [] for values in batch))
+    return Batch._make([values[place] for place in places] if values else [] for values in batch)
 
 
 def _groups(batches: Sequence[Batch], *, merges: bool) -> Iterator[list[int]]:
