@@ -4,13 +4,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from bench_files import experiment  # noqa: F401 (fixtures)
 
 from spknorm import bench
 from spknorm.bench.cells import literal
-from spknorm.bench.experiment import PROTOCOLS, VARIANT_KEYS
+from spknorm.bench.entries import VARIANT_KEYS
 from spknorm.cli.overrides import apply_to_config, parse_overrides
 from spknorm.errors import ConfigError, MissingError
+from spknorm.protocols import PROTOCOLS
 
 
 def write(tmp_path, text):
@@ -128,6 +130,51 @@ def test_a_setting_with_two_commas_is_refused():
         ),
         ("upstreams: a", "{path}: `upstreams` must be a list of at least one."),
         (
+            "kind: [bench]",
+            f"{{path}}: `kind` must be one of {', '.join(bench.KINDS)}, but is `['bench']`.",
+        ),
+        ("config: 3", "`config` must be a mapping, but is `3` (int)."),
+        (
+            "config: {downstream_expert: {datarc: none}}",
+            "`config.downstream_expert.datarc` must be a mapping, but is `'none'` (str).",
+        ),
+        (
+            "upstreams: [{name: a, ckpt: 3}]\nvariants: [none]",
+            "`upstreams.ckpt` must be text, but is `3` (int).",
+        ),
+        *(
+            (
+                f"upstreams: [a]\nvariants: [none]\nname: {name}",
+                "{path}: `name` must be the name of a folder, without separators, but is "
+                f"{yaml.safe_load(name)!r}. `--out` says where else the results go.",
+            )
+            for name in ("a/b", "..", "''", "[a]", "/tmp/x", "true", "null")
+        ),
+        *(
+            (f"upstreams: [a]\nvariants: [none]\nprotocols: [{{protocol: {entry}}}]", message)
+            for entry, message in {
+                "si5, folds: fold1": "`protocols.folds` must be a list, but is `'fold1'` (str).",
+                "si5, folds: 1": "`protocols.folds` must be a list, but is `1` (int).",
+                "si5, folds: [true]": "`protocols.folds[0]` must be text, but is `True` (bool).",
+                "si5, seeds: 3": "`protocols.seeds` must be a list, but is `3` (int).",
+                "si5, seeds: [a]": "`protocols.seeds[0]` must be a whole number, but is `'a'` "
+                "(str).",
+                "si5, label: 3": "`protocols.label` must be text, but is `3` (int).",
+                "low_resource, draws: 2": "`protocols.draws` must be a list, but is `2` (int).",
+                "low_resource, samples_per_label: [0]": "`protocols.samples_per_label` must be "
+                "a list of "
+                "numbers above 0, but is `[0]` (list).",
+                "loso-group, groups: x": "`protocols.groups` must be a whole number, but is "
+                "`'x'` (str).",
+                "cross, corpora: demo": "`protocols.corpora` must be a list, but is `'demo'` "
+                "(str).",
+                "loso": "`folds` of loso must be named, as [fold1, fold2]: the corpus has one "
+                "per speaker.",
+                "loso, folds: [anna]": "`folds` of loso must be among fold1, fold2, ..., but "
+                "one is `anna`.",
+            }.items()
+        ),
+        (
             "kind: other",
             f"{{path}}: `kind` must be one of {', '.join(bench.KINDS)}, but is `other`.",
         ),
@@ -144,7 +191,8 @@ def test_a_setting_with_two_commas_is_refused():
         (
             "upstreams: [a]\nvariants: [none, none]",
             "Two runs would be called a-none-si5-fold1-seed1337: give the variants or upstreams "
-            "that differ names of their own (`name`, `label`).",
+            "that differ names of their own (`name`, `label`), and each seed, fold and lambda "
+            "once.",
         ),
         (
             "runner: {total_steps: 3}",
@@ -154,7 +202,8 @@ def test_a_setting_with_two_commas_is_refused():
         (
             "upstreams: [a]\nvariants: [{strategy: TAP, name: A}, {strategy: none, name: a}]",
             "Two runs would be called a-A-si5-fold1-seed1337: give the variants or upstreams "
-            "that differ names of their own (`name`, `label`).",
+            "that differ names of their own (`name`, `label`), and each seed, fold and lambda "
+            "once.",
         ),
         (
             "upstreams: [a]\nvariants: [none]\nprotocols: [si6]",
@@ -229,3 +278,11 @@ def test_a_wrong_experiment_file_is_refused_before_anything_runs(tmp_path, text,
 def test_a_missing_experiment_file_is_named(tmp_path):
     with pytest.raises(MissingError, match=r"There is no configuration file .*none\.yaml"):
         bench.expand(tmp_path / "none.yaml")
+
+
+def test_a_fold_may_be_named_by_its_number(tmp_path):
+    path = write(
+        tmp_path,
+        "upstreams: [a]\nvariants: [none]\nprotocols: [{protocol: loso, folds: [2, fold7]}]",
+    )
+    assert [one.fold for one in bench.expand(path)] == ["fold2", "fold7"]

@@ -166,3 +166,16 @@ def test_one_command_chooses_lambda_and_then_reports(tmp_path, monkeypatch, caps
     assert "spknorm_demo_hubert SNP-frozen: lambda 0.5" in capsys.readouterr().err
     tested = (tmp_path / "result/choosing/selection").glob("*/test_*")
     assert not list(tested)  # choosing saw no test set
+
+
+@pytest.mark.parametrize("select", ["", ", folds: [3]"])
+def test_lambda_is_chosen_on_the_first_fold_that_the_protocol_or_the_selection_names(
+    tmp_path, select
+):
+    path = tmp_path / "choosing.yaml"
+    path.write_text(
+        "upstreams: [a]\nvariants: [TAP]\nprotocols: [{protocol: loso, folds: [7, 8]}]\n"
+        f"select: {{lambda: [1]{select}}}\n"
+    )
+    candidates = bench.expand(bench.candidates_of(bench.read_experiment(path)))
+    assert {one.fold for one in candidates} == {"fold3" if select else "fold7"}

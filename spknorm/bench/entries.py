@@ -1,28 +1,181 @@
-"""The entries of `protocols` in an experiment file: what each sets, and which folds it has.
+"""The entries of an experiment file's lists: upstreams, variants and protocols, read and typed.
 
-Before `expansion.py`. Under the protocol cross one entry stands for several: `corpora: [a, b, c]`
-trains on each of them and tests on the others, with `train: others` the other way round.
+First in this folder but for the executor. Under the protocol cross one entry stands for several:
+`corpora: [a, b, c]` trains on each of them and tests on the others, with `train: others` the other
+way round.
 """
 
+import dataclasses
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from spknorm.bench.experiment import CROSS_KEYS, DATA_KEYS, PROTOCOL_KEYS, as_mapping
-from spknorm.errors import ConfigError
-from spknorm.protocols import folds_of
+from spknorm import config
+from spknorm.bench.executor import as_whole
+from spknorm.errors import ConfigError, did_you_mean
+from spknorm.protocols import PROTOCOLS, folds_of
+from spknorm.schema import DataConfig, MethodConfig
+from spknorm.schema.marks import ABOVE_0, NOT_NEGATIVE
 
+_FOLD = re.compile("fold[1-9][0-9]{0,4}")
 _CORPUS = ("downstream_expert", "datarc", "corpus")
+_LAST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Upstream:
+    """An entry of `upstreams`."""
+
+    name: str
+    """s3prl's -u."""
+    ckpt: str | None = None
+    """s3prl's -k."""
+    config: str | None = None
+    """s3prl's -g."""
+    label: str | None = None
+    """How its runs are called; null: by its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What a variant names beside the method's settings."""
+
+    name: str | None = None
+    frozen: bool = False
+    selection: str | None = None
+    """s3prl's -s."""
+    layer: int | None = None
+    """s3prl's -l."""
+    shuffled: bool = False
+    """Permuted speaker labels, the control."""
+    config: Mapping[str, Any] | None = None
+    """Other sections."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Grid:
+    """What an entry names beside settings of `downstream_expert.datarc`."""
+
+    protocol: str
+    label: str | None = None
+    folds: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    draws: Annotated[tuple[int, ...] | None, NOT_NEGATIVE] = None
+    samples_per_label: Annotated[tuple[int, ...] | None, ABOVE_0] = None
+    corpora: tuple[str, ...] | None = None
+    train: Literal["each", "others"] = "each"
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(one.name for one in dataclasses.fields(kind))
+
+
+UPSTREAM_KEYS = _names(_Upstream)
+METHOD_KEYS = _names(MethodConfig)
+VARIANT_KEYS = (*_names(Variant), *METHOD_KEYS)
+DATA_KEYS = (
+    *("base", "dev", "groups", "unseen", "allow_leak", "fold_lists"),
+    *("corpus", "train_with", "test_on"),
+)
+"""What an entry of `protocols` sets in `downstream_expert.datarc`."""
+CROSS_KEYS = ("corpora", "train", "train_with", "test_on")
+PROTOCOL_KEYS = (*_names(_Grid), *DATA_KEYS)
+
+
+def as_mapping(entry: Any, main: str, known: Iterable[str], where: str) -> dict[str, Any]:
+    """Return an entry of a list; a bare text stands for the mapping with its main key alone.
+
+    Raises:
+        ConfigError: It is neither, or has a key that is not among `known`.
+    """
+    if isinstance(entry, str):
+        entry = {main: entry}
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"`{where}` holds names or mappings, but one is {entry!r}.")
+    check_known(entry, list(known), where)
+    if where != "variants" and not isinstance(entry.get(main), str):
+        raise ConfigError(f"`{where}`: one of them lacks its `{main}`.")
+    if where == "protocols" and entry[main] not in PROTOCOLS:
+        raise ConfigError(
+            f"`protocols` must be among {', '.join(PROTOCOLS)}, but one is `{entry[main]}`."
+        )
+    return dict(entry)
+
+
+def as_variant(entry: Any) -> dict[str, Any]:
+    """Return an entry of `variants` as a mapping with a name, its values read as a run reads them.
+
+    Raises:
+        ConfigError: An unknown key, or a value of a wrong type.
+    """
+    variant = as_mapping(entry, "strategy", VARIANT_KEYS, "variants")
+    for kind, names, path in (
+        (MethodConfig, METHOD_KEYS, "config.downstream_expert.spknorm"),
+        (Variant, _names(Variant), "variants"),
+    ):
+        given = {key: value for key, value in variant.items() if key in names}
+        read = config.build(kind, given, path=path)
+        variant |= {key: getattr(read, key) for key in given}
+    if variant.get("name") is None:
+        parts = [variant.get("strategy", "TAP")]
+        parts += [variant["erasure"]] if variant.get("erasure", "none") != "none" else []
+        parts += ["frozen"] if variant.get("frozen") else []
+        parts += ["shuffled"] if variant.get("shuffled") else []
+        variant["name"] = "-".join(parts)
+    return variant
+
+
+def as_upstream(entry: Any) -> dict[str, Any]:
+    """Return an entry of `upstreams` as a mapping.
+
+    Raises:
+        ConfigError: An unknown key, or a value that is no text.
+    """
+    upstream = as_mapping(entry, "name", UPSTREAM_KEYS, "upstreams")
+    config.build(_Upstream, upstream, path="upstreams")
+    return upstream
+
+
+def as_folds(value: Any) -> Any:
+    """Return a list of folds with numbers N called foldN; what is no list as it is."""
+    if not isinstance(value, list):
+        return value
+    numbered = [isinstance(one, int) and not isinstance(one, bool) for one in value]
+    return [f"fold{one}" if number else one for one, number in zip(value, numbered, strict=True)]
+
+
+def as_seed(value: Any) -> int:
+    """Return a seed that every generator takes.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if not 0 <= as_whole("seeds", value) <= _LAST_SEED:
+        raise ConfigError(f"`seeds` must be from 0 to 2**32 - 1, but one is {value}.")
+    return int(value)
+
+
+def check_known(entry: Mapping[Any, Any], known: list[str], where: str) -> None:
+    """Raise a ConfigError that names the first key that is not known, and the nearest."""
+    for key in entry:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise ConfigError(
+                f"{where}: `{key}` is not a known key.{hint} Known here: {', '.join(known)}."
+            )
 
 
 def entries_of(protocols: Iterable[Any]) -> list[dict[str, Any]]:
     """Return one entry per set of folds, each with a `label` for its runs' names.
 
     Raises:
-        ConfigError: A key is unknown, or does not belong to the protocol.
+        ConfigError: A key is unknown or does not belong to the protocol, or a value is of a wrong
+            type.
     """
     found: list[dict[str, Any]] = []
     for one in protocols:
-        entry = as_mapping(one, "protocol", PROTOCOL_KEYS, "protocols")
+        entry = _typed(as_mapping(one, "protocol", PROTOCOL_KEYS, "protocols"))
         strange = sorted(set(entry) & {*CROSS_KEYS}) if entry["protocol"] != "cross" else []
         if strange:
             raise ConfigError(
@@ -30,6 +183,20 @@ def entries_of(protocols: Iterable[Any]) -> list[dict[str, Any]]:
             )
         found += _crossed(entry) if "corpora" in entry else [{"label": entry["protocol"], **entry}]
     return found
+
+
+def _typed(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what the entry says as a run reads it; a fold may be named by its number."""
+    if "folds" in entry:
+        entry["folds"] = as_folds(entry["folds"])
+    data = {key: value for key, value in entry.items() if key in DATA_KEYS}
+    grid = {key: value for key, value in entry.items() if key not in DATA_KEYS}
+    read = (
+        config.build(DataConfig, data, path="protocols"),
+        config.build(_Grid, grid, path="protocols"),
+    )
+    found = {key: getattr(read[key in grid], key) for key in entry}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def data_of(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,20 +221,20 @@ def folds_in(entry: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     folds = list(entry.get("folds") or known or (["fold1"] if name == "official" else []))
     if not folds:
         why = "the corpus has one per speaker" if name == "loso" else "its lists say how many"
-        raise ConfigError(f"`folds` of {name} must be named: {why}.")
-    unknown = [fold for fold in folds if known and fold not in known]
+        raise ConfigError(f"`folds` of {name} must be named, as [fold1, fold2]: {why}.")
+    unknown = [fold for fold in folds if fold not in known and (known or not _FOLD.fullmatch(fold))]
     if unknown:
-        valid = ", ".join(known)
+        valid = ", ".join(known or ("fold1", "fold2, ..."))
         raise ConfigError(f"`folds` of {name} must be among {valid}, but one is `{unknown[0]}`.")
     return folds
 
 
 def _crossed(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     corpora, train = entry["corpora"], entry.get("train", "each")
-    if not isinstance(corpora, list) or len(corpora) < 2 or train not in ("each", "others"):
+    if len(corpora) < 2:
         raise ConfigError(
             "The protocol cross takes `corpora`, a list of two and more, and `train`: each (one "
-            f"trains, the others are tested) or others, but they are {corpora!r} and {train!r}."
+            f"trains, the others are tested) or others, but they are {list(corpora)} and {train!r}."
         )
     rest = {key: value for key, value in entry.items() if key not in ("corpora", "train")}
     found = []

@@ -10,16 +10,16 @@ from typing import Any
 
 from spknorm import config
 from spknorm.bench.cells import Cell
-from spknorm.bench.entries import data_of, entries_of, folds_in
-from spknorm.bench.experiment import (
+from spknorm.bench.entries import (
     METHOD_KEYS,
-    UPSTREAM_KEYS,
-    Experiment,
-    as_mapping,
     as_seed,
+    as_upstream,
     as_variant,
-    read_experiment,
+    data_of,
+    entries_of,
+    folds_in,
 )
+from spknorm.bench.experiment import Experiment, read_experiment
 from spknorm.errors import ConfigError
 from spknorm.protocols import NUM_DRAWS, SAMPLES_PER_LABEL
 
@@ -44,7 +44,7 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
     for protocol in entries_of(experiment.protocols):
         points = _points(protocol, experiment, quick)
         for upstream in experiment.upstreams:
-            model = as_mapping(upstream, "name", UPSTREAM_KEYS, "upstreams")
+            model = as_upstream(upstream)
             for variant in _variants(experiment, label_of(model)):
                 cells += [_cell(experiment, protocol, model, variant, at, quick) for at in points]
     counted = Counter(one.name.casefold() for one in cells)  # Macs and Windows take A for a
@@ -52,7 +52,7 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
     if twice is not None:
         raise ConfigError(
             f"Two runs would be called {twice}: give the variants or upstreams that differ "
-            "names of their own (`name`, `label`)."
+            "names of their own (`name`, `label`), and each seed, fold and lambda once."
         )
     for cell in cells:
         if config.parse(cell.changes).runner.on_config_change == "fork":

@@ -20,16 +20,17 @@ its own folds, seeds, draws, samples_per_label, base, dev, unseen and more (entr
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from spknorm import config
-from spknorm.bench.executor import Executor, as_whole, read_executor
-from spknorm.errors import ConfigError, did_you_mean
-from spknorm.protocols import PROTOCOLS
-from spknorm.schema import MethodConfig
+from spknorm.bench.entries import as_folds, check_known
+from spknorm.bench.executor import Executor, read_executor
+from spknorm.errors import ConfigError
+from spknorm.schema import TaskConfig
 from spknorm.schema.marks import NOT_NEGATIVE
 
 KINDS = {
@@ -42,36 +43,6 @@ KINDS = {
 make its table."""
 DEFAULT_SEED = 1337
 """s3prl's."""
-LAST_SEED = 2**32 - 1
-UPSTREAM_KEYS = ("name", "ckpt", "config", "label")
-METHOD_KEYS = tuple(one.name for one in dataclasses.fields(MethodConfig))
-DATA_KEYS = (
-    *("base", "dev", "groups", "unseen", "allow_leak", "fold_lists"),
-    *("corpus", "train_with", "test_on"),
-)
-"""What an entry of `protocols` sets in `downstream_expert.datarc`."""
-CROSS_KEYS = ("corpora", "train", "train_with", "test_on")
-PROTOCOL_KEYS = (
-    *("protocol", "label", "folds", "seeds", "draws", "samples_per_label"),
-    *("corpora", "train"),
-    *DATA_KEYS,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """What a variant names beside the method's settings."""
-
-    name: str | None = None
-    frozen: bool = False
-    selection: str | None = None
-    """s3prl's -s."""
-    layer: int | None = None
-    """s3prl's -l."""
-    shuffled: bool = False
-    """Permuted speaker labels, the control."""
-    config: Mapping[str, Any] | None = None
-    """Other sections."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +85,6 @@ class Experiment:
     """No key of the file: the lambdas that `select` chose; see selection.py."""
 
 
-VARIANT_KEYS = (*(one.name for one in dataclasses.fields(Variant)), *METHOD_KEYS)
-
-
 def read_experiment(path: Path) -> Experiment:
     """Return the experiment file; one of another kind is read no further than that.
 
@@ -126,9 +94,9 @@ def read_experiment(path: Path) -> Experiment:
     """
     content = _load(path)
     kind = content.get("kind", "bench")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(f"{path}: `kind` must be one of {', '.join(KINDS)}, but is `{kind}`.")
-    name = str(content.get("name", Path(path).stem))
+    name = _name(content.get("name", Path(path).stem), path)
     if kind != "bench":
         return Experiment(name=name, kind=kind)
     if "upstreams" not in content and {"runner", "downstream_expert"} & content.keys():
@@ -137,7 +105,7 @@ def read_experiment(path: Path) -> Experiment:
             f"-d emotion_spknorm -u UPSTREAM -c {path}`."
         )
     fields = [one.name for one in dataclasses.fields(Experiment) if one.name != "chosen"]
-    _known(content, fields, str(path))
+    check_known(content, fields, str(path))
     for key in ("upstreams", "variants", "lambdas", "protocols", "seeds"):
         if key in content:
             if not isinstance(content[key], list) or not content[key]:
@@ -163,14 +131,28 @@ def _load(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in seen:
         raise ConfigError(f"{path}: `extends` leads back to the file itself.")
     base = content.pop("extends", None)
+    content["config"] = content.get("config") or {}
+    config.build(TaskConfig, content["config"], path="config")
     if base is None:
         return content
     if not isinstance(base, str) or not (path.parent / base).is_file():
         raise ConfigError(f"{path}: `extends` names {base!r}, which is no file beside it.")
     inherited = _load(path.parent / base, (*seen, path.resolve()))
     inherited.pop("name", None)
-    merged = config.merge(inherited.get("config") or {}, content.get("config") or {})
+    merged = config.merge(inherited["config"], content["config"])
     return {"name": path.stem, **inherited, **content, "config": merged}
+
+
+def _name(name: Any, path: Path) -> str:
+    """Return the name of the bench, which is that of its folder."""
+    if isinstance(name, int) and not isinstance(name, bool):
+        name = str(name)
+    if not isinstance(name, str) or not re.fullmatch(r"(?!\.+$)[^/\\\0]+", name):
+        raise ConfigError(
+            f"{path}: `name` must be the name of a folder, without separators, but is {name!r}. "
+            "`--out` says where else the results go."
+        )
+    return name
 
 
 def _select(entry: Any, content: Mapping[str, Any], path: Path) -> Select | None:
@@ -181,7 +163,11 @@ def _select(entry: Any, content: Mapping[str, Any], path: Path) -> Select | None
     if "lambdas" in content:
         raise ConfigError(f"{path}: `lambdas` runs every lambda, `select` chooses one: keep one.")
     entry = {"lambdas" if key == "lambda" else key: value for key, value in entry.items()}
-    select = config.build(Select, entry, path="select")
+    entry |= {"folds": as_folds(entry["folds"])} if "folds" in entry else {}
+    try:
+        select = config.build(Select, entry, path="select")
+    except ConfigError as error:  # `lambda` is no name for a field
+        raise ConfigError(f"{error}".replace("lambdas", "lambda")) from error
     if not select.lambdas or min(select.lambdas) <= 0:
         raise ConfigError(f"{path}: `select.lambda` must hold numbers above 0; 0 is always tried.")
     if select.keep < 0 or not select.seeds:
@@ -196,66 +182,3 @@ def _select(entry: Any, content: Mapping[str, Any], path: Path) -> Select | None
             "(`seeds`): a number is not tested on what chose it."
         )
     return select
-
-
-def as_mapping(entry: Any, main: str, known: Iterable[str], where: str) -> dict[str, Any]:
-    """Return an entry of a list; a bare text stands for the mapping with its main key alone.
-
-    Raises:
-        ConfigError: It is neither, or has a key that is not among `known`.
-    """
-    if isinstance(entry, str):
-        entry = {main: entry}
-    if not isinstance(entry, Mapping):
-        raise ConfigError(f"`{where}` holds names or mappings, but one is {entry!r}.")
-    _known(entry, list(known), where)
-    if where != "variants" and not isinstance(entry.get(main), str):
-        raise ConfigError(f"`{where}`: one of them lacks its `{main}`.")
-    if where == "protocols" and entry[main] not in PROTOCOLS:
-        raise ConfigError(
-            f"`protocols` must be among {', '.join(PROTOCOLS)}, but one is `{entry[main]}`."
-        )
-    return dict(entry)
-
-
-def as_variant(entry: Any) -> dict[str, Any]:
-    """Return an entry of `variants` as a mapping with a name, its values read as a run reads them.
-
-    Raises:
-        ConfigError: An unknown key, or a value of a wrong type.
-    """
-    variant = as_mapping(entry, "strategy", VARIANT_KEYS, "variants")
-    for kind, names, path in (
-        (MethodConfig, METHOD_KEYS, "config.downstream_expert.spknorm"),
-        (Variant, [one.name for one in dataclasses.fields(Variant)], "variants"),
-    ):
-        given = {key: value for key, value in variant.items() if key in names}
-        read = config.build(kind, given, path=path)
-        variant |= {key: getattr(read, key) for key in given}
-    if variant.get("name") is None:
-        parts = [variant.get("strategy", "TAP")]
-        parts += [variant["erasure"]] if variant.get("erasure", "none") != "none" else []
-        parts += ["frozen"] if variant.get("frozen") else []
-        parts += ["shuffled"] if variant.get("shuffled") else []
-        variant["name"] = "-".join(parts)
-    return variant
-
-
-def as_seed(value: Any) -> int:
-    """Return a seed that every generator takes.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    if not 0 <= as_whole("seeds", value) <= LAST_SEED:
-        raise ConfigError(f"`seeds` must be from 0 to 2**32 - 1, but one is {value}.")
-    return int(value)
-
-
-def _known(entry: Mapping[Any, Any], known: list[str], where: str) -> None:
-    for key in entry:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise ConfigError(
-                f"{where}: `{key}` is not a known key.{hint} Known here: {', '.join(known)}."
-            )

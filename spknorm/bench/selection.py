@@ -15,15 +15,9 @@ from typing import Any
 
 from spknorm import config
 from spknorm.bench.cells import Cell
-from spknorm.bench.entries import entries_of, folds_in
+from spknorm.bench.entries import DATA_KEYS, as_upstream, as_variant, entries_of, folds_in
 from spknorm.bench.expansion import expand, key_of, label_of, takes_lambda
-from spknorm.bench.experiment import (
-    DATA_KEYS,
-    UPSTREAM_KEYS,
-    Experiment,
-    as_mapping,
-    as_variant,
-)
+from spknorm.bench.experiment import Experiment
 from spknorm.errors import ConfigError
 from spknorm.files import read_json
 from spknorm.runs.selection import Candidate, Choice, Selection, read_selection, write_selection
@@ -42,8 +36,9 @@ def candidates_of(experiment: Experiment) -> Experiment:
     if name == "low_resource":
         name = first.get("base", "si5")  # lambda is not chosen anew for every size
     kept = {key: first[key] for key in DATA_KEYS if key in first and key != "base"}
-    folds = select.folds or folds_in({"protocol": name, **kept}, experiment.config)[:1]
-    protocol = {"protocol": name, "folds": list(folds), **kept}
+    named = select.folds or first.get("folds", [])[:1]
+    folds = folds_in({"protocol": name, "folds": named, **kept}, experiment.config)
+    protocol = {"protocol": name, "folds": folds if named else folds[:1], **kept}
     variants = []
     for variant in _adversaries(experiment):
         for strength in (0.0, *select.lambdas):
@@ -86,7 +81,7 @@ def choose(
             return read_selection(path).choices
     choices = []
     for upstream in experiment.upstreams:
-        label = label_of(as_mapping(upstream, "name", UPSTREAM_KEYS, "upstreams"))
+        label = label_of(as_upstream(upstream))
         cells = expand(replace(candidates, upstreams=(upstream,)), quick=quick)
         for variant in _adversaries(experiment):
             measured = [

@@ -114,7 +114,9 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             for number in converted if several else [converted]:
                 if not isinstance(number, str | None) and number not in allowed:
                     what = f"a list of numbers {allowed}" if several else f"{allowed}{optional}"
-                    raise ConfigError(f"`{path}` must be {what}, but is {shown(converted)}.")
+                    raise ConfigError(
+                        f"`{path}` must be {what}, but is {shown(value if several else converted)}."
+                    )
         return converted
     if origin in (types.UnionType, typing.Union):
         is_mapping = isinstance(value, Mapping)
