@@ -72,6 +72,7 @@ def test_a_baseline_may_be_tuned_where_nothing_else_is(tmp_path):
     [
         ("rho: [1.5]", "{path}: `rho` must be within 0 and 1, but is 1.5."),
         ("tuned_folds: 6", "{path}: `tuned_folds` must be within 0 and 5."),
+        ("first_seed: -1", "`plan.yaml.first_seed` must be 0 or more, but is `-1` (int)."),
         ("num_seeds: 1", "{path}: `num_seeds` must be 2 or more: seeds are what is tested over."),
         (
             "methods: [SNIP]",

@@ -119,6 +119,8 @@ def test_what_would_be_run_is_described(experiment):
             MissingError,
             "The row `x` is of the experiment /nowhere, which is not there. Run it first.",
         ),
+        ({"tasks": [{"name": "ER"}]}, ConfigError, "`tasks.task` is missing."),
+        ({"upstreams": [{"upstream": "fbank"}]}, ConfigError, "`upstreams.name` is missing."),
         ({"tasks": []}, ConfigError, "`tasks` must be a list of at least one."),
     ],
 )

@@ -97,6 +97,10 @@ def _build(kind: type, value: Any, path: str) -> Any:
                 f"`{path}.{key}` is not a known setting.{hint} "
                 f"Known here: {', '.join(sorted(hints))}."
             )
+    for one in dataclasses.fields(kind):
+        has_default = {one.default, one.default_factory} != {dataclasses.MISSING}
+        if one.name not in value and not has_default:
+            raise ConfigError(f"`{path}.{one.name}` is missing.")
     return kind(**{key: _convert(hints[key], item, f"{path}.{key}") for key, item in value.items()})
 
 

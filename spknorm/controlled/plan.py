@@ -5,12 +5,13 @@ Used by `grid.py`; every key of configs/controlled.yaml is a field here.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from spknorm import config
 from spknorm.controlled.finetuning import FineTuning
 from spknorm.controlled.frozen import Settings
 from spknorm.errors import ConfigError
+from spknorm.schema.marks import NOT_NEGATIVE
 
 Method = Literal["none", "gate", "SNP", "confusion", "erasure", "znorm"]
 Tuned = Literal["none", "TAP", "confusion", "erasure"]
@@ -110,8 +111,8 @@ class Plan:
     baseline_rho: tuple[float, ...] = ()
     num_folds: int = 5
     tuned_folds: int = 5
-    first_seed: int = FIRST_CONFIRMATION_SEED
-    tuned_first_seed: int | None = None
+    first_seed: Annotated[int, NOT_NEGATIVE] = FIRST_CONFIRMATION_SEED
+    tuned_first_seed: Annotated[int | None, NOT_NEGATIVE] = None
     num_seeds: int = 10
     tuned_num_seeds: int | None = None
     rank: int = 10

@@ -108,7 +108,7 @@ class DataConfig:
     test_turns: Annotated[Turns, NUMBERS] = "all"
     demo_rho: Annotated[float, SHARE, NUMBERS, DEMO] = 0.8
     """Demo corpus: confounding of speaker and emotion, 0 to 1."""
-    demo_seed: Annotated[int, NUMBERS, DEMO] = 0
+    demo_seed: Annotated[int, NOT_NEGATIVE, NUMBERS, DEMO] = 0
     train_batch_size: Annotated[int, ABOVE_0, NUMBERS] = 4
     eval_batch_size: Annotated[int, ABOVE_0, NUMBERS] = 4
     num_workers: Annotated[int, NOT_NEGATIVE, NOTHING] = 0

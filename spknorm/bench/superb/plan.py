@@ -14,10 +14,11 @@ upstreams:
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from spknorm import config
 from spknorm.errors import ConfigError, MissingError
+from spknorm.schema.marks import NOT_NEGATIVE
 
 _DEAD = {
     "speech_commands": "the package catalyst (not declared by s3prl)",
@@ -63,7 +64,7 @@ class SuperbExperiment:
     upstreams: tuple[Upstream, ...] = ()
     selection: str = "hidden_states"
     """s3prl's -s; SUPERB weights all hidden states."""
-    seed: int = 1337
+    seed: Annotated[int, NOT_NEGATIVE] = 1337
 
 
 def read_plan(path: Path, *, quick: bool = False) -> SuperbExperiment:

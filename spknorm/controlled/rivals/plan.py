@@ -5,12 +5,13 @@ Every key of configs/rivals.yaml is a field here.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from spknorm import config
 from spknorm.controlled.frozen import Settings
 from spknorm.controlled.rivals import RIVALS
 from spknorm.errors import ConfigError
+from spknorm.schema.marks import NOT_NEGATIVE
 
 BASELINES = ("none", "gate")
 """The emotion head alone, and behind SNP's gate without an adversary."""
@@ -69,9 +70,9 @@ class Plan:
     kind: Literal["rivals"] = "rivals"
     rivals: tuple[str, ...] = tuple(RIVALS)
     rho: tuple[float, ...] = (0.9, 0.0)
-    select_seeds: tuple[int, ...] = (0, 1)
+    select_seeds: Annotated[tuple[int, ...], NOT_NEGATIVE] = (0, 1)
     select_folds: int = 2
-    first_seed: int = FIRST_CONFIRMATION_SEED
+    first_seed: Annotated[int, NOT_NEGATIVE] = FIRST_CONFIRMATION_SEED
     num_seeds: int = 10
     num_folds: int = 5
     frozen: Settings = field(default_factory=Settings)
