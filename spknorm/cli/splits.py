@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"`--groups` must be 2 or more, but is `{args.groups}`.")
     from spknorm.files import write_atomic, write_json
     from spknorm.protocols.leaks import count_shared, named_by_dialogue
-    from spknorm.report.splits_page import splits_page
+    from spknorm.report.page import splits_page
 
     if args.names and args.near:
         raise ConfigError("--names reads no file and --near decodes all: leave one of them out.")

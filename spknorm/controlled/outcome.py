@@ -22,10 +22,12 @@ from spknorm.report.tables import (
     p_value,
     percent,
     signed_points,
+    span,
     to_markdown,
     to_text,
     with_deviation,
 )
+from spknorm.report.words import table
 
 SCHEMA = "spknorm.controlled/1"
 _HEADLINE_RHO = 0.9
@@ -108,19 +110,7 @@ def _table(cells: Sequence[VariantMeans]) -> Table:
             f"{one.num_seeds} x {one.num_models // max(1, one.num_seeds)}",
         )
         rows.append(TableRow(cells=texts, kind="control" if one.is_control else "ours"))
-    return Table(
-        name="controlled",
-        title="Accuracy and leakage under confounding",
-        notes=(
-            "Accuracy in percent on balanced utterances (four emotions, chance 25.0) of unseen and "
-            "of the training speakers; mean ± standard deviation over seeds of means over folds.",
-            "Regained: part of what confounding costs `none` on unseen speakers.",
-            "Leakage: accuracy of a fresh linear probe for 80 speakers (chance 1.2).",
-        ),
-        columns=("method", "rho", "unseen", "seen", "regained %", "leakage", "seeds x folds"),
-        rows=tuple(rows),
-        num_heads=2,
-    )
+    return table("controlled", rows)
 
 
 def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
@@ -130,7 +120,7 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
                 one.name,
                 one.claim,
                 signed_points(one.difference),
-                _between(one.low, one.high),
+                span(one.low, one.high, signed_points),
                 p_value(one.p),
                 p_value(one.p_holm),
                 str(one.num_seeds),
@@ -139,24 +129,7 @@ def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
         )
         for one in verdicts
     ]
-    return Table(
-        name="verdicts",
-        title="Hypotheses",
-        notes=(
-            "Differences in points, with 95 % intervals over seeds; paired t-tests by seed, Holm's "
-            "correction over H1 to H5a and over H7a to H10d. A gain is tested to be below 1 point "
-            "in H4, H8c, H9c and H10c, a loss in H7a and H7b to be below 1.5.",
-        ),
-        columns=("", "claim", "difference", "95 % interval", "p", "p (Holm)", "n", "verdict"),
-        rows=tuple(rows),
-        num_heads=2,
-    )
-
-
-def _between(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return "no interval"
-    return f"{signed_points(low)} to {signed_points(high)}"
+    return table("verdicts", rows)
 
 
 def _figures(cells: Sequence[VariantMeans], num_seeds: int) -> list[Figure]:

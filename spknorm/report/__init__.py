@@ -1,7 +1,7 @@
 """Tables, figures and one HTML page, from result files alone, at any time.
 
     tables        a table as data, and as text, Markdown, LaTeX, CSV
-    words         what is said beside numbers (words.j2)
+    words         what is said beside numbers (words.j2): titles, headings, notes, captions
     methods       which runs belong together, and their names
     scores        averages, intervals, tests, of classes and dimensions: runs.frame() by groupby
     score_tables, dimensions, fairness, cross, leakage, selection, origins   what is in the tables

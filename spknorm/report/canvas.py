@@ -1,7 +1,8 @@
 """How every figure looks, and how it becomes bytes that depend on nothing but the data.
 
-Before the drawing files in the report. The palette is Okabe and Ito's, which the common kinds of
-colour-blindness can tell apart; markers and direct labels repeat what colour says.
+Before the drawing files in the report; report.mplstyle is its style. The palette is Okabe and
+Ito's, which the common kinds of colour-blindness can tell apart; markers and direct labels repeat
+what colour says.
 """
 
 import io
@@ -9,7 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from spknorm.report.words import say
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Plot
 
-INK, GREY, FAINT = "#222222", "#777777", "#dddddd"
+INK, GREY = "#222222", "#777777"
 COLOURS = {
     "none": "#4d4d4d", "SNP": "#0072b2", "TAP": "#d55e00", "leace": "#009e73",
     "erasure": "#009e73", "znorm": "#cc79a7", "shuffled": "#b8860b", "raw": "#9a9a9a",
@@ -30,32 +34,6 @@ _DPI = 160
 _SIDES = tuple((across, up) for up in (0, 0.7, -0.7) for across in (1, -1))
 _CORNERS = tuple((across, up) for up in (1.6, -1.6) for across in (1, -1))
 _LABEL_PLACES = (*_SIDES, (0, 1.2), (0, -1.2), *_CORNERS)
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.parse_math": False,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.use_mathtext": False,
-    "axes.unicode_minus": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.7,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "svg.hashsalt": "spknorm",
-}
 
 
 class Figure(NamedTuple):
@@ -91,48 +69,6 @@ class Figure(NamedTuple):
         return int.from_bytes(self.png[20:24], "big")
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """Draw in the report's style, whatever the user's own matplotlibrc says."""
-    import matplotlib as mpl
-
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
-        yield
-
-
-def new_plot(
-    width: float,
-    height: float,
-    *,
-    rows: int = 1,
-    columns: int = 1,
-    shares: Sequence[float] | None = None,
-) -> "tuple[Plot, list[list[Axes]]]":
-    """Return an empty figure of so many inches, windowless, and its (rows, columns) axes.
-
-    `shares` are the widths of the columns beside one another.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Plot
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    engine = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
-    plot = Plot(figsize=(width, height), layout=engine, dpi=_DPI)
-    FigureCanvasAgg(plot)
-    ratios = list(shares)[:columns] if shares else None
-    axes = plot.subplots(rows, columns, squeeze=False, width_ratios=ratios)
-    return plot, [list(row) for row in axes]
-
-
-def to_png(plot: "Plot") -> bytes:
-    """Return the figure's bytes: the same for the same data, without date or version."""
-    buffer = io.BytesIO()
-    plot.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()
-
-
 @dataclass
 class Drawing:
     """A picture in the making: `plot`, its axes in a `grid`, what is `said` of what it shows."""
@@ -147,16 +83,47 @@ class Drawing:
         return self.grid[0][0]
 
     def finish(self, text: str, *name: str, **values: Any) -> Figure:
-        """Return the picture, its title, caption and alternative being a text of words.j2."""
+        """Return the picture, its title, caption and alternative being a text of words.j2.
+
+        Its bytes are the same for the same data, without date or version.
+        """
         title, caption, alt = say(text, said=self.said, **values)
-        return Figure(file_name(*name), title, caption, alt, to_png(self.plot))
+        png = io.BytesIO()
+        self.plot.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
+        return Figure(file_name(*name), title, caption, alt, png.getvalue())
 
 
 @contextmanager
-def drawing(width: float, height: float, **options: Any) -> Iterator[Drawing]:
-    """Draw in the report's style; the arguments are those of `new_plot`."""
-    with style():
-        yield Drawing(*new_plot(width, height, **options))
+def drawing(
+    width: float,
+    height: float,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    shares: Sequence[float] | None = None,
+) -> Iterator[Drawing]:
+    """Draw in the report's style, whatever the user's own matplotlibrc says, and windowless.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        rows: Axes below one another.
+        columns: Axes beside one another.
+        shares: Widths of the columns, relative to one another.
+    """
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Plot
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    look = resources.files("spknorm.report").joinpath("report.mplstyle")
+    with resources.as_file(look) as path, style.context(path, after_reset=True):
+        engine = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
+        plot = Plot(figsize=(width, height), layout=engine, dpi=_DPI)
+        FigureCanvasAgg(plot)
+        ratios = list(shares)[:columns] if shares else None
+        axes = plot.subplots(rows, columns, squeeze=False, width_ratios=ratios)
+        yield Drawing(plot, [list(row) for row in axes])
 
 
 def write_beside(
@@ -183,10 +150,10 @@ def colours_of(families: Sequence[str]) -> list[str]:
     """Return a colour for each method; several of one family go from light to their full colour."""
     colours = []
     for place, family in enumerate(families):
-        size, earlier = families.count(family), list(families[:place]).count(family)
-        colours.append(
-            _blend(colour_of(family), 1.0 if size == 1 else 0.4 + 0.6 * earlier / (size - 1))
-        )
+        earlier, last = [*families[:place]].count(family), [*families].count(family) - 1
+        strength = 0.4 + 0.6 * earlier / last if last else 1.0
+        parts = bytes.fromhex(colour_of(family)[1:])
+        colours.append("#" + bytes(round(255 + (part - 255) * strength) for part in parts).hex())
     return colours
 
 
@@ -203,84 +170,45 @@ def file_name(*parts: str) -> str:
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
     """Move places apart to at least `gap` between neighbours, each as little as need be."""
-    order = sorted(range(len(places)), key=lambda number: places[number])
-    clusters: list[tuple[float, list[int]]] = []  # centre, members from the bottom up
-    for number in order:
-        centre, members = places[number], [number]
-        while clusters and centre - gap * (len(members) - 1) / 2 < (
-            clusters[-1][0] + gap * (len(clusters[-1][1]) - 1) / 2 + gap
-        ):
-            other, before = clusters.pop()
-            total = len(before) + len(members)
-            centre = (other * len(before) + centre * len(members)) / total
-            members = before + members
-        clusters.append((centre, members))
-    moved = [0.0] * len(places)
-    for centre, members in clusters:
-        for rank, number in enumerate(members):
-            moved[number] = centre + gap * (rank - (len(members) - 1) / 2)
-    return moved
+    from scipy.optimize import isotonic_regression
+
+    order = np.argsort(places, kind="stable")
+    if not len(order):
+        return []
+    steps = gap * np.arange(len(order))
+    moved = np.empty(len(order))
+    moved[order] = isotonic_regression(np.asarray(places)[order] - steps).x + steps
+    return [float(place) for place in moved]
 
 
-def label_points(
-    plot: "Plot",
-    axes: "Axes",
-    points: Sequence[tuple[float, float, str, str]],
-    *,
-    size: float = 8.5,
-) -> None:
+def label_points(picture: Drawing, points: Sequence[tuple[float, float, str, str]]) -> None:
     """Write a name in its colour beside each (x, y, name, colour), where it covers least."""
+    from matplotlib.transforms import Bbox
+
+    plot, axes, size = picture.plot, picture.axes, 8.5
     plot.draw_without_rendering()  # settles the axes, so that data can be placed in pixels
     dots = [axes.transData.transform((x, y)) for x, y, _, _ in points]
-    frame, height = axes.bbox, size * plot.dpi / 72 * 1.35
-    taken: list[tuple[float, float, float, float]] = [
-        (x - 11, y - 11, x + 11, y + 11) for x, y in dots
-    ]
+    frame, aside, height = axes.bbox, 0.13 * plot.dpi, size * plot.dpi / 72 * 1.35
+    taken = [Bbox.from_extents(x - 11, y - 11, x + 11, y + 11) for x, y in dots]
     for (x, y), (*_, name, colour) in zip(dots, points, strict=True):
         width = 0.56 * size * plot.dpi / 72 * len(name)
-        best: tuple[float, tuple[float, float, float, float]] | None = None
+        lefts = {1: x + aside, 0: x - width / 2, -1: x - aside - width}
+        costs, boxes = [], []
         for rank, (across, up) in enumerate(_LABEL_PLACES):
-            left = (
-                x
-                + across * 0.13 * plot.dpi
-                - (width if across < 0 else width / 2 if across == 0 else 0)
-            )
-            bottom = y + up * height - height / 2
-            box = (left, bottom, left + width, bottom + height)
-            outside = max(frame.x0 - box[0], box[2] - frame.x1, frame.y0 - box[1], 0.0) * height
-            cost = sum(_overlap(box, other) for other in taken) + outside + rank
-            if best is None or cost < best[0]:
-                best = cost, box
-        assert best is not None
-        taken.append(best[1])
-        axes.annotate(
-            name,
-            (x, y),
-            xycoords="figure pixels",
-            xytext=best[1][:2],
-            textcoords="figure pixels",
-            fontsize=size,
-            color=colour,
-            va="bottom",
-            annotation_clip=False,
-        ).set_in_layout(False)
+            box = Bbox.from_bounds(lefts[across], y + up * height - height / 2, width, height)
+            outside = max(frame.x0 - box.x0, box.x1 - frame.x1, frame.y0 - box.y0, 0.0)
+            shared = (Bbox.intersection(box, other) for other in taken)
+            covered = sum(one.width * one.height for one in shared if one is not None)
+            costs.append(covered + outside * height + rank)
+            boxes.append(box)
+        taken.append(boxes[int(np.argmin(costs))])
+        corner = (float(taken[-1].x0), float(taken[-1].y0))
+        written = axes.annotate(name, (x, y), corner, "figure pixels", textcoords="figure pixels",
+                                fontsize=size, color=colour, va="bottom",
+                                annotation_clip=False)  # fmt: skip
+        written.set_in_layout(False)
 
 
 def shorten(text: str, length: int = 34) -> str:
     """Return a text cut to what a figure has room for."""
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _blend(colour: str, strength: float) -> str:
-    """Mix a colour with white; strength 1 leaves it as it is."""
-    parts = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return "#" + "".join(f"{round(255 + (part - 255) * strength):02x}" for part in parts)
-
-
-def _overlap(
-    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
-) -> float:
-    """Area that two boxes (left, bottom, right, top) share."""
-    across = min(one[2], other[2]) - max(one[0], other[0])
-    up = min(one[3], other[3]) - max(one[1], other[1])
-    return max(across, 0.0) * max(up, 0.0)

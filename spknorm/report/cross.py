@@ -13,8 +13,8 @@ from spknorm.errors import DataError
 from spknorm.report.blocks import Block
 from spknorm.report.methods import Method, names_without
 from spknorm.report.splits import splittings, title_of
-from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent, with_span
-from spknorm.report.words import say
+from spknorm.report.tables import NOTHING, Table, TableRow, percent, with_span
+from spknorm.report.words import table
 from spknorm.statistics import interval, pool_speakers
 from spknorm.statistics.metrics import METRICS, measure
 
@@ -41,15 +41,14 @@ def _matrix(block: Block, cells: Cells, metric: str) -> Table:
         texts = [_text(columns.get(name, []), metric) for name in tested]
         heads = (method.upstream, names[method], " + ".join(sources))
         lines.append(TableRow(cells=(*heads, *texts), kind=method.row_kind))
-    classes = [*dict.fromkeys(name for names in block.rows["classes"] for name in names)]
-    name = METRICS[metric].name.capitalize()
-    return make_table(
-        f"cross-{metric}",
-        f"{title_of('cross', block.rows)}: {METRICS[metric].heading}",
-        ("Upstream", "Method", "Trained on", *(f"on {name}" for name in tested)),
+    return table(
+        "cross",
         lines,
-        say("cross", name=name, metric=metric, classes=classes),
-        num_heads=3,
+        metric,
+        columns=[f"on {name}" for name in tested],
+        title=title_of("cross", block.rows),
+        metric=METRICS[metric],
+        classes=[*dict.fromkeys(name for names in block.rows["classes"] for name in names)],
     )
 
 

@@ -10,8 +10,8 @@ from spknorm.report.blocks import Block, Estimate, Score
 from spknorm.report.methods import settings_note
 from spknorm.report.score_tables import cells_of, over_runs, row_of
 from spknorm.report.splits import title_of
-from spknorm.report.tables import Table, ccc, make_table, n_of_m, signed_ccc, span, with_deviation
-from spknorm.report.words import say
+from spknorm.report.tables import Table, ccc, n_of_m, signed_ccc, span, with_deviation
+from spknorm.report.words import table
 from spknorm.statistics import mean_std, pool_speakers
 from spknorm.statistics.agreement import CCC, concordance
 from spknorm.statistics.fairness import FEW, SPREAD, WORST, num_few, worst
@@ -38,13 +38,14 @@ def _scores(block: Block) -> Table:
         lines.append(row_of(one.method, *cells, with_deviation(*mean, ccc), runs))
     scales = [*dict.fromkeys((one.low, one.high) for one in block.rows["dimensions"])]
     names = [_dimension(name) for name in block.estimates[0].scores]
-    heads = [head for name in names for head in (f"{name} CCC", "interval")]
-    return make_table(
-        f"dimensions-{block.protocol}",
-        f"{title_of(block.protocol, block.rows)}: dimensions",
-        ("Upstream", "Method", *heads, "Mean CCC", "Runs"),
+    return table(
+        "dimensions",
         lines,
-        [*say("dimensions", scales=scales), settings_note(block.methods)],
+        block.protocol,
+        columns=[head for name in names for head in (f"{name} CCC", "interval")],
+        more=[settings_note(block.methods)],
+        title=title_of(block.protocol, block.rows),
+        scales=scales,
     )
 
 
@@ -56,15 +57,7 @@ def _tests(block: Block) -> Table:
                 counts = (str(test.found.num_speakers), str(test.found.num_pairs))
                 cells = (_dimension(name), *cells_of(test, signed_ccc), *counts)
                 lines.append(row_of(one.method, *cells))
-    heads = ("Δ CCC", "Interval", "p over speakers", "Speakers", "Paired runs")
-    return make_table(
-        f"dimensions-comparison-{block.protocol}",
-        f"Dimensions against strategy none, protocol {block.protocol}",
-        ("Upstream", "Method", "Dimension", *heads),
-        lines,
-        say("dimensions-comparison", num_tests=len(lines)),
-        num_heads=3,
-    )
+    return table("dimensions-comparison", lines, block.protocol, block=block)
 
 
 def among_speakers(block: Block) -> Block:
@@ -83,15 +76,7 @@ def _speakers(block: Block) -> Table:
                 who, size = min(by_speaker, key=lambda who: by_speaker[who]), len(by_speaker)
                 cells = (f"{who} {worst}", f"{few}, {num_few(size)} of {size}", spread)
                 lines.append(row_of(one.method, _dimension(name), *cells))
-    heads = ("Worst speaker, CCC", "Worst quarter, CCC", "Spread")
-    return make_table(
-        f"dimensions-speakers-{block.protocol}",
-        f"Dimensions among speakers, protocol {block.protocol}",
-        ("Upstream", "Method", "Dimension", *heads),
-        lines,
-        say("dimensions-speakers", least=_LEAST),
-        num_heads=3,
-    )
+    return table("dimensions-speakers", lines, block.protocol, block=block, least=_LEAST)
 
 
 def _among(one: Estimate) -> Iterator[tuple[str, Score]]:

@@ -12,12 +12,10 @@ from spknorm.report.blocks import Block, Estimate, Score, Test
 from spknorm.report.methods import Method
 from spknorm.report.score_tables import cells_of, row_of
 from spknorm.report.scores import against_none, corrected, shared_runs
-from spknorm.report.tables import Table, make_table, with_span
-from spknorm.report.words import say
+from spknorm.report.tables import Table, with_span
+from spknorm.report.words import table
 from spknorm.statistics import Comparison, pool_speakers
 from spknorm.statistics import fairness as measures
-
-_HEADINGS = ("Worst speaker, UA", "Worst quarter, UA", "Gini", "Spread")
 
 
 def fairness_of(block: Block) -> Block:
@@ -67,9 +65,7 @@ def _levels(block: Block) -> Table:
         texts[0] = f"{one.spread.worst} {texts[0]}"
         texts[1] += f", {measures.num_few(count)} of {count}"
         rows.append(row_of(one.method, *texts))
-    columns, notes = ("Upstream", "Method", *_HEADINGS), say("fairness", block=block)
-    title = f"Among speakers, protocol {block.protocol}"
-    return make_table(f"fairness-{block.protocol}", title, columns, rows, notes)
+    return table("fairness", rows, block.protocol, block=block)
 
 
 def _helps(block: Block) -> Table:
@@ -79,8 +75,4 @@ def _helps(block: Block) -> Table:
             counts = (str(tests[0].found.num_speakers), str(tests[0].found.num_pairs))
             texts = [text for test in tests for text in cells_of(test)]
             rows.append(row_of(one.method, *texts, *counts))
-    heads = ("Δ worst", "Interval", "p", "Δ worst quarter", "Interval", "p")
-    columns = ("Upstream", "Method", *heads, "Speakers", "Paired runs")
-    title = f"Does it help the worst speaker? Protocol {block.protocol}"
-    notes = say("worst-speaker", num_tests=2 * len(rows))
-    return make_table(f"worst-speaker-{block.protocol}", title, columns, rows, notes)
+    return table("worst-speaker", rows, block.protocol, block=block)

@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from spknorm.report import paper
 from spknorm.report.blocks import Block, Estimate
 from spknorm.report.methods import Method
-from spknorm.report.tables import (
-    NOTHING,
-    RowKind,
-    Table,
-    TableRow,
-    make_table,
-    percent,
-    span,
-    with_deviation,
-)
-from spknorm.report.words import say
+from spknorm.report.tables import NOTHING, RowKind, Table, TableRow, percent, span, with_deviation
+from spknorm.report.words import table
 from spknorm.runs import Run, Runs
 from spknorm.runs.probes import ProbeRow, rank_of
 from spknorm.statistics import MeanStd, mean_std
@@ -190,18 +181,10 @@ def _audit_table(probed: "DataFrame") -> Table:
                 rows.append(TableRow(cells=cells, kind=kind))
     sizes = probed[~probed["probe"].isin(_RATES) & probed["n"].notna()]
     units = {*zip(sizes["n"], sizes["num_classes"].astype(float).fillna(0), strict=True)}
-    what = "How well the speaker can be told" if label == "speaker" else f"What was kept: {label}"
-    columns = ("Upstream", "Stage", "Layer", *(_PROBE_NAMES.get(name, name) for name in probes))
+    columns = [_PROBE_NAMES.get(name, name) for name in probes]
     about = {"label": label, "corpus": corpus, "units": sorted(units, key=str)}
     about["judged"] = "verifier" in probes
-    return make_table(
-        f"audit-{label}-{corpus}",
-        f"{what}, on the {corpus} corpus",
-        columns,
-        rows,
-        say("audit", **about, paper=paper),
-        num_heads=3,
-    )
+    return table("audit", rows, label, corpus, columns=columns, paper=paper, **about)
 
 
 def _accuracy(rows: "DataFrame") -> str:

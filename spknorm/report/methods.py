@@ -81,14 +81,8 @@ class Method:
     def reference(self) -> "Method":
         """Return the strategy none that this method is to be compared with."""
         extra = tuple(pair for pair in self.extra if not effects.needs_adversary(pair[0]))
-        return Method(
-            task=self.task,
-            upstream=self.upstream,
-            frozen=self.frozen,
-            strategy="none",
-            adapters=self.adapters,
-            extra=extra,
-        )
+        off: Any = dict.fromkeys(("erasure", "update", "adversary", "speaker_lambda"))
+        return replace(self, strategy="none", shuffled=False, extra=extra, **off)
 
     def sort_key(self) -> tuple[Any, ...]:
         """Order of rows: upstream, then none, erasure, SNP, TAP, then lambda."""

@@ -9,7 +9,8 @@ from collections import Counter
 from typing import Any
 
 from spknorm.config import flatten
-from spknorm.report.tables import NOTHING, Table, TableRow, make_table, percent
+from spknorm.report.tables import NOTHING, Table, TableRow, percent
+from spknorm.report.words import table
 from spknorm.runs import Run, Runs
 
 _OPTIONS = {
@@ -42,10 +43,7 @@ def run_table(runs: Runs) -> Table:
         if cell.status != "complete":
             status = f"{cell.status}: {cell.error}" if cell.error else cell.status
             rows.append(TableRow(cells=(cell.name, status, *[NOTHING] * 10), kind="control"))
-    heads = ("Folder", "Status", "Protocol", "Fold", "Seed", "Per label", "WA", "UA")
-    columns = (*heads, "Test utterances", "Steps", "Best step", "Minutes")
-    note = "WA and UA in percent on the test set of the run's fold, at the best dev step."
-    return make_table("runs", "Every run", columns, rows, [note], num_heads=1)
+    return table("runs", rows)
 
 
 def version_table(runs: Runs) -> Table:
@@ -57,9 +55,7 @@ def version_table(runs: Runs) -> Table:
         if isinstance(version, str | int | float)
     )
     rows = [TableRow(cells=(*key, str(count))) for key, count in sorted(counted.items())]
-    note = "As the runs themselves recorded them."
-    columns = ("What", "Version", "Runs")
-    return make_table("versions", "Versions", columns, rows, [note], num_heads=1)
+    return table("versions", rows)
 
 
 def command_of(run: Run) -> str:

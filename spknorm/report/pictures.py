@@ -102,7 +102,7 @@ def draw_frontier(frontier: Frontier) -> Figure:
         axes.set_xlabel(f"Speaker leakage: accuracy of a fresh probe, %   ({frontier.axis})",
                         fontsize=9.5)  # fmt: skip
         axes.set_ylabel("WA on the test set, %")
-        label_points(picture.plot, axes, labels)
+        label_points(picture, labels)
         return picture.finish("frontier", "frontier", frontier.upstream, frontier=frontier)
 
 

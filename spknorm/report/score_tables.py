@@ -5,6 +5,7 @@ which there is nothing to show has no rows.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from spknorm.report import paper, splits
 from spknorm.report.blocks import Block, Estimate, Score, Test
@@ -14,7 +15,6 @@ from spknorm.report.tables import (
     Show,
     Table,
     TableRow,
-    make_table,
     n_of_m,
     p_value,
     percent,
@@ -23,7 +23,7 @@ from spknorm.report.tables import (
     span,
     with_deviation,
 )
-from spknorm.report.words import say, sentence
+from spknorm.report.words import sentence, table
 from spknorm.statistics import mean_std, pool_speakers, speaker_spread
 from spknorm.statistics.curves import normalised_auc, paper_auc
 from spknorm.statistics.metrics import METRICS
@@ -77,15 +77,13 @@ def paper_table(blocks: Sequence[Block], task: str, remark: str = "") -> Table:
         rows.append(TableRow(cells=("paper", line.name, *numbers, NOTHING), kind="paper"))
     corpora = corpora_of(own.values())
     is_other = corpora != [paper.CORPUS]
-    notes = [
-        *say("paper", paper=paper),
+    more = [
         settings_note([*methods]),
         remark,
         sentence("chance", blocks=[*own.values()]),
         sentence("other-corpus", corpora=corpora) if is_other else "",
     ]
-    heads = ("Source", "System", "SI WA", "SD WA", "AUC", "AUC normalised", "Runs SI / SD / AUC")
-    return make_table("paper", "Ours beside the paper's Table 1", heads, rows, notes)
+    return table("paper", rows, more=more, paper=paper)
 
 
 def accuracy_table(block: Block) -> Table:
@@ -102,18 +100,21 @@ def accuracy_table(block: Block) -> Table:
             _runs(one),
         )
         rows.append(row_of(one.method, *cells))
-    reasons = [*dict.fromkeys(one.no_interval for one in block.estimates if one.no_interval)]
-    notes = [
-        *say("accuracy", block=block, reasons=reasons),
+    more = (
         settings_note(block.methods),
         splits.classes_note(block.rows),
         sentence("chance", blocks=[block]),
-    ]
-    title = splits.title_of(block.protocol, block.rows)
-    others = (metric.heading for name, metric in METRICS.items() if name != "wa")
-    heads = ("WA", "WA interval", *others, "Worst speaker, UA", "Spread", "Runs")
-    columns = ("Upstream", "Method", *heads)
-    return make_table(f"accuracy-{block.protocol}", title, columns, rows, notes)
+    )
+    return table(
+        "accuracy",
+        rows,
+        block.protocol,
+        columns=[metric.heading for name, metric in METRICS.items() if name != "wa"],
+        more=more,
+        title=splits.title_of(block.protocol, block.rows),
+        block=block,
+        reasons=[*dict.fromkeys(one.no_interval for one in block.estimates if one.no_interval)],
+    )
 
 
 def short_table(blocks: Sequence[Block]) -> Table:
@@ -131,9 +132,7 @@ def short_table(blocks: Sequence[Block]) -> Table:
             guess = (percent(block.chance.wa), percent(block.chance.ua))
             cells = ("", "chance", block.protocol, *guess, "", "")
             rows.append(TableRow(cells=cells, kind="control"))
-    notes = [*say("short"), settings_note([one for block in blocks for one in block.methods])]
-    columns = ("", "", "", "WA %", "UA %", "worst %", "runs")
-    return make_table("short", "Emotion recognition", columns, rows, notes, num_heads=3)
+    return table("short", rows, more=[settings_note([*chain(*(one.methods for one in blocks))])])
 
 
 def comparison_table(block: Block) -> Table:
@@ -143,10 +142,7 @@ def comparison_table(block: Block) -> Table:
         if test := one.scores["wa"].test:
             counts = (str(test.found.num_speakers), str(test.found.num_pairs))
             rows.append(row_of(one.method, *cells_of(test), p_value(test.p_runs), *counts))
-    heads = ("Δ WA", "Interval", "p over speakers", "p over runs", "Speakers", "Paired runs")
-    title = f"Against strategy none, protocol {block.protocol}"
-    columns, notes = ("Upstream", "Method", *heads), say("comparison", num_tests=len(rows))
-    return make_table(f"comparison-{block.protocol}", title, columns, rows, notes)
+    return table("comparison", rows, block.protocol, block=block)
 
 
 def adversary_table(block: Block) -> Table:
@@ -158,9 +154,7 @@ def adversary_table(block: Block) -> Table:
             angle = NOTHING if degrees is None else f"{degrees:.0f}"
             shares = (percent(_mean(one, key)) for key in _SHARES.values())
             rows.append(row_of(one.method, angle, *shares))
-    columns = ("Upstream", "Method", "Angle", *_SHARES)
-    title = f"What the adversary did, protocol {block.protocol}"
-    return make_table(f"adversary-{block.protocol}", title, columns, rows, say("adversary"))
+    return table("adversary", rows, block.protocol, columns=_SHARES, block=block)
 
 
 def low_resource_table(block: Block) -> Table:
@@ -179,13 +173,8 @@ def low_resource_table(block: Block) -> Table:
         numbers = map(plain, (*map(known.get, points), *drawn))
         cells = ("HuBERT Large", f"paper: {strategy}", *numbers, NOTHING)
         rows.append(TableRow(cells=cells, kind="paper"))
-    notes = [
-        *say("low-resource", paper=paper),
-        settings_note([one.method for one, _ in curves]),
-        sentence("chance", blocks=[block]),
-    ]
-    columns = ("Upstream", "Method", *map(str, points), "AUC", "AUC normalised", "Runs")
-    return make_table("low-resource", "Few training utterances per label", columns, rows, notes)
+    more = settings_note([one.method for one, _ in curves]), sentence("chance", blocks=[block])
+    return table("low-resource", rows, columns=map(str, points), more=more, paper=paper)
 
 
 def findings(blocks: Iterable[Block]) -> list[tuple[str, list[str]]]:

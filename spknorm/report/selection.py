@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from spknorm.report.tables import Table, TableRow, make_table, with_deviation
-from spknorm.report.words import say
+from spknorm.report.tables import Table, TableRow, with_deviation
+from spknorm.report.words import table
 from spknorm.runs.selection import read_selection
 
 
@@ -33,6 +33,4 @@ def read_table(folder: Path) -> Table | None:
                 verdict if one.speaker_lambda else "control",
             )
             rows.append(TableRow(cells=cells, kind="ours" if chosen else "control"))
-    notes = [*say("selection"), *doubts]
-    columns = ("Upstream", "Variant", "λ", "Dev WA", "Leakage on dev", "Runs", "")
-    return make_table("selection", "Candidates for λ", columns, rows, notes)
+    return table("selection", rows, more=doubts)

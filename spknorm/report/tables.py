@@ -42,32 +42,12 @@ class Table:
     """
 
     name: str
-    title: str
-    notes: tuple[str, ...]
+    title: str = ""
+    notes: tuple[str, ...] = ()
     columns: tuple[str, ...]
     rows: tuple[TableRow, ...]
     num_heads: int = 1
     kind: Literal["table"] = "table"
-
-
-def make_table(
-    name: str,
-    title: str,
-    columns: Iterable[str],
-    rows: Iterable[TableRow],
-    notes: Iterable[str] = (),
-    *,
-    num_heads: int = 2,
-) -> Table:
-    """Return a table of what was collected; notes that have nothing to say are left out."""
-    return Table(
-        name=name,
-        title=title,
-        notes=tuple(note for note in notes if note),
-        columns=tuple(columns),
-        rows=tuple(rows),
-        num_heads=num_heads,
-    )
 
 
 def with_deviation(mean: float, std: float, n: int, show: Show | None = None) -> str:
@@ -203,9 +183,6 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _csv_cell(value: str | int | float | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-    return repr(value)
+def _csv_cell(value: str | int | float | None) -> str | int | float | None:
+    runs = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{value}" if runs else value

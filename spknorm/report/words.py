@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from spknorm.report.tables import percent
+from spknorm.report.tables import Table, TableRow, percent
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -27,6 +27,42 @@ def sentence(name: str, /, **values: Any) -> str:
     """Return a text of one paragraph."""
     [found] = say(name, **values)
     return found
+
+
+def table(
+    text: str,
+    rows: Iterable[TableRow],
+    *names: str,
+    columns: Iterable[str] = (),
+    more: Iterable[str] = (),
+    **values: Any,
+) -> Table:
+    """Return a table whose title, headings and notes are a text, filled in.
+
+    Its second paragraph holds the headings between bars; a double one ends those that name a row.
+
+    Args:
+        text: Its name, and the table's.
+        rows: Of the table; the text may say `num_rows`.
+        names: What else the table's name consists of, such as a protocol.
+        columns: The headings that a text calls `*`.
+        more: Further notes.
+        values: What the text is filled with.
+    """
+    lines = [*rows]
+    title, headings, *notes = say(text, num_rows=len(lines), **values)
+    sides = [
+        [name for one in side.split("|") for name in ([one.strip()] if "*" not in one else columns)]
+        for side in headings.split("||")
+    ]
+    return Table(
+        name="-".join([text, *names]),
+        title=title,
+        notes=tuple(note for note in (*notes, *more) if note),
+        columns=(*sides[0], *sides[1]),
+        rows=(*lines,),
+        num_heads=len(sides[0]),
+    )
 
 
 @functools.cache

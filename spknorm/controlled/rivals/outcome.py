@@ -14,15 +14,8 @@ from spknorm.controlled.rivals.grid import RivalRow
 from spknorm.controlled.rivals.plan import Plan
 from spknorm.controlled.rivals.ranking import Gain, Rank, Standing, rank
 from spknorm.report.page import Section
-from spknorm.report.tables import (
-    NOTHING,
-    Table,
-    TableRow,
-    make_table,
-    p_value,
-    percent,
-    signed_points,
-)
+from spknorm.report.tables import NOTHING, Table, TableRow, p_value, percent, signed_points, span
+from spknorm.report.words import table
 
 SCHEMA = "spknorm.rivals/1"
 _BASELINES = {"none": "emotion head alone", "gate": "gate without adversary"}
@@ -73,7 +66,7 @@ def _points(gain: Gain | None) -> tuple[str, str]:
         return NOTHING, NOTHING
     if gain.low is None or gain.high is None:
         return signed_points(gain.mean), NOTHING
-    return signed_points(gain.mean), f"{signed_points(gain.low)} to {signed_points(gain.high)}"
+    return signed_points(gain.mean), span(gain.low, gain.high, signed_points)
 
 
 def _place(found: Rank | None) -> str:
@@ -100,23 +93,12 @@ def _ranking(standings: Sequence[Standing], plan: Plan, rows: Sequence[RivalRow]
         )
         for one in standings
     ]
-    return make_table(
+    return table(
         "ranking",
-        f"Gain on unseen speakers at rho {plan.rho[0]:g}",
-        (
-            *("method", "rank", "accuracy", "gain", "95 % interval", "p (Holm)", "verdict"),
-            *("control", "95 % interval", "worst speaker", "gain", "95 % interval"),
-        ),
         lines,
-        (
-            f"{len({row.seed for row in rows})} corpora, {plan.num_folds} folds each. Accuracy in "
-            "percent on balanced utterances of unseen speakers (chance 25.0); gains in points over "
-            "the emotion head alone, paired by corpus; ranks with their range in 95 % of resampled "
-            "corpora.",
-            "Control: the same with permuted speakers. Worst speaker: of those tested, mean over "
-            "corpora.",
-        ),
-        num_heads=1,
+        rho=plan.rho[0],
+        num_corpora=len({row.seed for row in rows}),
+        num_folds=plan.num_folds,
     )
 
 
@@ -138,21 +120,7 @@ def _prices(standings: Sequence[Standing]) -> Table:
         )
         for one in standings
     ]
-    return make_table(
-        "prices",
-        "What it takes",
-        (
-            *("method", "after", "needs", "strength", "gain at rho 0", "95 % interval"),
-            *("leakage", "Gini", "time", "parameters"),
-        ),
-        lines,
-        (
-            "Gain at rho 0: where speaker and emotion are independent, what is lost. Leakage: "
-            "accuracy of a fresh linear probe for 80 speakers (chance 1.2). Gini: of the speakers' "
-            "accuracies, in percent. Time: to train, over that of the emotion head alone.",
-        ),
-        num_heads=1,
-    )
+    return table("prices", lines)
 
 
 def methods_table() -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from spknorm.probe.audit.probing import KINDS
-from spknorm.report.tables import TableRow, make_table, to_text
+from spknorm.report.tables import Table, TableRow, to_text
 from spknorm.runs.probes import ProbeRow, rank_of
 
 _CONTROLS = (None, "shuffled", "chance")
@@ -47,7 +47,7 @@ def _block(rows: Sequence[ProbeRow]) -> str:
         shown = (_cell(found.get(name, [])) for name in names)
         lines.append(TableRow(cells=(*key, *shown, guess, size)))
     columns = ("corpus", "label", "probe", "layer", "control", *names, "chance", "n")
-    return to_text(make_table("audit", "", columns, lines, num_heads=5), title=False)
+    return to_text(Table(name="audit", columns=columns, rows=(*lines,), num_heads=5), title=False)
 
 
 def _name(row: ProbeRow) -> str:
