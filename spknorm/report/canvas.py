@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from spknorm.report.words import say
+from spknorm.report.words import say, sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,6 +81,10 @@ class Drawing:
     def axes(self) -> "Axes":
         """The first of the grid."""
         return self.grid[0][0]
+
+    def say(self, text: str, **values: Any) -> None:
+        """Say what is seen, a text of words.j2; `finish` hands it on."""
+        self.said.append(sentence(text, **values))
 
     def finish(self, text: str, *name: str, **values: Any) -> Figure:
         """Return the picture, its title, caption and alternative being a text of words.j2.

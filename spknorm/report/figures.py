@@ -28,7 +28,6 @@ from spknorm.report.canvas import (
 from spknorm.report.leakage import Frontier
 from spknorm.report.score_tables import corpora_of, is_found
 from spknorm.report.tables import signed_points, with_span
-from spknorm.report.words import sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,9 +56,10 @@ def draw_accuracies(block: Block, frontiers: list[Frontier]) -> Figure:
             place += 0.8
             for one in estimates:
                 published = paper.published(one.method, block.protocol) if comparable else None
-                told = _draw_accuracy(axes, one, place, published)
-                told += _draw_leakage(beside[0], one, leaks, place) if leaks else ""
-                picture.said.append(told)
+                _draw_accuracy(axes, one, place, published)
+                if leaks:
+                    _draw_leakage(beside[0], one, leaks, place)
+                picture.say("accuracy-of", one=one, leak=leaks.get(one.method))
                 ticks.append((place, shorten(one.method.label, 46)))
                 place += 1
             place += 0.2
@@ -103,12 +103,7 @@ def draw_low_resource(block: Block) -> Figure | None:
             axes.plot(x, mean, color=colour, marker=marker_of(method.family), markersize=5)
             name = f"{method.upstream}: {method.label}" if several else method.label
             ends.append((x[-1], float(mean[-1]), name, colour))
-            area = ""
-            if found.paper_auc is not None and found.normalised_auc is not None:
-                areas = 100 * found.paper_auc, 100 * found.normalised_auc
-                area = " (AUC {:.1f}, normalised {:.1f})".format(*areas)
-            told = f"{name}: {mean[0]:.1f} at {x[0]}, {mean[-1]:.1f} at {x[-1]}{area}."
-            picture.said.append(told)
+            picture.say("curve-of", name=name, curve=found)
         _label_ends(axes, ends)
         axes.set_xlabel("Training utterances per label (up to)")
         axes.set_ylabel("WA on the test set, %")
@@ -136,9 +131,8 @@ def draw_confusions(block: Block) -> Iterator[Figure]:
                     axes.set_ylabel("true", fontsize=9)
                 if number + columns >= len(alike):
                     axes.set_xlabel("predicted", fontsize=9)
-                recalls = zip(classes, share.diagonal(), strict=True)
-                told = ", ".join(f"{name} {value:.0f}" for name, value in recalls)
-                picture.said.append(f"{one.method.label}: recall {told}.")
+                recalls = dict(zip(classes, share.diagonal(), strict=True))
+                picture.say("recalls-of", method=one.method, recalls=recalls)
             at = {"upstream": upstream, "protocol": block.protocol}
             yield picture.finish("confusions", "confusion", block.protocol, upstream, **at)
 
@@ -171,8 +165,7 @@ def draw_speakers(block: Block) -> Iterator[Figure]:
                     axes.plot([x, x], [100 * worst.low, 100 * worst.high], color=INK, linewidth=1.2)
                 texts = [with_span(score.pooled, score.low, score.high)
                          for score in one.scores.values()]  # fmt: skip
-                told = sentence("among", label=one.method.label, worst=found.worst, texts=texts)
-                picture.said.append(told)
+                picture.say("among", label=one.method.label, worst=found.worst, texts=texts)
             few = len(cut) < 9
             axes.set_xticks(range(len(cut)), [shorten(name, 14) for name in cut], fontsize=8.5,
                             rotation=0 if few else 40, ha="center" if few else "right")  # fmt: skip
@@ -184,34 +177,31 @@ def draw_speakers(block: Block) -> Iterator[Figure]:
             yield picture.finish("speakers", "speakers", block.protocol, upstream, **at, **counts)
 
 
-def _draw_accuracy(axes: "Axes", one: Estimate, place: float, published: float | None) -> str:
+def _draw_accuracy(axes: "Axes", one: Estimate, place: float, published: float | None) -> None:
     colour, mean, wa = colour_of(one.method.family), 100 * one.wa.mean, one.scores["wa"]
     values = [100 * float(value) for value in one.rows["wa"]]
     axes.plot(values, [place] * len(values), ".", color=colour, alpha=0.35, markersize=5)
-    ends, span = [mean], ""
+    right = max([mean, *values, published or 0.0])
     if wa.low is not None and wa.high is not None:
         ends = [100 * wa.low, 100 * wa.high]
         axes.plot(ends, [place, place], color=colour, linewidth=2.2, alpha=0.75)
-        span = f" (95 % interval {ends[0]:.1f} to {ends[1]:.1f})"
+        right = max([ends[1], *values, published or 0.0])
     axes.plot(mean, place, marker_of(one.method.family), color=colour, markersize=8,
               markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
     if published is not None:
         axes.plot(published, place, "D", color=GREY, markersize=6, markerfacecolor="none")
-    right = max([ends[-1], *values, published or 0.0])
     told = f"{mean:.1f} ({signed_points(wa.test.found.difference)})" if wa.test else f"{mean:.1f}"
     weight = "bold" if is_found(wa.test) else "normal"
     write_beside(axes, told, (right, place), (7, 0), va="center", fontsize=9.5, fontweight=weight)
-    return f"{one.method.upstream}, {one.method.label}: {mean:.1f}{span}."
 
 
-def _draw_leakage(axes: "Axes", one: Estimate, leaks: dict[Any, float], place: float) -> str:
+def _draw_leakage(axes: "Axes", one: Estimate, leaks: dict[Any, float], place: float) -> None:
     if one.method not in leaks:
         axes.text(0, place, " not probed", va="center", fontsize=8.5, color=GREY)
-        return ""
+        return
     value = 100 * leaks[one.method]
     axes.barh(place, value, height=0.5, color=colour_of(one.method.family), alpha=0.75)
     write_beside(axes, f"{value:.1f}", (value, place), (4, 0), va="center", fontsize=9)
-    return f" Leakage {value:.1f}."
 
 
 def _finish_leakage(axes: "Axes", frontiers: list[Frontier], bottom: float) -> None:

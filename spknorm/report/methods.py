@@ -96,10 +96,12 @@ def with_methods(runs: Runs) -> "DataFrame":
     """Return the frame of a folder's runs with their `run` and their `method`, names and all."""
     table = frame(runs)
     settings = _identities(runs.runs)
-    blocks = [(run.result.task, run.result.protocol) for run in runs.runs]
-    varying = {block: _varying(block, blocks, settings) for block in set(blocks)}
-    pairs = zip(runs.runs, settings, blocks, strict=True)
-    methods = [_method(run, values, varying[block]) for run, values, block in pairs]
+    blocks = [table[key].rename(None) for key in ("task", "protocol")]
+    differs = _texts(settings).groupby(blocks).nunique() > 1
+    methods = []
+    for run, values in zip(runs.runs, settings, strict=True):
+        own = differs.loc[run.result.task, run.result.protocol]
+        methods.append(_method(run, values, sorted({*own.index[own]} - {*_FIELDS})))
     names = _names(sorted(set(methods), key=Method.sort_key))
     marks = {method: _mark(method, runs.runs, methods) for method in names}
     table["run"] = [*runs.runs]
@@ -119,17 +121,13 @@ def names_without(methods: Iterable[Method], keys: Iterable[str]) -> dict[Method
 
 def protocols_note(runs: Runs) -> str:
     """Return which settings differ between protocols alone, so that no name tells them."""
-    found: dict[str, dict[str, set[str]]] = {}
-    for run, settings in zip(runs.runs, _identities(runs.runs), strict=True):
-        for key, value in settings.items():
-            texts = found.setdefault(key, {}).setdefault(run.result.protocol, set())
-            texts.add(_text(value))
-    protocols = {run.result.protocol for run in runs.runs}
-    told = {}
-    for key, values in found.items():
-        alone = {protocol: "".join(texts) for protocol, texts in values.items() if len(texts) == 1}
-        if key not in _FIELDS and alone.keys() == protocols and len({*alone.values()}) > 1:
-            told[key.rpartition(".")[2]] = alone
+    if not runs.runs:
+        return ""
+    texts = _texts(_identities(runs.runs))
+    texts = texts.groupby([run.result.protocol for run in runs.runs], sort=False)
+    alone, first = (texts.nunique() == 1).all(), texts.first()
+    keys = [key for key in first if alone[key] and first[key].nunique() > 1 and key not in _FIELDS]
+    told = {key.rpartition(".")[2]: dict(first[key]) for key in keys}
     return sentence("between-protocols", told=told) if told else ""
 
 
@@ -165,13 +163,11 @@ def _identities(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return effects.identities((run.result.config, run.result.args) for run in runs)
 
 
-def _varying(
-    block: tuple[str, str], blocks: Sequence[tuple[str, str]], settings: Sequence[dict[str, Any]]
-) -> list[str]:
-    """Return the keys in which runs of one task and protocol differ."""
-    own = [values for at, values in zip(blocks, settings, strict=True) if at == block]
-    keys = sorted({key for values in own for key in values} - {*_FIELDS})
-    return [key for key in keys if len({_text(one[key]) for one in own if key in one}) > 1]
+def _texts(settings: Iterable[dict[str, Any]]) -> "DataFrame":
+    """Return settings as texts, a row per run; what a run does not have is missing."""
+    import pandas as pd
+
+    return pd.DataFrame([{key: _text(value) for key, value in one.items()} for one in settings])
 
 
 def _method(run: Run, settings: dict[str, Any], varying: Sequence[str]) -> Method:

@@ -58,16 +58,20 @@ def draw_training(block: Block) -> Iterator[Figure]:
                 axes.set_xlabel("Training step")
                 axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
                 if not any(logged):
-                    axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center",
-                              color=GREY)  # fmt: skip
+                    axes.text(
+                        0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color=GREY
+                    )
             picture.said += _log_k(cells[1], drawn)
             for one in drawn:
                 mean = _mean_curve(one.rows["run"], "emotion_loss")
                 if len(mean):
-                    ends = f"{mean.iloc[0]:.2f} to {mean.iloc[-1]:.2f}"
-                    picture.said.append(f"{one.method.label}: emotion loss {ends}")
-            picture.plot.legend(*cells[0].get_legend_handles_labels(), loc="outside lower center",
-                                ncols=min(3, len(drawn)), fontsize=8.5)  # fmt: skip
+                    picture.say("loss-of", method=one.method, loss=[*mean])
+            picture.plot.legend(
+                *cells[0].get_legend_handles_labels(),
+                loc="outside lower center",
+                ncols=min(3, len(drawn)),
+                fontsize=8.5,
+            )
             at = {"upstream": upstream, "protocol": block.protocol}
             yield picture.finish("training", "training", block.protocol, upstream, **at)
 
@@ -81,11 +85,18 @@ def draw_frontier(frontier: Frontier) -> Figure:
         for method, leakage, wa in frontier.points:
             x, y, colour = 100 * leakage.mean, 100 * wa.mean, colour_of(method.family)
             bars: dict[str, Any] = {"xerr": 100 * leakage.std or None, "yerr": 100 * wa.std or None}
-            axes.errorbar(x, y, **bars, fmt=marker_of(method.family), color=colour, markersize=8,
-                          ecolor=f"{colour}59", elinewidth=1.2)  # fmt: skip
+            axes.errorbar(
+                x,
+                y,
+                **bars,
+                fmt=marker_of(method.family),
+                color=colour,
+                markersize=8,
+                ecolor=f"{colour}59",
+                elinewidth=1.2,
+            )
             labels.append((x, y, shorten(method.label, 44), colour))
-            told = f"{method.label}: leakage {x:.1f}, WA {y:.1f} ({wa.n} runs)."
-            picture.said.append(told)
+            picture.say("trade-of", method=method, x=x, y=y, num_runs=wa.n)
             if method.speaker_lambda is not None and not method.is_reference:
                 key = (method.family, method.update, method.adversary, method.frozen)
                 lines.setdefault(key, []).append((method.speaker_lambda, x, y))
@@ -94,13 +105,21 @@ def draw_frontier(frontier: Frontier) -> Figure:
             axes.plot(xs, ys, color=colour_of(str(family)), linewidth=1.2, alpha=0.6, zorder=1)
         for value, name in ((frontier.raw, "raw upstream"), (frontier.chance, "chance")):
             if value is not None:
-                draw_limit(axes, 100 * value, name, (3, 4), rotation=90, va="bottom",
-                           xycoords=("data", "axes fraction"))  # fmt: skip
-                picture.said.append(f"{name}: leakage {100 * value:.1f}.")
+                draw_limit(
+                    axes,
+                    100 * value,
+                    name,
+                    (3, 4),
+                    rotation=90,
+                    va="bottom",
+                    xycoords=("data", "axes fraction"),
+                )
+                picture.say("limit-of", name=name, value=value)
         axes.margins(x=0.12, y=0.1)
         axes.set_xlim(left=max(axes.get_xlim()[0], -1.5))
-        axes.set_xlabel(f"Speaker leakage: accuracy of a fresh probe, %   ({frontier.axis})",
-                        fontsize=9.5)  # fmt: skip
+        axes.set_xlabel(
+            f"Speaker leakage: accuracy of a fresh probe, %   ({frontier.axis})", fontsize=9.5
+        )
         axes.set_ylabel("WA on the test set, %")
         label_points(picture, labels)
         return picture.finish("frontier", "frontier", frontier.upstream, frontier=frontier)
@@ -113,8 +132,9 @@ def draw_layers(probed: "DataFrame") -> Figure | None:
     if not len(rows):
         return None
     kinds = {*zip(rows["probe"], rows["corpus"], strict=True)}
-    probe, corpus = min(kinds, key=lambda kind: (kind[0] != "linear", kind[0],
-                                                 kind[1] != "speaker", kind[1]))  # fmt: skip
+    probe, corpus = min(
+        kinds, key=lambda kind: (kind[0] != "linear", kind[0], kind[1] != "speaker", kind[1])
+    )
     rows = rows[(rows["probe"] == probe) & (rows["corpus"] == corpus)]
     rows = rows.assign(layer=rows["layer"].astype(int), percent=100 * rows["accuracy"])
     with drawing(8.4, 3.8) as picture:
@@ -123,11 +143,15 @@ def draw_layers(probed: "DataFrame") -> Figure | None:
         for number, ((upstream, _, subject), found) in enumerate(groups):
             means = found.groupby("layer")["percent"].mean()
             name = shorten(f"{upstream}: {subject}", 60)
-            axes.plot(means.index, means, marker="o", markersize=4, label=name,
-                      color=CYCLE[number % len(CYCLE)])  # fmt: skip
-            first, last = (f"{means.iloc[at]:.1f} at" for at in (0, -1))
-            layers = f"{first} layer {means.index[0]}, {last} {means.index[-1]}"
-            picture.said.append(f"{name}: {layers}.")
+            axes.plot(
+                means.index,
+                means,
+                marker="o",
+                markersize=4,
+                label=name,
+                color=CYCLE[number % len(CYCLE)],
+            )
+            picture.say("layers-of", name=name, layers=[*means.items()])
         axes.set_xlabel("Layer")
         axes.set_ylabel("Speaker accuracy, %")
         axes.set_ylim(bottom=0)
@@ -154,17 +178,20 @@ def draw_features(paths: Sequence[Path]) -> Figure | None:
             for axes, labels in ((above, entry.speaker[::step]), (below, entry.emotion[::step])):
                 num_names = _draw_points(axes, flat, labels)
                 if column == len(stages) - 1 and num_names <= _MOST_NAMES:
-                    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8,
-                                handletextpad=0.1, markerscale=1.6)  # fmt: skip
+                    axes.legend(
+                        loc="center left",
+                        bbox_to_anchor=(1.0, 0.5),
+                        fontsize=8,
+                        handletextpad=0.1,
+                        markerscale=1.6,
+                    )
             name = _STAGES.get(entry.stage, entry.stage)
             where = f"{shorten(entry.upstream, 24)}\n" if entry.upstream else ""
             above.set_title(f"{where}{shorten(name, 26)}", fontsize=9.5)
             variance = f"2 of {entry.values.shape[1]} dimensions, {100 * share:.0f} % of variance"
             below.set_xlabel(variance, fontsize=8.5)
-            picture.said.append(
-                f"{name}: {len(flat)} utterances of {len(set(entry.speaker))} speakers, the "
-                f"plane holds {100 * share:.0f} percent of the variance."
-            )
+            count = len({*entry.speaker})
+            picture.say("plane-of", name=name, num=len(flat), num_speakers=count, share=share)
         for line, label in zip(picture.grid, ("by speaker", "by emotion"), strict=True):
             line[0].set_ylabel(label, fontsize=10, fontweight="bold")
         return picture.finish("pooled", "features")
@@ -176,9 +203,16 @@ def _draw_points(axes: "Axes", flat: Any, labels: Sequence[str]) -> int:
     for number, name in enumerate(names):
         chosen = np.array([label == name for label in labels])
         x, y = flat[chosen].T
-        axes.scatter(x, y, s=9, alpha=0.75, linewidths=0, label=shorten(name, 12),
-                     color=CYCLE[number % len(CYCLE)],
-                     marker="o^sDv"[number // len(CYCLE) % 5])  # fmt: skip
+        axes.scatter(
+            x,
+            y,
+            s=9,
+            alpha=0.75,
+            linewidths=0,
+            label=shorten(name, 12),
+            color=CYCLE[number % len(CYCLE)],
+            marker="o^sDv"[number // len(CYCLE) % 5],
+        )
     axes.set_xticks([])
     axes.set_yticks([])
     return len(names)
@@ -215,6 +249,7 @@ def _log_k(axes: "Axes", drawn: Sequence[Estimate]) -> list[str]:
     values = sorted({round(step.log_num_speakers, 6) for step in steps if step.log_num_speakers})
     for value in values:
         axes.axhline(value, color=GREY, linewidth=1, linestyle=(0, (4, 2)))
-        write_beside(axes, "log K", (0, value), (4, 3), color=GREY,
-                     xycoords=("axes fraction", "data"))  # fmt: skip
+        write_beside(
+            axes, "log K", (0, value), (4, 3), color=GREY, xycoords=("axes fraction", "data")
+        )
     return [f"log K is {value:.2f}" for value in values]
