@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_the_head_is_looked_at_every_so_many_steps():
 
 def utterances(counts, split=None):
     return [
-        Utterance(id=f"{name}-{number}", path=f"/{name}-{number}", speaker=name, split=split)
+        Utterance(id=f"{name}-{number}", path=Path(f"/{name}-{number}"), speaker=name, split=split)
         for name, count in counts.items()
         for number in range(count)
     ]
@@ -149,7 +150,8 @@ def corpus(monkeypatch):
 def test_the_corpus_own_dev_part_is_held_out_and_its_test_part_is_not_touched(corpus):
     train = utterances({"a": 5, "b": 5}, "train")
     dev = [
-        Utterance(id=f"d{n}", path=f"/d{n}", speaker=n, split="dev") for n in ("a", "b", "other")
+        Utterance(id=f"d{n}", path=Path(f"/d{n}"), speaker=n, split="dev")
+        for n in ("a", "b", "other")
     ]
     test = [Utterance(id="t", path="/t", speaker="a", split="test")]
     found, speakers, labels, digested, held = corpus([*train, *dev, *test])

@@ -105,8 +105,8 @@ class AudioIndex:
             AudioError: As `infos`.
             DataError: The same.
         """
-        columns = self._good(paths).records[["size", "samples", "rate"]]
-        return iter(columns.tolist())
+        records = self._good(paths).records
+        return (tuple(map(int, row)) for row in records[["size", "samples", "rate"]])  # type: ignore[misc]
 
     def look_up(self, paths: Sequence[Sound], *, decode: bool = False) -> Headers:
         """Return the header or the error of each file, in their order.

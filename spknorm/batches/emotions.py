@@ -57,11 +57,12 @@ def read_emotions(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -
     config = dataclasses.replace(config, test_fold=fold)
     if config.protocol == "cross":
         several = read_several(config, seed=seed, work_dir=work_dir)
-        records, names, scale = several.records, several.names, several.scale
+        records: Sequence[Utterance] = several.records
+        names, scale = several.names, several.scale
         split, splitting = several.split, several.splitting
     else:
         records, names, scale = _read_one(config)
-        records = usable(records, work_dir=work_dir, skip_bad=config.skip_bad)
+        records = list(usable(records, work_dir=work_dir, skip_bad=config.skip_bad))
         split, splitting = _divide(config, records, fold=fold, seed=seed)
     if config.check_audio:
         check_split(
@@ -83,7 +84,7 @@ def read_emotions(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -
 
 def _read_one(
     config: DataConfig,
-) -> tuple[list[Utterance], tuple[str, ...], tuple[float, float] | None]:
+) -> tuple[Sequence[Utterance], tuple[str, ...], tuple[float, float] | None]:
     """Return the records of the one corpus, the names of what is predicted, and its scale."""
     records = read_corpus(ExpertConfig(datarc=config), "emotion")
     if config.targets == "dimensions":

@@ -128,7 +128,7 @@ def _read(config: DataConfig, name: str) -> list[Utterance]:
             manifest=manifest,
             meta_data=meta_data,
         )
-    return read_corpus(ExpertConfig(datarc=one), "emotion")
+    return list(read_corpus(ExpertConfig(datarc=one), "emotion"))
 
 
 def _same_dimensions(

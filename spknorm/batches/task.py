@@ -5,16 +5,17 @@ Built once per run from the configuration; the expert, the runner, predict and t
 
 import logging
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spknorm.batches import Order, Recordings, Stream
 from spknorm.batches.emotions import EmotionData, read_emotions
 from spknorm.corpora import check_records, read_corpus, usable
+from spknorm.corpora.columns import Utterances
 from spknorm.corpora.digest import CorpusDigest, digest_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
@@ -42,7 +43,7 @@ class TaskData(NamedTuple):
     """
 
     emotion: EmotionData
-    speaker_utterances: tuple[Utterance, ...]
+    speaker_utterances: Sequence[Utterance]
     speakers: tuple[str, ...]
     speaker_labels: tuple[int, ...]
     corpora: Mapping[str, CorpusDigest | None]
@@ -68,7 +69,7 @@ class HeldOut(NamedTuple):
         origin: Where they come from, as log.log has it.
     """
 
-    utterances: tuple[Utterance, ...] = ()
+    utterances: Sequence[Utterance] = ()
     labels: tuple[int, ...] = ()
     origin: str = "none"
 
@@ -113,60 +114,79 @@ def read_speakers(
     seed: int,
     work_dir: Path,
     hold_out: bool = True,
-) -> tuple[tuple[Utterance, ...], tuple[str, ...], tuple[int, ...], CorpusDigest, HeldOut]:
+) -> tuple[Utterances, tuple[str, ...], tuple[int, ...], CorpusDigest, HeldOut]:
     """Return the speaker corpus' training utterances, label names and label indices.
 
     Then comes what was read, before some speakers were chosen, and what is held out: of a corpus
     with its own split the `dev` part, where `train` trains; else some of each speaker's training
     utterances. The `test` part is left to the probes.
     """
-    records = read_corpus(ExpertConfig(datarc=data, speaker_corpus=config), "speaker")
+    records = Utterances.of(
+        read_corpus(ExpertConfig(datarc=data, speaker_corpus=config), "speaker")
+    )
     check_records(records, role="speaker", label=config.label)
-    records = [record for record in records if record.split in (None, "train", "dev")]
+    records = records.take(_is_in(records, None, "train", "dev"))
     records = usable(records, work_dir=work_dir, skip_bad=data.skip_bad)
-    pairs = [(r, label_of(r, config.label)) for r in records if r.split != "dev"]
-    kept = {name for name, _ in _most_common([n for _, n in pairs])[: config.max_speakers]}
-    pairs = [pair for pair in pairs if pair[1] in kept]
-    speakers = tuple(sorted(kept))
+    is_dev, (codes, names) = _is_in(records, "dev"), records.coded(config.label)
+    counts = np.bincount(codes[~is_dev], minlength=len(names))
+    known = [(str(names[code]), code) for code in np.flatnonzero(counts).tolist()]
+    most = sorted(known, key=lambda one: (-counts[one[1]], one[0]))[: config.max_speakers]
+    speakers = tuple(sorted(name for name, _ in most))
     if len(speakers) < 2:
         raise DataError(
             f"The speaker corpus has {len(speakers)} `{config.label}` with training utterances, "
             "but removing it needs at least 2."
         )
-    held = [(r, label_of(r, config.label)) for r in records if r.split == "dev" and hold_out]
-    held = [pair for pair in held if pair[1] in kept]
+    order = {name: index for index, name in enumerate(speakers)}
+    label_of_code = np.full(len(names), -1)
+    label_of_code[[code for _, code in most]] = [order[name] for name, _ in most]
+    label = label_of_code[codes]
+    trained = np.flatnonzero(~is_dev & (label >= 0))
+    held = np.flatnonzero(is_dev & (label >= 0)) if hold_out else trained[:0]
     origin = "the corpus' own dev part"
-    if hold_out and not held:
-        held = _share_of(pairs)
-        taken = {record.id for record, _ in held}
-        pairs = [pair for pair in pairs if pair[0].id not in taken]
+    if hold_out and not len(held):
+        held = trained[_share_of(records.take(trained), label[trained])]
+        trained = np.setdiff1d(trained, held, assume_unique=True)
         origin = f"{_HELD_OUT_SHARE:.0%} of each speaker's utterances, at least one"
-    place = {name: index for index, name in enumerate(speakers)}
-    labels, others = (np.array([place[name] for _, name in some], int) for some in (pairs, held))
+    labels, others = label[trained], label[held]
     if config.shuffle_labels:
         generator = np.random.default_rng(seed)
         labels, others = generator.permutation(labels), generator.permutation(others)
-    train, spare = (tuple(record for record, _ in some) for some in (pairs, held))
-    held_out = HeldOut(spare, tuple(others.tolist()), origin) if held else HeldOut()
-    by_part = {"train": train, **({"held_out": spare} if held else {})}
+    train, spare = records.take(trained), records.take(held)
+    held_out = HeldOut(spare, _shared(others), origin) if len(held) else HeldOut()
+    by_part = {"train": train, **({"held_out": spare} if len(held) else {})}
     digest = digest_of(records, labels=[config.label], parts=by_part, work_dir=work_dir)
-    return train, speakers, tuple(labels.tolist()), digest, held_out
+    return train, speakers, _shared(labels), digest, held_out
 
 
-def _share_of(pairs: Sequence[tuple[Utterance, str]]) -> list[tuple[Utterance, str]]:
-    """Return the same few utterances of each speaker for every seed, by a hash of their ids.
+def _is_in(records: Utterances, *splits: str | None) -> NDArray[np.bool_]:
+    """Return which utterances (N,) are in one of the corpus' own parts."""
+    codes, names = records.coded("split")
+    return np.isin(codes, [code for code, name in enumerate(names) if name in splits])
+
+
+def _shared(labels: NDArray[np.integer]) -> tuple[int, ...]:
+    """Return labels (N,) as numbers of which there is one object a class, not one a file."""
+    numbers = range(int(labels.max(initial=-1)) + 1)
+    return tuple(map(list(numbers).__getitem__, labels.tolist()))
+
+
+def _share_of(records: Utterances, labels: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return places of the same few utterances of each speaker for every seed, by a hash of ids.
 
     A speaker keeps at least `_LEFT_TO_TRAIN` for training.
     """
-    members: dict[str, list[tuple[Utterance, str]]] = {}
-    for pair in pairs:
-        members.setdefault(pair[1], []).append(pair)
-    chosen = []
-    for _, own in sorted(members.items()):
-        own.sort(key=lambda pair: (zlib.crc32(pair[0].id.encode()), pair[0].id))
+    hashes = np.fromiter((zlib.crc32(name.encode()) for name in records.ids()), np.int64)
+    ranked = np.lexsort((hashes, labels))
+    chosen: list[int] = []
+    for own in np.split(ranked, np.flatnonzero(np.diff(labels[ranked])) + 1):
         number = max(1, round(_HELD_OUT_SHARE * len(own)))
-        chosen += own[: max(0, min(number, len(own) - _LEFT_TO_TRAIN))]
-    return chosen
+        number = max(0, min(number, len(own) - _LEFT_TO_TRAIN))
+        last = hashes[own[number - 1]] if number else -1
+        some = own[hashes[own] <= last].tolist()  # with equals, which the id tells apart
+        some.sort(key=lambda place: (hashes[place], records[place].id))
+        chosen += some[:number]
+    return np.array(chosen, dtype=np.int64)
 
 
 def label_of(utterance: Utterance, column: str) -> str:
@@ -251,7 +271,3 @@ def held_out_stream(
         len(utterances), batch_size=size, seed=seed, rank=rank, world=world, classes=labels
     )
     return Stream(recordings, order)
-
-
-def _most_common(names: Sequence[str]) -> list[tuple[str, int]]:
-    return sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))

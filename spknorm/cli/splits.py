@@ -121,7 +121,7 @@ def _records(name: str, args: argparse.Namespace) -> "list[Utterance]":
         )
     root = None if args.root is None else os.fspath(args.root)
     data = DataConfig(corpus=name, root=root, labels="all")
-    return read_corpus(ExpertConfig(datarc=data), "emotion")
+    return list(read_corpus(ExpertConfig(datarc=data), "emotion"))
 
 
 def _folds(

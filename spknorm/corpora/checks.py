@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from spknorm.audio import AudioError, AudioIndex
+from spknorm.audio.excerpt import excerpt_of
 from spknorm.audio.faults import listing, printable, refuse
+from spknorm.corpora.columns import Utterances, all_differ
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.files import read_json, write_json
@@ -51,20 +55,26 @@ def check_records(
         raise ConfigError(f"`role` must be one of {', '.join(ROLES)}, but is `{role}`.")
     if not records:
         raise DataError(f"The {role} corpus has no utterances.")
-    counts = Counter(record.id for record in records)
-    repeated = [f"`{name}`, {count} times" for name, count in counts.items() if count > 1]
-    refuse(repeated, f"ids of the {role} corpus occur more than once")
+    records = Utterances.of(records)
+    if not all_differ(records.ids()):
+        counts = Counter(records.ids())
+        repeated = [f"`{name}`, {count} times" for name, count in counts.items() if count > 1]
+        refuse(repeated, f"ids of the {role} corpus occur more than once")
     column = "emotion" if role == "emotion" else label
-    values = [record.label(column) for record in records]
-    unlabelled = [f"`{one.id}`" for one, value in zip(records, values, strict=True) if not value]
+    codes, values = records.coded(column)
+    there = {code: values[code] for code in np.unique(codes).tolist()}
+    empty = [code for code, value in there.items() if not value]
+    unlabelled = [
+        f"`{records[number].id}`" for number in np.flatnonzero(np.isin(codes, empty)).tolist()
+    ]
     refuse(unlabelled, f"utterances of the {role} corpus have no label `{column}`")
     if role == "emotion":
         _check_emotions(records, classes)
         _tell_contradictions(records, ("emotion", "speaker"))
-    elif len(set(values)) < 2:
+    elif len(there) < 2:
         raise DataError(
-            f"The speaker corpus has a single `{column}`, `{values[0]}`. Normalising them away "
-            "needs at least 2."
+            f"The speaker corpus has a single `{column}`, `{next(iter(there.values()))}`. "
+            "Normalising them away needs at least 2."
         )
     else:
         _tell_contradictions(records, (label,))
@@ -81,13 +91,13 @@ def find_bad_audio(
         decode: Decode every file to its end, which also finds NaN and damage past the header.
     """
     index = AudioIndex(None) if index is None else index
-    errors = index.look_up([record.audio for record in records], decode=decode).errors
+    errors = index.look_up(Utterances.of(records).sounds(), decode=decode).errors
     return [BadAudio(records[number], errors[number]) for number in sorted(errors)]
 
 
 def usable(
     records: Sequence[Utterance], *, work_dir: Path | str, skip_bad: bool = True
-) -> list[Utterance]:
+) -> Utterances:
     """Return the utterances whose audio can be used, or stop at those that cannot.
 
     Args:
@@ -99,9 +109,10 @@ def usable(
     Raises:
         DataError: Files are bad and `skip_bad` is off: at most 20 are named, with the count.
     """
+    records = Utterances.of(records)
     bad = find_bad_audio(records, index=AudioIndex.shared(), decode=skip_bad)
     if not bad:
-        return list(records)
+        return records
     heading = f"{len(bad)} of {len(records)} audio files cannot be used"
     if not skip_bad:
         raise DataError(
@@ -121,10 +132,12 @@ def usable(
     write_json(path, skipped)
     logger.warning("%s and are left out; %s lists them", heading, path)
     left_out = {utterance.id for utterance, _ in bad}
-    return [record for record in records if record.id not in left_out]
+    return records.take(
+        [number for number, name in enumerate(records.ids()) if name not in left_out]
+    )
 
 
-def _check_emotions(records: Sequence[Utterance], classes: Sequence[str]) -> None:
+def _check_emotions(records: Utterances, classes: Sequence[str]) -> None:
     unknown = [f"`{one.id}`: `{one.emotion}`" for one in records if one.emotion not in classes]
     known = ", ".join(classes)
     refuse(unknown, f"utterances have an emotion that is none of {known}")
@@ -133,8 +146,10 @@ def _check_emotions(records: Sequence[Utterance], classes: Sequence[str]) -> Non
         raise DataError(f"The emotion corpus has no utterance of {', '.join(absent)}.")
 
 
-def _tell_contradictions(records: Sequence[Utterance], columns: Sequence[str]) -> None:
+def _tell_contradictions(records: Utterances, columns: Sequence[str]) -> None:
     """Warn of recordings that several utterances share and label differently."""
+    if all_differ(excerpt_of(sound).key for sound in records.sounds()):
+        return
     first: dict[str, Utterance] = {}
     odd = []
     for record in records:

@@ -12,15 +12,21 @@ a single file that was replaced by another of as many bytes is seen, too.
 import gzip
 import hashlib
 import heapq
+import itertools
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spknorm.audio import AudioIndex
+from spknorm.corpora.columns import Utterances
 from spknorm.corpora.records import Utterance
+from spknorm.corpora.rows import Row, Rows, hash_of, json_of
 from spknorm.files import sha256_of, write_atomic
 
 ROWS = "corpora.json.gz"
@@ -31,19 +37,6 @@ _MOST_SAMPLED = 50_000
 _SAMPLED_BYTES = 4096
 """Of a corpus of up to so many files so many bytes from the middle of each make `content`."""
 _SHOWN = 3
-
-
-class Row(NamedTuple):
-    """One utterance: its labels and its audio's stamp as texts, its part of the fold or none.
-
-    Last what is in the middle of its file, as a hash; empty in large corpora and earlier versions.
-    """
-
-    id: str
-    labels: str
-    audio: str
-    part: str | None
-    middle: str = ""
 
 
 class CorpusDigest(NamedTuple):
@@ -57,23 +50,18 @@ class CorpusDigest(NamedTuple):
 
     digest: str
     parts: Mapping[str, str]
-    rows: tuple[Row, ...]
-
-    @property
-    def _sampled(self) -> bool:
-        return bool(self.rows) and all(row.middle for row in self.rows)
+    rows: Rows
 
     def summary(self) -> dict[str, Any]:
         """Return what result.json and checkpoints keep."""
-        sizes = {part: sum(row.part == part for row in self.rows) for part in self.parts}
+        sizes = self.rows.sizes()
+        is_sampled = bool(len(self.rows)) and all(row.middle for row in self.rows)
         return {
             "digest": self.digest,
-            "content": _hash([(row.id, row.middle) for row in self.rows])
-            if self._sampled
-            else None,
+            "content": hash_of((row.id, row.middle) for row in self.rows) if is_sampled else None,
             "num_utterances": len(self.rows),
             "parts": {
-                part: {"digest": digest, "num_utterances": sizes[part]}
+                part: {"digest": digest, "num_utterances": sizes.get(part, 0)}
                 for part, digest in self.parts.items()
             },
         }
@@ -95,33 +83,54 @@ def digest_of(
         parts: Its training utterances and, of an emotion corpus, dev and test, in their order.
         work_dir: With the index of audio headers.
     """
-    columns = tuple(labels)
-    stamps = AudioIndex.shared().stamps([one.audio for one in records])
-    read = set(heapq.nsmallest(_NUM_READ, (one.id for one in records), key=_rank))
-    part_of = {one.id: part for part, members in parts.items() for one in members}
-    rows = []
+    packed = Utterances.of(records)
+    rows = Rows(_rows_of(packed, tuple(labels), _part_codes(packed, parts), [None, *parts]))
+    return CorpusDigest(
+        digest=hash_of(row[:3] for row in rows),
+        parts={part: hash_of(Utterances.of(members).ids()) for part, members in parts.items()},
+        rows=rows,
+    )
+
+
+def _rows_of(
+    records: Utterances,
+    columns: Sequence[str],
+    part_codes: NDArray[np.integer],
+    parts: Sequence[str | None],
+) -> Iterator[Row]:
+    stamps = AudioIndex.shared().stamps(records.sounds())
+    read = set(heapq.nsmallest(_NUM_READ, records.ids(), key=_rank))
     is_sampled = len(records) <= _MOST_SAMPLED
-    for one, (size, samples, rate) in zip(records, stamps, strict=True):
+    for one, code, (size, samples, rate) in zip(records, part_codes, stamps, strict=True):
         stamp = f"{size} bytes, {samples} at {rate} Hz"
         if one.id in read:
             stamp += f", sha256 {sha256_of(one.path)[:16]}"
         values = json.dumps({column: one.label(column) for column in columns} | _heard(one))
-        rows.append(
-            Row(one.id, values, stamp, part_of.get(one.id), _middle(one) if is_sampled else "")
-        )
-    rows.sort()
-    return CorpusDigest(
-        digest=_hash([row[:3] for row in rows]),
-        parts={part: _hash([one.id for one in members]) for part, members in parts.items()},
-        rows=tuple(rows),
-    )
+        yield Row(one.id, values, stamp, parts[code], _middle(one) if is_sampled else "")
+
+
+def _part_codes(
+    records: Utterances, parts: Mapping[str, Sequence[Utterance]]
+) -> NDArray[np.integer]:
+    """Return in which part each utterance (N,) is, from 1; 0 for none."""
+    codes = np.zeros(len(records), np.int64)
+    for code, members in enumerate(parts.values(), start=1):
+        if isinstance(members, Utterances) and members.is_of(records):
+            codes[np.isin(records.rows, members.rows)] = code
+        else:
+            ids = {one.id for one in members}
+            codes[[number for number, name in enumerate(records.ids()) if name in ids]] = code
+    return codes
 
 
 def write_rows(folder: Path, corpora: Mapping[str, CorpusDigest | None]) -> None:
     """Keep what the digests were made of in an experiment's folder."""
-    rows = {role: one and [one.digest, *one.rows] for role, one in corpora.items()}
-    content = json.dumps({**rows, _SUMMARIES: summaries(corpora)})
-    write_atomic(folder / ROWS, gzip.compress(content.encode(), mtime=0))
+    many = any(one and len(one.rows) > _MOST_SAMPLED for one in corpora.values())
+    packer = zlib.compressobj(1 if many else 9, wbits=31)
+    packed = bytearray()
+    for text in _as_json(corpora):
+        packed += packer.compress(text.encode())
+    write_atomic(folder / ROWS, bytes(packed + packer.flush()))
 
 
 def read_summaries(folder: Path) -> dict[str, Any] | None:
@@ -253,5 +262,11 @@ def _rank(name: str) -> bytes:
     return hashlib.sha256(f"spknorm corpus content\0{name}".encode()).digest()
 
 
-def _hash(value: Any) -> str:
-    return sha256_of(json.dumps(value).encode())
+def _as_json(corpora: Mapping[str, CorpusDigest | None]) -> Iterator[str]:
+    """Yield the text of a dictionary with the digest and the rows of each role, and summaries."""
+    yield "{"
+    for role, one in corpora.items():
+        yield f"{json.dumps(role)}: "
+        yield from ["null"] if one is None else json_of(itertools.chain([one.digest], one.rows))
+        yield ", "
+    yield f"{json.dumps(_SUMMARIES)}: {json.dumps(summaries(corpora))}}}"

@@ -15,6 +15,8 @@ from spknorm.errors import MissingError
 
 logger = logging.getLogger(__name__)
 
+NOT_LISTED = "without a row in the corpus' tables"
+
 
 def recordings(
     root: Path, key: Callable[[Path], str | None], *, containers: bool = False
@@ -29,12 +31,15 @@ def recordings(
     for file in walk.files(root):
         name = key(file)
         if name is None:
-            walk.left_out["without a row in the corpus' tables"] += 1
+            walk.left_out[NOT_LISTED] += 1
         else:
             found.setdefault(name, []).append(file)
-    for name, files in found.items():
-        found[name] = [one for one in files if suffix_of(one.name) in SUFFIXES] or files
-    return found, walk
+    return {name: sound_of(files) for name, files in found.items()}, walk
+
+
+def sound_of(files: list[Path]) -> list[Path]:
+    """Return those of an utterance's files that are sound; where all are videos, these."""
+    return [one for one in files if suffix_of(one.name) in SUFFIXES] or files
 
 
 def present(

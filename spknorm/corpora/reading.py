@@ -7,10 +7,11 @@ import importlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from spknorm.corpora.columns import Utterances
 from spknorm.corpora.known import CORPORA
 from spknorm.corpora.known.corpus import Ask, Corpus
 from spknorm.corpora.labels import labelled, word_of
@@ -38,7 +39,7 @@ class Sections(Protocol):
         """The speaker corpus."""
 
 
-def read_corpus(config: Sections, role: str) -> list[Utterance]:
+def read_corpus(config: Sections, role: str) -> Sequence[Utterance]:
     """Return the utterances of a corpus; `check_records` and `usable` say what they are good for.
 
     Args:
@@ -66,7 +67,7 @@ def read_corpus(config: Sections, role: str) -> list[Utterance]:
     corpus = CORPORA[name]
     _check_settings(corpus, role, section)
     root = Path() if corpus.variable is None else root_of(name, role, section.root)
-    read: Callable[[Ask], list[Utterance]] = importlib.import_module(corpus.reader).read
+    read: Callable[[Ask], Sequence[Utterance]] = importlib.import_module(corpus.reader).read
     records = read(Ask(corpus, root, role, section, config.datarc))
     if corpus.compared:
         words = Counter(str(word_of(one)) for one in records)
@@ -74,7 +75,8 @@ def read_corpus(config: Sections, role: str) -> list[Utterance]:
         if differs := corpus.differences(words, len(speakers)):
             logger.warning("This %s differs from the published one: %s", corpus.title, differs)
     if role == "speaker":
-        return records if name == "manifest" else _of_known_speakers(records, section.label, corpus)
+        spoken = Utterances.of(records)
+        return spoken if name == "manifest" else _of_known_speakers(spoken, section.label, corpus)
     if name == "manifest" and section.labels == "auto":
         return records  # a manifest has four classes, and says so if it has others
     if section.targets == "dimensions":
@@ -82,9 +84,10 @@ def read_corpus(config: Sections, role: str) -> list[Utterance]:
     return labelled(records, label_set(section))
 
 
-def _of_known_speakers(records: list[Utterance], label: str, corpus: Corpus) -> list[Utterance]:
+def _of_known_speakers(records: Utterances, label: str, corpus: Corpus) -> Utterances:
     """Return the utterances whose speaker is known: `Unknown` is many people, and none of them."""
-    known = [one for one in records if one.speaker is not None or label != "speaker"]
+    codes, names = records.coded("speaker")
+    known = records if label != "speaker" else records.take(codes != names.index(None))
     if len(known) < len(records):
         logger.info(
             "%d of %d utterances of %s have no known speaker and are drawn for no speaker head",

@@ -73,7 +73,7 @@ def check_corpus(
     return checks + _check_files(name, records, index, audio=audio, skip_bad=skip_bad)
 
 
-def _checked(config: ExpertConfig, role: str, records: list[Utterance]) -> list[Utterance]:
+def _checked(config: ExpertConfig, role: str, records: Sequence[Utterance]) -> Sequence[Utterance]:
     """Return what a run would take of a corpus, or raise as it would."""
     if role == "emotion" and config.datarc.targets == "dimensions":
         from spknorm.batches.targets import dimensions_among, with_dimensions

@@ -116,7 +116,7 @@ def read_labelled(
     )
 
 
-def read_records(config: SpeakerCorpusConfig, data: ProbeDataConfig) -> list[Utterance]:
+def read_records(config: SpeakerCorpusConfig, data: ProbeDataConfig) -> Sequence[Utterance]:
     """Return every utterance of a speaker corpus, whatever part of it trained.
 
     Raises:
