@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spknorm.errors import ConfigError, DataError
 from spknorm.probe.arrays import Floats, Integers, Layers, is_finite, scale_of, standardised
 from spknorm.probe.classifiers import PROBES, weighted
+from spknorm.probe.curve import extrapolate, nested_parts
 from spknorm.probe.verification import verify
 from spknorm.statistics import MIN_SPEAKERS, interval
 
@@ -48,6 +49,8 @@ class ProbeScore(NamedTuple):
         n: Test utterances; trials for `eer`.
         num_classes: K.
         seed: Of splits, initial weights, trials and bootstrap.
+        on_sample: What the probe scored that learnt on the sample alone, where `score` is
+            extrapolated to a whole; else None.
     """
 
     probe: str
@@ -59,10 +62,17 @@ class ProbeScore(NamedTuple):
     n: int
     num_classes: int
     seed: int
+    on_sample: float | None = None
 
 
 def run_probe(
-    probe: str, train: Pooled, test: Pooled, *, control: str | None = None, seed: int = 0
+    probe: str,
+    train: Pooled,
+    test: Pooled,
+    *,
+    control: str | None = None,
+    seed: int = 0,
+    whole: int | None = None,
 ) -> ProbeScore:
     """Train a probe on `train` and score it on `test`.
 
@@ -73,6 +83,9 @@ def run_probe(
         test: Held-out utterances.
         control: None, or `shuffled`: labels permuted, which shows what the procedure itself gives.
         seed: Fixes everything random.
+        whole: How many utterances there are to learn on, of which `train` is a sample: the score is
+            extrapolated to them (curve.py). Verification and shuffled labels teach nothing, so that
+            theirs is not.
 
     Raises:
         ConfigError: Unknown probe or control.
@@ -82,37 +95,65 @@ def run_probe(
         train, test = (part._replace(features=as_layers(part.features)) for part in (train, test))
     _check(probe, control, train, test)
     generator = np.random.default_rng(seed)
-    scale = scale_of(train.features)
     if probe == "eer":
         assert isinstance(test.features, np.ndarray)
+        scale = scale_of(train.features)
         labels = generator.permutation(test.labels) if control else test.labels
         found = verify(scale.apply(test.features), labels, seed=seed)
         num_speakers = len(np.unique(labels))
         return ProbeScore(probe, control, *found[:3], 0.5, found.num_trials, num_speakers, seed)
     num_classes = int(train.labels.max()) + 1
     labels = generator.permutation(train.labels) if control else train.labels
-    if isinstance(train.features, Layers) and isinstance(test.features, Layers):
-        layers = standardised(train.features, scale), standardised(test.features, scale)
-        predicted = weighted(layers[0], labels, layers[1], num_classes, seed)
-    else:
-        assert isinstance(train.features, np.ndarray) and isinstance(test.features, np.ndarray)
-        scaled = scale.apply(train.features), scale.apply(test.features)
-        predicted = PROBES[probe](scaled[0], labels, scaled[1], num_classes, seed)
-    correct = predicted == test.labels
     clusters = test.labels if test.clusters is None else test.clusters
-    low, high = _interval(correct, clusters)
+    smaller = nested_parts(labels, seed)[:-1] if whole and whole > len(labels) else []
+    curve = []
+    for part in [] if control else smaller:
+        fewer = _rows(train.features, part)
+        predicted = _predicted(probe, fewer, labels[part], test.features, num_classes, seed)
+        curve.append(predicted == test.labels)
+    predicted = _predicted(probe, train.features, labels, test.features, num_classes, seed)
+    correct = predicted == test.labels
+    score, on_sample = float(correct.mean()), None
+    if whole and curve:
+        sizes = [*map(len, smaller), len(labels)]
+        found = extrapolate([*curve, correct], sizes, clusters, whole=whole)
+        (score, low, high), on_sample = found, score
+    else:
+        low, high = _interval(correct, clusters)
     most_frequent = np.bincount(train.labels).argmax()
     return ProbeScore(
         probe=probe,
         control=control,
-        score=float(correct.mean()),
+        score=score,
         low=low,
         high=high,
         chance=float((test.labels == most_frequent).mean()),
         n=len(correct),
         num_classes=num_classes,
         seed=seed,
+        on_sample=on_sample,
     )
+
+
+def _predicted(
+    probe: str,
+    train: Floats | Layers,
+    labels: Integers,
+    test: Floats | Layers,
+    num_classes: int,
+    seed: int,
+) -> Integers:
+    """Return the classes of test features by a probe of training features, both standardised."""
+    scale = scale_of(train)
+    if isinstance(train, Layers) and isinstance(test, Layers):
+        layers = standardised(train, scale), standardised(test, scale)
+        return weighted(layers[0], labels, layers[1], num_classes, seed)
+    assert isinstance(train, np.ndarray) and isinstance(test, np.ndarray)
+    return PROBES[probe](scale.apply(train), labels, scale.apply(test), num_classes, seed)
+
+
+def _rows(features: Floats | Layers, places: Integers) -> Floats | Layers:
+    return features.rows(places.tolist()) if isinstance(features, Layers) else features[places]
 
 
 def standardise(train: Floats, test: Floats) -> tuple[Floats, Floats]:

@@ -182,8 +182,10 @@ def _audit_table(probed: "DataFrame") -> Table:
     sizes = probed[~probed["probe"].isin(_RATES) & probed["n"].notna()]
     units = {*zip(sizes["n"], sizes["num_classes"].astype(float).fillna(0), strict=True)}
     columns = [_PROBE_NAMES.get(name, name) for name in probes]
+    drawn = probed[probed["learnt_of"].notna()]
+    extrapolated = {*zip(drawn["learnt_on"], drawn["learnt_of"], strict=True)}
     about = {"label": label, "corpus": corpus, "units": sorted(units, key=str)}
-    about["judged"] = "verifier" in probes
+    about |= {"judged": "verifier" in probes, "extrapolated": sorted(extrapolated)}
     return table("audit", rows, label, corpus, columns=columns, paper=paper, **about)
 
 

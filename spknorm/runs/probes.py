@@ -33,6 +33,10 @@ class ProbeRow:
         high: The upper end.
         n: Test utterances; trials for eer.
         drawn_from: Held-out utterances that there are, where a sample of them was named.
+        on_sample: What a probe that learnt on the sample scored, where `accuracy` is extrapolated
+            to one that learns on the whole.
+        learnt_on: Utterances that it learnt on.
+        learnt_of: Utterances that `accuracy` is extrapolated to.
         num_classes: Classes of the label.
         seed: Of the probe.
     """
@@ -52,6 +56,9 @@ class ProbeRow:
     high: float | None = None
     n: int | None = None
     drawn_from: int | None = None
+    on_sample: float | None = None
+    learnt_on: int | None = None
+    learnt_of: int | None = None
     num_classes: int | None = None
     seed: int | None = None
 

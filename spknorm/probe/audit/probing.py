@@ -69,6 +69,7 @@ def run_probes(
                 Pooled(_at(test, at), question.truth, question.clusters),
                 control=control,
                 seed=seed,
+                whole=question.to_learn,
             )
             told(1)
             row = ProbeRow(
@@ -83,14 +84,22 @@ def run_probes(
                 high=found.high,
                 n=found.n,
                 drawn_from=question.held_out if question.held_out > len(question.test) else None,
+                on_sample=found.on_sample,
+                learnt_on=None if found.on_sample is None else len(question.train),
+                learnt_of=None if found.on_sample is None else question.to_learn,
                 num_classes=found.num_classes,
                 seed=seed,
             )
             rows.append(row)
             if about["stage"] == "raw" and layer == "head" and control is None:
-                guess = found.chance
-                rows.append(replace(row, control="chance", accuracy=guess, low=guess, high=guess))
+                rows.append(_chance(row, found.chance))
     return rows
+
+
+def _chance(row: ProbeRow, share: float) -> ProbeRow:
+    """Return the row of the most frequent class, which learns nothing."""
+    learnt = {"on_sample": None, "learnt_on": None, "learnt_of": None}
+    return replace(row, control="chance", accuracy=share, low=share, high=share, **learnt)
 
 
 def _at(features: Layers, at: int | slice) -> Floats | Layers:

@@ -38,6 +38,7 @@ class Question(NamedTuple):
         truth: (M,) class indices.
         clusters: (M,) who speaks; the unit of the intervals.
         held_out: How many utterances could be named, of which `test` are all or a sample.
+        to_learn: How many could be learnt on, of which `train` are all or a sample.
     """
 
     corpus: str
@@ -48,11 +49,13 @@ class Question(NamedTuple):
     truth: NDArray[np.integer]
     clusters: NDArray[Any]
     held_out: int = 0
+    to_learn: int = 0
 
     def mark(self) -> tuple[Any, ...]:
         """Return what decides the answer, as plain values: which utterances, and their classes."""
         ids = [[u.id for u in part] for part in (self.train, self.test)]
-        return self.corpus, self.label, ids, self.classes.tolist(), self.truth.tolist()
+        whole = [self.to_learn] if self.to_learn > len(self.train) else []
+        return self.corpus, self.label, ids, self.classes.tolist(), self.truth.tolist(), *whole
 
 
 MOST_UTTERANCES = 15_000
@@ -113,7 +116,7 @@ def sample(question: Question, most: int | None, *, seed: int) -> Question:
     """Return a question with a sample of its utterances, the same share of every class.
 
     Of each class at least two are learnt on and one is named, where there are as many, so that no
-    class is lost. A probe learns less from fewer: scores compare within one audit.
+    class is lost. A probe learns less from fewer, so that scores are extrapolated to the whole.
 
     Args:
         question: About a whole corpus.
@@ -122,7 +125,7 @@ def sample(question: Question, most: int | None, *, seed: int) -> Question:
     """
     num_train, num_test = len(question.train), len(question.test)
     if most is None or num_train + num_test <= most:
-        return question._replace(held_out=num_test)
+        return question._replace(held_out=num_test, to_learn=num_train)
     share, generator = most / (num_train + num_test), np.random.default_rng(seed)
     train = _draw(question.classes, share, 2, generator)
     test = _draw(question.truth, share, 1, generator)
@@ -133,6 +136,7 @@ def sample(question: Question, most: int | None, *, seed: int) -> Question:
         truth=question.truth[test],
         clusters=question.clusters[test],
         held_out=num_test,
+        to_learn=num_train,
     )
 
 

@@ -24,7 +24,21 @@ def table(rows: Iterable[ProbeRow]) -> str:
     for row in sorted(rows, key=_rank):
         by_upstream.setdefault(row.upstream, []).append(row)
     blocks = [f"{name}\n{_block(found)}" for name, found in by_upstream.items()]
-    return "\n\n".join([*blocks, _LEGEND])
+    every = [row for found in by_upstream.values() for row in found]
+    return "\n\n".join([*blocks, _LEGEND + _extrapolations(every)])
+
+
+def _extrapolations(rows: Iterable[ProbeRow]) -> str:
+    """Return what is said of scores that are a whole's, told from a sample; nothing without any."""
+    found = sorted({(one.learnt_on, one.learnt_of) for one in rows if one.learnt_of is not None})
+    if not found:
+        return ""
+    told = ", ".join(f"from {few} utterances to {many}" for few, many in found)
+    return (
+        f"\nOf a sample (n of m) accuracies are extrapolated {told} learnt on, by learning curves\n"
+        "at a quarter, a half and all of the sample, whose uncertainty the intervals have; not eer "
+        "and controls."
+    )
 
 
 def _block(rows: Sequence[ProbeRow]) -> str:
