@@ -116,8 +116,8 @@ def run_probe(
     score, on_sample = float(correct.mean()), None
     if whole and curve:
         sizes = [*map(len, smaller), len(labels)]
-        found = extrapolate([*curve, correct], sizes, clusters, whole=whole)
-        (score, low, high), on_sample = found, score
+        on_sample = score
+        score, low, high = extrapolate([*curve, correct], sizes, clusters, whole=whole)
     else:
         low, high = _interval(correct, clusters)
     most_frequent = np.bincount(train.labels).argmax()

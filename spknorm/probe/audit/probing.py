@@ -98,8 +98,8 @@ def run_probes(
 
 def _chance(row: ProbeRow, share: float) -> ProbeRow:
     """Return the row of the most frequent class, which learns nothing."""
-    learnt = {"on_sample": None, "learnt_on": None, "learnt_of": None}
-    return replace(row, control="chance", accuracy=share, low=share, high=share, **learnt)
+    row = replace(row, on_sample=None, learnt_on=None, learnt_of=None)
+    return replace(row, control="chance", accuracy=share, low=share, high=share)
 
 
 def _at(features: Layers, at: int | slice) -> Floats | Layers:
