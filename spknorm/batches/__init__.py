@@ -161,9 +161,7 @@ def _rounds(
 
 
 class Recordings:
-    """Utterances with the labels of one role, and their audio on demand.
-
-    Held are columns, so that a million files take a process some 95 MB.
+    """Utterances, as columns, with the labels of one role, and their audio on demand.
 
     Args:
         utterances: The corpus.
