@@ -62,7 +62,7 @@ def exit_status_of(command: Callable[[], int]) -> int:
         from spknorm.batches.workers import explain, is_dead_loader
 
         if is_out_of_memory(error):
-            text = _SHORT.format(str(error).split(". ")[0])
+            text = _SHORT.format(str(error).splitlines()[0].split(". ")[0])
             print(f"spknorm: {text}{advice_of(error)}", file=sys.stderr)
             return ConfigError.exit_code
         if not is_dead_loader(error):

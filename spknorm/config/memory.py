@@ -54,8 +54,17 @@ def once_more(compute: Callable[[], Result]) -> Result:
     Raises:
         RuntimeError, MemoryError: It is short then, too.
     """
+    return or_else(compute, compute)
+
+
+def or_else(compute: Callable[[], Result], otherwise: Callable[[], Result]) -> Result:
+    """Return what `compute` does; where memory is short, what `otherwise` does, which takes less.
+
+    Raises:
+        RuntimeError, MemoryError: It is short then, too.
+    """
     found = _tried(lambda _: (compute(),), ())
-    return compute() if found is None else found[0]
+    return otherwise() if found is None else found[0]
 
 
 def _tried(compute: Callable[[list[Any]], Any], items: Sequence[Any]) -> Any:

@@ -5,12 +5,14 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from spknorm.config.memory import or_else
 from spknorm.method.optim.ascent import Ascent
 from spknorm.method.optim.lists import length
 from spknorm.runner.state import Counters
@@ -96,11 +98,19 @@ class Start:
     @torch.no_grad()
     def drift(self) -> float | None:
         """Return the norm of the change since then over the norm then; None without a norm."""
-        moved: list[Tensor] = []
-        for parameter, value in zip(self._shared, self._values, strict=True):
-            moved.append(torch.linalg.vector_norm(parameter - value.to(parameter.device)))
         norm = float(length(self._values))
-        return float(length(moved)) / norm if norm > 0 else None
+        if not norm > 0:
+            return None
+        return or_else(lambda: self._moved("there"), lambda: self._moved("here")) / norm
+
+    def _moved(self, place: Literal["there", "here"]) -> float:
+        """Return the norm of the change, taken where the weights are or in the main memory."""
+        changes = (
+            now - before.to(now.device)
+            for weights, before in zip(self._shared, self._values, strict=True)
+            for now in (weights if place == "there" else weights.cpu(),)
+        )
+        return float(length([torch.linalg.vector_norm(change) for change in changes]))
 
 
 class Instrument:

@@ -9,6 +9,7 @@ the same again, and a later one finds it in the checkpoint.
 Legend: N utterances, T frames, H upstream dimension, K speakers.
 """
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spknorm.batches import Order, Recordings, Stream
+from spknorm.batches import Batch, Order, Recordings, Stream
+from spknorm.config.memory import once_more
 from spknorm.corpora.records import Utterance
 from spknorm.features import Floats
 from spknorm.features.fingerprint import fingerprint
@@ -94,18 +96,18 @@ def pretrain_speaker_head(
     head: SpeakerHead = expert.heads.speaker_head
     values: dict[str, Any] = {"steps": steps, "log_num_speakers": math.log(expert.num_speakers)}
     if world.is_leader:
-        known = pretrain(
-            head,
-            train,
-            data.speaker_labels,
-            steps=steps,
-            seed=expert.seed,
-            between=between,
-        )
+        untrained = {name: one.to("cpu", copy=True) for name, one in head.state_dict().items()}
+
+        def train_head() -> Known:
+            head.load_state_dict(untrained)
+            labels, seed = data.speaker_labels, expert.seed
+            return pretrain(head, train, labels, steps=steps, seed=seed, between=between)
+
+        known = once_more(train_head)
         values |= {"speaker_loss": known.loss, "speaker_accuracy": known.accuracy}
         text = f"loss {known.loss:.3g}, accuracy {known.accuracy:.1%}"
         if len(held):
-            other = examine(head, held, data.held_out.labels)
+            other = once_more(lambda: examine(head, held, data.held_out.labels))
             values |= {"held_out_loss": other.loss, "held_out_accuracy": other.accuracy}
             text += (
                 f"; on {len(held)} held-out ones ({data.held_out.origin}): loss {other.loss:.3g}, "
@@ -208,13 +210,13 @@ def means_over_time(
             Order(len(utterances), batch_size=_LOOKED_UP, shuffle=False),
         )
         batches = source.batches(stream, 0, len(stream.order), corpus="speaker", num_workers=0)
+
+        def means(batch: Batch) -> Tensor:
+            found = source(batch, corpus="speaker")
+            return torch.stack([heads.gated(frames).mean(dim=0) for frames in found])
+
         with evaluating(modules):
-            rows = [
-                heads.gated(frames).mean(dim=0)
-                for batch in batches
-                for frames in source(batch, corpus="speaker")
-            ]
-        return torch.stack(rows)
+            return torch.cat([once_more(functools.partial(means, batch)) for batch in batches])
 
     encode = make_encoder(upstream, featurizer, config.upstream, trainable=False)
 

@@ -5,6 +5,7 @@ head knows its batches by heart; what is watched is the running mean over held-o
 between pausing and going on lies a tenth, so that noise around log K flips nothing.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from spknorm.batches import Batch, cut
+from spknorm.config.memory import once_more
 from spknorm.errors import is_out_of_memory
 from spknorm.runner.distributed import World
 from spknorm.runner.evaluation import evaluating
@@ -126,7 +128,7 @@ class SpeakerSide:
             self._stream, number, number + 1, corpus="speaker", num_workers=0
         )
         try:
-            loss, hits = self._sums(batch)
+            loss, hits = once_more(functools.partial(self._sums, batch))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

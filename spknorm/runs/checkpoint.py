@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from spknorm.config.memory import or_else
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.files import atomic_path, system_errors
 from spknorm.upstreams.weights import describe, load_weights
@@ -35,11 +36,22 @@ def save(path: Path, states: dict[str, Any]) -> None:
         CheckpointError: It could not be written (no space left, ...); `path` is as it was.
     """
     import torch
+    from torch.utils._pytree import tree_map_only
 
     with _no_space(path.parent), atomic_path(path) as temporary:
-        with system_errors(path), temporary.open("wb") as file:
-            torch.save(states, file)
+        with system_errors(path):
+            or_else(
+                lambda: _write(temporary, states),  # which takes memory of a GPU, tensor by tensor
+                lambda: _write(temporary, tree_map_only(torch.Tensor, torch.Tensor.cpu, states)),
+            )
         _read(temporary, lazily=True)
+
+
+def _write(path: Path, states: dict[str, Any]) -> None:
+    import torch
+
+    with path.open("wb") as file:
+        torch.save(states, file)
 
 
 def read(path: Path) -> dict[str, Any]:
