@@ -24,6 +24,7 @@ struct pretended {
   unsigned long fail_at; /* this allocation fails, counted from 1; 0: none does */
   unsigned long reads;   /* copies to the host read as 0: zeros, 1: ones, 2: infinities */
   unsigned long again;   /* so many allocations after that another fails, once; 0: none */
+  unsigned long fail_product; /* this product of cuBLAS fails for want of memory; 0: none does */
   unsigned long slow;    /* no event is over before the host waits for it */
 };
 struct pretended pretended;
@@ -40,7 +41,11 @@ void pretended_log(const char *path) { /* from now on, or with NULL no more */
 void pretended_note(const char *line) { LOG("%s\n", line); }
 
 static __thread cudaStream_t of_products; /* the stream that cuBLAS was told last */
-void pretended_product(void) { COUNT(products); COUNT(launches); LOG("kernel %p\n", of_products); }
+int pretended_product(void) {
+  COUNT(launches);
+  LOG("kernel %p\n", of_products);
+  return 1 + COUNT(products) == pretended.fail_product ? 3 : 0; /* CUBLAS_STATUS_ALLOC_FAILED */
+}
 int cublasSetStream_v2(void *handle, cudaStream_t stream) { of_products = stream; return 0; }
 
 /* ---- the cards */

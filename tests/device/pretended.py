@@ -178,7 +178,7 @@ def _answers(written: str) -> str:
             ["nm", "-D", "--undefined-only", str(library)], capture_output=True, text=True
         ).stdout
         names |= {line.split()[-1].partition("@")[0] for line in listed.splitlines()}
-    lines = ["#include <stdio.h>", "void pretended_product(void);"]
+    lines = ["#include <stdio.h>", "int pretended_product(void);"]
     for name in sorted(names):
         ours = _WANTED.match(name) and not _NOT_OURS.match(name) and name not in _SETTLED
         if not ours or re.search(rf"\b{name}\(", written):
@@ -186,6 +186,6 @@ def _answers(written: str) -> str:
         if not name.startswith("cublas"):
             body = f'fputs("pretended device: {name} is not answered\\n", stderr); return 801;'
         else:
-            body = "pretended_product(); return 0;" if _PRODUCT.match(name) else "return 0;"
+            body = "return pretended_product();" if _PRODUCT.match(name) else "return 0;"
         lines.append(f"int {name}() {{ {body} }}")
     return "\n".join(lines) + "\n"

@@ -14,6 +14,8 @@ from torch import Tensor
 
 calls: Counter[str] = Counter()
 """How often cuDNN was asked, by what for."""
+fail_at = 0
+"""This call of cuDNN fails for want of memory, counted with `calls`; 0: none does."""
 plans: set[tuple[Any, ...]] = set()
 """The shapes of attention for which cuDNN would have made a plan."""
 
@@ -34,6 +36,8 @@ def install() -> torch.library.Library:
 def _count(what: str, times: int = 1) -> None:
     """Count calls, and tell the device's log (ordering.py) in which stream they are."""
     calls[what] += times
+    if fail_at and calls.total() - times < fail_at <= calls.total():
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
     number = torch.cuda.current_stream().cuda_stream
     stream = hex(number) if number else "(nil)"
     ctypes.CDLL(None).pretended_note(f"kernel {stream}".encode())

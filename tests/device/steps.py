@@ -41,6 +41,8 @@ SHAPES = {
     "base": {"layers": 12, "dim": 768, "ffn": 3072, "heads": 12, "dropout": 0.1, "large": False},
     "large": {"layers": 24, "dim": 1024, "ffn": 4096, "heads": 16, "dropout": 0.0, "large": True},
 }
+ONE_BATCH = {"runner": {"gradient_accumulate_steps": 1}}
+
 _CONVOLUTIONS = [(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2
 _TASK = Path(spknorm.__file__).parents[1] / "downstream" / "emotion_spknorm" / "config.yaml"
 
@@ -53,12 +55,15 @@ class _Device(ctypes.Structure):
         ("fail_at", ctypes.c_ulong),
         ("reads", ctypes.c_ulong),
         ("again", ctypes.c_ulong),
+        ("fail_product", ctypes.c_ulong),
         ("slow", ctypes.c_ulong),
     ]
 
 
 library = ctypes.CDLL(None)
 device = _Device.in_dll(library, "pretended")
+FAILURES = ("allocation", "product", "cuDNN")
+"""What can fail for want of memory: an allocation, a product of cuBLAS, a call of cuDNN."""
 stood_in = stand_ins.install()
 
 
@@ -79,6 +84,20 @@ def reset() -> None:
     library.pretended_reset()
     stand_ins.calls.clear()
     torch.cuda.reset_peak_memory_stats()
+
+
+def fail(what: str, number: int) -> None:
+    """Count from zero, and let the `number`-th of `FAILURES` fail; 0: let nothing fail."""
+    reset()
+    device.fail_at = number if what == "allocation" else 0
+    device.fail_product = number if what == "product" else 0
+    stand_ins.fail_at = number if what == "cuDNN" else 0
+
+
+def counted(what: str) -> int:
+    """Return how many of what can fail there have been since `reset`."""
+    numbers = device.allocations, device.products, stand_ins.calls.total()
+    return dict(zip(FAILURES, numbers, strict=True))[what]
 
 
 def asked() -> Asked:
@@ -107,6 +126,20 @@ def settings(**sections: Any) -> TaskConfig:
     content = yaml.safe_load(_TASK.read_text())
     _merge(content, sections)
     return configuration.parse(content)
+
+
+def sections(
+    *, strategy: str, update: str, precision: str, base: dict[str, Any] = ONE_BATCH, **_: Any
+) -> dict[str, Any]:
+    """Return sections for `settings`: a method in a precision, on top of others."""
+    method = {"strategy": strategy, "update": update}
+    if update == "adaptive":
+        method["ascent_lr"] = 1e-6
+    return {
+        **base,
+        "runner": {**base.get("runner", {}), "precision": precision, "max_nonfinite": 1000},
+        "downstream_expert": {**base.get("downstream_expert", {}), "spknorm": method},
+    }
 
 
 def batch(seconds: Sequence[float], *, classes: int = 4) -> Batch:

@@ -68,6 +68,45 @@ def test_what_a_run_does_beside_its_steps_survives_an_allocation_that_fails(ask,
     assert found["after it as before"]
 
 
+COMMANDS = [
+    ("train", "allocation", 5),
+    ("train", "product", 2),
+    ("train", "cuDNN", 2),
+    ("train_frozen", "allocation", 4),
+    ("predict", "allocation", 3),
+    ("audit", "allocation", 4),
+    ("leakage", "allocation", 2),
+    ("export", "allocation", 1),  # onnx, too
+]
+SURVIVED = {"train": (7, 2), "train_frozen": (3, 1), "audit": (1, 4), "leakage": (1, 2)}
+"""How many times at least, and how many times at most not: while models are built."""
+TOLD = (
+    "2 spknorm: Memory ran out (CUDA error: out of memory). Take a device with more of it "
+    "(--device cpu has the machine's), a smaller upstream, or smaller batches."
+)
+SAID_BY_CUDNN = ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+
+
+def test_whole_commands_survive_memory_that_runs_out_or_end_with_one_line(ask):
+    found = ask("run_out_in_commands", {"asked": COMMANDS}, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
+    ends = {}
+    for (command, *_), told in zip(COMMANDS, found, strict=True):
+        ends.setdefault(command, []).extend(end.replace(*SAID_BY_CUDNN) for end in told)
+    assert {end for told in ends.values() for end in told} == {"", TOLD}
+    for command, (survived, ended) in SURVIVED.items():
+        assert ends[command].count("") >= survived
+        assert ends[command].count(TOLD) <= ended
+    assert ends["predict"][-1] == "" and ends["export"] == []  # which is the CPU's
+
+
+@pytest.mark.parametrize("what", ["product", "cuDNN"])
+def test_so_does_a_step_whose_libraries_get_no_memory(ask, what):
+    asked = {"strategy": "TAP", "update": "relative", "precision": "bf16", "every": 11}
+    found = ask("run_out", {**asked, "what": what})
+    assert found["tried"] >= 3
+    assert found["survived"] == found["tried"]
+
+
 def test_a_card_that_does_not_hold_the_upstream_is_one_line(server, tmp_path):
     demo = ",,".join(
         f"config.downstream_expert.{one}.corpus=demo" for one in ("datarc", "speaker_corpus")
