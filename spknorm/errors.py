@@ -5,6 +5,7 @@ a status.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -48,6 +49,13 @@ _OUT_OF_MEMORY = (
     "CUSOLVER_STATUS_ALLOC_FAILED",
 )
 """What torch says of memory that the CPU, CUDA itself and NVIDIA's libraries did not get."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TOO_FEW = {
+    errno.EMFILE: "open no more files: raise its limit (ulimit -n 1024)",
+    errno.ENFILE: "open no more files, nor may others: close some programs",
+    errno.EAGAIN: "start no more processes or threads: raise its limit (ulimit -u), or set "
+    "num_workers to 0 and OMP_NUM_THREADS to 1",
+}
 USER_ERRORS = (ConfigError, MissingError, DataError, NonFiniteError, CheckpointError)
 
 
@@ -57,6 +65,23 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     raised = isinstance(error, RuntimeError) and not isinstance(error, USER_ERRORS)
     return raised and any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error means no space, no quota or the largest file size."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def shortage(error: BaseException) -> str | None:
+    """Return what this process may have no more of, files or processes or threads, and what to do.
+
+    None where the error says nothing of the kind. No file is to be blamed for it.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        number = errno.EAGAIN
+    return None if number not in _TOO_FEW else f"This process may {_TOO_FEW[number]} ({why})."
 
 
 def did_you_mean(key: object, known: Iterable[str]) -> str:

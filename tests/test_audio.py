@@ -1,6 +1,8 @@
 """Decoding, downmixing, resampling, crops and windows; bad files are in reliability/."""
 
+import errno
 import io
+import os
 import random
 import time
 import tracemalloc
@@ -335,3 +337,13 @@ def test_an_index_that_cannot_be_written_is_done_without(tmp_path, caplog):
     assert index.infos([tmp_path / "a.wav"])[0].seconds == 1
     assert index.infos([tmp_path / "a.wav"])[0].seconds == 1
     assert sum("cannot be written" in text for text in caplog.messages) == 1
+
+
+def test_too_few_open_files_are_no_fault_of_the_recording(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    soundfile.write(tmp_path / "a.wav", noise(1), 16000)
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        load_audio(tmp_path / "a.wav")

@@ -9,6 +9,7 @@ from command_lines import OWN_OPTIONS, REPOSITORY, S3PRL_OPTIONS
 from spknorm.cli import (
     arguments,
     commands,
+    main,
 )
 
 pytestmark = pytest.mark.usefixtures("corpus_roots")
@@ -110,6 +111,6 @@ def test_entry_scripts_are_three_statements():
 def test_each_command_has_help(capsys):
     for name in commands.SUBCOMMANDS:
         with pytest.raises(SystemExit) as ended:
-            commands.main([name, "--help"])
+            main([name, "--help"])
         assert ended.value.code == 0
         assert f"spknorm {name}" in capsys.readouterr().out

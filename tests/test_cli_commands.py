@@ -2,7 +2,7 @@ import importlib
 from pathlib import Path
 
 from spknorm.cli import (
-    commands,
+    main,
 )
 
 
@@ -15,7 +15,7 @@ def test_the_demo_corpora_are_written_where_asked(tmp_path, capsys, monkeypatch)
         return spknorm.demo.DemoRoots(folder / "iemocap", folder / "voxceleb1", folder / "list")
 
     monkeypatch.setattr(spknorm.demo, "make_demo_corpora", make)
-    assert commands.main(["demo", str(tmp_path), "--rho", "0.5", "--seed", "3"]) == 0
+    assert main(["demo", str(tmp_path), "--rho", "0.5", "--seed", "3"]) == 0
     told = f"export IEMOCAP_ROOT={tmp_path}/iemocap VOXCELEB1_ROOT={tmp_path}/voxceleb1\n"
     assert capsys.readouterr().out == told
 
@@ -32,13 +32,13 @@ def test_an_export_says_where_it_is_and_what_it_lacks(tmp_path, capsys, monkeypa
     monkeypatch.setattr(
         export, "push", lambda folder, name, *, private: f"{folder.name} -> {name} {private}"
     )
-    assert commands.main(["export", str(tmp_path), "--push", "me/model"]) == 0
+    assert main(["export", str(tmp_path), "--push", "me/model"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{tmp_path}/out",
         "without the emotion classifier for transformers: its head has two layers",
         "out -> me/model True",
     ]
-    assert commands.main(["export", str(tmp_path), "--out", "x", "--format", "s3prl"]) == 0
+    assert main(["export", str(tmp_path), "--out", "x", "--format", "s3prl"]) == 0
     assert capsys.readouterr().out == f"{tmp_path}/out\n"
     assert calls == [
         (tmp_path, None, ("s3prl", "transformers"), False),
@@ -63,12 +63,12 @@ def test_predictions_are_printed_or_written(tmp_path, capsys, monkeypatch):
     for name in ("a.wav", "b.wav"):
         Path(name).write_bytes(b"RIFF")
     argv = ["predict", str(tmp_path), "a.wav", "b.wav", "--window", "4", "--hop", "2"]
-    assert commands.main(argv) == 0
+    assert main(argv) == 0
     assert capsys.readouterr().out == (
         "path,start,end,emotion,neu,hap\na.wav,0.0,1.5,hap,0.25,0.75\n"
     )
     out = tmp_path / "out.jsonl"
-    assert commands.main([*argv, "--skip-bad", "--out", str(out)]) == 3  # b.wav was left out
+    assert main([*argv, "--skip-bad", "--out", str(out)]) == 3  # b.wav was left out
     assert capsys.readouterr().out == f"1 rows in {out}\n"
     assert '"emotion": "hap"' in out.read_text()
 
@@ -86,7 +86,7 @@ def test_an_audit_prints_its_table(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(audit, "audit", probe)
     monkeypatch.setattr(audit, "table", lambda rows: f"table of {len(rows)}")
     argv = ["audit", str(tmp_path), "--label", "gender", "--every-layer", "--max-speakers", "9"]
-    assert commands.main(argv) == 0
+    assert main(argv) == 0
     told = capsys.readouterr()
     assert (told.out, told.err) == ("table of 1\n", "hearing\n")
     assert calls == {

@@ -6,7 +6,7 @@ import torch
 import yaml
 from command_lines import S3PRL_OPTIONS
 
-from spknorm.cli import arguments, commands, process, run_downstream
+from spknorm.cli import arguments, main, process, run_downstream
 from spknorm.config import device
 
 
@@ -62,8 +62,8 @@ def test_a_device_that_is_none_is_told_before_torch_is_loaded(device, capsys, mo
     monkeypatch.setattr(process, "prepare", lambda args: pytest.fail("torch would be loaded"))
     for command in (
         lambda: run_downstream(["-d", "emotion", "-u", "fbank", "--device", device]),
-        lambda: commands.main(["predict", "x", "y", "--device", device]),
-        lambda: commands.main(["audit", "x", "--device", device]),
+        lambda: main(["predict", "x", "y", "--device", device]),
+        lambda: main(["audit", "x", "--device", device]),
     ):
         assert command() == 2
         told = capsys.readouterr().err
@@ -72,14 +72,14 @@ def test_a_device_that_is_none_is_told_before_torch_is_loaded(device, capsys, mo
 
 def test_a_gpu_that_is_not_there_is_told_by_every_command(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert commands.main(["predict", "x", "y", "--device", "cuda"]) == 2
+    assert main(["predict", "x", "y", "--device", "cuda"]) == 2
     assert "`--device cuda`: torch sees no GPU here" in capsys.readouterr().err
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert commands.main(["audit", "x", "--device", "cuda:7"]) == 2
+    assert main(["audit", "x", "--device", "cuda:7"]) == 2
     assert "torch sees 2 GPUs here, counted from 0." in capsys.readouterr().err
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert commands.main(["audit", "x", "--device", "cuda:1"]) == 2
+    assert main(["audit", "x", "--device", "cuda:1"]) == 2
     assert "torch sees 1 GPU here, counted from 0." in capsys.readouterr().err
 
 
@@ -116,7 +116,7 @@ def test_kernels_serve_later_cards_of_their_generation_and_their_source_all(
 @pytest.mark.parametrize("seed", ["-1", str(1 << 32)])
 def test_a_seed_that_no_generator_takes_is_told(seed, capsys):
     for argv in (["demo", "--seed", seed], ["audit", "x", "--seed", seed]):
-        assert commands.main(argv) == 2
+        assert main(argv) == 2
     assert run_downstream(["-d", "emotion", "-u", "fbank", "--seed", seed]) == 2
     told = set(capsys.readouterr().err.splitlines())
     assert told == {
@@ -138,7 +138,7 @@ def test_a_seed_that_no_generator_takes_is_told(seed, capsys):
     ],
 )
 def test_what_is_no_whole_number_is_one_line(argv, option, value, capsys):
-    assert commands.main([*argv, f"{option}={value}"]) == 2
+    assert main([*argv, f"{option}={value}"]) == 2
     assert capsys.readouterr().err == (
         f"spknorm: `{option}` must be a whole number, but is `{value}`.\n"
     )
@@ -149,7 +149,7 @@ def test_what_is_no_whole_number_is_one_line(argv, option, value, capsys):
     [(["predict", "x", "y"], "--window"), (["predict", "x", "y"], "--hop"), (["demo"], "--rho")],
 )
 def test_what_is_no_number_is_one_line(argv, option, capsys):
-    assert commands.main([*argv, option, "long"]) == 2
+    assert main([*argv, option, "long"]) == 2
     told = capsys.readouterr().err
     assert told == f"spknorm: `{option}` must be a number, but is `long`.\n"
 
@@ -158,7 +158,7 @@ def test_what_is_no_number_is_one_line(argv, option, capsys):
 @pytest.mark.parametrize("before", [[], ["--window=1"]])
 def test_windows_that_cannot_be_are_told_before_a_model_is_loaded(before, value, capsys):
     option = "--hop" if before else "--window"
-    assert commands.main(["predict", "x", "y", *before, f"{option}={value}"]) == 2
+    assert main(["predict", "x", "y", *before, f"{option}={value}"]) == 2
     told = capsys.readouterr().err
     assert told.startswith("spknorm: `window_seconds` must be at least 0.025 and `hop_seconds`")
 
@@ -166,14 +166,14 @@ def test_windows_that_cannot_be_are_told_before_a_model_is_loaded(before, value,
 @pytest.mark.parametrize("value", ["1", "0", "-3"])
 def test_too_few_groups_are_refused(value, capsys):
     argv = ["splits", "demo", "--protocol", "loso-group", f"--groups={value}"]
-    assert commands.main(argv) == 2
+    assert main(argv) == 2
     told = capsys.readouterr().err
     assert told == f"spknorm: `--groups` must be 2 or more, but is `{value}`.\n"
 
 
 @pytest.mark.parametrize("value", ["1", "0", "-1"])
 def test_too_few_speakers_to_be_told_apart_are_refused(value, capsys):
-    assert commands.main(["audit", "x", "--max-speakers", value]) == 2
+    assert main(["audit", "x", "--max-speakers", value]) == 2
     assert capsys.readouterr().err == (
         f"spknorm: `--max-speakers` must be 2 or more, to be told apart, but is `{value}`.\n"
     )
@@ -195,7 +195,7 @@ def test_too_few_speakers_to_be_told_apart_are_refused(value, capsys):
     ],
 )  # fmt: skip
 def test_what_argparse_complains_of_is_one_line_too(argv, message, capsys):
-    assert commands.main(argv) == 2
+    assert main(argv) == 2
     assert capsys.readouterr().err == f"spknorm: {message}\n"
 
 

@@ -13,20 +13,20 @@ from spknorm.demo.corpus_trees import write_tree
 
 
 def test_the_command_writes_the_table_and_tells_all_of_one_corpus(tmp_path, capsys):
-    from spknorm.cli import commands
+    from spknorm.cli import main
 
     page = Path(__file__).parents[1] / "docs/corpora.md"
     copy = tmp_path / "page.md"
     copy.write_text(page.read_text().replace("| `savee` |", "| changed |"))
-    assert commands.main(["corpora", "--markdown", str(copy)]) == 0
+    assert main(["corpora", "--markdown", str(copy)]) == 0
     assert copy.read_text() == page.read_text()
-    assert commands.main(["corpora", "msp_improv"]) == 0
+    assert main(["corpora", "msp_improv"]) == 0
     shown = capsys.readouterr().out
     assert "by word       neutral 3477, happy 2644, angry 792, sad 885\n" in shown
     assert "dimensions    1 to 5\n" in shown
-    assert commands.main(["corpora", "msp"]) == 2
+    assert main(["corpora", "msp"]) == 2
     assert "`msp` is none of the corpora: iemocap, " in capsys.readouterr().err
-    assert commands.main(["corpora"]) == 0
+    assert main(["corpora"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(CORPORA)
 
 
@@ -46,11 +46,11 @@ def test_a_small_tree_has_the_rates_and_widths_of_the_corpus(corpus, rate, tmp_p
 
 
 def test_the_command_writes_a_tree_once_and_says_its_root(tmp_path, capsys):
-    from spknorm.cli import commands
+    from spknorm.cli import main
 
     line = ["demo", "--corpus", "casia", str(tmp_path)]
-    assert commands.main(line) == 0
+    assert main(line) == 0
     assert capsys.readouterr().out == f"48 utterances\nexport CASIA_ROOT={tmp_path}/casia\n"
     assert len(read_coded(tmp_path / "casia", "casia")) == 48
-    assert commands.main(line) == 2
+    assert main(line) == 2
     shutil.rmtree(tmp_path / "casia")

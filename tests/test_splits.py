@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from spknorm.cli import commands
+from spknorm.cli import main
 from spknorm.demo.coded_names import names_of
 from spknorm.demo.corpus_trees import write_tree
 from spknorm.protocols.leaks import named_by_dialogue
@@ -20,7 +20,7 @@ def write(folder, *rows, header="path,emotion,speaker,sentence,split"):
 
 
 def splits(*words):
-    return commands.main(["splits", *map(str, words)])
+    return main(["splits", *map(str, words)])
 
 
 def test_a_speaker_who_trains_and_is_tested_is_found(tmp_path, capsys):

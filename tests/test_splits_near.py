@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from spknorm.cli import commands
+from spknorm.cli import main
 from spknorm.demo.corpus_trees import write_tree
 from spknorm.protocols.fingerprint import ALIKE, fingerprint, groups_of
 
 
 def splits(*words):
-    return commands.main(["splits", *map(str, words)])
+    return main(["splits", *map(str, words)])
 
 
 @pytest.fixture(scope="module")

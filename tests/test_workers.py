@@ -1,4 +1,5 @@
 import errno
+import multiprocessing
 import os
 import signal
 import time
@@ -219,3 +220,36 @@ def test_processes_that_cannot_be_started_are_told(code, monkeypatch):
 )
 def test_the_ways_to_learn_that_a_data_loading_process_died(error, dead):
     assert is_dead_loader(error) is dead
+
+
+@pytest.mark.fault("data loading")
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.EAGAIN])
+def test_of_processes_that_cannot_all_be_started_none_is_left(error, monkeypatch):
+    """One that is left ignores Python's signal, and Python waits for it at exit, for ever."""
+    start = multiprocessing.process.BaseProcess.start
+    before = set(multiprocessing.active_children())
+
+    def refuse_the_second(self):
+        if set(multiprocessing.active_children()) - before:
+            raise OSError(error, os.strerror(error))
+        start(self)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refuse_the_second)
+    with pytest.raises(ConfigError) as caught:
+        list(load(Batches(arrays), range(4), num_workers=2))
+    assert str(caught.value).startswith(
+        f"No process for loading data could be started ({os.strerror(error)}): /dev/shm must have"
+    )
+    assert set(multiprocessing.active_children()) <= before
+
+
+def test_too_few_open_files_in_a_process_are_no_fault_of_a_recording():
+    def refuse(_):
+        raise OSError(errno.EMFILE, "Too many open files", "a.wav")
+
+    with pytest.raises(ConfigError) as caught:
+        list(load(Batches(refuse), range(2), num_workers=1))
+    assert str(caught.value) == (
+        "This process may open no more files: raise its limit (ulimit -n 1024) (Too many open "
+        f"files). {WAY_OUT}"
+    )

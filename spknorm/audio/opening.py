@@ -16,6 +16,7 @@ from spknorm.audio.containers import (
 )
 from spknorm.audio.demuxing import Demuxed
 from spknorm.audio.faults import AudioError, audio_error
+from spknorm.errors import shortage
 from spknorm.files import is_pointer
 
 
@@ -24,12 +25,15 @@ def open_descriptor(path: Path) -> int:
 
     Raises:
         AudioError: It is not there, or may not be read.
+        OSError: This process may open no more files, which is not the file's fault.
     """
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise audio_error("missing", path) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL or a surrogate in the name
+        if shortage(error) is not None:
+            raise
         raise audio_error("permission", path, _reason(error)) from error
 
 

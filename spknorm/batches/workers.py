@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from spknorm.errors import USER_ERRORS, ConfigError
+from spknorm.errors import USER_ERRORS, ConfigError, shortage
 
 logger = logging.getLogger(__name__)
 
@@ -81,14 +82,7 @@ def load(batches: Numbered[T_co], numbers: Sequence[int], *, num_workers: int) -
         generator=torch.Generator().manual_seed(0),  # else it draws from the global one
         worker_init_fn=_Prepare(tells),
     )
-    try:
-        iterator: Any = iter(loader)
-    except OSError as error:  # semaphores, pipes and processes
-        raise ConfigError(
-            f"No process for loading data could be started ({error.strerror or error}): /dev/shm "
-            f"must have room, and the system must allow more processes and files. {_WAY_OUT}"
-        ) from error
-    watch = _Watch(iterator)
+    iterator, watch = _started(loader)
     try:
         for _ in numbers:
             batch = _next(iterator, watch)
@@ -109,6 +103,34 @@ def load(batches: Numbered[T_co], numbers: Sequence[int], *, num_workers: int) -
             for process in iterator._workers:
                 os.kill(process.pid, signal.SIGCONT)  # one that is stopped never ends by itself
         iterator._shutdown_workers()
+
+
+def _started(loader: DataLoader[Any]) -> tuple[Any, "_Watch"]:
+    """Return an iterator whose processes run, and what watches them; else none of them is left."""
+    iterator: Any = object.__new__(_MultiProcessingDataLoaderIter)  # held if it fails half-way
+    try:
+        type(iterator).__init__(iterator, loader)
+        return iterator, _Watch(iterator)
+    except (OSError, RuntimeError) as error:  # semaphores, pipes, processes and threads
+        if not isinstance(error, OSError) and shortage(error) is None:
+            raise
+        iterator._shutdown = True  # there is nothing whole for torch to shut down
+        end_processes()
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"No process for loading data could be started ({why}): /dev/shm "
+            f"must have room, and the system must allow more processes and files. {_WAY_OUT}"
+        ) from error
+
+
+def end_processes() -> None:
+    """End what this process has started for loading data, for whose end Python waits at exit.
+
+    They leave every signal to the run (`prepare`) but this one.
+    """
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
 
 
 def as_it_is(batch: T) -> T:
@@ -173,6 +195,9 @@ class _Told(Dataset[Any]):
         try:
             return self._batches[number]
         except Exception as error:
+            short = shortage(error)
+            if short is not None:
+                return _Failure(ConfigError.__name__, f"{short} {_WAY_OUT}", "")
             return _Failure(type(error).__name__, str(error), traceback.format_exc())
 
 

@@ -54,23 +54,15 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `spknorm COMMAND`; the console script.
-
-    Returns:
-        The exit status: 0, or that of the user's error (see `spknorm.errors`), told on stderr.
-    """
-
-    def command() -> int:
-        args = parser().parse_args(argv)
-        process.hush()
-        process.check_options(args)
-        if args.command in ("audit", "predict", "serve"):
-            args.device = args.device or default_device()
-            check_device(args.device)
-        return SUBCOMMANDS[args.command].run(args)
-
-    return downstream.exit_status_of(command)
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run `spknorm COMMAND` and return its exit status; errors are raised."""
+    args = parser().parse_args(argv)
+    process.hush()
+    process.check_options(args)
+    if args.command in ("audit", "predict", "serve"):
+        args.device = args.device or default_device()
+        check_device(args.device)
+    return SUBCOMMANDS[args.command].run(args)
 
 
 def parser() -> argparse.ArgumentParser:

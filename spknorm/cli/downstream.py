@@ -5,82 +5,15 @@ Everything a user can get wrong is looked at before torch is loaded or a file is
 
 import argparse
 import logging
-import sys
 import traceback
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from spknorm.cli import arguments, overrides, process, refusals, resume, settings, surroundings
-from spknorm.config.device import advice_of
+from spknorm.cli import overrides, process, refusals, resume, settings
 from spknorm.config.weights import note_weights
-from spknorm.errors import (
-    USER_ERRORS,
-    CheckpointError,
-    ConfigError,
-    MissingError,
-    is_out_of_memory,
-)
+from spknorm.errors import USER_ERRORS, ConfigError, MissingError
 from spknorm.files import FolderLock, own_place
-from spknorm.runs.checkpoint import is_disk_full
-
-_SHORT = (
-    "Memory ran out ({}). Take a device with more of it (--device cpu has the machine's), a "
-    "smaller upstream, or smaller batches."
-)
-
-
-def run_downstream(argv: Sequence[str] | None = None) -> int:
-    """Run one experiment; the console script and `python run_downstream.py`.
-
-    Args:
-        argv: s3prl's options; None takes the process's own.
-
-    Returns:
-        The exit status: 0, or that of the user's error (see `spknorm.errors`), told on stderr.
-    """
-    return exit_status_of(lambda: run(arguments.parse(argv)))
-
-
-def exit_status_of(command: Callable[[], int]) -> int:
-    """Return the command's status, turning a user's error into one text on stderr."""
-    try:
-        surroundings.prepare()
-        status = command()
-        surroundings.close_output()
-        return status
-    except BrokenPipeError:
-        surroundings.drop_output()
-        return 141
-    except USER_ERRORS as error:
-        print(f"spknorm: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except (RuntimeError, MemoryError) as error:
-        from spknorm.batches.workers import explain, is_dead_loader
-
-        if is_out_of_memory(error):
-            text = _SHORT.format(str(error).splitlines()[0].split(". ")[0])
-            print(f"spknorm: {text}{advice_of(error)}", file=sys.stderr)
-            return ConfigError.exit_code
-        if not is_dead_loader(error):
-            raise
-        print(f"spknorm: {explain()}", file=sys.stderr)
-        return ConfigError.exit_code
-    except OSError as error:
-        if is_disk_full(error):
-            place = error.filename or "A disk"
-            print(f"spknorm: {place} takes no more data ({error.strerror}).", file=sys.stderr)
-            if error.filename is None:
-                surroundings.drop_output()  # which may be what is full
-            return CheckpointError.exit_code
-        refusal = surroundings.refusal(error)
-        if refusal is None:
-            raise
-        print(f"spknorm: {refusal}", file=sys.stderr)
-        return ConfigError.exit_code
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,12 +22,6 @@ _CACHES = (
 """Where the libraries keep what they would keep in the home folder."""
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _MISPLACED = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
-_TOO_FEW = {
-    errno.EMFILE: "open no more files: raise its limit (ulimit -n 1024)",
-    errno.ENFILE: "open no more files, nor may others: close some programs",
-    errno.EAGAIN: "start no more processes or threads: raise its limit (ulimit -u), or set "
-    "num_workers to 0 and OMP_NUM_THREADS to 1",
-}
 
 
 def prepare() -> None:
@@ -113,8 +107,6 @@ def refusal(error: OSError) -> str | None:
         )
     if error.errno in _MISPLACED and place is not None:
         return f"{place} cannot be used as a place for files ({why}). Name another folder."
-    if error.errno in _TOO_FEW:
-        return f"This process may {_TOO_FEW[error.errno]} ({why})."
     if error.errno == errno.ENOENT and place is None:  # what the working folder is asked for
         return f"The working folder is gone ({why}). Change to one that is there (cd)."
     return None

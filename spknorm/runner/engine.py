@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from spknorm.batches import workers
 from spknorm.corpora.digest import write_rows
-from spknorm.errors import CheckpointError, ConfigError
+from spknorm.errors import CheckpointError, ConfigError, is_disk_full
 from spknorm.runner import pretraining, setup, state
 from spknorm.runner.ahead import Ahead
 from spknorm.runner.evaluation import Evaluation
@@ -60,9 +60,9 @@ class SpknormRunner(S3prlRunner):
         except (OSError, EOFError, RuntimeError) as error:
             if workers.is_dead_loader(error):
                 raise ConfigError(workers.explain()) from error
-            if not isinstance(error, OSError) or not checkpoint.is_disk_full(error):
-                raise
-            raise CheckpointError(checkpoint.disk_full(self.expdir, error)) from error
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise CheckpointError(checkpoint.disk_full(self.expdir, error)) from error
+            raise
         finally:
             if self._lock is not None:
                 self._lock.release()

@@ -7,7 +7,6 @@ Between `runs/` and `runner/`. `states-N.ckpt` and `dev-best.ckpt` hold s3prl's 
 
 import argparse
 import contextlib
-import errno
 import logging
 import re
 import zipfile
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.config.memory import or_else
-from spknorm.errors import CheckpointError, MissingError
+from spknorm.errors import CheckpointError, MissingError, is_disk_full
 from spknorm.files import atomic_path, system_errors
 from spknorm.upstreams.weights import describe, load_weights
 
@@ -26,7 +25,6 @@ BEST = "dev-best.ckpt"
 _STATES = re.compile(r"states-(\d{1,18})\.ckpt")
 _NEEDED = ("Step", "Args", "Config", "Downstream")
 _TRAINING = ("Optimizer", "Scheduler")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def save(path: Path, states: dict[str, Any]) -> None:
@@ -153,7 +151,7 @@ def _no_space(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_disk_full(error):
             raise
         raise CheckpointError(disk_full(folder, error)) from error
 
@@ -164,11 +162,6 @@ def disk_full(folder: Path, error: OSError) -> str:
         f"{folder} takes no more data ({error.strerror}). What was saved before is whole: "
         "free some space and go on with -a."
     )
-
-
-def is_disk_full(error: OSError) -> bool:
-    """Tell whether an error means no space, no quota or the largest file size."""
-    return error.errno in _FULL
 
 
 def _numbered(expdir: Path) -> dict[int, Path]:
