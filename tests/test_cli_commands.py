@@ -98,5 +98,6 @@ def test_an_audit_prints_its_table(tmp_path, capsys, monkeypatch):
         "most": 15000,
         "part": (1, 1),
         "seed": 0,
+        "verifier": False,
         "device": "cpu",
     }
