@@ -188,3 +188,19 @@ def make_transformers(folder: Path, kind: str, *, still: bool = False, **changed
     else:
         transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
     return folder
+
+
+def make_distiller(path: Path, **changed) -> Path:
+    """Write a distilHuBERT as s3prl's pre-training leaves it: what `distiller_local` loads."""
+    from s3prl.upstream.distiller.model import DistillerConfig, DistillerModel
+
+    own = {key: value for key, value in _TRANSFORMER.items() if "layerdrop" not in key}
+    layers = own.pop("conv_feature_layers")
+    config = {
+        **own, "extractor_conv_feature_layers": layers, "final_dim": 32, "n_tasks": 3,
+        "pred_layer_id": [4, 8, 12], "out_layer_inter_dim": 16, "feature_grad_mult": 0.1, **changed,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    model = DistillerModel(DistillerConfig(config))
+    torch.save({"Config": {"distiller": config}, "Distiller": model.state_dict()}, path)
+    return path

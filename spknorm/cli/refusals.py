@@ -135,11 +135,6 @@ def check_upstream(args: argparse.Namespace) -> None:
         return
     known = hub.options()
     if args.upstream not in known:
-        if args.upstream.lower().startswith("emotion2vec"):
-            raise ConfigError(
-                f"`{args.upstream}` needs a package of its own, funasr, whose models are not "
-                "s3prl's: it is no upstream here. Folders of transformers go with -u hf:FOLDER."
-            )
         near = difflib.get_close_matches(args.upstream, known, n=3)
         hint = f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
         raise ConfigError(f"s3prl.hub has no upstream `{args.upstream}`.{hint}")

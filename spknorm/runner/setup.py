@@ -24,8 +24,8 @@ from spknorm.runner.passes import DTYPES, evaluation_precision, precision_of
 from spknorm.runner.sources import CachedSource, Source, UpstreamSource
 from spknorm.schema import MethodConfig, TaskConfig, UpstreamConfig
 from spknorm.upstreams import family_of, tuning
+from spknorm.upstreams.alone import AloneUpstream
 from spknorm.upstreams.fast import PackedEncoder, make_encoder, reason_unsupported
-from spknorm.upstreams.hugging_face import TransformersUpstream
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _reads_past_adapters(upstream: nn.Module) -> bool:
 
     fairseq's and WavLM's do (torch.nn.functional.multi_head_attention_forward).
     """
-    return not isinstance(upstream, TransformersUpstream) or family_of(upstream).title == "WavLM"
+    return not isinstance(upstream, AloneUpstream) or family_of(upstream).title == "WavLM"
 
 
 def _train_feature_extractor(upstream: nn.Module, args: argparse.Namespace) -> None:
@@ -189,12 +189,11 @@ def make_source(
         raise ConfigError(_NO_ERASURE)
     encode = make_encoder(upstream, featurizer, config.upstream, trainable=trainable)
     source = UpstreamSource(encode, device=world.device)
-    trains_front_end = config.downstream_expert.spknorm.train_feature_extractor
-    if not trainable or trains_front_end or not isinstance(encode, PackedEncoder):
+    if not (trainable and isinstance(encode, PackedEncoder)) or encode.trains_front_end:
         return source
     cache = features.FrontEnds(
         encode,
-        upstream.model.feature_extractor,  # type: ignore[union-attr,arg-type]  # s3prl's
+        encode.convolutions,
         config=config.upstream,
         device=world.device,
     )

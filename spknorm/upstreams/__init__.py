@@ -53,6 +53,8 @@ FAMILIES = (
     Family("WavLM", ("wavlm",), "wavlm", True, _FRONT_END),
     Family("data2vec audio", ("data2vec",), "data2vec-audio", True, _FRONT_END),
     Family("UniSpeech-SAT", ("unispeech_sat",), "unispeech-sat", True, _FRONT_END),
+    Family("emotion2vec", ("emotion2vec",), "", True, _FRONT_END),
+    Family("distilHuBERT", ("distiller",), "", True),
     Family("UniSpeech", (), "unispeech", True, _FRONT_END),
     Family("SEW-D", (), "sew-d", False, _FRONT_END),
     Family("Wav2Vec2-BERT", (), "wav2vec2-bert"),
@@ -86,8 +88,10 @@ def family_of(upstream: Any) -> Family:
 
 def is_stock(upstream: Any) -> bool:
     """Tell whether an upstream runs as its family does, with nothing added."""
+    if getattr(upstream, "gate", None) is not None:
+        return False
     if _is_of_transformers(upstream):
-        return upstream.gate is None
+        return True
     return any(type(upstream).forward is expert.forward for expert in _experts(family_of(upstream)))
 
 
@@ -147,6 +151,8 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
         ) from error
     if _is_of_transformers(upstream):
         return Built(upstream, upstream.folder)
+    if (own := getattr(upstream, "files", None)) is not None:  # emotion2vec's
+        return Built(upstream, own.weights)
     return Built(upstream, Path(files[-1]) if files else None)
 
 

@@ -18,8 +18,9 @@ _TARGETS = (
     ("linear_q", "linear_v"),
     ("query_proj", "value_proj"),
     ("query", "value"),
+    ("qkv",),
 )
-"""What a model may call the products that LoRA's paper adapts: queries and values."""
+"""What a model may call the products that LoRA's paper adapts: queries and values, or all three."""
 
 
 def adapt(upstream: Any, config: UpstreamConfig) -> None:
@@ -118,6 +119,9 @@ def layers_of(upstream: Any) -> list[nn.Module]:
     Raises:
         ConfigError: It has none.
     """
+    own = getattr(getattr(upstream, "model", None), "layers", None)  # emotion2vec's two lists
+    if isinstance(own, list):
+        return own
     lists: list[list[nn.Module]] = [
         list(module)
         for module in upstream.modules()

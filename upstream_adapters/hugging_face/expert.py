@@ -4,11 +4,6 @@ With a gate the gated features come after the others, as in `spknorm_hubert`: `l
 and `hidden_states[-1]` are gated, all before them are the model's own.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
-from torch import Tensor
-
 from spknorm.export.upstream_file import GATE_FILE, build_gate, read_gate
 from spknorm.upstreams.hugging_face import TransformersUpstream
 
@@ -24,17 +19,3 @@ class UpstreamExpert(TransformersUpstream):
         super().__init__(ckpt)
         if (self.folder / GATE_FILE).is_file():
             self.gate = build_gate(read_gate(self.folder / GATE_FILE))
-
-    def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
-        """Run it on B waveforms (L_i,)."""
-        output = super().forward(wavs)
-        if self.gate is None:
-            return output
-        hidden = output["hidden_states"]
-        gated = self.gate(list(hidden))
-        return {
-            **output,
-            "hidden_states": (*hidden, gated),
-            "last_hidden_state": gated,
-            f"hidden_state_{len(hidden)}": gated,
-        }

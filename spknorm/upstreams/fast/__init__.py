@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams import family_of, is_stock
-from spknorm.upstreams.fast import fairseq, hugging_face
+from spknorm.upstreams.alone import AloneUpstream
+from spknorm.upstreams.fast import distiller, emotion2vec, fairseq, hugging_face
 from spknorm.upstreams.fast.memory import keep_freed_memory
 from spknorm.upstreams.fast.packed import PackedEncoder, layers_read, parts_of
 from spknorm.upstreams.hugging_face import TransformersUpstream
@@ -53,7 +54,7 @@ def make_encoder(
         reason = reason_unsupported(upstream, featurizer)
         if reason is None:
             return PackedEncoder(upstream, featurizer, config, trainable=trainable)
-        if isinstance(upstream, TransformersUpstream):
+        if isinstance(upstream, AloneUpstream):
             logger.info("The upstream runs over each utterance by itself: %s.", reason)
         else:
             logger.info("The upstream runs as s3prl runs it, with padding: %s.", reason)
@@ -63,7 +64,7 @@ def make_encoder(
             hidden = upstream(list(wavs))
         return list(featurizer(wavs, hidden))
 
-    if isinstance(upstream, TransformersUpstream):
+    if isinstance(upstream, AloneUpstream):
         return lambda wavs: by_length(encode, wavs)
     return encode
 
@@ -83,11 +84,11 @@ def reason_unsupported(upstream: nn.Module, featurizer: Any) -> str | None:
     """Return why the upstream cannot run without padding, or None if it can."""
     if not (family_of(upstream).runs_packed and is_stock(upstream)):
         return f"{type(upstream).__module__} is no upstream that is run without padding"
-    reason = (
-        hugging_face.reason_unsupported(upstream)
-        if isinstance(upstream, TransformersUpstream)
-        else fairseq.reason_unsupported(upstream)
-    )
-    if reason is None and layers_read(featurizer, len(parts_of(upstream).layers)) is None:
+    name = next(iter(family_of(upstream).experts), "")
+    kind: Any = {"distiller": distiller, "emotion2vec": emotion2vec}.get(name, fairseq)
+    if isinstance(upstream, TransformersUpstream):
+        kind = hugging_face
+    reason: str | None = kind.reason_unsupported(upstream)
+    if reason is None and layers_read(featurizer, parts_of(upstream)) is None:
         return f"`{featurizer.feature_selection}` is not one of its hidden states"
     return reason

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.upstreams.fast.dropout import drop, dropout
-from spknorm.upstreams.fast.layers import positions
-from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.layers import positions, run_layer
+from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.products import project
 from spknorm.upstreams.fast.relative import position_bias
 
@@ -21,15 +21,21 @@ class FairseqParts:
 
     Args:
         upstream: s3prl's expert.
+        model: Its model.
 
     Attributes:
         model: Its model.
         layers: Transformer layers.
         final_norm: Behind the last of them; None where there is none.
+        run_layer: Runs one of them.
+        behind: Hidden states that heads behind the layers give.
+        names: Of hidden states, beside their numbers.
     """
 
-    def __init__(self, upstream: Any) -> None:
-        self.model = upstream.model
+    def __init__(self, upstream: Any, model: Any = None) -> None:
+        self.model = upstream.model if model is None else model
+        self.run_layer = run_layer
+        self.behind, self.names = 0, dict[str, int]()
         encoder = self.model.encoder
         self.layers: nn.ModuleList = encoder.layers
         self.final_norm: nn.Module | None = encoder.layer_norm if encoder.layer_norm_first else None
@@ -48,16 +54,22 @@ class FairseqParts:
         """How much of its gradient the front end gets, 0 to 1."""
         return float(self.model.feature_grad_mult)
 
+    @property
+    def convolutions(self) -> nn.Module:
+        """The front end."""
+        module: nn.Module = self.model.feature_extractor
+        return module
+
     def normalized(self, wav: Tensor) -> Tensor:
         """Return a waveform (L,) with mean 0 and variance 1."""
         return functional.layer_norm(wav, wav.shape)
 
     def front_end(self, wav: Tensor) -> Tensor:
         """Return what the convolutions make of a waveform, (1, L) -> (1, C, T)."""
-        features: Tensor = self.model.feature_extractor(wav)
+        features: Tensor = self.convolutions(wav)
         return features
 
-    def embed(self, x: Tensor, layout: Layout) -> Tensor:
+    def embed(self, x: Tensor, layout: Layout) -> Begun:
         """Return the first layer's input (N, H) of the convolutions' outputs (N, C)."""
         model, encoder = self.model, self.model.encoder
         x = model.layer_norm(x)
@@ -68,7 +80,12 @@ class FairseqParts:
             x = x + positions(encoder.pos_conv, x, layout)
         if not encoder.layer_norm_first:
             x = encoder.layer_norm(x)
-        return dropout(x, encoder.dropout if encoder.training else 0.0)
+        x = dropout(x, encoder.dropout if encoder.training else 0.0)
+        return Begun(x, layout, x)
+
+    def heads(self, x: Tensor) -> list[Tensor]:
+        """Return what heads make of the last layer's output; there are none."""
+        return []
 
     def bias(self, longest: int) -> Tensor | None:
         """Return WavLM's position bias of `longest` frames, (heads, T, T); None for others."""

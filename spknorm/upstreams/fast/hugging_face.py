@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spknorm.upstreams.fast.convolution import convolve, pays_off
 from spknorm.upstreams.fast.dropout import drop
 from spknorm.upstreams.fast.layers import attend, products
-from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.linears import Linears
 from spknorm.upstreams.fast.relative import position_bias
 
@@ -29,11 +29,16 @@ class HuggingFaceParts:
         model: transformers' model.
         layers: Transformer layers.
         final_norm: Behind the last of them; None where there is none.
+        run_layer: Runs one of them.
+        behind: Hidden states that heads behind the layers give.
+        names: Of hidden states, beside their numbers.
     """
 
     def __init__(self, upstream: Any) -> None:
         self._upstream = upstream
         self.model = upstream.model
+        self.run_layer = run_layer
+        self.behind, self.names = 0, dict[str, int]()
         encoder = self.model.encoder
         self.layers: nn.ModuleList = encoder.layers
         self._stable = bool(getattr(self.model.config, "do_stable_layer_norm", False))
@@ -49,6 +54,12 @@ class HuggingFaceParts:
         """How much of its gradient the front end gets, 0 or 1."""
         return float(self._upstream.feature_grad_mult)
 
+    @property
+    def convolutions(self) -> nn.Module:
+        """The front end."""
+        module: nn.Module = self.model.feature_extractor
+        return module
+
     def normalized(self, wav: Tensor) -> Tensor:
         """Return a waveform (L,) with mean 0 and variance 1."""
         normal: Tensor = self._upstream.inputs.normalized(wav)
@@ -56,10 +67,10 @@ class HuggingFaceParts:
 
     def front_end(self, wav: Tensor) -> Tensor:
         """Return what the convolutions make of a waveform, (1, L) -> (1, C, T)."""
-        features: Tensor = self.model.feature_extractor(wav)
+        features: Tensor = self.convolutions(wav)
         return features
 
-    def embed(self, x: Tensor, layout: Layout) -> Tensor:
+    def embed(self, x: Tensor, layout: Layout) -> Begun:
         """Return the first layer's input (N, H) of the convolutions' outputs (N, C)."""
         encoder = self.model.encoder
         projected = self.model.feature_projection(x)
@@ -67,7 +78,12 @@ class HuggingFaceParts:
         x = x + _positions(encoder.pos_conv_embed, x, layout)
         if not self._stable:
             x = encoder.layer_norm(x)
-        return drop(encoder.dropout, x)
+        x = drop(encoder.dropout, x)
+        return Begun(x, layout, x)
+
+    def heads(self, x: Tensor) -> list[Tensor]:
+        """Return what heads make of the last layer's output; there are none."""
+        return []
 
     def bias(self, longest: int) -> Tensor | None:
         """Return WavLM's position bias of `longest` frames, (heads, T, T); None for others."""

@@ -52,6 +52,8 @@ def _feed_forward(layer: Any, x: Tensor, linears: Linears) -> Tensor:
 
 def products(attention: Any) -> tuple[tuple[nn.Module, ...], tuple[nn.Module]]:
     """Return attention's linear modules: of queries, keys and values, and of what comes of it."""
+    if hasattr(attention, "qkv"):  # emotion2vec's, all three in one
+        return (attention.qkv,), (attention.proj,)
     return (attention.q_proj, attention.k_proj, attention.v_proj), (attention.out_proj,)
 
 
@@ -60,14 +62,16 @@ def attend(
 ) -> Tensor:
     """Self-attention of each utterance to itself, (N, H) -> (N, H)."""
     added = gated(attention, x, bias)
-    shape = (attention.num_heads, attention.head_dim)
+    shape = (attention.num_heads, x.shape[-1] // attention.num_heads)
     projections, (out,) = products(attention)
     rate = dropout_rate(attention)
     if layout.together:
         qkv = linears(x, *projections).view(len(x), 3, *shape)
         joined = attention_together(qkv, layout, added, dropout_rate=rate)
     else:
-        q, k, v = (linears(x, one).view(len(x), *shape) for one in projections)  # (N, heads, d)
+        found = [linears(x, one) for one in projections]
+        found = list(found[0].chunk(3, dim=-1)) if len(found) == 1 else found
+        q, k, v = (one.reshape(len(x), *shape) for one in found)  # (N, heads, d)
         parts = (layout.split(part.transpose(0, 1), dim=1) for part in (q, k, v))
         biases = [None if added is None else added.of(*place) for place in layout.places]
         mixed = [
@@ -79,7 +83,8 @@ def attend(
 
 def dropout_rate(attention: Any) -> float:
     """Return the rate at which weights of attention are dropped as it is now."""
-    own = getattr(attention, "dropout_module", None)  # transformers keeps a number
+    names = ("dropout_module", "attn_drop")  # transformers keeps a number
+    own = next((part for name in names if (part := getattr(attention, name, None))), None)
     return float(attention.dropout if own is None else own.p) if attention.training else 0.0
 
 

@@ -6,6 +6,7 @@ lengths differ rounded up, so that few shapes occur for which a GPU has to plan 
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -72,3 +73,23 @@ class Layout:
     def split(self, x: Tensor, *, dim: int = 0) -> Sequence[Tensor]:
         """Return each utterance's part of x, whose dimension `dim` is N."""
         return torch.split(x, self.lengths, dim=dim)
+
+
+class Begun(NamedTuple):
+    """What the first layer is given.
+
+    Attributes:
+        x: Its input (M, H): frames, and what a model puts before those of each utterance.
+        layout: Of the M.
+        first: Hidden state 0, (M, H).
+        frames: (N,) where frames are among the M; None where there is nothing else.
+    """
+
+    x: Tensor
+    layout: Layout
+    first: Tensor
+    frames: Tensor | None = None
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the frames (N, H) of (M, H)."""
+        return x if self.frames is None else x.index_select(0, self.frames)

@@ -14,18 +14,24 @@ from torch.utils.checkpoint import checkpoint
 
 from spknorm.config.memory import LAYER_BYTES
 from spknorm.schema import UpstreamConfig
-from spknorm.upstreams.fast import hugging_face
+from spknorm.upstreams import family_of
 from spknorm.upstreams.fast.attention import name_of
+from spknorm.upstreams.fast.distiller import DistillerParts
+from spknorm.upstreams.fast.emotion2vec import Emotion2vecParts
 from spknorm.upstreams.fast.fairseq import FairseqParts
 from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
-from spknorm.upstreams.fast.layers import dropout_rate, run_layer
+from spknorm.upstreams.fast.layers import dropout_rate
 from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.hugging_face import TransformersUpstream
 
 _SAMPLES_AT_ONCE = 64 * 16000
 """Beyond them the convolutions of a front end would be the step's peak of memory."""
 
-Parts = FairseqParts | HuggingFaceParts
+Parts = FairseqParts | HuggingFaceParts | Emotion2vecParts
+_PARTS: dict[str, type[FairseqParts | Emotion2vecParts]] = {
+    "distiller": DistillerParts,
+    "emotion2vec": Emotion2vecParts,
+}
 
 
 class PackedEncoder:
@@ -54,13 +60,11 @@ class PackedEncoder:
         self._trainable = trainable
         self._parts = parts_of(upstream)
         self._featurizer = featurizer
-        wanted = layers_read(featurizer, len(self._parts.layers))
+        wanted = layers_read(featurizer, self._parts)
         assert wanted is not None
         self._wanted = wanted
         self.recomputes = config.checkpoint_activations
-        self._layer: Callable[..., Tensor] = (
-            run_layer if isinstance(self._parts, FairseqParts) else hugging_face.run_layer
-        )
+        self._layer: Callable[..., Tensor] = self._parts.run_layer
         self.compiled = config.compile
         self.attention: set[str] = set()
         self._named: dict[tuple[object, ...], str] = {}
@@ -72,6 +76,16 @@ class PackedEncoder:
         """Of the activations that a frame leaves for the backward pass, about."""
         kept = max(1, *self._wanted) if self._trainable else 1
         return float(LAYER_BYTES * self._featurizer.output_dim * kept)
+
+    @property
+    def convolutions(self) -> nn.Module:
+        """The front end's module."""
+        return self._parts.convolutions
+
+    @property
+    def trains_front_end(self) -> bool:
+        """Whether the front end is trained."""
+        return self._parts.gradient_share > 0
 
     @property
     def normalize(self) -> bool:
@@ -125,9 +139,10 @@ class PackedEncoder:
     def _hidden_states(self, x: Tensor, layout: Layout) -> list[Tensor]:
         """Return the hidden states (N, H) that the featurizer reads, of (N, C)."""
         parts = self._parts
-        x = parts.embed(x, layout)
-        kept = [x] if 0 in self._wanted else []
-        last = max(self._wanted)
+        begun = parts.embed(x, layout)
+        x, layout = begun.x, begun.layout
+        kept = [begun.of(begun.first)] if 0 in self._wanted else []
+        last = min(max(self._wanted), len(parts.layers))
         bias = parts.bias(layout.longest) if last else None
         if last:
             self._note_attention(x, layout, biased=bias is not None)
@@ -139,7 +154,10 @@ class PackedEncoder:
             if number == len(parts.layers) and parts.final_norm is not None:
                 x = parts.final_norm(x)
             if number in self._wanted:
-                kept.append(x)
+                kept.append(begun.of(x))
+        if self._wanted[-1] > len(parts.layers):
+            predicted = parts.heads(begun.of(x))
+            kept += [predicted[n - last - 1] for n in self._wanted if n > last]
         return kept
 
     def _note_attention(self, x: Tensor, layout: Layout, *, biased: bool) -> None:
@@ -152,7 +170,7 @@ class PackedEncoder:
         dtype = torch.get_autocast_dtype(device) if lower else x.dtype
         kind = dtype, rate, biased, layout.mask is None
         if kind not in self._named:
-            shape = attention.num_heads, attention.head_dim
+            shape = attention.num_heads, x.shape[-1] // attention.num_heads
             self._named[kind] = name_of(
                 layout, shape, dtype=dtype, biased=biased, dropout_rate=rate
             )
@@ -173,17 +191,19 @@ def parts_of(upstream: Any) -> Parts:
     """Return the parts that are run of an upstream."""
     if isinstance(upstream, TransformersUpstream):
         return HuggingFaceParts(upstream)
-    return FairseqParts(upstream)
+    name = next(iter(family_of(upstream).experts), "")
+    kind: type[FairseqParts | Emotion2vecParts] = _PARTS.get(name, FairseqParts)
+    return kind(upstream)
 
 
-def layers_read(featurizer: Any, num_layers: int) -> list[int] | None:
-    """Return the numbers of the hidden states that the featurizer reads, 0 ... num_layers."""
+def layers_read(featurizer: Any, parts: Parts) -> list[int] | None:
+    """Return the numbers of the hidden states that the featurizer reads, in order."""
     selection, layer = featurizer.feature_selection, featurizer.layer_selection
+    every = list(range(len(parts.layers) + parts.behind + 1))
     if selection == "hidden_states":
-        every = list(range(num_layers + 1))
         return every if layer is None else [every[layer]]
-    names = {"last_hidden_state": num_layers}
-    names |= {f"hidden_state_{number}": number for number in range(num_layers + 1)}
+    names = {"last_hidden_state": every[-1], **parts.names}
+    names |= {f"hidden_state_{number}": number for number in every}
     return [names[selection]] if selection in names else None
 
 

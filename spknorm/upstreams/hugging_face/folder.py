@@ -89,8 +89,20 @@ def config_folder(folder: Path) -> Path:
     return locate(str(_json(adapter).get("base_model_name_or_path")))
 
 
-def fill(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+def fill(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    *,
+    source: str,
+    described: str = "config.json",
+) -> None:
     """Put weights into a model in float32; names may have any prefix, and more may be there.
+
+    Args:
+        model: Built, with weights of any kind.
+        weights: By name.
+        source: For messages.
+        described: The file that says what the model is.
 
     Raises:
         CheckpointError: Weights of the model are missing, of another shape, or whole numbers.
@@ -115,7 +127,7 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> Non
         if value.shape != own[name].shape:
             raise CheckpointError(
                 f"{source} does not hold the weights of a {type(model).__name__} as its "
-                f"config.json describes it: {name} is of {tuple(value.shape)}, not of "
+                f"{described} describes it: {name} is of {tuple(value.shape)}, not of "
                 f"{tuple(own[name].shape)}."
             )
     model.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)

@@ -1,12 +1,8 @@
 """A model of transformers under s3prl's contract of an upstream.
 
-Utterances go through it each by itself, or together with others of exactly their length, so that
-no feature depends on padding; what comes out is padded only to be stacked.
-
-Legend: B utterances of L_i samples and T_i frames, b of them of one length, H dimension.
+Legend: L samples, T frames, b utterances of one length, H dimension.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
-from spknorm.compat.lengths import check_lengths
 from spknorm.errors import ConfigError, is_out_of_memory
+from spknorm.upstreams.alone import AloneUpstream
 from spknorm.upstreams.hugging_face.folder import (
     MissingWeightsError,
     config_folder,
@@ -33,7 +28,7 @@ _FRAMES_EVERY = {"whisper": 320, "wav2vec2-bert": 320}
 _FROZEN = ("feature_extractor",)
 
 
-class TransformersUpstream(nn.Module):
+class TransformersUpstream(AloneUpstream):
     """An upstream from a folder of transformers or a name of its hub.
 
     s3prl's own models mask nothing and drop no layers in training, and neither does this. Heads,
@@ -64,46 +59,13 @@ class TransformersUpstream(nn.Module):
             described, config, self.model.main_input_name, source=f"hf:{source}"
         )
         self.frames_every = self._rate(config, source)
-        self.gate: nn.Module | None = None  # see upstream_adapters/hugging_face
         self.feature_grad_mult = 0.0
 
-    @property
-    def feature_grad_mult(self) -> float:
-        """1 where the convolutional front end is trained, else 0: as s3prl's models call it."""
-        return float(any(p.requires_grad for part in self._front() for p in part.parameters()))
+    def front_end_parts(self) -> list[nn.Module]:
+        """Return the convolutions, if the model has any."""
+        return [part for name in _FROZEN if (part := getattr(self.model, name, None)) is not None]
 
-    @feature_grad_mult.setter
-    def feature_grad_mult(self, value: float) -> None:
-        for part in self._front():
-            part.requires_grad_(value > 0)
-            if hasattr(part, "_requires_grad"):
-                part._requires_grad = value > 0  # type: ignore[assignment]  # its inputs'
-
-    def get_downsample_rates(self, key: str = "") -> int:
-        """Return samples per frame, of every layer."""
-        return self.frames_every
-
-    @check_lengths
-    def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
-        """Return the hidden states of B waveforms (L_i,) at 16 kHz.
-
-        Returns:
-            `hidden_states`, a tuple of (B, T, H), zeros behind each utterance; each also as
-            `hidden_state_N`, and the last as `last_hidden_state`.
-        """
-        states: dict[int, list[Tensor]] = {}
-        order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))
-        for _, same in itertools.groupby(order, key=lambda index: len(wavs[index])):
-            members = list(same)
-            layers = self._states([wavs[index] for index in members])
-            for place, index in enumerate(members):
-                states[index] = [layer[place] for layer in layers]
-        rows = zip(*(states[index] for index in range(len(wavs))), strict=True)
-        hidden = tuple(pad_sequence(list(row), batch_first=True) for row in rows)
-        numbered = {f"hidden_state_{number}": layer for number, layer in enumerate(hidden)}
-        return {"hidden_states": hidden, "last_hidden_state": hidden[-1], **numbered}
-
-    def _states(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+    def states(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Return every layer (b, T, H) of b waveforms of one length."""
         length, longest = len(wavs[0]), self.inputs.longest
         if longest == math.inf:
@@ -150,9 +112,6 @@ class TransformersUpstream(nn.Module):
                 "so that it cannot be an upstream."
             )
         return round(8 * SAMPLE_RATE / (two - one))
-
-    def _front(self) -> list[nn.Module]:
-        return [part for name in _FROZEN if (part := getattr(self.model, name, None)) is not None]
 
 
 def _load(config: Any, folder: Path, source: str) -> Any:

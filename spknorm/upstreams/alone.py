@@ -1,0 +1,81 @@
+"""An upstream that takes each utterance by itself, under s3prl's contract.
+
+Utterances go through it alone, or together with others of exactly their length, so that no feature
+depends on padding; what comes out is padded only to be stacked.
+
+Legend: B utterances of L_i samples and T_i frames, b of them of one length, H dimension.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from spknorm.compat.lengths import check_lengths
+
+
+class AloneUpstream(nn.Module):
+    """What upstreams have in common that are not s3prl's own.
+
+    The convolutional front end is frozen, as s3prl has it, until `feature_grad_mult` is set to 1.
+
+    Attributes:
+        gate: SNP's, behind all hidden states; None but in an upstream that was exported with one.
+        frames_every: Samples per frame, of every layer.
+    """
+
+    frames_every: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate: nn.Module | None = None
+
+    def states(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Return every layer (b, T, H) of b waveforms of one length."""
+        raise NotImplementedError
+
+    def front_end_parts(self) -> list[nn.Module]:
+        """Return the modules of the convolutional front end; none if there is none."""
+        raise NotImplementedError
+
+    @property
+    def feature_grad_mult(self) -> float:
+        """1 where the convolutional front end is trained, else 0: as s3prl's models call it."""
+        parts = self.front_end_parts()
+        return float(any(p.requires_grad for part in parts for p in part.parameters()))
+
+    @feature_grad_mult.setter
+    def feature_grad_mult(self, value: float) -> None:
+        for part in self.front_end_parts():
+            part.requires_grad_(value > 0)
+            if hasattr(part, "_requires_grad"):
+                part._requires_grad = value > 0  # type: ignore[assignment]  # its inputs'
+
+    def get_downsample_rates(self, key: str = "") -> int:
+        """Return samples per frame, of every layer."""
+        return self.frames_every
+
+    @check_lengths
+    def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
+        """Return the hidden states of B waveforms (L_i,) at 16 kHz.
+
+        Returns:
+            `hidden_states`, a tuple of (B, T, H), zeros behind each utterance, with the gated
+            features at its end if there is a gate; each also as `hidden_state_N`, and the last as
+            `last_hidden_state`.
+        """
+        states: dict[int, list[Tensor]] = {}
+        order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))
+        for _, same in itertools.groupby(order, key=lambda index: len(wavs[index])):
+            members = list(same)
+            layers = self.states([wavs[index] for index in members])
+            for place, index in enumerate(members):
+                states[index] = [layer[place] for layer in layers]
+        rows = zip(*(states[index] for index in range(len(wavs))), strict=True)
+        hidden = tuple(pad_sequence(list(row), batch_first=True) for row in rows)
+        if self.gate is not None:
+            hidden = (*hidden, self.gate(list(hidden)))
+        numbered = {f"hidden_state_{number}": layer for number, layer in enumerate(hidden)}
+        return {"hidden_states": hidden, "last_hidden_state": hidden[-1], **numbered}

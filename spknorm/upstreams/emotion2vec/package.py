@@ -1,0 +1,81 @@
+"""funasr's modules of emotion2vec, and nothing else of funasr.
+
+`import funasr` imports all of its models, for which it needs two dozen packages. Those of
+emotion2vec need torch, numpy and omegaconf, which s3prl needs anyway.
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from spknorm.errors import ConfigError
+from spknorm.upstreams.emotion2vec import EXTRA
+from spknorm.upstreams.weights import first_line
+
+_PACKAGE, _MODELS = "funasr", "funasr.models.emotion2vec"
+
+
+class Modules(NamedTuple):
+    """funasr's.
+
+    Attributes:
+        audio: Has AudioEncoder.
+        base: Has get_alibi.
+        blocks: Has AltBlock.
+    """
+
+    audio: Any
+    base: Any
+    blocks: Any
+
+
+@contextlib.contextmanager
+def modules(*, wanted_by: str) -> Iterator[Modules]:
+    """Give funasr's modules, within which their classes can be built.
+
+    Args:
+        wanted_by: The upstream, for messages.
+
+    Raises:
+        ConfigError: funasr is not installed, or is another version's.
+    """
+    with _shell(wanted_by):
+        try:
+            found = [
+                importlib.import_module(f"{_MODELS}.{n}") for n in ("audio", "base", "modules")
+            ]
+            audio, base, blocks = found
+            assert audio.AudioEncoder and base.get_alibi and blocks.AltBlock
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"The upstream `{wanted_by}` needs emotion2vec of funasr, which the funasr that is "
+                f"installed does not give ({first_line(error)}): pip install -U --no-deps funasr"
+            ) from error
+        yield Modules(audio, base, blocks)
+
+
+@contextlib.contextmanager
+def _shell(wanted_by: str) -> Iterator[None]:
+    """Let `funasr` be an empty package with its own folder, unless all of it is imported."""
+    if _PACKAGE in sys.modules:
+        yield
+        return
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ConfigError(
+            f"The upstream `{wanted_by}` needs the package funasr, which is not installed: "
+            f"pip install --no-deps funasr, or pip install 'spknorm[{EXTRA}]' with all that its "
+            "other models need."
+        )
+    shell = ModuleType(_PACKAGE)
+    shell.__path__ = list(spec.submodule_search_locations)
+    sys.modules[_PACKAGE] = shell
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
+            del sys.modules[name]
