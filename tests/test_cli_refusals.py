@@ -189,13 +189,17 @@ def test_an_unknown_upstream_is_named_with_the_nearest(tmp_path, capsys):
     assert not list((tmp_path / "x").glob("*.yaml"))
 
 
-def test_an_upstream_of_another_package_is_one_line(tmp_path, capsys):
+def test_an_upstream_of_another_package_is_one_line(tmp_path, capsys, monkeypatch):
+    from spknorm.upstreams.emotion2vec import package
+
+    monkeypatch.setattr(package.importlib.util, "find_spec", lambda name: None)
     argv = ["-d", "emotion_spknorm", "-u", "emotion2vec_plus_base", "-p", str(tmp_path / "x")]
     status, text = fail(argv, capsys)
     assert status == 2
     assert text.splitlines()[-1] == (
-        "spknorm: `emotion2vec_plus_base` needs a package of its own, funasr, whose models are not "
-        "s3prl's: it is no upstream here. Folders of transformers go with -u hf:FOLDER."
+        "spknorm: The upstream `emotion2vec_plus_base` needs the package funasr, which is not "
+        "installed: pip install --no-deps funasr, or pip install 'spknorm[emotion2vec]' with all "
+        "that its other models need."
     )
 
 

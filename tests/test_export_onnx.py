@@ -49,7 +49,7 @@ def waves(seed):
 
 
 def test_every_family_that_is_packed_is_among_the_cases():
-    packed = {family.model_type for family in upstreams.FAMILIES if family.runs_packed}
+    packed = {family.model_type for family in upstreams.FAMILIES if family.runs_packed} - {""}
     assert {f"hf {kind}" for kind in packed} <= {*CASES}
     left_out = {name for name in FAMILIES if name not in CASES}
     assert left_out == {"hf sew-d", "hf wav2vec2-bert", "hf whisper"}

@@ -8,6 +8,7 @@ from test_fast import featurizer_of, wavs
 from tiny_upstreams import (
     TRANSFORMERS_TYPES,
     make_data2vec,
+    make_distiller,
     make_hubert,
     make_transformers,
     make_wav2vec2,
@@ -31,8 +32,16 @@ OF_S3PRL = {
     "wavlm ungated": lambda path: ("wavlm_local", make_wavlm(path, gated=True, gru_rel_pos=False)),
     "unispeech-sat": lambda path: ("unispeech_sat_local", make_wavlm(path)),
     "data2vec": lambda path: ("data2vec_local", make_data2vec(path)),
+    "distiller": lambda path: ("distiller_local", make_distiller(path)),
+    "distiller pre-norm": lambda path: ("distiller_local", make_distiller(path, **PRE)),
+    "distiller without projection": lambda path: (
+        "distiller_local",
+        make_distiller(path, encoder_embed_dim=16, final_dim=16, feature_grad_mult=0.0),
+    ),
 }
-PACKED_TYPES = [family.model_type for family in FAMILIES if family.runs_packed]
+PACKED_TYPES = [
+    family.model_type for family in FAMILIES if family.runs_packed and family.model_type
+]
 WITH_NORM_FIRST = ["hubert", "wav2vec2", "wavlm", "unispeech-sat", "unispeech"]
 OF_TRANSFORMERS = {
     **{f"hf {kind}": (kind, {}) for kind in PACKED_TYPES},
@@ -91,12 +100,41 @@ def test_features_and_gradients_are_those_of_each_utterance_alone(upstream_of, n
     check_alone(upstream, batch[:2], selection="last_hidden_state")
 
 
+@pytest.mark.parametrize("selection", ["last_hidden_state", "paper", "hidden_states"])
+def test_a_distilhubert_counts_its_hidden_states_as_s3prl_does(upstream_of, selection):
+    upstream = upstream_of("distiller")
+    assert len(upstream(wavs(0.5))["hidden_states"]) == 1 + 2 + 3  # projection, layers, heads
+    check_alone(upstream, wavs(0.31, 0.7), selection=selection)
+    check_alone(upstream, wavs(0.31, 0.7), layer_selection=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"encoder_layerdrop": 0.1}, "not a plain transformer without layerdrop"),
+        ({"task_emb_type": "self-hidden", "out_layer_type": "none"}, "told apart by self-hidden"),
+    ],
+)
+def test_a_distilhubert_of_another_build_runs_as_s3prl_runs_it(changes, reason, tmp_path, caplog):
+    path = make_distiller(tmp_path / "model.pt", **changes)
+    args = argparse.Namespace(upstream="distiller_local", upstream_ckpt=str(path))
+    upstream = build(args).upstream.eval()
+    with caplog.at_level("INFO"):
+        encode = make_encoder(upstream, featurizer_of(upstream), ON)
+    assert not isinstance(encode, PackedEncoder)
+    assert f"runs as s3prl runs it, with padding: its {reason}" in caplog.text.replace(
+        "its encoder is ", "its "
+    ).replace("its tasks are ", "its ")
+
+
 @pytest.mark.parametrize("name", ["wavlm", "hf wavlm", "hf wav2vec2 pre-norm", "data2vec"])
 def test_so_they_are_up_to_30_seconds(upstream_of, name):
     check_alone(upstream_of(name), wavs(1.0, 30.0, 7.3), selection="last_hidden_state")
 
 
-@pytest.mark.parametrize("name", ["wavlm", "hf wavlm pre-norm", "hf hubert", "hf data2vec-audio"])
+@pytest.mark.parametrize(
+    "name", ["wavlm", "hf wavlm pre-norm", "hf hubert", "hf data2vec-audio", "distiller"]
+)
 def test_taking_all_utterances_in_one_call_gives_the_same(upstream_of, name, monkeypatch):
     upstream = upstream_of(name)
     encode = make_encoder(upstream, featurizer_of(upstream), ON)

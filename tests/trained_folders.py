@@ -23,6 +23,7 @@ def make_trained(
     result: bool = True,
     upstream: str = "hubert_local",
     method: dict | None = None,
+    num_states: int = 3,
 ) -> Path:
     """Write dev-best.ckpt and result.json of a run on `upstream_file`; its weights were moved."""
     from s3prl.downstream.runner import hub
@@ -86,7 +87,7 @@ def make_trained(
         "Epoch": 1,
         "Args": argparse.Namespace(**args),
         "Config": task,
-        "Featurizer": {"weights": torch.tensor([0.3, -1.0, 0.5])}
+        "Featurizer": {"weights": torch.tensor([0.3, -1.0, 0.5, 0.1, -0.2, 0.4][:num_states])}
         if selection == "hidden_states" and layer_selection is None
         else {},
         "Downstream": {f"heads.{name}": value for name, value in heads.state_dict().items()},

@@ -26,7 +26,7 @@ from spknorm.export.upstream_file import (
     NormalisingGate,
     build_gate,
     read_gate,
-    read_upstream_file,
+    write_gate,
     write_stock_file,
     write_upstream_file,
 )
@@ -45,12 +45,14 @@ class Exported(NamedTuple):
     Attributes:
         folder: Holds everything.
         upstream_file: `normalised.pt`, None if the format was not asked for.
+        flags: What names the upstream to s3prl, gate and all: -u and, where it is a file, -k.
         classifier: Whether the transformers folder carries the emotion classifier.
         reason: Why it does not; empty if it does.
     """
 
     folder: Path
     upstream_file: Path | None
+    flags: tuple[str, ...]
     classifier: bool
     reason: str
 
@@ -59,7 +61,7 @@ def export(
     expdir: Path | str,
     out: Path | str | None = None,
     *,
-    formats: tuple[str, ...] = FORMATS,
+    formats: tuple[str, ...] | None = FORMATS,
     onnx: bool = False,
 ) -> Exported:
     """Write the dev-best upstream of an experiment for others to use.
@@ -68,7 +70,7 @@ def export(
         expdir: A finished experiment of the task emotion_spknorm.
         out: Folder to write to; None: `export` in `expdir`, or a folder below `result/export` if
             `expdir` cannot be written.
-        formats: Some of `FORMATS`.
+        formats: Some of `FORMATS`; None: the one that s3prl reads with the gate, see `flags`.
         onnx: Also write `model.onnx`: upstream, gate and emotion head, waveform in, logits out.
 
     Raises:
@@ -76,43 +78,57 @@ def export(
         CheckpointError: Its checkpoint is damaged.
         ConfigError: Unknown format, or an upstream that the format cannot hold.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
+    unknown = [name for name in formats or () if name not in FORMATS]
+    if unknown or formats == ():
         raise ConfigError(
             f"Formats of an export are {', '.join(FORMATS)}, but not `{' '.join(unknown)}`."
         )
-    with Progress("export", 3 + len(formats) + onnx) as progress:
+    with Progress("export", 3 + len(formats or "1") + onnx) as progress:
         return _export(Path(expdir), out, formats, onnx=onnx, step=progress.advance)
 
 
 def _export(
     expdir: Path,
     out: Path | str | None,
-    formats: tuple[str, ...],
+    formats: tuple[str, ...] | None,
     *,
     onnx: bool,
     step: Callable[[], None],
 ) -> Exported:
     trained = read_exportable(expdir)
     step()
+    own_file = bool(trained.entry) and (trained.gate is None or trained.applies_gate)
+    if formats is None:
+        formats = ("s3prl",) if own_file else ("transformers",)
     if out is None:
         place = own_place(expdir, "export")
         out = place / "export" if place == expdir else place
     folder = Path(out)
     upstream_file = None
-    if "transformers" in formats:
-        write_transformers_folder(
-            folder, trained.form(), classifier=trained.classifier, gate=trained.gate
+    if trained.no_folder and formats == ("transformers",):
+        raise ConfigError(
+            f"There is no folder of transformers: {trained.no_folder}. Export {trained.name} with "
+            f"--format s3prl, and name {trained.file} with -u {trained.entry} -k FILE."
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    if "transformers" in formats:
+        if trained.form is not None and not trained.no_folder:
+            write_transformers_folder(
+                folder, trained.form(), classifier=trained.classifier, gate=trained.gate
+            )
         if trained.classifier is None:
             logger.info("No transformers classifier: %s.", trained.reason)
         step()
     if "s3prl" in formats and trained.entry:
-        upstream_file = folder / "normalised.pt"
+        upstream_file = folder / trained.file
         if trained.upstream is not None:
             write_upstream_file(upstream_file, trained.upstream)
         elif trained.stock is not None:
             write_stock_file(upstream_file, trained.stock.content, trained.gate, trained.provenance)
+            for name, text in trained.stock.beside.items():
+                write_atomic(folder / name, text)
+            if trained.form is None:
+                write_gate(folder / GATE_FILE, trained.gate)
     elif "s3prl" in formats and formats == ("s3prl",):
         raise ConfigError(
             f"{trained.name} is a model of transformers, for which s3prl has no file: export it "
@@ -128,21 +144,25 @@ def _export(
     write_atomic(folder / "README.md", card)
     step()
     classifier = "transformers" in formats and trained.classifier is not None
-    return Exported(folder, upstream_file, classifier, trained.reason)
+    flags: tuple[str, ...] = ("-u", f"hf:{folder.resolve()}")
+    if upstream_file is not None and own_file:
+        flags = ("-u", trained.entry, "-k", str(upstream_file.resolve()))
+    return Exported(folder, upstream_file, flags, classifier, trained.reason)
 
 
 def load_gate(path: Path | str) -> NormalisingGate | None:
     """Return SNP's gate from an export, in evaluation mode, or None where there is none.
 
     Args:
-        path: `normalised.pt` of a HuBERT, or the folder of an export.
+        path: The folder of an export, or its `normalised.pt`.
 
     It takes all hidden states of the upstream, a sequence of (B, T, H) as transformers gives them
     with `output_hidden_states=True`, and returns the normalised features (B, T, H).
     """
     path = Path(path)
     if path.is_dir():
-        alone = path / GATE_FILE
-        return build_gate(read_gate(alone)) if alone.is_file() else None
-    gate = read_upstream_file(path).gate
+        path = path / GATE_FILE
+        if not path.is_file():
+            return None
+    gate = read_gate(path)
     return None if gate is None else build_gate(gate)

@@ -13,7 +13,14 @@ import torch
 
 from spknorm import config as configuration
 from spknorm.errors import CheckpointError, ConfigError, NonFiniteError
-from spknorm.export.stock_form import StockForm, stock_form
+from spknorm.export.classifier import classifier_of
+from spknorm.export.stock_form import (
+    UPSTREAM_FILE,
+    StockForm,
+    beyond_layers,
+    layer_of_distiller,
+    stock_form,
+)
 from spknorm.export.transformers_folder import (
     Classifier,
     Form,
@@ -27,7 +34,6 @@ from spknorm.export.upstream_file import GateState, UpstreamFile, read_upstream_
 from spknorm.files import read_json, sha256_of
 from spknorm.runs import trained as runs
 from spknorm.runs.trained import Trained
-from spknorm.statistics.targets import Dimensions
 from spknorm.upstreams import FAMILIES, OTHER, Family, is_stock
 
 
@@ -38,7 +44,8 @@ class Exportable(NamedTuple):
         name: Of the upstream, as -u takes it.
         family: Its family.
         form: Makes the upstream in transformers' words, with the trained weights, or the original
-            ones where it was frozen.
+            ones where it was frozen; None where transformers has no such model.
+        no_folder: Why there is no folder of transformers; empty if there is one.
         upstream: A HuBERT of s3prl's, with the gate; None for others.
         stock: Another's file as s3prl's own entry reads it; None where s3prl has none.
         gate: None without strategy SNP.
@@ -53,7 +60,8 @@ class Exportable(NamedTuple):
 
     name: str
     family: Family
-    form: Callable[[], Form]
+    form: Callable[[], Form] | None
+    no_folder: str
     upstream: UpstreamFile | None
     stock: StockForm | None
     gate: GateState | None
@@ -67,10 +75,22 @@ class Exportable(NamedTuple):
 
     @property
     def entry(self) -> str:
-        """What reads `normalised.pt` in s3prl; empty if there is no such file."""
+        """What reads `file` in s3prl; empty if there is no such file."""
         if self.upstream is not None:
             return "spknorm_hubert_local"
-        return "" if self.stock is None else self.stock.entry
+        if self.stock is None:
+            return ""
+        return self.stock.gated_entry if self.gate and self.applies_gate else self.stock.entry
+
+    @property
+    def applies_gate(self) -> bool:
+        """Whether what reads `file` applies the gate."""
+        return self.stock is None or bool(self.stock.gated_entry)
+
+    @property
+    def file(self) -> str:
+        """The name of the upstream's own file."""
+        return UPSTREAM_FILE if self.stock is None else self.stock.name
 
 
 def read_exportable(expdir: Path) -> Exportable:
@@ -118,7 +138,8 @@ def read_exportable(expdir: Path) -> Exportable:
     }
     upstream = stock = None
     module: Any = trained.upstream
-    form: Callable[[], Form]
+    form: Callable[[], Form] | None
+    no_folder = ""
     if transformers:
         form, normalize = functools.partial(form_of_model, module), normalizes(module)
     elif original is not None:
@@ -131,20 +152,25 @@ def read_exportable(expdir: Path) -> Exportable:
         stock = stock_form(family, module)
         assert stock is not None, family
         normalize = stock.normalize
-        form = functools.partial(
-            form_of_fairseq,
-            family.model_type,
-            stock.model_cfg,
-            module.model.state_dict(),
-            normalize=normalize,
-        )
-    classifier, reason = _classifier_of(trained, gated=gate is not None)
-    if classifier is not None and not _can_classify(trained, family):
-        classifier, reason = None, f"transformers has none for {family.title}"
+        if stock.model_cfg is None:
+            form, no_folder = None, f"transformers has no {family.title}"
+        else:
+            form = functools.partial(
+                form_of_fairseq,
+                family.model_type or "hubert",  # distilHuBERT is one of two layers
+                stock.model_cfg,
+                stock.weights,
+                normalize=normalize,
+            )
+    if gate is not None and "distiller" in family.experts:
+        beyond = beyond_layers(trained.upstream, trained.args)
+        no_folder = beyond and f"the gate reads {beyond}"
+    classifier, reason = classifier_of(trained, family, no_folder=no_folder)
     return Exportable(
         name=trained.args.upstream,
         family=family,
         form=form,
+        no_folder=no_folder,
         upstream=upstream,
         stock=stock,
         gate=gate,
@@ -160,8 +186,10 @@ def read_exportable(expdir: Path) -> Exportable:
 
 def _hubert_file(trained: Trained) -> UpstreamFile | None:
     """Return the file that a HuBERT of s3prl's was built from; None for others."""
-    if trained.source is None or is_of_transformers(trained.upstream):
+    of_s3prl = trained.source is not None and not is_of_transformers(trained.upstream)
+    if not of_s3prl or "hubert" not in trained.family.experts:
         return None
+    assert trained.source is not None
     return read_upstream_file(trained.source)
 
 
@@ -182,16 +210,6 @@ def _family_of(trained: Trained) -> Family:
     return next((family for family in FAMILIES if family.model_type == kind), OTHER)
 
 
-def _can_classify(trained: Trained, family: Family) -> bool:
-    """Whether transformers' classifier reads what the head reads."""
-    if not is_of_transformers(trained.upstream):
-        return True
-    # Whisper's averages over its 30 s; SEW-D sums layers that are half as long as its output.
-    model_type = family.model_type
-    sums = trained.featurizer.state_dict().get("weights") is not None
-    return family is not OTHER and model_type != "whisper" and not (sums and model_type == "sew-d")
-
-
 def _gate_of(trained: Trained) -> GateState | None:
     gate_module = trained.heads.gate
     if gate_module is None:
@@ -207,49 +225,13 @@ def _gate_of(trained: Trained) -> GateState | None:
     if selection == "hidden_states":
         normalize = bool(args.get("upstream_feature_normalize"))
         return gate._replace(mixture=trained.featurizer.weights.detach(), normalize=normalize)
+    if selection == "paper":  # as s3prl's distilHuBERT calls its last layer
+        return gate._replace(layer=layer_of_distiller(trained.upstream, trained.args) or -1)
     if numbered := re.fullmatch(r"hidden_state_(\d+)", selection):
         return gate._replace(layer=int(numbered[1]))
     if selection == "last_hidden_state":
         return gate
     raise ConfigError(f"An export has no place for a gate on the upstream's `{selection}` (-s).")
-
-
-def _classifier_of(trained: Trained, *, gated: bool) -> tuple[Classifier | None, str]:
-    """Return the emotion head as transformers' classifier, or the reason why it is none."""
-    args, head = vars(trained.args), trained.heads.state_dict()
-    model = trained.settings.downstream_expert.modelrc
-    linear = {"model.post_net.linear.weight", "model.post_net.linear.bias"}
-    selected = args.get("upstream_feature_selection")
-    layer_weights = trained.featurizer.state_dict().get("weights")
-    if gated:
-        return None, "between upstream and head stands SNP's non-linear gate"
-    if model.select != "UtteranceLevel":
-        return None, f"its head is {model.select}"
-    if model.UtteranceLevel.get("pooling", "MeanPooling") != "MeanPooling":
-        return None, f"its head pools with {model.UtteranceLevel['pooling']}"
-    if {name for name in head if name.startswith("model.")} != linear:
-        return None, "its head has hidden layers"
-    if args.get("upstream_layer_selection") is not None:
-        return None, "its head reads a single layer below the last"
-    if layer_weights is not None and args.get("upstream_feature_normalize"):
-        return None, "its head reads a sum of normalised layers"
-    if layer_weights is None and selected not in ("last_hidden_state", "hidden_states"):
-        return None, f"its head reads {selected}"
-    weight, bias = head["model.post_net.linear.weight"], head["model.post_net.linear.bias"]
-    regression = isinstance(trained.target, Dimensions)
-    if isinstance(trained.target, Dimensions):  # its outputs are then on the corpus' own scale
-        weight, bias = weight * trained.target.half, bias * trained.target.half
-        bias = bias + trained.target.centre
-    return (
-        Classifier(
-            projector=(head["projector.weight"], head["projector.bias"]),
-            output=(weight, bias),
-            labels=trained.emotions,
-            layer_weights=layer_weights,
-            is_regression=regression,
-        ),
-        "",
-    )
 
 
 def _json_of(path: Path) -> Mapping[str, Any]:

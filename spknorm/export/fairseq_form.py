@@ -39,6 +39,7 @@ _PRETRAINING_ONLY = (
     "quantizer.",
     "project_q.",
     "_ema",
+    "output_layer.",
 )
 _WEIGHT_NORM = {
     "weight_g": "parametrizations.weight.original0",
@@ -76,6 +77,8 @@ def config_of(model_type: str, model_cfg: Mapping[str, Any]) -> Any:
         depth = cfg["pos_conv_depth"]
         own["conv_pos_kernel_size"] = max(3, cfg["conv_pos"] // depth)
         cfg["conv_pos"] = depth
+    if _is_distilled(cfg):
+        own["feat_proj_layer_norm"] = False
     if model_type == "wavlm":
         own |= {"num_buckets": cfg["num_buckets"], "max_bucket_distance": cfg["max_distance"]}
     return getattr(transformers, CONFIGS[model_type])(
@@ -159,10 +162,17 @@ def _check(model_type: str, cfg: Mapping[str, Any]) -> None:
             raise ConfigError(f"transformers' {title} has its norms elsewhere; {keeps} them.")
     elif cfg["pos_conv_depth"] > 1:
         raise ConfigError(f"transformers' {title} has one positional convolution; {keeps} it.")
+    if _is_distilled(cfg) and cfg["layer_norm_first"]:
+        raise ConfigError(f"transformers' {title} has its norms elsewhere; {keeps} them.")
     if model_type == "unispeech-sat" and cfg.get("relative_position_embedding"):
         raise ConfigError(f"transformers' {title} has no relative positions; {keeps} them.")
     if cfg.get("relative_position_embedding") and not cfg.get("gru_rel_pos"):
         raise ConfigError(f"transformers' {title} gates its relative positions; {keeps} them.")
+
+
+def _is_distilled(cfg: Mapping[str, Any]) -> bool:
+    """Whether it is s3prl's distiller's: no norm before the projection, no norm of its states."""
+    return "extractor_conv_feature_layers" in cfg
 
 
 def _title(model_type: str) -> str:

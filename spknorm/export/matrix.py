@@ -8,13 +8,24 @@ _HEADER = (
     "emotion classifier", "ONNX",
 )  # fmt: skip
 _NAMES = {
-    "hubert": "`hubert*`, `mhubert*`, `hubert_local`",
+    "hubert": "`hubert*`, `mhubert*`, `contentvec*`, `ms_hubert`, `hubert_local`",
     "wav2vec2": "`wav2vec2*`, `xlsr*`, `xls_r_*`, `wav2vec2_local`",
     "wavlm": "`wavlm*`, `wavlm_local`",
     "data2vec": "`data2vec*`, `data2vec_local`",
     "unispeech_sat": "`unispeech_sat*`, `unispeech_sat_local`",
+    "emotion2vec": "`emotion2vec`, `emotion2vec_base*`, `emotion2vec_plus_*`",
+    "distiller": "`distilhubert*`, `distiller_local`",
 }
-_NO_CLASSIFIER = "no: transformers' averages over all of its 30 s"
+_READ_BACK = {
+    "hubert": "`hf:`, `spknorm_hubert_local`",
+    "distiller": "`hf:`, `distiller_local`, `spknorm_distiller_local`",
+    "emotion2vec": "`emotion2vec`",
+}
+_CLASSIFIERS = {
+    "whisper": "no: transformers' averages over all of its 30 s",
+    "distiller": "of a layer (`-s paper`)",
+    "emotion2vec": "no: transformers has no emotion2vec",
+}
 _WORKS = (
     "All of these train under none, SNP and TAP, resume bit for bit, are audited and "
     "predicted with, frozen or not, with LoRA, frozen layers, layer decay or biases alone. "
@@ -36,10 +47,19 @@ _LIMITS = (
     "vectors are no frames (the Audio Spectrogram Transformer) are refused.",
     "s3prl's own wrappers of transformers (`hf_hubert_custom`, `hf_wav2vec2_custom`) run as s3prl "
     "runs them, padded, and are exported for `-u hf:FOLDER`.",
-    "All other upstreams of s3prl (`distilhubert`, `fbank`, `mfcc`, `vggish`, ...) run as "
-    "s3prl runs them, padded where they are fine-tuned, and are not exported. Without "
-    "weights (`fbank`, `mfcc`, ...) they take none and SNP; TAP has nothing to move.",
-    "emotion2vec is not supported: its package is not installed with this project.",
+    "distilHuBERT's heads are hidden states in s3prl, the last of them the last one, and its "
+    "front end is trained at its own share of the gradient. transformers' HuBERT has its layers "
+    "alone, so that a gate on a head is in `normalised.pt`, for `spknorm_distiller_local`.",
+    "emotion2vec needs funasr, its own package: `pip install --no-deps funasr` (without the two "
+    "dozen packages of its other models), or `spknorm[emotion2vec]` with them. `-k` names a "
+    "folder with config.yaml and model.pt; without it the model is taken from a cache of the "
+    "Hugging Face Hub or of ModelScope. Its queries, keys and values are one product, which is "
+    "what LoRA adapts.",
+    "All other upstreams of s3prl (`multires_hubert*`, `lighthubert*`, `fbank`, `mfcc`, "
+    "`vggish`, ...) run as s3prl runs them, padded where they are fine-tuned, and are not "
+    "exported: their layers are of several lengths or widths, or they are no transformers. "
+    "`lighthubert*` has no last_hidden_state: `-s hidden_states`. Without weights (`fbank`, "
+    "`mfcc`, ...) they take none and SNP; TAP has nothing to move.",
 )
 
 
@@ -53,18 +73,15 @@ def matrix() -> str:
 
 
 def _row(family: Family) -> tuple[str, ...]:
-    names = "; ".join(_NAMES[name] for name in family.experts) or "-"
-    back = ["`hf:`"]
-    if family.experts:
-        own = "spknorm_hubert" if family.experts == ("hubert",) else family.experts[0]
-        back.append(f"`{own}_local`")
+    name = next(iter(family.experts), "")
+    known = "yes" if family.model_type in CLASSIFIERS else "no"
     return (
         family.title,
-        names,
+        "; ".join(_NAMES[name] for name in family.experts) or "-",
         f"`{family.model_type}`" if family.model_type else "-",
         "packed" if family.runs_packed else "one by one",
         family.frozen or "nothing",
-        ", ".join(back),
-        "yes" if family.model_type in CLASSIFIERS else _NO_CLASSIFIER,
+        _READ_BACK.get(name, f"`hf:`, `{name}_local`" if name else "`hf:`"),
+        _CLASSIFIERS.get(name or family.model_type, known),
         "yes" if family.runs_packed else "no",
     )

@@ -1,7 +1,8 @@
 """Upstream, gate and emotion head of a run as one ONNX file: a waveform in, logits out.
 
 The upstream is transformers' model of the run's family, into which the trained weights are put as
-for its folder; waveforms are normalised within the graph. Its length is free, its batch is 1.
+for its folder, or its own model where transformers has none; waveforms are normalised within the
+graph. Its length is free, its batch is 1.
 
 Legend: L samples, T frames, H upstream dimension, C emotions.
 """
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from spknorm.errors import ConfigError
 from spknorm.export.exportable import Exportable
-from spknorm.export.transformers_folder import build_model
+from spknorm.export.transformers_folder import FAIRSEQ_EPSILON, build_model
 from spknorm.files import atomic_path
+from spknorm.upstreams.fast import parts_of
 
 ONNX_FILE = "model.onnx"
 _SECONDS = 1.1  # of the example that is traced; none of it is left in the graph
@@ -32,11 +34,19 @@ class EmotionModel(nn.Module):
 
     def __init__(self, exportable: Exportable) -> None:
         super().__init__()
-        form = exportable.form()
-        form.config._attn_implementation = "eager"  # its products are ONNX's
-        self.model: Any = build_model(form).eval()
+        upstream: Any = exportable.trained.upstream
+        self.epsilon = FAIRSEQ_EPSILON
+        self.is_own = exportable.form is None
+        if exportable.form is None:
+            self.model: Any = upstream.model
+        else:
+            form = exportable.form()
+            form.config._attn_implementation = "eager"  # its products are ONNX's
+            self.model = build_model(form).eval()
+            self.epsilon = float(form.preprocessor.get("normalize_epsilon", 1e-7))
+        self.parts = parts_of(upstream)
+        self.heads_of_upstream = getattr(self.parts.model, "output_layer", None)  # run by `parts`
         self.normalize = exportable.normalize
-        self.epsilon = float(form.preprocessor.get("normalize_epsilon", 1e-7))
         self.featurizer: Any = exportable.trained.featurizer
         self.heads: Any = exportable.trained.heads
 
@@ -45,17 +55,30 @@ class EmotionModel(nn.Module):
         if self.normalize:
             wav = wav - wav.mean(dim=-1, keepdim=True)
             wav = wav / torch.sqrt(wav.square().mean(dim=-1, keepdim=True) + self.epsilon)
-        output = self.model(wav, output_hidden_states=True)
-        hidden = [*output.hidden_states[:-1], output.last_hidden_state]
-        frames = self.heads.gated(self._read(hidden))
+        frames = self.heads.gated(self._read(self._states(wav)))
         logits: Tensor = self._classify(frames)
         return logits
+
+    def _states(self, wav: Tensor) -> list[Tensor]:
+        """Return all hidden states (1, T, H) as the featurizer counts them."""
+        if self.is_own:
+            states: list[Tensor] = self.model(wav)
+            return states
+        output = self.model(wav, output_hidden_states=True)
+        hidden = [*output.hidden_states[:-1], output.last_hidden_state]
+        if self.parts.behind:  # distilHuBERT's first is what its projection gives
+            features = self.model.feature_extractor(wav).transpose(1, 2)
+            hidden[0] = self.model.feature_projection(features)
+            hidden += [head[None] for head in self.parts.heads(hidden[-1][0])]
+        return hidden
 
     def _read(self, hidden: list[Tensor]) -> Tensor:
         """Return what s3prl's Featurizer makes of all layers, (1, T, H)."""
         read = self.featurizer
         if read.feature_selection == "last_hidden_state":
             return hidden[-1]
+        if read.feature_selection in self.parts.names:
+            return hidden[self.parts.names[read.feature_selection]]
         if read.feature_selection != "hidden_states":  # hidden_state_N
             return hidden[int(read.feature_selection.rpartition("_")[2])]
         if read.layer_selection is not None:

@@ -1,8 +1,15 @@
 """The content of the files that s3prl's own entries read, of an upstream that was trained."""
 
+import argparse
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from spknorm.export.upstream_file import WEIGHTS
 from spknorm.upstreams import Family
+from spknorm.upstreams.emotion2vec import CONFIG_FILE, WEIGHTS_FILE
+from spknorm.upstreams.fast import parts_of
+
+UPSTREAM_FILE = "normalised.pt"
 
 
 class StockForm(NamedTuple):
@@ -11,14 +18,26 @@ class StockForm(NamedTuple):
     Attributes:
         entry: s3prl's name with -k.
         content: What the file holds.
-        model_cfg: fairseq's configuration, plain values.
+        model_cfg: fairseq's configuration, plain values; None for what has no form of fairseq's.
         normalize: Whether waveforms are normalised.
+        gated_entry: What reads the file and applies SNP's gate; empty if nothing of s3prl's does.
+        name: Of the file.
+        beside: Texts of the files that belong to it.
     """
 
     entry: str
     content: dict[str, Any]
-    model_cfg: dict[str, Any]
+    model_cfg: dict[str, Any] | None
     normalize: bool
+    gated_entry: str = ""
+    name: str = UPSTREAM_FILE
+    beside: Mapping[str, str] = {}
+
+    @property
+    def weights(self) -> Mapping[str, Any]:
+        """The model's, as the file holds them."""
+        found: Mapping[str, Any] = next(self.content[k] for k in WEIGHTS if k in self.content)
+        return found
 
 
 def stock_form(family: Family, upstream: Any) -> StockForm | None:
@@ -47,7 +66,47 @@ def stock_form(family: Family, upstream: Any) -> StockForm | None:
             "model_weight": weights,
         }
         return StockForm(f"{name}_local", content, cfg, normalize)
+    if name == "distiller":
+        own = _plain(vars(model.model.config))
+        own["pred_layer_id"] = list(model.model.pred_layer_id)
+        content = {"Config": {"distiller": own}, "Distiller": model.model.state_dict()}
+        layers = own["extractor_conv_feature_layers"]
+        cfg = {**own, "conv_feature_layers": layers, "conv_bias": False, "dropout_input": 0.0}
+        gated = "spknorm_distiller_local"
+        return StockForm("distiller_local", content, cfg, normalize=False, gated_entry=gated)
+    if name == "emotion2vec":
+        return StockForm(
+            "emotion2vec",
+            {"model": model.state_dict()},
+            None,
+            normalize=upstream.normalize,
+            gated_entry="emotion2vec",
+            name=WEIGHTS_FILE,
+            beside={CONFIG_FILE: upstream.files.config.read_text("utf-8")},
+        )
     return None
+
+
+def layer_of_distiller(upstream: Any, args: argparse.Namespace) -> int | None:
+    """Return the number of the layer that a run on a distilHuBERT reads; None if it is a head's.
+
+    Args:
+        upstream: s3prl's expert.
+        args: s3prl's.
+    """
+    parts, selection = parts_of(upstream), args.upstream_feature_selection
+    layers = range(1, len(parts.layers) + 1)
+    numbers = {**parts.names, "hidden_states": args.upstream_layer_selection}
+    number: int | None = numbers.get(selection)
+    return number if number in layers else None
+
+
+def beyond_layers(upstream: Any, args: argparse.Namespace) -> str:
+    """Return what a run on a distilHuBERT reads that is no layer, as a reason; empty if nothing."""
+    if layer_of_distiller(upstream, args) is not None:
+        return ""
+    read = args.upstream_feature_selection
+    return f"-s {read}, which heads are part of, and transformers' HuBERT has the layers alone"
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from spknorm.upstreams.hugging_face import TransformersUpstream
 from spknorm.upstreams.hugging_face.inputs import SAMPLE_RATE
 
 _WRAPPERS = ("hf_hubert", "hf_wav2vec2")  # s3prl's upstreams around a model of transformers
-_FAIRSEQ_EPSILON = 1.0e-5  # of layer_norm, which normalises waveforms there
+FAIRSEQ_EPSILON = 1.0e-5  # of layer_norm, which normalises waveforms there
 CLASSIFIERS = {
     "hubert": ("HubertModel", "HubertForSequenceClassification", "hubert"),
     "wav2vec2": ("Wav2Vec2Model", "Wav2Vec2ForSequenceClassification", "wav2vec2"),
@@ -99,7 +99,7 @@ def form_of_fairseq(
         "padding_value": 0.0,
         "return_attention_mask": not group_norm,  # a group norm over time sees padding anyway
         "sampling_rate": SAMPLE_RATE,
-        "normalize_epsilon": _FAIRSEQ_EPSILON,  # read by -u hf:FOLDER; transformers has its own
+        "normalize_epsilon": FAIRSEQ_EPSILON,  # read by -u hf:FOLDER; transformers has its own
     }
     return Form(config, weights_of(model_type, model_cfg, weights), preprocessor)
 
@@ -180,9 +180,7 @@ def write_transformers_folder(
         model.save_pretrained(folder)
     preprocessor = json.dumps(dict(form.preprocessor), indent=2)
     write_atomic(folder / "preprocessor_config.json", preprocessor + "\n")
-    (folder / GATE_FILE).unlink(missing_ok=True)  # of an earlier export
-    if gate is not None:
-        write_gate(folder / GATE_FILE, gate)
+    write_gate(folder / GATE_FILE, gate)
 
 
 def build_model(form: Form) -> Any:

@@ -20,6 +20,8 @@ from spknorm.upstreams.weights import explain, first_line, load_weights
 FORMAT = "spknorm.upstream/1"
 GATE_FILE = "spknorm_gate.pt"
 """Beside a folder of transformers' files."""
+WEIGHTS = ("model_weight", "model", "Distiller")
+"""Where s3prl's entries find the weights in their files."""
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight", "dictionaries_symbols")
 
 
@@ -147,10 +149,7 @@ def write_stock_file(
         provenance: Plain JSON values.
     """
     state = {
-        **{
-            key: _contiguous(value) if key in ("model_weight", "model") else value
-            for key, value in content.items()
-        },
+        **{key: _contiguous(value) if key in WEIGHTS else value for key, value in content.items()},
         "spknorm": {
             "format": FORMAT,
             "gate": gate and gate._replace(weights=_contiguous(gate.weights))._asdict(),
@@ -165,24 +164,28 @@ def _save(state: Mapping[str, Any], path: Path) -> None:
         torch.save(state, file)
 
 
-def write_gate(path: Path, gate: GateState) -> None:
-    """Write a gate alone, whole or not at all."""
+def write_gate(path: Path, gate: GateState | None) -> None:
+    """Write a gate alone, whole or not at all; without one, take away that of an earlier export."""
+    if gate is None:
+        path.unlink(missing_ok=True)
+        return
     state = {"format": FORMAT, "gate": gate._replace(weights=_contiguous(gate.weights))._asdict()}
     _save(state, path)
 
 
-def read_gate(path: Path) -> GateState:
-    """Return the gate in a file of its own.
+def read_gate(path: Path) -> GateState | None:
+    """Return the gate in a file of its own, or beside the weights of an upstream, if one is there.
 
     Raises:
         MissingError: No such file.
-        CheckpointError: It holds no gate.
+        CheckpointError: It is the gate's own file and holds none, or is damaged.
     """
     state = load_weights(path, map_location="cpu")
-    gate = state.get("gate") if isinstance(state, dict) else None
-    if not gate:
+    content = state if isinstance(state, dict) else {}
+    gate = (content.get("spknorm") or content).get("gate")
+    if not gate and (path.name == GATE_FILE or not content):
         raise CheckpointError(f"{path} holds no gate.")
-    return _gate_of(path, gate)
+    return _gate_of(path, gate) if gate else None
 
 
 def build_gate(state: GateState) -> NormalisingGate:

@@ -136,16 +136,19 @@ def layers_of(upstream: Any) -> list[nn.Module]:
 
 
 def _behind(upstream: Any) -> list[nn.Parameter]:
-    """Return the parameters of the norm behind the last layer, if there is one."""
+    """Return the parameters behind the last layer: of a norm, or of a distilHuBERT's heads."""
     model = upstream.model if hasattr(upstream, "model") else upstream
-    encoder = getattr(model, "encoder", model)
-    settings = getattr(model, "config", None)
-    behind = getattr(encoder, "layer_norm_first", False) or (
-        settings is not None
-        and (getattr(settings, "do_stable_layer_norm", False) or settings.model_type == "whisper")
+    if isinstance(inner := getattr(model, "model", None), nn.Module):  # a distilHuBERT
+        model = inner
+    encoder, settings = getattr(model, "encoder", model), getattr(model, "config", None)
+    is_norm = (
+        getattr(encoder, "layer_norm_first", False)
+        or getattr(settings, "do_stable_layer_norm", False)
+        or getattr(settings, "model_type", "") == "whisper"
     )
-    norm = getattr(encoder, "layer_norm", None)
-    return list(norm.parameters()) if behind and norm is not None else []
+    parts = [getattr(encoder, "layer_norm", None) if is_norm else None]
+    parts += [getattr(model, "output_layer", None), getattr(model, "norm", None)]
+    return [p for part in parts if isinstance(part, nn.Module) for p in part.parameters()]
 
 
 def _freeze(upstream: Any, number: int) -> None:

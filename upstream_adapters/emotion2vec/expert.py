@@ -1,6 +1,6 @@
 """emotion2vec as an upstream of s3prl, with SNP's gate where an export put one."""
 
-from spknorm.export.upstream_file import GATE_FILE, build_gate, read_gate
+from spknorm.export import load_gate
 from spknorm.upstreams.emotion2vec.upstream import Emotion2vecUpstream
 
 
@@ -14,5 +14,4 @@ class UpstreamExpert(Emotion2vecUpstream):
 
     def __init__(self, name: str, ckpt: str | None) -> None:
         super().__init__(name, ckpt)
-        if (self.files.folder / GATE_FILE).is_file():
-            self.gate = build_gate(read_gate(self.files.folder / GATE_FILE))
+        self.gate = load_gate(self.files.folder)

@@ -4,7 +4,7 @@ With a gate the gated features come after the others, as in `spknorm_hubert`: `l
 and `hidden_states[-1]` are gated, all before them are the model's own.
 """
 
-from spknorm.export.upstream_file import GATE_FILE, build_gate, read_gate
+from spknorm.export import load_gate
 from spknorm.upstreams.hugging_face import TransformersUpstream
 
 
@@ -17,5 +17,4 @@ class UpstreamExpert(TransformersUpstream):
 
     def __init__(self, ckpt: str) -> None:
         super().__init__(ckpt)
-        if (self.folder / GATE_FILE).is_file():
-            self.gate = build_gate(read_gate(self.folder / GATE_FILE))
+        self.gate = load_gate(self.folder)

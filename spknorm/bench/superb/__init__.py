@@ -185,12 +185,13 @@ def _source(upstream: Upstream, out: Path) -> list[str]:
         assert upstream.upstream is not None
         return ["-u", upstream.upstream, *(["-k", upstream.ckpt] if upstream.ckpt else [])]
     folder = out / "upstreams" / re.sub(r"[^\w.+-]", "_", upstream.name)
-    file = folder / "normalised.pt"
-    if not file.is_file():
+    named = folder / "flags.json"
+    if not named.is_file():
         from spknorm.export import export
 
-        export(upstream.experiment, folder, formats=("s3prl",))
-    return ["-u", "spknorm_hubert_local", "-k", str(file.resolve())]
+        exported = export(upstream.experiment, folder, formats=None)
+        write_json(named, {"flags": list(exported.flags)})
+    return [str(flag) for flag in read_json(named)["flags"]]
 
 
 def _cell(

@@ -33,6 +33,7 @@ __all__ = [
     "PackedEncoder",
     "keep_freed_memory",
     "make_encoder",
+    "parts_of",
     "reason_unsupported",
 ]
 

@@ -1,0 +1,390 @@
+"""distilHuBERT and emotion2vec, which have forms of their own, from checkpoint to export and back.
+
+emotion2vec is compared with funasr's own class; its tests are skipped where funasr is not.
+"""
+
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pytest
+import tiny_runs
+import torch
+import yaml
+from test_families import STRATEGIES, TUNED, hidden_states, load_raw, train  # noqa: F401
+from test_fast import featurizer_of, wavs
+from test_fast_families import check_alone
+from tiny_upstreams import make_distiller
+from trained_folders import make_trained
+
+from spknorm import predict
+from spknorm.errors import CheckpointError, ConfigError, MissingError
+from spknorm.export import export, load_gate
+from spknorm.registry import register
+from spknorm.runs.trained import load
+
+FUNASR = pytest.mark.skipif(
+    importlib.util.find_spec("funasr") is None,
+    reason="needs funasr: pip install --no-deps funasr",
+)
+NAMES = ["distiller", pytest.param("emotion2vec", marks=FUNASR)]
+STATES = {"distiller": 6, "emotion2vec": 4}
+ENTRIES = {"distiller": "distiller_local", "emotion2vec": "emotion2vec"}
+
+
+def make(name, folder, **changed):
+    """Write a tiny checkpoint of a family; return what -k names."""
+    if name == "distiller":
+        folder.mkdir(parents=True, exist_ok=True)
+        return make_distiller(folder / "model.pt", **changed)
+    from tiny_emotion2vec import make_emotion2vec
+
+    return make_emotion2vec(folder, **changed)
+
+
+def hub():
+    register()
+    from s3prl import hub as found
+
+    return found
+
+
+def read_back(exported):
+    """Return the upstream that the flags of an export name."""
+    flags = dict(zip(exported.flags[::2], exported.flags[1::2], strict=True))
+    return getattr(hub(), flags["-u"])(ckpt=flags["-k"]).eval()
+
+
+@pytest.fixture
+def runs(tiny_corpora, tmp_path, monkeypatch):
+    """A function that trains a family for some steps; returns the experiment."""
+    from test_families import settings_of
+
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+
+    def run(name, strategy, steps, *, to="run", resume=False, selection=None, **upstream):
+        checkpoint = tmp_path / "checkpoint"
+        found = checkpoint / "model.pt" if name == "distiller" else checkpoint
+        ckpt = found if found.exists() else make(name, checkpoint)
+        flags = {"upstream": ENTRIES[name]}
+        if selection is not None:
+            flags["upstream_feature_selection"] = selection
+        settings = settings_of(tiny_corpora, strategy, steps, **upstream)
+        tiny_runs.train(str(ckpt), settings, tmp_path / to, resume=resume, **flags)
+        return tmp_path / to
+
+    return run
+
+
+def check_resumed(runs, name, strategy, steps, **options):
+    whole = runs(name, strategy, steps, **options)
+    runs(name, strategy, steps - 1, to="parts", **options)
+    parts = runs(name, strategy, steps, to="parts", resume=True, **options)
+    one, other = (tiny_runs.weights_of(folder) for folder in (whole, parts))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+    return whole, one
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_trained_resumed_audited_predicted_with_exported_and_read_back(
+    name, strategy, runs, tone, tmp_path
+):
+    from spknorm.probe.audit import audit
+
+    selection = "hidden_states" if strategy == "SNP" else "last_hidden_state"
+    whole, _ = check_resumed(runs, name, strategy, 3, selection=selection)
+    trained, wav = load(whole), torch.from_numpy(tone(1.0))
+    moved = hidden_states(trained.upstream, wav)
+    assert len(moved) == STATES[name]
+    assert sum(predict.load(whole).predict(tone(1.0), 16000).values()) == pytest.approx(1.0)
+    audit([whole], labels=("speaker",))
+    assert json.loads((whole / "probe.json").read_text())
+    exported = export(whole, tmp_path / "export")
+    found = hidden_states(read_back(exported), wav)
+    for ours, theirs in zip(moved, found, strict=False):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert len(found) == len(moved) + (strategy == "SNP")
+    if strategy == "SNP":
+        with torch.no_grad():
+            (gated,) = trained.features([wav])
+        frames = min(len(gated), found[-1].shape[1])
+        torch.testing.assert_close(gated[:frames], found[-1][0, :frames], rtol=1e-5, atol=1e-5)
+        gate = load_gate(exported.folder if name == "emotion2vec" else exported.upstream_file)
+        with torch.no_grad():
+            assert torch.equal(gate(list(moved)), found[-1])
+    assert (exported.folder / "config.json").is_file() == (
+        name == "distiller" and strategy != "SNP"
+    )
+    assert exported.flags[1] in (exported.folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("how", TUNED)
+@pytest.mark.parametrize("name", NAMES)
+def test_part_of_it_is_trained_resumed_and_exported(name, how, runs, tone, tmp_path):
+    whole, weights = check_resumed(runs, name, "TAP", 3, **TUNED[how])
+    upstream = {key for key in weights if key.startswith("Upstream.")}
+    assert all("lora_" in key for key in upstream) == (how == "lora")
+    trained, before = load(whole), load_raw(whole)
+    after = trained.upstream.state_dict()
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert changed
+    assert set(after) == set(before)
+    if how == "lora":
+        ends = ("q_proj.weight", "v_proj.weight", "attn.qkv.weight")
+        assert all(key.endswith(ends) for key in changed)
+    elif how == "freeze_layers":
+        lowest = "layers.0." if name == "distiller" else "context_encoder.blocks.0."
+        assert not any(lowest in key for key in changed)
+        assert any("layers.1." in key or ".blocks.1." in key for key in changed)
+    elif how == "bitfit":
+        assert all(key.endswith("bias") for key in changed)
+    wav = torch.from_numpy(tone(0.5))
+    back = hidden_states(read_back(export(whole, tmp_path / "export")), wav)
+    for ours, theirs in zip(hidden_states(trained.upstream, wav), back, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("selection", ["last_hidden_state", "hidden_states"])
+@pytest.mark.parametrize("strategy", ["SNP", "TAP"])
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_of_the_onnx_file_are_predicts(name, strategy, selection, tmp_path):
+    import onnxruntime
+
+    run = make_trained(
+        tmp_path / "run", str(make(name, tmp_path / "checkpoint")), upstream=ENTRIES[name],
+        strategy=strategy, selection=selection, num_states=STATES[name],
+    )  # fmt: skip
+    folder = export(run, tmp_path / "export", onnx=True).folder
+    session, predictor = onnxruntime.InferenceSession(str(folder / "model.onnx")), predict.load(run)
+    for seconds in (0.5, 3.0, 12.0):
+        noise = np.random.default_rng(0).standard_normal(int(16000 * seconds))
+        wav = (0.1 * noise).astype(np.float32)
+        (found,) = session.run(None, {"waveform": wav[None]})
+        np.testing.assert_allclose(found[0], predictor.logits(wav).numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "selection", "layer"), [("TAP", "paper", None), ("SNP", "hidden_states", 2)]
+)
+def test_a_distilhubert_that_is_read_at_a_layer_has_a_whole_folder(
+    strategy, selection, layer, tone, tmp_path
+):
+    run = make_trained(
+        tmp_path / "run", make("distiller", tmp_path), upstream="distiller_local",
+        strategy=strategy, selection=selection, layer_selection=layer,
+    )  # fmt: skip
+    exported = export(run, tmp_path / "export")
+    assert exported.classifier == (strategy == "TAP")
+    trained, wav = load(run), torch.from_numpy(tone(0.7))
+    moved = hidden_states(trained.upstream, wav)
+    found = hidden_states(hub().spknorm_hugging_face(ckpt=str(exported.folder)), wav)
+    for number in (1, 2):
+        torch.testing.assert_close(moved[number], found[number], rtol=1e-5, atol=1e-5)
+    if strategy == "SNP":
+        with torch.no_grad():
+            (gated,) = trained.features([wav])
+        torch.testing.assert_close(gated, found[-1][0, : len(gated)], rtol=1e-5, atol=1e-5)
+    else:
+        import transformers
+
+        kind = transformers.AutoModelForAudioClassification
+        with torch.no_grad():
+            logits = kind.from_pretrained(exported.folder).eval()(wav[None]).logits
+            expected = trained.heads.emotion_logits(trained.features([wav]))
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_folder_of_transformers_cannot_hold_is_said(tmp_path):
+    run = make_trained(
+        tmp_path / "run", make("distiller", tmp_path), upstream="distiller_local", strategy="SNP"
+    )
+    with pytest.raises(ConfigError) as caught:
+        export(run, formats=("transformers",))
+    assert str(caught.value) == (
+        "There is no folder of transformers: the gate reads -s last_hidden_state, which heads are "
+        "part of, and transformers' HuBERT has the layers alone. Export distiller_local with "
+        "--format s3prl, and name normalised.pt with -u spknorm_distiller_local -k FILE."
+    )
+
+
+BUILDS = {
+    "as released": {},
+    "norms before": {"layer_norm_first": True},
+    "half of the heads biased": {"audio": {"num_alibi_heads": 2}},
+    "no bias": {"audio": {"use_alibi_encoder": False}},
+    "no tokens": {"audio": {"num_extra_tokens": 0}},
+    "one scale": {"audio": {"learned_alibi_scale_per_head": False}},
+    "positions after a norm": {"audio": {"conv_pos_pre_ln": True, "extractor_mode": "default"}},
+    "waveforms as they are": {"normalize": False},
+}
+
+
+@FUNASR
+@pytest.mark.parametrize("build", BUILDS)
+def test_an_emotion2vec_is_funasrs_packed_or_not(build, tmp_path):
+    from tiny_emotion2vec import AUDIO, MODEL, funasr_model, make_emotion2vec
+
+    changes = dict(BUILDS[build])
+    folder = make_emotion2vec(tmp_path, **changes)
+    audio = {**AUDIO, **changes.pop("audio", {})}
+    own = funasr_model({**MODEL, **changes, "modalities": {"audio": audio}})
+    own.load_state_dict(torch.load(folder / "model.pt", weights_only=True)["model"])
+    upstream = hub().emotion2vec(ckpt=str(folder / "model.pt")).eval()
+    (wav,) = wavs(0.9)
+    given = torch.nn.functional.layer_norm(wav, wav.shape) if upstream.normalize else wav
+    with torch.no_grad():
+        expected = own.eval().extract_features(given[None])["x"]
+        found = upstream([wav])
+    torch.testing.assert_close(found["last_hidden_state"], expected, rtol=1e-5, atol=1e-5)
+    assert found["last_hidden_state"].shape == (1, 44, 32)  # at 50 Hz, without the ten tokens
+    assert len(found["hidden_states"]) == 1 + 1 + 2
+    check_alone(upstream, wavs(0.31, 1.0, 0.5))
+    check_alone(upstream, wavs(0.31, 1.0), selection="last_hidden_state")
+    assert "funasr" not in sys.modules
+
+
+@FUNASR
+def test_an_emotion2vec_is_the_same_up_to_30_seconds_and_in_one_call(tmp_path, monkeypatch):
+    from spknorm.schema import UpstreamConfig
+    from spknorm.upstreams.fast import make_encoder, packed
+    from spknorm.upstreams.fast.layout import Layout
+
+    upstream = hub().emotion2vec(ckpt=str(make("emotion2vec", tmp_path))).eval()
+    check_alone(upstream, wavs(1.0, 30.0, 7.3), selection="last_hidden_state")
+    encode = make_encoder(upstream, featurizer_of(upstream), UpstreamConfig())
+    batch = wavs(0.31, 0.8, 0.5)
+    alone = encode(batch)
+    monkeypatch.setattr(
+        packed, "Layout", lambda *args, **options: Layout(*args, **{**options, "together": True})
+    )
+    for one, other in zip(encode(batch), alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@FUNASR
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"audio": {"learned_alibi_scale_per_layer": True, "model_depth": 2}}, "a bias of its own"),
+        ({"dropout_input": 0.1}, "it drops paths, or between layers"),
+    ],
+)
+def test_an_emotion2vec_of_another_build_takes_each_utterance_alone(
+    changes, reason, tmp_path, caplog
+):
+    from spknorm.schema import UpstreamConfig
+    from spknorm.upstreams.fast import make_encoder
+
+    upstream = hub().emotion2vec(ckpt=str(make("emotion2vec", tmp_path, **changes))).eval()
+    featurizer = featurizer_of(upstream, "hidden_states")
+    with caplog.at_level("INFO"):
+        encode = make_encoder(upstream, featurizer, UpstreamConfig())
+    assert reason in caplog.text
+    batch = wavs(0.31, 0.8, 0.31)
+    alone = [featurizer([wav], upstream([wav]))[0] for wav in batch]
+    for one, other in zip(encode(batch), alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@FUNASR
+@pytest.mark.parametrize("kind", ["bfloat16", "half", "_orig_mod.module.", "bare", "state_dict"])
+def test_checkpoints_of_emotion2vec_as_people_have_them(kind, tmp_path):
+    folder = make("emotion2vec", tmp_path)
+    weights = torch.load(folder / "model.pt", weights_only=True)["model"]
+    wanted = hidden_states(hub().emotion2vec(ckpt=str(folder)), wavs(0.5)[0])
+    if hasattr(torch, kind):
+        weights = {name: value.to(getattr(torch, kind)) for name, value in weights.items()}
+    elif kind.endswith("."):
+        weights = {kind + name: value for name, value in weights.items()}
+    content = {"bare": weights, "state_dict": {"state_dict": weights}}.get(kind, {"model": weights})
+    torch.save(content, folder / "model.pt")
+    found = hidden_states(hub().emotion2vec(ckpt=str(folder)), wavs(0.5)[0])
+    bound = 0.1 if hasattr(torch, kind) else 1e-5  # of weights that were rounded
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=bound, atol=bound)
+
+
+def damaged(folder, how):
+    path = folder / "config.yaml"
+    content = yaml.safe_load(path.read_text())
+    if how == "cut":
+        whole = (folder / "model.pt").read_bytes()
+        (folder / "model.pt").write_bytes(whole[: len(whole) // 2])
+    elif how == "no weights":
+        (folder / "model.pt").unlink()
+    elif how == "no config":
+        path.unlink()
+    elif how == "other model":
+        path.write_text("model: Paraformer\nmodel_conf: {}\n")
+    elif how == "code":
+        content["model_conf"]["modalities"]["audio"]["feature_encoder_spec"] = "print('ran')"
+        path.write_text(yaml.safe_dump(content))
+    elif how == "fewer settings":
+        del content["model_conf"]["embed_dim"]
+        path.write_text(yaml.safe_dump(content))
+    elif how == "other size":
+        content["model_conf"]["embed_dim"] = 64
+        path.write_text(yaml.safe_dump(content))
+    else:
+        torch.save({"model": {"a": torch.zeros(1)}}, folder / "model.pt")
+
+
+@FUNASR
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("cut", "model.pt is cut short: its "),
+        ("no weights", " has no model.pt: a folder of emotion2vec has config.yaml and model.pt. "),
+        ("no config", " has no config.yaml: a folder of emotion2vec has config.yaml and "),
+        ("other model", "config.yaml describes the model `Paraformer`, not `Emotion2vec` with "),
+        ("code", "must be a list of (channels, width, stride), but is \"print('ran')\"; it was "),
+        ("fewer settings", "config.yaml whose model_conf builds no emotion2vec (KeyError: 'embed"),
+        ("other size", " as its config.yaml describes it: "),
+        ("other weights", " does not hold the weights of a Network: "),
+    ],
+)
+def test_what_is_no_emotion2vec_is_refused_by_name(how, message, tmp_path, capsys):
+    folder = make("emotion2vec", tmp_path)
+    damaged(folder, how)
+    with pytest.raises(CheckpointError) as caught:
+        hub().emotion2vec(ckpt=str(folder))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capsys.readouterr().out.count("ran") == 0
+
+
+@FUNASR
+def test_without_a_checkpoint_it_is_said_where_to_get_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    with pytest.raises(MissingError) as caught:
+        hub().emotion2vec_plus_large()
+    text = str(caught.value)
+    assert text.startswith(
+        "The upstream `emotion2vec_plus_large` needs config.yaml and model.pt of "
+        "emotion2vec/emotion2vec_plus_large, which are neither in the Hugging Face cache "
+    )
+    assert "(hf download emotion2vec/emotion2vec_plus_large --local-dir FOLDER)" in text
+    with pytest.raises(MissingError, match="`-k nowhere`: there is no such folder or file"):
+        hub().emotion2vec(ckpt="nowhere")
+
+
+@FUNASR
+def test_the_cache_of_modelscope_serves_a_name(monkeypatch, tmp_path):
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    folder = make("emotion2vec", tmp_path / "models" / "iic" / "emotion2vec_plus_base")
+    assert hub().emotion2vec_plus_base().files.folder == folder
+
+
+def test_without_funasr_it_is_said_how_to_install_it(monkeypatch):
+    from spknorm.upstreams.emotion2vec import package
+
+    monkeypatch.setattr(package.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError) as caught:
+        hub().emotion2vec(ckpt="folder")
+    assert str(caught.value) == (
+        "The upstream `emotion2vec` needs the package funasr, which is not installed: "
+        "pip install --no-deps funasr, or pip install 'spknorm[emotion2vec]' with all that its "
+        "other models need."
+    )
