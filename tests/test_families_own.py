@@ -120,6 +120,7 @@ def test_it_is_trained_resumed_audited_predicted_with_exported_and_read_back(
     assert exported.flags[1] in (exported.folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", TUNED)
 @pytest.mark.parametrize("name", NAMES)
 def test_part_of_it_is_trained_resumed_and_exported(name, how, runs, tone, tmp_path):
