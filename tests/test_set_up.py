@@ -58,7 +58,7 @@ def set_up(checkout, extra="", **environment):
 
 
 QUIET = "pip --disable-pip-version-check --quiet"
-VERIFIER = f"{QUIET} --no-deps resemblyzer"
+VERIFIER = f"{QUIET} --no-deps resemblyzer funasr"
 
 
 def test_an_empty_machine_gets_an_environment_and_the_tested_versions(checkout):
@@ -73,12 +73,12 @@ def test_a_second_call_does_nothing(checkout):
     assert set_up(checkout, "test") == (0, f"in {checkout}/.venv\n", [])
 
 
-def test_for_the_tests_the_verifier_comes_without_what_it_says_it_requires(checkout):
+def test_for_the_tests_verifier_and_emotion2vec_come_without_what_they_say_they_require(checkout):
     _, _, notes = set_up(checkout, "test,lint")
     assert notes == [
         "venv",
         f"{QUIET} -c constraints.txt -e .[test,lint]",
-        f"{QUIET} -c constraints.txt --no-deps resemblyzer",
+        f"{QUIET} -c constraints.txt --no-deps resemblyzer funasr",
     ]
 
 
