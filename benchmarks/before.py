@@ -17,10 +17,13 @@ from typing import Any
 _SINCE = {
     "spknorm.method.model": ("spknorm.model", ("Heads",)),
     "spknorm.upstreams.fast": ("spknorm.fast", ("make_encoder",)),
+    "spknorm.method.optim.world": ("spknorm.runner.distributed", ("World",)),
+    "spknorm.features.sources": ("spknorm.runner.sources", ("CachedSource", "UpstreamSource")),
+    "spknorm.runs.state": ("spknorm.runner.state", ("Counters",)),
 }
 _NEW = {
-    "spknorm.runner.ahead": ("Ahead",),
-    "spknorm.runner.instrument": ("Start",),
+    "spknorm.features.ahead": ("Ahead",),
+    "spknorm.runs.instrument": ("Start",),
     "spknorm.statistics.targets": ("Classes",),
 }
 

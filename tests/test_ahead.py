@@ -6,8 +6,8 @@ import torch
 from tiny_runs import settings_of, train, weights_of
 
 from spknorm.batches import Batch
-from spknorm.runner.ahead import Ahead, let_go
-from spknorm.runner.distributed import World
+from spknorm.features.ahead import Ahead, let_go
+from spknorm.method.optim.world import World
 
 CPU = torch.device("cpu")
 

@@ -15,8 +15,9 @@ ORDER = [
     "batches", "method.gradients", "method.adversaries", "method.pooling", "method.emotion_heads",
     "method.objectives", "method.model", "method.optim", "method.updates", "method",
     "upstreams.fast", "features", "statistics.metrics", "statistics", "probe.erasure", "probe",
-    "runs", "report.tables", "runs.checkpoint", "runs.trained", "runner", "export", "predict",
-    "probe.audit", "bench", "bench.superb", "report", "controlled", "doctor", "cli", "__main__",
+    "runs", "report.tables", "runs.checkpoint", "runs.resume", "runs.trained", "runner", "export",
+    "predict", "probe.audit", "bench", "bench.superb", "report", "controlled", "doctor", "cli",
+    "__main__",
 ]  # fmt: skip
 """A module imports only modules of its own room and of rooms that come before it."""
 PLUGINS = [*ROOT.glob("downstream/*/*.py"), *ROOT.glob("upstream_adapters/*/*.py")]

@@ -18,7 +18,7 @@ from spknorm.cli import libraries, status, surroundings
 from spknorm.config.launcher import Place, place
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
-from spknorm.runner import distributed
+from spknorm.method.optim import world
 
 
 def run(code, **environment):
@@ -206,11 +206,11 @@ def test_others_that_never_come_are_told_after_the_join_time(monkeypatch):
     for name, value in {**left_over, "MASTER_PORT": str(port)}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    assert datetime.timedelta(minutes=2) == distributed.JOIN_TIMEOUT
-    monkeypatch.setattr(distributed, "JOIN_TIMEOUT", datetime.timedelta(seconds=2))
+    assert datetime.timedelta(minutes=2) == world.JOIN_TIMEOUT
+    monkeypatch.setattr(world, "JOIN_TIMEOUT", datetime.timedelta(seconds=2))
     started = time.monotonic()
     with pytest.raises(ConfigError) as caught:
-        distributed.World("cpu")
+        world.World("cpu")
     assert time.monotonic() - started < 60
     assert str(caught.value).startswith(
         f"WORLD_SIZE is 2, but the other processes did not come to 127.0.0.1:{port} ("

@@ -36,7 +36,7 @@ def corpus(tmp_path, tone):
 
 def digest(records, folder, parts=None):
     parts = parts or {"train": records[:4], "dev": records[4:6], "test": records[6:]}
-    return digest_of(records, labels=LABELS, parts=parts, work_dir=folder)
+    return digest_of(records, labels=LABELS, parts=parts)
 
 
 def test_a_copy_elsewhere_and_later_is_the_same_corpus(corpus, tmp_path):

@@ -10,10 +10,10 @@ from tensorboardX.proto.event_pb2 import Event
 from toy_model import Toy
 
 from spknorm.method.optim.ascent import Ascent
-from spknorm.runner.instrument import Instrument, Start
-from spknorm.runner.state import Counters
 from spknorm.runs import checkpoint
 from spknorm.runs.adversary import judge
+from spknorm.runs.instrument import Instrument, Start
+from spknorm.runs.state import Counters
 from spknorm.schema import MethodConfig
 from spknorm.statistics.targets import Classes
 

@@ -9,7 +9,7 @@ import torch
 
 from spknorm.config import effects
 from spknorm.errors import ConfigError
-from spknorm.runner.sources import CachedSource
+from spknorm.features.sources import CachedSource
 from spknorm.schema.marks import LENGTH, NOTHING, NUMBERS
 
 STEPS = {"total_steps": 3, "eval_step": 3, "save_step": 3, "log_step": 1}

@@ -5,8 +5,8 @@ import torch
 from tiny_runs import make_runner, settings_of, train, weights_of
 from tiny_upstreams import make_hubert
 
+from spknorm.features.sources import UpstreamSource
 from spknorm.runner.pieces import _evenly, _within
-from spknorm.runner.sources import UpstreamSource
 
 NO_DROPOUT = dict.fromkeys(
     ("dropout", "attention_dropout", "activation_dropout", "dropout_input", "dropout_features"), 0.0

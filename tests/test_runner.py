@@ -1,6 +1,8 @@
 """The trainer: what it writes, what it refuses, and that an interruption changes nothing."""
 
 import json
+import traceback
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,8 +11,11 @@ from tiny_runs import make_runner, settings_of, train
 
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
+from spknorm.method.model import Heads
 from spknorm.runner import prepare_folder
 from spknorm.runs import checkpoint, trained
+
+LIBRARY = Path(checkpoint.__file__).parents[1]
 
 
 def test_a_run_leaves_what_s3prl_leaves_and_its_own_results(undisturbed):
@@ -256,3 +261,25 @@ def test_bucketed_training_batches_know_how_long_their_utterances_are(
     expert = make_runner(tiny_hubert, mapping, tmp_path).expert
     lengths = expert.emotion_stream().order._lengths
     assert lengths.tolist() == [0.3] * len(expert.split.train)
+
+
+def test_from_the_loop_to_the_loss_there_are_four_hops(
+    tmp_path, tiny_hubert, tiny_corpora, monkeypatch
+):
+    found = set()
+
+    def noted(name, real):
+        def call(*args, **options):
+            stack = [Path(line.filename) for line in traceback.extract_stack()[:-1]]
+            own = [path.stem for path in stack if path.is_relative_to(LIBRARY)]
+            found.add((name, *dict.fromkeys(own)))
+            return real(*args, **options)
+
+        return call
+
+    for name in ("emotion_of", "speaker_of"):
+        monkeypatch.setattr(Heads, name, noted(name, getattr(Heads, name)))
+    mapping = settings_of(tiny_corpora, total_steps=1, eval_dataloaders=[])
+    train(tiny_hubert, mapping, tmp_path / "run")
+    hops = ("engine", "iteration", "updates", "passes")  # and the loss in method/model.py
+    assert found == {("emotion_of", *hops), ("speaker_of", *hops)}

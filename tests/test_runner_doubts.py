@@ -9,8 +9,8 @@ from killed_runs import metrics_of
 from tiny_runs import make_runner, settings_of, train, weights_of
 
 from spknorm.errors import ConfigError, NonFiniteError
-from spknorm.runner.state import Counters
 from spknorm.runs import checkpoint
+from spknorm.runs.state import Counters
 
 
 def test_the_ceiling_pauses_the_ascent(tiny_hubert, tiny_corpora, tmp_path):

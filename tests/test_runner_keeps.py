@@ -10,7 +10,7 @@ from torch import nn
 
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.method.optim.optimizers import make_optimizer, precondition
-from spknorm.runner.passes import precision_of
+from spknorm.method.optim.precision import precision_of
 from spknorm.runs import checkpoint
 from spknorm.runs.result import read_result
 from spknorm.schema import OptimizerConfig, RunnerConfig

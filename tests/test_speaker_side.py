@@ -16,7 +16,7 @@ from spknorm.batches.task import read_speakers
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.runner.speaker_side import SpeakerSide, in_pieces, pauses
-from spknorm.runner.state import Counters
+from spknorm.runs.state import Counters
 from spknorm.schema import DataConfig, SpeakerCorpusConfig
 
 SPEAKERS = 1251

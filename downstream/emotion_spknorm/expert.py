@@ -185,7 +185,7 @@ class DownstreamExpert(nn.Module):
 
     def _begin(self, *, is_leader: bool) -> None:
         """Look, before the first step, whether the run that goes on is still the same."""
-        from spknorm.runner import stock  # which s3prl's Runner alone needs
+        from spknorm.runs.resume import stock  # which s3prl's Runner alone needs
 
         self._begun = True
         args = Namespace(**self._args)
@@ -294,7 +294,7 @@ class DownstreamExpert(nn.Module):
         return [f"{split}-best.ckpt"] if is_best else []
 
     def _write_result(self, test: Any, records: dict[str, list[Any]]) -> None:
-        from spknorm.runner import stock
+        from spknorm.runs.resume import stock
 
         assert self._best is not None
         step, dev = self._best

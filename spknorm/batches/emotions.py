@@ -77,7 +77,7 @@ def read_emotions(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -
     columns = ["emotion", "speaker", "session", "turn"]
     columns += [*names] if scale else []
     columns += ["votes"] if config.labels_from == "votes" else []
-    digest = digest_of(records, labels=columns, parts=split._asdict(), work_dir=work_dir)
+    digest = digest_of(records, labels=columns, parts=split._asdict())
     labels, weights = _training_labels(config, split, records, names, scale)
     return EmotionData(split, names, labels, weights, scale, digest, splitting)
 

@@ -155,7 +155,7 @@ def read_speakers(
     train, spare = records.take(trained), records.take(held)
     held_out = HeldOut(spare, _shared(others), origin) if len(held) else HeldOut()
     by_part = {"train": train, **({"held_out": spare} if len(held) else {})}
-    digest = digest_of(records, labels=[config.label], parts=by_part, work_dir=work_dir)
+    digest = digest_of(records, labels=[config.label], parts=by_part)
     return train, speakers, _shared(labels), digest, held_out
 
 
@@ -226,13 +226,7 @@ def speaker_stream(
     `frozen` says whether the upstream is, which decides how they are drawn; see `crops_of`.
     """
     seed += _SPEAKER_SEED
-    recordings = Recordings(
-        data.speaker_utterances,
-        data.speaker_labels,
-        max_seconds=config.max_seconds,
-        fixed_crops=crops_of(config, frozen=frozen) == "fixed",
-        seed=seed,
-    )
+    recordings = _crops(data.speaker_utterances, data.speaker_labels, config, frozen, seed)
     order = Order(
         len(recordings),
         batch_size=config.batch_size,
@@ -259,15 +253,20 @@ def held_out_stream(
     if not utterances:
         return None
     seed += _SPEAKER_SEED
-    recordings = Recordings(
-        utterances,
-        labels,
-        max_seconds=config.max_seconds,
-        fixed_crops=crops_of(config, frozen=frozen) == "fixed",
-        seed=seed,
-    )
     size = min(config.batch_size, len(utterances))
     order = Order(
         len(utterances), batch_size=size, seed=seed, rank=rank, world=world, classes=labels
     )
-    return Stream(recordings, order)
+    return Stream(_crops(utterances, labels, config, frozen, seed), order)
+
+
+def _crops(
+    utterances: Sequence[Utterance],
+    labels: Sequence[int],
+    config: SpeakerCorpusConfig,
+    frozen: bool,
+    seed: int,
+) -> Recordings:
+    is_fixed = crops_of(config, frozen=frozen) == "fixed"
+    seconds = config.max_seconds
+    return Recordings(utterances, labels, max_seconds=seconds, fixed_crops=is_fixed, seed=seed)

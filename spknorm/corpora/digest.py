@@ -72,7 +72,6 @@ def digest_of(
     *,
     labels: Iterable[str],
     parts: Mapping[str, Sequence[Utterance]],
-    work_dir: Path | str,
 ) -> CorpusDigest:
     """Return the digest of a corpus that can be used.
 
@@ -81,7 +80,6 @@ def digest_of(
         labels: Which columns count, such as emotion and speaker; votes or arousal where they are
             what is trained on.
         parts: Its training utterances and, of an emotion corpus, dev and test, in their order.
-        work_dir: With the index of audio headers.
     """
     packed = Utterances.of(records)
     rows = Rows(_rows_of(packed, tuple(labels), _part_codes(packed, parts), [None, *parts]))

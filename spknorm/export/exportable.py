@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from spknorm import config as configuration
-from spknorm.errors import CheckpointError, ConfigError, NonFiniteError
+from spknorm.errors import ConfigError, NonFiniteError
 from spknorm.export.classifier import classifier_of
 from spknorm.export.stock_form import (
     UPSTREAM_FILE,
@@ -31,9 +31,9 @@ from spknorm.export.transformers_folder import (
     normalizes,
 )
 from spknorm.export.upstream_file import GateState, UpstreamFile, read_upstream_file
-from spknorm.files import read_json, sha256_of
+from spknorm.files import sha256_of
 from spknorm.runs import trained as runs
-from spknorm.runs.trained import Trained
+from spknorm.runs.trained import Trained, object_in
 from spknorm.upstreams import FAMILIES, OTHER, Family, is_stock
 
 
@@ -179,7 +179,7 @@ def read_exportable(expdir: Path) -> Exportable:
         classifier=classifier,
         reason=reason,
         result=trained.result,
-        probe=_json_of(trained.folder / "probe.json"),
+        probe=object_in(trained.folder / "probe.json"),
         trained=trained,
     )
 
@@ -232,15 +232,6 @@ def _gate_of(trained: Trained) -> GateState | None:
     if selection == "last_hidden_state":
         return gate
     raise ConfigError(f"An export has no place for a gate on the upstream's `{selection}` (-s).")
-
-
-def _json_of(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
-    value = read_json(path)
-    if not isinstance(value, Mapping):
-        raise CheckpointError(f"{path} is not a JSON object.")
-    return value
 
 
 def _check_finite(trained: Trained) -> None:

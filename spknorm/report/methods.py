@@ -131,7 +131,7 @@ def protocols_note(runs: Runs) -> str:
     return sentence("between-protocols", told=told) if told else ""
 
 
-def num_planned(method: Method, rows: "DataFrame", runs: Runs, num_positions: int) -> int:
+def num_planned(rows: "DataFrame", runs: Runs, num_positions: int) -> int:
     """Return how many runs of a method there will be under one protocol."""
     stems = {_stem(name) for name in rows["folder"]}
     planned = sum(_stem(cell.name) in stems for cell in runs.planned)

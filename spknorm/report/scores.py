@@ -148,7 +148,7 @@ def _block(
     num_places, task, protocol = len({*rows["place"]}), rows["task"].iloc[0], rows["protocol"]
     groups = sorted(rows.groupby("method", sort=False), key=lambda pair: pair[0].sort_key())
     estimates = [
-        _estimate(method, found, num_planned(method, found, runs, num_places), metrics)
+        _estimate(method, found, num_planned(found, runs, num_places), metrics)
         for method, found in groups
     ]
     tests = corrected(dict(_paired_tests(estimates, [one for one in metrics if one.is_tested])))

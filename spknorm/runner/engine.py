@@ -16,19 +16,19 @@ from tqdm import tqdm
 from spknorm.batches import workers
 from spknorm.corpora.digest import write_rows
 from spknorm.errors import CheckpointError, ConfigError, is_disk_full
-from spknorm.runner import pretraining, setup, state
-from spknorm.runner.ahead import Ahead
-from spknorm.runner.evaluation import Evaluation
-from spknorm.runner.folder import check_unused, ended_for_good, goes_on
+from spknorm.features.ahead import Ahead
+from spknorm.features.sources import training_batches
+from spknorm.runner import pretraining, setup
 from spknorm.runner.iteration import Iteration
-from spknorm.runner.journal import Journal
 from spknorm.runner.s3prl_runner import S3prlRunner
 from spknorm.runner.saving import Saver
-from spknorm.runner.signals import Interrupted, requeue
-from spknorm.runner.sources import training_batches
 from spknorm.runner.speaker_side import SpeakerSide
-from spknorm.runs import checkpoint
+from spknorm.runs import checkpoint, state
 from spknorm.runs.adversary import judge
+from spknorm.runs.evaluation import Evaluation
+from spknorm.runs.journal import Journal
+from spknorm.runs.resume import check_unused, ended_for_good, goes_on
+from spknorm.runs.signals import Interrupted, requeue
 from spknorm.upstreams import tuning
 from spknorm.upstreams.fast import keep_freed_memory
 

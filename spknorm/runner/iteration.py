@@ -14,22 +14,23 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from spknorm.batches import Batch
+from spknorm.batches.seeds import seeded
 from spknorm.config.memory import release
 from spknorm.errors import CheckpointError, is_out_of_memory
+from spknorm.features.ahead import Ahead, let_go
+from spknorm.features.sources import Source
 from spknorm.method.optim import clipping
+from spknorm.method.optim.precision import precision_of
 from spknorm.method.optim.transaction import Statistics
+from spknorm.method.optim.world import World
 from spknorm.method.updates import Groups, Step, Update, strength
-from spknorm.runner.ahead import Ahead, let_go
-from spknorm.runner.distributed import World
-from spknorm.runner.instrument import MEASURED_EVERY, Instrument, Start
-from spknorm.runner.lost_steps import LostSteps, ids_of, without_frames
-from spknorm.runner.passes import Passes, precision_of
+from spknorm.runner.passes import Passes
 from spknorm.runner.pieces import Pieces
-from spknorm.runner.seeds import seeded
 from spknorm.runner.setup import make_schedulers
-from spknorm.runner.sources import Source
 from spknorm.runner.speaker_side import SpeakerSide
-from spknorm.runner.state import Counters
+from spknorm.runs.instrument import MEASURED_EVERY, Instrument, Start
+from spknorm.runs.lost_steps import LostSteps, ids_of, without_frames
+from spknorm.runs.state import Counters
 from spknorm.schema import TaskConfig
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from spknorm.batches import Batch
-from spknorm.runner.distributed import World
-from spknorm.runner.sources import Source
-from spknorm.runner.state import Counters
+from spknorm.features.sources import Source
+from spknorm.method.optim.world import World
+from spknorm.runs.state import Counters
 from spknorm.schema import RunnerConfig
 
 _LITTLE = 256 * 2**20
@@ -105,22 +105,6 @@ class Pieces:
             self._source.recompute()
         if self._counters.keeps_on_host:
             self._keep_on_host()
-
-
-def join(batches: Sequence[Batch]) -> Batch:
-    """Return several batches as one."""
-    return Batch(
-        [wav for batch in batches for wav in batch.wavs],
-        [label for batch in batches for label in batch.labels],
-        [name for batch in batches for name in batch.ids],
-        [index for batch in batches for index in batch.indices],
-        [tensor for batch in batches for tensor in batch.there],
-    )
-
-
-def pick(batch: Batch, places: Sequence[int]) -> Batch:
-    """Return some utterances of a batch; audio that is not there is left out."""
-    return Batch._make([values[place] for place in places] if values else [] for values in batch)
 
 
 def _groups(batches: Sequence[Batch], *, merges: bool) -> Iterator[list[int]]:

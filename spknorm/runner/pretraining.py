@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.batches import Batch, Order, Recordings, Stream
+from spknorm.batches.seeds import seeded
 from spknorm.config.memory import once_more
 from spknorm.corpora.records import Utterance
 from spknorm.features import Floats
 from spknorm.features.fingerprint import fingerprint
 from spknorm.features.reader import CachedReader
+from spknorm.features.sources import CachedSource, Source
 from spknorm.method.model import SpeakerHead
-from spknorm.runner.distributed import World
-from spknorm.runner.evaluation import evaluating
-from spknorm.runner.seeds import seeded
-from spknorm.runner.sources import CachedSource, Source
+from spknorm.method.optim.world import World
+from spknorm.runs.evaluation import evaluating
 from spknorm.schema import TaskConfig
 from spknorm.upstreams.fast import make_encoder
 

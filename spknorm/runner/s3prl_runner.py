@@ -13,18 +13,18 @@ from torch import nn
 
 from spknorm import config as configuration
 from spknorm.batches import Stream
+from spknorm.batches.seeds import seeded
 from spknorm.errors import CheckpointError, ConfigError, MissingError, is_out_of_memory
+from spknorm.method.optim.precision import evaluation_precision
+from spknorm.method.optim.world import World
 from spknorm.runner import setup
-from spknorm.runner.distributed import World
-from spknorm.runner.evaluation import Evaluation, evaluate
-from spknorm.runner.folder import prepare_folder
-from spknorm.runner.fork import follow_fork
-from spknorm.runner.instrument import Start
-from spknorm.runner.outcome import Outcome
-from spknorm.runner.passes import evaluation_precision
-from spknorm.runner.seeds import seeded
-from spknorm.runner.signals import Interrupted, Interruption
 from spknorm.runs import checkpoint
+from spknorm.runs.evaluation import Evaluation, evaluate
+from spknorm.runs.instrument import Start
+from spknorm.runs.outcome import Outcome
+from spknorm.runs.resume import prepare_folder
+from spknorm.runs.resume.fork import follow_fork
+from spknorm.runs.signals import Interrupted, Interruption
 from spknorm.upstreams import tuning
 
 logger = logging.getLogger(__name__)

@@ -14,14 +14,14 @@ import torch
 from spknorm import config as configuration
 from spknorm.config.device import tf32_in
 from spknorm.corpora.digest import summaries
-from spknorm.runner.distributed import World
+from spknorm.features.sources import Source
+from spknorm.method.optim.precision import precision_of
+from spknorm.method.optim.world import World
 from spknorm.runner.iteration import Iteration
-from spknorm.runner.journal import Journal
-from spknorm.runner.passes import precision_of
-from spknorm.runner.sources import Source
-from spknorm.runner.state import KEY, Counters
 from spknorm.runs import checkpoint
 from spknorm.runs.computing import Computing
+from spknorm.runs.journal import Journal
+from spknorm.runs.state import KEY, Counters
 from spknorm.schema import TaskConfig
 from spknorm.upstreams import tuning
 

@@ -17,11 +17,11 @@ from spknorm import features
 from spknorm.batches.task import crops_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
+from spknorm.features.sources import CachedSource, Source, UpstreamSource
+from spknorm.method.optim.precision import DTYPES, evaluation_precision, precision_of
+from spknorm.method.optim.world import World
 from spknorm.method.updates import Groups
 from spknorm.probe.erasure import check_variance_left, erase_layers, fit_layers, normalise_layers
-from spknorm.runner.distributed import World
-from spknorm.runner.passes import DTYPES, evaluation_precision, precision_of
-from spknorm.runner.sources import CachedSource, Source, UpstreamSource
 from spknorm.schema import MethodConfig, TaskConfig, UpstreamConfig
 from spknorm.upstreams import family_of, tuning
 from spknorm.upstreams.alone import AloneUpstream

@@ -17,11 +17,11 @@ from torch.nn import functional
 from spknorm.batches import Batch, cut
 from spknorm.config.memory import once_more
 from spknorm.errors import is_out_of_memory
-from spknorm.runner.distributed import World
-from spknorm.runner.evaluation import evaluating
-from spknorm.runner.passes import autocast, precision_of
-from spknorm.runner.sources import Source
-from spknorm.runner.state import Counters
+from spknorm.features.sources import Source
+from spknorm.method.optim.precision import autocast, precision_of
+from spknorm.method.optim.world import World
+from spknorm.runs.evaluation import evaluating
+from spknorm.runs.state import Counters
 from spknorm.schema import SpeakerCorpusConfig, TaskConfig
 
 GOES_ON_BELOW = 0.9

@@ -6,6 +6,11 @@
     probes        probe.json: its leakage audit
     status        where a planned run stands; summary.json: that of a whole bench
     folder        all of these under one folder, and as a DataFrame of one row per run
+    state         counters that ride in its checkpoints, and whether it may go on
+    journal       all that it says while it goes; `instrument`: what it measures
+    evaluation    predictions of dev and test; `outcome` writes what it ends with
+    lost_steps    steps that were taken back; `signals`: those that end it
+    resume/       its folder, and how it goes on there, or elsewhere (`fork`)
     trained       its model, loaded again: upstream, featurizer, gate and heads
 
 Between `probe/` and `checkpoint.py`: the task and the trainer write, bench and report read.

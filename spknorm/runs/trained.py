@@ -172,7 +172,15 @@ def result_of(folder: Path) -> Mapping[str, Any]:
     Raises:
         CheckpointError: It is no JSON object.
     """
-    path = Path(folder) / "result.json"
+    return object_in(Path(folder) / "result.json")
+
+
+def object_in(path: Path) -> Mapping[str, Any]:
+    """Return the object in a JSON file; empty if there is no such file.
+
+    Raises:
+        CheckpointError: It is no JSON object.
+    """
     if not path.is_file():
         return {}
     value = read_json(path)

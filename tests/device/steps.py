@@ -24,14 +24,14 @@ import spknorm.compat
 from spknorm import config as configuration
 from spknorm.batches import Batch
 from spknorm.features import FrontEnds
+from spknorm.features.ahead import Ahead
+from spknorm.features.sources import CachedSource, UpstreamSource
 from spknorm.method.model import Heads
+from spknorm.method.optim.world import World
 from spknorm.runner import setup
-from spknorm.runner.ahead import Ahead
-from spknorm.runner.distributed import World
-from spknorm.runner.instrument import Start
 from spknorm.runner.iteration import Iteration
-from spknorm.runner.sources import CachedSource, UpstreamSource
-from spknorm.runner.state import Counters
+from spknorm.runs.instrument import Start
+from spknorm.runs.state import Counters
 from spknorm.schema import TaskConfig
 from spknorm.statistics.targets import Classes
 from spknorm.upstreams.fast import make_encoder

@@ -15,8 +15,8 @@ import torch
 
 from spknorm.batches import Batch
 from spknorm.errors import DataError
-from spknorm.runner.ahead import Ahead
-from spknorm.runner.sources import UpstreamSource
+from spknorm.features.ahead import Ahead
+from spknorm.features.sources import UpstreamSource
 
 
 def ordering(

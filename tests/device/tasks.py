@@ -19,7 +19,7 @@ import tiny_runs
 import tiny_upstreams
 
 from spknorm.errors import ConfigError
-from spknorm.runner.passes import precision_of
+from spknorm.method.optim.precision import precision_of
 
 
 def count(

@@ -13,8 +13,8 @@ import pytest
 import tiny_runs
 import torch
 
-from spknorm.runner.signals import requeue
 from spknorm.runs import checkpoint
+from spknorm.runs.signals import requeue
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parent / "tiny_runs.py"

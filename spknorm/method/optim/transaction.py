@@ -20,7 +20,7 @@ class HalfMovedError(MemoryError):
 
 
 class Processes(Protocol):
-    """The processes that do each step together (spknorm.runner.distributed.World)."""
+    """The processes that do each step together (spknorm.method.optim.world.World)."""
 
     def largest(self, value: int) -> int:
         """Return the largest `value` of all processes."""

@@ -1,10 +1,11 @@
 """The batches of each step; a GPU gets the next step's while it computes this one's.
 
-Between `sources.py`, which reads batches, and `iteration.py`, which has the next ones sent when all
-of its first stage is queued and the host is about to wait for the device. They go by a stream of
-their own. The step that uses them waits for it on the device, and their memory is given to nothing
-else before that step has read it. Elsewhere nothing is read or copied before it is asked for. Which
-batch is next is a function of the step's number, so that what is drawn is the same either way.
+Between `sources.py`, which reads batches, and the runner's `iteration.py`, which has the next ones
+sent when all of its first stage is queued and the host is about to wait for the device. They go by
+a stream of their own. The step that uses them waits for it on the device, and their memory is given
+to nothing else before that step has read it. Elsewhere nothing is read or copied before it is asked
+for. Which batch is next is a function of the step's number, so that what is drawn is the same
+either way.
 """
 
 import itertools
@@ -15,8 +16,8 @@ import torch
 from spknorm.batches import Batch
 from spknorm.batches.shipping import ship
 from spknorm.errors import is_out_of_memory
-from spknorm.runner.distributed import World
-from spknorm.runner.sources import Source
+from spknorm.features.sources import Source
+from spknorm.method.optim.world import World
 
 Batches = list[list[Batch]]
 """Of one step: the emotion batches, and the speaker batches."""

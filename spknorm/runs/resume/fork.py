@@ -20,14 +20,13 @@ from spknorm.batches.task import read_task_data
 from spknorm.corpora.digest import summaries
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_atomic, write_json
-from spknorm.runner import state
-from spknorm.runner.folder import goes_on, lock_folder
-from spknorm.runner.state import Asked
-from spknorm.runs import checkpoint
+from spknorm.runs import checkpoint, state
+from spknorm.runs.outcome import FORKED_FROM, forked_from
+from spknorm.runs.resume import goes_on, lock_folder
+from spknorm.runs.state import Asked
 
 logger = logging.getLogger(__name__)
 
-FORKED_FROM = "forked_from.json"
 _WAIT_SECONDS = 600
 
 
@@ -68,13 +67,6 @@ def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
     args.init_ckpt = str(checkpoint.latest(fork)[0])
     if getattr(args, "past_exp", None):
         args.past_exp = args.expdir
-
-
-def forked_from(expdir: Path) -> dict[str, Any] | None:
-    """Return which folder a run was forked from, at which step and with which changes."""
-    path = expdir / FORKED_FROM
-    found: dict[str, Any] | None = read_json(path) if path.is_file() else None
-    return found
 
 
 def _find(expdir: Path, asked: Asked) -> Path | None:

@@ -1,6 +1,6 @@
 """Where features come from: the upstream itself, or what it said once if it is frozen.
 
-Between `features` and the passes; a source is a function of a batch and the name of its corpus.
+Last in this room, for the passes; a source is a function of a batch and the name of its corpus.
 """
 
 import math
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spknorm.batches import Batch, Stream
 from spknorm.batches.shipping import ship
-from spknorm.runner.distributed import World
+from spknorm.method.optim.world import World
 from spknorm.schema import TaskConfig
 from spknorm.upstreams.fast import Encoder, PackedEncoder
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from spknorm.config.memory import or_else
 from spknorm.method.optim.ascent import Ascent
 from spknorm.method.optim.lists import length
-from spknorm.runner.state import Counters
 from spknorm.runs.adversary import gain
+from spknorm.runs.state import Counters
 from spknorm.statistics.targets import Target
 
 MEASURED_EVERY = 10

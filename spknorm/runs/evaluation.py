@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from spknorm.batches import Batch, Stream
+from spknorm.batches.parts import pick
+from spknorm.batches.seeds import seeded
 from spknorm.config.memory import in_smaller_parts, once_more
 from spknorm.errors import NonFiniteError
-from spknorm.runner.distributed import World
-from spknorm.runner.passes import autocast
-from spknorm.runner.pieces import pick
-from spknorm.runner.seeds import seeded
-from spknorm.runner.sources import Source
+from spknorm.features.sources import Source
+from spknorm.method.optim.precision import autocast
+from spknorm.method.optim.world import World
 from spknorm.statistics.metrics import nonfinite_message
 from spknorm.statistics.targets import Classes, Target
 

@@ -14,9 +14,8 @@ from spknorm.corpora import digest
 from spknorm.corpora.digest import CorpusDigest
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
-from spknorm.runner import state
-from spknorm.runner.folder import goes_on
-from spknorm.runs import checkpoint
+from spknorm.runs import checkpoint, state
+from spknorm.runs.resume import goes_on
 from spknorm.schema import TaskConfig
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,8 @@
-"""The experiment's folder: one process at a time, no leftovers, no run written over another."""
+"""A run's folder: one process at a time, no leftovers, no run over another; does it go on there?
+
+fork    other settings go on in a folder of their own
+stock   what s3prl's own Runner does not ask when it goes on
+"""
 
 import argparse
 import os
@@ -8,9 +12,9 @@ from pathlib import Path
 from spknorm.config.effects import differing
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
-from spknorm.runner.state import describe
 from spknorm.runs import checkpoint
 from spknorm.runs.result import read_result
+from spknorm.runs.state import describe
 from spknorm.schema import TaskConfig
 
 

@@ -1,6 +1,6 @@
 """Signals that end a run in order: finish the step, save, exit; a second one ends it at once.
 
-Before `runner.py`, which asks `Interruption.signal` between steps.
+The engine asks `Interruption.signal` between steps.
 """
 
 import logging

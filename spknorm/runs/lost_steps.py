@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from spknorm.batches import Batch
 from spknorm.errors import ConfigError, NonFiniteError
 from spknorm.method.optim.transaction import HalfMovedError, ShortOfMemoryError
-from spknorm.runner.distributed import World
-from spknorm.runner.state import Counters
+from spknorm.method.optim.world import World
+from spknorm.runs.state import Counters
 from spknorm.schema import RunnerConfig
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,8 @@
 """Randomness that is a function of names: a part of the run draws what it would draw alone.
 
-Before `runner.py`. Global generators are as before when a part ends, so nothing that runs between
-two steps can change the second, and a resumed run draws what an undisturbed one does.
+Beside the batches, which are functions of a seed and a number, too. Global generators are as before
+when a part ends, so nothing that runs between two steps can change the second, and a resumed run
+draws what an undisturbed one does.
 """
 
 import contextlib

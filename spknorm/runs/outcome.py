@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.corpora.digest import summaries
-from spknorm.runner.evaluation import Evaluation
-from spknorm.runner.fork import forked_from
-from spknorm.runner.state import Counters
+from spknorm.files import read_json
 from spknorm.runs.computing import Computing
+from spknorm.runs.evaluation import Evaluation
 from spknorm.runs.metrics_log import write_predictions
 from spknorm.runs.result import Adversary, make_result, write_result
 from spknorm.runs.scored import scored
+from spknorm.runs.state import Counters
 from spknorm.schema import TaskConfig
 from spknorm.statistics.metrics import only_class
 from spknorm.statistics.targets import Classes
 
 logger = logging.getLogger(__name__)
+
+FORKED_FROM = "forked_from.json"
 
 
 class Outcome:
@@ -119,3 +121,10 @@ class Outcome:
                 "Every test utterance was classified as %s: the scores say nothing of the method.",
                 target.names[only],
             )
+
+
+def forked_from(expdir: Path) -> dict[str, Any] | None:
+    """Return which folder a run was forked from, at which step and with which changes."""
+    path = expdir / FORKED_FROM
+    found: dict[str, Any] | None = read_json(path) if path.is_file() else None
+    return found

@@ -1,0 +1,21 @@
+"""Batches put together, and some utterances of one: a batch passes the upstream in such pieces."""
+
+from collections.abc import Sequence
+
+from spknorm.batches import Batch
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Return several batches as one."""
+    return Batch(
+        [wav for batch in batches for wav in batch.wavs],
+        [label for batch in batches for label in batch.labels],
+        [name for batch in batches for name in batch.ids],
+        [index for batch in batches for index in batch.indices],
+        [tensor for batch in batches for tensor in batch.there],
+    )
+
+
+def pick(batch: Batch, places: Sequence[int]) -> Batch:
+    """Return some utterances of a batch; audio that is not there is left out."""
+    return Batch._make([values[place] for place in places] if values else [] for values in batch)
