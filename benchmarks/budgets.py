@@ -10,6 +10,10 @@ set, time the processor's from the start of training to its end; beside them sta
 `spknorm.bench.sizes` says of the same settings. Time is told in operations: one rate for all rows
 of a shape, that of the first of them, stands for the machine.
 
+Tables of models (the controlled benchmark, the rivals) are made as shipped on fewer corpora, folds
+and methods, what they take with their processes' start; tables of s3prl's tasks with fewer steps
+and utterances, on corpora of a few tones.
+
 The shape is the demo's own where the file names it, elsewhere a HuBERT of 6 layers x 384: files
 that differ in the upstream alone are one row. Prints one JSON line each; rows that the file of
 results holds are kept.
@@ -18,6 +22,7 @@ results holds are kept.
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -29,7 +34,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from speed.world import make_hubert
 
-from spknorm import bench, config
+from spknorm import bench, config, controlled
+from spknorm.bench import superb
+from spknorm.bench.budget import ASSUMED_RATE, Budget
 from spknorm.bench.sizes import (
     checkpoint_bytes,
     kept_checkpoints,
@@ -37,6 +44,8 @@ from spknorm.bench.sizes import (
     operations,
     shape_of,
 )
+from spknorm.controlled import rivals
+from spknorm.controlled.rivals import RIVALS
 from spknorm.files import write_json
 from spknorm.registry import config_path
 from spknorm.runs.result import versions
@@ -70,6 +79,45 @@ CASES = (
     Case("demo.yaml", "TAP"),
     Case("cross_demo.yaml", "TAP"),
 )
+_FEWER_STEPS = {
+    "total_steps": 12,
+    "eval_step": 12,
+    "save_step": 12,
+    "log_step": 12,
+    "max_keep": 1,
+    "eval_dataloaders": ["dev"],
+}
+_FEW = {"runner": _FEWER_STEPS, "optimizer": {"lr": 1e-2}}  # so that dev rises above 0
+_FOUR = {**_FEW, "downstream_expert": {"datarc": {"train_batch_size": 4}}}
+_ONE = {"rho": [0.9], "num_seeds": 1, "num_folds": 2}
+
+
+class Models(NamedTuple):
+    """A table of models or of tasks: its file, which part of it, and what is changed in it."""
+
+    file: str
+    variant: str
+    changes: dict[str, Any]
+
+
+TABLES = (
+    Models("controlled.yaml", "frozen", {**_ONE, "control_rho": [0.9], "tuned": []}),
+    Models(
+        "controlled.yaml",
+        "tuned",
+        {
+            **_ONE, "methods": ["none"], "controls": [], "shuffled": [], "control_rho": [],
+            "tuned_shuffled": [], "baseline_rho": [], "tuned_num_seeds": 1,
+        },
+    ),
+    Models(
+        "rivals.yaml",
+        "every third",
+        {**_ONE, "num_folds": 1, "select_seeds": [0], "select_folds": 1, "rivals": [*RIVALS][::3]},
+    ),
+    Models("superb_table_demo.yaml", "raw", _FEW),
+    Models("superb_table.yaml", "raw", _FOUR),
+)  # fmt: skip
 SMALL: dict[str, Any] = {
     "runner": {
         "total_steps": 2, "eval_step": 2, "log_step": 1, "save_step": 2, "evaluate_ratio": 0.02,
@@ -89,15 +137,128 @@ def timed(arguments: list[str]) -> int:
     from spknorm.cli import run_downstream
     from spknorm.runner.engine import SpknormRunner
 
-    train = SpknormRunner.train
+    from s3prl.downstream.runner import Runner  # isort: skip  # on today's libraries by now
 
-    def measured(trainer: Any) -> None:
-        start = time.process_time()
-        train(trainer)
-        write_json(trainer.expdir / SPENT, time.process_time() - start)
-
-    SpknormRunner.train = measured  # type: ignore[method-assign, assignment]
+    for kind in (SpknormRunner, Runner):
+        time_training(kind)
     return run_downstream(arguments)
+
+
+def time_training(kind: Any) -> None:
+    """Have a runner write what its training takes; s3prl's own is evaluated apart from that."""
+    train, evaluate, apart = kind.train, kind.evaluate, [0.0]
+
+    def evaluated(runner: Any, *args: Any, **options: Any) -> Any:
+        start = time.process_time()
+        found = evaluate(runner, *args, **options)
+        apart[0] += time.process_time() - start
+        return found
+
+    def trained(runner: Any) -> None:
+        start = time.process_time()
+        train(runner)
+        write_json(Path(runner.args.expdir) / SPENT, time.process_time() - start - apart[0])
+
+    kind.train = trained
+    if kind.__module__.startswith("s3prl."):
+        kind.evaluate = evaluated
+
+
+def tabulated(path: Path, out: Path) -> int:
+    """Complete a table of models, and write what it and its processes took."""
+    kind = rivals if config.load_yaml(path)["kind"] == "rivals" else controlled
+    out.mkdir(parents=True)
+    kind.complete(path, out, quick=False, progress=lambda done, total: None, workers=1)
+    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    write_json(out / SPENT, sum(one.ru_utime + one.ru_stime for one in spent))
+    return 0
+
+
+def measure_models(case: Models, folder: Path) -> dict[str, Any]:
+    """Make a part of a table of models; return what was told and what was measured."""
+    content = config.load_yaml(CONFIGS / case.file) | case.changes
+    given, out = (folder / f"{Path(case.file).stem}-{case.variant}{end}" for end in (".yaml", ""))
+    given.write_text(json.dumps(content))  # JSON is YAML
+    shutil.rmtree(out, ignore_errors=True)
+    kind = rivals if content["kind"] == "rivals" else controlled
+    memory = run_child([sys.executable, __file__, "--models", str(given), str(out)])
+    seconds = json.loads((out / SPENT).read_text())
+    disk = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e9
+    told = kind.needs(given)
+    assert told.hours is not None
+    return {**row_of(case, told, disk, memory, seconds), "told_seconds": round(told.hours * 3600)}
+
+
+def measure_tasks(case: Models, folder: Path) -> dict[str, Any]:
+    """Train each task of a table on its raw upstream; return what was told and was measured."""
+    content = config.load_yaml(CONFIGS / case.file)
+    raw = {"name": "raw", "upstream": "spknorm_demo_hubert"}
+    if "demo" not in case.file:
+        raw |= {"upstream": "hubert_local", "ckpt": str(folder / "hubert.pt")}
+        make_hubert(folder / "hubert.pt", SHAPE)
+    for task in content["tasks"]:
+        task["config"] = config.merge(task.get("config", {}), case.changes)
+    given, out = (folder / f"{Path(case.file).stem}{end}" for end in (".yaml", ""))
+    given.write_text(json.dumps({**content, "upstreams": [raw]}))
+    shutil.rmtree(out, ignore_errors=True)
+    plan = superb.read_plan(given, quick=False)
+    environment = superb._environment(plan, out) | roots_of_tones(folder / "tones", plan.corpora)
+    memory, seconds, disk = 0.0, 0.0, 0.0
+    for task in plan.tasks:
+        expdir = out / task.name
+        command = superb._command(plan, task, out)[3:]
+        source = superb._source(plan.upstreams[0], out)
+        own = [sys.executable, __file__, "--timed", *command[1:], *source, "-p", str(expdir)]
+        memory = max(memory, run_child([*own, "--device", "cpu"], environment))
+        seconds += json.loads((expdir / SPENT).read_text())
+        disk += sum(path.stat().st_size for path in expdir.glob("*.ckpt")) / 1e9
+    shape = shape_of(raw["upstream"], raw.get("ckpt"))
+    assert shape is not None
+    told = superb.needs(given)
+    gflop = told.gpu_hours * 3600 * ASSUMED_RATE / 1e9
+    about = {"shape": [shape.layers, shape.width], "told_gflop": round(gflop, 1)}
+    return row_of(case, told, disk, memory, seconds) | about
+
+
+def roots_of_tones(folder: Path, corpora: str) -> dict[str, str]:
+    """Return the environment in which s3prl's tasks find corpora of tones as long as speech is."""
+    if corpora == "demo":
+        return {}
+    sys.path.insert(0, str(CONFIGS.parent / "tests"))
+    import stock_trees
+
+    write = stock_trees.write_tone
+    stock_trees.write_tone = lambda path, seconds, pitch: write(path, 4.5, pitch)
+    names = ("iemocap", "voxceleb1", "fluent_commands")
+    if not folder.exists():
+        for name in names:
+            getattr(stock_trees, f"make_{name}")(folder / name)
+    return {f"{name.upper()}_ROOT": str(folder / name) for name in names}
+
+
+def row_of(
+    case: Models, told: Budget, disk: float, memory: float, seconds: float
+) -> dict[str, Any]:
+    """Return what was told and measured, but the time that was told."""
+    return {
+        "file": case.file,
+        "variant": case.variant,
+        "told_disk_gb": round(told.disk_gb, 4),
+        "disk_gb": round(disk, 4),
+        "told_memory_gb": round(told.memory_gb, 3),
+        "memory_gb": round(memory, 3),
+        "seconds": round(seconds, 2),
+    }
+
+
+def run_child(command: list[str], environment: dict[str, str] | None = None) -> float:
+    """Run a process to its end; return the most memory that it or one below it had, in GB."""
+    with subprocess.Popen(command, env=environment) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return used.ru_maxrss / 1e6
 
 
 def settings_of(case: Case) -> tuple[dict[str, Any], bool]:
@@ -143,11 +304,7 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
         *options, "-c", str(given), "-p", str(expdir), "--device", "cpu",
         "--frozen" if frozen else "-f",
     ]  # fmt: skip
-    with subprocess.Popen(command) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(process.returncode)
+    memory = run_child(command)
     disk = sum(path.stat().st_size for path in expdir.glob("*.ckpt")) / 1e9
     told = checkpoint_bytes(shape, parsed, frozen=frozen) * kept_checkpoints(parsed) / 1e9
     return {
@@ -158,7 +315,7 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
         "told_disk_gb": round(told, 4),
         "disk_gb": round(disk, 4),
         "told_memory_gb": round(memory_bytes(shape, parsed, frozen=frozen) / 1e9, 3),
-        "memory_gb": round(used.ru_maxrss / 1e6, 3),
+        "memory_gb": round(memory, 3),
         "told_gflop": round(operations(shape, parsed, frozen=frozen) / 1e9, 1),
         "seconds": round(json.loads((expdir / SPENT).read_text()), 2),
     }
@@ -168,10 +325,14 @@ def main() -> int:
     """Measure run by run, write after each."""
     if sys.argv[1:2] == ["--timed"]:
         return timed(sys.argv[2:])
+    if sys.argv[1:2] == ["--models"]:
+        return tabulated(*map(Path, sys.argv[2:]))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("result/budgets"))
-    parser.add_argument("--files", nargs="+", choices=sorted({case.file for case in CASES}))
+    parser.add_argument(
+        "--files", nargs="+", choices=sorted({case.file for case in (*CASES, *TABLES)})
+    )
     options = parser.parse_args()
     options.folder = options.folder.absolute()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -179,15 +340,22 @@ def main() -> int:
     if options.out.exists():
         rows = json.loads(options.out.read_text())["rows"]
     done = {(row["file"], row["variant"]) for row in rows}
-    rate = {str(row["shape"]): row["told_gflop"] / row["told_seconds"] for row in rows}
-    for case in CASES:
+    shaped = (row for row in rows if "told_gflop" in row)
+    rate = {str(row["shape"]): row["told_gflop"] / row["told_seconds"] for row in shaped}
+    for case in (*CASES, *TABLES):
         left_out = options.files and case.file not in options.files
         if left_out or (case.file, case.variant) in done:
             continue
-        row = measure(case, options.folder)
-        shape = str(row["shape"])
-        rate.setdefault(shape, row["told_gflop"] / row["seconds"])
-        rows.append({**row, "told_seconds": round(row["told_gflop"] / rate[shape], 2)})
+        if isinstance(case, Case):
+            row = measure(case, options.folder)
+        else:
+            of_tasks = case.file.startswith("superb")
+            row = (measure_tasks if of_tasks else measure_models)(case, options.folder)
+        if "told_gflop" in row:
+            shape = str(row["shape"])
+            rate.setdefault(shape, row["told_gflop"] / row["seconds"])
+            row["told_seconds"] = round(row["told_gflop"] / rate[shape], 2)
+        rows.append(row)
         print(json.dumps(rows[-1]), flush=True)
         what = "disk, memory and time that the budget tells and that one small run took"
         command = "python benchmarks/budgets.py"

@@ -24,6 +24,7 @@ _FRONT_END = 2.4e9  # weights used in a second of sound by HuBERT's convolutions
 _MEAN_SECONDS, _MANY_SECONDS = 4.5, 8.2  # of an utterance of IEMOCAP, of VoxCeleb1
 _SPEAKERS = {"demo": 80}
 _MANY_SPEAKERS = 1251  # VoxCeleb1
+_OUTPUTS = {"emotion": 4, "voxceleb1": _MANY_SPEAKERS, "fluent_commands": 24}  # of any corpus
 _UTTERANCES = {"emotion": 5531, "speaker": 145_265}  # IEMOCAP's of four classes, VoxCeleb1's
 _DEMO_UTTERANCES = {"emotion": 1120, "speaker": 960}
 
@@ -140,7 +141,7 @@ def operations(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
 
 
 def stock_needs(
-    shape: Shape, settings: Mapping[str, Any], *, demo: bool
+    shape: Shape, task: str, settings: Mapping[str, Any], *, demo: bool
 ) -> tuple[float, float, float]:
     """Return bytes on disk, bytes in memory and operations of a run of one of s3prl's own tasks.
 
@@ -148,11 +149,12 @@ def stock_needs(
 
     Args:
         shape: Of the upstream.
-        settings: Of the task, whole.
+        task: s3prl's name of it.
+        settings: Of it, whole.
         demo: Whether it hears the demo's utterances.
     """
     run, expert = settings["runner"], settings["downstream_expert"]
-    head = shape.width * expert["modelrc"]["projector_dim"]
+    head = (shape.width + _OUTPUTS.get(task, 0)) * expert["modelrc"]["projector_dim"]
     disk = (run["max_keep"] + 1) * head * (_WEIGHT + 8)  # and dev-best.ckpt; Adam
     seconds = expert["datarc"]["train_batch_size"] * (_SECONDS["demo"] if demo else _MEAN_SECONDS)
     states = seconds * _FRAMES_PER_SECOND * (shape.layers + 1) * shape.width * _WEIGHT

@@ -114,7 +114,7 @@ def needs(path: Path | str, *, quick: bool = False) -> Budget:
             continue
         for task in plan.tasks:
             settings = config.merge(config.load_yaml(config_path(task.task)), task.config)
-            found = stock_needs(shape, settings, demo=plan.corpora == "demo")
+            found = stock_needs(shape, task.task, settings, demo=plan.corpora == "demo")
             disk, memory, operations = disk + found[0], max(memory, found[1]), operations + found[2]
     num_runs, hours = len(plan.upstreams) * len(plan.tasks), operations / ASSUMED_RATE / 3600
     return Budget(num_runs, disk / 1e9, memory / 1e9, None, tuple(sorted(unknown)), hours)
