@@ -20,6 +20,7 @@ results holds are kept.
 """
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -44,6 +45,7 @@ from spknorm.bench.sizes import (
     operations,
     shape_of,
 )
+from spknorm.bench.superb.plan import read_plan
 from spknorm.controlled import rivals
 from spknorm.controlled.rivals import RIVALS
 from spknorm.files import write_json
@@ -201,7 +203,7 @@ def measure_tasks(case: Models, folder: Path) -> dict[str, Any]:
     given, out = (folder / f"{Path(case.file).stem}{end}" for end in (".yaml", ""))
     given.write_text(json.dumps({**content, "upstreams": [raw]}))
     shutil.rmtree(out, ignore_errors=True)
-    plan = superb.read_plan(given, quick=False)
+    plan = read_plan(given, quick=False)
     environment = superb._environment(plan, out) | roots_of_tones(folder / "tones", plan.corpora)
     memory, seconds, disk = 0.0, 0.0, 0.0
     for task in plan.tasks:
@@ -225,8 +227,7 @@ def roots_of_tones(folder: Path, corpora: str) -> dict[str, str]:
     if corpora == "demo":
         return {}
     sys.path.insert(0, str(CONFIGS.parent / "tests"))
-    import stock_trees
-
+    stock_trees = importlib.import_module("stock_trees")
     write = stock_trees.write_tone
     stock_trees.write_tone = lambda path, seconds, pitch: write(path, 4.5, pitch)
     names = ("iemocap", "voxceleb1", "fluent_commands")

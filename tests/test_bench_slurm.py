@@ -5,6 +5,7 @@ The faults of a real one are in tests/slurm.
 
 import errno
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from bench_stubs import EXPERIMENT, stub_command
 from spknorm import bench
 from spknorm.bench import slurm
 from spknorm.bench.cluster import word_of_step
+from spknorm.bench.submission import _number_of_job
 from spknorm.bench.summary import write_summary
 from spknorm.config.launcher import slurm_job
 from spknorm.errors import ConfigError
@@ -263,6 +265,110 @@ def test_of_a_job_array_the_one_task_is_meant():
     array = {"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "9", "SLURM_ARRAY_TASK_ID": "3"}
     assert slurm_job(array) == "9_3"
     assert slurm_job({}) is None
+
+
+SAYS_MORE = """\
+echo "sbatch: job 31 of yours is over its quota" >&2
+echo "NOTICE: every job 12 hours old is looked at on Mondays"
+"""
+
+
+def test_what_a_cluster_says_around_a_job_s_number_is_not_taken_for_it(cluster, tmp_path):
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.write_text(SBATCH.replace("#!/bin/bash\n", "#!/bin/bash\n" + SAYS_MORE))
+    path = slurm_experiment(tmp_path, "gpus: 0")
+    summary = bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    assert len(summary.complete) == 4
+
+
+def test_a_job_without_a_number_is_one_line(cluster, tmp_path):
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/bash\necho Thanks, job queued\n")
+    path = slurm_experiment(tmp_path, "gpus: 0")
+    with pytest.raises(ConfigError) as caught:
+        bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    assert str(caught.value) == (
+        "sbatch took the runs, but names no job: 'Thanks, job queued'. Look with squeue, and end "
+        "what waits there (scancel) before you try again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("Submitted batch job 7", "7"),
+        ("hello\nSubmitted batch job 7 on cluster east\nbye", "7"),
+        ("warning: job 3\n12;east", "12"),
+        (b"Submitted batch job 8\n", "8"),
+    ],
+)
+def test_a_job_s_number_is_found(said, number):
+    assert _number_of_job(said) == number
+
+
+def test_of_several_partitions_the_least_limit_holds_for_all(cluster, tmp_path):
+    assert slurm.longest_minutes("main,short") == 1
+    assert slurm.longest_minutes("unknown,main") == 2880
+    path = slurm_experiment(tmp_path, '"partition": "short,main"')
+    bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    (script,) = cluster.glob("*.sh")
+    lines = script.read_text().splitlines()
+    assert "#SBATCH --time=1" in lines
+    assert "#SBATCH --partition=short,main" in lines
+
+
+def test_a_job_that_one_of_several_partitions_does_not_take_still_waits():
+    state = slurm.JobState("PENDING", "PartitionTimeLimit")
+    assert state.never("short") is not None
+    assert state.never() is not None
+    assert state.never("short,main") is None
+    assert slurm.JobState("PENDING", "BadConstraints").never("short,main") is not None
+
+
+def test_sacct_is_never_asked_be_it_broken_or_hanging(cluster, tmp_path):
+    sacct = tmp_path / "bin" / "sacct"
+    sacct.write_text(f"#!/bin/bash\ntouch {tmp_path}/asked\nsleep 600\n")
+    sacct.chmod(0o755)
+    path = slurm_experiment(tmp_path, "gpus: 0")
+    assert len(bench.run(path, tmp_path / "out", command=stub_command(tmp_path)).complete) == 4
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize("broken", ["sleep 600", "echo 'slurm_load_jobs error' >&2; exit 1"])
+def test_a_bench_whose_slurm_falls_silent_says_so_and_takes_the_results_that_are_there(
+    cluster, tmp_path, monkeypatch, caplog, broken
+):
+    (tmp_path / "bin" / "squeue").write_text(f"#!/bin/bash\n{broken}\n")
+    monkeypatch.setattr(slurm, "_SECONDS", 0.2)
+    monkeypatch.setattr("spknorm.bench.cluster._SILENT_SECONDS", 1.5)
+    path = slurm_experiment(tmp_path, "gpus: 0")
+    summary = bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    assert len(summary.complete) == 4
+    told = [one.getMessage() for one in caplog.records if "has not answered" in one.getMessage()]
+    assert told == [
+        "Slurm has not answered for 0 minutes (squeue): its jobs go on without the bench, which "
+        "waits for an answer. Ctrl-C ends both."
+    ]
+
+
+def test_a_slurm_that_hangs_does_not_hold_a_bench_that_is_asked_to_end(
+    cluster, tmp_path, monkeypatch
+):
+    for name in ("squeue", "scancel", "sinfo", "scontrol"):
+        (tmp_path / "bin" / name).write_text("#!/bin/bash\nsleep 600\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setattr(slurm, "_SECONDS", 0.2)
+    monkeypatch.setattr("spknorm.bench.cluster._CANCEL_SECONDS", 1)
+    start = time.monotonic()
+
+    def interrupt(done):
+        if time.monotonic() > start + 1:
+            raise KeyboardInterrupt
+
+    path = slurm_experiment(tmp_path, "gpus: 0")
+    monkeypatch.setattr("spknorm.bench.cluster.SlurmJobs.is_at_work", lambda *_: interrupt(0))
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    assert time.monotonic() < start + 20
 
 
 def test_several_nodes_need_slurm(tmp_path):

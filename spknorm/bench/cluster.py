@@ -5,6 +5,7 @@ jobs over that still wait or run, instead of asking for them twice. The leakage 
 are jobs of their own that Slurm starts after the runs, be the bench there or not.
 """
 
+import logging
 import shutil
 import sys
 import time
@@ -23,11 +24,14 @@ from spknorm.bench.summary import error_of, told_of
 from spknorm.bench.worker import RUN_LOG, CellRun, is_running
 from spknorm.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
 AUDIT, REPORT = "audit", "report"
 """Jobs after the runs."""
 _ASK_SECONDS = (2.0, 15.0)  # between two questions to Slurm: at first, and in the long run
 _RESULT_SECONDS = 30
 _CANCEL_SECONDS = 60
+_SILENT_SECONDS = 300  # without an answer of Slurm, after which that is told
 _WITHOUT_A_WORD = "Slurm: its job is over, and said nothing: as if all of it had been killed"
 _KILLED = "Slurm: its whole step was killed by SIGKILL, as the system does where memory runs out"
 _SLURMS_WORD = (
@@ -60,7 +64,8 @@ class SlurmJobs:
         self._settings, self._out, self._name = executor, out, name
         self._job_of: dict[str, str] = {}
         self._states: dict[str, JobState] = {}
-        self._asked = self._started = time.monotonic()
+        self._asked = self._started = self._answered = time.monotonic()
+        self._told_of_silence = False
         self._over_since: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._begun = False
@@ -153,6 +158,8 @@ class SlurmJobs:
         if cell.name not in self._job_of:
             return not is_running(folder)
         over = self._job_is_over(cell.name)
+        if not over and self._is_silent() and (folder / "result.json").is_file():
+            return not is_running(folder)
         if not over or (folder / "result.json").is_file():
             return over
         waited = time.monotonic() - self._over_since[cell.name]
@@ -202,8 +209,9 @@ class SlurmJobs:
         """Tell whether Slurm has said twice that a job is over: one that is requeued passes by."""
         self._ask()
         state, now = self._state(name), time.monotonic()
-        if state.never and name not in self._refused:
-            self._refused[name] = state.never
+        never = state.never(self._settings.partition)
+        if never and name not in self._refused:
+            self._refused[name] = never
             slurm.cancel([self._job_of[name]])
         if not state.is_over and name not in self._refused:
             self._over_since.pop(name, None)
@@ -227,9 +235,20 @@ class SlurmJobs:
         self._asked = time.monotonic()
         found = slurm.states({job.partition("_")[0] for job in open_jobs})
         if found is None:  # the controller restarts, or is too busy
+            if self._is_silent() and not self._told_of_silence:
+                self._told_of_silence = True
+                logger.warning(
+                    "Slurm has not answered for %d minutes (squeue): its jobs go on without the "
+                    "bench, which waits for an answer. Ctrl-C ends both.",
+                    round((time.monotonic() - self._answered) / 60),
+                )
             return
+        self._answered, self._told_of_silence = time.monotonic(), False
         for job in open_jobs:
             self._states[job] = found.get(job, JobState("GONE"))
+
+    def _is_silent(self) -> bool:
+        return time.monotonic() - self._answered > _SILENT_SECONDS
 
     def cancel(self) -> None:
         """End all jobs, and wait until they have."""

@@ -3,6 +3,7 @@
 Asked of `squeue` alone, which every cluster has: `sacct` knows nothing without accounting.
 """
 
+import contextlib
 import re
 import subprocess
 from collections.abc import Iterable
@@ -58,10 +59,16 @@ class JobState(NamedTuple):
         """Whether Slurm will do nothing more about it."""
         return self.state in OVER
 
-    @property
-    def never(self) -> str | None:
-        """Why it will never start; None while it may."""
+    def never(self, partition: str | None = None) -> str | None:
+        """Return why it will never start; None while it may.
+
+        Args:
+            partition: What was asked for. Of several Slurm names the one that it tried last, and
+                another may still take the job.
+        """
         if self.state != "PENDING" or self.reason not in _NEVER:
+            return None
+        if "," in (partition or "") and self.reason.startswith("Partition"):
             return None
         return f"Slurm will never start it ({self.reason}): {_NEVER[self.reason]}."
 
@@ -110,8 +117,9 @@ def _squeue(which: list[str]) -> dict[str, JobState] | None:
 def cancel(jobs: Iterable[str]) -> None:
     """End jobs; one that is over is left alone."""
     some = list(jobs)
-    if some:
-        subprocess.run(["scancel", *some], capture_output=True, check=False)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        if some:
+            subprocess.run(["scancel", *some], capture_output=True, check=False, timeout=_SECONDS)
 
 
 def largest_array() -> int:
@@ -122,12 +130,17 @@ def largest_array() -> int:
 
 
 def longest_minutes(partition: str | None) -> int | None:
-    """Return the time limit of a partition, of the default one if None; None without a limit."""
+    """Return the time limit of a partition, of the default one if None; None without a limit.
+
+    Of several partitions (`long,short`) it is the least, so that each can take a job.
+    """
+    wanted = None if partition is None else partition.split(",")
+    limits = []
     for line in _asked("sinfo", "--noheader", "--format=%P|%l").splitlines():
         name, _, limit = line.strip().partition("|")
-        if name.rstrip("*") == partition or (partition is None and name.endswith("*")):
-            return _minutes(limit)
-    return None
+        is_meant = name.endswith("*") if wanted is None else name.rstrip("*") in wanted
+        limits += [_minutes(limit)] if is_meant else []
+    return min((one for one in limits if one is not None), default=None)
 
 
 def _minutes(limit: str) -> int | None:

@@ -68,7 +68,7 @@ def standing(out: Path) -> list[Standing]:
 
 def _of_job(name: str, folder: Path, job: JobState) -> Standing:
     if job.state.startswith(("PENDING", "REQUEUE")):
-        return Standing(name, "queued", job.never or job.reason)
+        return Standing(name, "queued", job.never() or job.reason)
     step = _progress(folder)
     return Standing(name, "running", ", ".join(part for part in (f"on {job.nodes}", step) if part))
 

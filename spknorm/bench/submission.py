@@ -48,9 +48,12 @@ def submit(
     """
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
+    from submitit.slurm.slurm import SlurmExecutor
 
     token = uuid.uuid4().hex[:12]
     executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
+    # submitit takes the first `job N` that is said, and makes further executors of its own.
+    SlurmExecutor._get_job_id_from_submission_command = staticmethod(_number_of_job)
     options = {**_options(settings), "name": name, **asked, "slurm_comment": _comment(token)}
     options["slurm_array_parallelism"] = settings.max_parallel or len(calls)
     if after:
@@ -126,6 +129,24 @@ def _notes(folder: Path) -> dict[str, list[str]]:
 
 def _comment(token: str) -> str:
     return f"spknorm {token}"
+
+
+def _number_of_job(said: bytes | str) -> str:
+    """Return the number in what sbatch says; clusters put words of their own before and after it.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    found = re.findall(r"^Submitted batch job (\d+)", text, flags=re.MULTILINE)
+    found = found or re.findall(r"^(\d+)(?:;\S+)?$", text, flags=re.MULTILINE)  # --parsable
+    if not found:
+        raise ConfigError(
+            f"sbatch took the runs, but names no job: {text.strip()[:300]!r}. Look with squeue, "
+            "and end what waits there (scancel) before you try again."
+        )
+    number: str = found[-1]
+    return number
 
 
 def _refusal(text: str) -> str:
