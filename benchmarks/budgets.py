@@ -227,7 +227,7 @@ def roots_of_tones(folder: Path, corpora: str) -> dict[str, str]:
     if corpora == "demo":
         return {}
     sys.path.insert(0, str(CONFIGS.parent / "tests"))
-    stock_trees = importlib.import_module("stock_trees")
+    stock_trees: Any = importlib.import_module("stock_trees")
     write = stock_trees.write_tone
     stock_trees.write_tone = lambda path, seconds, pitch: write(path, 4.5, pitch)
     names = ("iemocap", "voxceleb1", "fluent_commands")
