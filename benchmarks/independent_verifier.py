@@ -35,7 +35,8 @@ def audit_of(seed: int, folder: Path) -> list[ProbeRow]:
     """Train a corpus' runs unless they are there, and return what is found of the speaker."""
     content = yaml.safe_load(DEMO.read_text())
     del content["audit"]
-    content |= {"name": f"verifier-{seed}", "folds": ["fold1"], "seeds": [seed]}
+    content |= {"name": f"verifier-{seed}", "seeds": [seed]}
+    content["protocols"] = [{"protocol": "si5", "folds": ["fold1"]}]
     content["variants"] = VARIANTS
     content["config"]["downstream_expert"]["datarc"]["demo_seed"] = seed
     path = folder / f"{seed}.yaml"

@@ -23,7 +23,23 @@ from spknorm.controlled.pool import Floats, Integers
 from spknorm.demo.synthesis import FloatArray
 
 NUM_EMOTIONS = 4
-_CODE_NOISE = 0.1  # deviation of an utterance's code from its speaker's
+CODE_NOISE = 0.1  # deviation of an utterance's code from its speaker's
+
+
+class Truth(NamedTuple):
+    """What a world is made of.
+
+    Attributes:
+        distance: As `plant` has it.
+        kappa: As `plant` has it.
+        rotation: (2 C, 2 C), from evidence and code, side by side, to features.
+        code: (N, C) of each test utterance's speaker, without the utterance's noise.
+    """
+
+    distance: float
+    kappa: float
+    rotation: FloatArray
+    code: FloatArray
 
 
 class Planted(NamedTuple):
@@ -35,6 +51,7 @@ class Planted(NamedTuple):
         emotion: (N,) of the test utterances.
         confounded: Accuracy of the Bayes rule of the training distribution on balanced speakers.
         free: Accuracy of the Bayes rule that knows nothing of the speaker.
+        truth: What no learner is told.
     """
 
     train: Data
@@ -42,6 +59,7 @@ class Planted(NamedTuple):
     emotion: Integers
     confounded: float
     free: float
+    truth: Truth
 
 
 def plant(
@@ -68,7 +86,7 @@ def plant(
     def utterances(emotion: Integers, codes: FloatArray) -> Floats:
         evidence = distance * np.eye(NUM_EMOTIONS)[emotion]
         evidence = evidence + rng.standard_normal(evidence.shape)
-        noisy = codes + _CODE_NOISE * rng.standard_normal(codes.shape)
+        noisy = codes + CODE_NOISE * rng.standard_normal(codes.shape)
         rotated: Floats = (np.concatenate([evidence, noisy], axis=1) @ rotation).astype(np.float32)
         return rotated
 
@@ -87,6 +105,7 @@ def plant(
         balanced,
         confounded,
         free,
+        Truth(distance, kappa, rotation, unseen),
     )
 
 
@@ -102,8 +121,8 @@ def bayes_accuracies(
     emotion = rng.integers(NUM_EMOTIONS, size=num_draws)
     evidence = distance * np.eye(NUM_EMOTIONS)[emotion]
     evidence = evidence + rng.standard_normal(evidence.shape)
-    code = np.sqrt(1 + _CODE_NOISE**2) * rng.standard_normal(evidence.shape)
-    believed = kappa * code / (1 + _CODE_NOISE**2)
+    code = np.sqrt(1 + CODE_NOISE**2) * rng.standard_normal(evidence.shape)
+    believed = kappa * code / (1 + CODE_NOISE**2)
     likelihood = distance * evidence  # log N(e; m_y) up to a constant, as all means are as long
     confounded = np.mean((likelihood + believed).argmax(1) == emotion)
     free = np.mean(likelihood.argmax(1) == emotion)

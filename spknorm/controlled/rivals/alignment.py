@@ -39,8 +39,10 @@ class Alignment(Rule):
 
     def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
         """Return no loss of its own, and the mean distance."""
-        seen = torch.split(heads.gated(self._features[self._draw(generator)]), _PER_SPEAKER)
-        pairs = itertools.combinations(seen, 2)
+        rows = heads.gated(self._features[self._draw(generator)])
+        # Of one deviation each: what is shrunk in front of the head would be aligned for nothing.
+        rows = (rows - rows.mean(0)) / (rows.std(0) + 1e-4)
+        pairs = itertools.combinations(torch.split(rows, _PER_SPEAKER), 2)
         distance = torch.stack([self._distance(one, other) for one, other in pairs]).mean()
         return Terms(distance.new_zeros(()), distance)
 
@@ -55,17 +57,18 @@ class Alignment(Rule):
 
 
 def mmd(one: Tensor, other: Tensor) -> Tensor:
-    """Return the maximum mean discrepancy of rows (P, D) and (P, D), squared and biased.
+    """Return the maximum mean discrepancy of rows (P, D) and (P, D), squared and unbiased.
 
-    With Gaussian kernels of several widths (Gretton et al., JMLR 2012; Long et al., ICML 2015).
+    With Gaussian kernels of several widths (Gretton et al., JMLR 2012; Long et al., ICML 2015). A
+    row is not held against itself: that would reward what few rows have in common by chance.
     """
     both = torch.cat([one, other])
     squares = torch.cdist(both, both).square()
     scale = squares.detach().mean().clamp_min(1e-6)
     kernel = torch.stack([(-squares / (width * scale)).exp() for width in _KERNELS]).mean(0)
     size = len(one)
-    across = kernel[:size, size:].mean()
-    return kernel[:size, :size].mean() + kernel[size:, size:].mean() - 2 * across
+    within = kernel[:size, :size].sum() + kernel[size:, size:].sum() - 2 * size
+    return within / (size * (size - 1)) - 2 * kernel[:size, size:].mean()
 
 
 def coral(one: Tensor, other: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """The opposite hypothesis: the head is told who speaks, so that it can make allowance.
 
 A speaker's embedding is the mean of that speaker's recordings on the axes that tell speakers of the
-speaker corpus apart best (linear discriminant analysis). `appended` puts it beside the features,
-`modulated` scales and shifts them by it (FiLM, Perez et al., AAAI 2018).
+speaker corpus apart best (linear discriminant analysis), as far as they do. `appended` puts it
+beside the features, `modulated` scales and shifts them by it (FiLM, Perez et al., AAAI 2018).
 """
 
 import numpy as np
@@ -18,6 +18,7 @@ from spknorm.controlled.rivals.training import minimise
 from spknorm.statistics.metrics import classes_of
 
 _DIMENSIONS = 8
+_LEAST = 2.0  # variance of speakers' means on an axis, times what chance alone gives
 
 
 class Embedder:
@@ -27,9 +28,16 @@ class Embedder:
         size = min(_DIMENSIONS, known.neutral.shape[1], int(known.speaker.max()))
         axes = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.1, n_components=size)
         self._axes = axes.fit(known.neutral, known.speaker)
+        self._used = np.arange(size)
         everybody = self._means(known.neutral, known.speaker)
+        # By chance means differ by the axes' spread within speakers; an axis that tells nobody
+        # apart would carry what else a speaker's mean holds, such as which emotions are frequent.
+        placed = self._axes.transform(known.neutral)
+        within = np.square(placed - everybody).mean(0) / np.bincount(known.speaker).mean()
+        self._used = np.flatnonzero(everybody.var(0) >= _LEAST * within)
+        everybody = everybody[:, self._used]
         self._mean, self._std = everybody.mean(0), everybody.std(0) + 1e-6
-        self.num_parameters = known.neutral.shape[1] * size
+        self.num_parameters = known.neutral.shape[1] * len(self._used)
 
     def __call__(self, features: Floats, who: Integers) -> Floats:
         """Return (N, E): each row's speaker's embedding."""
@@ -37,7 +45,7 @@ class Embedder:
         return embedded.astype(np.float32)
 
     def _means(self, features: Floats, who: Integers) -> Floats:
-        placed = self._axes.transform(features)
+        placed = self._axes.transform(features)[:, self._used]
         found: Floats = np.empty_like(placed)
         for speaker in np.unique(who):
             found[who == speaker] = placed[who == speaker].mean(0)
