@@ -13,6 +13,7 @@ from fake_results import make_bench
 from spknorm import report
 from spknorm.errors import DataError
 from spknorm.statistics import fairness
+from spknorm.statistics.agreement import concordance, sums_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -55,6 +56,67 @@ def test_the_worst_of_few_utterances_is_less_sure_than_of_many():
     few, many = (fairness.intervals(speakers(*EIGHT, size=size)) for size in (10, 1000))
     for name in fairness.MEASURES:
         assert few[name].high - few[name].low > many[name].high - many[name].low
+
+
+def rated(offset, *, size=60, seed=0):
+    """The six sums of a speaker whose predictions are off by an offset."""
+    generator = np.random.default_rng(seed)
+    truth = generator.normal(size=(size, 1))
+    return sums_of(truth, 0.7 * truth + offset + 0.6 * generator.normal(size=(size, 1)))[0]
+
+
+def raters(*offsets, size=60):
+    return {f"s{n}": rated(one, size=size, seed=n) for n, one in enumerate(offsets)}
+
+
+OFFSETS = (0.0, 0.1, -0.2, 0.3, -0.5, 0.6, 0.9, 1.4)
+
+
+def test_the_measures_of_ccc_are_those_of_the_speakers_ccc():
+    values = sorted(float(concordance(one)) for one in raters(*OFFSETS).values())
+    assert fairness.measure_ccc(raters(*OFFSETS)) == pytest.approx(
+        {"worst": values[0], "worst_few": np.mean(values[:2]), "spread": values[-1] - values[0]}
+    )
+
+
+def test_intervals_of_ccc_lie_around_and_are_wider_of_few_utterances():
+    found = fairness.intervals_of_ccc(raters(*OFFSETS))
+    assert all(one.low < one.value < one.high for one in found.values())
+    turned = dict(reversed(list(raters(*OFFSETS).items())))
+    assert fairness.intervals_of_ccc(turned) == found
+    few, many = (fairness.intervals_of_ccc(raters(*OFFSETS, size=size)) for size in (10, 1000))
+    for name in fairness.MEASURES_OF_CCC:
+        assert few[name].high - few[name].low > many[name].high - many[name].low
+
+
+def test_the_second_stage_draws_what_normal_utterances_give():
+    """Sums alone give the distribution that drawing every utterance gives."""
+    one = rated(0.5, size=40)
+    drawn = fairness._drawn_ccc(np.stack([one]), 20_000, 0)[:, 0]
+    n, x, y, xx, yy, xy = one
+    mean = [x / n, y / n]
+    covariance = [[xx - x * x / n, xy - x * y / n], [xy - x * y / n, yy - y * y / n]]
+    covariance = np.array(covariance) / (n - 1)
+    whole = np.random.default_rng(1).multivariate_normal(mean, covariance, size=(20_000, 40))
+    direct = concordance(np.stack([sums_of(w[:, :1], w[:, 1:])[0] for w in whole]))
+    for level in (0.025, 0.25, 0.5, 0.75, 0.975):
+        assert np.quantile(drawn, level) == pytest.approx(np.quantile(direct, level), abs=0.01)
+
+
+@pytest.mark.parametrize("flat", ["truth", "predicted", "both"])
+def test_a_speaker_of_whom_nothing_varies_gives_no_nan(flat):
+    truth, predicted = np.random.default_rng(0).normal(size=(2, 30, 1))
+    one = sums_of(0 * truth if flat != "predicted" else truth, 0 * predicted
+                  if flat != "truth" else predicted)[0]  # fmt: skip
+    found = fairness.intervals_of_ccc({**raters(*OFFSETS), "odd": one})
+    assert all(np.isfinite([one.low, one.value, one.high]).all() for one in found.values())
+
+
+def test_an_interval_of_ccc_over_few_speakers_is_refused():
+    with pytest.raises(
+        DataError, match=r"^An interval over speakers needs \d of them, but there are 2\.$"
+    ):
+        fairness.intervals_of_ccc(raters(0.0, 0.1))
 
 
 def test_a_method_that_lifts_every_speaker_helps_the_worst_and_one_that_swaps_them_does_not():

@@ -5,19 +5,24 @@ Beside `score_tables.py`, whose rows are of classes; the two are never in one ta
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from spknorm.report.blocks import Block, Estimate, Score
 from spknorm.report.methods import settings_note
 from spknorm.report.score_tables import cells_of, over_runs, row_of
 from spknorm.report.splits import title_of
-from spknorm.report.tables import Table, ccc, n_of_m, signed_ccc, span, with_deviation
+from spknorm.report.tables import Table, ccc, n_of_m, signed_ccc, span, with_deviation, with_span
 from spknorm.report.words import table
-from spknorm.statistics import mean_std, pool_speakers
+from spknorm.statistics import MIN_SPEAKERS, mean_std, pool_speakers
 from spknorm.statistics.agreement import CCC, concordance
-from spknorm.statistics.fairness import FEW, SPREAD, WORST, num_few, worst
+from spknorm.statistics.fairness import (
+    MEASURES_OF_CCC,
+    intervals_of_ccc,
+    measure_ccc,
+    num_few,
+)
 
 _LEAST = 10  # utterances: the CCC of fewer says nothing of a speaker
-_SHOWN = (WORST, FEW, SPREAD)
 
 
 def dimension_tables(blocks: Iterable[Block]) -> list[Table]:
@@ -71,28 +76,29 @@ def _speakers(block: Block) -> Table:
     for one in block.estimates:
         among = dict(_among(one))
         for name in one.scores:
-            if by_speaker := _by_speaker(one, name):
-                worst, few, spread = (ccc(among[f"{name}_{key}"].pooled or 0.0) for key in _SHOWN)
-                who, size = min(by_speaker, key=lambda who: by_speaker[who]), len(by_speaker)
-                cells = (f"{who} {worst}", f"{few}, {num_few(size)} of {size}", spread)
-                lines.append(row_of(one.method, _dimension(name), *cells))
+            if sums := _sums_by_speaker(one, name):
+                found = [among[f"{name}_{key}"] for key in MEASURES_OF_CCC]
+                texts = [with_span(score.pooled, score.low, score.high, ccc) for score in found]
+                who, size = min(sums, key=lambda who: float(concordance(sums[who]))), len(sums)
+                texts[0] = f"{who} {texts[0]}"
+                texts[1] += f", {num_few(size)} of {size}"
+                lines.append(row_of(one.method, _dimension(name), *texts))
     return table("dimensions-speakers", lines, block.protocol, block=block, least=_LEAST)
 
 
 def _among(one: Estimate) -> Iterator[tuple[str, Score]]:
     for name in one.scores:
-        if values := [*_by_speaker(one, name).values()]:
-            few = worst(values, count=num_few(len(values)))
-            found = (min(values), few, max(values) - min(values))
-            for key, value in zip(_SHOWN, found, strict=True):
-                yield f"{name}_{key}", Score(pooled=value)
+        if sums := _sums_by_speaker(one, name):
+            around = intervals_of_ccc(sums) if len(sums) >= MIN_SPEAKERS else {}
+            for key, value in measure_ccc(sums).items():
+                low, high = around[key][1:3] if key in around else (None, None)
+                yield f"{name}_{key}", Score(pooled=value, low=low, high=high)
 
 
-def _by_speaker(one: Estimate, metric: str) -> dict[str, float]:
-    """Return the CCC of each speaker of whom there are enough utterances."""
+def _sums_by_speaker(one: Estimate, metric: str) -> dict[str, Any]:
+    """Return the sums of each speaker of whom there are enough utterances."""
     pooled = pool_speakers(one.rows[f"by_speaker_{_dimension(metric)}"])
-    known = {who: sums for who, sums in pooled.items() if sums[0] >= _LEAST}
-    return {who: float(concordance(sums)) for who, sums in known.items()}
+    return {who: sums for who, sums in pooled.items() if sums[0] >= _LEAST}
 
 
 def _dimension(metric: str) -> str:

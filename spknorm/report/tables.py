@@ -62,9 +62,12 @@ def span(low: float | None, high: float | None, show: Show | None = None) -> str
     return "no interval" if low is None or high is None else f"{show(low)} to {show(high)}"
 
 
-def with_span(value: float | None, low: float | None, high: float | None) -> str:
-    """Return `70.1 (68.1 to 72.0)` in percent; without brackets where there is no interval."""
-    return percent(value) if low is None else f"{percent(value)} ({span(low, high)})"
+def with_span(
+    value: float | None, low: float | None, high: float | None, show: Show | None = None
+) -> str:
+    """Return `70.1 (68.1 to 72.0)`, see `span`; without brackets where there is no interval."""
+    text = NOTHING if value is None else (show or percent)(value)
+    return text if low is None else f"{text} ({span(low, high, show)})"
 
 
 def n_of_m(done: int, planned: int) -> str:

@@ -6,6 +6,9 @@ of them again and again. Of the worst speaker of 8 to 20 simulated ones, 95 % in
 95 % (76 to 81 % in one stage), and a test at 5 % finds what is not there in 0 to 7 % (15 to 18 %);
 the worst quarter is told better, 91 to 95 %: benchmarks/coverage_of_fairness.py. The quantiles are
 Student's, as in `__init__.py`.
+
+Of dimensions there are six sums of a speaker's utterances (`agreement.py`), not the utterances: in
+the second stage utterances are normal, with the moments that the sums tell.
 """
 
 import math
@@ -17,12 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from spknorm.errors import DataError
 from spknorm.statistics import MIN_SPEAKERS, BySpeaker, Interval
+from spknorm.statistics.agreement import concordance
 from spknorm.statistics.metrics import METRICS
 from spknorm.statistics.resampling import around, p_value, quantile, standard_error
 
 NUM_RESAMPLES = 1000
 WORST, FEW, GINI, SPREAD = "worst", "worst_few", "gini", "spread"
 MEASURES = (WORST, FEW, GINI, SPREAD)
+MEASURES_OF_CCC = (WORST, FEW, SPREAD)  # Gini's coefficient is of what cannot be below 0
 _SHARE = 4  # the worst few are a quarter of the speakers
 _BLOCK = 4_000_000  # counts that are drawn at once
 
@@ -113,6 +118,44 @@ def intervals(
     }
 
 
+def measure_ccc(by_speaker: Mapping[str, ArrayLike]) -> dict[str, float]:
+    """Return all `MEASURES_OF_CCC` of the speakers' CCC, each of six sums.
+
+    Raises:
+        DataError: There is no speaker.
+    """
+    if not by_speaker:
+        raise DataError("There is no speaker to compare.")
+    values = concordance(_sums(by_speaker))
+    return {name: float(_MEASURES[name](values)) for name in MEASURES_OF_CCC}
+
+
+def intervals_of_ccc(
+    by_speaker: Mapping[str, ArrayLike], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> dict[str, Interval]:
+    """Return all `MEASURES_OF_CCC` with their 95 % intervals.
+
+    Args:
+        by_speaker: Six sums of each speaker, of three utterances at least.
+        num_resamples: Bootstrap replicates.
+        seed: Of the resampling; equal input and seed give equal numbers.
+
+    Raises:
+        DataError: Fewer than `MIN_SPEAKERS`.
+    """
+    _check(by_speaker)
+    size, drawn = len(by_speaker), _drawn_ccc(_sums(by_speaker), num_resamples, seed)
+    found = {}
+    for name, value in measure_ccc(by_speaker).items():
+        reach = quantile(0.975, size - 1) * standard_error(_MEASURES[name](drawn), size)
+        if name == SPREAD:  # from 0 to 2
+            low, high = (2 * end for end in around(value / 2, reach / 2))
+        else:
+            low, high = around(value, reach, least=-1.0)
+        found[name] = Interval(value, low, high, size)
+    return found
+
+
 def compare(
     variant: BySpeaker,
     reference: BySpeaker,
@@ -185,6 +228,35 @@ def _drawn(sides: Sequence[BySpeaker], num_resamples: int, seed: int) -> list[Fl
             again = generator.binomial(totals[chosen], shares[chosen])
             found[place].append(_ua(again, totals[chosen]))
     return [np.concatenate(parts) for parts in found]
+
+
+def _sums(by_speaker: Mapping[str, ArrayLike]) -> FloatArray:
+    return np.stack([np.asarray(by_speaker[name], np.float64) for name in sorted(by_speaker)])
+
+
+def _drawn_ccc(sums: FloatArray, num_resamples: int, seed: int) -> FloatArray:
+    """Return CCC (R, S) of speakers drawn whole, of normal utterances with the sums' moments.
+
+    Mean and covariance of normal utterances are drawn as such (Bartlett's decomposition).
+    """
+    generator = np.random.default_rng(seed)
+    n, x, y, xx, yy, xy = sums.T
+    mean_x, mean_y, freedom = x / n, y / n, n - 1
+    deviation = np.sqrt(np.maximum(xx - n * mean_x**2, 0) / freedom)
+    slope = (xy - n * mean_x * mean_y) / freedom / np.where(deviation > 0, deviation, 1.0)
+    rest = np.sqrt(np.maximum((yy - n * mean_y**2) / freedom - slope**2, 0))
+    found = []
+    for block in _blocks(num_resamples, 4 * len(sums)):
+        who = generator.integers(len(sums), size=(block, len(sums)))
+        first, second, cross = generator.standard_normal((3, *who.shape))
+        long, short = (np.sqrt(generator.chisquare(freedom[who] - less)) for less in (0, 1))
+        along = slope[who] * long + rest[who] * cross
+        gap = (mean_x - mean_y)[who] * np.sqrt(n[who])
+        gap = gap + (deviation - slope)[who] * first - rest[who] * second
+        across = (deviation[who] * long) ** 2 + along**2 + (rest[who] * short) ** 2 + gap**2
+        together = 2 * deviation[who] * long * along
+        found.append(np.where(across > 0, together / np.where(across > 0, across, 1.0), 0.0))
+    return np.concatenate(found)
 
 
 def _blocks(num_resamples: int, size: int) -> Iterator[int]:
