@@ -112,6 +112,11 @@ def test_a_speaker_of_whom_nothing_varies_gives_no_nan(flat):
     assert all(np.isfinite([one.low, one.value, one.high]).all() for one in found.values())
 
 
+def test_speakers_who_are_alike_are_not_told_to_differ_by_anything_up_to_two():
+    found = fairness.intervals_of_ccc(raters(*[0.0] * 10, size=100))["spread"]
+    assert found.low < found.value < found.high < 0.6
+
+
 def test_an_interval_of_ccc_over_few_speakers_is_refused():
     with pytest.raises(
         DataError, match=r"^An interval over speakers needs \d of them, but there are 2\.$"

@@ -81,7 +81,7 @@ def test_dimensions_have_a_table_of_their_own_with_intervals_and_paired_tests(tm
     assert "ccc_dominance" in records[9]
     among = said.partition("## Dimensions among speakers, protocol si5")[2]
     speakers = [line for line in among.splitlines() if "| TAP | arousal |" in line]
-    around = r"0\.\d{3} \(−?0\.\d{3} to 0\.\d{3}\)"  # noqa: RUF001 # a minus sign
+    around = r"0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)"
     assert re.fullmatch(
         rf".*\| Ses0\d\\_[FM] {around} \| {around}, 3 of 10 \| {around} \|", *speakers
     )

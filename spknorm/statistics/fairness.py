@@ -148,8 +148,8 @@ def intervals_of_ccc(
     found = {}
     for name, value in measure_ccc(by_speaker).items():
         reach = quantile(0.975, size - 1) * standard_error(_MEASURES[name](drawn), size)
-        if name == SPREAD:  # from 0 to 2
-            low, high = (2 * end for end in around(value / 2, reach / 2))
+        if name == SPREAD:  # from 0 to 2, and far from normal on the logit where speakers are alike
+            low, high = max(0.0, value - reach), min(2.0, value + reach)
         else:
             low, high = around(value, reach, least=-1.0)
         found[name] = Interval(value, low, high, size)
