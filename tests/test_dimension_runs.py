@@ -13,24 +13,7 @@ DIMENSIONS = ["arousal", "valence", "dominance"]
 @pytest.fixture(scope="module")
 def rated(tmp_path_factory):
     """A manifest of tones with sentences, dimensions, speakers of eight, and an odd scale."""
-    import numpy as np
-    import soundfile
-
-    folder = tmp_path_factory.mktemp("rated")
-    lines = ["path,emotion,speaker,session,arousal,valence,dominance,sentence"]
-    for number in range(64):
-        speaker = number % 8
-        value = 1 + (number // 8) % 7
-        tone = np.sin(np.arange(4800) * (0.05 + 0.02 * value + 0.001 * speaker)) / 4
-        soundfile.write(folder / f"{number:02d}.wav", tone, 16000)
-        emotion = ("neu", "hap", "ang", "sad")[value % 4]
-        lines.append(
-            f"{number:02d}.wav,{emotion},s{speaker},Session{speaker % 5 + 1},"
-            f"{value},{8 - value},{value / 2 + 1:.1f},text{number % 3}"
-        )
-    file = folder / "rated.csv"
-    file.write_text("\n".join(lines) + "\n")
-    return file
+    return tiny_runs.make_rated(tmp_path_factory.mktemp("rated"))
 
 
 def settings(corpora, rated, *, strategy="none", runner=None, **data):

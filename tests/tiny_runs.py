@@ -37,6 +37,27 @@ def make_corpora(folder):
     return folder
 
 
+def make_rated(folder):
+    """Write tones with sentences, dimensions, speakers of eight, and an odd scale; a manifest."""
+    import numpy as np
+    import soundfile
+
+    lines = ["path,emotion,speaker,session,arousal,valence,dominance,sentence"]
+    for number in range(64):
+        speaker = number % 8
+        value = 1 + (number // 8) % 7
+        tone = np.sin(np.arange(4800) * (0.05 + 0.02 * value + 0.001 * speaker)) / 4
+        soundfile.write(folder / f"{number:02d}.wav", tone, 16000)
+        emotion = ("neu", "hap", "ang", "sad")[value % 4]
+        lines.append(
+            f"{number:02d}.wav,{emotion},s{speaker},Session{speaker % 5 + 1},"
+            f"{value},{8 - value},{value / 2 + 1:.1f},text{number % 3}"
+        )
+    file = folder / "rated.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
 @functools.cache
 def _defaults():
     """The task's own settings, read once: runs that are compared share them, whatever is edited."""

@@ -136,7 +136,7 @@ def run_out_in_commands(asked: list[tuple[str, str, int]]) -> list[list[str]]:
         asked: A command, what fails, one of `steps.FAILURES`, and about how often it is tried.
     """
     with tempfile.TemporaryDirectory() as name:
-        commands = _Commands(Path(name))
+        commands = Commands(Path(name))
         found = []
         for command, what, times in asked:
             steps.reset()
@@ -151,7 +151,7 @@ def run_out_in_commands(asked: list[tuple[str, str, int]]) -> list[list[str]]:
         return found
 
 
-class _Commands:
+class Commands:
     """What a user does with a run, each time as if it were the first."""
 
     def __init__(self, folder: Path) -> None:
@@ -176,11 +176,11 @@ class _Commands:
         os.environ["SPKNORM_CACHE"] = str(self._folder / f"cache{number}")
         return self._folder / str(number)
 
-    def _train(self, strategy: str = "TAP") -> Path:
+    def _train(self, strategy: str = "TAP", **sections: Any) -> Path:
         """With a speaker head that is trained first, and looked at with held-out batches."""
         mapping = tiny_runs.settings_of(
             self._corpora, strategy=strategy, total_steps=1, other={"upstream": {"cache": "auto"}},
-            method={"speaker_pretrain_steps": 2, "held_out_every": 1},
+            method={"speaker_pretrain_steps": 2, "held_out_every": 1}, **sections,
         )  # fmt: skip
         place = self._new()
         flags = {"upstream_trainable": strategy != "SNP"}
@@ -189,6 +189,18 @@ class _Commands:
 
     def _train_frozen(self) -> Path:
         return self._train("SNP")
+
+    def _train_none(self) -> Path:
+        return self._train("none")
+
+    def _train_dimensions(self) -> Path:
+        place = self._new()
+        place.mkdir()
+        rated = {
+            "corpus": "manifest", "manifest": str(tiny_runs.make_rated(place)), "root": str(place),
+            "protocol": "loso-group", "groups": 4, "targets": "dimensions",
+        }  # fmt: skip
+        return self._train(expert={"datarc": rated})
 
     def _predict(self) -> dict[str, float]:
         predictor = predict.load(self._run, device="cuda")

@@ -1,24 +1,30 @@
 """What the tests ask of the pretended device, each in a process of its own; see server.py."""
 
+import contextlib
 import dataclasses
 import json
 import logging
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import memory_tasks
 import steps
 import stream_tasks
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tiny_runs
 import tiny_upstreams
 
 from spknorm.errors import ConfigError
+from spknorm.method.optim.ascent import Ascent
 from spknorm.method.optim.precision import precision_of
 
 
@@ -107,32 +113,86 @@ def second_card() -> dict[str, Any]:
     }
 
 
-def in_float64() -> list[str]:
-    """Return which operations of a step leave float64 on the device, which an Apple GPU has not."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_leaves
+def in_float64(commands: list[str]) -> dict[str, list[str]]:
+    """Return which operations leave float64 on the device, which an Apple GPU has not.
 
-    found: set[str] = set()
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, function: Any, types: Any, arguments: Any = (), options: Any = None
-        ) -> Any:
-            made = function(*arguments, **(options or {}))
-            for one in tree_leaves(made):
-                if isinstance(one, torch.Tensor) and one.is_cuda and one.dtype is torch.float64:
-                    found.add(str(function))
-            return made
-
+    Args:
+        commands: Of `memory_tasks.Commands`, beside steps of every update.
+    """
+    found = {}
     for update in ("literal", "relative", "adaptive", "reversal"):
-        sections = steps.sections(
-            strategy="TAP", update=update, precision="bf16", base=steps.ONE_BATCH
-        )
+        sections = steps.sections(strategy="TAP", update=update, precision="bf16")
         made = steps.Setup("tiny", steps.settings(**sections))
-        with Watch():
+        with _Float64() as watch:
             made.step(steps.batch([0.5, 0.8]), steps.batch([0.7, 0.7], classes=50))
         assert made.counters.step == 1
-    return sorted(found)
+        found[update] = sorted(watch.found)
+    with tempfile.TemporaryDirectory() as name:
+        user = memory_tasks.Commands(Path(name))
+        for command in commands:
+            with _Float64() as watch:
+                told = user.do(command)
+            assert told == "", told
+            assert watch.seen, command
+            found[command] = sorted(watch.found)
+    return found
+
+
+def neither_cpu_nor_cuda() -> list[list[Any]]:
+    """Do steps where the device is neither, as an Apple GPU; return what each came to.
+
+    It is torch's `meta`, which computes nothing: what is read of it is 1.
+    """
+    found: list[list[Any]] = []
+    updates = [("TAP", update) for update in ("relative", "literal", "adaptive", "reversal")]
+    for strategy, update in (("none", "literal"), ("SNP", "relative"), *updates):
+        sections = steps.sections(strategy=strategy, update=update, precision="auto")
+        made = steps.Setup("tiny", steps.settings(**sections), card="meta")
+        with _Float64("meta") as watch, _read_as_ones():
+            for _ in range(2):
+                made.step(steps.batch([0.5, 0.8]), steps.batch([0.7, 0.7], classes=50))
+        attention = sorted(made.iteration._pieces._source.encoder.attention)
+        found.append([made.counters.step, sorted(watch.found), attention])
+    return found
+
+
+@contextlib.contextmanager
+def _read_as_ones() -> Iterator[None]:
+    """Let all that is read of a device be 1, and no comparison of ascents be made."""
+
+    def read(tensors: Any) -> list[Any]:
+        return [torch.ones(tensor.shape).tolist() for tensor in tensors]
+
+    with (
+        mock.patch("torch.is_autocast_enabled", lambda _: False),  # of which meta has none
+        mock.patch("spknorm.runner.passes.read", read),
+        mock.patch("spknorm.method.optim.clipping.read", read),
+        mock.patch("spknorm.method.updates.compare_ahead", lambda *_, **__: Ascent()),
+        mock.patch("spknorm.method.updates.compare_gradients", lambda *_, **__: Ascent()),
+        mock.patch("spknorm.method.updates.compare", lambda *_, **__: Ascent()),
+    ):
+        yield
+
+
+class _Float64(TorchDispatchMode):
+    """Collects operations whose result is float64 on the device, and counts all of the device's."""
+
+    def __init__(self, kind: str = "cuda") -> None:
+        super().__init__()
+        self._kind = kind
+        self.found: set[str] = set()
+        self.seen = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        """Do an operation."""
+        made = function(*arguments, **(options or {}))
+        tensors = [one for one in tree_leaves(made) if isinstance(one, torch.Tensor)]
+        there = [one for one in tensors if one.device.type == self._kind]
+        self.seen += len(there)
+        self.found |= {str(function) for one in there if one.dtype is torch.float64}
+        return made
 
 
 def doctor() -> list[str]:

@@ -143,5 +143,14 @@ def test_on_two_cards_a_run_keeps_to_its_own_and_to_its_own_random_numbers(ask):
     }
 
 
-def test_no_step_makes_float64_on_the_device_which_apples_have_not(ask):
-    assert ask("in_float64") == []
+def test_steps_are_done_on_a_device_that_is_neither_a_cpu_nor_of_cuda(ask):
+    found = ask("neither_cpu_nor_cuda")
+    assert found == [[2, [], ["by products, on padded frames"]]] * 6  # steps, float64, attention
+
+
+def test_nothing_makes_float64_on_the_device_which_apples_have_not(ask):
+    commands = ["train", "train_frozen", "train_none", "train_dimensions"]
+    commands += ["predict", "audit", "leakage"]
+    found = ask("in_float64", {"commands": commands})
+    assert [*found][4:] == commands
+    assert {what for made in found.values() for what in made} == set()
