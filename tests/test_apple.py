@@ -7,17 +7,17 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from spknorm.batches.seeds import seeded
 from spknorm.batches.shipping import ship
 from spknorm.cli.process import check_options
 from spknorm.config import memory
 from spknorm.config.device import tf32_in
 from spknorm.errors import ConfigError, is_out_of_memory
+from spknorm.features.ahead import Ahead
 from spknorm.method.optim.clipping import clip
 from spknorm.method.optim.lists import read
 from spknorm.method.optim.optimizers import fuses
 from spknorm.method.optim.precision import evaluation_precision, precision_of
-from spknorm.runner.ahead import Ahead
-from spknorm.runner.seeds import seeded
 from spknorm.schema import RunnerConfig
 from spknorm.upstreams.fast.attention import runs_packed
 
