@@ -136,3 +136,4 @@ def test_no_file_of_the_library_is_over_300_lines_and_no_more_than_25_names_are_
     assert {name: number for name, number in long.items() if number > 300} == {}
     assert len({path.relative_to(ROOT / "spknorm").parts[0] for path in LIBRARY} - {
         "__init__.py", "__main__.py"}) <= 25  # fmt: skip
+    assert len([path for path in LIBRARY if path.parent.name == "runner"]) <= 10

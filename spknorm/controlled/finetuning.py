@@ -138,14 +138,14 @@ def fine_tune(
         )
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(update.emotion, settings.steps)
         generator = torch.Generator().manual_seed(seed)
-        passes = frozen.Passes(heads, data, settings, adversary, generator, view)
+        passes = frozen.PooledPasses(heads, data, settings, adversary, generator, view)
         further = 0
         if strategy == "TAP":
             further = settings.speaker_steps - 1
             before = torch.from_numpy(view.of_all(data.neutral))
             pooled = data._replace(neutral=before)
             batches = replace(settings, speaker_batch=_HEAD_BATCH)
-            alone = frozen.Passes(heads, pooled, batches, "ascent", generator)
+            alone = frozen.PooledPasses(heads, pooled, batches, "ascent", generator)
             for _ in range(settings.speaker_pretrain_steps):
                 update.train_speaker_head(alone.speaker)
         for step in range(settings.steps):

@@ -49,7 +49,7 @@ class ModelRow(NamedTuple):
     speaker_loss: float | None
 
 
-class Scores(NamedTuple):
+class FoldScores(NamedTuple):
     """Of a model: which unseen utterances (N,) it classifies correctly; the rest as in a row."""
 
     correct: npt.NDArray[np.bool_]
@@ -79,7 +79,7 @@ class Fold(Generic[Features]):
             self._told(self.train.speaker, labels),
         )
 
-    def score(self, model: Fitted, labels: str = "true") -> Scores:
+    def score(self, model: Fitted, labels: str = "true") -> FoldScores:
         """Return how good a model is that is told the speakers, permuted or not."""
         correct, seen = (
             model.predict(self.emotional[rows.row], self._told(rows.speaker, labels))
@@ -91,7 +91,7 @@ class Fold(Generic[Features]):
         leaks = leakage(
             represented[is_train], speaker[is_train], represented[~is_train], speaker[~is_train]
         )
-        return Scores(correct, float(np.mean(seen)), leaks)
+        return FoldScores(correct, float(np.mean(seen)), leaks)
 
     def _told(self, speaker: Integers, labels: str) -> Integers:
         return shuffled_speakers(speaker, self.seed) if labels == "shuffled" else speaker

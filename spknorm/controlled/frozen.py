@@ -154,7 +154,7 @@ def train(
         emotional, neutral = torch.from_numpy(data.emotional), torch.from_numpy(data.neutral)
         rows = Data(emotional, data.emotion, neutral, data.speaker)
         generator = torch.Generator().manual_seed(seed)
-        passes = Passes(heads, rows, settings, adversary, generator)
+        passes = PooledPasses(heads, rows, settings, adversary, generator)
         for step in range(settings.steps):
             by = strength(method, step=step, total_steps=settings.steps)
             update.step(passes.emotion, passes.speaker, by)
@@ -163,7 +163,7 @@ def train(
     return Model(heads, passes.last_loss(settings.steps))
 
 
-class Passes:
+class PooledPasses:
     """The emotion and the speaker pass of a step, on random utterances.
 
     Args:

@@ -33,14 +33,14 @@ SCHEMA = "spknorm.controlled/1"
 _HEADLINE_RHO = 0.9
 
 
-class Outcome(NamedTuple):
+class Written(NamedTuple):
     """What was written: tables, as text for a terminal, and files."""
 
     text: str
     files: list[Path]
 
 
-def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> Outcome:
+def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> Written:
     """Write controlled.json, table.md, report.html and figures/*.png into `out`."""
     cells, verdicts = summarise(rows), judge(rows)
     shown = sorted(cells, key=_order)
@@ -73,13 +73,13 @@ def write_page(
     *,
     title: str,
     remark: str,
-) -> Outcome:
+) -> Written:
     """Write a record as JSON, and beside it its tables as table.md and report.html."""
     files = [path, path.with_name("table.md"), path.with_name("report.html")]
     write_json(files[0], record)
     write_atomic(files[1], to_markdown(tables, title=title, remarks=[remark]))
     write_atomic(files[2], to_html(sections, title=title, lead=remark))
-    return Outcome("\n\n".join(map(to_text, tables)), files)
+    return Written("\n\n".join(map(to_text, tables)), files)
 
 
 def to_record(

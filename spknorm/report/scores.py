@@ -36,7 +36,7 @@ _PLACE = ("fold", "seed", "draw", "samples_per_label")
 _COUNTS = "by_speaker"
 
 
-class Metric(NamedTuple):
+class Measured(NamedTuple):
     """What is measured: its `kind` in `spknorm.statistics`, and the columns of runs it is in."""
 
     name: str
@@ -52,7 +52,7 @@ def score_blocks(runs: Runs) -> list[Block]:
     for rows in _by_protocol(runs):
         chance = chance_of(rows)
         known = {"wa": chance.wa, "ua": chance.ua}
-        metrics = [Metric(name, name, _COUNTS, name == "wa", known.get(name)) for name in METRICS]
+        metrics = [Measured(name, name, _COUNTS, name == "wa", known.get(name)) for name in METRICS]
         blocks.append(_block(rows, metrics, runs, chance))
     rank = {name: number for number, name in enumerate(TITLES)}
     return sorted(blocks, key=lambda one: (one.task, rank.get(one.protocol, 9), one.protocol))
@@ -64,7 +64,7 @@ def dimension_blocks(runs: Runs) -> list[Block]:
     for rows in _by_protocol(replace(runs, runs=runs.of_dimensions)):
         known = [one.names for one in rows["dimensions"]]
         names = [name for name in known[0] if all(name in other for other in known)]
-        metrics = [Metric(f"{CCC}_{name}", CCC, f"{_COUNTS}_{name}", True, 0.0) for name in names]
+        metrics = [Measured(f"{CCC}_{name}", CCC, f"{_COUNTS}_{name}", True, 0.0) for name in names]
         for name, metric in zip(names, metrics, strict=True):
             tested = [one.test for one in rows["dimensions"]]
             rows[metric.name] = [test.ccc[name] for test in tested]
@@ -143,7 +143,7 @@ def _by_protocol(runs: Runs) -> "Iterator[DataFrame]":
 
 
 def _block(
-    rows: "DataFrame", metrics: Sequence[Metric], runs: Runs, chance: Chance | None
+    rows: "DataFrame", metrics: Sequence[Measured], runs: Runs, chance: Chance | None
 ) -> Block:
     num_places, task, protocol = len({*rows["place"]}), rows["task"].iloc[0], rows["protocol"]
     groups = sorted(rows.groupby("method", sort=False), key=lambda pair: pair[0].sort_key())
@@ -169,7 +169,7 @@ def _block(
 
 
 def _estimate(
-    method: Method, rows: "DataFrame", planned: int, metrics: Sequence[Metric]
+    method: Method, rows: "DataFrame", planned: int, metrics: Sequence[Measured]
 ) -> Estimate:
     rows = rows.sort_values(["place", "folder"])
     pools = {name: pool_speakers(rows[name]) for name in {one.counts: None for one in metrics}}
@@ -197,7 +197,7 @@ def _estimate(
 
 
 def _paired_tests(
-    estimates: Iterable[Estimate], metrics: Iterable[Metric]
+    estimates: Iterable[Estimate], metrics: Iterable[Measured]
 ) -> Iterator[tuple[tuple[Method, str], Comparison]]:
     """Yield the tests against strategy none; rather none than a wrong one."""
     for one, reference in against_none(estimates):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from spknorm.config import flatten
 from spknorm.config.progress import counted
 from spknorm.errors import MissingError
-from spknorm.runs.metrics_log import Step, read_predictions, read_steps
+from spknorm.runs.metrics_log import LoggedStep, read_predictions, read_steps
 from spknorm.runs.probes import ProbeRow, read_audit, read_probes
 from spknorm.runs.result import Result, read_result
 from spknorm.runs.status import PlannedRun, read_summary
@@ -52,7 +52,7 @@ class Run:
 
     folder: str
     result: Result
-    history: tuple[Step, ...] = ()
+    history: tuple[LoggedStep, ...] = ()
     probes: tuple[ProbeRow, ...] = ()
     doubts: tuple[str, ...] = ()
     config_file: str | None = None

@@ -15,7 +15,7 @@ from spknorm.runs.checked import build, error
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class LoggedStep:
     """One line of metrics.jsonl, as far as a report reads it; what was not logged is None."""
 
     step: int
@@ -61,7 +61,7 @@ class MetricsLog:
                 os.fsync(file.fileno())
 
 
-def read_steps(path: Path) -> Iterator[Step]:
+def read_steps(path: Path) -> Iterator[LoggedStep]:
     """Yield the lines of a metrics.jsonl; none if there is no such file.
 
     Raises:
@@ -77,7 +77,7 @@ def read_steps(path: Path) -> Iterator[Step]:
             value = json.loads(line)
         except (ValueError, RecursionError) as broken:
             raise error(where, "", f"is not valid JSON: {broken}") from broken
-        yield build(Step, value, where)
+        yield build(LoggedStep, value, where)
 
 
 def write_predictions(

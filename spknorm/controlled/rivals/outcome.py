@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spknorm.controlled.outcome import Outcome, write_page
+from spknorm.controlled.outcome import Written, write_page
 from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.grid import RivalRow
 from spknorm.controlled.rivals.plan import Plan
@@ -23,7 +23,7 @@ _BASELINES = {"none": "emotion head alone", "gate": "gate without adversary"}
 
 def write_outcome(
     plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow], out: Path
-) -> Outcome:
+) -> Written:
     """Write rivals.json, table.md and report.html into `out`."""
     standings = rank(plan, chosen, rows)
     ranking, prices = _ranking(standings, plan, rows), _prices(standings)
