@@ -6,7 +6,7 @@ a status.
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ConfigError(ValueError):
@@ -88,3 +88,9 @@ def did_you_mean(key: object, known: Iterable[str]) -> str:
     """Return ` Did you mean `x`?` for the known name that is nearest, nothing if none is near."""
     near = difflib.get_close_matches(str(key), list(known), n=1)
     return f" Did you mean `{near[0]}`?" if near else ""
+
+
+def first_of(names: Sequence[str], most: int, *, between: str = ", ") -> str:
+    """Return the first of some names, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more

@@ -12,6 +12,8 @@ import torch
 from tiny_runs import make_runner, settings_of
 from torch import nn
 
+import spknorm.compat  # noqa: F401  # before s3prl
+
 STEPS = 50
 MAX_RELATIVE = 1e-5
 

@@ -13,7 +13,7 @@ from spknorm.audio.excerpt import excerpt_of
 from spknorm.audio.faults import listing, printable, refuse
 from spknorm.corpora.columns import Utterances, all_differ
 from spknorm.corpora.records import EMOTIONS, Utterance
-from spknorm.errors import ConfigError, DataError
+from spknorm.errors import ConfigError, DataError, first_of
 from spknorm.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -161,8 +161,7 @@ def _tell_contradictions(records: Utterances, columns: Sequence[str]) -> None:
     if odd:
         logger.warning(
             "%d recordings are listed more than once and labelled differently, which trains and "
-            "scores both: %s%s. Correct the list.",
+            "scores both: %s. Correct the list.",
             len(odd),
-            ", ".join(odd[:3]),
-            f" and {len(odd) - 3} more" if len(odd) > 3 else "",
+            first_of(odd, 3),
         )

@@ -27,6 +27,7 @@ from spknorm.audio import AudioIndex
 from spknorm.corpora.columns import Utterances
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.rows import Row, Rows, hash_of, json_of
+from spknorm.errors import first_of
 from spknorm.files import sha256_of, write_atomic
 
 ROWS = "corpora.json.gz"
@@ -193,7 +194,7 @@ def different(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if len(seen) > 1:
             groups = sorted(seen.items(), key=lambda item: (-len(item[1]), item[1]))
             listed = "; ".join(
-                f"{sizes[digest]} utterances, digest {digest[:12]}: {_names(names)}"
+                f"{sizes[digest]} utterances, digest {digest[:12]}: {first_of(names, _SHOWN)}"
                 for digest, names in groups
             )
             sentences.append(
@@ -216,7 +217,7 @@ def _describe(old: list[Row] | None, new: CorpusDigest) -> str:
         ("gone", [name for name in sorted(before) if name not in now]),
         ("in another part", [n for n in both if now[n].part != before[n].part]),
     )
-    told = [f"{len(names)} {kind} ({_names(names)})" for kind, names in kinds if names]
+    told = [f"{len(names)} {kind} ({first_of(names, _SHOWN)})" for kind, names in kinds if names]
     return f"{text}: {', '.join(told) if told else 'in another order'}"
 
 
@@ -240,11 +241,6 @@ def _heard(utterance: Utterance) -> dict[str, str]:
     """Return which excerpt of its file an utterance is; nothing of a whole file."""
     found = {column: utterance.label(column) for column in ("start", "end", "channel")}
     return {column: value for column, value in found.items() if value is not None}
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _read_rows(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from spknorm.corpora.records import Utterance
-from spknorm.errors import DataError
+from spknorm.errors import DataError, first_of
 from spknorm.protocols.owners import LISTED
 
 logger = logging.getLogger(__name__)
@@ -116,10 +116,9 @@ def _leak(split: Split, noun: str, key: Key) -> list[str]:
     if not shared:
         return []
     count = sum(key(one) in seen for one in split.test)
-    more = f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
     return [
         f"{len(shared)} of {len(tested)} test {noun} also train, in {count} of {len(split.test)} "
-        f"test utterances: {', '.join(shared[:_SHOWN])}{more}"
+        f"test utterances: {first_of(shared, _SHOWN)}"
     ]
 
 
@@ -141,8 +140,7 @@ def _refuse(
         shown = sorted(f"{seen[value].path} = {one.path}" for value, one in twice.items())
     else:
         shown = sorted(str(value) for value in twice)
-    more = "" if len(shown) <= _SHOWN else f" and {len(shown) - _SHOWN} more"
-    names = ", ".join(shown[:_SHOWN]) + more
+    names = first_of(shown, _SHOWN)
     message = f"{first} and {second} share {noun}, which {rule} forbids: {names}."
     if advice:
         message = (

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from spknorm.config import effects
+from spknorm.errors import first_of
 from spknorm.report.tables import RowKind
 from spknorm.report.words import sentence
 from spknorm.runs import Run, Runs, frame
@@ -261,8 +262,7 @@ def _whose(users: Sequence[Method], methods: Sequence[Method]) -> str:
     for name, frozen in (("frozen", True), ("fine-tuned", False)):
         if {*users} == {one for one in methods if one.frozen is frozen}:
             return name
-    names = [*dict.fromkeys(one.name for one in users)]
-    return " / ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return first_of([*dict.fromkeys(one.name for one in users)], 4, between=" / ")
 
 
 def _stem(name: str) -> str:

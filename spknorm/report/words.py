@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from spknorm.errors import first_of
 from spknorm.report.tables import Table, TableRow, percent
 
 if TYPE_CHECKING:
@@ -98,6 +99,4 @@ def _texts() -> dict[str, list[str]]:
 
 def _few(names: Iterable[Any]) -> str:
     """Return the first of some names, each once, and how many more there are."""
-    known = [*dict.fromkeys(map(str, names))]
-    more = f" and {len(known) - _MOST} more" if len(known) > _MOST else ""
-    return ", ".join(known[:_MOST]) + more
+    return first_of([*dict.fromkeys(map(str, names))], _MOST)
