@@ -58,6 +58,43 @@ item []:
 TURNS = [Segment(0.25, 1.25, "ann"), Segment(1.5, 2.25, "ben")]
 
 
+SHORT = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+0
+3
+<exists>
+3
+"IntervalTier"
+"ann"
+0
+3
+2
+0.5
+1.5
+"a"
+1
+2
+"b"
+"IntervalTier"
+"ben"
+0
+3
+2
+0
+1
+""
+1
+2
+"c"
+"IntervalTier"
+"nobody"
+0
+3
+0
+"""
+
+
 @pytest.fixture(scope="module")
 def expdir(tmp_path_factory, tiny_hubert):
     return make_trained(tmp_path_factory.mktemp("run"), tiny_hubert)
@@ -105,6 +142,15 @@ def test_turns_are_read_by_start_with_who_speaks(tmp_path, talk, name, content):
         ("a.rttm", "SPEAKER talk 1 0.5\n", DataError, "line 1: a SPEAKER line has at least 8"),
         ("a.rttm", RTTM.replace(" talk ", " no "), DataError, "lists no segment of talk.wav"),
         ("a.TextGrid", "nonsense", DataError, "a.TextGrid is no TextGrid"),
+        ("a.TextGrid", "", DataError, "a.TextGrid is no TextGrid, or not a whole one: save it"),
+        ("a.TextGrid", SHORT[:-9], DataError, "a.TextGrid is no TextGrid, or not a whole one"),
+        (
+            "a.TextGrid",
+            SHORT.replace("0.5\n1.5", "1.5\n0.5"),
+            DataError,
+            "tier ann: a segment must start at 0 or later and end after that, but this one is 1.5",
+        ),
+        ("a.csv", "start,end,end\n0,1,2\n", DataError, "a.csv has two columns `end`: rename one"),
         ("a.txt", "", ConfigError, "`--segments` must be vad or a file that ends in .csv"),
     ],
 )
@@ -114,6 +160,30 @@ def test_a_list_that_cannot_be_read_is_named_with_its_line(
     (tmp_path / name).write_text(content)
     with pytest.raises(error, match=message):
         read_segments(tmp_path / name, recording=talk)
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+def test_a_short_textgrid_in_any_of_praats_codings_is_read_though_turns_overlap(
+    tmp_path, talk, coding
+):
+    text = SHORT.replace("ann", "Zoë")
+    mark = b"\xfe\xff" if coding == "utf-16-be" else b""
+    (tmp_path / "a.TextGrid").write_bytes(mark + text.encode(coding))
+    found = read_segments(tmp_path / "a.TextGrid", recording=talk)
+    assert found == [(0.5, 1.5, "Zoë"), (1.0, 2.0, "Zoë"), (1.0, 2.0, "ben")]
+
+
+def test_tiers_of_one_name_are_one_speaker_and_one_without_turns_is_nobody(tmp_path, talk):
+    text = SHORT.replace('"ben"', '"ann"').replace('"c"', '""')
+    (tmp_path / "a.TextGrid").write_text(text)
+    assert {turn.speaker for turn in read_segments(tmp_path / "a.TextGrid", recording=talk)} == {
+        "ann"
+    }
+
+
+def test_a_turn_of_nobody_in_rttm_has_no_speaker(tmp_path, talk):
+    (tmp_path / "a.rttm").write_text("SPEAKER talk 1 0.5 1.0 <NA> <NA> <NA> <NA> <NA>\n")
+    assert read_segments(tmp_path / "a.rttm", recording=talk) == [(0.5, 1.5, None)]
 
 
 def test_a_list_that_is_not_there_is_named(tmp_path, talk):

@@ -66,7 +66,7 @@ def lines_of(
         delimiter: None: a tab if the header has one, else a semicolon, else a comma.
 
     Raises:
-        DataError: It cannot be read, or lacks a column.
+        DataError: It cannot be read, lacks one of the columns, or has it twice.
     """
     text = text_of(file)
     first = text.partition("\n")[0]
@@ -82,6 +82,9 @@ def lines_of(
                 f"{printable(file)} lacks the columns {', '.join(lacking)}; it has "
                 f"{', '.join(header) or 'none'}."
             )
+        twice = [name for name in columns if header.count(name) > 1]
+        if twice:
+            raise DataError(f"{printable(file)} has two columns `{twice[0]}`: rename one of them.")
         for row in reader:
             cells = {name: (cell or "").strip() for name, cell in row.items() if name is not None}
             if any(isinstance(cell, str) and cell for cell in cells.values()):

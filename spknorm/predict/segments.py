@@ -185,27 +185,29 @@ def _from_rttm(path: Path, recording: Path) -> Iterator[tuple[str, Segment]]:
             )
         if _is_of(fields[1], recording):
             start, length = (_second(fields[place_], path, place) for place_ in (3, 4))
-            yield place, Segment(start, start + length, fields[7])
+            speaker = None if fields[7] == "<NA>" else fields[7]
+            yield place, Segment(start, start + length, speaker)
 
 
 def _from_textgrid(path: Path, recording: Path) -> Iterator[tuple[str, Segment]]:
     try:
-        from praatio import textgrid
-        from praatio.utilities.errors import ParsingError
+        from praatio.utilities.textgrid_io import parseTextgridStr
     except ImportError:
         raise MissingError(
             "Reading a TextGrid needs praatio: pip install 'spknorm[segments]', or save the "
             "segments as CSV."
         ) from None
-    try:
-        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
-    except (ParsingError, ValueError, IndexError, UnicodeError) as error:
-        raise DataError(f"{printable(path)} is no TextGrid: {error}") from error
-    tiers = [tier for tier in grid.tiers if isinstance(tier, textgrid.IntervalTier)]
-    for tier in tiers:
-        for interval in tier.entries:
-            speaker = tier.name if len(tiers) > 1 else None
-            yield f"tier {tier.name}", Segment(interval.start, interval.end, speaker)
+    text = text_of(path)
+    try:  # the text alone: what else praatio reads it into refuses turns that overlap
+        tiers = [t for t in parseTextgridStr(text)["tiers"] if t["class"] == "IntervalTier"]
+        turns = [(t["name"], float(e[0]), float(e[1])) for t in tiers for e in t["entries"]]
+    except Exception as error:  # whatever its indices and fields meet in a text of another kind
+        raise DataError(
+            f"{printable(path)} is no TextGrid, or not a whole one: save it from Praat as a text "
+            "file or a short text file."
+        ) from error
+    for name, start, end in turns:
+        yield f"tier {name}", Segment(start, end, name if len(tiers) > 1 else None)
 
 
 def _is_of(name: str, recording: Path) -> bool:
