@@ -210,10 +210,13 @@ def test_no_window_reaches_from_one_turn_into_the_next(expdir, talk):
     ]
 
 
-def test_turns_behind_the_end_are_left_out(expdir, talk):
-    turns = [Segment(2.5, 9.0, "ann"), Segment(5.0, 6.0, "ben")]
+def test_turns_behind_the_end_are_left_out_and_told(expdir, talk, caplog):
+    turns = [Segment(1.0, 1.01), Segment(2.5, 9.0, "ann"), Segment(5.0, 6.0, "ben")]
     (row,) = load(expdir).predict_file(talk, segments=turns)
     assert (row.start, row.end) == (2.5, 3.0)
+    assert caplog.messages == [
+        f"{talk}: 2 of 3 segments are left out, behind its end or under 25 ms long."
+    ]
 
 
 def test_the_command_writes_who_speaks(expdir, talk, tmp_path, capsys):

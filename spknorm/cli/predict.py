@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if args.page is not None:
         told = kept = list(told)
         write_page(kept, args.page, model=printable(args.expdir.resolve().name))
-        print(f"{args.page}: {len(kept)} windows")
+        print(f"{args.page}: {len(kept)} window{'s' * (len(kept) != 1)}")
     if args.out is not None:
         print(f"{predict.write_rows(told, args.out)} rows in {args.out}")
     elif args.page is None:

@@ -3,6 +3,7 @@
 Before `__init__.py` in the flow. A list of turns keeps speakers apart, where it names them.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from spknorm.audio import (
 )
 from spknorm.corpora.tables import lines_of, number, text_of
 from spknorm.errors import ConfigError, DataError, MissingError
+
+logger = logging.getLogger(__name__)
 
 WHOLE_SECONDS = 60.0
 """Longer recordings are heard window by window."""
@@ -131,15 +134,26 @@ def parts_of(
         for part in iter_windows(path, window_seconds=window, hop_seconds=step):
             yield part.start_second, None, part.samples
         return
-    for segment in segments or ():
+    left_out = 0
+    for segment in segments:
         length = segment.end - segment.start
         if window is None:
             size = step = length if length <= WHOLE_SECONDS else WINDOW_SECONDS
         else:
             size, step = window, window if hop is None else hop
         spans = cut_segment(segment, window_seconds=size, hop_seconds=step)
+        heard = False
         for part in iter_parts(path, spans):
+            heard = True
             yield part.start_second, segment.speaker, part.samples
+        left_out += not heard
+    if left_out:
+        logger.warning(
+            "%s: %d of %d segments are left out, behind its end or under 25 ms long.",
+            printable(path),
+            left_out,
+            len(segments),
+        )
 
 
 def cut_segment(
