@@ -120,12 +120,12 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
         MissingError: Its checkpoint, a file or a folder, is not there.
         CheckpointError: Its checkpoint is damaged or of another kind.
     """
-    from s3prl.downstream.runner import Runner, hub
-
     from spknorm.compat import DownloadError
     from spknorm.registry import register
 
-    register()
+    register()  # puts back what s3prl's modules need while they are imported
+    from s3prl.downstream.runner import Runner, hub
+
     name, ckpt = args.upstream, getattr(args, "upstream_ckpt", None)
     on_the_hub = getattr(args, "hub", None) == "huggingface"
     if not on_the_hub and not name.startswith(PREFIX) and not hasattr(hub, name):

@@ -76,7 +76,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     adapter = folder / "adapter_config.json"
     if adapter.is_file():
         options = _json(adapter)
-        base = read_weights(locate(str(options.get("base_model_name_or_path"))))
+        base = read_weights(_base(folder, options))
         return merged(base, _tensors(folder, "adapter_model"), options, folder)
     return _tensors(folder, *_STEMS)
 
@@ -86,7 +86,24 @@ def config_folder(folder: Path) -> Path:
     adapter = folder / "adapter_config.json"
     if (folder / "config.json").is_file() or not adapter.is_file():
         return folder
-    return locate(str(_json(adapter).get("base_model_name_or_path")))
+    return _base(folder, _json(adapter))
+
+
+def _base(folder: Path, options: Mapping[str, Any]) -> Path:
+    """Return the folder of the model that a folder of peft's goes on."""
+    name = options.get("base_model_name_or_path")
+    if not name:
+        raise CheckpointError(
+            f"{folder} holds adapters whose adapter_config.json names no base_model_name_or_path: "
+            "write there what they were trained on."
+        )
+    try:
+        return locate(str(name))
+    except MissingError as error:
+        raise MissingError(
+            f"{folder} holds adapters of {name}, which adapter_config.json names as their base. "
+            f"{error}"
+        ) from error
 
 
 def fill(
@@ -130,6 +147,8 @@ def fill(
                 f"{described} describes it: {name} is of {tuple(value.shape)}, not of "
                 f"{tuple(own[name].shape)}."
             )
+        if not value.float().isfinite().all():
+            raise CheckpointError(f"{source} holds NaN or infinity in {name}: take another copy.")
     model.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from spknorm.errors import CheckpointError, ConfigError
-from spknorm.upstreams.weights import first_line
+from spknorm.upstreams.weights import first_line, no_description
 
 _OFF = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "add_adapter": False}
 
@@ -29,9 +29,7 @@ def read_settings(folder: Path, *, source: str) -> Any:
     from transformers import AutoConfig, PretrainedConfig, __version__
 
     if not (folder / "config.json").is_file():
-        raise CheckpointError(
-            f"{folder} has no config.json, so that it is no folder of transformers."
-        )
+        raise CheckpointError(f"{folder} {no_description(folder)}.")
     content, _ = PretrainedConfig.get_config_dict(folder)
     if quantised := content.get("quantization_config"):
         how = quantised.get("quant_method", "some") if isinstance(quantised, dict) else quantised

@@ -10,14 +10,8 @@ from typing import Any
 
 from spknorm.errors import USER_ERRORS, CheckpointError, MissingError, is_out_of_memory
 from spknorm.upstreams.weights import fairseq_file
-from spknorm.upstreams.weights.kinds import (
-    describe,
-    explain,
-    explain_folder,
-    first_line,
-    no_weights,
-    why_unread,
-)
+from spknorm.upstreams.weights.folders import explain_folder, no_description, no_weights
+from spknorm.upstreams.weights.kinds import describe, explain, first_line, why_unread
 from spknorm.upstreams.weights.names import plain_name, unwrap_names, unwrapped
 
 __all__ = [
@@ -26,6 +20,7 @@ __all__ = [
     "explain",
     "first_line",
     "load_weights",
+    "no_description",
     "no_weights",
     "plain_name",
     "unwrap_names",

@@ -1,6 +1,5 @@
 """What a file is that holds no weights one can use, and what to do: the ends of sentences."""
 
-import json
 import pickle
 import re
 import zipfile
@@ -13,12 +12,6 @@ from spknorm.upstreams.weights.fairseq_file import kind_of, load
 from spknorm.upstreams.weights.names import is_state_dict
 
 _FAIRSEQ_OBJECTS = ("fairseq", "omegaconf")
-_OF_OTHER_LIBRARIES = {
-    "tf_model*.h5": "TensorFlow",
-    "flax_model*.msgpack": "Flax",
-    "*.onnx": "ONNX",
-    "*.gguf": "GGUF",
-}
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight")
 _OF_EXPERIMENT = ("Downstream", "Args", "Config")
 
@@ -156,58 +149,6 @@ def why_unread(path: Path | str, error: BaseException) -> str:
             "since other content could run code"
         )
     return f"is damaged ({first_line(error)}): get it again"
-
-
-def explain_folder(folder: Path, error: BaseException, upstream: str) -> str:
-    """Return why a folder does not build a model of transformers, as `describe` does."""
-    if not upstream.startswith(("hf_", "hf:")):
-        return describe(folder)
-    if not (folder / "config.json").is_file():
-        return "has no config.json, so that it is no folder of transformers"
-    for name in ("config.json", "preprocessor_config.json"):
-        path = folder / name
-        try:
-            if path.is_file():
-                json.loads(path.read_text())
-        except (ValueError, OSError):
-            return f"has a {name} that {describe(path) or 'is no JSON'}"
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
-    if not files:
-        return no_weights(folder)
-    for path in files:
-        found = describe(path)
-        if found and not (path.suffix == ".safetensors" and found.startswith("is a safetensors")):
-            return f"has a {path.name} that {found}"
-        if path.suffix == ".safetensors" and not _is_whole_safetensors(path):
-            return (
-                f"has a {path.name} that is cut short, as a download or copy does that was "
-                "stopped: get it again"
-            )
-    return f"does not fit this upstream ({first_line(error)})"
-
-
-def no_weights(folder: Path, safe: str = "model", older: str = "pytorch_model") -> str:
-    """Return what a folder without weights of torch has in place of them, as `describe` does."""
-    missing = f"has no {safe}.safetensors or {older}.bin"
-    for pattern, library in _OF_OTHER_LIBRARIES.items():
-        if found := sorted(folder.glob(pattern)):
-            return (
-                f"{missing}; {found[0].name} is of {library}: convert it where that is installed "
-                "(from_pretrained with from_tf or from_flax, an older transformers), or take "
-                "another copy of the model"
-            )
-    return missing
-
-
-def _is_whole_safetensors(path: Path) -> bool:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(length))
-            ends = [e["data_offsets"][1] for key, e in header.items() if key != "__metadata__"]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            return False
-    return bool(path.stat().st_size == 8 + length + max(ends, default=0))
 
 
 def first_line(error: BaseException) -> str:

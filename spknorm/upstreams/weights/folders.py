@@ -1,0 +1,111 @@
+"""Why a folder of transformers' files builds no model, and what to do: the ends of sentences."""
+
+import json
+from pathlib import Path
+
+from spknorm.upstreams.weights.kinds import describe, first_line
+
+_OF_OTHER_LIBRARIES = {
+    "tf_model*.h5": "TensorFlow",
+    "flax_model*.msgpack": "Flax",
+    "*.onnx": "ONNX",
+    "*.gguf": "GGUF",
+}
+_DESCRIPTIONS = ("config.json", "preprocessor_config.json", "adapter_config.json")
+_BEGUN = ("*.incomplete", "*.partial", "*.part", "*.crdownload", "*.aria2")
+"""What programs call a download that is not at its end."""
+
+
+def explain_folder(folder: Path, error: BaseException, upstream: str) -> str:
+    """Return why a folder does not build a model of transformers, as `kinds.describe` does."""
+    if not upstream.startswith(("hf_", "hf:")):
+        return describe(folder)
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return no_description(folder)
+    described = [folder / name for name in _DESCRIPTIONS if (folder / name).is_file()]
+    indices = sorted(folder.glob("*.index.json"))
+    for path in (*described, *indices):
+        if found := _wrong_json(path, within="weight_map" if path in indices else ""):
+            return f"has {_named(path)} that {found}"
+    weights = sorted(folder.glob("*.safetensors"))
+    older = sorted([*folder.glob("pytorch_model*.bin"), *folder.glob("adapter_model.bin")])
+    if not weights and not older:
+        return no_weights(folder)
+    for path in (*weights, *older):
+        if found := _wrong_weights(path):
+            return f"has {_named(path)} that {found}"
+    return f"does not fit this upstream ({first_line(error)})"
+
+
+def no_description(folder: Path) -> str:
+    """Return what a folder without config.json has in place of it."""
+    ending = ", so that it is no folder of transformers"
+    steps = [path for path in folder.glob("checkpoint-*/config.json") if path.is_file()]
+    if not steps:
+        return f"has no config.json{ending}"
+    last = max((path.parent.name for path in steps), key=_number)
+    return f"has no config.json, but {last} in it has one, as Trainer saves them: name that folder"
+
+
+def no_weights(folder: Path, safe: str = "model", older: str = "pytorch_model") -> str:
+    """Return what a folder without weights of torch has in place of them."""
+    missing = f"has no {safe}.safetensors or {older}.bin"
+    for pattern, library in _OF_OTHER_LIBRARIES.items():
+        if found := sorted(folder.glob(pattern)):
+            return (
+                f"{missing}; {found[0].name} is of {library}: convert it where that is installed "
+                "(from_pretrained with from_tf or from_flax, an older transformers), or take "
+                "another copy of the model"
+            )
+    for pattern in _BEGUN:
+        if found := sorted(folder.glob(pattern)):
+            return f"{missing}; {found[0].name} is a download that was stopped: get it again"
+    if found := sorted([*folder.glob("*-of-*.safetensors"), *folder.glob("*-of-*.bin")]):
+        end = found[0].suffix.removeprefix(".")
+        index = f"{safe if end == 'safetensors' else older}.{end}.index.json"
+        return f"{missing}; {found[0].name} is a part, but {index} is missing: get it again"
+    return missing
+
+
+def _wrong_json(path: Path, *, within: str = "") -> str:
+    """Return what is wrong with a JSON object, which has the key `within`."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, OSError):
+        found = describe(path)
+        return "is no JSON: get it again" if found in ("", "is no file of torch") else found
+    if not isinstance(content, dict):
+        return "is no JSON object: get it again"
+    if within and not isinstance(content.get(within), dict):
+        return f"has no {within}: get it again"
+    return ""
+
+
+def _wrong_weights(path: Path) -> str:
+    found = describe(path)
+    if path.suffix != ".safetensors" or found.startswith(("is empty", "is a pointer", "is a web")):
+        return found
+    whole = _is_whole_safetensors(path)
+    return (
+        "" if whole else "is cut short, as a download or copy does that was stopped: get it again"
+    )
+
+
+def _is_whole_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(min(length, path.stat().st_size)))
+            ends = [e["data_offsets"][1] for key, e in header.items() if key != "__metadata__"]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            return False
+    return bool(path.stat().st_size == 8 + length + max(ends, default=0))
+
+
+def _named(path: Path) -> str:
+    return f"{'an' if path.name.startswith('a') else 'a'} {path.name}"
+
+
+def _number(name: str) -> int:
+    digits = name.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else -1

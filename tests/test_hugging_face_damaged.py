@@ -1,0 +1,215 @@
+"""Folders of transformers as downloads and trainers leave them: read, or one line why not."""
+
+import argparse
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_upstreams import make_transformers
+
+from spknorm.errors import USER_ERRORS
+from spknorm.upstreams import build
+
+PARTS = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+INDEX = "model.safetensors.index.json"
+CUT = "that is cut short, as a download or copy does that was stopped: get it again."
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return make_transformers(tmp_path_factory.mktemp("whole") / "base", "wav2vec2", still=True)
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "folder")
+
+
+def last_of(folder):
+    args = argparse.Namespace(upstream=f"hf:{folder}", upstream_ckpt=None)
+    wav = torch.randn(8000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return build(args).upstream.eval()([wav])["last_hidden_state"]
+
+
+def refusal(folder):
+    with pytest.raises(USER_ERRORS) as caught:
+        last_of(folder)
+    text = str(caught.value).replace(str(folder), "FOLDER")
+    assert "\n" not in text
+    return text
+
+
+def shard(folder):
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = {name: PARTS[place % 2] for place, name in enumerate(weights)}
+    for part in PARTS:
+        of_part = {name: weights[name] for name in weights if names[name] == part}
+        save_file(of_part, folder / part)
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": names}))
+
+
+def rename(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    save_file({change(key): value for key, value in weights.items()}, folder / "model.safetensors")
+
+
+def halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def beside(folder):
+    """Put other weights, which count for nothing, beside the folder's."""
+    weights = load_file(folder / "model.safetensors")
+    torch.save({key: value + 1 for key, value in weights.items()}, folder / "pytorch_model.bin")
+
+
+def by_trainer(folder):
+    (folder / "checkpoint-500").mkdir()
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        shutil.move(folder / name, folder / "checkpoint-500" / name)
+    rename(folder / "checkpoint-500", "wav2vec2.{}".format)
+    torch.save({"state": {}}, folder / "checkpoint-500" / "optimizer.pt")
+    return folder / "checkpoint-500"
+
+
+def older_norm(name):
+    end = "parametrizations.weight.original"
+    return name.replace(f"{end}0", "weight_g").replace(f"{end}1", "weight_v")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        shard,
+        beside,
+        by_trainer,
+        lambda folder: rename(folder, "_orig_mod.module.{}".format),
+        lambda folder: rename(folder, "module._orig_mod.model.wav2vec2.{}".format),
+        lambda folder: rename(folder, older_norm),
+    ],
+)
+def test_the_same_weights_are_read(change, folder, whole):
+    assert torch.equal(last_of(change(folder) or folder), last_of(whole))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_weights_of_other_precisions_are_read_as_float32(dtype, folder):
+    weights = load_file(folder / "model.safetensors")
+    save_file({k: v.to(dtype) for k, v in weights.items()}, folder / "model.safetensors")
+    assert last_of(folder).dtype == torch.float32
+
+
+def lose_index(folder):
+    shard(folder)
+    (folder / INDEX).unlink()
+
+
+def cut_part(folder):
+    shard(folder)
+    halve(folder / PARTS[1])
+
+
+def lose_part(folder):
+    shard(folder)
+    (folder / PARTS[1]).unlink()
+
+
+def index(text):
+    def change(folder):
+        shard(folder)
+        (folder / INDEX).write_text(text)
+
+    return change
+
+
+def stop(folder):
+    (folder / "model.safetensors").rename(folder / "model.safetensors.incomplete")
+
+
+def spoil(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer_norm.weight"][3] = torch.nan
+    save_file(weights, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "end"),
+    [
+        (lose_part, f"FOLDER lacks {PARTS[1]}, which {INDEX} names: copy or download the folder "),
+        (cut_part, f"it has a {PARTS[1]} {CUT}"),
+        (lose_index, f"; {PARTS[0]} is a part, but {INDEX} is missing: get it again."),
+        (index('{"weight_map": '), f"it has a {INDEX} that is no JSON: get it again."),
+        (index("{}"), f"it has a {INDEX} that has no weight_map: get it again."),
+        (lambda folder: halve(folder / "model.safetensors"), f"it has a model.safetensors {CUT}"),
+        (
+            lambda folder: (folder / "model.safetensors").write_bytes(b"12345"),
+            f"it has a model.safetensors {CUT}",
+        ),
+        (stop, "; model.safetensors.incomplete is a download that was stopped: get it again."),
+        (spoil, " holds NaN or infinity in encoder.layer_norm.weight: take another copy."),
+        (
+            by_trainer,
+            "FOLDER has no config.json, but checkpoint-500 in it has one, as Trainer saves them: "
+            "name that folder.",
+        ),
+        (
+            lambda folder: (folder / "config.json").write_text('{"model_type": '),
+            "it has a config.json that is no JSON: get it again.",
+        ),
+        (
+            lambda folder: (folder / "config.json").write_text("[]"),
+            "it has a config.json that is no JSON object: get it again.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_named(change, end, folder):
+    change(folder)
+    assert end in refusal(folder)
+
+
+def adapters(folder, base):
+    import peft
+    import transformers
+
+    shutil.rmtree(folder)
+    model = transformers.AutoModel.from_pretrained(base)
+    options = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"])
+    peft.get_peft_model(model, options).save_pretrained(folder)
+    return json.loads((folder / "adapter_config.json").read_text())
+
+
+def cut_adapters(folder, _):
+    halve(folder / "adapter_model.safetensors")
+
+
+def no_base(folder, options):
+    (folder / "adapter_config.json").write_text(
+        json.dumps({**options, "base_model_name_or_path": None})
+    )
+
+
+def lost_base(folder, options):
+    (folder / "adapter_config.json").write_text(
+        json.dumps({**options, "base_model_name_or_path": "/nowhere/base"})
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (cut_adapters, f"it has an adapter_model.safetensors {CUT}"),
+        (
+            lambda folder, _: (folder / "adapter_config.json").write_text("{"),
+            "it has an adapter_config.json that is no JSON: get it again.",
+        ),
+        (no_base, "FOLDER holds adapters whose adapter_config.json names no base_model_name_or_"),
+        (lost_base, "FOLDER holds adapters of /nowhere/base, which adapter_config.json names as "),
+    ],
+)
+def test_what_is_wrong_with_a_folder_of_pefts_is_named(change, part, folder, whole):
+    change(folder, adapters(folder, whole))
+    assert part in refusal(folder)
