@@ -94,6 +94,53 @@ def test_a_killed_audit_loses_at_most_the_stage_it_was_at(bench):
     assert is_complete(bench)
 
 
+_KILLED_WITHIN = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import importlib
+from spknorm.probe.audit import audit, probing
+module = importlib.import_module({module!r})
+whole, calls = getattr(module, {name!r}), [0]
+def dies(*args, **options):
+    calls[0] += 1
+    if calls[0] == {call}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(*args, **options)
+setattr(module, {name!r}, dies)
+probing.KINDS = ("linear",)
+audit({folder!r}, every_layer=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.fault("audit stopped")
+@pytest.mark.parametrize(
+    ("module", "name", "call"),
+    [
+        ("spknorm.probe.audit.probing", "run_probe", 30),  # between two layers of a stage
+        ("spknorm.probe.classifiers", "_summed", 40),  # within a fit that reads layer by layer
+        ("spknorm.files", "_fsync_folder", 3),  # as a stage's rows are written
+    ],
+)
+def test_an_audit_that_is_killed_within_a_stage_ends_with_the_same_rows(bench, module, name, call):
+    code = _KILLED_WITHIN.format(
+        tests=str(Path(__file__).parent), folder=str(bench), module=module, name=name, call=call
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ, check=False)
+    assert done.returncode == -signal.SIGKILL
+    before = sum(len(content["stages"]) for content in _written(bench).values())
+    told: list[str] = []
+    rows = audit(bench, every_layer=True, tell=told.append)
+    assert told  # it was not done
+    assert before + len(told) >= 4  # raw, SNP, TAP, none
+    found = _written(bench)
+    assert all(content["complete"] for content in found.values())
+    for path in bench.rglob("probe.json"):
+        path.unlink()
+    assert audit(bench, every_layer=True) == rows
+    assert _written(bench) == found
+
+
 def test_other_options_and_other_weights_are_probed_anew(bench, corpora, tiny_hubert):
     audit(bench / "SNP")
     told: list[str] = []

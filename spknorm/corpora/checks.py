@@ -148,7 +148,7 @@ def _check_emotions(records: Utterances, classes: Sequence[str]) -> None:
 
 def _tell_contradictions(records: Utterances, columns: Sequence[str]) -> None:
     """Warn of recordings that several utterances share and label differently."""
-    if all_differ(excerpt_of(sound).key for sound in records.sounds()):
+    if all_differ(one if isinstance(one, str) else excerpt_of(one).key for one in records.sounds()):
         return
     first: dict[str, Utterance] = {}
     odd = []

@@ -209,15 +209,23 @@ class Sounds(Sequence[Sound]):
 
     def __init__(self, store: _Store, rows: NDArray[np.integer]) -> None:
         self._store, self._rows = store, rows
+        self._has_excerpts = bool({"channel", "start", "end"} & store.fields.keys())
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, number: Any) -> Any:
-        row, store = int(self._rows[number]), self._store
-        path = store.folders[row] + store.names[row]
-        told = ("channel", "start", "end")
-        own = [store.fields[name][row] if name in store.fields else None for name in told]
+        return self._of(int(self._rows[number]))
+
+    def __iter__(self) -> Iterator[Sound]:
+        return map(self._of, self._rows.tolist())
+
+    def _of(self, row: int) -> Sound:
+        path: str = self._store.folders[row] + self._store.names[row]
+        if not self._has_excerpts:
+            return path
+        told = (self._store.fields.get(name) for name in ("channel", "start", "end"))
+        own = [None if column is None else column[row] for column in told]
         return path if own == [None, None, None] else Excerpt(Path(path), *own)
 
 

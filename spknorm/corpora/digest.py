@@ -35,6 +35,7 @@ _SUMMARIES = "summaries"
 _NUM_READ = 32
 """Files whose content is part of the digest."""
 _MOST_SAMPLED = 50_000
+_EXCERPT = ("start", "end", "channel")
 _SAMPLED_BYTES = 4096
 """Of a corpus of up to so many files so many bytes from the middle of each make `content`."""
 _SHOWN = 3
@@ -100,12 +101,37 @@ def _rows_of(
     stamps = AudioIndex.shared().stamps(records.sounds())
     read = set(heapq.nsmallest(_NUM_READ, records.ids(), key=_rank))
     is_sampled = len(records) <= _MOST_SAMPLED
-    for one, code, (size, samples, rate) in zip(records, part_codes, stamps, strict=True):
+    texts = map(_Labels(records, columns), range(len(records)))
+    numbered = enumerate(zip(records.ids(), texts, part_codes, stamps, strict=True))
+    for number, (name, text, code, (size, samples, rate)) in numbered:
         stamp = f"{size} bytes, {samples} at {rate} Hz"
-        if one.id in read:
-            stamp += f", sha256 {sha256_of(one.path)[:16]}"
-        values = json.dumps({column: one.label(column) for column in columns} | _heard(one))
-        yield Row(one.id, values, stamp, parts[code], _middle(one) if is_sampled else "")
+        if name in read:
+            stamp += f", sha256 {sha256_of(records[number].path)[:16]}"
+        yield Row(name, text, stamp, parts[code], _middle(records[number]) if is_sampled else "")
+
+
+class _Labels:
+    """The labels of an utterance as text, and which excerpt of its file it is: each made once."""
+
+    def __init__(self, records: Utterances, columns: Sequence[str]) -> None:
+        self._names = (*columns, *_EXCERPT)
+        self._num_labels = len(columns)
+        found = [records.coded(name) for name in self._names]
+        self._codes = np.stack([codes for codes, _ in found], axis=1)
+        self._values = [values for _, values in found]
+        self._texts: dict[bytes, str] = {}
+
+    def __call__(self, number: int) -> str:
+        codes = self._codes[number]
+        if codes.tobytes() not in self._texts:
+            values = [own[code] for own, code in zip(self._values, codes.tolist(), strict=True)]
+            pairs = [*zip(self._names, values, strict=True)]
+            excerpt = [pair for pair in pairs[self._num_labels :] if pair[1] is not None]
+            text = json.dumps(dict([*pairs[: self._num_labels], *excerpt]))
+            if len(self._texts) > _MOST_SAMPLED:  # texts that do not repeat need not be kept
+                return text
+            self._texts[codes.tobytes()] = text
+        return self._texts[codes.tobytes()]
 
 
 def _part_codes(
@@ -235,12 +261,6 @@ def _middle(utterance: Utterance) -> str:
         size = os.fstat(file.fileno()).st_size
         file.seek(max(0, size - _SAMPLED_BYTES) // 2)
         return sha256_of(file.read(_SAMPLED_BYTES))[:16]
-
-
-def _heard(utterance: Utterance) -> dict[str, str]:
-    """Return which excerpt of its file an utterance is; nothing of a whole file."""
-    found = {column: utterance.label(column) for column in ("start", "end", "channel")}
-    return {column: value for column, value in found.items() if value is not None}
 
 
 def _read_rows(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The rows behind a corpus' digest, as many as it has files: columns, and text a row at a time."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -8,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spknorm.corpora.columns import Coded, Texts
+
+_AT_ONCE = 1024
 
 
 class Row(NamedTuple):
@@ -35,8 +38,10 @@ class Rows(Sequence[Row]):
                 column.append(value)  # type: ignore[attr-defined]  # of Texts and Coded
         self._labels.finish()
         self._parts.finish()
-        ids = list(self._ids)
-        self._order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+        self._order = np.arange(len(self._ids))
+        if not all(one <= next_one for one, next_one in itertools.pairwise(self._ids)):
+            ids = list(self._ids)
+            self._order = np.array(sorted(range(len(ids)), key=ids.__getitem__))
 
     def __len__(self) -> int:
         return len(self._order)
@@ -68,7 +73,7 @@ def json_of(values: Iterable[Any]) -> Iterator[str]:
 
 def hash_of(values: Iterable[Any]) -> str:
     """Return the hash of the JSON text of a list."""
-    found = hashlib.sha256()
-    for text in json_of(values):
-        found.update(text.encode())
+    found, texts = hashlib.sha256(), json_of(values)
+    while some := "".join(itertools.islice(texts, _AT_ONCE)):
+        found.update(some.encode())
     return found.hexdigest()

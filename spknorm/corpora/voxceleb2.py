@@ -54,15 +54,15 @@ def read(ask: Ask) -> Utterances:
 
 
 def _rows(
-    videos: Mapping[str, list[tuple[str, list[str]]]],
+    videos: dict[str, list[tuple[str, list[str]]]],
     chosen: Mapping[str, Path],
     sexes: Mapping[str, str | None],
 ) -> Iterator[dict[str, Any]]:
-    """Yield what is known of each utterance; none is kept as an object, there are a million."""
+    """Yield what is known of each utterance, of a million; `videos` is emptied as it goes."""
     for prefix in sorted(videos):
         speaker, video, _ = prefix.split("/")
         labels = {"video": printable(video), "sex": sexes.get(speaker)}
-        for stem, (path, *_) in sorted(_files(videos[prefix]).items()):
+        for stem, (path, *_) in sorted(_files(videos.pop(prefix)).items()):
             path = chosen.get(prefix + stem, path)
             yield {
                 "id": printable(prefix + stem),
