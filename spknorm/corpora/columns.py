@@ -174,7 +174,7 @@ class Utterances(Sequence[Utterance]):
 
     def ids(self) -> Iterator[str]:
         """Yield the ids in their order."""
-        return map(self._store.ids.__getitem__, self.rows.tolist())
+        return map(self._store.ids.__getitem__, _numbers(self.rows))
 
     def coded(self, column: str) -> tuple[NDArray[np.integer], Sequence[str | None]]:
         """Return the labels of a column as numbers (N,) of values, of which some may not occur."""
@@ -218,7 +218,7 @@ class Sounds(Sequence[Sound]):
         return self._of(int(self._rows[number]))
 
     def __iter__(self) -> Iterator[Sound]:
-        return map(self._of, self._rows.tolist())
+        return map(self._of, _numbers(self._rows))
 
     def _of(self, row: int) -> Sound:
         path: str = self._store.folders[row] + self._store.names[row]
@@ -233,6 +233,12 @@ def all_differ(texts: Iterable[str]) -> bool:
     """Tell whether no text occurs twice; True is certain, False asks for a closer look."""
     hashes = np.sort(np.fromiter(map(hash, texts), np.int64))
     return bool((hashes[1:] != hashes[:-1]).all())
+
+
+def _numbers(rows: NDArray[np.integer]) -> Iterator[int]:
+    """Yield rows as plain numbers, of which some thousands are made at a time."""
+    for start in range(0, len(rows), _FEW):
+        yield from rows[start : start + _FEW].tolist()
 
 
 def _append(
