@@ -17,7 +17,7 @@ import tiny_runs
 import tiny_upstreams
 
 from spknorm import predict
-from spknorm.cli.downstream import exit_status_of
+from spknorm.cli.status import exit_status_of
 from spknorm.errors import ConfigError
 from spknorm.export import export
 from spknorm.features import pooled_features
