@@ -10,7 +10,7 @@ from tensorboardX.proto.event_pb2 import Event
 from toy_model import Toy
 
 from spknorm.method.optim.ascent import Ascent
-from spknorm.runs import checkpoint
+from spknorm.runs import checkpoint, instrument
 from spknorm.runs.adversary import judge
 from spknorm.runs.instrument import Instrument, Start
 from spknorm.runs.state import Counters
@@ -91,7 +91,9 @@ def test_measuring_changes_no_weight(update):
     assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
 
 
-def test_drift_is_the_change_over_the_norm_at_the_start():
+@pytest.mark.parametrize("much", [0, 1 << 30], ids=["in a file", "in memory"])
+def test_drift_is_the_change_over_the_norm_at_the_start(much, monkeypatch):
+    monkeypatch.setattr(instrument, "_MUCH", much)
     weights = [
         torch.nn.Parameter(torch.tensor([3.0, 0.0])),
         torch.nn.Parameter(torch.tensor([4.0])),
@@ -102,7 +104,19 @@ def test_drift_is_the_change_over_the_norm_at_the_start():
     with torch.no_grad():
         weights[0][1] += 0.5
     assert start.drift() == pytest.approx(0.1)
+    assert bool(start._files) == (much == 0)
     assert Start().drift() is None
+
+
+def test_where_no_disk_takes_it_the_start_stays_in_memory(monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(instrument, "_MUCH", 0)
+    monkeypatch.setattr(instrument.os, "posix_fallocate", refuse)
+    start = Start()
+    start.keep([torch.nn.Parameter(torch.ones(2))])
+    assert (start._files, start.drift()) == ([], 0.0)
 
 
 def test_a_run_without_an_adversary_measures_none():

@@ -4,6 +4,9 @@
 """
 
 import math
+import mmap
+import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -22,6 +25,8 @@ from spknorm.statistics.targets import Target
 MEASURED_EVERY = 10
 """Steps from one comparison of the ascent with the emotion step to the next, at most; there is at
 least one between two lines of metrics.jsonl."""
+_MUCH = 64 << 20
+"""Bytes of a copy from which on it does not stay in memory."""
 _SHARES = ("ascents_clipped", "ascents_paused", "ascents_skipped")
 
 
@@ -82,35 +87,65 @@ class Start:
     """The shared part as it was built, before any checkpoint: what its drift is measured from.
 
     It is the upstream as it comes, or the gate as the seed made it, so a resumed run finds it again
-    and no checkpoint holds it. A copy lies in the main memory.
+    and no checkpoint holds it. A copy lies in the main memory or, where that would be much, in a
+    file without a name that is mapped into it, of which the system keeps what it has room for.
     """
 
     def __init__(self) -> None:
         self._shared: list[nn.Parameter] = []
         self._values: list[Tensor] = []
+        self._files: list[mmap.mmap] = []
+        self._norm = 0.0
 
     def keep(self, shared: Iterable[nn.Parameter]) -> None:
         """Copy what equation (3) will move, not moved yet."""
-        for parameter in shared:
-            self._shared.append(parameter)
-            self._values.append(parameter.detach().cpu().clone())
+        moved = list(shared)
+        file = _mapped_file(sum(one.numel() * one.element_size() for one in moved))
+        place, values = 0, []
+        for one in moved:
+            kept = torch.empty_like(one, device="cpu", requires_grad=False)
+            if file is not None:
+                kept = torch.frombuffer(file, dtype=one.dtype, count=one.numel(), offset=place)
+            values.append(kept.view(one.shape).copy_(one.detach()))
+            place += one.numel() * one.element_size()
+        self._shared += moved
+        self._values += values
+        self._norm = float(length(self._values))
+        self._files += [] if file is None else [file]
+        self._let_go()
 
     @torch.no_grad()
     def drift(self) -> float | None:
         """Return the norm of the change since then over the norm then; None without a norm."""
-        norm = float(length(self._values))
-        if not norm > 0:
+        if not self._norm > 0:
             return None
-        return or_else(lambda: self._moved("there"), lambda: self._moved("here")) / norm
+        return or_else(lambda: self._moved("there"), lambda: self._moved("here")) / self._norm
 
     def _moved(self, place: Literal["there", "here"]) -> float:
         """Return the norm of the change, taken where the weights are or in the main memory."""
-        changes = (
-            now - before.to(now.device)
-            for weights, before in zip(self._shared, self._values, strict=True)
-            for now in (weights if place == "there" else weights.cpu(),)
-        )
-        return float(length([torch.linalg.vector_norm(change) for change in changes]))
+        moved = []
+        for weights, before in zip(self._shared, self._values, strict=True):
+            now = weights if place == "there" else weights.cpu()
+            moved.append(torch.linalg.vector_norm(now - before.to(now.device)))
+            self._let_go()
+        return float(length(moved))
+
+    def _let_go(self) -> None:
+        """Leave mapped files to the disk; they are read again where needed."""
+        for file in self._files:
+            file.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped_file(size: int) -> mmap.mmap | None:
+    """Return so many bytes of a file that goes with the process; None where memory is to be had."""
+    if size <= _MUCH:
+        return None
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+            return mmap.mmap(file.fileno(), size)
+    except (OSError, AttributeError):  # no room there, or a system without it
+        return None
 
 
 class Instrument:
