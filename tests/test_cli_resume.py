@@ -1,4 +1,5 @@
 import argparse
+import json
 import re
 
 import pytest
@@ -109,6 +110,38 @@ def test_a_frozen_upstream_s_file_that_was_replaced_is_refused(earlier, tmp_path
     with pytest.raises(CheckpointError, match="is not the file that this run began with"):
         build(args)
     args.upstream_trainable = True  # whose weights are in its checkpoints
+    check_weights(args)
+
+
+@pytest.mark.parametrize(
+    "changed", ["config.json", "model-00002-of-00002.safetensors", "spknorm_gate.pt", "base"]
+)
+@pytest.mark.parametrize("by_address", [False, True])
+def test_a_frozen_upstream_s_folder_that_was_changed_is_refused(changed, by_address, tmp_path):
+    folder = tmp_path / "model"
+    (folder / "base").mkdir(parents=True)
+    names = ["config.json", "model-00001-of-00002.safetensors", "spknorm_gate.pt", "vocab.json"]
+    for name in [*names, "model-00002-of-00002.safetensors", "base/model.safetensors"]:
+        (folder / name).write_bytes(b"one")
+    about = {"base_model_name_or_path": str(folder / "base")}
+    (folder / "adapter_config.json").write_text(json.dumps(about))
+    named = ["-u", f"hf:{folder}"] if by_address else ["-u", "hf_hubert_custom", "-k", str(folder)]
+    args = arguments.parse(["-d", "emotion_spknorm", *named, "--frozen"])
+    args.upstream_trainable = False
+    note_weights(args)
+    check_weights(args)
+    (folder / "vocab.json").write_bytes(b"two")  # which no upstream reads
+    check_weights(args)
+    state = {"Args": args, "Config": {}, "Step": 1, "Downstream": {}}
+    torch.save(state, tmp_path / "states-1.ckpt")
+    file = folder / (f"{changed}/model.safetensors" if changed == "base" else changed)
+    file.write_bytes(b"two")
+    said = re.escape(f"{folder} is not the folder, with the files, that this run began with (its d")
+    with pytest.raises(CheckpointError, match=said):
+        resuming.resume(arguments.parse(["-e", str(tmp_path)]), [], None)
+    with pytest.raises(CheckpointError, match=said):
+        build(args)
+    args.upstream_trainable = True
     check_weights(args)
 
 

@@ -97,6 +97,23 @@ def test_s3prl_s_own_runner_trains_and_evaluates_the_task(begin, tmp_path):
     assert (tmp_path / "x" / "test_fold1_predict.txt").read_text() == tested
 
 
+def test_under_s3prl_s_runner_a_frozen_upstream_that_was_given_weights_keeps_them(begin, tmp_path):
+    short = ["-o", SHORT.format(steps=2) + NO_START + S3PRLS]
+    assert run_downstream([*begin, "-p", "first", *short]) == 0
+    start = tmp_path / "first" / "states-2.ckpt"
+    given = torch.load(start, weights_only=True)["Upstream"]
+    assert run_downstream([*begin, "--frozen", "-i", str(start), "-p", "x", *short]) == 0
+    saved = torch.load(tmp_path / "x" / "states-2.ckpt", weights_only=True)
+    assert (saved["Step"], saved["Downstream"]["num_batches"]) == (2, 2)  # begun anew
+    assert saved["Upstream"].keys() == given.keys()
+    assert all(torch.equal(saved["Upstream"][key], value) for key, value in given.items())
+    tested = (tmp_path / "x" / "test_fold1_predict.txt").read_text()
+    assert run_downstream(["-m", "evaluate", "-e", "x"]) == 0
+    assert (tmp_path / "x" / "test_fold1_predict.txt").read_text() == tested
+    assert run_downstream([*begin, "--frozen", "-p", "y", *short]) == 0
+    assert "Upstream" not in torch.load(tmp_path / "y" / "states-2.ckpt", weights_only=True)
+
+
 def test_the_speaker_probe_keeps_s3prl_s_defaults(begin, tmp_path):
     argv = ["-d", "speaker_probe", *begin[2:], "-p", "x", "-o", SHORT.format(steps=2)]
     assert run_downstream(argv) == 0

@@ -101,9 +101,15 @@ class DownstreamExpert(nn.Module):
         self._best: tuple[int, Any] | None = None
         self._speaker: dict[str, float] = {}
         self._started = time.monotonic()
-        worst = -1.0 if isinstance(self.target, Dimensions) else 0.0  # of CCC, and of accuracies
-        self.register_buffer("best_score", torch.full((1,), worst))
+        self.register_buffer("best_score", torch.zeros(1))
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.long))
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget what another run, whose weights are loaded, has counted and scored."""
+        worst = -1.0 if isinstance(self.target, Dimensions) else 0.0  # of CCC, and of accuracies
+        self.best_score.fill_(worst)
+        self.num_batches.zero_()
 
     def emotion_stream(self, rank: int = 0, world: int = 1) -> Stream:
         """Return the shuffled training stream of the emotion corpus for one process."""

@@ -95,8 +95,12 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
             return SpknormRunner(args, config)
         from s3prl.downstream.runner import Runner
 
+        from spknorm.runner.stock import prepare
+
         # It passes sections and arguments by name, and has an argument `upstream`.
-        return Runner(args, {key: part for key, part in config.items() if key != "upstream"})
+        runner = Runner(args, {key: part for key, part in config.items() if key != "upstream"})
+        prepare(runner)
+        return runner
     except DownloadError as error:
         raise error.of(args.upstream) from error
     except IndexError as error:

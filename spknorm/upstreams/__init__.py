@@ -132,7 +132,7 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
         raise ConfigError(f"s3prl's hub has no upstream {name}.")
     if ckpt and not on_the_hub and not _may_be_elsewhere(name, str(ckpt)):
         _require(Path(ckpt), folder)
-        check_weights(args)
+    check_weights(args)
     defaults = {"upstream_model_config": None, "upstream_trainable": False, "from_hf_hub": False}
     asked = {**defaults, **vars(args), "upstream_refresh": False, "device": device}
     maker = argparse.Namespace(args=argparse.Namespace(**asked), _init_model=_as_it_is)

@@ -1,7 +1,8 @@
 """What s3prl's own Runner does not ask when it goes on with a run: is it still the same one?
 
 Used by the task's expert before that Runner's first step. The Runner writes the checkpoints, so
-that the corpora's digests and what was accepted lie beside them, in the experiment's folder.
+that the corpora's digests and what was accepted lie beside them, in the experiment's folder; a
+frozen upstream that `-i` gave weights of its own is put among what it writes.
 """
 
 import argparse
@@ -9,6 +10,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from spknorm.corpora import digest
 from spknorm.corpora.digest import CorpusDigest
@@ -64,6 +67,34 @@ def begin(
     if is_leader:
         digest.write_rows(folder, corpora)
     return "corpora.emotion" not in changed
+
+
+def prepare(runner: Any) -> None:
+    """Make of `-i` under s3prl's Runner what it is under ours: weights, that checkpoints keep.
+
+    A frozen upstream that it gave weights is written with the rest. For this project's task a
+    checkpoint from elsewhere gives neither optimiser nor step nor best score.
+    """
+    expert = runner.downstream.model
+    expert = getattr(expert, "module", expert)
+    if hasattr(expert, "begin_anew") and not goes_on(runner.args, Path(runner.args.expdir)):
+        for key in ("Optimizer", "Scheduler", "Step", "Epoch", "WorldSize"):
+            runner.init_ckpt.pop(key, None)
+        expert.begin_anew()
+    if runner.init_ckpt.get("Upstream") and not runner.upstream.trainable:
+        given = type(runner.upstream)(_Given(runner.upstream.model), "Upstream", True, [])
+        runner.all_entries.append(given)
+
+
+class _Given(nn.Module):
+    """A model that is written as if it were trained, and has nothing to train or to switch."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._states_of = model.state_dict  # no submodule: its parameters stay its own
+
+    def state_dict(self, *_: Any, **__: Any) -> Any:
+        return self._states_of()
 
 
 def accepted(folder: Path) -> list[dict[str, Any]]:
