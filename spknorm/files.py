@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from spknorm.errors import ConfigError
+from spknorm.errors import ConfigError, MissingError
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +139,18 @@ def cache_root(folder: str | None = None) -> Path:
     """Return the cache folder: `folder`, else $SPKNORM_CACHE, else ~/.cache/spknorm."""
     chosen = folder or os.environ.get("SPKNORM_CACHE")
     return Path(chosen).expanduser() if chosen else Path("~/.cache/spknorm").expanduser()
+
+
+def require_folder(folder: Path, what: str) -> None:
+    """Refuse a folder that is not there, or is a file, for what should have been named.
+
+    Raises:
+        MissingError: Which of the two.
+    """
+    if folder.is_file():
+        raise MissingError(f"{folder} is a file: name {what}.")
+    if not folder.is_dir():
+        raise MissingError(f"There is no folder {folder}: name {what}.")
 
 
 def own_place(folder: Path, kind: str) -> Path:

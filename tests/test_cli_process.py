@@ -232,3 +232,38 @@ def test_before_training_a_signal_ends_a_run_and_usr1_puts_its_job_back(
         "requeue 9_2\n" if number == "SIGUSR1" else ""
     )
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["report", "{}"], "name an experiment's or a benchmark's to report on."),
+        (["audit", "{}"], "name that of a finished experiment or of a benchmark."),
+        (["bench", "--status", "{}"], "name a bench's, the one with summary.json in it."),
+        (["export", "{}"], "name the folder of a finished experiment, the one with result.json i"),
+        (["predict", "{}", "x.wav"], "name the folder of a finished experiment, the one with res"),
+        (["serve", "{}"], "name the folder of a finished experiment, the one with result.json in"),
+    ],
+)
+def test_a_folder_that_is_a_file_or_not_there_is_told_as_that(argv, told, tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("")
+    (tmp_path / "x.wav").write_text("")
+    words = [str(tmp_path / word) if word == "x.wav" else word for word in argv]
+    assert main([word.format(tmp_path / "a.yaml") for word in words]) == 2
+    assert capsys.readouterr().err.startswith(f"spknorm: {tmp_path}/a.yaml is a file: {told}")
+    assert main([word.format(tmp_path / "none") for word in words]) == 2
+    assert capsys.readouterr().err.startswith(
+        f"spknorm: There is no folder {tmp_path}/none: {told}"
+    )
+
+
+@pytest.mark.usefixtures("corpus_roots")
+def test_a_folder_in_place_of_a_file_is_told_as_that(tmp_path, capsys):
+    argv = ["-d", "emotion_spknorm", "-p", str(tmp_path / "x")]
+    assert run_downstream([*argv, "-u", "fbank", "--frozen", "-i", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (f"spknorm: `-i {tmp_path}`: it is a folder: name a file.\n")
+    assert run_downstream([*argv, "-u", "hubert_local", "-k", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"spknorm: `-k {tmp_path}`: it is a folder, and `hubert_local` takes a file; a folder of "
+        f"transformers goes with -u hf:{tmp_path}.\n"
+    )

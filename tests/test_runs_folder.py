@@ -69,7 +69,10 @@ def test_a_run_without_a_test_evaluation_is_left_out(folder):
 def test_nothing_to_report_on_is_told(tmp_path):
     with pytest.raises(MissingError) as caught:
         read(tmp_path / "nowhere")
-    assert str(caught.value) == f"There is no folder {tmp_path / 'nowhere'} to report on."
+    assert str(caught.value) == (
+        f"There is no folder {tmp_path / 'nowhere'}: name an experiment's or a benchmark's to "
+        "report on."
+    )
     with pytest.raises(MissingError) as caught:
         read(tmp_path)
     assert str(caught.value) == (

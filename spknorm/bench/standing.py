@@ -15,6 +15,7 @@ from spknorm.bench.slurm import JobState
 from spknorm.bench.submission import left_jobs
 from spknorm.bench.worker import is_running
 from spknorm.errors import ConfigError, MissingError
+from spknorm.files import require_folder
 from spknorm.runs.status import read_summary, whole_result
 
 _FRESH_SECONDS = 600
@@ -42,6 +43,7 @@ def standing(out: Path) -> list[Standing]:
     Raises:
         MissingError: The folder is not a bench's.
     """
+    require_folder(out, "a bench's, the one with summary.json in it")
     if not (out / "summary.json").is_file():
         raise MissingError(f"{out} is not a bench's folder: it has no summary.json.")
     try:

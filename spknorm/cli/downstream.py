@@ -95,7 +95,7 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
             return SpknormRunner(args, config)
         from s3prl.downstream.runner import Runner
 
-        from spknorm.runner.stock import prepare
+        from spknorm.runs.resume.stock import prepare
 
         # It passes sections and arguments by name, and has an argument `upstream`.
         runner = Runner(args, {key: part for key, part in config.items() if key != "upstream"})

@@ -47,7 +47,10 @@ def check(args: argparse.Namespace, config: dict[str, Any]) -> None:
         raise ConfigError("`-l` has no effect with `-s last_hidden_state`: leave one out.")
     for option, value in (("-i", args.init_ckpt), ("-g", args.upstream_model_config)):
         if value is not None and not Path(value).is_file():
-            raise MissingError(f"`{option} {value}`: there is no such file.")
+            what = (
+                "it is a folder: name a file" if Path(value).is_dir() else "there is no such file"
+            )
+            raise MissingError(f"`{option} {value}`: {what}.")
     _check_checkpoint_of_upstream(args)
     _check_mode(args)
 
@@ -103,6 +106,11 @@ def _check_checkpoint_of_upstream(args: argparse.Namespace) -> None:
     if args.upstream_ckpt is None and args.upstream != "baseline_local":  # which takes -g alone
         raise ConfigError(f"The upstream `{args.upstream}` needs a checkpoint: name it with -k.")
     is_local = args.upstream.endswith("_local") and args.upstream_ckpt is not None
+    if is_local and Path(args.upstream_ckpt).is_dir():
+        raise MissingError(
+            f"`-k {args.upstream_ckpt}`: it is a folder, and `{args.upstream}` takes a file; a "
+            f"folder of transformers goes with -u hf:{args.upstream_ckpt}."
+        )
     if is_local and not Path(args.upstream_ckpt).is_file():
         raise MissingError(f"`-k {args.upstream_ckpt}`: there is no such checkpoint file.")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from spknorm.config import flatten
 from spknorm.config.progress import counted
 from spknorm.errors import MissingError
+from spknorm.files import require_folder
 from spknorm.runs.metrics_log import LoggedStep, read_predictions, read_steps
 from spknorm.runs.probes import ProbeRow, read_audit, read_probes
 from spknorm.runs.result import Result, read_result
@@ -93,8 +94,7 @@ def read(folder: Path | str) -> Runs:
         ConfigError: A file that is malformed; the message names file and key.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingError(f"There is no folder {folder} to report on.")
+    require_folder(folder, "an experiment's or a benchmark's to report on")
     results = sorted(folder.rglob("result.json"))
     found = [_read_run(path, folder) for path in counted("results", results)]
     runs = tuple(run for run in found if run.result.test is not None)

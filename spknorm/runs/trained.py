@@ -19,7 +19,7 @@ from spknorm import config as configuration
 from spknorm import upstreams
 from spknorm.corpora.records import EMOTIONS
 from spknorm.errors import CheckpointError, MissingError, is_out_of_memory
-from spknorm.files import read_json
+from spknorm.files import read_json, require_folder
 from spknorm.method.model import Heads
 from spknorm.runs import checkpoint
 from spknorm.schema import TaskConfig
@@ -148,11 +148,9 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / checkpoint.BEST
     if not path.is_file():
-        if Path(folder).is_file():
-            raise MissingError(
-                f"{folder} is a file: name the folder of a finished experiment, the one with "
-                "result.json in it."
-            )
+        require_folder(
+            Path(folder), "the folder of a finished experiment, the one with result.json in it"
+        )
         raise MissingError(
             f"{folder} has no {checkpoint.BEST}. Name the folder of a finished experiment, "
             "the one with result.json in it."

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from spknorm import config as configuration
 from spknorm.config import effects
 from spknorm.errors import CheckpointError, MissingError
-from spknorm.files import own_place, sha256_of
+from spknorm.files import own_place, require_folder, sha256_of
 from spknorm.runs.checkpoint import BEST
 from spknorm.runs.trained import read_checkpoint, result_of, sections
 from spknorm.schema import TaskConfig
@@ -142,6 +142,7 @@ def find_runs(folders: Sequence[Path], *, every_run: bool) -> list[Run]:
     """
     paths: dict[Path, None] = {}
     for folder in map(Path, folders):
+        require_folder(folder, "that of a finished experiment or of a benchmark")
         inside = sorted(path.parent for path in folder.rglob(BEST))
         inside = [path for path in inside if not _is_of_another_bench(path, folder)]
         if not inside:
