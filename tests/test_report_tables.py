@@ -21,7 +21,9 @@ from spknorm.report.tables import (
     to_markdown,
     to_text,
 )
+from spknorm.report.words import table
 from spknorm.statistics.curves import normalised_auc, paper_auc
+from spknorm.statistics.metrics import METRICS
 
 TABLE = Table(
     name="demo",
@@ -65,6 +67,17 @@ def test_markdown_is_a_table_with_the_papers_rows_in_italics():
         "| Method | WA |\n| --- | ---: |\n| none | 71.9 |\n| *paper\\_TAP* | *74.2* |\n\n"
         "WA in percent.\n"
     )
+
+
+def test_a_table_has_its_title_headings_and_notes_of_its_text():
+    rows = [TableRow(cells=("u", "m", "a", "1", "2"))]
+    found = table("cross", rows, "ua", columns=["on b | c", "on d"],
+                  more=["", "Last."], title="Protocol cross", metric=METRICS["ua"],
+                  classes=["neu", "sad"])  # fmt: skip
+    assert (found.name, found.title) == ("cross-ua", "Protocol cross: UA")
+    assert found.columns == ("Upstream", "Method", "Trained on", "on b | c", "on d")
+    assert (found.num_heads, found.notes[-1]) == (3, "Last.")
+    assert all(found.notes)
 
 
 def test_a_terminal_gets_aligned_columns_with_the_notes_below():
