@@ -90,8 +90,19 @@ _FEWER_STEPS = {
     "eval_dataloaders": ["dev"],
 }
 _FEW = {"runner": _FEWER_STEPS, "optimizer": {"lr": 1e-2}}  # so that dev rises above 0
-_FOUR = {**_FEW, "downstream_expert": {"datarc": {"train_batch_size": 4}}}
-_ONE = {"rho": [0.9], "num_seeds": 1, "num_folds": 2}
+_FOUR = {
+    "runner": {
+        **_FEWER_STEPS,
+        "total_steps": 4,
+        "eval_step": 4,
+        "save_step": 4,
+        "log_step": 4,
+        "gradient_accumulate_steps": 1,
+    },
+    "optimizer": {"lr": 1e-2},
+    "downstream_expert": {"datarc": {"train_batch_size": 4}},
+}
+_ONE = {"rho": [0.9], "num_seeds": 1, "num_folds": 1}
 
 
 class Models(NamedTuple):
@@ -103,19 +114,25 @@ class Models(NamedTuple):
 
 
 TABLES = (
-    Models("controlled.yaml", "frozen", {**_ONE, "control_rho": [0.9], "tuned": []}),
+    Models(
+        "controlled.yaml",
+        "frozen",
+        {**_ONE, "num_seeds": 2, "controls": [], "shuffled": [], "control_rho": [], "tuned": []},
+    ),
     Models(
         "controlled.yaml",
         "tuned",
         {
-            **_ONE, "methods": ["none"], "controls": [], "shuffled": [], "control_rho": [],
-            "tuned_shuffled": [], "baseline_rho": [], "tuned_num_seeds": 1,
+            **_ONE, "num_seeds": 2, "methods": ["none"], "controls": [], "shuffled": [],
+            "control_rho": [],
+            "tuned": ["TAP"], "tuned_shuffled": [], "tuned_starts": ["none"], "baseline_rho": [],
+            "tuned_num_seeds": 2, "tuned_first_seed": 100,
         },
     ),
     Models(
         "rivals.yaml",
-        "every third",
-        {**_ONE, "num_folds": 1, "select_seeds": [0], "select_folds": 1, "rivals": [*RIVALS][::3]},
+        "every sixth",
+        {**_ONE, "select_seeds": [0], "select_folds": 1, "rivals": [*RIVALS][::6]},
     ),
     Models("superb_table_demo.yaml", "raw", _FEW),
     Models("superb_table.yaml", "raw", _FOUR),
