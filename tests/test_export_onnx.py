@@ -86,14 +86,42 @@ def test_dimensions_of_the_file_are_predicts(tmp_path):
         np.testing.assert_allclose(found, list(expected.values()), rtol=0, atol=1e-4)
 
 
+HEADS = {
+    "attentive pooling": {"UtteranceLevel": {"pooling": "AttentivePooling"}},
+    "hidden layers behind": {
+        "UtteranceLevel": {
+            "post_net": {"select": "FrameLevel", "FrameLevel": {"hiddens": [5, 7]}},
+        }
+    },
+    "the paper's": {"select": "NonLinearProjection", "NonLinearProjection": {"dropout": 0.3}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_logits_of_other_heads_are_predicts_too(head, tmp_path):
+    import onnxruntime
+
+    run = make("hubert", "TAP", tmp_path, modelrc=HEADS[head])
+    folder = export(run, tmp_path / "export", formats=("s3prl",), onnx=True).folder
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    predictor = predict.load(run)
+    for wav in waves(seed=2):
+        (found,) = session.run(None, {"waveform": wav[None]})
+        np.testing.assert_allclose(found[0], predictor.logits(wav).numpy(), rtol=0, atol=1e-4)
+
+
+FCN = {"model_type": "FCN", "hidden_dim": 6, "kernel_size": 5, "padding": 2, "pooling": 5,
+       "dropout": 0.4}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("hf whisper", {}, r"of the wav2vec 2\.0 kind, but hf:.* is Whisper's encoder\."),
         (
             "hubert",
-            {"modelrc": {"UtteranceLevel": {"pooling": "AttentivePooling"}}},
-            "ONNX holds s3prl's linear emotion head with mean pooling, but this one is Utterance",
+            {"modelrc": {"select": "DeepModel", "DeepModel": FCN}},
+            "ONNX cannot hold this run's emotion head, DeepModel with .* s its logits are others",
         ),
     ],
 )

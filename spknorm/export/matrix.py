@@ -39,7 +39,8 @@ _LIMITS = (
     "classifier; `-u hf:FOLDER` applies it.",
     "SEW-D's classifier reads the last hidden state alone: its layers are half as long as "
     "its output.",
-    "ONNX holds the linear emotion head with mean pooling, and the wav2vec 2.0 kind of upstreams.",
+    "ONNX holds the packed families, with heads whose logits it gives at every length; of s3prl's "
+    "DeepModel it does not, which is said.",
     "LoRA on s3prl's families and on WavLM needs `upstream.packed`: their own attention "
     "reads weights past the adapters.",
     "Any other AutoModel that takes waveforms or log-mels and gives frames is trained, "
