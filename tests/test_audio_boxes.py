@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spknorm.audio import AudioError, read_info
+from spknorm.audio import AudioError, boxes, read_info
 from spknorm.audio.decoding import AudioFile
 
 av = pytest.importorskip("av")
@@ -34,6 +34,55 @@ def write(path, kind, codec, options):
         for one in [*fitted.resample(frame), *fitted.resample(None), None]:
             file.mux(sound.encode(one))
     return path
+
+
+def pieces(content, kind):
+    """Where each frame of an AAC (ADTS) or AMR file begins, and where the last one ends."""
+    places = [0 if kind.startswith("AAC") else len(content.split(b"\n")[0]) + 1]
+    while places[-1] < len(content):
+        at = places[-1]
+        if kind.startswith("AAC"):
+            places.append(at + (int.from_bytes(content[at + 3 : at + 6], "big") >> 5 & 0x1FFF))
+        else:
+            narrow, wide = {7: 32, 2: 16, 8: 6, 15: 1}, {8: 61, 2: 33, 9: 6, 15: 1}
+            lengths = wide if content.startswith(b"#!AMR-WB") else narrow
+            places.append(at + lengths[content[at] >> 3 & 15])
+    return places
+
+
+def frame_of(kind, length):
+    return bytes([kind << 3 | 4]) + bytes(length - 1)
+
+
+@pytest.mark.parametrize("name", ["a.aac", "narrow.amr", "wide.amr"])
+def test_of_bare_frames_a_cut_within_one_is_found_and_one_between_two_is_a_shorter_file(
+    name, tmp_path
+):
+    kind = "AAC (ADTS)" if name == "a.aac" else "AMR"
+    path = tmp_path / name
+    if kind.startswith("AAC"):
+        write(path, "adts", "aac", {})
+    elif name == "narrow.amr":
+        frames = [(7, 32), (2, 16), (8, 6), (15, 1), (7, 32)]
+        path.write_bytes(b"#!AMR\n" + b"".join(frame_of(*one) for one in frames))
+    else:
+        frames = [(8, 61), (2, 33), (9, 6), (15, 1), (8, 61)]
+        path.write_bytes(b"#!AMR-WB\n" + b"".join(frame_of(*one) for one in frames))
+    content = path.read_bytes()
+    places = pieces(content, kind)
+    assert places[-1] == len(content)
+    for place in range(places[1] + 1, len(content) + 1):
+        path.write_bytes(content[:place])
+        with path.open("rb") as file:
+            found = boxes.lacking(file.fileno(), kind, place)
+        assert (found is None) == (place in places), place
+    path.write_bytes(content[: places[-2] + 1])
+    if len(frame_of_last := content[places[-2] :]) > 1:
+        with pytest.raises(AudioError) as error:
+            AudioFile(path).close()
+        assert f"its last frame says {7 if kind != 'AMR' else len(frame_of_last)} bytes, 1 are" in (
+            str(error.value)
+        )
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,7 +1,8 @@
-"""MPEG-4, WebM, Flash video and Windows Media: whether the sizes in a file fit into it.
+"""MPEG-4, WebM, Flash video, Windows Media, AAC and AMR: whether what is there is whole.
 
 FFmpeg leaves out a last piece that is cut without a word, so that the pieces are counted here, as
-chunks.py does for what libsndfile reads. Nothing is known here of samples.
+chunks.py does for what libsndfile reads. Nothing is known here of samples. AAC (ADTS) and AMR are
+frames and nothing else: a cut within one is found, one between two leaves no trace.
 """
 
 import os
@@ -10,6 +11,10 @@ from types import MappingProxyType
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675  # what a recorder that goes on leaves without a size
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _FLV_TAGS = (8, 9, 18)  # sound, video, script
+_AMR = (  # bytes of a frame with its header, by type; the last is comfort noise (3GPP TS 26.101)
+    (b"#!AMR-WB\n", (18, 24, 33, 37, 41, 47, 51, 59, 61, 6)),
+    (b"#!AMR\n", (13, 14, 16, 18, 20, 21, 27, 32, 6)),
+)
 _CUT = "its last {} says {} bytes, {} are there"
 
 
@@ -85,8 +90,42 @@ def _properties(descriptor: int, size: int) -> str | None:
     return f"the header promises {promised} bytes, {size} are there" if promised > size else None
 
 
+def _adts(descriptor: int, size: int) -> str | None:
+    position = 0
+    while position < size:
+        header = os.pread(descriptor, 7, position)
+        if header[0] != 0xFF or (len(header) > 1 and header[1] & 0xF6 != 0xF0):
+            return None  # tags
+        if len(header) < 7:
+            return _CUT.format("frame", 7, len(header))
+        length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+        if length < 7:
+            return None
+        if length > size - position:
+            return _CUT.format("frame", length, size - position)
+        position += length
+    return None
+
+
+def _amr(descriptor: int, size: int) -> str | None:
+    mark = os.pread(descriptor, 9, 0)
+    lengths = next((lengths for start, lengths in _AMR if mark.startswith(start)), None)
+    if lengths is None:
+        return None  # several channels
+    position = 9 if mark == b"#!AMR-WB\n" else 6
+    while position < size:
+        kind = os.pread(descriptor, 1, position)[0] >> 3 & 15
+        length = lengths[kind] if kind < len(lengths) else 1  # of nothing, or lost
+        if length > size - position:
+            return _CUT.format("frame", length, size - position)
+        position += length
+    return None
+
+
 _EXAMINERS = MappingProxyType(
     {
+        "AAC (ADTS)": _adts,
+        "AMR": _amr,
         "MPEG-4 (m4a, mp4)": _boxes,
         "WebM or Matroska": _elements,
         "Flash video": _tags,

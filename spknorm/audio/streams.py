@@ -96,7 +96,8 @@ def examine_mp3(descriptor: int, start: int, size: int) -> Finding:
     """Look at an MP3 stream, going from frame to frame.
 
     Its last frame has to be whole, and where the encoder left a count of frames or bytes
-    (`Xing`, `Info`), they have to be there.
+    (`Xing`, `Info`, `VBRI`), they have to be there. Without such a count a cut between two frames
+    leaves a shorter stream, whole in itself.
     """
     position = _next_frame(descriptor, start, size)
     if position is None:
@@ -130,6 +131,10 @@ def _promise(descriptor: int, position: int) -> tuple[int, int] | None:
     """Return (frames, bytes) that the first frame promises, 0 for what it does not say."""
     frame = mpeg_frame(os.pread(descriptor, 4, position))
     assert frame is not None
+    fraunhofers = os.pread(descriptor, 18, position + 36)  # wherever other encoders put theirs
+    if fraunhofers[:4] == b"VBRI" and len(fraunhofers) == 18:
+        num_bytes, frames = (int.from_bytes(fraunhofers[at : at + 4], "big") for at in (10, 14))
+        return frames, num_bytes
     tag = os.pread(descriptor, 16, position + 4 + frame.side)
     if len(tag) < 16 or tag[:4] not in (b"Xing", b"Info"):
         return None

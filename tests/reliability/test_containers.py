@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from sounds import NOISE, kind_of, written
 
-from spknorm.audio import AudioError, iter_windows, load_audio, read_info
+from spknorm.audio import AudioError, iter_windows, load_audio, read_info, streams
 from spknorm.corpora import Utterance, find_bad_audio
 
 ACCEPTED = {  # (format, subtype): bytes at the end that a cut may take without taking sound
@@ -230,6 +230,28 @@ def test_tags_and_padding_behind_an_mp3_are_no_cut(tmp_path):
     for tail in (b"TAG" + bytes(125), bytes(5000), b"APETAGEX" + b"\xff\xd8\xff\xe0" * 300):
         path.write_bytes(content + tail)
         assert read_info(path).num_samples == len(NOISE)
+
+
+@pytest.mark.parametrize("mark", ["Xing", "VBRI"])
+def test_an_mp3_with_a_count_that_is_cut_between_frames_is_told(tmp_path, mark):
+    path = tmp_path / "a.mp3"
+    content = bytearray(written(path, "MP3", "MPEG_LAYER_III"))
+    at = content.find(b"Xing")
+    frames, num_bytes = (int.from_bytes(content[at + 8 + n : at + 12 + n], "big") for n in (0, 4))
+    if mark == "VBRI":  # always 32 bytes behind the header of the first frame
+        content[at : at + 4] = bytes(4)
+        tag = b"VBRI" + bytes(6) + num_bytes.to_bytes(4, "big") + frames.to_bytes(4, "big")
+        content[36 : 36 + len(tag)] = tag
+    path.write_bytes(content)
+    assert read_info(path).num_samples > 0
+    places, position = [], 0
+    while position < len(content):
+        places.append(position)
+        position += streams.mpeg_frame(bytes(content[position : position + 4])).length
+    for place in places[2:]:
+        path.write_bytes(content[:place])
+        with pytest.raises(AudioError, match=r"promises \d+ (bytes of MP3|MP3 frames)"):
+            read_info(path)
 
 
 def test_an_mp3_that_ends_a_frame_before_its_count_is_read_window_by_window(tmp_path):
