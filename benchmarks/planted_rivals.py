@@ -1,9 +1,9 @@
 """Each rival on planted Gaussians, against its own theory, with its control.
 
-    python benchmarks/planted_rivals.py --folder OUT --out RESULT.json --seeds 31 32 33 34 35
+    python benchmarks/planted_rivals.py --folder OUT --out RESULT.json
 
-World, theory and settings are the tests' (`tests/planted.py`, `tests/planted_theory.py`); settings
-were chosen on seeds 11 to 14. What OUT holds is not computed again.
+World, theory, settings and draws are the tests' (`tests/planted.py`, `tests/planted_theory.py`);
+settings were chosen on draws 11 to 14. What OUT holds is not computed again.
 """
 
 import argparse
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import numpy as np
 import planted_theory
 import torch
-from planted_theory import SETTINGS, Trial
+from planted_theory import FRESH, SETTINGS, Trial
 
 from spknorm.files import read_json, write_json
 from spknorm.runs.result import versions
@@ -36,12 +36,13 @@ def trial_of(name: str, seed: int, folder: Path) -> Trial:
 
 
 def line_of(name: str, trials: list[Trial]) -> dict[str, Any]:
-    """Return a rival's line: means over seeds, and standard errors, in points."""
+    """Return a rival's line: means over draws, and standard errors, in points."""
     theory, measured, control = 100 * np.array(trials).T
     gap, root = measured - theory, len(trials) ** 0.5
     strength, steps = SETTINGS[name]
     return {
         "rival": name,
+        "draws": FRESH[name],
         "strength": strength,
         "steps": steps,
         "theory": round(float(theory.mean()), 2),
@@ -56,27 +57,21 @@ def line_of(name: str, trials: list[Trial]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Try all rivals on all seeds, print their lines, write them."""
+    """Try all rivals on all their draws, print their lines, write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="for what is done")
     parser.add_argument("--out", type=Path, required=True, help="result file")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[31, 32, 33, 34, 35])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for seed in options.seeds:
-        for name in SETTINGS:
-            trial_of(name, seed, options.folder)
-        planted_theory.draw.cache_clear()
     lines = []
     for name in SETTINGS:
-        lines.append(line_of(name, [trial_of(name, s, options.folder) for s in options.seeds]))
+        lines.append(line_of(name, [trial_of(name, seed, options.folder) for seed in FRESH[name]]))
         print(lines[-1], flush=True)
-    seeds = " ".join(map(str, options.seeds))
     content = {
-        "command": f"python benchmarks/planted_rivals.py --seeds {seeds}",
+        "command": "python benchmarks/planted_rivals.py",
         "date": str(datetime.datetime.now(datetime.UTC).date()),
         "what": "accuracies in per cent on the same utterances; within: gap at most 2 points and "
-        "control at most 2 points above the confounded rule, on every seed",
+        "control at most 2 points above the confounded rule, on every draw",
         "versions": versions(),
         "rivals": lines,
     }
