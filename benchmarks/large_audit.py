@@ -84,9 +84,11 @@ def main() -> int:
             probe,
             Pooled(own[0], question.classes),
             Pooled(own[1], question.truth, question.clusters),
+            whole=question.to_learn,
         )
         scores[probe] = {
             "score": round(found.score, 4),
+            "on_sample": None if found.on_sample is None else round(found.on_sample, 4),
             "low": None if found.low is None else round(found.low, 4),
             "high": None if found.high is None else round(found.high, 4),
             "seconds": round(time.monotonic() - start),

@@ -21,6 +21,7 @@ _FORWARD, _BACKWARD = 2, 4  # operations per weight and frame
 _PROCESS_GB = 0.7  # Python with torch and s3prl
 _FRAMES_PER_SECOND, _SECONDS = 50, {"demo": 1.4}
 _FRONT_END = 2.4e9  # weights used in a second of sound by HuBERT's convolutions, of frames apart
+_FRONT_BYTES = 3200 * 512 * 4  # a second behind the first of them
 _MEAN_SECONDS, _MANY_SECONDS = 4.5, 8.2  # of an utterance of IEMOCAP, of VoxCeleb1
 _SPEAKERS = {"demo": 80}
 _MANY_SPEAKERS = 1251  # VoxCeleb1
@@ -158,9 +159,10 @@ def stock_needs(
     disk = (run["max_keep"] + 1) * head * (_WEIGHT + 8)  # and dev-best.ckpt; Adam
     seconds = expert["datarc"]["train_batch_size"] * (_SECONDS["demo"] if demo else _MEAN_SECONDS)
     states = seconds * _FRAMES_PER_SECOND * (shape.layers + 1) * shape.width * _WEIGHT
-    memory = _WEIGHT * shape.parameters + 2 * states + _PROCESS_GB * 1e9
-    heard = seconds * run["total_steps"] * run["gradient_accumulate_steps"]
     front = 0.0 if shape in _OWN.values() else _FRONT_END
+    convolved = 2 * seconds * _FRONT_BYTES * (front > 0)  # what the first one takes and gives
+    memory = _WEIGHT * shape.parameters + 2 * states + convolved + _PROCESS_GB * 1e9
+    heard = seconds * run["total_steps"] * run["gradient_accumulate_steps"]
     return disk, memory, _FORWARD * (front + _weights(shape)) * heard
 
 
