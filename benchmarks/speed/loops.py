@@ -5,6 +5,7 @@ them (functools.partial). All see the batches that they are given, in that order
 """
 
 import argparse
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from speed.relay import Tick
 from speed.world import EMOTIONS, Corpus
 from spknorm import config, registry
-from spknorm.batches import Batch, Order, Recordings, Stream
+from spknorm.batches import Order, Recordings, Stream
 
 FOREVER = 1_000_000
 SIDE, PRODUCTS = 2048, 8
@@ -162,7 +163,14 @@ def our_loop(
     runner = our_runner(ckpt, corpus, **options)
     if batch is not None:
         _fix(runner.expert, corpus, batch)
-    runner._source = _TickingSource(runner._source, tick, every)
+    asked, number = runner._stop_if_asked, itertools.count()
+
+    def between() -> None:  # two steps
+        if next(number) % every == 0:
+            tick()
+        asked()
+
+    runner._stop_if_asked = between
     runner.train()
 
 
@@ -292,29 +300,6 @@ class _Ticking:
     def __iter__(self) -> Iterator[Any]:
         for batch in self._batches:
             self._tick()
-            yield batch
-
-
-class _TickingSource:
-    """A source of features whose emotion batches tick."""
-
-    def __init__(self, source: Any, tick: Tick, every: int) -> None:
-        self._source, self._tick, self._every = source, tick, every
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def __call__(self, batch: Batch, *, corpus: str) -> list[torch.Tensor]:
-        features: list[torch.Tensor] = self._source(batch, corpus=corpus)
-        return features
-
-    def batches(
-        self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
-    ) -> Iterator[Batch]:
-        batches = self._source.batches(stream, start, stop, corpus=corpus, num_workers=num_workers)
-        for number, batch in enumerate(batches):
-            if corpus == "emotion" and number % self._every == 0:
-                self._tick()
             yield batch
 
 
