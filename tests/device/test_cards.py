@@ -99,6 +99,13 @@ def test_a_card_beyond_those_seen_is_one_line(told, how, end):
     assert line == f"spknorm: `--device cuda:1`: torch sees 1 GPU here, counted from 0{end}."
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_eighth_of_two_cards_is_one_line_in_every_command(told, name):
+    *arguments, last = COMMANDS[name]
+    line = told([*arguments, "--device", "cuda:7", last], cards=2)
+    assert line == "spknorm: `--device cuda:7`: torch sees 2 GPUs here, counted from 0."
+
+
 @pytest.mark.parametrize(
     ("trouble", "reason"),
     [

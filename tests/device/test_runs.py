@@ -16,6 +16,7 @@ CASES = {
         {"precision": "fp16", "checkpoint": STILL}, 75, "fp16",
         "memory-efficient, on padded frames", [],
     ),
+    "the newest card": ({"precision": "auto"}, 120, "bf16", "flash, on padded frames", []),
 }  # fmt: skip
 KERNELS = {"flash": "flash_fwd", "memory-efficient": "fmha_cutlassF"}
 
@@ -24,7 +25,7 @@ KERNELS = {"flash": "flash_fwd", "memory-efficient": "fmha_cutlassF"}
 def runs(ask, tmp_path_factory):
     """The runs of `CASES` by name, those of one card in one process."""
     found = {}
-    for capability in (75, 90):
+    for capability in (75, 90, 120):
         names = [name for name, case in CASES.items() if case[1] == capability]
         cache = str(tmp_path_factory.mktemp("cache"))
         answers = ask(
