@@ -94,7 +94,7 @@ def test_every_default_is_in_its_range():
         (
             {"optimizer": {"betas": [0.9, 1.0]}},
             "`config.optimizer.betas` must be a list of numbers 0 or more and below 1, "
-            "but is `(0.9, 1.0)` (tuple).",
+            "but is `[0.9, 1.0]` (list).",
         ),
         (
             {"runner": {"early_stopping": 0}},
@@ -103,7 +103,7 @@ def test_every_default_is_in_its_range():
         (
             {"downstream_expert": {"modelrc": {"speaker_head": {"hidden": [8, 0]}}}},
             "`config.downstream_expert.modelrc.speaker_head.hidden` must be a list of numbers "
-            "above 0, but is `(8, 0)` (tuple).",
+            "above 0, but is `[8, 0]` (list).",
         ),
     ],
 )
