@@ -234,6 +234,20 @@ def _cuda_device(device: Any) -> Any:
     return torch.cuda.device(device)
 
 
+def _correct_multires_hubert(module: Any) -> None:
+    # A layer that is dropped in training gives no hidden state, for which s3prl's expert asks.
+    initialise = module.UpstreamExpert.__init__
+
+    @functools.wraps(initialise)
+    def whole(self: Any, *args: Any, **options: Any) -> None:
+        initialise(self, *args, **options)
+        for part in self.model.modules():
+            if hasattr(part, "layerdrop"):
+                part.layerdrop = 0.0
+
+    module.UpstreamExpert.__init__ = whole
+
+
 def _correct_voxceleb1_dataset(module: Any) -> None:
     module.pickle = stock_tasks.JsonInPlaceOfPickle
 
@@ -250,6 +264,7 @@ _CORRECTIONS: dict[str, Callable[[Any], None]] = {
     "s3prl.upstream.interfaces": _correct_interfaces,
     "s3prl.upstream.hf_hubert.expert": _correct_hugging_face_upstream,
     "s3prl.upstream.hf_wav2vec2.expert": _correct_hugging_face_upstream,
+    "s3prl.upstream.multires_hubert.expert": _correct_multires_hubert,
     "s3prl.downstream.runner": _correct_runner,
     "s3prl.downstream.emotion.expert": stock_tasks.add_inference(0, "predict"),
     "s3prl.downstream.fluent_commands.expert": stock_tasks.add_inference([0, 0, 0], "predict"),
