@@ -11,6 +11,7 @@ from spknorm.cli import (
     overrides,
 )
 from spknorm.cli import resume as resuming
+from spknorm.config import effects
 from spknorm.config.weights import MARKS, check_weights, note_weights
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.upstreams import build
@@ -143,6 +144,11 @@ def test_a_frozen_upstream_s_folder_that_was_changed_is_refused(changed, by_addr
         build(args)
     args.upstream_trainable = True
     check_weights(args)
+
+
+def test_a_result_keeps_the_upstream_s_digest_for_whoever_loads_it_from_there():
+    """An audit reads a run's command line in result.json and asks no checkpoint."""
+    assert {*MARKS} <= {*effects.ARGUMENTS}
 
 
 def test_our_engine_gets_the_new_settings_to_compare(earlier):

@@ -30,12 +30,14 @@ ARGUMENTS = MappingProxyType(
         "upstream_revision": NUMBERS,
         "hub": NUMBERS,
         "initial_weights": NUMBERS,
+        "upstream_digest": NOTHING,
         "seed": REPEAT,
         "device": NOTHING,
     }
 )
 """Effects of what the command line decides about a run's numbers; the path is `args.<name>`.
-Another device computes the same but for rounding. `initial_weights` is what `-i` gave a new run."""
+Another device computes the same but for rounding. `initial_weights` is what `-i` gave a new run;
+`upstream_digest` is compared with what lies there, not between runs (`weights.check_weights`)."""
 _OF_HUB = ("upstream_model_name", "upstream_revision")
 FOLD = "fold"
 _DATA = "downstream_expert.datarc."
