@@ -150,7 +150,10 @@ def test_the_status_of_a_bench_is_told_from_its_folder_alone(experiment, stubbed
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--status", "nowhere"], "nowhere is not a bench's folder: it has no summary.json."),
+        (
+            ["--status", "nowhere"],
+            "There is no folder nowhere: name a bench's, the one with summary.json in it.",
+        ),
         ([], "`spknorm bench` needs an experiment file, or --status DIR."),
     ],
 )

@@ -26,7 +26,7 @@ def test_an_export_says_where_it_is_and_what_it_lacks(tmp_path, capsys, monkeypa
 
     def write(expdir, out, *, formats, onnx):
         calls.append((expdir, out, formats, onnx))
-        return export.Exported(tmp_path / "out", None, False, "its head has two layers")
+        return export.Exported(tmp_path / "out", None, (), False, "its head has two layers")
 
     monkeypatch.setattr(export, "export", write)
     monkeypatch.setattr(

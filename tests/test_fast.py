@@ -10,7 +10,14 @@ import torch
 from spknorm.corpora.records import Utterance
 from spknorm.features import FrontEnds
 from spknorm.schema import UpstreamConfig
-from spknorm.upstreams.fast import PackedEncoder, layers, make_encoder, packed, reason_unsupported
+from spknorm.upstreams.fast import (
+    PackedEncoder,
+    fairseq,
+    layers,
+    make_encoder,
+    packed,
+    reason_unsupported,
+)
 from spknorm.upstreams.fast.convolution import convolve
 from spknorm.upstreams.fast.layout import Layout
 
@@ -211,7 +218,7 @@ def test_recomputed_activations_give_the_same_gradients(make_upstream):
 def test_hidden_states_that_nobody_reads_are_not_kept(make_upstream, monkeypatch):
     upstream = make_upstream()
     ran = []
-    monkeypatch.setattr(packed, "run_layer", lambda layer, x, *_: ran.append(layer) or x)
+    monkeypatch.setattr(fairseq, "run_layer", lambda layer, x, *_: ran.append(layer) or x)
     featurizer = featurizer_of(upstream, "hidden_state_1")
     make_encoder(upstream, featurizer, ON)(wavs(0.5))
     assert ran == [upstream.model.encoder.layers[0]]
@@ -343,7 +350,7 @@ def test_a_compiled_encoder_gives_the_same(make_upstream, monkeypatch):
     upstream = make_upstream()
     featurizer = featurizer_of(upstream)
     encode = make_encoder(upstream, featurizer, UpstreamConfig(compile=True))
-    assert compiled == [(packed.run_layer, True)]
+    assert compiled == [(layers.run_layer, True)]
     np.testing.assert_array_equal(
         encode(wavs(0.4))[0].detach(), make_encoder(upstream, featurizer, ON)(wavs(0.4))[0].detach()
     )

@@ -157,7 +157,7 @@ def test_folds_are_those_of_the_protocol_its_corpus_and_what_is_unseen():
     assert folds_in({"protocol": "official"}, config) == ["fold1"]
     three = folds_in({"protocol": "si5", "unseen": "sentences", "groups": 3}, config)
     assert three == six[:3]
-    with pytest.raises(ConfigError, match="`folds` of emobox must be named: its lists say"):
+    with pytest.raises(ConfigError, match=r"emobox must be named, as \[fold1, fold2\]: its lists"):
         folds_in({"protocol": "emobox"}, config)
     with pytest.raises(ConfigError, match="audb is known for"):
         folds_in({"protocol": "audb"}, config)
