@@ -32,6 +32,7 @@ _FOREIGN = (  # (where, what is there, what it is)
     (0, b"\x7f\xfe\x80\x01", "DTS"),
     (0, b"G@", "an MPEG transport stream"),
     (0, b"MThd", "MIDI, which holds no sound"),
+    (0, b"Creative Voice File\x1a", "VOC (Creative Labs), where a cut cannot be told"),
 )
 _WAV_CODECS = MappingProxyType(
     {

@@ -70,6 +70,16 @@ def test_a_container_in_which_a_cut_cannot_be_told_is_not_accepted(tmp_path, for
     assert kind_of(path) == "unsupported"
 
 
+def test_a_voc_file_that_libsndfile_cannot_read_is_called_by_its_name(tmp_path):
+    (tmp_path / "a.voc").write_bytes(
+        b"Creative Voice File\x1a\x1a\x00\x14\x01\x1f\x11\x01\x02\x08\x00\xc1\x00" + b"\x80" * 8000
+    )  # a block of a kind that libsndfile does not take, as ffmpeg writes it
+    with pytest.raises(AudioError) as error:
+        read_info(tmp_path / "a.voc")
+    assert error.value.kind == "unsupported"
+    assert "(VOC (Creative Labs), where a cut cannot be told)" in str(error.value)
+
+
 def test_skip_bad_and_the_doctor_see_a_cut_au_file(tmp_path):
     path = tmp_path / "a.au"
     content = written(path, "AU", "PCM_16")
