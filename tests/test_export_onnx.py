@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_families import FAMILIES, flags_of
+from tiny_upstreams import make_transformers
 from trained_folders import make_trained
 
 from spknorm import predict, upstreams
@@ -64,6 +65,22 @@ def test_logits_of_half_a_second_three_and_twelve_are_predicts(name, tmp_path):
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
     predictor = predict.load(run)
     for wav in waves(seed=0):
+        (found,) = session.run(None, {"waveform": wav[None]})
+        np.testing.assert_allclose(found[0], predictor.logits(wav).numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["hubert", "wav2vec2"])
+def test_logits_of_s3prls_wrapper_of_transformers_are_predicts(kind, tmp_path):
+    import onnxruntime
+
+    folder = make_transformers(tmp_path / "model", kind)
+    run = make_trained(
+        tmp_path / "run", folder, upstream=f"hf_{kind}_custom", selection="hidden_states"
+    )
+    exported = export(run, tmp_path / "export", formats=("transformers",), onnx=True).folder
+    session = onnxruntime.InferenceSession(str(exported / "model.onnx"))
+    predictor = predict.load(run)
+    for wav in waves(seed=2):
         (found,) = session.run(None, {"waveform": wav[None]})
         np.testing.assert_allclose(found[0], predictor.logits(wav).numpy(), rtol=0, atol=1e-4)
 

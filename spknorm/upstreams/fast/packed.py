@@ -189,8 +189,8 @@ class PackedEncoder:
 
 def parts_of(upstream: Any) -> Parts:
     """Return the parts that are run of an upstream."""
-    if isinstance(upstream, TransformersUpstream):
-        return HuggingFaceParts(upstream)
+    if isinstance(upstream, TransformersUpstream) or hasattr(upstream.model, "feature_projection"):
+        return HuggingFaceParts(upstream)  # s3prl's wrappers hold a model of transformers, too
     name = next(iter(family_of(upstream).experts), "")
     kind: type[FairseqParts | Emotion2vecParts] = _PARTS.get(name, FairseqParts)
     return kind(upstream)
