@@ -1,6 +1,7 @@
 """`spknorm serve`: a page to record on, answered by the page of the recording; to this machine."""
 
 import http.client
+import signal
 import subprocess
 import sys
 import threading
@@ -160,7 +161,13 @@ def test_the_command_serves_a_trained_experiment_until_it_is_stopped(talk, tmp_p
         "2",
     ]
     root = Path(__file__).parents[1]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's & ignores it
+    ) as process:
         try:
             address = urlsplit(process.stdout.readline().split()[0])
             connection = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
@@ -169,7 +176,7 @@ def test_the_command_serves_a_trained_experiment_until_it_is_stopped(talk, tmp_p
             connection.request("GET", path)
             page = connection.getresponse().read().decode()
         finally:
-            process.send_signal(2)
+            process.send_signal(signal.SIGINT)
     assert process.returncode == 0
     assert [window[:2] for window in data_of(page)["windows"]] == [[0, 2], [1, 3]]
 
