@@ -1,10 +1,6 @@
-import ctypes
 import datetime
 import errno
-import importlib
 import os
-import re
-import resource
 import socket
 import subprocess
 import sys
@@ -14,7 +10,7 @@ import pytest
 from command_lines import REPOSITORY
 
 from spknorm.bench.worker import CellRun, is_running
-from spknorm.cli import libraries, status, surroundings
+from spknorm.cli import status, surroundings
 from spknorm.config.launcher import Place, place
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
@@ -251,131 +247,3 @@ def test_a_file_name_that_is_no_utf_8_is_printed(encoding):
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == (b"a\xff.wav\n" if encoding == "utf-8" else b"a\\udcff.wav\n")
-
-
-def loaded(tmp_path, monkeypatch, content, *, name="somelib"):
-    """Return what a command ends with whose library's top level is `content`."""
-    (tmp_path / f"{name}.py").write_text(content)
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def command():
-        return importlib.import_module(name).status
-
-    try:
-        return status.exit_status_of(command)
-    finally:
-        sys.modules.pop(name, None)
-
-
-AGAIN = (
-    " Install it again in this environment (pip install --force-reinstall), and see that "
-    "LD_LIBRARY_PATH names no libraries of another version."
-)
-
-
-@pytest.mark.parametrize(
-    ("raised", "told"),
-    [
-        (
-            "ImportError('libx.so: failed to map segment from shared object')",
-            "(libx.so: failed to map segment from shared object). Memory is short: end other "
-            "programs, or take a machine with more.",
-        ),
-        (
-            "OSError('libgomp.so.1: cannot allocate memory in static TLS block')",
-            "(libgomp.so.1: cannot allocate memory in static TLS block). Memory is short: end "
-            "other programs, or take a machine with more.",
-        ),
-        (
-            "ImportError('libcudart.so.12: cannot open shared object file: No such file')",
-            f"(libcudart.so.12: cannot open shared object file: No such file).{AGAIN}",
-        ),
-        (
-            "ValueError('libcublas.so.*[0-9] not found in the system path')",
-            f"(libcublas.so.*[0-9] not found in the system path).{AGAIN}",
-        ),
-        ("ImportError(\"cannot import name 'x'\")", f"(cannot import name 'x').{AGAIN}"),
-    ],
-)
-def test_a_library_that_does_not_load_is_one_line(raised, told, tmp_path, monkeypatch, capsys):
-    assert loaded(tmp_path, monkeypatch, f"raise {raised}\n") == 2
-    assert capsys.readouterr().err == f"spknorm: The library `somelib` cannot be loaded {told}\n"
-
-
-def test_a_library_opened_later_is_told_as_well(capsys):
-    def command():
-        return ctypes.CDLL("libnowhere.so.7")
-
-    assert status.exit_status_of(command) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("spknorm: A library cannot be loaded (libnowhere.so.7: cannot open sh")
-    assert told.count("\n") == 1
-
-
-def test_a_package_that_is_not_installed_is_named_with_who_asks(tmp_path, monkeypatch, capsys):
-    assert loaded(tmp_path, monkeypatch, "import nowhere.part\n") == 2
-    assert capsys.readouterr().err == (
-        f"spknorm: The package `nowhere`, which `somelib` needs, is not installed for "
-        f"{sys.executable}: install it there (pip install), or use the environment that has it.\n"
-    )
-
-
-def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
-    def command():
-        raise ImportError("cannot import name 'x' from 'spknorm.files'")
-
-    with pytest.raises(ImportError, match="cannot import name"):
-        status.exit_status_of(command)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "entry",
-    [["-m", "spknorm", "predict", "x", "y"], ["run_downstream.py", "-d", "emotion_spknorm"]],
-)
-@pytest.mark.usefixtures("corpus_roots")
-def test_an_address_space_too_small_for_torch_is_one_line(entry, tmp_path):
-    run_of = ["-u", "fbank", "--frozen", "-p", tmp_path] if "-d" in entry else []
-    ended = subprocess.run(
-        [sys.executable, *entry, *run_of],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)),
-        capture_output=True, text=True, check=False, cwd=REPOSITORY,
-    )  # fmt: skip
-    assert ended.returncode == 2, ended.stderr
-    [line] = ended.stderr.splitlines()
-    assert re.fullmatch(
-        r"spknorm: torch and s3prl cannot be loaded \(.*failed to map segment from shared "
-        r"object\)\. `ulimit -v` leaves this process 1\.0 GiB of address space: raise it, or lift "
-        r"it \(ulimit -v unlimited; in a cluster's job, its virtual memory\)\.",
-        line,
-    )
-
-
-def test_an_address_space_is_looked_at_only_where_it_is_limited(monkeypatch):
-    before = list(sys.meta_path)
-    libraries.prepare()
-    assert sys.meta_path == before
-    assert libraries.limit() == ""
-
-
-def test_too_few_threads_for_the_libraries_make_it_compute_with_one(monkeypatch, capsys):
-    def refuse(_):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")
-    monkeypatch.setenv("MKL_NUM_THREADS", "4")
-    monkeypatch.setattr("threading.Thread.start", refuse)
-    libraries.prepare()
-    assert os.environ["OPENBLAS_NUM_THREADS"] == os.environ["OMP_NUM_THREADS"] == "1"
-    assert capsys.readouterr().err == (
-        "spknorm: This process may start 0 threads beside its own, not 3 (ulimit -u, or a "
-        "container's limit): it computes with one.\n"
-    )
-
-
-def test_the_command_line_loads_no_library_of_others_before_errors_are_told():
-    code = (
-        "import spknorm.cli, sys; print({'numpy', 'yaml', 'soundfile', 'tqdm'} & set(sys.modules))"
-    )
-    assert run(code).stdout == "set()\n"

@@ -6,14 +6,13 @@ them are as in `hubert_local`, so that a weighted sum may use both. The gate sta
 in training: on the last hidden state, on another one, or on a weighted sum.
 """
 
-from pathlib import Path
 from typing import Any
 
 from s3prl.upstream.hubert.expert import UpstreamExpert as HubertExpert
 from torch import Tensor
 
 from spknorm.errors import MissingError
-from spknorm.export.upstream_file import build_gate, read_upstream_file
+from spknorm.export import load_gate
 
 Hidden = list[tuple[str, Tensor]]
 
@@ -33,9 +32,9 @@ class UpstreamExpert(HubertExpert):  # type: ignore[misc]  # s3prl is untyped
     def __init__(self, ckpt: str | None, **kwargs: Any) -> None:
         if not ckpt:
             raise MissingError("spknorm_hubert_local needs the exported file: -k normalised.pt")
-        gate = read_upstream_file(Path(ckpt)).gate
+        gate = load_gate(ckpt)
         super().__init__(ckpt, **kwargs)
-        self.gate = None if gate is None else build_gate(gate)
+        self.gate = gate
         self._postprocess = self.hook_postprocess
         self.hook_postprocess = self._append_gated
 
