@@ -54,8 +54,8 @@ class Planted(NamedTuple):
         truth: What no learner is told.
     """
 
-    train: Data
-    test: Floats
+    train: Data[Floats]
+    test: Floats | FloatArray
     emotion: Integers
     confounded: float
     free: float

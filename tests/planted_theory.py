@@ -267,7 +267,8 @@ def _by_speaker(
 
 def _own(rows: FloatArray, by: Map) -> FloatArray:
     covariance = np.cov(rows.T, bias=True)[None]
-    return by(covariance, covariance)[0]
+    own: FloatArray = by(covariance, covariance)[0]
+    return own
 
 
 def _noise() -> FloatArray:
