@@ -1,4 +1,4 @@
-"""A benchmark in which the confounding of speaker and emotion is a knob.
+"""A benchmark in which the confounding of speaker and emotion is set.
 
     plan       the experiment file          pool        features of a seed, for every rho
     upstream   the demo's HuBERT            frozen      a model on frozen features
