@@ -4,11 +4,17 @@ import pickle
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from spknorm.audio import AudioIndex
+from spknorm.audio.decoding import AudioInfo
 from spknorm.corpora import columns
 from spknorm.corpora.columns import Texts, Utterances, all_differ
+from spknorm.corpora.digest import digest_of
 from spknorm.corpora.records import Utterance
+from spknorm.files import cache_root
 
 _ALL = [
     Utterance(id="a", path=Path("/x/a.wav"), speaker="s1", labels={"video": "v", "channel": "tv"}),
@@ -95,3 +101,50 @@ def test_texts_are_kept_in_one_buffer():
     assert texts[1:3] == ["a", "é"]
     assert all_differ(texts)
     assert not all_differ(["a", "b", "a"])
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """Return 6000 files, links to one, whose headers an index of its own knows."""
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    soundfile.write(tmp_path / "a.wav", np.zeros(1600), 16000)
+    paths = []
+    for number in range(6000):
+        paths.append(tmp_path / f"{number // 100:03}" / f"{number:05}.wav")
+        paths[-1].parent.mkdir(exist_ok=True)
+        paths[-1].hardlink_to(tmp_path / "a.wav")
+    AudioIndex.shared().infos(paths)
+    return paths
+
+
+def test_a_look_at_files_that_are_known_keeps_a_record_of_each_and_no_copies(many, monkeypatch):
+    monkeypatch.setattr("spknorm.audio.index._LOOKED_UP", 500, raising=False)
+    sounds = Utterances.packed({"id": path.name, "path": str(path)} for path in many).sounds()
+    index = AudioIndex(cache_root())
+    tracemalloc.start()
+    headers = index.look_up(sounds)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert set(headers) == {AudioInfo(1600, 16000, 1, 0.1)}
+    assert held / len(many) < 130  # 80 of the index, 16 of its order, 22 of headers
+    assert peak / len(many) < 300
+
+
+def test_the_rows_behind_a_digest_take_fifty_bytes_an_utterance_beside_its_columns(
+    many, monkeypatch
+):
+    monkeypatch.setattr("spknorm.corpora.digest._MOST_SAMPLED", 10)
+    records = Utterances.packed(
+        {"id": path.stem, "path": str(path), "speaker": path.parent.name} for path in many
+    )
+    digest_of(records[:10], labels=["speaker"], parts={})  # loads what it needs
+    AudioIndex.shared().infos(records.sounds())
+    tracemalloc.start()
+    found = digest_of(records, labels=["speaker"], parts={"train": records[:5000]})
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held / len(records) < 50
+    assert found.rows.sizes() == {None: 1000, "train": 5000}
+    row = found.rows[5]
+    assert (row.id, row.labels, row.part) == ("00005", '{"speaker": "000"}', "train")
+    assert row.audio.startswith("3244 bytes, 1600 at 16000 Hz")

@@ -5,10 +5,11 @@ each file is opened once for all time. `ledger.py` has its file.
 """
 
 import functools
+import itertools
 import logging
 import os
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -34,7 +35,10 @@ FILE = "audio-index.bin"
 _NUM_THREADS = 8
 _AT_ONCE = 4096
 """Files after which what was found is written: a look that is killed loses at most these."""
+_LOOKED_UP = 1 << 14
+"""Files whose records are in memory at a time, of 80 bytes each."""
 _GONE = -1
+_HEARD = ["size", "samples", "rate", "channels"]
 
 
 class Headers(Sequence[AudioInfo | AudioError]):
@@ -98,15 +102,14 @@ class AudioIndex:
         """
         return self._good(paths)  # type: ignore[return-value]  # without errors
 
-    def stamps(self, paths: Sequence[Sound]) -> Iterator[tuple[int, int, int]]:
-        """Return how many bytes and samples each file has, and its rate.
+    def stamps(self, paths: Sequence[Sound]) -> Records:
+        """Return `size` in bytes, `samples` and `rate` of each file.
 
         Raises:
             AudioError: As `infos`.
             DataError: The same.
         """
-        records = self._good(paths).records
-        return (tuple(map(int, row)) for row in records[["size", "samples", "rate"]])  # type: ignore[misc]
+        return self._good(paths).records
 
     def look_up(self, paths: Sequence[Sound], *, decode: bool = False) -> Headers:
         """Return the header or the error of each file, in their order.
@@ -115,31 +118,32 @@ class AudioIndex:
             paths: The files, or excerpts of them; several are read at a time.
             decode: Decode each to its end once, which also finds NaN and damage past the header.
         """
-        records = _stamped(paths)
-        places = self._known(records, HEADER | (DECODED if decode else 0))
+        wanted = HEADER | (DECODED if decode else 0)
+        heard = np.zeros(len(paths), [(name, RECORD[name]) for name in _HEARD])
         errors: dict[int, AudioError] = {}
-        for number in np.flatnonzero(records["size"] == _GONE).tolist():
-            if self._ledger.find(_keys(records[number : number + 1]))[0] >= 0:
+        new = array("q")
+        for first, records, places in self._known(paths, wanted):
+            heard[first : first + len(records)] = records[_HEARD]
+            gone = records["size"] == _GONE
+            vanished = gone & (self._ledger.find(records) >= 0) if gone.any() else gone
+            for number in (first + np.flatnonzero(vanished)).tolist():
                 errors[number] = audio_error("vanished", excerpt_of(paths[number]).path)
+            new.extend((first + np.flatnonzero((places < 0) & ~vanished)).tolist())
 
-        def keep(number: int, result: AudioInfo | AudioError) -> bool:
+        def keep(number: int, row: Any, result: AudioInfo | AudioError) -> bool:
             if isinstance(result, AudioError):
                 errors[number] = result
-            elif records["size"][number] == _GONE:  # came into being meanwhile
+            elif row["size"] == _GONE:  # came into being meanwhile
                 errors[number] = audio_error("missing", excerpt_of(paths[number]).path)
             else:
-                row = records[number]
                 row["samples"], row["rate"], row["channels"] = result[:3]
-                row["flags"] |= HEADER | (DECODED if decode else 0)
+                heard[number] = row[_HEARD]
                 return True
             return False
 
-        new = [int(one) for one in np.flatnonzero(places < 0) if int(one) not in errors]
         what = "files decoded" if decode else "headers"
-        self._examine(
-            what, new, records, lambda one: _examine(excerpt_of(paths[one]), decode=decode), keep
-        )
-        return Headers(records, errors)
+        self._examine(what, new, paths, wanted, functools.partial(_examine, decode=decode), keep)
+        return Headers(heard, errors)
 
     def hashes(self, paths: Sequence[Path]) -> list[str]:
         """Return the SHA-256 of each file's content, which is read again only when it has changed.
@@ -147,23 +151,25 @@ class AudioIndex:
         Raises:
             OSError: One cannot be read.
         """
-        records = _stamped(paths)
-        places = self._known(records, HASHED)
+        found: list[str] = []
+        new: list[int] = []
+        for first, records, places in self._known(paths, HASHED):
+            found += [bytes(one).hex() for one in records["sha"]]
+            new += (first + np.flatnonzero(places < 0)).tolist()
 
-        def keep(number: int, result: str) -> bool:
-            records[number]["sha"] = np.void(bytes.fromhex(result))
-            records[number]["flags"] |= HASHED
-            return bool(records[number]["size"] != _GONE)
+        def keep(number: int, row: Any, result: str) -> bool:
+            found[number], row["sha"] = result, np.void(bytes.fromhex(result))
+            return bool(row["size"] != _GONE)
 
-        new = np.flatnonzero(places < 0).tolist()
-        self._examine("contents", new, records, lambda number: sha256_of(Path(paths[number])), keep)
-        return [bytes(one).hex() for one in records["sha"]]
+        self._examine("contents", new, paths, HASHED, lambda path: sha256_of(Path(path)), keep)
+        return found
 
-    def unknown_bytes(self, paths: Sequence[Path]) -> int:
+    def unknown_bytes(self, paths: Iterable[Path]) -> int:
         """Return how many bytes `hashes` would have to read."""
-        records = _stamped(paths)
-        new = self._known(records, HASHED) < 0
-        return int(np.maximum(records["size"][new], 0).sum())
+        return sum(
+            int(np.maximum(records["size"][places < 0], 0).sum())
+            for _, records, places in self._known(paths, HASHED)
+        )
 
     def _good(self, paths: Sequence[Sound]) -> Headers:
         found = self.look_up(paths)
@@ -179,12 +185,22 @@ class AudioIndex:
             )
         return found
 
-    def _known(self, records: Records, flags: int) -> NDArray[np.integer]:
+    def _known(
+        self, paths: Iterable[Sound], flags: int
+    ) -> Iterator[tuple[int, Records, NDArray[np.integer]]]:
+        """Yield some files' first number, their records, and -1 for those of unknown `flags`."""
+        rest, first = iter(paths), 0
+        while some := list(itertools.islice(rest, _LOOKED_UP)):
+            records = _stamped(some)
+            yield first, records, self._fill(records, flags)
+            first += len(some)
+
+    def _fill(self, records: Records, flags: int, *, anew: bool = True) -> NDArray[np.integer]:
         """Fill in what is known of files as they are; return -1 where `flags` are not.
 
         What is known of a file as it is stays known where more is found out about it.
         """
-        places = self._ledger.find(_keys(records))
+        places = self._ledger.find(records, anew=anew)
         there = places >= 0
         found = self._ledger.records[places[there]]
         same = (found["size"] == records["size"][there]) & (
@@ -199,9 +215,10 @@ class AudioIndex:
         self,
         what: str,
         new: Sequence[int],
-        records: Records,
-        examine: Callable[[int], T],
-        keep: Callable[[int, T], bool],
+        paths: Sequence[Any],
+        flags: int,
+        examine: Callable[[Any], T],
+        keep: Callable[[int, Any, T], bool],
     ) -> None:
         """Examine files, several at a time, and write what is kept as it comes."""
         if not new:
@@ -209,11 +226,15 @@ class AudioIndex:
         with Progress(what, len(new)) as progress, ThreadPoolExecutor(_NUM_THREADS) as pool:
             for first in range(0, len(new), _AT_ONCE):
                 some = new[first : first + _AT_ONCE]
+                sounds = [paths[number] for number in some]
+                records = _stamped(sounds)
+                self._fill(records, flags, anew=False)
                 good = []
-                for number, result in zip(some, pool.map(examine, some), strict=True):
-                    if keep(number, result):
-                        good.append(number)
+                for place, result in enumerate(pool.map(examine, sounds)):
+                    if keep(some[place], records[place], result):
+                        good.append(place)
                     progress.advance()
+                records["flags"] |= flags
                 self._ledger.append(records[good])
         self._ledger.tidy()
 
@@ -236,12 +257,12 @@ def _content_hash(path: Path, stamp: tuple[int, int]) -> str:
 _SHARED: dict[Path, AudioIndex] = {}
 
 
-def _stamped(paths: Sequence[Sound]) -> Records:
+def _stamped(sounds: Sequence[Sound]) -> Records:
     """Return a record of each file with its key and its stamp, nothing else known of it."""
-    records = np.zeros(len(paths), RECORD)
+    records = np.zeros(len(sounds), RECORD)
     keys, stamps = array("B"), array("q")
     here = os.getcwd() + "/"  # noqa: PTH109 (joined as text, a million times)
-    for sound in paths:
+    for sound in sounds:
         if isinstance(sound, Excerpt):
             path, key = os.fspath(sound.path), sound.key
         else:
@@ -260,16 +281,13 @@ def _stamped(paths: Sequence[Sound]) -> Records:
     return records
 
 
-def _keys(records: Records) -> NDArray[np.integer]:
-    return np.stack([records["key"], records["check"]], axis=1)
-
-
 def _info(record: Any) -> AudioInfo:
     num_samples, sample_rate = int(record["samples"]), int(record["rate"])
     return AudioInfo(num_samples, sample_rate, int(record["channels"]), num_samples / sample_rate)
 
 
-def _examine(sound: Excerpt, *, decode: bool) -> AudioInfo | AudioError:
+def _examine(sound: Sound, *, decode: bool) -> AudioInfo | AudioError:
+    sound = excerpt_of(sound)
     try:
         if decode:
             decode_all(sound)

@@ -60,23 +60,30 @@ class Ledger:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._records: Records = np.empty(0, RECORD)  # by key, each once
+        self._records: Records = np.empty(0, RECORD)  # as they came, superseded ones, too
+        self._keys: NDArray[np.integer] = np.empty(0, np.uint64)  # sorted, each once
+        self._places: NDArray[np.integer] = np.empty(0, np.int64)  # of these keys' last records
         self._new: list[Records] = []
         self._end = 0  # of what was read
         self._inode = 0
         self._writable = True
 
-    def find(self, keys: Records) -> NDArray[np.integer]:
-        """Return the place of each key (N, 2) among `records`, -1 where it is not known."""
-        self._read()
-        self._merge()
-        if not len(self._records):
-            return np.full(len(keys), -1)
-        places = np.searchsorted(self._records["key"], keys[:, 0])
-        places = np.minimum(places, len(self._records) - 1)
-        there = (self._records["key"][places] == keys[:, 0]) & (
-            self._records["check"][places] == keys[:, 1]
-        )
+    def find(self, wanted: Records, *, anew: bool = True) -> NDArray[np.integer]:
+        """Return the place (N,) of each key of others among `records`, -1 where it is not known.
+
+        Args:
+            wanted: Their keys count.
+            anew: Take in first what was appended since the last time, here and by others.
+        """
+        if anew:
+            self._read()
+            self._merge()
+        if not len(self._keys):
+            return np.full(len(wanted), -1)
+        numbers = np.searchsorted(self._keys, wanted["key"])
+        places = self._places[np.minimum(numbers, len(self._keys) - 1)]
+        found = self._records[places]
+        there = (found["key"] == wanted["key"]) & (found["check"] == wanted["check"])
         return np.where(there, places, -1)
 
     @property
@@ -108,11 +115,12 @@ class Ledger:
     def tidy(self) -> None:
         """Write the file anew where more than half of it is superseded."""
         held = max(0, self._end - _BLOCK.size) // RECORD.itemsize
-        if self.path is None or not self._writable or held < 2 * len(self._records) + _SPARE:
+        if self.path is None or not self._writable or held < 2 * len(self._keys) + _SPARE:
             return
         with contextlib.suppress(OSError, ConfigError), self._locked():
             self._read()
             self._merge()
+            self._compact()
             write_atomic(self.path, _block(self._records))
             self._end = self._inode = 0
 
@@ -158,14 +166,22 @@ class Ledger:
             logger.warning("%s cannot be read (%s)", self.path, error)
 
     def _merge(self) -> None:
-        """Sort what is new in; the last of equal keys is kept."""
+        """Sort what is new in; the last of equal keys is found."""
         if not self._new:
             return
-        whole = np.concatenate([self._records, *self._new])
-        order = np.argsort(whole["key"], kind="stable")
-        keys = whole["key"][order]
+        self._records, self._new = np.concatenate([self._records, *self._new]), []
+        keys = np.ascontiguousarray(self._records["key"])
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
         last = np.append(keys[1:] != keys[:-1], True)
-        self._records, self._new = whole[order[last]], []
+        self._keys, self._places = keys[last], order[last]
+        if len(self._records) >= 2 * len(self._keys) + _SPARE:
+            self._compact()
+
+    def _compact(self) -> None:
+        """Let go of superseded records."""
+        self._records = self._records[self._places]
+        self._places = np.arange(len(self._records))
 
 
 def _block(records: Records) -> bytes:

@@ -176,6 +176,10 @@ class Utterances(Sequence[Utterance]):
         """Yield the ids in their order."""
         return map(self._store.ids.__getitem__, _numbers(self.rows))
 
+    def id_of(self, number: int) -> str:
+        """Return the id of one, without the rest of it."""
+        return self._store.ids[int(self.rows[number])]
+
     def coded(self, column: str) -> tuple[NDArray[np.integer], Sequence[str | None]]:
         """Return the labels of a column as numbers (N,) of values, of which some may not occur."""
         own, shared = self._store.labels.get(column), self._store.fields.get(column)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spknorm.audio import AudioIndex
-from spknorm.corpora.columns import Utterances
+from spknorm.corpora.columns import Texts, Utterances
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.rows import Row, Rows, hash_of, json_of
 from spknorm.errors import first_of
@@ -84,7 +84,16 @@ def digest_of(
         parts: Its training utterances and, of an emotion corpus, dev and test, in their order.
     """
     packed = Utterances.of(records)
-    rows = Rows(_rows_of(packed, tuple(labels), _part_codes(packed, parts), [None, *parts]))
+    read = heapq.nsmallest(_NUM_READ, enumerate(packed.ids()), key=lambda one: _rank(one[1]))
+    rows = Rows(
+        packed,
+        _labels_of(packed, tuple(labels)),
+        AudioIndex.shared().stamps(packed.sounds()),
+        {place: sha256_of(packed[place].path)[:16] for place, _ in read},
+        _part_codes(packed, parts),
+        [None, *parts],
+        [_middle(one) for one in packed] if len(packed) <= _MOST_SAMPLED else [],
+    )
     return CorpusDigest(
         digest=hash_of(row[:3] for row in rows),
         parts={part: hash_of(Utterances.of(members).ids()) for part, members in parts.items()},
@@ -92,46 +101,24 @@ def digest_of(
     )
 
 
-def _rows_of(
-    records: Utterances,
-    columns: Sequence[str],
-    part_codes: NDArray[np.integer],
-    parts: Sequence[str | None],
-) -> Iterator[Row]:
-    stamps = AudioIndex.shared().stamps(records.sounds())
-    read = set(heapq.nsmallest(_NUM_READ, records.ids(), key=_rank))
-    is_sampled = len(records) <= _MOST_SAMPLED
-    texts = map(_Labels(records, columns), range(len(records)))
-    numbered = enumerate(zip(records.ids(), texts, part_codes, stamps, strict=True))
-    for number, (name, text, code, (size, samples, rate)) in numbered:
-        stamp = f"{size} bytes, {samples} at {rate} Hz"
-        if name in read:
-            stamp += f", sha256 {sha256_of(records[number].path)[:16]}"
-        yield Row(name, text, stamp, parts[code], _middle(records[number]) if is_sampled else "")
+def _labels_of(
+    records: Utterances, columns: Sequence[str]
+) -> tuple[NDArray[np.integer], Sequence[str]]:
+    """Return numbers (N,) of texts: the labels of each, and which excerpt of its file it is."""
+    names = (*columns, *_EXCERPT)
+    found = [records.coded(name) for name in names]
+    kinds = np.zeros(len(records), np.int64)
+    for codes, values in found:
+        _, first, kinds = np.unique(
+            kinds * len(values) + codes, return_index=True, return_inverse=True
+        )
 
+    def text_of(place: int) -> str:
+        told = [(name, own[codes[place]]) for name, (codes, own) in zip(names, found, strict=True)]
+        excerpt = [one for one in told[len(columns) :] if one[1] is not None]
+        return json.dumps(dict(told[: len(columns)] + excerpt))
 
-class _Labels:
-    """The labels of an utterance as text, and which excerpt of its file it is: each made once."""
-
-    def __init__(self, records: Utterances, columns: Sequence[str]) -> None:
-        self._names = (*columns, *_EXCERPT)
-        self._num_labels = len(columns)
-        found = [records.coded(name) for name in self._names]
-        self._codes = np.stack([codes for codes, _ in found], axis=1)
-        self._values = [values for _, values in found]
-        self._texts: dict[bytes, str] = {}
-
-    def __call__(self, number: int) -> str:
-        codes = self._codes[number]
-        if codes.tobytes() not in self._texts:
-            values = [own[code] for own, code in zip(self._values, codes.tolist(), strict=True)]
-            pairs = [*zip(self._names, values, strict=True)]
-            excerpt = [pair for pair in pairs[self._num_labels :] if pair[1] is not None]
-            text = json.dumps(dict([*pairs[: self._num_labels], *excerpt]))
-            if len(self._texts) > _MOST_SAMPLED:  # texts that do not repeat need not be kept
-                return text
-            self._texts[codes.tobytes()] = text
-        return self._texts[codes.tobytes()]
+    return kinds.astype(np.uint32), Texts(map(text_of, first.tolist()))
 
 
 def _part_codes(

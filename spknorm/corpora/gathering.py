@@ -4,8 +4,10 @@ Several files for one utterance: the same recording twice is fine, two recording
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from spknorm.audio import Walk, printable
 from spknorm.audio.faults import refuse
@@ -14,6 +16,8 @@ from spknorm.audio.walking import SUFFIXES, suffix_of
 from spknorm.errors import MissingError
 
 logger = logging.getLogger(__name__)
+
+P = TypeVar("P", Path, str)
 
 NOT_LISTED = "without a row in the corpus' tables"
 
@@ -37,9 +41,9 @@ def recordings(
     return {name: sound_of(files) for name, files in found.items()}, walk
 
 
-def sound_of(files: list[Path]) -> list[Path]:
+def sound_of(files: list[P]) -> list[P]:
     """Return those of an utterance's files that are sound; where all are videos, these."""
-    return [one for one in files if suffix_of(one.name) in SUFFIXES] or files
+    return [one for one in files if suffix_of(os.fspath(one)) in SUFFIXES] or files
 
 
 def present(

@@ -3,12 +3,14 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from spknorm.corpora.columns import Coded, Texts
+from spknorm.corpora.columns import Utterances
 
 _AT_ONCE = 1024
 
@@ -27,39 +29,58 @@ class Row(NamedTuple):
 
 
 class Rows(Sequence[Row]):
-    """Rows in the order of their ids, made as they are asked for: as many as a corpus has files."""
+    """Rows in the order of their ids, made as they are asked for: as many as a corpus has files.
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._ids, self._audio, self._middles = Texts(), Texts(), Texts()
-        self._labels, self._parts = Coded(), Coded()
-        for row in rows:
-            columns = (self._ids, self._labels, self._audio, self._parts, self._middles)
-            for column, value in zip(columns, row, strict=True):
-                column.append(value)  # type: ignore[attr-defined]  # of Texts and Coded
-        self._labels.finish()
-        self._parts.finish()
-        self._order = np.arange(len(self._ids))
-        if not all(one <= next_one for one, next_one in itertools.pairwise(self._ids)):
-            ids = list(self._ids)
-            self._order = np.array(sorted(range(len(ids)), key=ids.__getitem__))
+    Args:
+        records: The utterances (N,).
+        labels: The number of each's text, and the texts.
+        stamps: `size`, `samples` and `rate` of each.
+        contents: A hash of the content of some files, by place.
+        parts: In which of `names` each is.
+        names: Of parts.
+        middles: A hash of the middle of each file, or nothing.
+    """
+
+    def __init__(
+        self,
+        records: Utterances,
+        labels: tuple[NDArray[np.integer], Sequence[str]],
+        stamps: NDArray[Any],
+        contents: Mapping[int, str],
+        parts: NDArray[np.integer],
+        names: Sequence[str | None],
+        middles: Sequence[str],
+    ) -> None:
+        self._records, self._stamps = records, stamps
+        self._labels, self._texts = labels
+        self._contents, self._parts, self._names = contents, parts, names
+        self._middles = middles
+        self._order: Sequence[int] = range(len(records))
+        if not all(one <= next_one for one, next_one in itertools.pairwise(records.ids())):
+            ids = list(records.ids())
+            self._order = array("q", sorted(range(len(ids)), key=ids.__getitem__))
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __getitem__(self, number: Any) -> Any:
-        place = int(self._order[number])
+        place = self._order[number]
+        size, samples, rate = self._stamps[place].item()[:3]
+        audio = f"{size} bytes, {samples} at {rate} Hz"
+        if place in self._contents:
+            audio += f", sha256 {self._contents[place]}"
         return Row(
-            self._ids[place],
-            self._labels[place],
-            self._audio[place],
-            self._parts[place],
-            self._middles[place],
+            self._records.id_of(place),
+            self._texts[self._labels[place]],
+            audio,
+            self._names[self._parts[place]],
+            self._middles[place] if self._middles else "",
         )
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str | None, int]:
         """Return how many rows are in each part."""
-        counts = np.bincount(np.array(self._parts.codes), minlength=len(self._parts.values))
-        return dict(zip(self._parts.values, counts.tolist(), strict=True))
+        counts = np.bincount(self._parts, minlength=len(self._names))
+        return dict(zip(self._names, counts.tolist(), strict=True))
 
 
 def json_of(values: Iterable[Any]) -> Iterator[str]:

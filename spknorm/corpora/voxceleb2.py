@@ -1,5 +1,6 @@
 """VoxCeleb2 -> utterances: {dev,test}/aac/id00012/<video>/00001.m4a, or copies in wav or flac."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,57 +28,60 @@ def read(ask: Ask) -> Utterances:
         DataError: An utterance has two files that differ.
     """
     root, walk = ask.root, Walk(containers=True)
-    videos: dict[str, list[tuple[str, list[str]]]] = {}
+    found: list[str] = []  # `speaker/video/`, folder and names of each folder, as one text
     for folder, names in walk.folders(root):
-        speaker, video = Path(folder).parts[-2:]
-        if _PERSON.fullmatch(speaker):
-            videos.setdefault(f"{speaker}/{video}/", []).append((folder, names))
+        place = Path(folder)
+        if _PERSON.fullmatch(place.parent.name):
+            found.append("\0".join([f"{place.parent.name}/{place.name}/", str(place), *names]))
         else:
             walk.left_out[NOT_LISTED] += len(names)
-    several: dict[str, list[Path]] = {}
-    for video in sorted(videos):
-        several |= {
-            video + stem: paths for stem, paths in _files(videos[video]).items() if len(paths) > 1
-        }
-    chosen = one_file_each(several, several, corpus="VoxCeleb2")
-    if not videos:
+    if not found:
         raise MissingError(
             f"{root} is not VoxCeleb2: expected dev/aac/id00012/<video>/00001.m4a in it."
         )
+    found.sort(key=lambda text: text[: text.index("\0")])
+    several = {
+        video + stem: [*map(Path, paths)]
+        for video, files in _videos(found)
+        for stem, paths in files.items()
+        if len(paths) > 1
+    }
+    chosen = one_file_each(several, several, corpus="VoxCeleb2")
     sexes = {
         line.cells.get("VoxCeleb2 ID", ""): sex_of(line.cells.get("Gender", ""))
         for file in find(root, r"vox2_meta\.csv")[:1]
         for line in lines_of(file)
     }
     walk.report(root)
-    return Utterances.packed(_rows(videos, chosen, sexes))
+    return Utterances.packed(_rows(found, chosen, sexes))
 
 
 def _rows(
-    videos: dict[str, list[tuple[str, list[str]]]],
-    chosen: Mapping[str, Path],
-    sexes: Mapping[str, str | None],
+    found: Sequence[str], chosen: Mapping[str, Path], sexes: Mapping[str, str | None]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what is known of each utterance, of a million; `videos` is emptied as it goes."""
-    for prefix in sorted(videos):
+    """Yield what is known of each utterance, of a million."""
+    for prefix, files in _videos(found):
         speaker, video, _ = prefix.split("/")
         labels = {"video": printable(video), "sex": sexes.get(speaker)}
-        for stem, (path, *_) in sorted(_files(videos.pop(prefix)).items()):
-            path = chosen.get(prefix + stem, path)
+        labels = {column: value for column, value in labels.items() if value}
+        for stem, (path, *_) in sorted(files.items()):
+            path = str(chosen.get(prefix + stem, path))
+            parts = path.split("/")[:-3]
             yield {
                 "id": printable(prefix + stem),
                 "path": path,
                 "speaker": speaker,
-                "part": next((one for one in ("dev", "test") if one in path.parts[:-3]), None),
-                "labels": {column: value for column, value in labels.items() if value},
+                "part": next((one for one in ("dev", "test") if one in parts), None),
+                "labels": labels,
             }
 
 
-def _files(folders: Sequence[tuple[str, list[str]]]) -> dict[str, list[Path]]:
-    """Return the files of one video by their stems; where a stem has sound, without its videos."""
-    found: dict[str, list[Path]] = {}
-    for folder, names in folders:
-        for name in names:
-            path = Path(folder, name)
-            found.setdefault(path.stem, []).append(path)
-    return {stem: sound_of(files) for stem, files in found.items()}
+def _videos(found: Sequence[str]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """Yield `speaker/video/` and files by their stems; where a stem has sound, without videos."""
+    for prefix, texts in itertools.groupby(found, key=lambda text: text[: text.index("\0")]):
+        files: dict[str, list[str]] = {}
+        for text in texts:
+            folder, *names = text.split("\0")[1:]
+            for name in names:
+                files.setdefault(name.rpartition(".")[0], []).append(f"{folder}/{name}")
+        yield prefix, {stem: sound_of(paths) for stem, paths in files.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spknorm.audio import AudioIndex
 from spknorm.corpora import Utterance
+from spknorm.corpora.columns import Utterances
 from spknorm.doctor.check import Check
 from spknorm.doctor.machine import existing
 from spknorm.errors import USER_ERRORS
@@ -135,7 +136,7 @@ def _check_budgets(
     limit = config.downstream_expert.speaker_corpus.max_seconds
     rows = 0.0
     for utterances, most in ((emotion, None), (speaker, limit)):
-        for info in index.infos([utterance.audio for utterance in utterances]):
+        for info in index.infos(Utterances.of(utterances).sounds()):
             seconds = info.seconds if most is None else min(info.seconds, most)
             rows += 1 if kind == "pooled" else seconds * _FRAMES_PER_SECOND
     size = rows * (shape.layers + 1) * shape.width * _FLOAT

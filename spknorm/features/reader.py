@@ -22,6 +22,7 @@ from spknorm.batches import fixed_crop
 from spknorm.config.device import tf32_in
 from spknorm.config.memory import in_smaller_parts
 from spknorm.config.progress import Progress
+from spknorm.corpora.columns import Utterances
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.features.fingerprint import content_keys, fingerprint
@@ -152,10 +153,8 @@ class CachedReader:
         if first:
             logger.info(
                 "Computing the features of %d utterances once: %s in %s.",
-                len(todo),
-                human_size(size),
-                self.store.folder,
-            )
+                len(todo), human_size(size), self.store.folder,
+            )  # fmt: skip
         self.store.add(itertools.chain(first, computed))
         if world > 1:
             torch.distributed.barrier()
@@ -181,13 +180,10 @@ class CachedReader:
         self, utterances: Sequence[Utterance], max_seconds: float | None
     ) -> str | None:
         """Say why so much audio cannot be cached, before it is read to know its content."""
-        index = AudioIndex.shared()
-        if index.unknown_bytes([utterance.path for utterance in utterances]) < _MUCH:
+        if AudioIndex.shared().unknown_bytes(one.path for one in utterances) < _MUCH:
             return None
         second = self.compute([np.zeros(SAMPLE_RATE, np.float32)])[0].nbytes
-        seconds = index.look_up([utterance.audio for utterance in utterances]).seconds
-        if max_seconds is not None:
-            seconds = np.minimum(seconds, max_seconds)
+        seconds = _seconds(utterances, max_seconds)
         size = second * (len(utterances) if self._pooled else float(seconds.sum()))
         needed = max(0.0, size - self.store.used())
         return self.store.room_for(needed, limit_bytes=self._limit)
@@ -204,9 +200,7 @@ class CachedReader:
         num_bytes = first[0][1].nbytes
         if self._pooled:
             return float(num_bytes * len(utterances))
-        longest = np.inf if max_seconds is None else max_seconds
-        found = AudioIndex.shared().look_up([utterance.audio for utterance in utterances])
-        seconds = np.minimum(found.seconds, longest)
+        seconds = _seconds(utterances, max_seconds)
         return float(num_bytes * seconds.sum() / max(seconds[0], 1e-3))
 
     def _compute(
@@ -293,6 +287,11 @@ def _any_rank(answer: bool, device: torch.device) -> bool:
     votes = torch.tensor(int(answer), device=device)
     torch.distributed.all_reduce(votes)
     return bool(votes)
+
+
+def _seconds(utterances: Sequence[Utterance], longest: float | None) -> Floats:
+    found = AudioIndex.shared().look_up(Utterances.of(utterances).sounds())
+    return np.minimum(found.seconds, np.inf if longest is None else longest)
 
 
 def _load(utterance: Utterance, *, max_seconds: float | None) -> Floats:
