@@ -103,6 +103,18 @@ def test_dimensions_of_the_file_are_predicts(tmp_path):
         np.testing.assert_allclose(found, list(expected.values()), rtol=0, atol=1e-4)
 
 
+def test_logits_of_layers_that_are_normalised_before_their_sum_are_predicts(tmp_path):
+    import onnxruntime
+
+    run = make("hubert", "SNP", tmp_path, normalize=True)
+    folder = export(run, tmp_path / "export", formats=("s3prl",), onnx=True).folder
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    predictor = predict.load(run)
+    for wav in waves(seed=3):
+        (found,) = session.run(None, {"waveform": wav[None]})
+        np.testing.assert_allclose(found[0], predictor.logits(wav).numpy(), rtol=0, atol=1e-4)
+
+
 HEADS = {
     "attentive pooling": {"UtteranceLevel": {"pooling": "AttentivePooling"}},
     "hidden layers behind": {
@@ -145,4 +157,11 @@ FCN = {"model_type": "FCN", "hidden_dim": 6, "kernel_size": 5, "padding": 2, "po
 def test_what_the_file_cannot_hold_is_refused(name, options, message, tmp_path):
     run = make(name, "TAP", tmp_path, **options)
     with pytest.raises(ConfigError, match=message):
+        export(run, tmp_path / "export", formats=("transformers",), onnx=True)
+
+
+def test_what_torch_cannot_put_into_a_graph_is_one_line(tmp_path, monkeypatch):
+    run = make("hubert", "TAP", tmp_path)
+    monkeypatch.setattr(torch, "_shape_as_tensor", lambda x: torch.linalg.qr(x)[0].long().ravel())
+    with pytest.raises(ConfigError, match=r"^ONNX cannot hold this run's model \(.*\)\. Export wi"):
         export(run, tmp_path / "export", formats=("transformers",), onnx=True)

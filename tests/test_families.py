@@ -128,7 +128,11 @@ TUNED = {
     "freeze_layers": {"freeze_layers": 1},
     "layer_decay": {"layer_decay": 0.5},
     "bitfit": {"bitfit": True},
-}
+    "lora freeze_layers layer_decay": {
+        "lora": {"rank": 2, "alpha": 4}, "freeze_layers": 1, "layer_decay": 0.5,
+    },
+    "bitfit freeze_layers layer_decay": {"bitfit": True, "freeze_layers": 1, "layer_decay": 0.5},
+}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -169,7 +173,7 @@ def check_part(name, how, train, tone, tmp_path):
     one, other = (tiny_runs.weights_of(folder) for folder in (whole, parts))
     assert all(torch.equal(value, other[key]) for key, value in one.items())
     upstream = {key for key in one if key.startswith("Upstream.")}
-    assert all("lora_" in key for key in upstream) == (how == "lora")
+    assert all("lora_" in key for key in upstream) == ("lora" in how)
 
     before = load_raw(whole)
     assert sum(predict.load(whole).predict(tone(0.5), 16000).values()) == pytest.approx(1.0)
@@ -178,14 +182,14 @@ def check_part(name, how, train, tone, tmp_path):
     changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
     assert set(after) == set(before)  # adapters are merged
     assert changed
-    if how == "lora":
+    if "lora" in how:
         ends = ("q_proj.weight", "v_proj.weight", "linear_q.weight", "linear_v.weight",
                 "query_proj.weight", "value_proj.weight")  # fmt: skip
         assert all(key.endswith(ends) for key in changed)
-    elif how == "freeze_layers":
+    if "freeze_layers" in how:
         assert not any("layers.0." in key or "layer.0." in key for key in changed)
         assert any("layers.1." in key or "layer.1." in key for key in changed)
-    elif how == "bitfit":
+    if "bitfit" in how:
         assert all(key.endswith("bias") for key in changed)
 
     exported = export(whole, tmp_path / "export")
@@ -203,14 +207,23 @@ def load_raw(folder):
     return build(read_checkpoint(folder)["Args"]).upstream.state_dict()
 
 
-def test_layers_below_learn_more_slowly(train):
+@pytest.mark.parametrize(
+    ("beside", "expected"),
+    [
+        ({}, {1e-5, 0.5e-5, 0.25e-5}),
+        ({"bitfit": True}, {1e-5, 0.5e-5, 0.25e-5}),
+        ({"lora": {"rank": 2}}, {1e-5, 0.5e-5}),
+        ({"lora": {"rank": 2}, "freeze_layers": 1}, {1e-5}),
+    ],
+)
+def test_layers_below_learn_more_slowly(beside, expected, train):
     from spknorm.upstreams import tuning
 
-    folder = train("hf wavlm", "none", 1, layer_decay=0.5)
+    folder = train("hf wavlm", "none", 1, layer_decay=0.5, **beside)
     state = torch.load(folder / "states-1.ckpt", weights_only=True)
     groups = state["Optimizer"]["emotion"]["param_groups"]
     rates = {group["lr"] for group in groups if group["name"] == "upstream"}
-    assert rates == {1e-5, 0.5e-5, 0.25e-5}
+    assert rates == expected
     upstream = load(folder).upstream
     assert len(tuning.layers_of(upstream)) == 2
 
@@ -245,6 +258,11 @@ def test_layers_below_learn_more_slowly(train):
             {"lora": {"rank": 2}, "bitfit": True},
             {},
             "`config.upstream.bitfit` has no effect beside lora, which trains adapters alone",
+        ),
+        (
+            {"bitfit": True, "freeze_layers": 2},
+            {},
+            "`config.upstream.bitfit`: the upstream, all 2 layers frozen, has no biases to train.",
         ),
         (
             {"lora": {"rank": 2}, "packed": False},

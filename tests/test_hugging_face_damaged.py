@@ -81,6 +81,17 @@ def older_norm(name):
     return name.replace(f"{end}0", "weight_g").replace(f"{end}1", "weight_v")
 
 
+def sharded_and_recomputed(name):
+    layer = "layers.1._fsdp_wrapped_module._checkpoint_wrapped_module."
+    return f"_fsdp_wrapped_module.{name}".replace("layers.1.", layer)
+
+
+def describe(folder, file="config.json", **settings):
+    """Write how a model was run where it was saved, or what stood behind it."""
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**content, **settings}))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -90,6 +101,16 @@ def older_norm(name):
         lambda folder: rename(folder, "_orig_mod.module.{}".format),
         lambda folder: rename(folder, "module._orig_mod.model.wav2vec2.{}".format),
         lambda folder: rename(folder, older_norm),
+        lambda folder: rename(folder, sharded_and_recomputed),
+        lambda folder: rename(folder, lambda name: f"_fpw_module.{name}"),
+        lambda folder: describe(folder, attn_implementation="flash_attention_2"),
+        lambda folder: describe(folder, _attn_implementation="flash_attention_3"),
+        lambda folder: describe(folder, return_dict=False),
+        lambda folder: describe(folder, torchscript=True, gradient_checkpointing=True),
+        lambda folder: describe(folder, output_attentions=True, output_hidden_states=True),
+        lambda folder: describe(folder, torch_dtype="float17"),
+        lambda folder: describe(folder, problem_type="single_label_classification", num_labels=1),
+        lambda folder: describe(folder, "preprocessor_config.json", sampling_rate="16000"),
     ],
 )
 def test_the_same_weights_are_read(change, folder, whole):
@@ -169,6 +190,12 @@ def spoil(folder):
 def test_what_is_wrong_with_a_folder_is_named(change, end, folder):
     change(folder)
     assert end in refusal(folder)
+
+
+def test_weights_of_another_model_are_told_in_the_error_alone(folder, capfd):
+    describe(folder, model_type="wavlm")
+    assert "does not hold the weights of a WavLMModel: 7 are missing, such as " in refusal(folder)
+    assert capfd.readouterr() == ("", "")
 
 
 def adapters(folder, base):

@@ -206,6 +206,27 @@ def test_a_file_of_another_kind_says_what_it_is_and_what_to_do(kind, tmp_path):
 
 
 @pytest.mark.fault("foreign weights")
+@pytest.mark.parametrize(
+    ("make", "upstream"),
+    [
+        (make_hubert, "hubert_local"),
+        (make_wavlm, "wavlm_local"),
+        (make_wavlm, "unispeech_sat_local"),
+    ],
+)
+def test_a_file_of_the_kind_asked_for_whose_weights_do_not_fit_says_which(make, upstream, tmp_path):
+    path = make(tmp_path / "given.pt")
+    content = torch.load(path, weights_only=True)
+    weights = content.get("model_weight") or content["model"]
+    del weights["encoder.layers.1.fc1.bias"]
+    torch.save(content, path)
+    with pytest.raises(
+        CheckpointError, match=r"but its weights do not fit its own settings \(Runt"
+    ):
+        build(_args(upstream, path))
+
+
+@pytest.mark.fault("foreign weights")
 def test_a_pointer_in_place_of_an_experiments_checkpoint_is_named(tmp_path):
     (tmp_path / "states-1.ckpt").write_text(LFS)
     with pytest.raises(CheckpointError, match="is a pointer of git-lfs, not the file itself"):

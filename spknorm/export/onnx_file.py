@@ -19,6 +19,8 @@ from spknorm.export.transformers_folder import FAIRSEQ_EPSILON, build_model
 from spknorm.files import atomic_path
 from spknorm.runs.trained import Trained
 from spknorm.upstreams.fast import parts_of
+from spknorm.upstreams.mixture import mixture
+from spknorm.upstreams.weights import first_line
 
 ONNX_FILE = "model.onnx"
 _SECONDS = 1.1  # of the example that is traced; none of it is left in the graph
@@ -86,11 +88,7 @@ class EmotionModel(nn.Module):
             return hidden[int(read.feature_selection.rpartition("_")[2])]
         if read.layer_selection is not None:
             return hidden[int(read.layer_selection)]
-        stacked = torch.stack(hidden)
-        if read.normalize:
-            stacked = nn.functional.layer_norm(stacked, stacked.shape[-1:])
-        summed: Tensor = (read.weights.softmax(dim=-1)[:, None, None, None] * stacked).sum(dim=0)
-        return summed
+        return mixture(hidden, read.weights, normalize=read.normalize)
 
     def _classify(self, frames: Tensor) -> Any:
         projected = self.heads.projector(frames)
@@ -120,16 +118,21 @@ def write_onnx(path: Path, exportable: Exportable) -> None:
     whole = EmotionModel(exportable).eval()
     wav = torch.randn(1, int(_SECONDS * _SAMPLE_RATE))
     with atomic_path(path) as temporary, torch.no_grad():
-        torch.onnx.export(
-            whole,
-            (wav,),
-            str(temporary),
-            input_names=["waveform"],
-            output_names=["logits"],
-            dynamic_axes={"waveform": {1: "samples"}},
-            opset_version=_OPSET,
-            dynamo=False,
-        )
+        try:
+            torch.onnx.export(
+                whole,
+                (wav,),
+                str(temporary),
+                input_names=["waveform"],
+                output_names=["logits"],
+                dynamic_axes={"waveform": {1: "samples"}},
+                opset_version=_OPSET,
+                dynamo=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise ConfigError(
+                f"ONNX cannot hold this run's model ({first_line(error)}). Export without --onnx."
+            ) from error
         _check(whole, temporary, trained)
 
 

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.files import atomic_path, system_errors
 from spknorm.method.emotion_heads import ACTIVATIONS
 from spknorm.method.model import Gate
+from spknorm.upstreams.mixture import mixture
 from spknorm.upstreams.weights import explain, first_line, load_weights
 
 FORMAT = "spknorm.upstream/1"
@@ -62,12 +62,7 @@ class NormalisingGate(nn.Module):
         """Return normalised features (B, T, H) of an upstream's hidden states (B, T, H)."""
         if self.mixture is None:
             return self._gated(hidden_states[self._layer])
-        stacked = torch.stack(list(hidden_states))  # (L, B, T, H)
-        if self._normalize:
-            stacked = functional.layer_norm(stacked, stacked.shape[-1:])
-        weights = self.mixture.softmax(dim=-1)
-        summed = (weights.unsqueeze(-1) * stacked.flatten(1)).sum(dim=0)
-        return self._gated(summed.view(stacked.shape[1:]))
+        return self._gated(mixture(hidden_states, self.mixture, normalize=self._normalize))
 
     def _gated(self, features: Tensor) -> Tensor:
         gated: Tensor = self.gate(features)

@@ -45,7 +45,10 @@ def adapt(upstream: Any, config: UpstreamConfig) -> None:
             if not name.endswith("bias"):
                 parameter.requires_grad_(False)
         if not any(parameter.requires_grad for parameter in upstream.parameters()):
-            raise ConfigError("`config.upstream.bitfit`: the upstream has no biases to train.")
+            left = f", all {config.freeze_layers} layers frozen," if config.freeze_layers else ""
+            raise ConfigError(
+                f"`config.upstream.bitfit`: the upstream{left} has no biases to train."
+            )
     if config.lora.rank:
         _add_adapters(upstream, config)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from spknorm.config.memory import LAYER_BYTES
@@ -23,6 +22,7 @@ from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
 from spknorm.upstreams.fast.layers import dropout_rate
 from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.hugging_face import TransformersUpstream
+from spknorm.upstreams.mixture import mixture
 
 _SAMPLES_AT_ONCE = 64 * 16000
 """Beyond them the convolutions of a front end would be the step's peak of memory."""
@@ -180,11 +180,7 @@ class PackedEncoder:
         """Return what the featurizer makes of one or several layers (N, H)."""
         if len(kept) == 1:
             return kept[0]
-        stacked = torch.stack(kept)  # (L, N, H)
-        if self._featurizer.normalize:
-            stacked = functional.layer_norm(stacked, stacked.shape[-1:])
-        weights: Tensor = self._featurizer.weights.softmax(dim=-1)
-        return (weights[:, None, None] * stacked).sum(dim=0)
+        return mixture(kept, self._featurizer.weights, normalize=self._featurizer.normalize)
 
 
 def parts_of(upstream: Any) -> Parts:

@@ -106,7 +106,7 @@ def make_inputs(folder: Path, config: Any, main_input: str, *, source: str) -> A
         )
     extractor = _extractor(folder, config)
     rate = getattr(extractor, "sampling_rate", SAMPLE_RATE)
-    if rate != SAMPLE_RATE:
+    if str(rate) != str(SAMPLE_RATE):
         raise ConfigError(f"{source} takes {rate} Hz, but utterances are read at {SAMPLE_RATE} Hz.")
     if main_input == "input_values" and not hasattr(extractor, "num_mel_bins"):
         return Waveforms(

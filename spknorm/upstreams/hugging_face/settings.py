@@ -13,6 +13,13 @@ from spknorm.errors import CheckpointError, ConfigError
 from spknorm.upstreams.weights import first_line, no_description
 
 _OFF = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "add_adapter": False}
+_OF_A_RUN = {
+    "_attn_implementation", "_attn_implementation_autoset", "attn_implementation", "dtype",
+    "gradient_checkpointing", "output_attentions", "output_hidden_states", "return_dict",
+    "torch_dtype", "torchscript",
+    "id2label", "label2id", "num_labels", "problem_type",
+}  # fmt: skip
+"""How a model was run where it was saved, and what its head said: nothing of the model itself."""
 
 
 def read_settings(folder: Path, *, source: str) -> Any:
@@ -37,9 +44,9 @@ def read_settings(folder: Path, *, source: str) -> Any:
             f"{folder} holds weights that are quantised ({how}), which cannot be trained: name "
             "the folder of the model that they were made of."
         )
-    kind = content.get("model_type")
+    kind = content.pop("model_type", None)
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = AutoConfig.for_model(kind, **_of_the_model(content))
     except (ValueError, KeyError) as error:
         if "auto_map" in content:
             raise ConfigError(
@@ -60,6 +67,15 @@ def read_settings(folder: Path, *, source: str) -> Any:
     config.apply_spec_augment = False
     config.dtype = torch.float32
     return config
+
+
+def _of_the_model(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a description, and those within it, without what is `_OF_A_RUN`."""
+    within = {key: value for key, value in content.items() if key not in _OF_A_RUN}
+    return {
+        key: _of_the_model(value) if key.endswith("_config") and isinstance(value, dict) else value
+        for key, value in within.items()
+    }
 
 
 def empty_model(config: Any, *, source: str) -> Any:

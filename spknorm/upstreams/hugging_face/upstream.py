@@ -3,8 +3,9 @@
 Legend: L samples, T frames, b utterances of one length, H dimension.
 """
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +126,29 @@ def _load(config: Any, folder: Path, source: str) -> Any:
         if config.is_encoder_decoder or not (folder / "config.json").is_file():
             raise
         # transformers saves some models under other names than their own.
-        model, found = AutoModel.from_pretrained(
-            folder, config=config, output_loading_info=True, trust_remote_code=False
-        )
+        with _quiet():
+            model, found = AutoModel.from_pretrained(
+                folder, config=config, output_loading_info=True, trust_remote_code=False
+            )
         if found["missing_keys"]:
             raise
     return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' bars and its table of what is missing to itself: an error says it."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _stretched(layer: Tensor, frames: int) -> Tensor:

@@ -77,7 +77,7 @@ def build_from(
         path = Path(ckpt)
         if path.is_file():
             raise CheckpointError(
-                f"The upstream {upstream} cannot use {ckpt}: it {explain(path, error)}."
+                f"The upstream {upstream} cannot use {ckpt}: it {explain(path, error, upstream)}."
             ) from error
         if path.is_dir():
             raise CheckpointError(

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.files import POINTER, is_pointer
-from spknorm.upstreams.weights.fairseq_file import kind_of, load
+from spknorm.upstreams.weights.fairseq_file import KINDS, kind_of, load
 from spknorm.upstreams.weights.names import is_state_dict
 
 _FAIRSEQ_OBJECTS = ("fairseq", "omegaconf")
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight")
+_ALIKE = {"wavlm": ("wavlm", "unispeech_sat")} | {name: (name,) for name in KINDS.values()}
+"""Kind of a file -> how names of upstreams that read it begin."""
 _OF_EXPERIMENT = ("Downstream", "Args", "Config")
 
 
@@ -72,8 +74,14 @@ def _is_safetensors(start: bytes, size: int) -> bool:
     return 0 < length < size and start[8:10] in (b'{"', b"{}")
 
 
-def explain(path: Path | str, error: BaseException | None = None) -> str:
-    """Return why a file whose content torch read does not build a model, as `describe` does."""
+def explain(path: Path | str, error: BaseException | None = None, upstream: str = "") -> str:
+    """Return why a file whose content torch read does not build a model, as `describe` does.
+
+    Args:
+        path: The file.
+        error: What building raised.
+        upstream: As the user named it: a file of the very kind that it reads is damaged within.
+    """
     try:
         content = load(path, map_location="cpu", mmap=True)
     except Exception as unread:  # a legacy file cannot be mapped
@@ -86,7 +94,11 @@ def explain(path: Path | str, error: BaseException | None = None) -> str:
     if not isinstance(content, Mapping):
         return f"holds a {type(content).__name__}, not the weights of a model"
     why = "" if error is None else f" ({first_line(error)})"
-    return _explain_content(content) or f"does not fit this upstream{why}"
+    found = _explain_content(content) or f"does not fit this upstream{why}"
+    kind = re.search(r"-u (\w+)_local( reads)?$", found)
+    if kind is not None and upstream.removeprefix("spknorm_").startswith(_ALIKE[kind[1]]):
+        return f"{found}, but its weights do not fit its own settings{why}"
+    return found
 
 
 def _explain_content(content: Mapping[Any, Any]) -> str:

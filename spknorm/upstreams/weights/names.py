@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_ANYWHERE = {"_orig_mod", "_fsdp_wrapped_module"}
-"""Path components that torch.compile and FSDP put into names."""
+_ANYWHERE = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_fpw_module"}
+"""Path components that torch.compile, FSDP and activation checkpointing put into names."""
 _IN_FRONT = "module"
 """What DataParallel puts before all names; further down a model may have it of its own."""
 _OLD_NORM = {
