@@ -1,4 +1,4 @@
-"""The walls of docs/architecture.md, held against the code itself."""
+"""The rules of docs/architecture.md, held against the code itself."""
 
 import ast
 import re
@@ -107,7 +107,7 @@ def test_the_only_minus_sign_of_the_method_is_in_gradients():
 
 
 def test_the_picture_shows_every_room():
-    picture = (ROOT / "docs" / "architecture.md").read_text().split("## Walls")[0]
+    picture = (ROOT / "docs" / "architecture.md").read_text().split("## Rules")[0]
     words = set(re.findall(r"[a-z_]+", picture))
     assert {room.split(".")[0] for room in ORDER} <= words
 
