@@ -87,6 +87,12 @@ def config_path(task: str) -> Path:
     )
 
 
+def stock_task_of(path: Path) -> str | None:
+    """Return the task of s3prl's whose default configuration this file is; None if of none."""
+    names = {config_path(task).resolve(): task for task in _STOCK_CONFIGS}
+    return names.get(path.resolve())
+
+
 def shared_configs() -> dict[str, Path]:
     """Return the experiment files that come with the project, by their path below configs/."""
     folder = plugin_root() / "configs"

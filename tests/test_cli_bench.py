@@ -9,7 +9,8 @@ from bench_stubs import EXPERIMENT, stub_command
 
 from spknorm import bench
 from spknorm.cli import main
-from spknorm.errors import DataError
+from spknorm.errors import ConfigError, DataError
+from spknorm.registry import shared_configs
 
 
 @pytest.fixture
@@ -160,3 +161,22 @@ def test_the_status_of_a_bench_is_told_from_its_folder_alone(experiment, stubbed
 def test_a_bench_without_a_file_or_folder_is_refused(experiment, capsys, words, message):
     assert main(["bench", *words]) == 2
     assert capsys.readouterr().err == f"spknorm: {message}\n"
+
+
+def test_a_dry_run_of_a_large_grid_has_a_line_per_method(experiment, capsys):
+    experiment.write_text(EXPERIMENT + "seeds: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]\n")
+    assert main(["bench", str(experiment), "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "pending   spknorm_demo_hubert-none-si5: 22 runs\n"
+        "pending   spknorm_demo_hubert-SNP-frozen-si5: 22 runs\n"
+        "\n44 runs, of which 0 are complete, in result/stubs\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [("er", "emotion"), ("sid", "voxceleb1"), ("ic", "fluent_commands")]
+)
+def test_settings_of_a_stock_task_name_that_task(experiment, name, task):
+    path = shared_configs()[f"superb/{name}.yaml"]
+    with pytest.raises(ConfigError, match=f"-d {task} -u UPSTREAM -c {path}"):
+        bench.read_experiment(path)

@@ -138,7 +138,7 @@ def test_emoboxs_lists_are_audited_fold_by_fold(tmp_path, capsys):
     (tmp_path / "data.seg.wrd.stm").write_text("\n".join(lines) + "\n")
     assert splits(tmp_path, "--names", "--strict") == 3
     shown = capsys.readouterr().out
-    assert "  fold_1: 1 train, 0 dev, 1 test; nothing of test is known\n" in shown
+    assert "  fold_1: 1 train, 0 dev, 1 test; no leak found\n" in shown
     assert "LEAK 1 of 1 speakers of test are in train (1 utterances): ben" in shown
 
 

@@ -20,6 +20,7 @@ from spknorm.bench.selection import FOLDER as SELECTION_FOLDER
 from spknorm.bench.selection import candidates_of, choose, with_choices
 from spknorm.bench.standing import WORDS, Standing, standing
 from spknorm.bench.summary import CellStatus, Summary
+from spknorm.bench.summary import lines_of as lines_of_cells
 
 __all__ = [
     "KINDS",
@@ -39,6 +40,7 @@ __all__ = [
     "choose",
     "expand",
     "lines_of",
+    "lines_of_cells",
     "measured_seconds",
     "plan",
     "read_experiment",

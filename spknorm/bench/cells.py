@@ -20,6 +20,7 @@ class Cell:
 
     Attributes:
         name: Upstream, variant, protocol, fold and seed; also the name of its folder.
+        group: The name without sizes, draws, folds and seeds: one for all runs of a method.
         variant: The part of the name that the rows of a table differ in.
         upstream: Of s3prl.hub.
         upstream_ckpt: File or URL for a `*_local` upstream.
@@ -33,6 +34,7 @@ class Cell:
     """
 
     name: str
+    group: str
     variant: str
     upstream: str
     upstream_ckpt: str | None

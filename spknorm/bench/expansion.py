@@ -142,10 +142,12 @@ def _cell(
         steps |= {"eval_step": _QUICK_STEPS // 2, "save_step": _QUICK_STEPS // 2}
         changes = config.merge(changes, {"runner": steps})
     parts = [label_of(upstream), variant["name"], protocol["label"]]
+    group = _as_folder("-".join(parts))
     if at.samples_per_label is not None:
         parts += [f"n{at.samples_per_label}", f"draw{at.draw}"]
     return Cell(
-        name=re.sub(r"[^\w.+-]", "_", "-".join([*parts, at.fold, f"seed{at.seed}"])),
+        name=_as_folder("-".join([*parts, at.fold, f"seed{at.seed}"])),
+        group=group,
         variant=variant["name"],
         upstream=upstream["name"],
         upstream_ckpt=upstream.get("ckpt"),
@@ -157,3 +159,7 @@ def _cell(
         seed=at.seed,
         changes=changes,
     )
+
+
+def _as_folder(name: str) -> str:
+    return re.sub(r"[^\w.+-]", "_", name)

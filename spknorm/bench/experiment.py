@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from spknorm import config
+from spknorm import config, registry
 from spknorm.bench.entries import as_folds, check_known
 from spknorm.bench.executor import Executor, read_executor
 from spknorm.errors import ConfigError
@@ -100,9 +100,10 @@ def read_experiment(path: Path) -> Experiment:
     if kind != "bench":
         return Experiment(name=name, kind=kind)
     if "upstreams" not in content and {"runner", "downstream_expert"} & content.keys():
+        task = registry.stock_task_of(path) or "emotion_spknorm"
         raise ConfigError(
             f"{path} holds the settings of one run: start it with `python run_downstream.py "
-            f"-d emotion_spknorm -u UPSTREAM -c {path}`."
+            f"-d {task} -u UPSTREAM -c {path}`."
         )
     fields = [one.name for one in dataclasses.fields(Experiment) if one.name != "chosen"]
     check_known(content, fields, str(path))

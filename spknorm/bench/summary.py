@@ -1,6 +1,7 @@
 """What became of each cell, read from the cells' own files; summary.json. Third in this folder."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from spknorm.runs.status import PlannedRun, Status, whole_result
 
 _TAIL_BYTES = 8000
 _MAX_ERROR = 500
+_SCREENFUL = 40
 _TOLD = "spknorm: "
 
 
@@ -75,6 +77,20 @@ def status_of(cell: Cell, out: Path) -> CellStatus:
     return CellStatus(
         cell, "complete", seconds=float(seconds) if isinstance(seconds, (int, float)) else None
     )
+
+
+def lines_of(statuses: Sequence[CellStatus]) -> list[str]:
+    """Return where cells stand: a line each; of more than a screenful, a line per method."""
+    lines = []
+    if len(statuses) > _SCREENFUL:
+        counted = Counter((one.status, one.cell.group) for one in statuses)
+        lines = [f"{status:<9} {group}: {n} runs" for (status, group), n in counted.items()]
+        statuses = [one for one in statuses if one.error]
+    for one in statuses:
+        lines.append(f"{one.status:<9} {one.cell.name}")
+        if one.error:
+            lines.append(f"          {one.error}")
+    return lines
 
 
 def error_of(logs: Sequence[Path]) -> str:

@@ -177,10 +177,7 @@ def _show_utterances(done: int, total: int) -> None:
 
 
 def _show_plan(plan: DryRun, out: Path) -> None:
-    for one in plan.statuses:
-        print(f"{one.status:<9} {one.cell.name}")
-        if one.error:
-            print(f"          {one.error}")
+    print("\n".join(bench.lines_of_cells(plan.statuses)))
     states = [one.status for one in plan.statuses]
     print(f"\n{len(states)} runs, of which {states.count('complete')} are complete, in {out}")
     parallel = "as many as the cluster gives" if plan.max_parallel is None else plan.max_parallel

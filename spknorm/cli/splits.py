@@ -186,7 +186,7 @@ def _table(name: str, folds: "list[Fold]") -> Iterator[str]:
     yield name
     for fold in folds:
         sizes = ", ".join(f"{count} {part}" for part, count in fold.utterances.items())
-        yield f"  {fold.name}: {sizes}" + ("" if fold.leaks else "; nothing of test is known")
+        yield f"  {fold.name}: {sizes}" + ("" if fold.leaks else "; no leak found")
         if balance := _balance(fold):
             yield f"    classes in {'/'.join(_PARTS)}: {balance}"
         for one in fold.shared:

@@ -297,3 +297,6 @@ class SpknormRunner(S3prlRunner):
                 seconds=self._saver.seconds(),
                 computing=computing,
             )
+            if test is not None and test.scores is not None:
+                words = self._in_words("test", test.scores)
+                logger.info("%s; everything is in %s", words, self.expdir / "result.json")

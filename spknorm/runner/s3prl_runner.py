@@ -118,9 +118,13 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         found = self._predict(split)
         if self.world.is_leader:
             self._outcome.write_predictions(split, found.predicted)
-        told = self.expert.target.logged(found.scores).items()
-        logger.info("%s %s", split, ", ".join(f"{name} {value:.4f}" for name, value in told))
+        logger.info("%s", self._in_words(split, found.scores))
         return found.scores
+
+    def _in_words(self, split: str, scores: Any) -> str:
+        """Return the scores of a split as the terminal shows them."""
+        values = self.expert.target.logged(scores).items()
+        return f"{split} {', '.join(f'{name} {value:.4f}' for name, value in values)}"
 
     def inference(self) -> None:
         """Write the emotion of the file -t to inference.txt."""
