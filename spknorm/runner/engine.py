@@ -1,9 +1,8 @@
 """The training loop: s3prl's Runner with the two-stage update, exact resume and honest selection.
 
 After `updates`, `features` and `checkpoint` in the flow. `s3prl_runner.py` builds what is trained;
-a step is `iteration.py`'s. Step s uses emotion micro-batches s*A ... s*A+A-1 (A =
-gradient_accumulate_steps) and randomness seeded by (seed, s, rank), so that weights, optimisers
-and counters are all that a resumed run needs.
+a step is `iteration.py`'s. Step s uses micro-batches s*A ... s*A+A-1 (A accumulated) and randomness
+seeded by (seed, s, rank): a resumed run needs weights, optimisers and counters alone.
 """
 
 import logging
@@ -298,5 +297,4 @@ class SpknormRunner(S3prlRunner):
                 computing=computing,
             )
             if test is not None and test.scores is not None:
-                words = self._in_words("test", test.scores)
-                logger.info("%s; everything is in %s", words, self.expdir / "result.json")
+                self._tell("test", test.scores, f"; everything is in {self.expdir}/result.json")

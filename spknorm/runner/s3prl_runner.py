@@ -118,13 +118,14 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         found = self._predict(split)
         if self.world.is_leader:
             self._outcome.write_predictions(split, found.predicted)
-        logger.info("%s", self._in_words(split, found.scores))
+        self._tell(split, found.scores)
         return found.scores
 
-    def _in_words(self, split: str, scores: Any) -> str:
-        """Return the scores of a split as the terminal shows them."""
+    def _tell(self, split: str, scores: Any, where: str = "") -> None:
+        """Print the scores of a split, and where more is."""
         values = self.expert.target.logged(scores).items()
-        return f"{split} {', '.join(f'{name} {value:.4f}' for name, value in values)}"
+        told = ", ".join(f"{name} {value:.4f}" for name, value in values)
+        logger.info("%s %s%s", split, told, where)
 
     def inference(self) -> None:
         """Write the emotion of the file -t to inference.txt."""
