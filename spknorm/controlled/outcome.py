@@ -16,17 +16,7 @@ from spknorm.controlled.verdicts import VariantMeans, Verdict, judge, summarise
 from spknorm.files import write_atomic, write_json
 from spknorm.report.canvas import Figure
 from spknorm.report.page import Section, to_html
-from spknorm.report.tables import (
-    Table,
-    TableRow,
-    p_value,
-    percent,
-    signed_points,
-    span,
-    to_markdown,
-    to_text,
-    with_deviation,
-)
+from spknorm.report.tables import Table, to_markdown, to_text
 from spknorm.report.words import table
 
 SCHEMA = "spknorm.controlled/1"
@@ -44,7 +34,7 @@ def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> Written:
     """Write controlled.json, table.md, report.html and figures/*.png into `out`."""
     cells, verdicts = summarise(rows), judge(rows)
     shown = sorted(cells, key=_order)
-    numbers, judged = _table(shown), _verdict_table(verdicts)
+    numbers, judged = _table(shown), table("verdicts", [{"one": one} for one in verdicts])
     figures = _figures(shown, plan.num_seeds)
     written = write_page(
         out / "controlled.json",
@@ -100,36 +90,9 @@ def _table(cells: Sequence[VariantMeans]) -> Table:
     rows = []
     for one in cells:
         costs_nothing = one.variant.method == "none" or one.rho == 0
-        texts = (
-            one.label,
-            f"{one.rho:g}",
-            with_deviation(one.unseen, one.unseen_std, one.num_seeds),
-            percent(one.seen),
-            percent(None if costs_nothing else one.regained, 0),
-            percent(one.leakage),
-            f"{one.num_seeds} x {one.num_models // max(1, one.num_seeds)}",
-        )
-        rows.append(TableRow(cells=texts, kind="control" if one.is_control else "ours"))
+        kind = "control" if one.is_control else "ours"
+        rows.append({"one": one, "costs_nothing": costs_nothing, "kind": kind})
     return table("controlled", rows)
-
-
-def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    rows = [
-        TableRow(
-            cells=(
-                one.name,
-                one.claim,
-                signed_points(one.difference),
-                span(one.low, one.high, signed_points),
-                p_value(one.p),
-                p_value(one.p_holm),
-                str(one.num_seeds),
-                one.verdict,
-            )
-        )
-        for one in verdicts
-    ]
-    return table("verdicts", rows)
 
 
 def _figures(cells: Sequence[VariantMeans], num_seeds: int) -> list[Figure]:

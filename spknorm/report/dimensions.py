@@ -9,9 +9,9 @@ from typing import Any
 
 from spknorm.report.blocks import Block, Estimate, Score
 from spknorm.report.methods import settings_note
-from spknorm.report.score_tables import cells_of, over_runs, row_of
+from spknorm.report.score_tables import cells_of, line_of, over_runs
 from spknorm.report.splits import title_of
-from spknorm.report.tables import Table, ccc, n_of_m, signed_ccc, span, with_deviation, with_span
+from spknorm.report.tables import Table, ccc, signed_ccc, span, with_span
 from spknorm.report.words import table
 from spknorm.statistics import MIN_SPEAKERS, mean_std, pool_speakers
 from spknorm.statistics.agreement import CCC, concordance
@@ -34,13 +34,11 @@ def dimension_tables(blocks: Iterable[Block]) -> list[Table]:
 def _scores(block: Block) -> Table:
     lines = []
     for one in block.estimates:
-        scores = one.scores.values()
-        cells = [over_runs(score, ccc) for score in scores]
-        spans = [span(score.low, score.high, ccc) for score in scores]
+        shown = []
+        for score in one.scores.values():
+            shown += [over_runs(score, ccc), span(score.low, score.high, ccc)]
         mean = mean_std(found.test.mean for found in one.rows["dimensions"])
-        cells = [text for pair in zip(cells, spans, strict=True) for text in pair]
-        runs = n_of_m(len(one.rows), one.num_planned)
-        lines.append(row_of(one.method, *cells, with_deviation(*mean, ccc), runs))
+        lines.append(line_of(one, shown=shown, mean=mean))
     scales = [*dict.fromkeys((one.low, one.high) for one in block.rows["dimensions"])]
     names = [_dimension(name) for name in block.estimates[0].scores]
     return table(
@@ -59,9 +57,8 @@ def _tests(block: Block) -> Table:
     for one in block.estimates:
         for name, score in one.scores.items():
             if test := score.test:
-                counts = (str(test.found.num_speakers), str(test.found.num_pairs))
-                cells = (_dimension(name), *cells_of(test, signed_ccc), *counts)
-                lines.append(row_of(one.method, *cells))
+                tested = cells_of(test, signed_ccc)
+                lines.append(line_of(one, dimension=_dimension(name), test=test, tested=tested))
     return table("dimensions-comparison", lines, block.protocol, block=block)
 
 
@@ -78,11 +75,14 @@ def _speakers(block: Block) -> Table:
         for name in one.scores:
             if sums := _sums_by_speaker(one, name):
                 found = [among[f"{name}_{key}"] for key in MEASURES_OF_CCC]
-                texts = [with_span(score.pooled, score.low, score.high, ccc) for score in found]
-                who, size = min(sums, key=lambda who: float(concordance(sums[who]))), len(sums)
-                texts[0] = f"{who} {texts[0]}"
-                texts[1] += f", {num_few(size)} of {size}"
-                lines.append(row_of(one.method, _dimension(name), *texts))
+                values = {
+                    "dimension": _dimension(name),
+                    "worst": min(sums, key=lambda who: float(concordance(sums[who]))),
+                    "around": [with_span(it.pooled, it.low, it.high, ccc) for it in found],
+                    "few": num_few(len(sums)),
+                    "num_speakers": len(sums),
+                }
+                lines.append(line_of(one, **values))
     return table("dimensions-speakers", lines, block.protocol, block=block, least=_LEAST)
 
 

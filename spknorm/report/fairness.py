@@ -10,7 +10,7 @@ from dataclasses import replace
 from spknorm.errors import DataError
 from spknorm.report.blocks import Block, Estimate, Score, Test
 from spknorm.report.methods import Method
-from spknorm.report.score_tables import cells_of, row_of
+from spknorm.report.score_tables import cells_of, line_of
 from spknorm.report.scores import against_none, corrected, shared_runs
 from spknorm.report.tables import Table, with_span
 from spknorm.report.words import table
@@ -60,11 +60,9 @@ def _levels(block: Block) -> Table:
     rows = []
     for one in block.estimates:
         assert one.spread is not None  # its speakers are known
-        texts = [with_span(score.pooled, score.low, score.high) for score in one.scores.values()]
-        count = len(one.spread.ua)
-        texts[0] = f"{one.spread.worst} {texts[0]}"
-        texts[1] += f", {measures.num_few(count)} of {count}"
-        rows.append(row_of(one.method, *texts))
+        around = [with_span(score.pooled, score.low, score.high) for score in one.scores.values()]
+        few = measures.num_few(len(one.spread.ua))
+        rows.append(line_of(one, spread=one.spread, around=around, few=few))
     return table("fairness", rows, block.protocol, block=block)
 
 
@@ -72,7 +70,6 @@ def _helps(block: Block) -> Table:
     rows = []
     for one in block.estimates:
         if tests := [score.test for score in one.scores.values() if score.test is not None]:
-            counts = (str(tests[0].found.num_speakers), str(tests[0].found.num_pairs))
-            texts = [text for test in tests for text in cells_of(test)]
-            rows.append(row_of(one.method, *texts, *counts))
+            tested = [text for test in tests for text in cells_of(test)]
+            rows.append(line_of(one, test=tests[0], tested=tested))
     return table("worst-speaker", rows, block.protocol, block=block)

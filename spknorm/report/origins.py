@@ -9,8 +9,8 @@ from collections import Counter
 from typing import Any
 
 from spknorm.config import flatten
-from spknorm.report.tables import NOTHING, Table, TableRow, percent
-from spknorm.report.words import table
+from spknorm.report.tables import NOTHING, Table, TableRow
+from spknorm.report.words import Line, table
 from spknorm.runs import Run, Runs
 
 _OPTIONS = {
@@ -26,19 +26,12 @@ _NOT_SETTINGS = ("downstream_expert.datarc.test_fold",)
 
 def run_table(runs: Runs) -> Table:
     """Return one line per run: where it stands, what it scored, what it cost."""
-    rows = []
+    rows: list[Line] = []
     for run in (*runs.runs, *runs.of_dimensions):
         one, test = run.result, run.result.test
-        scores = (NOTHING, NOTHING) if test is None else (percent(test.wa), percent(test.ua))
         tested = test or (one.dimensions and one.dimensions.test)
-        counts = (tested.n if tested else None, one.steps, one.best_step)
-        cells = (
-            "this folder" if run.folder == "." else run.folder,
-            *("complete", one.protocol, one.fold, str(one.seed), _number(one.samples_per_label)),
-            *(*scores, *map(_number, counts)),
-            f"{one.seconds / 60:.1f}" if one.seconds is not None else NOTHING,
-        )
-        rows.append(TableRow(cells=cells))
+        folder = "this folder" if run.folder == "." else run.folder
+        rows.append({"folder": folder, "one": one, "test": test, "tested": tested})
     for cell in runs.planned:
         if cell.status != "complete":
             status = f"{cell.status}: {cell.error}" if cell.error else cell.status
@@ -87,7 +80,3 @@ def _literal(value: Any) -> str:
     if isinstance(value, str) and value.isidentifier() and value not in ("None", "True", "False"):
         return value
     return repr(value)
-
-
-def _number(value: int | None) -> str:
-    return NOTHING if value is None else str(value)

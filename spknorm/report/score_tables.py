@@ -6,6 +6,7 @@ which there is nothing to show has no rows.
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import Any
 
 from spknorm.report import paper, splits
 from spknorm.report.blocks import Block, Estimate, Score, Test
@@ -23,7 +24,7 @@ from spknorm.report.tables import (
     span,
     with_deviation,
 )
-from spknorm.report.words import sentence, table
+from spknorm.report.words import Line, sentence, table
 from spknorm.statistics import mean_std, pool_speakers, speaker_spread
 from spknorm.statistics.curves import normalised_auc, paper_auc
 from spknorm.statistics.metrics import METRICS
@@ -36,9 +37,10 @@ _SHARES = {"Ascent / descent": "ascent_share", "Head's gain": "speaker_gain",
            "Skipped": "ascents_skipped"}  # fmt: skip
 
 
-def row_of(method: Method, *cells: str) -> TableRow:
-    """Return a method's line: whose and which it is, then its numbers."""
-    return TableRow(cells=(method.upstream, method.label, *cells), kind=method.row_kind)
+def line_of(one: Estimate, **values: Any) -> Line:
+    """Return what a method's line is made of: the method, how many runs, and `values`."""
+    runs = n_of_m(len(one.rows), one.num_planned)
+    return {"method": one.method, "kind": one.method.row_kind, "runs": runs, **values}
 
 
 def over_runs(score: Score, show: Show = percent) -> str:
@@ -46,10 +48,10 @@ def over_runs(score: Score, show: Show = percent) -> str:
     return with_deviation(*score.runs, show) if score.runs else NOTHING
 
 
-def cells_of(test: Test, show: Show = signed_points) -> tuple[str, str, str]:
+def cells_of(test: Test, show: Show = signed_points) -> list[str]:
     """Return a test's difference, its interval and its p."""
     found = test.found
-    return show(found.difference), span(found.low, found.high, show), p_value(test.p)
+    return [show(found.difference), span(found.low, found.high, show), p_value(test.p)]
 
 
 def is_found(test: Test | None) -> bool:
@@ -88,18 +90,11 @@ def paper_table(blocks: Sequence[Block], task: str, remark: str = "") -> Table:
 
 def accuracy_table(block: Block) -> Table:
     """Return the metrics of one protocol's methods, with deviations and intervals."""
+    beside = {name: metric.heading for name, metric in METRICS.items() if name != "wa"}
     rows = []
     for one in block.estimates:
-        wa, spread = one.scores["wa"], one.spread
-        cells = (
-            over_runs(wa),
-            span(wa.low, wa.high),
-            *(over_runs(one.scores[name]) for name in METRICS if name != "wa"),
-            f"{spread.worst} {percent(spread.worst_ua)}" if spread else NOTHING,
-            percent(spread.spread) if spread else NOTHING,
-            _runs(one),
-        )
-        rows.append(row_of(one.method, *cells))
+        others = [over_runs(one.scores[name]) for name in beside]
+        rows.append(line_of(one, wa=one.scores["wa"], others=others, spread=one.spread))
     more = (
         settings_note(block.methods),
         splits.classes_note(block.rows),
@@ -109,7 +104,7 @@ def accuracy_table(block: Block) -> Table:
         "accuracy",
         rows,
         block.protocol,
-        columns=[metric.heading for name, metric in METRICS.items() if name != "wa"],
+        columns=beside.values(),
         more=more,
         title=splits.title_of(block.protocol, block.rows),
         block=block,
@@ -119,15 +114,15 @@ def accuracy_table(block: Block) -> Table:
 
 def short_table(blocks: Sequence[Block]) -> Table:
     """Return the table that a bench prints at its end: WA, UA, chance; a row per size."""
-    rows = []
+    rows: list[Line] = []
     for block in blocks:
         for one in block.estimates:
             for size, found in one.rows.groupby(one.rows["samples_per_label"].fillna(0)):
                 scores = [with_deviation(*mean_std(found[name])) for name in ("wa", "ua")]
                 pooled = pool_speakers(found["by_speaker"])
-                scores.append(percent(speaker_spread(pooled).worst_ua if pooled else None))
+                worst = speaker_spread(pooled).worst_ua if pooled else None
                 where = f"{block.protocol} n={size:.0f}" if size else block.protocol
-                rows.append(row_of(one.method, where, *scores, str(len(found))))
+                rows.append(line_of(one, where=where, scores=scores, worst=worst, found=found))
         if block.chance:
             guess = (percent(block.chance.wa), percent(block.chance.ua))
             cells = ("", "chance", block.protocol, *guess, "", "")
@@ -137,11 +132,11 @@ def short_table(blocks: Sequence[Block]) -> Table:
 
 def comparison_table(block: Block) -> Table:
     """Return the paired tests of one protocol against strategy none."""
-    rows = []
-    for one in block.estimates:
-        if test := one.scores["wa"].test:
-            counts = (str(test.found.num_speakers), str(test.found.num_pairs))
-            rows.append(row_of(one.method, *cells_of(test), p_value(test.p_runs), *counts))
+    rows = [
+        line_of(one, test=test, tested=cells_of(test))
+        for one in block.estimates
+        if (test := one.scores["wa"].test)
+    ]
     return table("comparison", rows, block.protocol, block=block)
 
 
@@ -150,10 +145,8 @@ def adversary_table(block: Block) -> Table:
     rows = []
     for one in block.estimates if "adversary.without_effect" in block.rows else ():
         if one.rows["adversary.without_effect"].notna().any():
-            degrees = _mean(one, "ascent_angle")
-            angle = NOTHING if degrees is None else f"{degrees:.0f}"
-            shares = (percent(_mean(one, key)) for key in _SHARES.values())
-            rows.append(row_of(one.method, angle, *shares))
+            shares = [_mean(one, key) for key in _SHARES.values()]
+            rows.append(line_of(one, angle=_mean(one, "ascent_angle"), shares=shares))
     return table("adversary", rows, block.protocol, columns=_SHARES, block=block)
 
 
@@ -161,12 +154,11 @@ def low_resource_table(block: Block) -> Table:
     """Return the low-resource curves as numbers, ours first, the paper's in grey."""
     curves = [(one, one.curve) for one in block.estimates if one.curve is not None]
     points = sorted({n for _, found in curves for n in found.num_samples})
-    rows = []
+    rows: list[Line] = []
     for one, found in curves:
         means = dict(zip(found.num_samples, found.mean.tolist(), strict=True))
-        shown = (*map(means.get, points), found.paper_auc, found.normalised_auc)
-        cells = (one.method.upstream, one.method.label, *map(percent, shown), _runs(one))
-        rows.append(TableRow(cells=cells))
+        shown = [*map(means.get, points), found.paper_auc, found.normalised_auc]
+        rows.append(line_of(one, kind="ours", shown=shown))
     for strategy, values in paper.CURVES.items() if {*points} & {*paper.NUM_POINTS} else ():
         known = dict(zip(paper.NUM_POINTS, values, strict=True))
         drawn = [area(paper.NUM_POINTS, values) for area in (paper_auc, normalised_auc)]
@@ -204,14 +196,10 @@ def _our_row(method: Method, columns: Sequence[dict[Method, Estimate]]) -> Table
     curve = low.curve if low else None
     texts = [over_runs(one.scores["wa"]) if one else NOTHING for one in (si, sd)]
     areas = (curve.paper_auc, curve.normalised_auc) if curve else (None, None)
-    counts = [_runs(one) if one else NOTHING for one in (si, sd)]
+    counts = [n_of_m(len(one.rows), one.num_planned) if one else NOTHING for one in (si, sd)]
     counts.append(str(sum(curve.num_runs)) if curve else NOTHING)
     cells = (f"{method.upstream}, {method.label}", *texts, *map(percent, areas))
     return TableRow(cells=("ours", *cells, " / ".join(counts)), kind=method.row_kind)
-
-
-def _runs(one: Estimate) -> str:
-    return n_of_m(len(one.rows), one.num_planned)
 
 
 def _mean(one: Estimate, key: str) -> float | None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from spknorm.report.tables import Table, TableRow, with_deviation
+from spknorm.report.tables import Table
 from spknorm.report.words import table
 from spknorm.runs.selection import read_selection
 
@@ -22,15 +22,6 @@ def read_table(folder: Path) -> Table | None:
             doubts.append(f"{choice.upstream}, {choice.variant}: {choice.doubt}.")
         for one in choice.candidates:
             chosen = one.speaker_lambda == choice.speaker_lambda
-            verdict = "chosen" if chosen else "" if one.kept else "loses too much"
-            cells = (
-                choice.upstream,
-                choice.variant,
-                f"{one.speaker_lambda:g}",
-                with_deviation(one.dev_wa, one.dev_wa_std, one.num_runs),
-                with_deviation(one.leakage, one.leakage_std, one.num_runs),
-                str(one.num_runs),
-                verdict if one.speaker_lambda else "control",
-            )
-            rows.append(TableRow(cells=cells, kind="ours" if chosen else "control"))
+            kind = "ours" if chosen else "control"
+            rows.append({"choice": choice, "one": one, "chosen": chosen, "kind": kind})
     return table("selection", rows, more=doubts)

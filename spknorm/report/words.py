@@ -6,17 +6,23 @@ may come from files, so that the forms of a table and the page escape it afterwa
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from spknorm.errors import first_of
-from spknorm.report.tables import Table, TableRow, percent
+from spknorm.report import tables
+from spknorm.report.tables import NOTHING, Table, TableRow
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
+Line = TableRow | Mapping[str, Any]
+"""A row of a table: done, or what its text makes the cells of; `kind` is the row's."""
+
 _MOST = 3
+_FORMS = ("ccc", "n_of_m", "p_value", "percent", "plain", "signed_points", "span",
+          "with_deviation", "with_span")  # fmt: skip
 
 
 def say(name: str, /, **values: Any) -> list[str]:
@@ -32,15 +38,16 @@ def sentence(name: str, /, **values: Any) -> str:
 
 def table(
     text: str,
-    rows: Iterable[TableRow],
+    rows: Iterable[Line],
     *names: str,
     columns: Iterable[str] = (),
     more: Iterable[str] = (),
     **values: Any,
 ) -> Table:
-    """Return a table whose title, headings and notes are a text, filled in.
+    """Return a table whose title, headings, cells and notes are a text, filled in.
 
     Its second paragraph holds the headings between bars; a double one ends those that name a row.
+    The third, where it is in square brackets, is the list of a row's cells, in jinja2's terms.
 
     Args:
         text: Its name, and the table's.
@@ -50,7 +57,7 @@ def table(
         more: Further notes.
         values: What the text is filled with.
     """
-    lines = [*rows]
+    lines = [row if isinstance(row, TableRow) else _filled(text, row) for row in rows]
     title, headings, *notes = say(text, num_rows=len(lines), **values)
     sides = [
         [name for one in side.split("|") for name in ([one.strip()] if "*" not in one else columns)]
@@ -76,7 +83,8 @@ def engine(*, autoescape: bool) -> "Environment":
         autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
     )
-    found.filters |= {"percent": percent, "few": _few}
+    found.filters |= {"percent": tables.percent, "few": _few}
+    found.globals |= {name: getattr(tables, name) for name in _FORMS}
     return found
 
 
@@ -84,10 +92,28 @@ def _source(name: str) -> str:
     return resources.files("spknorm.report").joinpath(name).read_text("utf-8")
 
 
+def _filled(text: str, values: Mapping[str, Any]) -> TableRow:
+    """Return a row whose cells the text lists; None shows as no number."""
+    cells = ((NOTHING if cell is None else str(cell)) for cell in _cells(text)(values))
+    return TableRow(cells=(*cells,), kind=values.get("kind", "ours"))
+
+
+@functools.cache
+def _cells(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    [listed] = filter(_lists_cells, _texts()[name])
+    pages: Any = engine(autoescape=False)
+    found: Callable[..., Sequence[Any]] = pages.compile_expression(listed, undefined_to_none=False)
+    return found
+
+
 @functools.cache
 def _paragraphs(name: str) -> "list[Template]":
-    texts = _texts()[name]
+    texts = (text for text in _texts()[name] if not _lists_cells(text))
     return [engine(autoescape=False).from_string(" ".join(text.splitlines())) for text in texts]
+
+
+def _lists_cells(paragraph: str) -> bool:
+    return paragraph.startswith("[")
 
 
 @functools.cache

@@ -14,8 +14,8 @@ from spknorm.controlled.rivals.grid import RivalRow
 from spknorm.controlled.rivals.plan import Plan
 from spknorm.controlled.rivals.ranking import Gain, Rank, Standing, rank
 from spknorm.report.page import Section
-from spknorm.report.tables import NOTHING, Table, TableRow, p_value, percent, signed_points, span
-from spknorm.report.words import table
+from spknorm.report.tables import NOTHING, Table, signed_points, span
+from spknorm.report.words import Line, table
 
 SCHEMA = "spknorm.rivals/1"
 _BASELINES = {"none": "emotion head alone", "gate": "gate without adversary"}
@@ -26,7 +26,7 @@ def write_outcome(
 ) -> Written:
     """Write rivals.json, table.md and report.html into `out`."""
     standings = rank(plan, chosen, rows)
-    ranking, prices = _ranking(standings, plan, rows), _prices(standings)
+    ranking, prices = _ranking(standings, plan, rows), table("prices", map(_line, standings))
     record = {
         "schema": SCHEMA,
         "plan": asdict(plan),
@@ -60,13 +60,13 @@ def _title(one: Standing) -> str:
     return _BASELINES.get(one.method) or RIVALS[one.method].title
 
 
-def _points(gain: Gain | None) -> tuple[str, str]:
+def _points(gain: Gain | None) -> list[str]:
     """Return a gain in points, and its interval."""
     if gain is None:
-        return NOTHING, NOTHING
+        return [NOTHING, NOTHING]
     if gain.low is None or gain.high is None:
-        return signed_points(gain.mean), NOTHING
-    return signed_points(gain.mean), span(gain.low, gain.high, signed_points)
+        return [signed_points(gain.mean), NOTHING]
+    return [signed_points(gain.mean), span(gain.low, gain.high, signed_points)]
 
 
 def _place(found: Rank | None) -> str:
@@ -76,51 +76,28 @@ def _place(found: Rank | None) -> str:
 
 
 def _ranking(standings: Sequence[Standing], plan: Plan, rows: Sequence[RivalRow]) -> Table:
-    lines = [
-        TableRow(
-            cells=(
-                _title(one),
-                _place(one.rank),
-                percent(one.unseen),
-                *_points(one.gain),
-                p_value(one.p_holm),
-                one.verdict or NOTHING,
-                *_points(one.control),
-                percent(one.worst),
-                *_points(one.worst_gain),
-            ),
-            kind="control" if one.method in _BASELINES else "ours",
-        )
-        for one in standings
-    ]
     return table(
         "ranking",
-        lines,
+        map(_line, standings),
         rho=plan.rho[0],
         num_corpora=len({row.seed for row in rows}),
         num_folds=plan.num_folds,
     )
 
 
-def _prices(standings: Sequence[Standing]) -> Table:
-    lines = [
-        TableRow(
-            cells=(
-                _title(one),
-                RIVALS[one.method].source if one.method in RIVALS else NOTHING,
-                RIVALS[one.method].needs if one.method in RIVALS else "nothing more",
-                f"{one.strength:g}",
-                *_points(one.cost),
-                percent(one.leakage),
-                percent(one.gini),
-                f"{one.seconds:.1f}",
-                f"{one.num_parameters}",
-            ),
-            kind="control" if one.method in _BASELINES else "ours",
-        )
-        for one in standings
-    ]
-    return table("prices", lines)
+def _line(one: Standing) -> Line:
+    """Return what a method's line is made of, in either table."""
+    return {
+        "one": one,
+        "rival": RIVALS.get(one.method),
+        "title": _title(one),
+        "place": _place(one.rank),
+        "gain": _points(one.gain),
+        "control": _points(one.control),
+        "worst_gain": _points(one.worst_gain),
+        "cost": _points(one.cost),
+        "kind": "control" if one.method in _BASELINES else "ours",
+    }
 
 
 def methods_table() -> str:
