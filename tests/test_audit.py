@@ -128,7 +128,7 @@ def test_probe_json_lies_beside_each_result_and_reads_as_a_report_wants_it(audit
 
 
 def test_features_for_a_picture_are_small_and_told_apart(audited):
-    from spknorm.report.pooled import read_features
+    from spknorm.runs.pooled import read_features
 
     paths = sorted(audited.folder.rglob("features_*.npz"))
     assert {read_features(path).stage for path in paths} == {"raw", "none", "SNP", "TAP"}

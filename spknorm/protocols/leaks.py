@@ -74,6 +74,11 @@ class Fold(NamedTuple):
         """Return what lets a model know of the test part."""
         return tuple(one for one in self.shared if one.is_leak)
 
+    @property
+    def labels(self) -> list[str]:
+        """Return its classes in order; utterances without one have none."""
+        return sorted({name for counts in self.classes.values() for name in counts} - {"None"})
+
     def plain(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         return {**self._asdict(), "shared": [one._asdict() for one in self.shared]}

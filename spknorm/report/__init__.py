@@ -7,7 +7,7 @@
     score_tables, dimensions, fairness, cross, leakage, selection, origins   what is in the tables
     doubts        what speaks against them
     paper         the paper's own numbers
-    canvas, figures, pictures, pooled   what is drawn
+    canvas, figures, pictures   what is drawn
     page          HTML (page.html.j2, report.html.j2)
     assembly      all of it
 

@@ -121,13 +121,8 @@ def _build(runs: Runs, folder: Path, out: Path, progress: Progress) -> list[Path
         "findings": score_tables.findings(blocks),
         "doubts": doubts,
     }
-    page = to_html(
-        sections,
-        title=title,
-        footer=sentence("footer", paper=paper),
-        template="report.html.j2",
-        facts=state | lead | _origins(runs),
-    )
+    texts = {"title": title, "footer": sentence("footer", paper=paper)}
+    page = to_html(sections, "report.html.j2", **texts, **state, **lead, **_origins(runs))
     shown, of_speakers = filled(listed), map(dimensions.among_speakers, ranked)
     contents: dict[str, str | bytes] = {
         "table.md": tables.to_markdown(shown, title=title, remarks=remarks),

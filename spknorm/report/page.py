@@ -24,45 +24,21 @@ class Section:
     parts: Sequence[Table | Figure]
 
 
-def to_html(
-    sections: Iterable[Section],
-    *,
-    title: str,
-    lead: str = "",
-    footer: str = "",
-    template: str = "page.html.j2",
-    facts: Mapping[str, Any] | None = None,
-) -> str:
+def to_html(sections: Iterable[Section], template: str = "page.html.j2", **texts: Any) -> str:
     """Return the whole page; a section without parts is left out.
 
     Args:
         sections: In their order.
-        title: Of the page.
-        lead: A paragraph above them.
-        footer: The last line.
         template: One of the report's, with more text than `page.html.j2`.
-        facts: What that one shows.
+        texts: What it shows: a `title`, a `lead` above the sections, a `footer`.
     """
     pages = engine(autoescape=True)
     pages.filters["b64"] = lambda png: base64.b64encode(png).decode("ascii")
     filled = [section for section in sections if section.parts]
-    texts = {"title": title, "lead": lead, "footer": footer}
-    page = pages.get_template(template)
-    return str(page.render(sections=filled, **texts, **(facts or {})))
+    return str(pages.get_template(template).render(sections=filled, **texts))
 
 
 def splits_page(found: Mapping[str, Sequence[Fold]], remarks: Mapping[str, str]) -> str:
-    """Return the page, splits.html.j2.
-
-    Args:
-        found: Folds by the name of their list or corpus.
-        remarks: What else there is to say of one.
-    """
-    known = {name: remarks.get(name, "") for name in found}
-    parts = ("train", "dev", "test")
+    """Return the page of folds, by the name of their list or corpus, with remarks on some."""
     page = engine(autoescape=True).get_template("splits.html.j2")
-    return f"{page.render(found=found, remarks=known, parts=parts, classes_of=_classes)}\n"
-
-
-def _classes(fold: Fold) -> list[str]:
-    return sorted({name for counts in fold.classes.values() for name in counts} - {"None"})
+    return f"{page.render(found=found, remarks=remarks)}\n"

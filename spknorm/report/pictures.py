@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spknorm.report.blocks import Block, Estimate
 from spknorm.report.canvas import (
@@ -25,8 +26,8 @@ from spknorm.report.canvas import (
     write_beside,
 )
 from spknorm.report.leakage import Frontier
-from spknorm.report.pooled import read_features, two_components
 from spknorm.runs import Run
+from spknorm.runs.pooled import read_features
 from spknorm.runs.probes import rank_of
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def draw_features(paths: Sequence[Path]) -> Figure | None:
     with drawing(2.9 * len(stages) + 1.9, 6.0, rows=2, columns=len(stages)) as picture:
         for column, entry in enumerate(stages):
             step = -(-len(entry.values) // _MOST_POINTS)
-            flat, share = two_components(entry.values[::step])
+            flat, share = _two_components(entry.values[::step])
             above, below = (line[column] for line in picture.grid)
             for axes, labels in ((above, entry.speaker[::step]), (below, entry.emotion[::step])):
                 num_names = _draw_points(axes, flat, labels)
@@ -195,6 +196,17 @@ def draw_features(paths: Sequence[Path]) -> Figure | None:
         for line, label in zip(picture.grid, ("by speaker", "by emotion"), strict=True):
             line[0].set_ylabel(label, fontsize=10, fontweight="bold")
         return picture.finish("pooled", "features")
+
+
+def _two_components(values: NDArray[Any]) -> tuple[NDArray[Any], float]:
+    """Project (N, H) on its first two components: (N, 2), and the share of variance they hold."""
+    centred = values - values.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = axes[:2] if len(axes) > 1 else np.vstack([axes, np.zeros_like(axes)])
+    largest = axes[np.arange(2), np.abs(axes).argmax(axis=1)]
+    flat = centred @ (axes * np.where(largest < 0, -1.0, 1.0)[:, None]).T
+    total = float((sizes**2).sum())
+    return flat, float((sizes[:2] ** 2).sum()) / total if total else 0.0
 
 
 def _draw_points(axes: "Axes", flat: Any, labels: Sequence[str]) -> int:

@@ -20,10 +20,10 @@ from spknorm.corpora.records import Utterance
 from spknorm.errors import NonFiniteError
 from spknorm.features import fingerprint
 from spknorm.features.reader import CachedReader, Reading
-from spknorm.files import atomic_path
 from spknorm.probe.arrays import Layers, blocks_of, let_go
 from spknorm.probe.audit.models import Model
 from spknorm.probe.audit.questions import Question
+from spknorm.runs.pooled import Features, write_features
 from spknorm.schema import UpstreamConfig
 
 Floats = NDArray[np.float32]
@@ -31,6 +31,7 @@ Places = dict[tuple[str, str], int]
 """Row of an utterance by corpus and id."""
 Told = Callable[[int], None]
 """Called with a number of utterances or probes that are done."""
+_MOST_DRAWN = 2000
 
 
 class PooledFeatures(NamedTuple):
@@ -183,27 +184,15 @@ def utterances_of(questions: Sequence[Question]) -> dict[str, list[Utterance]]:
 
 
 def write_picture(
-    path: Path,
-    question: Question,
-    pooled: PooledFeatures,
-    *,
-    upstream: str,
-    stage: str,
-    most: int = 2000,
+    path: Path, question: Question, pooled: PooledFeatures, *, upstream: str, stage: str
 ) -> None:
-    """Write what the head sees of the utterances of a question, for a picture (float16)."""
-    utterances = (*question.train, *question.test)[:most]
+    """Write what the head sees of the utterances of a question, for a picture."""
+    utterances = (*question.train, *question.test)[:_MOST_DRAWN]
     parts = (pooled.of(question, part).layer(-1) for part in ("train", "test"))
-    features = np.concatenate(list(parts))
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            features=features[:most].astype(np.float16),
-            speaker=np.array([str(utterance.speaker) for utterance in utterances]),
-            emotion=np.array([str(utterance.emotion) for utterance in utterances]),
-            stage=np.array(stage),
-            upstream=np.array(upstream),
-        )
+    values = np.concatenate(list(parts))[:_MOST_DRAWN]
+    speakers, emotions = ([str(getattr(one, key)) for one in utterances]
+                          for key in ("speaker", "emotion"))  # fmt: skip
+    write_features(path, Features(upstream, stage, values, speakers, emotions))
 
 
 def _pooled(model: Model, wavs: list[Tensor]) -> Tensor:

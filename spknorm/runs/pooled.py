@@ -1,16 +1,14 @@
-"""Pooled features of a stage, read from features_*.npz, and laid flat for a picture.
-
-Before `pictures.py` in the report. `runs/folder.py` tells the format of the files.
-"""
+"""features_*.npz: pooled features of a stage, for a picture; `folder.py` tells what is in it."""
 
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spknorm.errors import ConfigError
+from spknorm.files import atomic_path
 from spknorm.runs.checked import printable
 
 
@@ -19,7 +17,7 @@ class Features(NamedTuple):
 
     upstream: str
     stage: str
-    values: NDArray[np.float64]
+    values: NDArray[Any]
     speaker: list[str]
     emotion: list[str]
 
@@ -49,12 +47,14 @@ def read_features(path: Path) -> Features:
     return Features(printable(upstream), printable(stage), values, speaker, emotion)
 
 
-def two_components(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Project (N, H) on its first two components: (N, 2), and the share of variance they hold."""
-    centred = values - values.mean(axis=0)
-    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:2] if len(axes) > 1 else np.vstack([axes, np.zeros_like(axes)])
-    largest = axes[np.arange(2), np.abs(axes).argmax(axis=1)]
-    flat = centred @ (axes * np.where(largest < 0, -1.0, 1.0)[:, None]).T
-    total = float((sizes**2).sum())
-    return flat, float((sizes[:2] ** 2).sum()) / total if total else 0.0
+def write_features(path: Path, found: Features) -> None:
+    """Write the pooled features of a stage, in half precision."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            features=found.values.astype(np.float16),
+            speaker=np.array(found.speaker),
+            emotion=np.array(found.emotion),
+            stage=np.array(found.stage),
+            upstream=np.array(found.upstream),
+        )
