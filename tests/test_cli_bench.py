@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import time
 
 import pytest
 from bench_stubs import EXPERIMENT, stub_command
@@ -146,6 +147,29 @@ def test_the_status_of_a_bench_is_told_from_its_folder_alone(experiment, stubbed
     )
     main(["bench", "--status", "there"])
     assert re.search(r"\nrunning   \S+fold2\S+: step 40, 0 s ago\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [
+        (5, r"running   \S+fold2\S+: step 40, 0 s ago"),
+        (90_000, r"failed    \S+fold2\S+: The stub w"),
+    ],
+)
+def test_a_clock_that_was_put_back_does_not_make_a_run_go_on(
+    experiment, stubbed, capsys, ahead, said
+):
+    stubbed(failing="SNP")
+    assert main(["bench", str(experiment), "--out", "there"]) == 1
+    [folder] = (experiment.parent / "there").glob("*SNP*fold2*")
+    metrics = folder / "metrics.jsonl"
+    metrics.write_text('{"step": 40, "split": "train"}\n')
+    os.utime(metrics, (time.time() + ahead,) * 2)
+    capsys.readouterr()
+    main(["bench", "--status", "there"])
+    printed = capsys.readouterr().out
+    assert re.search(said, printed)
+    assert not re.search(r"-\d+ s ago", printed)
 
 
 @pytest.mark.parametrize(

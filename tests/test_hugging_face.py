@@ -138,7 +138,7 @@ def test_adapters_of_other_kinds_and_lost_bases_are_refused(folder, tmp_path):
         json.dumps({**config, "base_model_name_or_path": "/nowhere/model"})
     )
     with pytest.raises(
-        MissingError, match="`hf:/nowhere/model` is neither a folder here nor in the"
+        MissingError, match="`hf:/nowhere/model` needs /nowhere/model, which is not there"
     ):
         states_of(adapters)
 

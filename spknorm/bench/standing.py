@@ -5,6 +5,7 @@ it is there. The bench need not run.
 """
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,11 +77,13 @@ def _of_job(name: str, folder: Path, job: JobState) -> Standing:
 
 
 def _age(folder: Path) -> float:
-    """Return how many seconds ago a run last wrote its metrics."""
+    """Return how many seconds ago a run last wrote its metrics; infinity where none can tell."""
     try:
-        return time.time() - (folder / "metrics.jsonl").stat().st_mtime
+        age = time.time() - (folder / "metrics.jsonl").stat().st_mtime
     except OSError:
         return float("inf")
+    # The clock of a file server may be a little ahead of ours; one that was put back says nothing.
+    return max(0.0, age) if age > -_FRESH_SECONDS else float("inf")
 
 
 def _progress(folder: Path) -> str:
@@ -91,7 +94,9 @@ def _progress(folder: Path) -> str:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
         last = next((one for one in map(_line, reversed(lines)) if "step" in one), {})
-    return f"step {last['step']}, {round(_age(folder))} s ago" if last else ""
+    age = _age(folder)
+    when = f", {round(age)} s ago" if math.isfinite(age) else ""
+    return f"step {last['step']}{when}" if last else ""
 
 
 def _line(text: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.cli import overrides, process, refusals, resume, settings
-from spknorm.config.weights import note_weights
+from spknorm.config.weights import check_weights, note_fetched, note_weights
 from spknorm.errors import USER_ERRORS, ConfigError, MissingError
 from spknorm.files import FolderLock, own_place
 
@@ -53,8 +53,22 @@ def _run(args: argparse.Namespace) -> int:
         if process.is_leader():
             process.write_settings(args, config)
         process.seed(args)
-        _run_mode(_runner(args, config), args)
+        runner = _runner(args, config)
+        if args.downstream == settings.OUR_TASK:
+            _compare_fetched(runner, args, begins=begins and args.mode == "train")
+        _run_mode(runner, args)
     return 0
+
+
+def _compare_fetched(runner: Any, args: argparse.Namespace, *, begins: bool) -> None:
+    """Note what a name of a hub led to, or compare it with what the run began with."""
+    from spknorm.upstreams import fetched
+
+    source = fetched(runner.upstream.model, args)
+    if begins:
+        note_fetched(args, source)
+    else:
+        check_weights(args, source)
 
 
 def _write_elsewhere_if_read_only(args: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from spknorm.cli.settings import OUR_TASK, fold_of, is_our_engine
 from spknorm.config import parse
 from spknorm.config.launcher import place
 from spknorm.errors import ConfigError, MissingError
+from spknorm.upstreams.hugging_face.names import check_place
 
 _NO = ("false", "0", "no", "none", "")
 
@@ -140,7 +141,10 @@ def check_upstream(args: argparse.Namespace) -> None:
     if kind in ADDRESSED:
         if not source:
             raise ConfigError(f"`-u {kind}:` needs a folder of transformers or a name of its hub.")
+        check_place(source, args.upstream)
         return
+    if args.upstream.startswith("hf_") and args.upstream_ckpt:
+        check_place(str(args.upstream_ckpt), args.upstream)
     known = hub.options()
     if args.upstream not in known:
         near = difflib.get_close_matches(args.upstream, known, n=3)

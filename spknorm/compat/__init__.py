@@ -14,9 +14,9 @@ they are imported. Nothing on disk is changed. One file per library says what an
 """
 
 from spknorm.compat import s3prl_modules, torch_and_torchaudio
-from spknorm.compat.s3prl_modules import DownloadError
+from spknorm.compat.s3prl_modules import DownloadError, last_download
 
-__all__ = ["DownloadError", "apply"]
+__all__ = ["DownloadError", "apply", "last_download"]
 
 
 def apply() -> None:

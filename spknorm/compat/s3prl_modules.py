@@ -42,6 +42,11 @@ def apply() -> None:
             _after(module)
 
 
+def last_download() -> Path | None:
+    """Return the first file that the name of the upstream built last stood for, if it had one."""
+    return next(iter(_downloaded), None)
+
+
 class _Finder:
     """Finds s3prl's modules as Python would, and has them corrected when they are executed."""
 
@@ -218,7 +223,7 @@ class _Hub:
         def build(*args: Any, ckpt: str | None = None, **options: Any) -> Any:
             _downloaded.clear()
             return build_from(
-                lambda: ckpt or next(iter(_downloaded), None),
+                lambda: ckpt or last_download(),
                 lambda: or_finetuned(
                     lambda: entry(*args, ckpt=ckpt, **options), self._hub, name, ckpt
                 ),

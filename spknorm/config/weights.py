@@ -36,8 +36,18 @@ def note_weights(args: argparse.Namespace) -> None:
         setattr(args, upstream, _digest(place))
 
 
-def check_weights(args: argparse.Namespace) -> None:
+def note_fetched(args: argparse.Namespace, source: Path | None) -> None:
+    """Mark what a name of a hub led a new run to, which is known once the upstream is built."""
+    if _place(args) is None and source is not None:
+        setattr(args, MARKS[1], _digest(source))
+
+
+def check_weights(args: argparse.Namespace, source: Path | None = None) -> None:
     """Check that a frozen upstream's file or folder is what the run of these arguments began with.
+
+    Args:
+        args: The run's, as its checkpoints have them.
+        source: Where a name of a hub led to, once the upstream is built.
 
     Raises:
         CheckpointError: Another lies in its place; no checkpoint of the run has its weights.
@@ -45,7 +55,7 @@ def check_weights(args: argparse.Namespace) -> None:
     known = getattr(args, MARKS[1], None)
     if known is None or getattr(args, "upstream_trainable", True):
         return
-    place = _place(args)
+    place = _place(args) or source
     if place is None:  # which is told where it is looked for
         return
     found = _digest(place)

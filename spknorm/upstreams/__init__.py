@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from spknorm.config.weights import check_weights
 from spknorm.errors import ConfigError, MissingError
 from spknorm.upstreams.hugging_face import PREFIX
+from spknorm.upstreams.hugging_face.names import cached, check_place
 
 __all__ = [
     "FAMILIES",
@@ -23,6 +24,7 @@ __all__ = [
     "Family",
     "build",
     "family_of",
+    "fetched",
     "is_stock",
 ]
 
@@ -130,7 +132,10 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
     on_the_hub = getattr(args, "hub", None) == "huggingface"
     if not on_the_hub and not name.startswith(PREFIX) and not hasattr(hub, name):
         raise ConfigError(f"s3prl's hub has no upstream {name}.")
-    if ckpt and not on_the_hub and not _may_be_elsewhere(name, str(ckpt)):
+    elsewhere = ckpt and _may_be_elsewhere(name, str(ckpt))
+    if ckpt and name.startswith("hf_") and (elsewhere or folder is None):
+        check_place(str(ckpt), name)
+    elif ckpt and not on_the_hub and not elsewhere:
         _require(Path(ckpt), folder)
     check_weights(args)
     defaults = {"upstream_model_config": None, "upstream_trainable": False, "from_hf_hub": False}
@@ -149,11 +154,24 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
             "folder here nor in the Hugging Face cache, and could not be downloaded "
             f"({type(error).__name__}). Put the folder back, or set HF_HOME to a cache that has it."
         ) from error
+    check_weights(args, fetched(upstream, args))
+    return Built(upstream, _own_source(upstream) or (Path(files[-1]) if files else None))
+
+
+def fetched(upstream: Any, args: argparse.Namespace) -> Path | None:
+    """Return the file or folder that the name in `args` stood for when `upstream` was built."""
+    from spknorm.compat import last_download
+
+    if args.upstream.startswith("hf_"):
+        return cached(str(args.upstream_ckpt))
+    return _own_source(upstream) or last_download()
+
+
+def _own_source(upstream: Any) -> Path | None:
     if _is_of_transformers(upstream):
-        return Built(upstream, upstream.folder)
-    if (own := getattr(upstream, "files", None)) is not None:  # emotion2vec's
-        return Built(upstream, own.weights)
-    return Built(upstream, Path(files[-1]) if files else None)
+        return Path(upstream.folder)
+    own = getattr(upstream, "files", None)  # emotion2vec's
+    return None if own is None else Path(own.weights)
 
 
 def _as_it_is(model: Any, **_: Any) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.upstreams.hugging_face.adapters import merged
+from spknorm.upstreams.hugging_face.names import cached, check_place
 from spknorm.upstreams.weights import load_weights, no_weights, plain_name, unwrap_names
 
 _FILES = ("*.json", "*.safetensors")
@@ -43,14 +44,12 @@ def locate(source: str) -> Path:
         )
     import huggingface_hub
 
-    begun = ""
-    try:
-        folder = Path(huggingface_hub.snapshot_download(source, local_files_only=True))
-        if _is_whole(folder):
-            return folder
-        begun = f" whole ({folder} lacks files, as after a download that was stopped)"
-    except (OSError, ValueError):  # nothing of it in the cache, or no name at all
-        pass
+    check_place(source, f"hf:{source}")
+    begun, kept = "", cached(source)
+    if kept is not None and _is_whole(kept):
+        return kept
+    if kept is not None:
+        begun = f" whole ({kept} lacks files, as after a download that was stopped)"
     try:
         folder = Path(huggingface_hub.snapshot_download(source, allow_patterns=list(_FILES)))
         if not list(folder.glob("*.safetensors")):

@@ -1,0 +1,1 @@
+"""Parts of benchmarks/messages.py: the page as commands and answers, and the inputs they name."""
