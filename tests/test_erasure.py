@@ -6,6 +6,7 @@ from concept_erasure import LeaceEraser
 from spknorm.errors import ConfigError, DataError
 from spknorm.probe.erasure import (
     check_variance_left,
+    count_directions,
     erase,
     erase_layers,
     fit_layers,
@@ -56,6 +57,26 @@ def test_rank_erases_the_strongest_directions_alone():
     assert eraser.rank == 2
     assert np.linalg.matrix_rank(eraser.matrix, tol=1e-8) == 2
     assert fit_leace(features, labels).rank == 5
+
+
+@pytest.mark.parametrize("dim", [12, 400])
+@pytest.mark.parametrize("present", [0, 3])
+def test_directions_count_that_tell_speakers_apart_more_than_permuted_ones_do(dim, present):
+    """Also where dimensions are nearly as many as the 480 rows."""
+    generator = np.random.default_rng(2)
+    labels = np.repeat(np.arange(40), 12)
+    features = generator.normal(size=(len(labels), dim))
+    features[:, :present] += 4 * generator.normal(size=(40, present))[labels]
+    assert count_directions(features, labels) == present
+    assert count_directions(features, generator.permutation(labels)) == 0
+    assert fit_leace(features, labels, rank="auto").rank == present
+
+
+def test_of_permuted_speakers_an_erasure_of_its_own_choice_takes_nothing():
+    features, labels = _speakers(num_speakers=30, dim=8)
+    shuffled = np.random.default_rng(3).permutation(labels)
+    assert np.array_equal(erase(features, fit_leace(features, shuffled, rank="auto")), features)
+    assert fit_leace(features, shuffled).rank == 8  # a rank of one's own, or all: chance, too
 
 
 def test_with_more_speakers_than_dimensions_nothing_is_left():

@@ -3,16 +3,18 @@
 Least-squares concept erasure (LEACE; Belrose et al. 2023, arXiv 2306.03819, theorem 4.3): the
 smallest change of the features, in the least-squares sense, after which no linear classifier does
 better on the label than a constant. `rank` erases only that many of the label's directions, the
-strongest ones: with more speakers than dimensions nothing would be left otherwise.
+strongest ones: with more speakers than dimensions nothing would be left otherwise. Directions of
+chance, which permuted labels have, too, can be left alone (`count_directions`).
 
 Legend: N utterances, L layers, H dimensions, K classes.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 
 from spknorm.errors import ConfigError, DataError
 
@@ -25,6 +27,9 @@ What is left then has a tenth of the features' size or less: a head whose learni
 for whole features learns next to nothing of it and names one class. It is a bound on what cannot be
 judged, not on what is harmful; LEACE of all of H dimensions leaves rounding, some 1e-14.
 """
+
+
+_PERMUTATIONS, _DEVIATIONS = 20, 4
 
 
 class Eraser(NamedTuple):
@@ -41,36 +46,53 @@ class Eraser(NamedTuple):
     rank: int
 
 
-def fit_leace(features: Floats, labels: ArrayLike, *, rank: int | None = None) -> Eraser:
+def fit_leace(
+    features: Floats, labels: ArrayLike, *, rank: int | Literal["auto"] | None = None
+) -> Eraser:
     """Return the eraser of `labels`.
 
     Args:
         features: (N, H).
         labels: (N,) class of each row, of any type that can be sorted.
-        rank: Directions to erase, the strongest first; None: all of them, which is LEACE.
+        rank: Directions to erase, the strongest first; None: all of them, which is LEACE; auto: as
+            many as `count_directions` finds.
 
     Raises:
         DataError: Shapes that do not fit, non-finite features, or fewer than two classes.
     """
-    names = np.asarray(labels)
-    _check(features, names)
-    _, index = np.unique(names, return_inverse=True)
-    num_classes = int(index.max()) + 1
-    if num_classes < 2:
-        raise DataError("Erasure needs at least two classes.")
-    values = np.asarray(features, dtype=np.float64)
-    mean = values.mean(axis=0)
-    centred = values - mean
-    indicator = np.eye(num_classes)[index]
-    covariance = centred.T @ centred / len(values)  # (H, H)
-    cross = centred.T @ (indicator - indicator.mean(axis=0)) / len(values)  # (H, K)
-    whiten, unwhiten = _square_roots(covariance)
+    centred, mean, index = _centred(features, labels)
+    cross = _sums(centred, index).T / len(centred)  # (H, K): with what each class correlates
+    whiten, unwhiten = _square_roots(centred.T @ centred / len(centred))
     left, strength, _ = np.linalg.svd(whiten @ cross, full_matrices=False)
     present = int((strength > 1e-9 * max(float(strength[0]), 1e-12)).sum())
-    kept = present if rank is None else min(rank, present)
+    wanted = count_directions(features, labels) if rank == "auto" else rank
+    kept = present if wanted is None else min(wanted, present)
     directions = left[:, :kept]  # (H, rank), orthonormal in the whitened space
     matrix = (unwhiten @ directions @ directions.T @ whiten).T
     return Eraser(mean=mean, matrix=matrix, rank=kept)
+
+
+def count_directions(features: Floats, labels: ArrayLike) -> int:
+    """Return how many directions tell the classes of rows (N, H) apart beyond chance.
+
+    Parallel analysis (Horn, Psychometrika 1965): a direction counts while its strength is over four
+    deviations above the mean of the strongest one of permuted labels. Here the covariance is shrunk
+    (Ledoit and Wolf 2004): where dimensions are nearly as many as rows, permuted labels would
+    correlate with something as well as true ones do.
+
+    Raises:
+        DataError: As `fit_leace` has it.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    centred, _, index = _centred(features, labels)
+    whitened = centred @ _square_roots(ledoit_wolf(centred, assume_centered=True)[0])[0]
+    random = np.random.default_rng(0)
+    found = np.linalg.svd(_sums(whitened, index), compute_uv=False)
+    chance = [
+        np.linalg.norm(_sums(whitened, random.permutation(index)), 2) for _ in range(_PERMUTATIONS)
+    ]
+    return int((found > np.mean(chance) + _DEVIATIONS * np.std(chance)).sum())
 
 
 def erase(features: Floats, eraser: Eraser) -> Floats:
@@ -104,7 +126,7 @@ def normalise_per_speaker(features: Floats, speakers: ArrayLike) -> Floats:
 
 
 def fit_layers(
-    features: Floats, labels: ArrayLike, *, rank: int | None = None
+    features: Floats, labels: ArrayLike, *, rank: int | Literal["auto"] | None = None
 ) -> tuple[Eraser, ...]:
     """Return the eraser of `labels` for each layer of (N, L, H); see `fit_leace`."""
     return tuple(
@@ -159,6 +181,28 @@ def check_variance_left(before: Floats, after: Floats, *, num_classes: int) -> f
             "(10 in the controlled study), or lower speaker_corpus.max_speakers."
         )
     return share
+
+
+def _centred(
+    features: Floats, labels: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
+    """Return centred rows (N, H), their mean (H,) and each row's class (N,) from 0."""
+    names = np.asarray(labels)
+    _check(features, names)
+    _, index = np.unique(names, return_inverse=True)
+    if index.max() < 1:
+        raise DataError("Erasure needs at least two classes.")
+    values = np.asarray(features, dtype=np.float64)
+    mean = values.mean(axis=0)
+    return values - mean, mean, index
+
+
+def _sums(rows: NDArray[np.float64], index: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the sum of each class' rows, (K, H)."""
+    count = len(rows)
+    members = csr_matrix((np.ones(count), (index, np.arange(count))))
+    sums: NDArray[np.float64] = members @ rows
+    return sums
 
 
 def _square_roots(

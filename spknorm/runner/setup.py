@@ -269,9 +269,14 @@ def _erase(
     before = cache.pooled("emotion")  # (N, L, H)
     if leace:
         reference, labels = cache.pooled("speaker"), expert.data.speaker_labels
-        after = erase_layers(before, fit_layers(reference, labels, rank=method.erasure_rank))
+        erasers = fit_layers(reference, labels, rank=method.erasure_rank)
+        after = erase_layers(before, erasers)
         share = check_variance_left(before, after, num_classes=expert.num_speakers)
-        logger.info("LEACE leaves %.3g of the variance of the emotion corpus' features.", share)
+        logger.info(
+            "LEACE of %s directions leaves %.3g of the variance of the emotion corpus' features.",
+            ", ".join(str(one.rank) for one in erasers),
+            share,
+        )
     else:
         speakers = [name for part in ("train", "dev", "test") for name in expert.speakers_of(part)]
         after = normalise_layers(before, speakers)

@@ -123,6 +123,7 @@ class MethodConfig:
     erasure: Annotated[Literal["none", "leace", "znorm"], NUMBERS] = "none"
     """Closed-form baselines on the pooled features of a frozen upstream: leace, linear erasure of
     the speaker; znorm, each speaker's own mean and deviation taken out."""
-    erasure_rank: Annotated[int | None, ABOVE_0, NUMBERS, LEACE] = None
+    erasure_rank: Annotated[int | Literal["auto"] | None, ABOVE_0, NUMBERS, LEACE] = None
     """leace: erase only so many of the speaker's directions, the strongest first (10 in the
-    controlled study); null: all of them, one less than speakers, which may be all there are."""
+    controlled study); auto: those that tell speakers apart more than permuted speakers' do, so that
+    with shuffle_labels none goes; null: all, one less than speakers, which may be all there are."""

@@ -7,8 +7,11 @@ branch is trained to know the speaker, the other is kept orthogonal to it (Bousm
 2016).
 """
 
+import math
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,6 +23,7 @@ from spknorm.method.gradients import reverse_gradient
 from spknorm.method.model import Heads
 
 View = Literal["marginal", "conditional", "joint"]
+_HELD_OUT = 8
 
 
 class Adversary(Rule):
@@ -81,24 +85,41 @@ class Club(Rule):
 
 
 class Branches(Rule):
-    """A second gate with the head; the penalty is the squared product of the branches' features."""
+    """A second gate with the head; the penalty is the squared product of the branches' features.
+
+    It weighs as much as the branch knows of the speaker: what is orthogonal to a branch that has
+    only learnt its utterances by heart is without anything but them.
+    """
 
     def __init__(self, known: Data[Floats], settings: Settings) -> None:
         super().__init__()
         dim, width = known.neutral.shape[1], settings.gate_width
-        self._batches = SpeakerRows(known, settings)
+        held = np.random.default_rng(0).permutation(len(known.speaker)) % _HELD_OUT == 0
+        self._batches = SpeakerRows(_only(known, ~held), settings)
+        self._held_out = SpeakerRows(_only(known, held), settings)
+        self._most = math.log(int(known.speaker.max()) + 1)
         self.branch = nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, dim))
-        self.head = self._batches.head(dim)
+        self.head = SpeakerRows(known, settings).head(dim)
 
     def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
         """Return the speaker branch's loss, and the overlap of both branches."""
         features, speaker = self._batches.draw(generator)
         branch = self.branch(features)
         own = functional.cross_entropy(self.head(branch), speaker)
-        seen = functional.normalize(heads.gated(features) - heads.gated(features).mean(0), dim=1)
+        gated = heads.gated(features)
+        seen = functional.normalize(gated - gated.mean(0), dim=1)
         other = functional.normalize((branch - branch.mean(0)).detach(), dim=1)
         overlap = (seen.T @ other).square().sum() / len(features)
-        return Terms(own, overlap)
+        return Terms(own, self.known(generator) * overlap)
+
+    @torch.no_grad()
+    def known(self, generator: torch.Generator) -> float:
+        """Return the share of the speaker's entropy that the head explains of held-out rows."""
+        features, speaker = self._held_out.draw(generator)
+        self.head.eval()
+        loss = float(functional.cross_entropy(self.head(self.branch(features)), speaker))
+        self.head.train()
+        return max(0.0, 1 - loss / self._most) if self._most else 0.0
 
 
 class SpeakerRows:
@@ -121,6 +142,10 @@ class SpeakerRows:
         return nn.Sequential(
             nn.Linear(dim, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, num_speakers)
         )
+
+
+def _only(known: Data[Floats], rows: npt.NDArray[np.bool_]) -> Data[Floats]:
+    return known._replace(neutral=known.neutral[rows], speaker=known.speaker[rows])
 
 
 def fixed_logits(head: nn.Module, seen: Tensor) -> Tensor:

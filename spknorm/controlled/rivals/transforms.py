@@ -6,26 +6,29 @@ Affective Computing 2013), `adapted` AdaBN (Li et al. 2018), of which training k
 directions found on the speaker corpus: `leace` is least-squares concept erasure (Belrose et al.,
 NeurIPS 2023), `kernelised` the same in the space of a Gaussian kernel (Nystroem's features), `inlp`
 iterative nullspace projection (Ravfogel et al., ACL 2020), here by linear discriminants, one
-direction a round.
+direction a round. None of the three takes out a direction that tells speakers apart by chance only.
 """
 
 from collections.abc import Callable
 
 import numpy as np
+from scipy.stats import binom
 from sklearn.covariance import ledoit_wolf
 from sklearn.kernel_approximation import Nystroem
 
 from spknorm.controlled import frozen
 from spknorm.controlled.fitted import Fit, Fitted, behind, by_speaker, of_model
+from spknorm.controlled.folds import leakage
 from spknorm.controlled.frozen import Data, Settings
 from spknorm.controlled.pool import Floats, Integers
 from spknorm.corpora.records import EMOTIONS
 from spknorm.demo.synthesis import FloatArray
-from spknorm.probe.erasure import erase, fit_leace
+from spknorm.probe.erasure import Eraser, count_directions, erase, fit_leace
 
 _NEUTRAL = EMOTIONS.index("neu")
 _ROUNDS = 5
 _NUM_KERNELS = 256
+_CHANCE = 1e-3
 
 
 def per_speaker(of_one: Callable[[FloatArray, float], FloatArray]) -> Fit:
@@ -110,27 +113,30 @@ def adapted(known: Data[Floats], settings: Settings, strength: float, seed: int)
 
 
 def leace(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
-    """Erase the `strength` strongest directions (10, 20, ...)."""
-    eraser = fit_leace(known.neutral, known.speaker, rank=_rank(known, strength))
-    size = 2 * known.neutral.shape[1] * round(strength)
+    """Erase the `strength` strongest directions (10, 20, ...), of those beyond chance."""
+    eraser = _eraser(known.neutral, known.speaker, _rank(known, strength))
+    size = 2 * known.neutral.shape[1] * eraser.rank
     return behind(lambda rows, _: erase(rows, eraser), known, settings, seed, num_parameters=size)
 
 
 def inlp(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
-    """Project `strength` directions out, one after the other."""
-    projection = np.eye(known.neutral.shape[1])
-    for _ in range(_rank(known, strength)):
-        direction = _first_discriminant(known.neutral @ projection, known.speaker)
-        direction = projection @ direction
+    """Project `strength` directions out, one after the other, while they tell speakers apart."""
+    projection, rank = np.eye(known.neutral.shape[1]), 0
+    while rank < _rank(known, strength):
+        seen = known.neutral @ projection
+        if not _tells_apart(seen, known.speaker):
+            break
+        direction = projection @ _first_discriminant(seen, known.speaker)
         direction /= np.linalg.norm(direction)
         projection = projection - np.outer(direction, direction @ projection)
+        rank += 1
     matrix = projection.astype(np.float32)
-    size = known.neutral.shape[1] * round(strength)
+    size = known.neutral.shape[1] * rank
     return behind(lambda rows, _: rows @ matrix, known, settings, seed, num_parameters=size)
 
 
 def kernelised(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
-    """Erase the `strength` strongest directions among the features of a Gaussian kernel."""
+    """Erase as `leace` does, among the features of a Gaussian kernel."""
     everything = np.concatenate([known.emotional, known.neutral])
     kernel = Nystroem(
         gamma=0.5 / everything.shape[1],
@@ -144,17 +150,37 @@ def kernelised(known: Data[Floats], settings: Settings, strength: float, seed: i
         mapped: Floats = ((kernel.transform(rows) - mean) / std).astype(np.float32)
         return mapped
 
-    eraser = fit_leace(map_(known.neutral), known.speaker, rank=round(strength))
-    size = _NUM_KERNELS * (everything.shape[1] + _NUM_KERNELS + 2 * round(strength))
+    eraser = _eraser(map_(known.neutral), known.speaker, round(strength))
+    size = _NUM_KERNELS * (everything.shape[1] + _NUM_KERNELS + 2 * eraser.rank)
     return behind(
         lambda rows, _: erase(map_(rows), eraser), known, settings, seed, num_parameters=size
     )
+
+
+def _eraser(rows: Floats, speaker: Integers, most: int) -> Eraser:
+    """Return the eraser of at most so many directions."""
+    return fit_leace(rows, speaker, rank=min(most, count_directions(rows, speaker)))
 
 
 def _rank(known: Data[Floats], strength: float) -> int:
     """Return how many directions, fewer than there are dimensions."""
     dim: int = known.neutral.shape[1]
     return min(round(strength), dim - 1)
+
+
+def _tells_apart(rows: FloatArray, speaker: Integers) -> bool:
+    """Return whether a linear classifier names speakers of held-out rows (N, D) beyond chance.
+
+    Every second utterance of a speaker is held out; beyond chance is what guessing reaches less
+    than once in a thousand times.
+    """
+    order = np.argsort(speaker, kind="stable")
+    starts = np.searchsorted(speaker[order], speaker[order])
+    held = np.zeros(len(speaker), dtype=bool)
+    held[order] = (np.arange(len(speaker)) - starts) % 2 == 1
+    share = leakage(rows[~held], speaker[~held], rows[held], speaker[held])
+    chance = 1 / len(np.unique(speaker))
+    return bool(binom.sf(round(share * held.sum()) - 1, held.sum(), chance) < _CHANCE)
 
 
 def _first_discriminant(rows: FloatArray, speaker: Integers) -> FloatArray:
