@@ -18,6 +18,7 @@ from spknorm.controlled.frozen import Data, Model
 from spknorm.controlled.plan import Plan, Variant
 from spknorm.controlled.pool import Features, Floats, Integers, Pool
 from spknorm.controlled.upstream import front_end, load_upstream
+from spknorm.demo.synthesis import FloatArray
 from spknorm.probe.erasure import erase, fit_leace, normalise_per_speaker
 
 
@@ -164,7 +165,9 @@ def _row(fold: Fold[Features], variant: Variant, model: Fitted) -> ModelRow:
     return ModelRow(*variant, *place, unseen, scores.seen, scores.leakage, model.speaker_loss)
 
 
-def leakage(train: Floats, speaker: Integers, test: Floats, expected: Integers) -> float:
+def leakage(
+    train: Floats | FloatArray, speaker: Integers, test: Floats | FloatArray, expected: Integers
+) -> float:
     """Return the accuracy of a fresh linear probe on (N, D): a shrunk linear discriminant."""
     probe = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
     return float(probe.fit(train.astype(np.float64), speaker).score(test, expected))

@@ -172,15 +172,18 @@ def _tells_apart(rows: FloatArray, speaker: Integers) -> bool:
     """Return whether a linear classifier names speakers of held-out rows (N, D) beyond chance.
 
     Every second utterance of a speaker is held out; beyond chance is what guessing reaches less
-    than once in a thousand times.
+    than once in a thousand times. Of one speaker, or of two utterances each, nothing can be told.
     """
     order = np.argsort(speaker, kind="stable")
     starts = np.searchsorted(speaker[order], speaker[order])
     held = np.zeros(len(speaker), dtype=bool)
     held[order] = (np.arange(len(speaker)) - starts) % 2 == 1
+    num_speakers = len(np.unique(speaker))
+    if num_speakers < 2 or not held.any() or (~held).sum() <= num_speakers:
+        return False
     share = leakage(rows[~held], speaker[~held], rows[held], speaker[held])
-    chance = 1 / len(np.unique(speaker))
-    return bool(binom.sf(round(share * held.sum()) - 1, held.sum(), chance) < _CHANCE)
+    right = round(share * held.sum())
+    return bool(binom.sf(right - 1, held.sum(), 1 / num_speakers) < _CHANCE)
 
 
 def _first_discriminant(rows: FloatArray, speaker: Integers) -> FloatArray:
