@@ -6,6 +6,7 @@ a status.
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -39,14 +40,12 @@ class CheckpointError(RuntimeError):
     exit_code = 5
 
 
-_OUT_OF_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
-    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
-    "CUSOLVER_STATUS_ALLOC_FAILED",
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can't allocate memory"
+    r"|CU(BLAS|SOLVER|DNN)_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED"
+    r"|CUDNN_STATUS_INTERNAL_ERROR_(DEVICE|HOST)_ALLOCATION_FAILED"
+    r"|CU(BLAS|DNN)_STATUS_NOT_INITIALIZED|cusolverDnCreate"  # a library that got none to begin
+    r"|NVML_SUCCESS == .*CachingAllocator"  # torch may not ask who fills the GPU: MIG, containers
 )
 """What torch says of memory that the CPU, CUDA itself and NVIDIA's libraries did not get."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -64,7 +63,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         return True
     raised = isinstance(error, RuntimeError) and not isinstance(error, USER_ERRORS)
-    return raised and any(text in str(error) for text in _OUT_OF_MEMORY)
+    return raised and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -96,6 +96,35 @@ def test_a_loop_that_breaks_off_is_named_and_the_others_end(tmp_path, loop, told
     assert not multiprocessing.active_children()
 
 
+ADVICE = (
+    "\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1\nCompile with `TORCH_USE_CUDA_DSA`"
+)
+LOOP = "The loop `s3prl` broke off: Traceback (most recent call last):\n  File ...\n    x @ y\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError(f"CUDA error: unknown error{ADVICE}"), "CUDA error: unknown error"),
+        (RuntimeError(f"{LOOP}torch.AcceleratorError: CUDA error: busy{ADVICE}"),
+         "torch.AcceleratorError: CUDA error: busy"),
+        (RuntimeError(f"{LOOP}KeyError: 1\n\nDuring ...\n\nValueError: two"), "ValueError: two"),
+        (RuntimeError("its process ended with -9"), "its process ended with -9"),
+        (KeyError(), "KeyError"),
+    ],
+)  # fmt: skip
+def test_a_part_that_breaks_off_on_a_gpu_says_what_broke_and_not_how_to_debug_it(error, expected):
+    from speed.gpu import _guarded
+
+    def part():
+        raise error
+        yield
+
+    (figure,) = _guarded("part", part)
+    assert (figure.value, figure.note) == (None, expected)
+    assert "Traceback" in figure.details["traceback"]
+
+
 def test_the_clock_of_the_processor_does_not_count_waiting():
     import torch
 

@@ -61,6 +61,9 @@ def test_once_more_is_once():
     assert len(tried) == 2
 
 
+ASSERT = 'INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/'
+
+
 @pytest.mark.parametrize(
     ("error", "is_memory"),
     [
@@ -70,6 +73,22 @@ def test_once_more_is_once():
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"), True),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate("),
+            True,
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), True),
+        (
+            RuntimeError(
+                "cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR, when calling `cusolverDnCreate(ha"
+            ),
+            True,
+        ),
+        (RuntimeError(f"NVML_SUCCESS == r {ASSERT}CUDACachingAllocator.cpp"), True),
+        (RuntimeError(f"NVML_SUCCESS == DriverAPI::get() {ASSERT}PeerToPeerAccess.cpp"), False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSge"), False),
+        (RuntimeError("cuFFT error: CUFFT_INTERNAL_ERROR"), False),
         (RuntimeError("CUDA error: device-side assert triggered"), False),
         (ConfigError("Out of memory at step 3; out of memory"), False),
         (OSError("out of memory"), False),

@@ -6,6 +6,7 @@ HuBERT Large and Base of random weights; batches of 32 utterances; all but s3prl
 
 import multiprocessing
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +24,7 @@ from speed.measure import Figure, matrix_rate, median, now, summary
 from speed.relay import Loop, OneByOne, Relay, Tick
 from speed.world import BASE, LARGE, Corpus, make_corpus, make_hubert, useful_flops
 from spknorm.config.device import reason_unusable
+from spknorm.errors import is_out_of_memory
 
 STRATEGIES = ("none", "SNP", "TAP")
 SIZES = (32, 16, 8)
@@ -59,8 +61,18 @@ def _guarded(name: str, part: Callable[[], Iterator[Figure]]) -> Iterator[Figure
     try:
         yield from part()
     except Exception as error:
-        told = str(error).strip().splitlines() or [type(error).__name__]
-        yield Figure(name, None, note=told[-1], details={"traceback": traceback.format_exc()})
+        details = {"traceback": traceback.format_exc()}
+        yield Figure(name, None, note=_what_broke(error), details=details)
+
+
+def _what_broke(error: Exception) -> str:
+    """Return the line that says what: of a loop's traceback the last that names an error.
+
+    Below it CUDA's errors have advice on debugging.
+    """
+    told = str(error).strip().splitlines() or [type(error).__name__]
+    named = [line for line in told if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return named[-1] if named else told[0]
 
 
 class _World(NamedTuple):
@@ -207,7 +219,7 @@ def _in_turns(world: _World) -> tuple[int, dict[str, list[float]], dict[str, flo
                 }
             )  # fmt: skip
         except RuntimeError as error:
-            if "out of memory" not in str(error) or size == sizes[-1]:
+            if not is_out_of_memory(error) or size == sizes[-1]:
                 raise
         else:
             return size, times, relay.peaks

@@ -257,6 +257,8 @@ def transformers_loop(
             disable_tqdm=True,
             remove_unused_columns=False,
         )
+        if arguments.n_gpu > 1:  # of those that are seen the first alone, as the other contenders
+            arguments._n_gpu = 1
         transformers.Trainer(
             model=model,
             args=arguments,
