@@ -1,5 +1,7 @@
 """Corpora with coded file names: whole trees of names against the published counts, and traps."""
 
+import dataclasses
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -302,3 +304,15 @@ def test_an_emotion_corpus_can_carry_the_speaker_labels(tmp_path):
     section = SpeakerCorpusConfig(corpus="crema_d", root=str(tmp_path))
     records = read_corpus(ExpertConfig(speaker_corpus=section), "speaker")
     assert [one.speaker for one in records] == ["crema_d_1001", "crema_d_1002"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"example": "wav/a.wav"}, "EmoDB: the example does not fit the pattern"),
+        ({"speaker": "{actor}"}, "EmoDB: `speaker` takes actor, which no name has"),
+    ],
+)
+def test_a_row_is_held_against_its_own_example(change, problem):
+    with pytest.raises(AssertionError, match=re.escape(problem)):
+        dataclasses.replace(LAYOUTS["emodb"], **change)

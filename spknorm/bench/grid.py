@@ -92,54 +92,21 @@ def run(
     out = Path(out).resolve()
     cells = expand(experiment, quick=quick)
     with FolderLock(out):
-        board = _Board(experiment.name, out, [status_of(cell, out) for cell in cells])
         executor = experiment.executor
-        board.parallel = max_parallel(executor)
-        board.tell(on_progress)
+        statuses = [status_of(cell, out) for cell in cells]
+        board = _Board(experiment.name, out, statuses, max_parallel(executor), on_progress)
+        board.tell()
         cluster = SlurmJobs(executor, out, experiment.name) if executor.kind == "slurm" else None
         jobs: Jobs = cluster or LocalJobs(executor, out)
-        waiting = [one.cell for one in board.statuses.values() if one.status == "pending"]
-        after = num_methods(cells) if cluster is not None and experiment.audit else 0
+        after = None
+        if cluster is not None and experiment.audit:
+            after = _After(cluster, num_methods(cells))
         not_followed: list[str] = []
         try:
-            for cell in jobs.adopt(waiting):
-                waiting.remove(cell)
-                board.begin(cell)
-            while waiting or board.running:
-                for cell in board.running_cells():
-                    if jobs.is_over(cell):
-                        board.end(cell, jobs.why(cell))
-                        if board.statuses[cell.name].status == "pending":
-                            waiting.append(cell)  # someone else's run, and it did not finish
-                        board.tell(on_progress, ended=cell)
-                    elif jobs.is_at_work(cell):
-                        board.work(cell)
-                room = len(waiting)
-                if jobs.at_a_time is not None:
-                    room = min(room, jobs.at_a_time - len(board.running))
-                starts = []
-                for cell in waiting[: max(0, room)]:
-                    waiting.remove(cell)
-                    board.begin(cell)
-                    if not is_running(out / cell.name):
-                        if status_of(cell, out).status == "pending":  # at most half a result
-                            (out / cell.name / "result.json").unlink(missing_ok=True)
-                        starts.append(Start(cell, command(cell, out / cell.name)))
-                if starts:
-                    jobs.start(starts)
-                    for one in starts:
-                        if jobs.is_at_work(one.cell):
-                            board.work(one.cell)
-                    board.tell(on_progress)
-                if cluster is not None and after and not waiting:
-                    cluster.follow(after)
-                    after = 0
-                time.sleep(jobs.poll_seconds)
-                if time.monotonic() - board.told > _TELL_SECONDS:
-                    board.tell(on_progress)
+            _work_off(board, jobs, command, after)
             if cluster is not None:
-                if after and not _is_audited(out):
-                    cluster.follow(after)
+                if after is not None and not _is_audited(out):
+                    after.submit()
                 while not cluster.followed():
                     time.sleep(jobs.poll_seconds)
                 not_followed = cluster.why_not_followed()
@@ -153,22 +120,99 @@ def run(
         return summary._replace(not_followed=tuple(not_followed))
 
 
+class _After:
+    """The audit and the report that a cluster does after the runs; given to it once."""
+
+    def __init__(self, cluster: SlurmJobs, num_jobs: int) -> None:
+        self._cluster, self._num_jobs = cluster, num_jobs
+
+    def submit(self) -> None:
+        if self._num_jobs:
+            self._cluster.follow(self._num_jobs)
+            self._num_jobs = 0
+
+
+def _work_off(
+    board: "_Board",
+    jobs: Jobs,
+    command: Callable[[Cell, Path], Sequence[str]],
+    after: _After | None,
+) -> None:
+    """Start what waits, as many as there is place for, and note what ends, until all has ended."""
+    waiting = [one.cell for one in board.statuses.values() if one.status == "pending"]
+    for cell in jobs.adopt(waiting):
+        waiting.remove(cell)
+        board.begin(cell)
+    while waiting or board.running:
+        for cell in board.running_cells():
+            if jobs.is_over(cell):
+                board.end(cell, jobs.why(cell))
+                if board.statuses[cell.name].status == "pending":
+                    waiting.append(cell)  # someone else's run, and it did not finish
+                board.tell(ended=cell)
+            elif jobs.is_at_work(cell):
+                board.work(cell)
+        starts = _starts(board, jobs, waiting, command)
+        if starts:
+            jobs.start(starts)
+            for one in starts:
+                if jobs.is_at_work(one.cell):
+                    board.work(one.cell)
+            board.tell()
+        if after is not None and not waiting:
+            after.submit()
+        time.sleep(jobs.poll_seconds)
+        if time.monotonic() - board.told > _TELL_SECONDS:
+            board.tell()
+
+
+def _starts(
+    board: "_Board",
+    jobs: Jobs,
+    waiting: list[Cell],
+    command: Callable[[Cell, Path], Sequence[str]],
+) -> list[Start]:
+    """Take from `waiting` what there is place for; cells at work elsewhere are only watched."""
+    room = len(waiting)
+    if jobs.at_a_time is not None:
+        room = max(0, min(room, jobs.at_a_time - len(board.running)))
+    starts = []
+    for cell in waiting[:room]:
+        waiting.remove(cell)
+        board.begin(cell)
+        folder = board.out / cell.name
+        if not is_running(folder):
+            if status_of(cell, board.out).status == "pending":  # at most half a result
+                (folder / "result.json").unlink(missing_ok=True)
+            starts.append(Start(cell, command(cell, folder)))
+    return starts
+
+
 class _Board:
     """Where every cell stands while the bench runs."""
 
-    def __init__(self, name: str, out: Path, statuses: Iterable[CellStatus]) -> None:
+    def __init__(
+        self,
+        name: str,
+        out: Path,
+        statuses: Iterable[CellStatus],
+        parallel: int | None,
+        listener: Callable[[BenchProgress], None],
+    ) -> None:
         self.name = name
         self.out = out
         self.statuses = {one.cell.name: one for one in statuses}
         self.running: dict[str, float | None] = {}  # since when; None: it waits in a queue
-        self.parallel: int | None = None
         self.told = time.monotonic()
+        self._parallel, self._listener = parallel, listener
         write_summary(name, list(self.statuses.values()), out)
 
     def running_cells(self) -> list[Cell]:
+        """Return the cells that were started and have not ended, by name."""
         return [self.statuses[name].cell for name in sorted(self.running)]
 
     def begin(self, cell: Cell) -> None:
+        """Note that a cell was given to the executor."""
         self.running[cell.name] = None
 
     def work(self, cell: Cell) -> None:
@@ -185,18 +229,19 @@ class _Board:
         self.statuses[cell.name] = status
         write_summary(self.name, list(self.statuses.values()), self.out)
 
-    def tell(self, listener: Callable[[BenchProgress], None], ended: Cell | None = None) -> None:
+    def tell(self, ended: Cell | None = None) -> None:
+        """Report how far the bench is."""
         statuses, self.told = list(self.statuses.values()), time.monotonic()
         at_work = {name: since for name, since in self.running.items() if since is not None}
         elapsed = {name: self.told - since for name, since in at_work.items()}
         counts = [sum(one.status == name for one in statuses) for name in ("complete", "failed")]
-        listener(
+        self._listener(
             BenchProgress(
                 total=len(statuses),
                 complete=counts[0],
                 failed=counts[1],
                 running=len(at_work),
-                seconds_left=_seconds_left(statuses, self.parallel, elapsed),
+                seconds_left=_seconds_left(statuses, self._parallel, elapsed),
                 ended=None if ended is None else self.statuses[ended.name],
             )
         )

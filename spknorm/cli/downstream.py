@@ -23,7 +23,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING)
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING,
+        format=logging.BASIC_FORMAT if args.verbose else "%(message)s",  # as other commands do
+    )
     logging.getLogger("spknorm").setLevel(logging.INFO)
     changes = overrides.parse_overrides(args.override)
     overrides.apply_to_args(changes, args)

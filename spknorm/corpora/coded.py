@@ -6,7 +6,6 @@ Identity comes from the name, so that a copy may lie at any depth and in folders
 import csv
 import logging
 import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -110,10 +109,7 @@ def differences(records: Sequence[Utterance], layout: Layout) -> list[str]:
 
 def _fields(file: Path, layout: Layout) -> dict[str, str] | None:
     parts = (*file.parts[-_DEPTH:-1], os.path.splitext(file.name)[0])  # noqa: PTH122 (thousands)
-    match = re.search(layout.pattern, unicodedata.normalize("NFC", "/".join(parts)), re.ASCII)
-    if match is None:
-        return None
-    return layout.derive({name: value or "" for name, value in match.groupdict().items()})
+    return layout.fields_of(unicodedata.normalize("NFC", "/".join(parts)))
 
 
 def _utterance(

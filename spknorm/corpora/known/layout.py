@@ -3,6 +3,8 @@
 First of three: layouts.py has a row per corpus, coded.py reads them.
 """
 
+import re
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,7 +19,7 @@ class Layout:
         title: As people call it.
         pattern: Of the end of a path without its suffix; its groups are the fields. `emotion` is
             one of them, or comes from `derive`.
-        example: A name that fits.
+        example: A path that fits, with its suffix.
         words: The corpus' own words by the code in the name.
         counts: Utterances by word in the published corpus.
         num_speakers: In the published corpus.
@@ -26,7 +28,7 @@ class Layout:
         source: Where to get it.
         id: From the fields.
         speaker: From every field that identifies a person.
-        sentence: From the fields; empty where names do not tell.
+        sentence: From the fields; empty where names have none.
         sex: `female`, `male` or None, from the fields.
         sex_table: A CSV table in the corpus' folder: its name, the columns of speaker and sex.
         intensities: By the code in the field `intensity`.
@@ -59,6 +61,22 @@ class Layout:
     other_total: int | None = None
     total: int | None = None
     containers: bool = False
+
+    def __post_init__(self) -> None:
+        """Hold the row against its own example, so that a slip shows when it is written."""
+        fields = self.fields_of(self.example.rpartition(".")[0])
+        assert fields is not None, f"{self.title}: the example does not fit the pattern"
+        for name in ("id", "speaker", "sentence"):
+            wanted = {one for _, one, _, _ in string.Formatter().parse(getattr(self, name)) if one}
+            missing = ", ".join(sorted(wanted - fields.keys()))
+            assert not missing, f"{self.title}: `{name}` takes {missing}, which no name has"
+
+    def fields_of(self, path: str) -> Fields | None:
+        """Return the fields of a path without its suffix; None if it is not of the corpus."""
+        match = re.search(self.pattern, path, re.ASCII)
+        if match is None:
+            return None
+        return self.derive({name: value or "" for name, value in match.groupdict().items()})
 
 
 def by_parity(fields: Fields) -> str:
