@@ -1,15 +1,18 @@
 """emotion2vec as funasr has it: packed or not, its checkpoints, and what is said without them."""
 
+import json
 import sys
 
 import pytest
+import soundfile
 import torch
 import yaml
-from test_families import STRATEGIES, TUNED, hidden_states, load_raw, train  # noqa: F401
+from test_families import hidden_states, settings_of
 from test_families_own import FUNASR, hub, make
 from test_fast import featurizer_of, wavs
 from test_fast_families import check_alone
 
+from spknorm.cli import main, run_downstream
 from spknorm.errors import CheckpointError, ConfigError, MissingError
 
 BUILDS = {
@@ -183,11 +186,36 @@ def test_the_cache_of_modelscope_serves_a_name(monkeypatch, tmp_path):
 def test_without_funasr_it_is_said_how_to_install_it(monkeypatch):
     from spknorm.upstreams.emotion2vec import package
 
+    load = hub().emotion2vec  # whatever else looks for packages has found them
     monkeypatch.setattr(package.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError) as caught:
-        hub().emotion2vec(ckpt="folder")
+        load(ckpt="folder")
     assert str(caught.value) == (
         "The upstream `emotion2vec` needs the package funasr, which is not installed: "
-        "pip install --no-deps funasr, or pip install 'spknorm[emotion2vec]' with all that its "
-        "other models need."
+        "pip install --no-deps funasr (what its other models need is not used here)."
+    )
+
+
+@FUNASR
+def test_its_command_lines_train_audit_predict_and_export(
+    tiny_corpora, tmp_path, tone, monkeypatch
+):
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    checkpoint, run, wav = make("emotion2vec", tmp_path / "m"), tmp_path / "run", tmp_path / "a.wav"
+    (tmp_path / "task.yaml").write_text(yaml.safe_dump(settings_of(tiny_corpora, "TAP", 1)))
+    soundfile.write(wav, tone(0.5), 16000)
+    options = ["-d", "emotion_spknorm", "-c", str(tmp_path / "task.yaml"), "-f", "-p", str(run)]
+    upstream = ["-u", "emotion2vec_plus_base", "-k", str(checkpoint)]
+    assert run_downstream([*options, *upstream, "--device", "cpu"]) == 0
+    assert main(["audit", str(run), "--device", "cpu"]) == 0
+    assert main(["predict", str(run), str(wav), "--out", str(tmp_path / "a.csv")]) == 0
+    assert main(["export", str(run), "--onnx", "--out", str(tmp_path / "export")]) == 0
+    assert json.loads((run / "probe.json").read_text())["rows"]
+    assert (tmp_path / "a.csv").read_text().count("a.wav") == 1
+    names = {"config.yaml", "model.pt", "model.onnx", "README.md"}
+    assert {file.name for file in (tmp_path / "export").iterdir()} == names
+    before, trained = (hub().emotion2vec(ckpt=str(f)) for f in (checkpoint, tmp_path / "export"))
+    assert before.model.state_dict().keys() == trained.model.state_dict().keys()
+    assert not torch.equal(
+        before.model.blocks[1].mlp.fc1.weight, trained.model.blocks[1].mlp.fc1.weight
     )

@@ -39,8 +39,8 @@ _LIMITS = (
     "classifier; `-u hf:FOLDER` applies it.",
     "SEW-D's classifier reads the last hidden state alone: its layers are half as long as "
     "its output.",
-    "ONNX holds the packed families, with heads whose logits it gives at every length; of s3prl's "
-    "DeepModel it does not, which is said.",
+    "ONNX holds the packed families, with heads whose logits it gives at every length; s3prl's "
+    "DeepModel is refused.",
     "LoRA on s3prl's families and on WavLM needs `upstream.packed`: their own attention "
     "reads weights past the adapters.",
     "Any other AutoModel that takes waveforms or log-mels and gives frames is trained, "
@@ -51,11 +51,12 @@ _LIMITS = (
     "distilHuBERT's heads are hidden states in s3prl, the last of them the last one, and its "
     "front end is trained at its own share of the gradient. transformers' HuBERT has its layers "
     "alone, so that a gate on a head is in `normalised.pt`, for `spknorm_distiller_local`.",
-    "emotion2vec needs funasr, its own package: `pip install --no-deps funasr` (without the two "
-    "dozen packages of its other models), or `spknorm[emotion2vec]` with them. `-k` names a "
-    "folder with config.yaml and model.pt; without it the model is taken from a cache of the "
-    "Hugging Face Hub or of ModelScope. Its queries, keys and values are one product, which is "
-    "what LoRA adapts.",
+    "emotion2vec needs funasr, its own package: `pip install --no-deps funasr`, as "
+    "scripts/setup.sh does it. The extra `spknorm[emotion2vec]` has two dozen packages of its "
+    "other models, too, and an older omegaconf than constraints.txt names, so that pip takes it "
+    "only without `-c constraints.txt`. `-k` names a folder with config.yaml and model.pt; "
+    "without it the model is taken from a cache of the Hugging Face Hub or of ModelScope. Its "
+    "queries, keys and values are one product, which is what LoRA adapts.",
     "All other upstreams of s3prl (`multires_hubert*`, `lighthubert*`, `fbank`, `mfcc`, "
     "`vggish`, ...) run as s3prl runs them, padded where they are fine-tuned, and are not "
     "exported: their layers are of several lengths or widths, or they are no transformers. "

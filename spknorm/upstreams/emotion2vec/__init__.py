@@ -15,6 +15,4 @@ NAMES = {
     "emotion2vec_plus_large": "emotion2vec_plus_large",
 }
 """Upstreams as -u takes them, and what they are called on the hubs."""
-EXTRA = "emotion2vec"
-"""Of setup.cfg: installs the package with all that its other models need."""
 CONFIG_FILE, WEIGHTS_FILE = "config.yaml", "model.pt"

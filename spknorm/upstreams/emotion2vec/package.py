@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from spknorm.errors import ConfigError
-from spknorm.upstreams.emotion2vec import EXTRA
 from spknorm.upstreams.weights import first_line
 
 _PACKAGE, _MODELS = "funasr", "funasr.models.emotion2vec"
@@ -68,8 +67,7 @@ def _shell(wanted_by: str) -> Iterator[None]:
     if spec is None or spec.submodule_search_locations is None:
         raise ConfigError(
             f"The upstream `{wanted_by}` needs the package funasr, which is not installed: "
-            f"pip install --no-deps funasr, or pip install 'spknorm[{EXTRA}]' with all that its "
-            "other models need."
+            "pip install --no-deps funasr (what its other models need is not used here)."
         )
     shell = ModuleType(_PACKAGE)
     shell.__path__ = list(spec.submodule_search_locations)
