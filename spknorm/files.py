@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from spknorm.errors import ConfigError, MissingError
+from spknorm.errors import ConfigError, MissingError, is_disk_full
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +66,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def system_errors(path: Path) -> Iterator[None]:
-    """Raise the system's own error (a full disk) where torch or safetensors hide it in another."""
+    """Raise the system's own error where torch or safetensors hide it; a full disk names `path`."""
     try:
         yield
-    except OSError:
+    except OSError as error:
+        if is_disk_full(error) and error.filename is None:
+            error.filename = str(path)
         raise
     except Exception as error:
         hidden: BaseException | None = error

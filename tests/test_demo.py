@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import re
 import sys
@@ -195,11 +196,12 @@ def test_other_parameters_or_another_generator_build_anew(tiny, tmp_path, monkey
 
 def test_a_build_that_fails_leaves_nothing(tiny, tmp_path, monkeypatch):
     def fail(*_, **__):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(trees, "write_voxceleb1", fail)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device") as error:
         make_demo_corpora(tmp_path / "demo")
+    assert error.value.filename == str(tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []
 
 

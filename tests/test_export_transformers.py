@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -154,3 +157,22 @@ def test_layers_written_as_code_are_refused(tmp_path):
     harmful = {**upstream.model_cfg, "conv_feature_layers": "__import__('os').system('true')"}
     with pytest.raises(CheckpointError, match="it was not run"):
         config_of("hubert", harmful)
+
+
+def test_a_disk_that_fills_leaves_no_half_of_a_folder(tmp_path, monkeypatch):
+    import transformers
+
+    def half(self, folder, **_):
+        (Path(folder) / "config.json").write_text("{")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    form = form_of_file(read_upstream_file(_random_upstream(tmp_path / "u.pt")))
+    write_transformers_folder(tmp_path / "out", form)
+    before = (tmp_path / "out" / "config.json").read_bytes()
+    monkeypatch.setattr(transformers.PreTrainedModel, "save_pretrained", half)
+    for name in ("out", "new"):
+        with pytest.raises(OSError, match="No space") as error:
+            write_transformers_folder(tmp_path / name, form)
+        assert error.value.filename == str(tmp_path / name)
+    assert (tmp_path / "out" / "config.json").read_bytes() == before
+    assert not list((tmp_path / "new").iterdir())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm.errors import ConfigError
-from spknorm.files import read_json, sha256_of, write_json
+from spknorm.files import read_json, sha256_of, system_errors, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ def make_demo_corpora(
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         logger.info("Making the demo corpora in %s (about 10 s).", folder)
-        _build(beside, rho, seed, progress)
+        with system_errors(folder):
+            _build(beside, rho, seed, progress)
         write_json(beside / _STAMP, stamp)
         beside.chmod(0o755)
         _install(beside, folder, stamp)

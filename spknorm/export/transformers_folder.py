@@ -7,6 +7,7 @@ head. SNP's gate, for which transformers has no place, lies beside them in a fil
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -176,8 +177,11 @@ def write_transformers_folder(
     _load(model, weights)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with system_errors(folder):
-        model.save_pretrained(folder)
+    # It writes in place: a full disk would leave half of a config.json under its name.
+    with system_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".") as beside:
+        model.save_pretrained(beside)
+        for file in Path(beside).iterdir():
+            file.replace(folder / file.name)
     preprocessor = json.dumps(dict(form.preprocessor), indent=2)
     write_atomic(folder / "preprocessor_config.json", preprocessor + "\n")
     write_gate(folder / GATE_FILE, gate)
