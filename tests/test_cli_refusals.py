@@ -96,6 +96,21 @@ def test_what_is_wrong_is_told_in_one_text_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_folder_of_an_earlier_run_is_told_before_torch_is_loaded(
+    iemocap_folds, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(process, "prepare", lambda args: pytest.fail("torch would be loaded"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "states-2.ckpt").write_bytes(b"")
+    none = "config.downstream_expert.spknorm.strategy=none"
+    argv = ["-d", "emotion_spknorm", "-u", "fbank", "-p", str(tmp_path / "run"), "-o", none]
+    assert fail(argv, capsys) == (
+        2,
+        f"spknorm: {tmp_path}/run holds the checkpoints of an earlier run (states-2.ckpt): go on "
+        "with it (-a), or choose another folder (-n or -p).",
+    )
+
+
 def test_an_experiment_of_several_runs_is_sent_to_the_bench(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "e.yaml").write_text("name: e\nupstreams: [fbank]\nvariants: [{strategy: none}]\n")

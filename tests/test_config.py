@@ -86,8 +86,13 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
         ),
         (
             expert(datarc={"valid_ratio": 1.5}),
-            "`config.downstream_expert.datarc.valid_ratio` must be between 0 and 1, "
+            "`config.downstream_expert.datarc.valid_ratio` must be above 0 and below 1, "
             "but is `1.5` (float).",
+        ),
+        (
+            expert(datarc={"valid_ratio": 1.0}),
+            "`config.downstream_expert.datarc.valid_ratio` must be above 0 and below 1, "
+            "but is `1.0` (float).",
         ),
         (
             {"runner": {"eval_dataloaders": ["dev", "train"]}},

@@ -49,6 +49,10 @@ def _run(args: argparse.Namespace) -> int:
     with ExitStack() as held:
         if args.mode == "train" and process.is_leader():
             held.enter_context(FolderLock(Path(args.expdir)))
+            if begins and settings.is_our_engine(args, config) and not args.auto_resume:
+                from spknorm.runs.resume import check_unused
+
+                check_unused(Path(args.expdir))
         process.prepare(args)
         if _may_fork(args, config):
             _follow_fork(args, config, held)

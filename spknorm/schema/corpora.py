@@ -18,6 +18,7 @@ from spknorm.schema.marks import (
     NOTHING,
     NUMBERS,
     OURS,
+    PART,
     PLACE,
     REPEAT,
     SHARE,
@@ -87,7 +88,7 @@ class DataConfig:
     speaker_disjoint: a share of its speakers. given: the list's own part (official, emobox, ...).
     auto: superb for si5 on IEMOCAP, as SUPERB has it (on the demo likewise), and for sd; given
     where there is such a part; else speaker_disjoint."""
-    valid_ratio: Annotated[float, SHARE, NUMBERS] = 0.2
+    valid_ratio: Annotated[float, PART, NUMBERS] = 0.2
     samples_per_label: Annotated[int | None, ABOVE_0, REPEAT, LOW_RESOURCE] = None
     """low_resource: training utterances per class (paper: 50, 100, 200, ..., 1000)."""
     draw: Annotated[int, NOT_NEGATIVE, REPEAT, LOW_RESOURCE] = 0

@@ -30,6 +30,7 @@ class Range:
         """Return the range in words, as in: must be 0 or more."""
         if self.above > -math.inf:
             upper = f" and at most {self.most:g}" if self.most < math.inf else ""
+            upper = f" and below {self.below:g}" if self.below < math.inf else upper
             return f"above {self.above:g}{upper}"
         if self.most < math.inf:
             return f"between {self.least:g} and {self.most:g}"
@@ -51,6 +52,7 @@ class OneOf:
 ABOVE_0 = Range(above=0)
 NOT_NEGATIVE = Range(least=0)
 SHARE = Range(least=0, most=1)
+PART = Range(above=0, below=1)
 
 
 class Effect(enum.Enum):
