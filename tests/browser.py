@@ -84,9 +84,12 @@ class Browser:
 
     def press(self, key):
         """Press and release a key."""
-        code = {"Tab": 9, "Enter": 13}[key]
-        for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
+        code = {"Tab": 9, "Enter": 13, " ": 32}.get(key, 0)
+        typed = {"text": {"Enter": "\r", " ": " "}[key]} if key in ("Enter", " ") else {}
+        for kind, more in (("keyDown" if typed else "rawKeyDown", typed), ("keyUp", {})):
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more
+            )
 
     def complaints(self):
         """Return what the console and the log said, and every error."""

@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import browser
 import numpy as np
 import pytest
 import tiny_upstreams
@@ -65,6 +66,16 @@ def tiny_hubert(tmp_path_factory):
     import spknorm.compat  # noqa: F401
 
     return tiny_upstreams.make_hubert(tmp_path_factory.mktemp("hubert") / "tiny_hubert.pt")
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """A browser, started once."""
+    if browser.find() is None:
+        pytest.fail(browser.MISSING)
+    opened = browser.Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import base64
 import json
 import os
 
-import browser
 import pytest
 from fake_results import make_bench, write
 
@@ -52,16 +51,6 @@ def page(tmp_path_factory):
     )
     report.build(folder)
     return folder / "report.html"
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """A browser, started once."""
-    if browser.find() is None:
-        pytest.fail(browser.MISSING)
-    opened = browser.Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize("width", [1280, 400])

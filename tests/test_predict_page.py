@@ -6,7 +6,6 @@ import json
 import re
 import time
 
-import browser
 import numpy as np
 import pytest
 import soundfile
@@ -127,16 +126,6 @@ def test_the_command_makes_a_page(talk, tmp_path, tiny_hubert, capsys):
     assert main(["predict", str(expdir), str(talk), *options]) == 0
     assert capsys.readouterr().out == f"{page}: 3 windows\n"
     assert len(data_of(page.read_text())["windows"]) == 3
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """A browser, started once."""
-    if browser.find() is None:
-        pytest.fail(browser.MISSING)
-    opened = browser.Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 def click(chromium, selector):

@@ -64,10 +64,11 @@ def run(args: argparse.Namespace) -> int:
     told: Iterable[Prediction] = _with_bar(rows, files)
     if args.page is not None:
         told = kept = list(told)
-        write_page(kept, args.page, model=printable(args.expdir.resolve().name))
-        print(f"{args.page}: {len(kept)} window{'s' * (len(kept) != 1)}")
+        if kept:  # else its only recording was skipped
+            write_page(kept, args.page, model=printable(args.expdir.resolve().name))
+            print(f"{printable(args.page)}: {len(kept)} window{'s' * (len(kept) != 1)}")
     if args.out is not None:
-        print(f"{predict.write_rows(told, args.out)} rows in {args.out}")
+        print(f"{predict.write_rows(told, args.out)} rows in {printable(args.out)}")
     elif args.page is None:
         for number, row in enumerate(told):
             print(predict.to_csv(row, header=number == 0), end="")

@@ -5,6 +5,7 @@
   const slider = document.getElementById("timeline");
   const now = document.getElementById("now");
   const body = document.querySelector("#windows tbody");
+  const PAGE_SECONDS = 30;
   const svg = (name, attributes) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -58,17 +59,27 @@
   const outline = [...edge(-1), ...edge(1).reverse()].join("L");
   document.getElementById("wave").prepend(svg("path", { d: `M${outline}z`, class: "wave" }));
 
-  // Bands: a window counts until the next one starts; nothing is drawn where none is.
+  // Bands: where windows overlap, the one that started last; nothing is drawn where none is.
+  const edges = [...new Set(data.windows.flatMap((w) => w.slice(0, 2)))].sort((a, b) => a - b);
+  const pieces = [];
+  const open = [];
+  let coming = 0;
+  edges.slice(0, -1).forEach((from, k) => {
+    while (data.windows[coming]?.[0] <= from) open.push(coming++);
+    while (open.length && data.windows[open.at(-1)][1] <= from) open.pop();
+    if (!open.length) return;
+    const last = pieces.at(-1);
+    if (last?.i === open.at(-1) && last.till === from) last.till = edges[k + 1];
+    else pieces.push({ i: open.at(-1), from, till: edges[k + 1] });
+  });
   const bands = document.getElementById("bands");
   const paths = data.classes.map(() => "");
-  data.windows.forEach(([start, end, ...shares], i) => {
-    const next = i + 1 < data.windows.length ? data.windows[i + 1][0] : end;
-    const stop = next > start ? Math.min(end, next) : end;
+  pieces.forEach(({ i, from, till }) => {
     let below = 100;
-    shares.forEach((share, c) => {
+    data.windows[i].slice(2).forEach((share, c) => {
       const height = 100 * share;
-      paths[c] += `M${x(start).toFixed(2)} ${(below - height).toFixed(2)}` +
-        `H${x(stop).toFixed(2)}v${height.toFixed(2)}H${x(start).toFixed(2)}z`;
+      paths[c] += `M${x(from).toFixed(2)} ${(below - height).toFixed(2)}` +
+        `H${x(till).toFixed(2)}v${height.toFixed(2)}H${x(from).toFixed(2)}z`;
       below -= height;
     });
   });
@@ -124,14 +135,20 @@
   slider.addEventListener("keydown", (event) => {
     const second = player.currentTime;
     const starts = data.windows.map((w) => w[0]);
+    const onward = () => starts.find((s) => s > second + 0.05) ?? second;
+    const back = () => starts.filter((s) => s < second - 0.05).pop() ?? 0;
     const targets = {
-      ArrowRight: () => starts.find((s) => s > second + 0.05) ?? second,
-      ArrowLeft: () => starts.filter((s) => s < second - 0.05).pop() ?? 0,
+      ArrowRight: onward,
+      ArrowUp: onward,
+      ArrowLeft: back,
+      ArrowDown: back,
+      PageUp: () => second + PAGE_SECONDS,
+      PageDown: () => second - PAGE_SECONDS,
       Home: () => 0,
       End: () => starts[starts.length - 1],
     };
-    if (event.key === " ") {
-      player.paused ? player.play() : player.pause();
+    if (event.key === " " || event.key === "Enter") {
+      player.paused ? player.play().catch(() => {}) : player.pause();
     } else if (event.key in targets) {
       seek(targets[event.key]());
     } else {
@@ -140,6 +157,13 @@
     event.preventDefault();
   });
 
+  body.addEventListener("keydown", (event) => {
+    const row = event.target.closest("tr");
+    const next = { ArrowDown: row?.nextElementSibling, ArrowUp: row?.previousElementSibling }[event.key];
+    if (!next) return;
+    next.querySelector("button").focus();
+    event.preventDefault();
+  });
   body.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;

@@ -41,7 +41,7 @@ def write_page(rows: Sequence[Prediction], path: Path | str, *, model: str) -> N
     6 kbit/s, as of recordings over about 75 minutes, the page asks for the file to play.
 
     Args:
-        rows: What was predicted of the recording, by start.
+        rows: What was predicted of the recording, in any order.
         path: Where the page goes, ends in .html.
         model: What predicted it, as readers know it.
 
@@ -51,6 +51,7 @@ def write_page(rows: Sequence[Prediction], path: Path | str, *, model: str) -> N
     """
     recordings = sorted({row.path for row in rows})
     check_page(path, recordings)
+    rows = sorted(rows, key=lambda row: (row.start, row.end))  # turns overlap
     samples = np.concatenate([part.samples for part in _parts(recordings[0])])
 
     def filled(sound: bytes | None) -> bytes:
