@@ -115,30 +115,15 @@ def read_iemocap(
     root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
     records: list[Utterance] = []
     problems: list[str] = []
-    silent: list[str] = []
+    silent: list[_Labelled] = []  # without a sound file
     walk = Walk()
     for session in _sessions(root):
-        labelled: list[_Labelled] = []
         wavs = _sound_files(root / session / "sentences" / "wav", walk)
-        for file in _label_files(root / session / "dialog" / "EmoEvaluation"):
-            for line in _lines(file):
-                try:
-                    name, emotion, dimensions = _parse_line(line.text)
-                    turn = parse_name(name)
-                    if turn.session != session:
-                        raise ValueError(f"`{name}` lies under {session}")
-                except ValueError as error:
-                    problems.append(f"{file}, line {line.number}: {error}")
-                    continue
-                agreed = emotion != _NO_AGREEMENT
-                if not (unlabelled or (agreed and (all_words or emotion in _MERGED))):
-                    continue
-                if name not in wavs:
-                    silent.append(name)
-                    continue
-                labelled.append(
-                    _Labelled(name, emotion if agreed else None, turn, dimensions, _votes(line))
-                )
+        labelled: list[_Labelled] = []
+        for one in _labels_of(root / session / "dialog" / "EmoEvaluation", session, problems):
+            agreed = one.word is not None and (all_words or one.word in _MERGED)
+            if unlabelled or agreed:
+                (labelled if one.name in wavs else silent).append(one)
         chosen = one_file_each(wavs, (one.name for one in labelled), corpus="IEMOCAP")
         records += [
             Utterance(
@@ -161,7 +146,7 @@ def read_iemocap(
         logger.warning(
             "%d labelled utterances of IEMOCAP have no sound file and are left out, the first: %s",
             len(silent),
-            silent[0],
+            silent[0].name,
         )
     walk.report(root)
     return records
@@ -242,6 +227,22 @@ def _sound_files(folder: Path, walk: Walk) -> dict[str, list[Path]]:
     for name, files in found.items():
         files.sort(key=lambda file: file.parent.name != name.rpartition("_")[0])
     return found
+
+
+def _labels_of(folder: Path, session: str, problems: list[str]) -> "Iterator[_Labelled]":
+    """Yield what a session's label files say, in their order; what is not as released is noted."""
+    for file in _label_files(folder):
+        for line in _lines(file):
+            try:
+                name, emotion, dimensions = _parse_line(line.text)
+                turn = parse_name(name)
+                if turn.session != session:
+                    raise ValueError(f"`{name}` lies under {session}")
+            except ValueError as error:
+                problems.append(f"{file}, line {line.number}: {error}")
+                continue
+            word = None if emotion == _NO_AGREEMENT else emotion
+            yield _Labelled(name, word, turn, dimensions, _votes(line))
 
 
 def _lines(file: Path) -> Iterator[_Line]:

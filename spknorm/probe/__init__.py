@@ -94,16 +94,10 @@ def run_probe(
     if probe == "weighted":
         train, test = (part._replace(features=as_layers(part.features)) for part in (train, test))
     _check(probe, control, train, test)
-    generator = np.random.default_rng(seed)
     if probe == "eer":
-        assert isinstance(test.features, np.ndarray)
-        scale = scale_of(train.features)
-        labels = generator.permutation(test.labels) if control else test.labels
-        found = verify(scale.apply(test.features), labels, seed=seed)
-        num_speakers = len(np.unique(labels))
-        return ProbeScore(probe, control, *found[:3], 0.5, found.num_trials, num_speakers, seed)
+        return _verified(train, test, control, seed)
     num_classes = int(train.labels.max()) + 1
-    labels = generator.permutation(train.labels) if control else train.labels
+    labels = np.random.default_rng(seed).permutation(train.labels) if control else train.labels
     clusters = test.labels if test.clusters is None else test.clusters
     smaller = nested_parts(labels, seed)[:-1] if whole and whole > len(labels) else []
     curve = []
@@ -133,6 +127,15 @@ def run_probe(
         seed=seed,
         on_sample=on_sample,
     )
+
+
+def _verified(train: Pooled, test: Pooled, control: str | None, seed: int) -> ProbeScore:
+    """Return the equal error rate of the test utterances, by cosine; `train` centres and scales."""
+    assert isinstance(test.features, np.ndarray)
+    labels = np.random.default_rng(seed).permutation(test.labels) if control else test.labels
+    found = verify(scale_of(train.features).apply(test.features), labels, seed=seed)
+    num_speakers = len(np.unique(labels))
+    return ProbeScore("eer", control, *found[:3], 0.5, found.num_trials, num_speakers, seed)
 
 
 def _predicted(

@@ -1,10 +1,10 @@
 """An independent judge of the speaker: Resemblyzer's d-vectors, which this project did not train.
 
 Its encoder (Wan et al., ICASSP 2018; weights in its wheel, learnt on LibriSpeech and VoxCeleb)
-hears recordings, not features. Of the recordings it says whether there is a speaker to be heard at
-all; of features, how well they still tell what it hears: d-vectors are regressed from features of
+takes recordings, not features. Of the recordings it measures whether speakers can be told apart at
+all; of features, how much of the voice they still hold: d-vectors are regressed from features of
 *other* speakers, and the equal error rate is that of a regressed d-vector against the d-vectors of
-other recordings. The probes beside it know the speakers that they name; this one does not.
+other recordings. The other probes are trained on the speakers that they name; this one is not.
 
 Legend: N utterances, H upstream dimension, E = 256 of a d-vector.
 """
@@ -23,11 +23,11 @@ from spknorm.probe.verification import NO_TRIALS, Verification, verify
 DIM = 256
 NUM_FOLDS, _INNER_FOLDS = 5, 3
 _PENALTIES = 10.0 ** np.arange(-3, 4)  # times the mean square of a dimension, per utterance
-Hears = Callable[[Floats], Floats]
+Embed = Callable[[Floats], Floats]
 """Takes a waveform (L,) at 16 kHz, returns its d-vector (E,), zeros where nobody speaks."""
 
 
-def load_verifier(device: str = "cpu") -> Hears:
+def load_verifier(device: str = "cpu") -> Embed:
     """Return the verifier.
 
     Raises:
@@ -35,9 +35,8 @@ def load_verifier(device: str = "cpu") -> Hears:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # of scipy, which it reads by old names
+            # scipy's, which it imports by old names
+            warnings.simplefilter("ignore", DeprecationWarning)
             import resemblyzer
     except ImportError as error:
         raise ConfigError(
@@ -46,7 +45,7 @@ def load_verifier(device: str = "cpu") -> Hears:
         ) from error
     encoder = resemblyzer.VoiceEncoder(device, verbose=False)
 
-    def hears(wave: Floats) -> Floats:
+    def embed(wave: Floats) -> Floats:
         silent: Floats = np.zeros(DIM, np.float32)
         if not np.any(wave):
             return silent
@@ -55,16 +54,16 @@ def load_verifier(device: str = "cpu") -> Hears:
             return silent
         return np.asarray(encoder.embed_utterance(spoken), np.float32)
 
-    return hears
+    return embed
 
 
 def judge_recordings(
-    heard: Floats, labels: Integers, *, control: str | None, seed: int
+    vectors: Floats, labels: Integers, *, control: str | None, seed: int
 ) -> Verification:
     """Return the verifier's own equal error rate, by cosine as it is meant to be used.
 
     Args:
-        heard: (N, E) d-vectors.
+        vectors: (N, E) d-vectors.
         labels: (N,) speakers.
         control: `shuffled`: with permuted speakers.
         seed: Of trials, bootstrap and permutation.
@@ -73,20 +72,20 @@ def judge_recordings(
         DataError: See `verify`.
     """
     generator = np.random.default_rng(seed)
-    return verify(heard, generator.permutation(labels) if control else labels, seed=seed)
+    return verify(vectors, generator.permutation(labels) if control else labels, seed=seed)
 
 
 def judge_features(
-    features: Floats, heard: Floats, labels: Integers, *, control: str | None, seed: int
+    features: Floats, vectors: Floats, labels: Integers, *, control: str | None, seed: int
 ) -> Verification:
     """Return the equal error rate of d-vectors regressed from features against true ones.
 
     Each speaker's are regressed by a ridge that has learnt on others, whose penalty has been chosen
-    on others again. Both sides are less the mean d-vector, which tells nobody from anybody.
+    on others again. The mean d-vector, which separates nobody, is subtracted on both sides.
 
     Args:
         features: (N, H).
-        heard: (N, E) d-vectors of the same utterances.
+        vectors: (N, E) d-vectors of the same utterances.
         labels: (N,) speakers.
         control: `shuffled`: the regression learns from permuted features.
         seed: Of folds, trials, bootstrap and permutation.
@@ -99,14 +98,14 @@ def judge_features(
     generator = np.random.default_rng(seed)
     folds = _folds(labels, NUM_FOLDS, generator)
     taught = features[generator.permutation(len(features))] if control else features
-    regressed = np.zeros(heard.shape)
-    true = np.zeros(heard.shape)
+    regressed = np.zeros(vectors.shape)
+    true = np.zeros(vectors.shape)
     for fold in range(int(folds.max()) + 1):
         out, known = folds == fold, folds != fold
-        middle = heard[known].mean(0)
+        middle = vectors[known].mean(0)
         inner = _folds(labels[known], _INNER_FOLDS, generator)
-        fit = _ridge(taught[known], heard[known] - middle, inner)
-        regressed[out], true[out] = fit(features[out]), heard[out] - middle
+        fit = _ridge(taught[known], vectors[known] - middle, inner)
+        regressed[out], true[out] = fit(features[out]), vectors[out] - middle
     return verify(regressed, labels, others=true, seed=seed)
 
 
@@ -120,7 +119,7 @@ def _folds(labels: Integers, most: int, generator: np.random.Generator) -> Integ
 
 
 def _ridge(features: Floats, targets: Floats, folds: Integers) -> Callable[[Floats], Floats]:
-    """Return the regression with the penalty that does best on folds that it has not seen."""
+    """Return the regression with the penalty that does best on held-out folds."""
     if len(np.unique(folds)) > 1:
         errors = sum(
             _Ridge(features[folds != fold], targets[folds != fold]).errors(

@@ -209,7 +209,7 @@ class _Work:
                     max_seconds=run.settings.downstream_expert.speaker_corpus.max_seconds,
                     config=run.settings.upstream,
                     device=device,
-                    told=self._count,
+                    done=self._count,
                 )
         except NonFiniteError as error:
             raise NonFiniteError(f"{run.folder}, {stage.name}: {error}") from error
@@ -230,7 +230,7 @@ class _Work:
                     pooled,
                     every_layer=asked.every_layer,
                     seed=asked.seed,
-                    told=self._count,
+                    done=self._count,
                     about=about,
                 )
                 if self._judge is not None and question.label == "speaker":

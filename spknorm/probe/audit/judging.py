@@ -1,6 +1,6 @@
-"""What the independent verifier says of a question's recordings, and of features of them.
+"""What the independent verifier finds in a question's recordings, and in features of them.
 
-After `pooling.py`, whose store keeps the d-vectors, too: a recording is heard once for all time.
+After `pooling.py`, whose store keeps the d-vectors, too: each recording is embedded once.
 Beside the probes of `probing.py`, in rows of the same kind.
 
 Legend: N utterances, E dimension of a d-vector.
@@ -16,7 +16,7 @@ from torch import Tensor
 from spknorm.errors import DataError
 from spknorm.features.reader import CachedReader
 from spknorm.probe.arrays import Floats
-from spknorm.probe.audit.pooling import PooledFeatures, Told, read_through
+from spknorm.probe.audit.pooling import Done, PooledFeatures, read_through
 from spknorm.probe.audit.questions import Question
 from spknorm.probe.audit.runs import Run
 from spknorm.probe.verification import Verification
@@ -27,25 +27,25 @@ _CONTROLS = (None, "shuffled")
 
 
 def num_judged(questions: Sequence[Question], *, raw: bool) -> int:
-    """Return how much a stage asks of the verifier: recordings of the raw one, and judgements."""
+    """Return the verifier's share of a stage: recordings, of the raw one alone, and judgements."""
     asked = [question for question in questions if question.label == "speaker"]
-    heard = sum(len(question.train) + len(question.test) for question in asked)
-    return (heard + 2 * len(asked)) * raw + 2 * len(asked)
+    recordings = sum(len(question.train) + len(question.test) for question in asked)
+    return (recordings + 2 * len(asked)) * raw + 2 * len(asked)
 
 
 class Judge:
     """Asks the verifier.
 
     Args:
-        device: Where it hears.
+        device: Where its encoder computes.
 
     Raises:
         ConfigError: It is not installed.
     """
 
     def __init__(self, device: str) -> None:
-        self._hears, self._device = load_verifier(device), device
-        self._heard: dict[tuple[str, ...], Floats] = {}
+        self._embed, self._device = load_verifier(device), device
+        self._vectors: dict[tuple[str, ...], Floats] = {}
 
     def __call__(
         self,
@@ -54,31 +54,31 @@ class Judge:
         pooled: PooledFeatures,
         about: Mapping[str, Any],
         seed: int,
-        told: Told,
+        done: Done,
     ) -> list[ProbeRow]:
         """Return the rows about a question: of features, and with the raw upstream of recordings.
 
-        Recordings in which the verifier hears nobody are left out.
+        Recordings in which the verifier finds no speech are left out.
 
         Raises:
             DataError: Too few are left.
         """
         parts = ("train", "test")
-        heard = self._listen(run, question, told)
+        vectors = self._vectors_of(run, question, done)
         features = np.concatenate([pooled.of(question, part).layer(-1) for part in parts])
         labels = np.concatenate([question.classes, question.truth])
-        num_recordings, speaks = len(labels), np.flatnonzero(heard.any(axis=1))
-        features, heard, labels = features[speaks], heard[speaks], labels[speaks]
+        num_recordings, speaks = len(labels), np.flatnonzero(vectors.any(axis=1))
+        features, vectors, labels = features[speaks], vectors[speaks], labels[speaks]
         found = []
         try:
             for control in _CONTROLS:
-                judged = judge_features(features, heard, labels, control=control, seed=seed)
+                judged = judge_features(features, vectors, labels, control=control, seed=seed)
                 found.append(("head", control, judged))
-                told(1)
+                done(1)
             for control in _CONTROLS if about["stage"] == "raw" else ():
-                judged = judge_recordings(heard, labels, control=control, seed=seed)
+                judged = judge_recordings(vectors, labels, control=control, seed=seed)
                 found.append(("recording", control, judged))
-                told(1)
+                done(1)
         except DataError as error:
             raise DataError(
                 f"The verifier hears someone speak in {len(speaks)} of {num_recordings} recordings "
@@ -89,15 +89,15 @@ class Judge:
             for layer, control, one in found
         ]
 
-    def _listen(self, run: Run, question: Question, told: Told) -> Floats:
+    def _vectors_of(self, run: Run, question: Question, done: Done) -> Floats:
         """Return the d-vectors (N, E) of a question's utterances, zeros where nobody speaks."""
         utterances = (*question.train, *question.test)
         key = (question.corpus, *(utterance.id for utterance in utterances))
-        if key not in self._heard:
+        if key not in self._vectors:
 
             def compute(wavs: list[Tensor]) -> list[Floats]:
-                told(len(wavs))
-                return [self._hears(wav.cpu().numpy())[None, None] for wav in wavs]
+                done(len(wavs))
+                return [self._embed(wav.cpu().numpy())[None, None] for wav in wavs]
 
             config, expert = run.settings.upstream, run.settings.downstream_expert
             reader = CachedReader(
@@ -110,8 +110,8 @@ class Judge:
             )
             seconds = expert.speaker_corpus.max_seconds if question.corpus == "speaker" else None
             found = read_through(reader, utterances, config=config, max_seconds=seconds)
-            self._heard[key] = found.layer(0)
-        return self._heard[key]
+            self._vectors[key] = found.layer(0)
+        return self._vectors[key]
 
 
 def _row(

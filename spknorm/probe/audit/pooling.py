@@ -29,7 +29,7 @@ from spknorm.schema import UpstreamConfig
 Floats = NDArray[np.float32]
 Places = dict[tuple[str, str], int]
 """Row of an utterance by corpus and id."""
-Told = Callable[[int], None]
+Done = Callable[[int], None]
 """Called with a number of utterances or probes that are done."""
 _MOST_DRAWN = 2000
 
@@ -61,7 +61,7 @@ def pool_features(
     max_seconds: float | None,
     config: UpstreamConfig,
     device: str,
-    told: Told = lambda count: None,
+    done: Done = lambda count: None,
 ) -> PooledFeatures:
     """Run a model over each utterance of the questions once.
 
@@ -71,14 +71,14 @@ def pool_features(
         max_seconds: Longer utterances of the speaker corpus are cropped to this.
         config: Where features are cached.
         device: Where the model is.
-        told: Called with the number of utterances that are done, now and then.
+        done: Called with the number of utterances that are done, now and then.
 
     Raises:
         NonFiniteError: Some features are NaN or infinite.
     """
 
     def compute(wavs: list[Tensor]) -> list[NDArray[Any]]:
-        told(len(wavs))
+        done(len(wavs))
         return list(_pooled(model, wavs).cpu().numpy())
 
     gate = [] if model.gate is None else [model.gate]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from spknorm.probe import Pooled, run_probe
+from spknorm.probe import Pooled, ProbeScore, run_probe
 from spknorm.probe.arrays import Floats, Layers
-from spknorm.probe.audit.pooling import PooledFeatures, Told
+from spknorm.probe.audit.pooling import Done, PooledFeatures
 from spknorm.probe.audit.questions import Question
 from spknorm.runs.probes import ProbeRow
 
@@ -40,7 +40,7 @@ def run_probes(
     about: Mapping[str, Any],
     every_layer: bool,
     seed: int,
-    told: Told = lambda count: None,
+    done: Done = lambda count: None,
 ) -> list[ProbeRow]:
     """Return the row of every probe and control of one question.
 
@@ -50,7 +50,7 @@ def run_probes(
         about: upstream, stage, variant, frozen and run of the rows.
         every_layer: Also a linear probe of each hidden state.
         seed: Of the probes.
-        told: Called after every probe.
+        done: Called after every probe.
     """
     train, test = pooled.of(question, "train"), pooled.of(question, "test")
     layers = train.shape[1] - 1
@@ -71,29 +71,34 @@ def run_probes(
                 seed=seed,
                 whole=question.to_learn,
             )
-            told(1)
-            row = ProbeRow(
-                **about,
-                corpus=question.corpus,
-                label=question.label,
-                probe="linear" if kind == "weighted" else kind,
-                layer=layer,
-                control=control,
-                accuracy=found.score,
-                low=found.low,
-                high=found.high,
-                n=found.n,
-                drawn_from=question.held_out if question.held_out > len(question.test) else None,
-                on_sample=found.on_sample,
-                learnt_on=None if found.on_sample is None else len(question.train),
-                learnt_of=None if found.on_sample is None else question.to_learn,
-                num_classes=found.num_classes,
-                seed=seed,
-            )
+            done(1)
+            row = _row(question, found, layer, about)
             rows.append(row)
             if about["stage"] == "raw" and layer == "head" and control is None:
                 rows.append(_chance(row, found.chance))
     return rows
+
+
+def _row(question: Question, found: ProbeScore, layer: str, about: Mapping[str, Any]) -> ProbeRow:
+    extrapolated = found.on_sample is not None
+    return ProbeRow(
+        **about,
+        corpus=question.corpus,
+        label=question.label,
+        probe="linear" if found.probe == "weighted" else found.probe,
+        layer=layer,
+        control=found.control,
+        accuracy=found.score,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        drawn_from=question.held_out if question.held_out > len(question.test) else None,
+        on_sample=found.on_sample,
+        learnt_on=len(question.train) if extrapolated else None,
+        learnt_of=question.to_learn if extrapolated else None,
+        num_classes=found.num_classes,
+        seed=found.seed,
+    )
 
 
 def _chance(row: ProbeRow, share: float) -> ProbeRow:

@@ -29,13 +29,14 @@ def table(rows: Iterable[ProbeRow]) -> str:
 
 
 def _extrapolations(rows: Iterable[ProbeRow]) -> str:
-    """Return what is said of scores that are a whole's, told from a sample; nothing without any."""
+    """Return the note on scores that are extrapolated from a sample; nothing without any."""
     found = sorted({(one.learnt_on, one.learnt_of) for one in rows if one.learnt_of is not None})
     if not found:
         return ""
-    told = ", ".join(f"from {few} utterances to {many}" for few, many in found)
+    sizes = ", ".join(f"from {few} utterances to {many}" for few, many in found)
     return (
-        f"\nOf a sample (n of m) accuracies are extrapolated {told} learnt on, by learning curves\n"
+        f"\nOf a sample (n of m) accuracies are extrapolated {sizes} learnt on, by learning "
+        "curves\n"
         "at a quarter, a half and all of the sample, whose uncertainty the intervals have; not eer "
         "and controls."
     )
