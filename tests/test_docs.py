@@ -80,3 +80,18 @@ def place(tmp_path, tiny_hubert, monkeypatch):
 def test_the_python_blocks_run_one_after_the_other(page, place):
     Path("blocks.py").write_text("\n".join(PYTHON.findall(page.read_text())))
     runpy.run_path("blocks.py")
+
+
+@pytest.mark.parametrize("command", sorted(commands.SUBCOMMANDS))
+def test_the_examples_of_each_commands_help_have_options_that_exist(command):
+    text = commands.EXAMPLES[command].replace("\\\n", " ")
+    found = re.findall(r"spknorm ([a-z-]+ .*)", text)
+    assert found
+    for line in found:
+        assert commands.parser().parse_args(shlex.split(line)).command == command
+
+
+def test_every_option_has_help():
+    for name in commands.SUBCOMMANDS:
+        actions = commands.parser()._subparsers._group_actions[0].choices[name]._actions
+        assert not [one.dest for one in actions if not one.help], name

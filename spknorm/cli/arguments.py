@@ -10,15 +10,17 @@ from spknorm.cli.parsing import Parser
 
 MODES = ("train", "evaluate", "inference")
 
-_EXAMPLES = """\
+EXAMPLES = """\
 examples:
-  python run_downstream.py -d emotion_spknorm -u hubert_large_ll60k
-  python run_downstream.py -d emotion_spknorm -u hubert_base -v fold3 -a
+  spknorm run-downstream -d emotion_spknorm -u hubert_large_ll60k
+  spknorm run-downstream -d emotion_spknorm -u hubert_base -v fold3 -a \\
       -o "config.downstream_expert.spknorm.strategy=SNP,,config.optimizer.lr=1.0e-4"
-  python run_downstream.py -m evaluate -t test -e result/downstream/NAME/dev-best.ckpt
-  python run_downstream.py -m inference -t speech.wav -e result/downstream/NAME/dev-best.ckpt
-corpora: IEMOCAP_ROOT, VOXCELEB1_ROOT, LIBRISPEECH_ROOT, or the configuration's `root`;
-without any of them: -o config.downstream_expert.datarc.corpus=demo -u spknorm_demo_hubert
+  spknorm run-downstream -m evaluate -t test -e result/downstream/NAME/dev-best.ckpt
+  spknorm run-downstream -m inference -t speech.wav -e result/downstream/NAME/dev-best.ckpt
+  spknorm run-downstream -d emotion_spknorm -u spknorm_demo_hubert -o \\
+config.downstream_expert.datarc.corpus=demo,,config.downstream_expert.speaker_corpus.corpus=demo
+Corpora are found by IEMOCAP_ROOT, VOXCELEB1_ROOT, ... or the configuration's `root`; the last
+example needs none. `python run_downstream.py` takes the same options.
 """
 
 
@@ -31,7 +33,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="run_downstream.py",
         description="Train, evaluate or use a downstream task of s3prl or of this project.",
-        epilog=_EXAMPLES,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
@@ -73,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-a",
         "--auto_resume",
         action="store_true",
-        help="continue if the experiment folder has checkpoints",
+        help="continue if the experiment folder has checkpoints, else begin",
     )
 
     group = parser.add_argument_group("task and upstream")
@@ -100,21 +102,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="last_hidden_state (the default for emotion_spknorm) or hidden_states, weighted "
         "(the default for other tasks)",
     )
-    add("-l", "--upstream_layer_selection", metavar="N", type=int, help="one of hidden_states")
+    add(
+        "-l",
+        "--upstream_layer_selection",
+        metavar="N",
+        type=int,
+        help="a single layer of hidden_states",
+    )
     add(
         "--upstream_feature_normalize",
         action="store_true",
         help="normalise each layer before the weighted sum",
     )
-    add("--hub", default="torch", choices=("torch", "huggingface"), help="where -u is looked up")
-    add("--upstream_model_name", default="model.pt", help="file name on the Hugging Face Hub")
+    add(
+        "--hub",
+        default="torch",
+        choices=("torch", "huggingface"),
+        help="where -u is looked up (default: torch)",
+    )
+    add(
+        "--upstream_model_name",
+        default="model.pt",
+        help="file name on the Hugging Face Hub (default: model.pt)",
+    )
     add("--upstream_revision", help="revision on the Hugging Face Hub")
     add("--skip-bad", action="store_true", help="leave unusable audio files out, and list them")
 
     group = parser.add_argument_group("experiment folder")
     add = group.add_argument
     add("-n", "--expname", help="its name in result/downstream (default: made of the settings)")
-    add("-p", "--expdir", metavar="FOLDER", help="the folder itself")
+    add("-p", "--expdir", metavar="FOLDER", help="the folder itself, in place of -n")
     add("--push_to_hf_hub", default=False, metavar="BOOL", help="no longer possible; see hf upload")
     add("--hf_hub_org", help="unused without --push_to_hf_hub")
 
@@ -124,4 +141,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="default: cuda if there is a GPU, else cpu")
     add("--cache_dir", metavar="FOLDER", help="where upstream checkpoints are downloaded to")
     add("--verbose", action="store_true", help="log details of s3prl and this project")
-    add("--disable_cudnn", action="store_true")
+    add("--disable_cudnn", action="store_true", help="compute without cuDNN, on a GPU")

@@ -24,12 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--every-run", action="store_true", help="all folds and seeds, not one run per variant")
     add("--every-layer", action="store_true", help="also a linear probe of each hidden state")
-    add("--label", action="append", metavar="COLUMN", help="column to probe, repeatable (speaker)")
-    add("--max-speakers", metavar="N", type=int, help="those with the most utterances")
-    add("--seed", type=int, default=0, help="of splits, probes and trials (0)")
+    add(
+        "--label",
+        action="append",
+        metavar="COLUMN",
+        help="column to probe, repeatable (default: speaker)",
+    )
+    add(
+        "--max-speakers",
+        metavar="N",
+        type=int,
+        help="keep those with the most utterances (default: all)",
+    )
+    add("--seed", type=int, default=0, help="of splits, probes and trials (default: 0)")
     add("--whole", action="store_true", help="every utterance, not a sample of large corpora")
-    add("--verifier", action="store_true", help="also what Resemblyzer's d-vectors hear (an extra)")
-    add("--part", metavar="K/N", help="do the K-th of N parts, beside other processes")
+    add("--verifier", action="store_true", help="also Resemblyzer's d-vectors (extra: verifier)")
+    add("--part", metavar="K/N", help="do the K-th of N parts, the others elsewhere")
     add("--device", help="default: cuda if there is a GPU, else cpu")
 
 

@@ -21,12 +21,22 @@ HELP = "run an experiment file: folds, seeds and variants, with a report"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `spknorm bench`."""
     add = parser.add_argument
-    add("experiment", metavar="YAML", type=Path, nargs="?", help="such as configs/demo.yaml")
-    add("--status", metavar="DIR", type=Path, help="print where the runs of a bench in DIR stand")
+    add(
+        "experiment",
+        metavar="YAML",
+        type=Path,
+        nargs="?",
+        help="the experiment file, such as configs/demo.yaml",
+    )
+    add("--status", metavar="DIR", type=Path, help="print how far the runs of a bench in DIR are")
     add_roots(parser, " for the runs")
     add("--out", metavar="DIR", type=Path, help="default: result/NAME")
     add("--dry-run", action="store_true", help="print the grid and an estimate; run nothing")
-    add("--quick", action="store_true", help="first fold, seed and draw, 20 steps: does it work?")
+    add(
+        "--quick",
+        action="store_true",
+        help="first fold, seed and draw, 20 steps, to see if it works",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

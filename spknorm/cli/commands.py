@@ -54,6 +54,22 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 }
 
 
+EXAMPLES = {
+    "run-downstream": arguments.EXAMPLES,
+    "audit": "example: spknorm audit result/demo --every-layer",
+    "bench": "example: spknorm bench configs/demo.yaml --dry-run",
+    "corpora": "example: spknorm corpora ravdess",
+    "demo": "example: spknorm demo trees --corpus ravdess",
+    "doctor": "example: spknorm doctor -u hubert_base --iemocap DIR --voxceleb1 DIR --audio",
+    "export": "example: spknorm export result/downstream/NAME --format transformers",
+    "predict": "example: spknorm predict result/downstream/NAME a.wav --window 2 --page a.html",
+    "report": "example: spknorm report result/demo",
+    "serve": "example: spknorm serve result/downstream/NAME",
+    "splits": "example: spknorm splits list.csv --protocol loso-group --groups 4 --strict",
+}
+"""How each command is typed, below its options."""
+
+
 def run(argv: Sequence[str] | None = None) -> int:
     """Run `spknorm COMMAND` and return its exit status; errors are raised."""
     args = parser().parse_args(argv)
@@ -72,6 +88,12 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in SUBCOMMANDS.items():
-        added = commands.add_parser(name, help=command.help, description=command.help)
+        added = commands.add_parser(
+            name,
+            help=command.help,
+            description=f"{command.help[0].upper()}{command.help[1:]}.",
+            epilog=EXAMPLES[name],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.add_arguments(added)
     return parser

@@ -11,8 +11,13 @@ HELP = "list the corpora that can be named: what they are, where to get them, th
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `spknorm corpora`."""
     add = parser.add_argument
-    add("name", nargs="?", help="everything about this one")
-    add("--markdown", metavar="PAGE", type=Path, help="write the table between the marks of a page")
+    add("name", nargs="?", help="print all that is known of this corpus")
+    add(
+        "--markdown",
+        metavar="PAGE",
+        type=Path,
+        help="write the table into a page, between its marks",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,14 +12,25 @@ HELP = "write the generated corpora that stand in for IEMOCAP and VoxCeleb1"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `spknorm demo`."""
     add = parser.add_argument
-    add("folder", metavar="DIR", type=Path, nargs="?", help="default: a folder in ~/.cache/spknorm")
+    add(
+        "folder",
+        metavar="DIR",
+        type=Path,
+        nargs="?",
+        help="default: a folder in $SPKNORM_CACHE or ~/.cache/spknorm",
+    )
     add(
         "--corpus",
         metavar="NAME",
-        help="a small tree in this corpus' layout instead of the two",
+        help="a small tree in the layout of this corpus, instead of the two",
     )
-    add("--rho", type=float, default=0.8, help="confounding of speaker and emotion, 0 to 1 (0.8)")
-    add("--seed", type=int, default=0, help="of voices, words and noise (0)")
+    add(
+        "--rho",
+        type=float,
+        default=0.8,
+        help="confounding of speaker and emotion, 0 to 1 (default: 0.8)",
+    )
+    add("--seed", type=int, default=0, help="of voices, words and noise (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int:

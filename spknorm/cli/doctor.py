@@ -13,19 +13,38 @@ from spknorm.config import load_yaml, merge, parse
 from spknorm.doctor.check import Check, status_of
 from spknorm.errors import DataError
 
-HELP = "look at the machine, the corpora and the disk before a run"
+HELP = "check the machine, the corpora and the disk before a run"
 _WIDEST = 110
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `spknorm doctor`."""
     add = parser.add_argument
-    add("-c", "--config", metavar="YAML", type=Path, help="the run's configuration, if any")
+    add(
+        "-c",
+        "--config",
+        metavar="YAML",
+        type=Path,
+        help="the run's configuration (default: the task's)",
+    )
     add("-o", "--override", metavar="TEXT", help="as in a run: config.a.b=value,,config.c=value")
-    add("-p", "--expdir", metavar="DIR", type=Path, default=Path("result"), help="of the results")
-    add("-u", "--upstream", metavar="NAME", help="for what it takes of disk, memory and cache")
+    add(
+        "-p",
+        "--expdir",
+        metavar="DIR",
+        type=Path,
+        default=Path("result"),
+        help="where results go (default: result)",
+    )
+    add(
+        "-u", "--upstream", metavar="NAME", help="estimate the disk, memory and cache that it needs"
+    )
     add("--frozen", action="store_true", help="with -u: the upstream is not trained")
-    add("--audio", action="store_true", help="decode every file: NaN, damage, silence, clipping")
+    add(
+        "--audio",
+        action="store_true",
+        help="decode every file, to find NaN, damage, silence and clipping",
+    )
     add_roots(parser)
 
 

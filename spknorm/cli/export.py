@@ -17,11 +17,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print what each family of upstreams can do; no EXPDIR",
     )
-    add("--out", metavar="DIR", type=Path, help="default: EXPDIR/export, or in result/export")
-    add("--format", action="append", help="s3prl or transformers; both unless given")
+    add(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="default: EXPDIR/export; in result/export if EXPDIR is read-only",
+    )
+    add("--format", action="append", help="s3prl or transformers (default: both)")
     add("--onnx", action="store_true", help="also model.onnx: a waveform in, logits out")
     add("--push", metavar="USER/NAME", help="upload the folder to this repository of a model hub")
-    add("--public", action="store_true", help="make a new repository public")
+    add(
+        "--public",
+        action="store_true",
+        help="with --push: a new repository is public (default: private)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

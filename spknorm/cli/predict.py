@@ -20,16 +20,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `spknorm predict`."""
     add = parser.add_argument
     add("expdir", metavar="EXPDIR", type=Path, help="a trained experiment of emotion_spknorm")
-    add("paths", metavar="FILE_OR_FOLDER", type=Path, nargs="+")
+    add("paths", metavar="FILE_OR_FOLDER", type=Path, nargs="+", help="recordings")
     add("--out", metavar="FILE", type=Path, help="write .csv or .jsonl instead of printing CSV")
-    add("--window", metavar="SECONDS", type=float, help="predict windows of this length")
-    add("--hop", metavar="SECONDS", type=float, help="from one window's start to the next's")
+    add(
+        "--window",
+        metavar="SECONDS",
+        type=float,
+        help="predict windows of this length (default: 10 of what is over 60 s, else the whole)",
+    )
+    add(
+        "--hop",
+        metavar="SECONDS",
+        type=float,
+        help="from one window's start to the next's (default: the window)",
+    )
     add(
         "--segments",
         metavar="FILE",
-        help="only these parts: .csv, .rttm, .TextGrid, or vad: speech",
+        help="predict these parts alone: a .csv, .rttm or .TextGrid, or `vad` to find speech",
     )
-    add("--page", metavar="FILE.html", type=Path, help="one recording to look at and listen to")
+    add(
+        "--page",
+        metavar="FILE.html",
+        type=Path,
+        help="write a page to look at and listen to; of one recording",
+    )
     add("--skip-bad", action="store_true", help="go on after a file that cannot be used")
     add("--device", help="default: cuda if there is a GPU, else cpu")
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "tables, figures and one HTML page from the result files of a folder, at any time"
+HELP = "write tables, figures and one HTML page from the result files of a folder, at any time"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: DIR itself, or a folder in result/report if DIR cannot be written",
     )
     parser.add_argument(
-        "--audit", action="store_true", help="first do what is left of the leakage audit"
+        "--audit", action="store_true", help="do what is left of the leakage audit first"
     )
 
 

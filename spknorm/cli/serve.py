@@ -4,18 +4,38 @@ import argparse
 import contextlib
 from pathlib import Path
 
-HELP = "a page of this machine to record from the microphone and see the emotions over time"
+HELP = "serve a page on this machine: record from the microphone, see the emotions over time"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `spknorm serve`."""
     add = parser.add_argument
     add("expdir", metavar="EXPDIR", type=Path, help="a trained experiment of emotion_spknorm")
-    add("--port", metavar="N", type=int, default=7860, help="0 takes a free one (7860)")
-    add("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (127.0.0.1)")
-    add("--allow-others", action="store_true", help="also where other machines reach it")
-    add("--window", metavar="SECONDS", type=float, default=3.0, help="length of a window (3)")
-    add("--hop", metavar="SECONDS", type=float, help="from one start to the next (1)")
+    add("--port", metavar="N", type=int, default=7860, help="0 takes a free one (default: 7860)")
+    add(
+        "--host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="address to listen at (default: 127.0.0.1)",
+    )
+    add(
+        "--allow-others",
+        action="store_true",
+        help="with --host: allow an address that other machines reach",
+    )
+    add(
+        "--window",
+        metavar="SECONDS",
+        type=float,
+        default=3.0,
+        help="length of a window (default: 3)",
+    )
+    add(
+        "--hop",
+        metavar="SECONDS",
+        type=float,
+        help="from one window's start to the next's (default: 1)",
+    )
     add("--device", help="default: cuda if there is a GPU, else cpu")
 
 

@@ -27,27 +27,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--protocol",
-        help="si5, si10, loso, loso-group, sd, emosuperb, audb, emobox, official; default: the "
-        "split that is given",
+        help="si5, si10, loso, loso-group, sd, emosuperb, audb, emobox or official "
+        "(default: the split that is given)",
     )
-    add("--groups", type=int, default=5, metavar="N", help="of loso-group, or of sentences (5)")
+    add(
+        "--groups",
+        type=int,
+        default=5,
+        metavar="N",
+        help="of loso-group, or of sentences (default: 5)",
+    )
     add(
         "--unseen",
         default="speakers",
         choices=("speakers", "sentences", "both"),
-        help="what of test does not train (speakers)",
+        help="what of test is not in training (default: speakers)",
     )
     add("--fold-lists", metavar="DIR", help="emobox: the folder with fold_1, fold_2, ...")
     add(
         "--dev",
         default="auto",
-        help="superb, speaker_disjoint or given; default: what a run does on that corpus",
+        help="superb, speaker_disjoint or given (default: what a run does on that corpus)",
     )
     add(
         "--root",
         metavar="DIR",
         type=Path,
-        help="of the corpus, or of the manifest's paths",
+        help="the corpus' folder, or that of the manifest's paths",
     )
     add(
         "--names",
@@ -57,14 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--near",
         action="store_true",
-        help="decode every file, too, and find what was encoded anew",
+        help="decode every file, to find copies that were encoded anew",
     )
-    add("--page", metavar="FILE", type=Path, help="write an HTML page with everything")
-    add("--json", metavar="FILE", type=Path, help="write everything there, too")
+    add("--page", metavar="FILE", type=Path, help="also write all of it as an HTML page")
+    add("--json", metavar="FILE", type=Path, help="also write all of it as JSON")
     add(
         "--strict",
         action="store_true",
-        help="end with status 3 if test is known to training",
+        help="end with status 3 if something leaks from training into test",
     )
 
 
