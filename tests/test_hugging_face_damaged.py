@@ -81,6 +81,18 @@ def older_norm(name):
     return name.replace(f"{end}0", "weight_g").replace(f"{end}1", "weight_v")
 
 
+def within_a_trainers_file(folder):
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    content = {"state_dict": {f"model.{key}": value for key, value in weights.items()}, "epoch": 3}
+    torch.save(content, folder / "pytorch_model.bin")
+
+
+def with_a_stale_index(folder):
+    weight_map = {"encoder.layer_norm.bias": PARTS[0]}
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
 def sharded_and_recomputed(name):
     layer = "layers.1._fsdp_wrapped_module._checkpoint_wrapped_module."
     return f"_fsdp_wrapped_module.{name}".replace("layers.1.", layer)
@@ -103,6 +115,8 @@ def describe(folder, file="config.json", **settings):
         lambda folder: rename(folder, older_norm),
         lambda folder: rename(folder, sharded_and_recomputed),
         lambda folder: rename(folder, lambda name: f"_fpw_module.{name}"),
+        within_a_trainers_file,
+        with_a_stale_index,
         lambda folder: describe(folder, attn_implementation="flash_attention_2"),
         lambda folder: describe(folder, _attn_implementation="flash_attention_3"),
         lambda folder: describe(folder, return_dict=False),
@@ -157,6 +171,28 @@ def spoil(folder):
     save_file(weights, folder / "model.safetensors")
 
 
+def in_place_of(folder, name):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / "model.safetensors").rename(folder / name)
+
+
+def lose_blob(path):
+    path.unlink()
+    path.symlink_to("../../blobs/0a1b")
+
+
+def inside(folder, *names):
+    for name in names:
+        shutil.copytree(folder, folder.parent / "moved" / name)
+    shutil.rmtree(folder)
+    (folder.parent / "moved").rename(folder)
+
+
+def add(folder, name):
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, name: torch.ones(2, 2)}, folder / "model.safetensors")
+
+
 @pytest.mark.parametrize(
     ("change", "end"),
     [
@@ -171,6 +207,56 @@ def spoil(folder):
             f"it has a model.safetensors {CUT}",
         ),
         (stop, "; model.safetensors.incomplete is a download that was stopped: get it again."),
+        (
+            lambda folder: in_place_of(folder, "global_step500/mp_rank_00_model_states.pt"),
+            "; global_step500 is DeepSpeed's: put its parts together (zero_to_fp32.py, which lies "
+            "beside it).",
+        ),
+        (
+            lambda folder: in_place_of(folder, "pytorch_model_fsdp_0/__0_0.distcp"),
+            "; pytorch_model_fsdp_0 is FSDP's in parts: put them together (accelerate merge-weig",
+        ),
+        (
+            lambda folder: in_place_of(folder, "adapter_model.safetensors"),
+            "; adapter_model.safetensors holds adapters, but adapter_config.json is missing.",
+        ),
+        (
+            lambda folder: in_place_of(folder, "model.fp16.safetensors"),
+            "; if model.fp16.safetensors holds its weights, call it model.safetensors.",
+        ),
+        (
+            lambda folder: lose_blob(folder / "model.safetensors"),
+            "FOLDER has no model.safetensors or pytorch_model.bin; model.safetensors is a link to "
+            "../../blobs/0a1b, which is not there: copy the folder with what its links name (cp -r",
+        ),
+        (
+            lambda folder: lose_blob(folder / "config.json"),
+            "FOLDER has no config.json; config.json is a link to ../../blobs/0a1b, which is not",
+        ),
+        (
+            lambda folder: inside(folder, "hubert"),
+            "FOLDER has no config.json, but hubert in it has one: name that folder.",
+        ),
+        (
+            lambda folder: inside(folder, "a", "b", "c"),
+            "FOLDER has no config.json, but a, b and c in it have one: name one of these.",
+        ),
+        (
+            lambda folder: add(folder, "encoder.layers.0.attention.q_proj.weight_scale"),
+            " holds weights that are quantised (encoder.layers.0.attention.q_proj.weight_scale is ",
+        ),
+        (
+            lambda folder: add(folder, "encoder.layers.0.attention.q_proj.lora_A.default.weight"),
+            " holds adapters that are not added to their weights (encoder.layers.0.attention.q_pr",
+        ),
+        (
+            lambda folder: describe(folder, num_attention_heads=5),
+            " has a config.json that builds no wav2vec2 (ValueError: ",
+        ),
+        (
+            lambda folder: describe(folder, num_hidden_layers=0),
+            " is a wav2vec2, which gives no hidden states of waveforms or log-mels alone (IndexErr",
+        ),
         (spoil, " holds NaN or infinity in encoder.layer_norm.weight: take another copy."),
         (
             by_trainer,

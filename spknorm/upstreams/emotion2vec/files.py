@@ -1,7 +1,6 @@
 """Where a checkpoint of emotion2vec is, and what is in it: config.yaml and model.pt."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +9,9 @@ from torch import Tensor
 from spknorm.config.yaml_values import load_yaml
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.upstreams.emotion2vec import CONFIG_FILE, NAMES, WEIGHTS_FILE
-from spknorm.upstreams.weights import explain, load_weights
-from spknorm.upstreams.weights.names import is_state_dict
+from spknorm.upstreams.weights import explain, load_weights, tensors_in
 
 _KIND = "Emotion2vec"
-_WITHIN = ("state_dict", "model_state_dict", "model")
-"""Where trainers put weights, in funasr's order."""
 
 
 class Files(NamedTuple):
@@ -93,16 +89,10 @@ def read_weights(files: Files) -> dict[str, Tensor]:
     Raises:
         CheckpointError: It holds something else, or is damaged.
     """
-    content = load_weights(files.weights, map_location="cpu")
-    for key in _WITHIN:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    tensors = isinstance(content, Mapping) and {
-        name: value for name, value in content.items() if isinstance(value, Tensor)
-    }
-    if not tensors or not is_state_dict(tensors):
+    tensors = tensors_in(load_weights(files.weights, map_location="cpu"))
+    if not tensors:
         raise CheckpointError(f"{files.weights} {explain(files.weights)}.")
-    return dict(tensors)
+    return tensors
 
 
 def _files(folder: Path, weights: Path) -> Files:

@@ -5,6 +5,7 @@ matter which class of transformers, or which trainer, wrote them.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,11 +16,22 @@ from torch import Tensor, nn
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.upstreams.hugging_face.adapters import merged
 from spknorm.upstreams.hugging_face.names import cached, check_place
-from spknorm.upstreams.weights import load_weights, no_weights, plain_name, unwrap_names
+from spknorm.upstreams.weights import (
+    explain,
+    load_weights,
+    no_weights,
+    plain_name,
+    tensors_in,
+    unwrap_names,
+)
 
 _FILES = ("*.json", "*.safetensors")
 _OLDER_FILES = ("pytorch_model*.bin",)
 _STEMS = "model", "pytorch_model"
+_SCALES = re.compile(
+    r"\.(weight_scale\w*|weight_zero_point|scale_weight|SCB|qweight|weight\.(absmax|quant_\S+))$"
+)
+"""Names of what quantised weights are multiplied by, or of themselves packed."""
 _ONLY_FOR_PRETRAINING = "masked_spec_embed"
 
 
@@ -127,6 +139,7 @@ def fill(
     wanted = [plain_name(name) for name in model.state_dict()]
     prefix = _prefix(plain, wanted)
     found = {name: plain[prefix + name] for name in wanted if prefix + name in plain}
+    _refuse_other_forms(plain, source)
     missing = [name for name in wanted if name not in found and name != _ONLY_FOR_PRETRAINING]
     if missing:
         raise MissingWeightsError(
@@ -151,6 +164,21 @@ def fill(
     model.load_state_dict({name: value.float() for name, value in found.items()}, strict=False)
 
 
+def _refuse_other_forms(names: Iterable[str], source: str) -> None:
+    """Refuse weights that are nothing without others beside them: their scales, or adapters."""
+    for name in names:
+        if _SCALES.search(name):
+            raise CheckpointError(
+                f"{source} holds weights that are quantised ({name} is beside them), which cannot "
+                "be trained: name the folder of the model that they were made of."
+            )
+        if ".lora_" in name:
+            raise CheckpointError(
+                f"{source} holds adapters that are not added to their weights ({name}): merge them "
+                "with peft (merge_and_unload, save_pretrained) and name that folder."
+            )
+
+
 def _prefix(names: Iterable[str], wanted: list[str]) -> str:
     """Return what stands before the model's own names, by the number of names that it fits."""
     ends: dict[str, list[str]] = {name.rpartition(".")[2]: [] for name in wanted}
@@ -169,15 +197,22 @@ def _tensors(folder: Path, *stems: str) -> dict[str, Tensor]:
 
     weights: dict[str, Tensor] = {}
     for path in _files(folder, stems):
-        read: Any = load_file if path.suffix == ".safetensors" else load_weights
-        weights |= read(path)
+        if path.suffix == ".safetensors":
+            weights |= load_file(path)
+            continue
+        found = tensors_in(load_weights(path))
+        if not found:
+            raise CheckpointError(f"{path} {explain(path)}.")
+        weights |= found
     return weights
 
 
 def _files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
-    """Return the files that hold the weights; an index beside them says which there must be."""
+    """Return the files that hold the weights: one, or those that an index says there must be."""
     for suffix in ("safetensors", "bin"):
         for stem in stems:
+            if (folder / f"{stem}.{suffix}").is_file():
+                return [folder / f"{stem}.{suffix}"]
             index = folder / f"{stem}.{suffix}.index.json"
             if index.is_file():
                 shards = sorted(set(_json(index)["weight_map"].values()))
@@ -188,8 +223,6 @@ def _files(folder: Path, stems: tuple[str, ...]) -> list[Path]:
                         "download the folder again."
                     )
                 return [folder / name for name in shards]
-            if (folder / f"{stem}.{suffix}").is_file():
-                return [folder / f"{stem}.{suffix}"]
     raise CheckpointError(f"{folder} {no_weights(folder, stems[0], stems[-1])}.")
 
 

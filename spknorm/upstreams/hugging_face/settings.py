@@ -82,9 +82,10 @@ def empty_model(config: Any, *, source: str) -> Any:
     """Return the model that a configuration describes, or its encoder, without its weights.
 
     Raises:
+        CheckpointError: Its numbers do not fit together.
         ConfigError: It has none of its own.
     """
-    from transformers import AutoModel
+    from transformers import MODEL_MAPPING, AutoModel
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
     if config.model_type == "whisper":  # without the decoder, which may be the larger half
@@ -92,6 +93,11 @@ def empty_model(config: Any, *, source: str) -> Any:
     try:
         model = AutoModel.from_config(config, trust_remote_code=False)
     except ValueError as error:
+        if type(config) in MODEL_MAPPING:
+            raise CheckpointError(
+                f"{source} has a config.json that builds no {config.model_type} "
+                f"({first_line(error)}): take another copy."
+            ) from error
         raise ConfigError(
             f"{source} is a {config.model_type}, which has no model of its own."
         ) from error

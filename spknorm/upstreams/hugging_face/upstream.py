@@ -88,17 +88,16 @@ class TransformersUpstream(AloneUpstream):
         return [*(_stretched(layer, last.shape[1]) for layer in hidden), last]
 
     def _rate(self, config: Any, source: str) -> int:
-        known = isinstance(self.inputs, Waveforms) and hasattr(config, "inputs_to_logits_ratio")
-        if known and config.model_type != "speecht5":
-            return int(config.inputs_to_logits_ratio)
-        if config.model_type in _FRAMES_EVERY:
-            return _FRAMES_EVERY[config.model_type]
+        """Return samples per frame, as config.json or the frames of two lengths tell it."""
+        known = _FRAMES_EVERY.get(config.model_type, 0)
+        if isinstance(self.inputs, Waveforms) and config.model_type != "speecht5":
+            known = known or int(getattr(config, "inputs_to_logits_ratio", 0))
         self.model.eval()
         try:
             with torch.no_grad():
-                one, two = (
+                one, *others = (
                     self._layers(self.inputs([torch.zeros(seconds * SAMPLE_RATE)]))[-1].shape[1]
-                    for seconds in (1, 9)
+                    for seconds in ((1,) if known else (1, 9))
                 )
         except Exception as error:  # each model fails in its own way
             if is_out_of_memory(error):
@@ -107,6 +106,9 @@ class TransformersUpstream(AloneUpstream):
                 f"hf:{source} is a {config.model_type}, which gives no hidden states of waveforms "
                 f"or log-mels alone ({first_line(error)}): it cannot be an upstream."
             ) from error
+        if known:
+            return known
+        (two,) = others
         if two <= one:
             raise ConfigError(
                 f"hf:{source} gives {one} vectors for one second and {two} for nine: no frames, "

@@ -12,7 +12,12 @@ from spknorm.errors import USER_ERRORS, CheckpointError, MissingError, is_out_of
 from spknorm.upstreams.weights import fairseq_file
 from spknorm.upstreams.weights.folders import explain_folder, no_description, no_weights
 from spknorm.upstreams.weights.kinds import describe, explain, first_line, why_unread
-from spknorm.upstreams.weights.names import plain_name, unwrap_names, unwrapped
+from spknorm.upstreams.weights.names import (
+    plain_name,
+    tensors_in,
+    unwrap_names,
+    unwrapped,
+)
 
 __all__ = [
     "build_from",
@@ -23,6 +28,7 @@ __all__ = [
     "no_description",
     "no_weights",
     "plain_name",
+    "tensors_in",
     "unwrap_names",
     "unwrapped",
 ]

@@ -12,6 +12,10 @@ _OF_OTHER_LIBRARIES = {
     "*.gguf": "GGUF",
 }
 _DESCRIPTIONS = ("config.json", "preprocessor_config.json", "adapter_config.json")
+_IN_PARTS = {
+    "global_step*": "DeepSpeed's: put its parts together (zero_to_fp32.py, which lies beside it)",
+    "pytorch_model_fsdp*": "FSDP's in parts: put them together (accelerate merge-weights)",
+}
 _BEGUN = ("*.incomplete", "*.partial", "*.part", "*.crdownload", "*.aria2")
 """What programs call a download that is not at its end."""
 
@@ -39,17 +43,26 @@ def explain_folder(folder: Path, error: BaseException, upstream: str) -> str:
 
 def no_description(folder: Path) -> str:
     """Return what a folder without config.json has in place of it."""
-    ending = ", so that it is no folder of transformers"
-    steps = [path for path in folder.glob("checkpoint-*/config.json") if path.is_file()]
-    if not steps:
-        return f"has no config.json{ending}"
-    last = max((path.parent.name for path in steps), key=_number)
-    return f"has no config.json, but {last} in it has one, as Trainer saves them: name that folder"
+    missing = "has no config.json"
+    if link := _lost_link(folder, "config.json"):
+        return f"{missing}; {link}"
+    steps = [path.parent.name for path in folder.glob("checkpoint-*/config.json")]
+    if steps:
+        last = max(steps, key=_number)
+        return f"{missing}, but {last} in it has one, as Trainer saves them: name that folder"
+    within = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    if within:
+        names, last = within[:-1], within[-1]
+        have = f"{', '.join(names)} and {last} in it have one" if names else f"{last} in it has one"
+        return f"{missing}, but {have}: name {'one of these' if names else 'that folder'}"
+    return f"{missing}, so that it is no folder of transformers"
 
 
 def no_weights(folder: Path, safe: str = "model", older: str = "pytorch_model") -> str:
     """Return what a folder without weights of torch has in place of them."""
     missing = f"has no {safe}.safetensors or {older}.bin"
+    if link := _lost_link(folder, f"{safe}*.safetensors") or _lost_link(folder, f"{older}*.bin"):
+        return f"{missing}; {link}"
     for pattern, library in _OF_OTHER_LIBRARIES.items():
         if found := sorted(folder.glob(pattern)):
             return (
@@ -57,6 +70,9 @@ def no_weights(folder: Path, safe: str = "model", older: str = "pytorch_model") 
                 "(from_pretrained with from_tf or from_flax, an older transformers), or take "
                 "another copy of the model"
             )
+    for pattern, advice in _IN_PARTS.items():
+        if found := sorted(folder.glob(pattern)):
+            return f"{missing}; {found[0].name} is {advice}"
     for pattern in _BEGUN:
         if found := sorted(folder.glob(pattern)):
             return f"{missing}; {found[0].name} is a download that was stopped: get it again"
@@ -64,7 +80,24 @@ def no_weights(folder: Path, safe: str = "model", older: str = "pytorch_model") 
         end = found[0].suffix.removeprefix(".")
         index = f"{safe if end == 'safetensors' else older}.{end}.index.json"
         return f"{missing}; {found[0].name} is a part, but {index} is missing: get it again"
+    if found := sorted(folder.glob("adapter_model.*")):
+        return f"{missing}; {found[0].name} holds adapters, but adapter_config.json is missing"
+    if found := sorted(folder.glob("*.safetensors")):
+        return f"{missing}; if {found[0].name} holds its weights, call it {safe}.safetensors"
     return missing
+
+
+def _lost_link(folder: Path, pattern: str) -> str:
+    """Return what is wrong where a file is a link to nothing, as in a copy of a hub's cache."""
+    lost = [
+        path for path in sorted(folder.glob(pattern)) if path.is_symlink() and not path.exists()
+    ]
+    if not lost:
+        return ""
+    return (
+        f"{lost[0].name} is a link to {lost[0].readlink()}, which is not there: copy the folder "
+        "with what its links name (cp -rL)"
+    )
 
 
 def _wrong_json(path: Path, *, within: str = "") -> str:

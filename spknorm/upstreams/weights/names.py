@@ -5,6 +5,8 @@ from typing import Any
 
 _ANYWHERE = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_fpw_module"}
 """Path components that torch.compile, FSDP and activation checkpointing put into names."""
+_WITHIN = ("state_dict", "model_state_dict", "model", "module")
+"""Where trainers put weights within a file."""
 _IN_FRONT = "module"
 """What DataParallel puts before all names; further down a model may have it of its own."""
 _OLD_NORM = {
@@ -57,6 +59,17 @@ def is_state_dict(content: Mapping[Any, Any]) -> bool:
         isinstance(name, str) and (isinstance(value, torch.Tensor) or name == "_ema")
         for name, value in content.items()
     )
+
+
+def tensors_in(content: Any) -> dict[str, Any]:
+    """Return the tensors by name in what a file holds, alone or within; empty where none are."""
+    import torch
+
+    for key in _WITHIN:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    pairs = content.items() if isinstance(content, Mapping) else ()
+    return {name: value for name, value in pairs if isinstance(value, torch.Tensor)}
 
 
 def plain_name(name: str) -> str:
