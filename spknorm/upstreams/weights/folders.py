@@ -89,9 +89,8 @@ def no_weights(folder: Path, safe: str = "model", older: str = "pytorch_model") 
 
 def _lost_link(folder: Path, pattern: str) -> str:
     """Return what is wrong where a file is a link to nothing, as in a copy of a hub's cache."""
-    lost = [
-        path for path in sorted(folder.glob(pattern)) if path.is_symlink() and not path.exists()
-    ]
+    links = sorted(path for path in folder.iterdir() if path.match(pattern) and path.is_symlink())
+    lost = [path for path in links if not path.exists()]
     if not lost:
         return ""
     return (
