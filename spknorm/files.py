@@ -34,11 +34,18 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success fsync it and rename it to `path`.
 
-    On any exception the temporary file is removed and `path` stays as it was.
+    On any exception the temporary file is removed and `path` stays as it was. A device or a pipe
+    is written into: a file in the place of /dev/null would be everybody's.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if path.exists() and not path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+            with path.open("wb") as device:
+                device.write((Path(folder) / path.name).read_bytes())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name[:80]}."
     try:

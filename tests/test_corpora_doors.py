@@ -289,6 +289,26 @@ def test_an_audiofolder(sounds):
     assert seen([one]) == [("a.wav", "sad", "sad", "anna", "test")]
 
 
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("[1]", "expected a JSON object"),
+        ("{bad", r"not JSON \(Expecting property name"),
+        ('{"file_name": "a.wav", "file_name": "b.wav"}', "the key `file_name` stands twice"),
+    ],
+)
+def test_a_line_of_an_audiofolder_that_is_no_object_is_named(sounds, line, wrong):
+    write(sounds, "metadata.jsonl", '{"file_name": "a.wav"}', line)
+    with pytest.raises(DataError, match=rf"metadata\.jsonl, line 2: .*{wrong}"):
+        read_list(sounds)
+
+
+def test_null_in_an_audiofolder_is_no_class_and_nobody(sounds):
+    write(sounds, "metadata.jsonl", '{"file_name": "a.wav", "emotion": null, "speaker": null}')
+    (one,) = read_list(sounds)
+    assert (one.emotion, one.original, one.speaker) == (None, None, None)
+
+
 def test_without_pyarrow_one_line_says_what_to_install(sounds, monkeypatch):
     import sys
 

@@ -8,6 +8,8 @@ import pytest
 import soundfile
 
 from spknorm.corpora import EMOTIONS, check_records, read_manifest, usable
+from spknorm.corpora.tables import text_of
+from spknorm.errors import DataError
 from spknorm.protocols import make_split
 
 NAMES = (
@@ -80,6 +82,28 @@ def test_a_root_may_be_given(tmp_path):
     write_csv(tmp_path / "m.csv", [["path"], ["a.wav"]])
     (found,) = read_manifest(tmp_path / "m.csv", root=tmp_path / "data")
     assert found.path == tmp_path / "data/a.wav"
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "None", "<NA>", "NaT", " nan "])
+def test_what_pandas_and_python_write_for_a_missing_value_is_absent(tmp_path, cell):
+    rows = [["path", "emotion", "speaker", "session"], ["a.wav", cell, cell, cell]]
+    write_csv(tmp_path / "m.csv", rows)
+    (found,) = read_manifest(tmp_path / "m.csv")
+    assert (found.emotion, found.speaker, found.session) == (None, None, None)
+
+
+def test_a_key_that_stands_twice_in_a_line_of_json_is_refused(tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"path": "a.wav", "emotion": "neu", "emotion": "sad"}\n')
+    with pytest.raises(DataError, match="line 1: the key `emotion` stands twice, and one of the t"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("read", [read_manifest, text_of])
+def test_a_text_with_zero_bytes_is_no_list_of_odd_names(tmp_path, encoding, read):
+    (tmp_path / "m.csv").write_bytes(b"\n" + "path,emotion\na.wav,neu\n".encode(encoding))
+    with pytest.raises(DataError, match=r"m\.csv has zero bytes in it: it is no text, or UTF-16 w"):
+        read(tmp_path / "m.csv")
 
 
 @pytest.mark.slow

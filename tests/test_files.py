@@ -154,3 +154,19 @@ def test_a_folder_and_a_place_that_holds_no_files_are_no_targets(tmp_path):
     with pytest.raises(OSError, match="no file can be made there"), atomic_path(Path("/proc/x")):
         pass
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_device_or_a_pipe_is_written_into_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    (tmp_path / "link").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link"):
+        write_atomic(path, "all of it")
+        assert os.read(reader, 100) == b"all of it"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert (tmp_path / "link").is_symlink()
+    with pytest.raises(OSError, match="No space left on device"):
+        write_atomic(Path("/dev/full"), "x")
+    assert Path("/dev/full").is_char_device()

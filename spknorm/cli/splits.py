@@ -215,7 +215,8 @@ def _balance(fold: "Fold") -> str:
     if set(classes) <= {"None"}:
         return ""
     counts = (
-        f"{name} {'/'.join(str(fold.classes.get(part, {}).get(name, 0)) for part in _PARTS)}"
+        f"{'without' if name == 'None' else name} "
+        f"{'/'.join(str(fold.classes.get(part, {}).get(name, 0)) for part in _PARTS)}"
         for name in sorted(classes)
     )
     return ", ".join(counts)

@@ -15,7 +15,14 @@ from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import CLASSES
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
-from spknorm.corpora.tables import UTF_16, number, ranked
+from spknorm.corpora.tables import (
+    UTF_16,
+    is_absent,
+    number,
+    ranked,
+    refuse_zeros,
+    whole_object,
+)
 from spknorm.errors import DataError, MissingError
 from spknorm.files import POINTER, is_pointer, read_file
 
@@ -53,7 +60,7 @@ def read_manifest(
         file: `.csv` (with commas, semicolons, tabs or `|`; pandas' unnamed index column, Excel's
             line `sep=;` and empty columns at the end are passed over), or `.jsonl`, whose `COLUMNS`
             are text or whole numbers; UTF-8, with a byte order mark or not, or UTF-16 with one. An
-            empty cell or null is an absent value. Without `id` the path's text is the id.
+            empty cell, null and NaN are absent values. Without `id` the path's text is the id.
         root: What paths are relative to and may not leave; None: the manifest's own folder.
         allow_outside: Let paths leave the root (by `..`, absolute or by a symbolic link).
         by_part: An id may stand once in each `split` of each `fold`, instead of once.
@@ -112,6 +119,7 @@ def _text(file: Path) -> str:
         raise DataError(f"The manifest {file} {POINTER}.")
     if content.startswith(_WORKBOOKS):
         raise DataError(f"The manifest {file} is a workbook, not CSV: save it as `CSV UTF-8`.")
+    refuse_zeros(content, f"The manifest {file}")
     try:
         return content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -172,7 +180,7 @@ def _jsonl_rows(text: str) -> Iterator[_Row]:
     for place, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                yield _Row(place, _cells(json.loads(line)))
+                yield _Row(place, _cells(json.loads(line, object_pairs_hook=whole_object)))
             except json.JSONDecodeError as error:
                 yield _Row(place, f"not JSON ({error.msg} at character {error.pos + 1})")
             except (ValueError, RecursionError) as error:
@@ -205,7 +213,7 @@ _READERS: Mapping[str, Callable[[str], Iterator[_Row]]] = MappingProxyType(
 
 
 def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
-    values = {name: cell.strip() for name, cell in cells.items() if cell.strip()}
+    values = {name: cell.strip() for name, cell in cells.items() if not is_absent(cell)}
     if "path" not in values:
         raise ValueError("`path` is missing")
     for name, choices in _CHOICES.items():

@@ -7,9 +7,10 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spknorm.audio.faults import printable
 from spknorm.errors import DataError, MissingError
@@ -105,10 +106,43 @@ def text_of(file: Path) -> str:
         raise DataError(f"{printable(file)} cannot be read: {error.strerror}.") from error
     if is_pointer(content):
         raise DataError(f"{printable(file)} {POINTER}.")
+    refuse_zeros(content, printable(file))
     try:
         return content.decode("utf-16" if content.startswith(UTF_16) else _CODINGS[0])
     except UnicodeDecodeError:
         return content.decode(_CODINGS[1], errors="replace")
+
+
+def refuse_zeros(content: bytes, name: str) -> None:
+    """Refuse a text with zero bytes in it that is not marked as UTF-16.
+
+    Raises:
+        DataError: With the name of the file.
+    """
+    if b"\0" in content and not content.startswith(UTF_16):
+        raise DataError(
+            f"{name} has zero bytes in it: it is no text, or UTF-16 without its mark. Save it as "
+            "UTF-8 (`CSV UTF-8` in Excel)."
+        )
+
+
+def is_absent(cell: str) -> bool:
+    """Tell whether a cell holds nothing, or what pandas and Python write for a missing value."""
+    text = cell.strip()
+    return not text or text.lower() in ("nan", "<na>", "nat") or text == "None"
+
+
+def whole_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object of its pairs, for `object_pairs_hook`.
+
+    Raises:
+        ValueError: A key stands twice, and one of the two would be dropped.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key `{twice}` stands twice, and one of the two would be dropped")
+    return found
 
 
 def number(text: str, what: str) -> float:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from spknorm.corpora.known.words import class_of, sex_of
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
-from spknorm.corpora.tables import number
+from spknorm.corpora.tables import is_absent, number
 
 _NAMES = {
     **dict.fromkeys(("gender", "sex"), "sex"),
@@ -28,7 +28,7 @@ _SPLITS = {
     **dict.fromkeys(("dev", "devel", "development", "val", "valid", "validation"), "dev"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-_NOBODY = ("", "nan", "none", "null", "unknown", "<na>")
+_NOBODY = ("none", "null", "unknown")
 
 
 class Place(NamedTuple):
@@ -54,7 +54,7 @@ def utterance(name: str, path: Path, cells: Mapping[str, str]) -> Utterance:
     further: dict[str, str] = {}
     for column, cell in cells.items():
         value = cell.strip()
-        if not value or value.lower() in ("nan", "<na>"):
+        if is_absent(value):
             continue
         ours = _NAMES.get(column.lower())
         if ours is None or ours in known:

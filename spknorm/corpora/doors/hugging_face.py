@@ -1,14 +1,14 @@
 """Hugging Face data sets on disk -> utterances: Arrow or Parquet, or a folder with metadata.csv."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from spknorm.audio.faults import refuse
 from spknorm.corpora.doors.cells import Place, utterance
 from spknorm.corpora.embedded import Row, files_of, rows_of, sound_of
 from spknorm.corpora.records import Utterance
-from spknorm.corpora.tables import lines_of, text_of
+from spknorm.corpora.tables import lines_of, text_of, whole_object
 from spknorm.errors import DataError
 
 _SOUNDS = ("audio", "wav", "sound", "file", "path")
@@ -79,19 +79,35 @@ def _lists(folder: Path) -> list[Path]:
     return sorted(one for one in found if one.suffix in (".csv", ".jsonl"))
 
 
+def _objects(text: str) -> Iterator[tuple[int, Mapping[str, str] | str]]:
+    """Yield the number of each line of JSON, and its cells or what is wrong with it."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line, object_pairs_hook=whole_object)
+        except ValueError as error:
+            yield number, f"not JSON ({error})"
+            continue
+        if not isinstance(value, dict):
+            yield number, "expected a JSON object"
+            continue
+        yield number, {key: str(cell) for key, cell in value.items() if cell is not None}
+
+
 def _of_lists(place: Place) -> Iterator[tuple[str, Utterance | str]]:
     for file in _lists(place.path):
         below = file.parent.relative_to(place.path)
+        rows: Iterable[tuple[int, Mapping[str, str] | str]]
         if file.suffix == ".csv":
             rows = [(line.number, line.cells) for line in lines_of(file, ("file_name",))]
         else:
-            rows = [
-                (number, {key: str(value) for key, value in json.loads(line).items()})
-                for number, line in enumerate(text_of(file).splitlines(), start=1)
-                if line.strip()
-            ]
+            rows = _objects(text_of(file))
         for number, cells in rows:
             where = f"{file.name}, line {number}"
+            if isinstance(cells, str):
+                yield where, cells
+                continue
             name = cells.get("file_name", "")
             further = {column: cell for column, cell in cells.items() if column != "file_name"}
             try:
