@@ -15,6 +15,7 @@ from spknorm.controlled.rivals.adversaries import Branches
 from spknorm.controlled.rivals.alignment import Alignment, contrast, coral, mmd
 from spknorm.controlled.rivals.embedding import Embedder
 from spknorm.controlled.rivals.prior import aligned
+from spknorm.errors import DataError
 
 TWO_POINTS = 0.02
 NUM_SPEAKERS, PER_SPEAKER = 100, 96
@@ -84,6 +85,43 @@ def test_orthogonality_to_a_branch_that_knows_nobody_weighs_nothing(world):
     assert weights[1] == (0.0, 0.0)
 
 
+TINY = frozen.Settings(steps=4, emotion_batch=8, speaker_batch=8, gate_width=8, speaker_hidden=8)
+REFUSED = {
+    ("one speaker", "leace"): "Erasure needs at least two classes.",
+    ("one speaker", "kernel"): "Erasure needs at least two classes.",
+    **{
+        (case, name): "A speaker embedding needs two speakers at least, and more utterances than "
+        f"speakers, but the speaker corpus has {told}."
+        for case, told in (("one speaker", "48 of 1"), ("one utterance", "48 of 48"))
+        for name in ("appended", "film")
+    },
+}
+
+
+@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("case", ["one speaker", "one utterance", "one emotion", "uneven"])
+def test_speakers_of_any_number_utterances_and_emotions_work_or_are_one_line(case, name):
+    speaker = {
+        "one speaker": np.zeros(48, np.int64),
+        "one utterance": np.arange(48),
+        "one emotion": np.repeat(np.arange(6), 8),
+        "uneven": np.r_[np.zeros(40, np.int64), np.arange(1, 9)],
+    }[case]
+    rows = np.random.default_rng(0).normal(size=(2, 48, 12)).astype(np.float32)
+    emotion = (speaker if case == "one emotion" else np.arange(48)) % 4
+    known = frozen.Data(rows[0], emotion, rows[1], speaker, speaker)
+    strength = RIVALS[name].strengths[-1]
+    if (case, name) in REFUSED:
+        with pytest.raises(DataError) as caught:
+            RIVALS[name].fit(known, TINY, strength, 0)
+        assert str(caught.value) == REFUSED[case, name]
+        return
+    model = RIVALS[name].fit(known, TINY, strength, 0)
+    for some in (slice(None), slice(1)):
+        assert np.isfinite(model.represent(rows[0][some], speaker[some])).all()
+        assert set(model.predict(rows[0][some], speaker[some])) <= set(range(4))
+
+
 def test_theory_orders_what_is_known_of_the_speaker(world, who):
     free, confounded, told = (
         rule(world, who)
@@ -121,6 +159,24 @@ def test_a_distance_cannot_be_had_for_less_by_shrinking_a_dimension(world, dista
         found.append(float(rule(heads, None, torch.Generator().manual_seed(0)).penalty))
     assert found[0] > 0.01
     assert found[1] == pytest.approx(found[0], rel=0.05)
+
+
+def test_distances_of_pairs_at_once_are_those_of_each_by_hand():
+    one, other = torch.randn(2, 3, 12, 5, generator=torch.Generator().manual_seed(0)).double()
+    for place in range(3):
+        x, y = one[place], other[place]
+        means = (x.mean(0) - y.mean(0)).square().mean()
+        covariances = [torch.cov(rows.T, correction=0) for rows in (x, y)]
+        moments = means + (covariances[0] - covariances[1]).square().mean()
+        assert float(coral(one, other)[place]) == pytest.approx(float(moments))
+        both = torch.cat([x, y])
+        squares = (both[:, None] - both).square().sum(-1)
+        kernel = sum(torch.exp(-squares / (w * squares.mean())) for w in (0.25, 0.5, 1, 2, 4)) / 5
+        off = ~torch.eye(12, dtype=torch.bool)
+        inner = kernel[:12, :12][off].mean() + kernel[12:, 12:][off].mean()
+        assert float(mmd(one, other)[place]) == pytest.approx(
+            float(inner - 2 * kernel[:12, 12:].mean())
+        )
 
 
 def test_the_distance_of_alike_speakers_is_nothing_on_average():

@@ -5,7 +5,6 @@ drawn at each step. `Contrast`: supervised contrast (Khosla et al., NeurIPS 2020
 utterance is drawn to those of its emotion by others.
 """
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -42,8 +41,10 @@ class Alignment(Rule):
         rows = heads.gated(self._features[self._draw(generator)])
         # Of one deviation each: what is shrunk in front of the head would be aligned for nothing.
         rows = (rows - rows.mean(0)) / (rows.std(0) + 1e-4)
-        pairs = itertools.combinations(torch.split(rows, _PER_SPEAKER), 2)
-        distance = torch.stack([self._distance(one, other) for one, other in pairs]).mean()
+        of_speakers = rows.view(-1, _PER_SPEAKER, rows.shape[1])
+        one, other = torch.combinations(torch.arange(len(of_speakers))).T
+        # Of one speaker alone there is no pair, and nothing to be made alike.
+        distance = self._distance(of_speakers[one], of_speakers[other]).sum() / max(1, len(one))
         return Terms(distance.new_zeros(()), distance)
 
     def _draw(self, generator: torch.Generator) -> Tensor:
@@ -57,29 +58,36 @@ class Alignment(Rule):
 
 
 def mmd(one: Tensor, other: Tensor) -> Tensor:
-    """Return the maximum mean discrepancy of rows (P, D) and (P, D), squared and unbiased.
+    """Return the maximum mean discrepancy (...) of rows (..., P, D), squared and unbiased.
 
     With Gaussian kernels of several widths (Gretton et al., JMLR 2012; Long et al., ICML 2015). A
     row is not held against itself: that would reward what few rows have in common by chance.
     """
-    both = torch.cat([one, other])
+    both = torch.cat([one, other], dim=-2)
     squares = torch.cdist(both, both).square()
-    scale = squares.detach().mean().clamp_min(1e-6)
+    scale = squares.detach().mean((-2, -1), keepdim=True).clamp_min(1e-6)
     kernel = torch.stack([(-squares / (width * scale)).exp() for width in _KERNELS]).mean(0)
-    size = len(one)
-    within = kernel[:size, :size].sum() + kernel[size:, size:].sum() - 2 * size
-    return within / (size * (size - 1)) - 2 * kernel[:size, size:].mean()
+    size = one.shape[-2]
+    across = kernel[..., :size, size:].sum((-2, -1))
+    within = kernel.sum((-2, -1)) - 2 * across - 2 * size
+    return within / (size * (size - 1)) - 2 * across / size**2
 
 
 def coral(one: Tensor, other: Tensor) -> Tensor:
-    """Return how far means and second moments are apart (Sun and Saenko, ECCV workshops 2016)."""
-    means = (one.mean(0) - other.mean(0)).square().mean()
-    return means + (_covariance(one) - _covariance(other)).square().mean()
+    """Return how far means and second moments of rows (..., P, D) are apart, (...).
+
+    After Sun and Saenko, ECCV workshops 2016.
+    """
+    size, dim = one.shape[-2:]
+    means = (one.mean(-2) - other.mean(-2)).square().mean(-1)
+    first, second = one - one.mean(-2, keepdim=True), other - other.mean(-2, keepdim=True)
+    # |A'A - B'B|^2 of Gram matrices (P, P), which are smaller than covariances (D, D).
+    squares = _overlap(first, first) + _overlap(second, second) - 2 * _overlap(first, second)
+    return means + squares / (size * dim) ** 2
 
 
-def _covariance(rows: Tensor) -> Tensor:
-    middle = rows - rows.mean(0)
-    return middle.T @ middle / len(rows)
+def _overlap(one: Tensor, other: Tensor) -> Tensor:
+    return (one @ other.mT).square().sum((-2, -1))
 
 
 class Contrast(Rule):

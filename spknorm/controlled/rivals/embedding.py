@@ -15,6 +15,7 @@ from spknorm.controlled.fitted import Fitted, behind
 from spknorm.controlled.frozen import NUM_EMOTIONS, Data, Settings
 from spknorm.controlled.pool import Floats, Integers
 from spknorm.controlled.rivals.training import minimise
+from spknorm.errors import DataError
 from spknorm.statistics.metrics import classes_of
 
 _DIMENSIONS = 8
@@ -22,9 +23,19 @@ _LEAST = 2.0  # variance of speakers' means on an axis, times what chance alone 
 
 
 class Embedder:
-    """Where a speaker is: the mean on the axes that tell speakers apart, standardised."""
+    """Where a speaker is: the mean on the axes that tell speakers apart, standardised.
+
+    Raises:
+        DataError: A single speaker, or no utterance more than speakers.
+    """
 
     def __init__(self, known: Data[Floats]) -> None:
+        num_speakers = len(np.unique(known.speaker))
+        if num_speakers < 2 or len(known.speaker) <= num_speakers:
+            raise DataError(
+                "A speaker embedding needs two speakers at least, and more utterances than "
+                f"speakers, but the speaker corpus has {len(known.speaker)} of {num_speakers}."
+            )
         size = min(_DIMENSIONS, known.neutral.shape[1], int(known.speaker.max()))
         axes = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.1, n_components=size)
         self._axes = axes.fit(known.neutral, known.speaker)

@@ -45,7 +45,10 @@ class VRex(Rule):
     def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
         """Return the variance as penalty."""
         losses, present = _losses_of_speakers(batch, self._num_speakers)
-        return Terms(losses.new_zeros(()), losses[present > 0].var())
+        of_speakers = losses[present > 0]
+        # One speaker alone has no variance, of one draw there is no unbiased one.
+        spread = of_speakers.var() if len(of_speakers) > 1 else losses.new_zeros(())
+        return Terms(losses.new_zeros(()), spread)
 
 
 class Irm(Rule):
