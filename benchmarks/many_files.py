@@ -56,7 +56,8 @@ def look(folder: Path) -> None:
     """Read the corpus as a run does before it trains, and crop; print what it took."""
     import spknorm.audio.index as index
     from spknorm.batches import task
-    from spknorm.schema import DataConfig, SpeakerCorpusConfig
+    from spknorm.batches.streams import Streams
+    from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig, TaskConfig
 
     opened, seconds = [0], dict.fromkeys(STAGES, 0.0)
     examine = index._examine
@@ -85,7 +86,9 @@ def look(folder: Path) -> None:
     utterances, names, labels, digest, held_out = speakers
     read = time.monotonic()
     data = task.TaskData(None, utterances, names, labels, {}, held_out)  # type: ignore[arg-type]  # without emotions
-    stream = task.speaker_stream(data, config, seed=0)
+    settings = TaskConfig(downstream_expert=ExpertConfig(speaker_corpus=config))
+    stream = Streams(data, settings, seed=0).speaker()
+    assert stream is not None
     batches = [stream[number] for number in range(10)]
     found = {
         "files": len(utterances) + len(held_out.utterances),

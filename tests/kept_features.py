@@ -2,6 +2,7 @@
 
 import pytest
 import soundfile
+import tiny_upstreams
 import torch
 
 from spknorm.corpora.records import Utterance
@@ -52,9 +53,4 @@ def where(tmp_path):
 
 
 def featurizer_of(upstream, selection="hidden_states", **options):
-    from s3prl.upstream.interfaces import Featurizer
-
-    featurizer = Featurizer(upstream, selection, upstream_device="cpu", **options)
-    if hasattr(featurizer, "weights"):
-        torch.nn.init.normal_(featurizer.weights, generator=torch.Generator().manual_seed(1))
-    return featurizer
+    return tiny_upstreams.featurizer_of(upstream, selection, **options)

@@ -9,8 +9,8 @@ import torch
 import yaml
 from test_families import hidden_states, settings_of
 from test_families_own import FUNASR, hub, make
-from test_fast import featurizer_of, wavs
 from test_fast_families import check_alone
+from tiny_upstreams import featurizer_of, wavs
 
 from spknorm.cli import main, run_downstream
 from spknorm.errors import CheckpointError, ConfigError, MissingError

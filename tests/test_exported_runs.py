@@ -68,7 +68,7 @@ def test_an_export_of_a_run_is_what_its_head_saw_bit_for_bit(trained):
 def test_predictions_are_those_of_the_evaluation_in_training(trained):
     folder, runner = trained
     predictor = predict.load(folder)
-    stream = runner.expert.eval_stream("test")
+    stream = runner.expert.streams.evaluation("test")
     heads = runner.expert.heads.eval()
     compared = 0
     for number in range(len(stream.order)):

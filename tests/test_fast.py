@@ -1,14 +1,13 @@
+"""Utterances end to end give what each gives alone: features, gradients, compiled or not."""
+
 import functools
 import logging
 
 import numpy as np
 import pytest
-import soundfile
-import tiny_upstreams
 import torch
+from tiny_upstreams import featurizer_of, make_upstream, wavs  # noqa: F401 (a fixture)
 
-from spknorm.corpora.records import Utterance
-from spknorm.features import FrontEnds
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams.fast import (
     PackedEncoder,
@@ -22,45 +21,6 @@ from spknorm.upstreams.fast.convolution import convolve
 from spknorm.upstreams.fast.layout import Layout
 
 ON = UpstreamConfig()
-
-
-@functools.cache
-def _checkpoint(folder, kind, changes):
-    path = folder / f"{kind}-{abs(hash(changes))}.pt"
-    if kind == "wav2vec2":
-        return tiny_upstreams.make_wav2vec2(path)
-    return tiny_upstreams.make_hubert(path, **dict(changes))
-
-
-@pytest.fixture(scope="session")
-def make_upstream(tmp_path_factory):
-    """A function that returns a tiny upstream of s3prl in evaluation mode."""
-    import spknorm.compat  # noqa: F401
-
-    folder = tmp_path_factory.mktemp("fast")
-
-    def make(kind="hubert", **changes):
-        from s3prl.upstream.hubert.expert import UpstreamExpert as Hubert
-        from s3prl.upstream.wav2vec2.expert import UpstreamExpert as Wav2Vec2
-
-        path = _checkpoint(folder, kind, tuple(changes.items()))
-        return (Wav2Vec2 if kind == "wav2vec2" else Hubert)(str(path)).eval()
-
-    return make
-
-
-def featurizer_of(upstream, selection="last_hidden_state", **options):
-    from s3prl.upstream.interfaces import Featurizer
-
-    featurizer = Featurizer(upstream, selection, upstream_device="cpu", **options)
-    if hasattr(featurizer, "weights"):
-        torch.nn.init.normal_(featurizer.weights, generator=torch.Generator().manual_seed(1))
-    return featurizer
-
-
-def wavs(*seconds):
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(int(16000 * s), generator=generator) for s in seconds]
 
 
 @pytest.mark.parametrize("kind", ["hubert", "wav2vec2"])
@@ -259,47 +219,6 @@ def test_what_packing_does_not_cover_says_why(make_upstream, change, reason):
     assert reason_unsupported(upstream, featurizer).startswith(reason)
 
 
-@pytest.fixture
-def corpus(tmp_path, tone):
-    """Two utterances as files and as waveforms."""
-    utterances, audio = [], []
-    for number, seconds in enumerate((0.5, 0.8)):
-        audio.append(torch.from_numpy(tone(seconds, seed=number)))
-        path = tmp_path / f"u{number}.wav"
-        soundfile.write(path, audio[-1].numpy(), 16000, subtype="FLOAT")
-        utterances.append(Utterance(id=f"u{number}", path=path))
-    return utterances, audio
-
-
-def test_cached_front_ends_give_what_computing_them_gives(make_upstream, tmp_path, corpus):
-    upstream = make_upstream()
-    encode = make_encoder(upstream, featurizer_of(upstream), ON)
-    where = UpstreamConfig(cache_dir=str(tmp_path / "cache"))
-    for _ in range(2):  # computed, then found
-        front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=where)
-        assert front_ends.prepare("emotion", corpus[0])
-    cached = front_ends.features("emotion", ["u0", "u1"])
-    for ours, theirs in zip(cached, encode(corpus[1]), strict=True):
-        assert torch.equal(ours, theirs)
-        assert ours.requires_grad
-
-
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
-def test_front_ends_are_kept_in_the_precision_of_the_step(
-    make_upstream, tmp_path, corpus, precision
-):
-    upstream = make_upstream()
-    encode = make_encoder(upstream, featurizer_of(upstream), ON)
-    where = UpstreamConfig(cache_dir=str(tmp_path / "cache"))
-    front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=where)
-    assert front_ends.prepare("emotion", corpus[0], precision=precision)
-    enabled = precision is not torch.float32
-    with torch.autocast("cpu", precision if enabled else None, enabled=enabled):
-        cached = front_ends.features("emotion", ["u0", "u1"])
-        for ours, theirs in zip(cached, encode(corpus[1]), strict=True):
-            assert torch.equal(ours, theirs)
-
-
 def test_a_frozen_upstream_still_trains_the_weights_of_its_layers(make_upstream):
     upstream = make_upstream()
     for on in (True, False):
@@ -308,15 +227,6 @@ def test_a_frozen_upstream_still_trains_the_weights_of_its_layers(make_upstream)
         encode(wavs(0.5))[0].pow(2).sum().backward()
         assert featurizer.weights.grad.abs().sum() > 0
         assert all(parameter.grad is None for parameter in upstream.parameters())
-
-
-def test_front_ends_that_exceed_the_limit_are_computed_every_time(make_upstream, tmp_path, tone):
-    upstream = make_upstream()
-    encode = make_encoder(upstream, featurizer_of(upstream), ON)
-    soundfile.write(tmp_path / "u.wav", tone(0.5), 16000)
-    small = UpstreamConfig(cache_dir=str(tmp_path / "cache"), cache_limit_gb=1e-9)
-    front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=small)
-    assert not front_ends.prepare("emotion", [Utterance(id="u", path=tmp_path / "u.wav")])
 
 
 def test_a_compiled_layer_is_whole_graphs_whatever_the_lengths(make_upstream):

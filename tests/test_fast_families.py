@@ -4,15 +4,16 @@ import argparse
 
 import pytest
 import torch
-from test_fast import featurizer_of, wavs
 from tiny_upstreams import (
     TRANSFORMERS_TYPES,
+    featurizer_of,
     make_data2vec,
     make_distiller,
     make_hubert,
     make_transformers,
     make_wav2vec2,
     make_wavlm,
+    wavs,
 )
 
 from spknorm.schema import UpstreamConfig

@@ -4,8 +4,8 @@ import functools
 
 import pytest
 import torch
-from test_fast import featurizer_of, make_upstream, wavs  # noqa: F401  # a fixture
 from test_fast_families import upstream_of  # noqa: F401  # another
+from tiny_upstreams import featurizer_of, make_upstream, wavs  # noqa: F401  # a fixture
 
 from spknorm.schema import UpstreamConfig
 from spknorm.schema.training import LoraConfig

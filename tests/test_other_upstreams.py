@@ -4,8 +4,7 @@ import argparse
 
 import pytest
 import torch
-from test_fast import featurizer_of, wavs
-from tiny_upstreams import _TRANSFORMER
+from tiny_upstreams import _TRANSFORMER, featurizer_of, wavs
 
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams import build

@@ -259,7 +259,7 @@ def test_bucketed_training_batches_know_how_long_their_utterances_are(
 ):
     mapping = settings_of(tiny_corpora, strategy="none", other={"upstream": {"bucket": True}})
     expert = make_runner(tiny_hubert, mapping, tmp_path).expert
-    lengths = expert.emotion_stream().order._lengths
+    lengths = expert.streams.emotion().order._lengths
     assert lengths.tolist() == [0.3] * len(expert.split.train)
 
 

@@ -140,7 +140,7 @@ def train_stock(corpora, ckpt, folder, start, monkeypatch, ours, **options):
     expert = runner.downstream.model
 
     def get_dataloader(split, **_):
-        stream = ours.emotion_stream() if split == "train" else ours.eval_stream(split)
+        stream = ours.streams.emotion() if split == "train" else ours.streams.evaluation(split)
         batches = (stream[k] for k in range(STEPS if split == "train" else len(stream.order)))
         return [(batch.wavs, batch.labels, batch.ids) for batch in batches]
 

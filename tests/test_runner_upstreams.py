@@ -120,7 +120,7 @@ def test_erasure_trains_on_a_frozen_upstreams_pooled_features_without_the_speake
         other={"upstream": {"cache": "auto"}},
     )  # fmt: skip
     runner = train(tiny_hubert, mapping, tmp_path / "run", upstream_trainable=False)
-    batch = runner.expert.emotion_stream().silenced()[0]
+    batch = runner.expert.streams.emotion().silenced()[0]
     features = torch.cat(runner._source(batch, corpus="emotion"))
     mapping["downstream_expert"]["spknorm"]["erasure"] = "none"
     plain = make_runner(tiny_hubert, mapping, tmp_path / "plain", upstream_trainable=False)

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def side(losses, *, ceiling=1.0, every=1, shuffled=False):
     """Return a speaker side whose held-out batches have these losses, and its counters."""
     expert = type("Expert", (), {})()
     expert.heads, expert.num_speakers = None, SPEAKERS
-    expert.held_out_stream = lambda rank, world: "stream"
+    expert.streams = SimpleNamespace(held_out=lambda rank, world: "stream")
     settings = config.parse(
         {
             "downstream_expert": {

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tiny_upstreams import wavs
 from trained_folders import make_trained
 
 from spknorm.errors import CheckpointError, MissingError
@@ -22,17 +23,12 @@ def exported(tmp_path_factory, tiny_hubert):
     return export(folder, formats=("s3prl",)).upstream_file
 
 
-def _wavs(*seconds):
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(int(16000 * length), generator=generator) for length in seconds]
-
-
 def test_the_gated_state_comes_last_and_the_others_are_those_of_hubert_local(hub, exported):
     ours = hub.spknorm_hubert_local(ckpt=str(exported)).eval()
     stock = hub.hubert_local(ckpt=str(exported)).eval()
     gate = load_gate(exported)
     with torch.no_grad():
-        found, expected = ours(_wavs(1.0, 0.4)), stock(_wavs(1.0, 0.4))
+        found, expected = ours(wavs(1.0, 0.4)), stock(wavs(1.0, 0.4))
     *below, gated = found["hidden_states"]
     assert len(below) == len(expected["hidden_states"])
     for one, other in zip(below, expected["hidden_states"], strict=True):
@@ -47,7 +43,7 @@ def test_the_gated_state_comes_last_and_the_others_are_those_of_hubert_local(hub
 def test_without_a_gate_it_is_hubert_local(hub, tiny_hubert):
     ours = hub.spknorm_hubert_local(ckpt=str(tiny_hubert), refresh=False).eval()
     stock = hub.hubert_local(ckpt=str(tiny_hubert)).eval()
-    found, expected = ours(_wavs(0.5)), stock(_wavs(0.5))
+    found, expected = ours(wavs(0.5)), stock(wavs(0.5))
     assert len(found["hidden_states"]) == len(expected["hidden_states"])
     assert torch.equal(found["last_hidden_state"], expected["last_hidden_state"])
 
@@ -58,13 +54,13 @@ def test_s3prls_featurizer_sums_over_all_states(hub, exported):
     upstream = hub.spknorm_hubert_local(ckpt=str(exported))
     featurizer = Featurizer(upstream, "hidden_states", upstream_device="cpu")
     assert featurizer.layer_num == 4
-    wavs = _wavs(1.0, 0.5)
-    assert [frames.shape[1] for frames in featurizer(wavs, upstream(wavs))] == [32, 32]
+    heard = wavs(1.0, 0.5)
+    assert [frames.shape[1] for frames in featurizer(heard, upstream(heard))] == [32, 32]
 
 
 def test_the_gate_is_part_of_what_fine_tuning_trains(hub, exported):
     upstream = hub.spknorm_hubert_local(ckpt=str(exported)).train()
-    upstream(_wavs(0.5))["last_hidden_state"].sum().backward()
+    upstream(wavs(0.5))["last_hidden_state"].sum().backward()
     assert all(parameter.grad is not None for parameter in upstream.gate.parameters())
     assert any(name.startswith("gate.") for name in upstream.state_dict())
 

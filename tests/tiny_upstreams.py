@@ -3,9 +3,11 @@
 All have the stride (320) and the least input (400 samples) of the real ones.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 CONV_LAYERS = "[(16,10,5)] + [(16,3,2)] * 4 + [(16,2,2)] * 2"
@@ -204,3 +206,42 @@ def make_distiller(path: Path, **changed) -> Path:
     model = DistillerModel(DistillerConfig(config))
     torch.save({"Config": {"distiller": config}, "Distiller": model.state_dict()}, path)
     return path
+
+
+@functools.cache
+def _checkpoint(folder, kind, changes):
+    path = folder / f"{kind}-{abs(hash(changes))}.pt"
+    if kind == "wav2vec2":
+        return make_wav2vec2(path)
+    return make_hubert(path, **dict(changes))
+
+
+@pytest.fixture(scope="session")
+def make_upstream(tmp_path_factory):
+    """A function that returns a tiny upstream of s3prl in evaluation mode."""
+    import spknorm.compat  # noqa: F401
+
+    folder = tmp_path_factory.mktemp("fast")
+
+    def make(kind="hubert", **changes):
+        from s3prl.upstream.hubert.expert import UpstreamExpert as Hubert
+        from s3prl.upstream.wav2vec2.expert import UpstreamExpert as Wav2Vec2
+
+        path = _checkpoint(folder, kind, tuple(changes.items()))
+        return (Wav2Vec2 if kind == "wav2vec2" else Hubert)(str(path)).eval()
+
+    return make
+
+
+def featurizer_of(upstream, selection="last_hidden_state", **options):
+    from s3prl.upstream.interfaces import Featurizer
+
+    featurizer = Featurizer(upstream, selection, upstream_device="cpu", **options)
+    if hasattr(featurizer, "weights"):
+        torch.nn.init.normal_(featurizer.weights, generator=torch.Generator().manual_seed(1))
+    return featurizer
+
+
+def wavs(*seconds):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(int(16000 * s), generator=generator) for s in seconds]

@@ -79,7 +79,7 @@ def _losses(ckpt: Path, corpus: Corpus, folder: Path) -> Iterator[Figure]:
         theirs = stock.downstream.model
         for part in ("projector", "model"):
             getattr(theirs, part).load_state_dict(getattr(ours.expert.heads, part).state_dict())
-        batch = ours.expert.emotion_stream(0, 1)[0]
+        batch = ours.expert.streams.emotion(0, 1)[0]
         labels = torch.tensor(batch.labels)
         wavs = [torch.from_numpy(wav) for wav in batch.wavs]
         with torch.no_grad():

@@ -313,9 +313,9 @@ def _fix(expert: Any, corpus: Corpus, batch: Sequence[int]) -> None:
         Recordings(chosen, [0] * len(chosen), pre_load=True),
         Order(len(chosen), batch_size=len(chosen), shuffle=False),
     )
-    expert.emotion_stream = lambda rank=0, world=1: stream
+    expert.streams.emotion = lambda rank=0, world=1: stream
     if expert.num_speakers > 0:
-        expert.speaker_stream = lambda rank=0, world=1: stream
+        expert.streams.speaker = lambda rank=0, world=1: stream
 
 
 def _files(corpus: Corpus, places: Sequence[int]) -> list[Path]:

@@ -7,12 +7,11 @@ import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spknorm.batches import Order, Recordings, Stream
 from spknorm.batches.emotions import EmotionData, read_emotions
 from spknorm.corpora import check_records, read_corpus, usable
 from spknorm.corpora.columns import Utterances
@@ -24,8 +23,6 @@ from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 
 logger = logging.getLogger(__name__)
 
-_SPEAKER_SEED = 1_000_003
-"""Added to the seed of the speaker stream, so that the two streams are shuffled independently."""
 _HELD_OUT_SHARE = 0.05
 _LEFT_TO_TRAIN = 2
 
@@ -195,78 +192,3 @@ def label_of(utterance: Utterance, column: str) -> str:
     if value is None:
         raise DataError(f"The utterance {utterance.id} has no label in the column `{column}`.")
     return value
-
-
-def emotion_stream(data: EmotionData, part: str, order: Order, *, pre_load: bool = False) -> Stream:
-    """Return the stream of `train`, `dev` or `test`, labelled by what the head predicts."""
-    recordings = Recordings(getattr(data.split, part), data.labels_of(part), pre_load=pre_load)
-    return Stream(recordings, order)
-
-
-def crops_of(config: SpeakerCorpusConfig, *, frozen: bool) -> Literal["fixed", "drawn"] | None:
-    """Return how speaker utterances are cropped on a frozen or trained upstream; None: not."""
-    if config.max_seconds is None:
-        return None
-    if config.crops != "auto":
-        return config.crops
-    return "fixed" if frozen else "drawn"
-
-
-def speaker_stream(
-    data: TaskData,
-    config: SpeakerCorpusConfig,
-    *,
-    frozen: bool = False,
-    seed: int,
-    rank: int = 0,
-    world: int = 1,
-) -> Stream:
-    """Return the endless shuffled stream of the speaker corpus, as random crops.
-
-    `frozen` says whether the upstream is, which decides how they are drawn; see `crops_of`.
-    """
-    seed += _SPEAKER_SEED
-    recordings = _crops(data.speaker_utterances, data.speaker_labels, config, frozen, seed)
-    order = Order(
-        len(recordings),
-        batch_size=config.batch_size,
-        seed=seed,
-        drop_last=True,
-        rank=rank,
-        world=world,
-        classes=data.speaker_labels if config.balanced else None,
-    )
-    return Stream(recordings, order)
-
-
-def held_out_stream(
-    data: TaskData,
-    config: SpeakerCorpusConfig,
-    *,
-    frozen: bool = False,
-    seed: int,
-    rank: int = 0,
-    world: int = 1,
-) -> Stream | None:
-    """Return the endless stream of held-out speaker utterances, evenly over speakers, or None."""
-    utterances, labels, _ = data.held_out
-    if not utterances:
-        return None
-    seed += _SPEAKER_SEED
-    size = min(config.batch_size, len(utterances))
-    order = Order(
-        len(utterances), batch_size=size, seed=seed, rank=rank, world=world, classes=labels
-    )
-    return Stream(_crops(utterances, labels, config, frozen, seed), order)
-
-
-def _crops(
-    utterances: Sequence[Utterance],
-    labels: Sequence[int],
-    config: SpeakerCorpusConfig,
-    frozen: bool,
-    seed: int,
-) -> Recordings:
-    is_fixed = crops_of(config, frozen=frozen) == "fixed"
-    seconds = config.max_seconds
-    return Recordings(utterances, labels, max_seconds=seconds, fixed_crops=is_fixed, seed=seed)

@@ -12,7 +12,7 @@ from spknorm.doctor.check import Check
 from spknorm.doctor.machine import existing
 from spknorm.errors import USER_ERRORS
 from spknorm.protocols import Split
-from spknorm.schema import ExpertConfig, TaskConfig
+from spknorm.schema import TaskConfig
 from spknorm.statistics import MIN_SPEAKERS
 
 _FRAMES_PER_SECOND = 50  # of HuBERT and its kin
@@ -53,7 +53,7 @@ def check_run(
     if absent := [one for one in classes if not emotions[one]]:
         said = f"the test part has no utterance of {', '.join(absent)}, so UA leaves them out"
         checks.append(Check(f"{name}, classes", "warn", said))
-    checks.append(_check_streams(data, expert, seed=seed))
+    checks.append(_check_streams(data, config, seed=seed))
     if upstream is not None:
         emotion = (*data.split.train, *data.split.dev, *data.split.test)
         checks += _check_budgets(
@@ -83,20 +83,19 @@ def _check_fold(name: str, split: Split) -> Check:
     return Check(name, "warn", f"{found}; {few} {MIN_SPEAKERS}")
 
 
-def _check_streams(data: object, expert: ExpertConfig, *, seed: int) -> Check:
+def _check_streams(data: object, config: TaskConfig, *, seed: int) -> Check:
     """Read the first batches of training, of both corpora."""
-    from spknorm.batches import Order, task
+    from spknorm.batches.streams import Streams
+    from spknorm.batches.task import TaskData
 
-    assert isinstance(data, task.TaskData)
-    train, size = data.split.train, expert.datarc.train_batch_size
+    assert isinstance(data, TaskData)
     try:
-        order = Order(len(train), batch_size=size, seed=seed)
-        first = task.emotion_stream(data.emotion, "train", order)[0]
-        found = f"emotion batches of {len(first.wavs)}, {len(order)} an epoch"
-        if data.speaker_utterances:
-            speakers = task.speaker_stream(data, expert.speaker_corpus, seed=seed)
-            second = speakers[0]
-            found += f"; speaker batches of {len(second.wavs)} from {len(data.speakers)} classes"
+        streams = Streams(data, config, seed=seed)
+        stream = streams.emotion()
+        found = f"emotion batches of {len(stream[0].wavs)}, {len(stream.order)} an epoch"
+        if (speakers := streams.speaker()) is not None:
+            size = len(speakers[0].wavs)
+            found += f"; speaker batches of {size} from {len(data.speakers)} classes"
     except USER_ERRORS as error:
         return Check("streams", "fail", str(error))
     return Check("streams", "ok", found)

@@ -217,11 +217,11 @@ def training_batches(
         start, stop = step * times, run.total_steps * times
         yield from source.batches(stream, start, stop, corpus=corpus, num_workers=data.num_workers)
 
-    stream = expert.emotion_stream(world.rank, world.size)
+    stream = expert.streams.emotion(world.rank, world.size)
     emotion = batches(stream, "emotion", run.gradient_accumulate_steps)
     if expert.heads.speaker_head is None:
         nothing: tuple[Batch, ...] = ()
         return emotion, (batch for batch in nothing)
-    stream = expert.speaker_stream(world.rank, world.size)
+    stream = expert.streams.speaker(world.rank, world.size)
     times = settings.downstream_expert.spknorm.speaker_steps
     return emotion, batches(stream, "speaker", times)

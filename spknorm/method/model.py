@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spknorm.config import to_mapping
 from spknorm.method.adversaries import ADVERSARIES, Prediction
 from spknorm.method.emotion_heads import ACTIVATIONS, make_emotion_head
 from spknorm.method.objectives import Objective, class_objective, concordance_objective
 from spknorm.method.pooling import lengths_of, means, padded
+from spknorm.schema import ExpertConfig
 
 
 class Gate(nn.Module):
@@ -234,3 +236,28 @@ class Heads(nn.Module):
             return list(features)
         lengths = [len(frames) for frames in features]
         return list(torch.split(self.gate(torch.cat(list(features))), lengths))
+
+
+def make_heads(
+    config: ExpertConfig,
+    upstream_dim: int,
+    *,
+    num_emotions: int,
+    num_speakers: int,
+    objective: Objective | None = None,
+) -> Heads:
+    """Return gate and heads as `downstream_expert` asks for them; see `Heads`."""
+    options = to_mapping(config.modelrc)
+    return Heads(
+        upstream_dim,
+        num_emotions=num_emotions,
+        num_speakers=num_speakers,
+        strategy=config.spknorm.strategy,
+        adversary=config.spknorm.adversary,
+        projector_dim=config.modelrc.projector_dim,
+        select=config.modelrc.select,
+        select_options=options[config.modelrc.select],
+        gate=options["gate"],
+        speaker_head=options["speaker_head"],
+        objective=objective,
+    )

@@ -137,7 +137,7 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
 
     def _predict(self, split: str) -> Evaluation:
         if split not in self._streams:
-            self._streams[split] = self.expert.eval_stream(split)
+            self._streams[split] = self.expert.streams.evaluation(split)
         return evaluate(
             self._streams[split],
             heads=self.expert.heads,

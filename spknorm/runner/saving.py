@@ -89,7 +89,7 @@ class Saver:
         states = {
             **self._iteration.state_dict(),
             "Step": counters.step,
-            "Epoch": micro_batches // len(self._expert.emotion_stream(0, self._world.size).order),
+            "Epoch": micro_batches // len(self._expert.streams.emotion(0, self._world.size).order),
             "Args": checkpoint.plain_args(self._args),
             "Config": configuration.to_mapping(self._config),
             KEY: {

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from spknorm import features
-from spknorm.batches.task import crops_of
+from spknorm.batches.streams import crops_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.features.sources import CachedSource, Source, UpstreamSource

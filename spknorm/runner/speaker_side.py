@@ -77,7 +77,7 @@ class SpeakerSide:
         # Of permuted labels nothing held out can be known: the control would only ever pause.
         ceiling = None if self._corpus.shuffle_labels else method.ceiling
         self._limit = math.inf if ceiling is None else ceiling * self._log_k
-        self._stream = expert.held_out_stream(world.rank, world.size)
+        self._stream = expert.streams.held_out(world.rank, world.size)
         self._precision = precision_of(settings.runner, world.device)
         self._counters, self._say = counters, say
 

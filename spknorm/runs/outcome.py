@@ -13,7 +13,7 @@ from spknorm.files import read_json
 from spknorm.runs.computing import Computing
 from spknorm.runs.evaluation import Evaluation
 from spknorm.runs.metrics_log import write_predictions
-from spknorm.runs.result import Adversary, make_result, write_result
+from spknorm.runs.result import Adversary, Result, make_result, write_result
 from spknorm.runs.scored import scored
 from spknorm.runs.state import Counters
 from spknorm.schema import TaskConfig
@@ -79,28 +79,20 @@ class Outcome:
         if test is not None:
             self.write_predictions("test", test.predicted)
             self._warn(test.scores)
-        result = make_result(
+        result = result_of(
+            self._expert,
+            dev=dev,
+            test=None if test is None else test.scores,
+            truth=[] if test is None else test.truth,
+            predicted=[] if test is None else test.predicted,
             config=settings,
             args=args,
-            fold=self._expert.fold,
             steps=counters.step,
             best_step=counters.step if best is None else best.step,
             seconds=seconds,
             computing=computing,
-            num_speakers=self._expert.num_speakers,
-            scored=scored(
-                self._expert.target,
-                dev=dev,
-                test=None if test is None else test.scores,
-                truth=[] if test is None else test.truth,
-                predicted=[] if test is None else test.predicted,
-                speakers=self._expert.speakers_of("test"),
-            ),
-            split=self._expert.data.emotion.splitting,
             final=counters.final,
-            corpora=summaries(self._expert.data.corpora),
             adversary=adversary,
-            speaker_crops=self._expert.speaker_crops,
             forked_from=forked_from(self._expdir),
             accepted=counters.accepted,
         )
@@ -121,6 +113,39 @@ class Outcome:
                 "Every test utterance was classified as %s: the scores say nothing of the method.",
                 target.names[only],
             )
+
+
+def result_of(
+    expert: Any,
+    *,
+    dev: Any,
+    test: Any,
+    truth: Sequence[Any],
+    predicted: Sequence[Any],
+    **known: Any,
+) -> Result:
+    """Return the record of a run of the task.
+
+    Args:
+        expert: The task.
+        dev: Scores of it at the step that was tested; None if it was never evaluated.
+        test: Scores of it; None if it was not tested.
+        truth: (N,) what the test utterances are.
+        predicted: (N,) what they were taken for.
+        known: What else `make_result` takes.
+    """
+    speakers = expert.speakers_of("test")
+    return make_result(
+        fold=expert.fold,
+        num_speakers=expert.num_speakers,
+        scored=scored(
+            expert.target, dev=dev, test=test, truth=truth, predicted=predicted, speakers=speakers
+        ),
+        split=expert.data.emotion.splitting,
+        corpora=summaries(expert.data.corpora),
+        speaker_crops=expert.streams.crops,
+        **known,
+    )
 
 
 def forked_from(expdir: Path) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from spknorm import upstreams
 from spknorm.corpora.records import EMOTIONS
 from spknorm.errors import CheckpointError, MissingError, is_out_of_memory
 from spknorm.files import read_json, require_folder
-from spknorm.method.model import Heads
+from spknorm.method.model import Heads, make_heads
 from spknorm.runs import checkpoint
 from spknorm.schema import TaskConfig
 from spknorm.statistics.targets import Target, target_of
@@ -213,21 +213,12 @@ def _untrained_heads(
     downstream: Mapping[str, Tensor], settings: TaskConfig, upstream_dim: int
 ) -> Heads:
     """Return heads of the checkpoint's sizes."""
-    expert = settings.downstream_expert
-    model = expert.modelrc
-    options = configuration.to_mapping(model)
-    weights = heads_of(downstream)
     try:
-        return Heads(
+        return make_heads(
+            settings.downstream_expert,
             upstream_dim,
             num_emotions=_num_emotions(downstream),
-            num_speakers=len(_last_bias(weights, "speaker_head.")),
-            strategy=expert.spknorm.strategy,
-            projector_dim=model.projector_dim,
-            select=model.select,
-            select_options=options[model.select],
-            gate=options["gate"],
-            speaker_head=options["speaker_head"],
+            num_speakers=len(_last_bias(heads_of(downstream), "speaker_head.")),
         )
     except (TypeError, RuntimeError) as error:
         raise CheckpointError(

@@ -26,7 +26,7 @@ from spknorm.batches import Batch
 from spknorm.features import FrontEnds
 from spknorm.features.ahead import Ahead
 from spknorm.features.sources import CachedSource, UpstreamSource
-from spknorm.method.model import Heads
+from spknorm.method.model import make_heads
 from spknorm.method.optim.world import World
 from spknorm.runner import setup
 from spknorm.runner.iteration import Iteration
@@ -173,22 +173,15 @@ class Setup:
         torch.manual_seed(0)
         size = SHAPES[shape]
         self.world = World(card)
-        method, model = config.downstream_expert.spknorm, config.downstream_expert.modelrc
+        method = config.downstream_expert.spknorm
         with torch.device(card), redirect_stdout(io.StringIO()):
             self.upstream = _hubert(size)
             self.featurizer = _featurizer(int(size["dim"]))
-            options = configuration.to_mapping(model)
-            heads = Heads(
+            heads = make_heads(
+                config.downstream_expert,
                 int(size["dim"]),
                 num_emotions=4,
                 num_speakers=num_speakers if method.strategy != "none" else 0,
-                strategy=method.strategy,
-                adversary=method.adversary,
-                projector_dim=model.projector_dim,
-                select=model.select,
-                select_options=options[model.select],
-                gate=options["gate"],
-                speaker_head=options["speaker_head"],
             )
         self.upstream.to(card)  # a few of its weights are made where no default reaches
         encode = make_encoder(self.upstream, self.featurizer, config.upstream)
