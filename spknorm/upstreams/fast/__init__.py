@@ -23,10 +23,8 @@ from torch import Tensor, nn
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams import family_of, is_stock
 from spknorm.upstreams.alone import AloneUpstream
-from spknorm.upstreams.fast import distiller, emotion2vec, fairseq, hugging_face
 from spknorm.upstreams.fast.memory import keep_freed_memory
-from spknorm.upstreams.fast.packed import PackedEncoder, layers_read, parts_of
-from spknorm.upstreams.hugging_face import TransformersUpstream
+from spknorm.upstreams.fast.packed import PackedEncoder, form_of, layers_read, parts_of
 
 __all__ = [
     "Encoder",
@@ -85,11 +83,7 @@ def reason_unsupported(upstream: nn.Module, featurizer: Any) -> str | None:
     """Return why the upstream cannot run without padding, or None if it can."""
     if not (family_of(upstream).runs_packed and is_stock(upstream)):
         return f"{type(upstream).__module__} is no upstream that is run without padding"
-    name = next(iter(family_of(upstream).experts), "")
-    kind: Any = {"distiller": distiller, "emotion2vec": emotion2vec}.get(name, fairseq)
-    if isinstance(upstream, TransformersUpstream):
-        kind = hugging_face
-    reason: str | None = kind.reason_unsupported(upstream)
+    reason = form_of(upstream).reason_unsupported(upstream)
     if reason is None and layers_read(featurizer, parts_of(upstream)) is None:
         return f"`{featurizer.feature_selection}` is not one of its hidden states"
     return reason

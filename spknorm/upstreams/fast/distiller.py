@@ -56,14 +56,14 @@ class DistillerParts(FairseqParts):
         whole = self.model.output_layer(x.unsqueeze(0)).squeeze(0)  # (N, heads H)
         return list(whole.chunk(self.behind, dim=-1))
 
-
-def reason_unsupported(upstream: Any) -> str | None:
-    """Return why a model cannot be run without padding; None if it can."""
-    config = upstream.model.model.config
-    if config.encoder_layers < 1 or config.encoder_layerdrop > 0 or upstream.model.no_grad:
-        return "its encoder is not a plain transformer without layerdrop"
-    if config.attention_type != "original":
-        return f"its attention is {config.attention_type}"
-    if (config.task_emb_type, config.out_layer_type) != ("expand-last", "expand-last"):
-        return f"its tasks are told apart by {config.task_emb_type}"
-    return None
+    @staticmethod
+    def reason_unsupported(upstream: Any) -> str | None:
+        """Return why a model cannot be run without padding; None if it can."""
+        config = upstream.model.model.config
+        if config.encoder_layers < 1 or config.encoder_layerdrop > 0 or upstream.model.no_grad:
+            return "its encoder is not a plain transformer without layerdrop"
+        if config.attention_type != "original":
+            return f"its attention is {config.attention_type}"
+        if (config.task_emb_type, config.out_layer_type) != ("expand-last", "expand-last"):
+            return f"its tasks are told apart by {config.task_emb_type}"
+        return None

@@ -12,56 +12,27 @@ from spknorm.upstreams.fast.dropout import drop
 from spknorm.upstreams.fast.layers import attend, products
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.linears import Linears
+from spknorm.upstreams.fast.parts import Parts
 
 
-class Emotion2vecParts:
-    """The parts of an emotion2vec.
-
-    Args:
-        upstream: `spknorm.upstreams.emotion2vec.upstream.Emotion2vecUpstream`.
-
-    Attributes:
-        model: Its network.
-        layers: Transformer layers.
-        final_norm: Behind the last of them; None where there is none.
-        run_layer: Runs one of them.
-        behind: Hidden states that heads behind the layers give.
-        names: Of hidden states, beside their numbers.
-    """
+class Emotion2vecParts(Parts):
+    """The parts of an emotion2vec; `embed` and `bias` are of M tokens and frames."""
 
     def __init__(self, upstream: Any) -> None:
-        self._upstream = upstream
-        self.model = upstream.model
-        self.layers = self.model.layers
-        self.final_norm: nn.Module | None = self.model.norm
+        super().__init__(upstream)
         self.run_layer = run_layer
-        self.behind, self.names = 0, dict[str, int]()
+        self.layers: list[nn.Module] = self.model.layers
+        self.final_norm = self.model.norm
 
     @property
     def normalizes(self) -> bool:
         """Whether waveforms are normalised."""
         return bool(self._upstream.normalize)
 
-    @property
-    def gradient_share(self) -> float:
-        """How much of its gradient the front end gets, 0 or 1."""
-        return float(self._upstream.feature_grad_mult)
-
-    @property
-    def convolutions(self) -> nn.Module:
-        """The front end."""
-        module: nn.Module = self.model.feature_extractor
-        return module
-
     def normalized(self, wav: Tensor) -> Tensor:
         """Return a waveform (L,) with mean 0 and variance 1."""
         normal: Tensor = self._upstream.normalized(wav)
         return normal
-
-    def front_end(self, wav: Tensor) -> Tensor:
-        """Return what the convolutions make of a waveform, (1, L) -> (1, C, T)."""
-        features: Tensor = self.convolutions(wav)
-        return features
 
     def embed(self, x: Tensor, layout: Layout) -> Begun:
         """Return the first layer's input (M, H) of the convolutions' outputs (N, C)."""
@@ -82,10 +53,6 @@ class Emotion2vecParts:
         frames = torch.cat(rows).to(x.device)
         return Begun(x, wider, x, frames)
 
-    def heads(self, x: Tensor) -> list[Tensor]:
-        """Return what heads make of the last layer's output; there are none."""
-        return []
-
     def bias(self, longest: int) -> Tensor | None:
         """Return ALiBi of `longest` tokens and frames, (heads, M, M)."""
         bias: Tensor | None = self.model.bias(longest)
@@ -95,6 +62,18 @@ class Emotion2vecParts:
     def attention(self) -> Any:
         """The first layer's, with which those of the others agree in kind."""
         return self.layers[0].attn
+
+    @staticmethod
+    def reason_unsupported(upstream: Any) -> str | None:
+        """Return why a model cannot be run without padding in one go; None if it can."""
+        model = upstream.model
+        if model.scale is not None and len(model.scale) > 1:
+            return "each of its layers has a bias of its own"
+        if model.dropout_input.p > 0 or any(
+            type(layer.drop_path) is not nn.Identity for layer in model.layers
+        ):
+            return "it drops paths, or between layers"
+        return None
 
 
 def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
@@ -110,18 +89,6 @@ def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None)
     mixed = drop(layer.post_mlp_dropout, _feed_forward(layer.mlp, x, linears))
     normal: Tensor = layer.norm2(x + mixed)
     return normal
-
-
-def reason_unsupported(upstream: Any) -> str | None:
-    """Return why a model cannot be run without padding in one go; None if it can."""
-    model = upstream.model
-    if model.scale is not None and len(model.scale) > 1:
-        return "each of its layers has a bias of its own"
-    if model.dropout_input.p > 0 or any(
-        type(layer.drop_path) is not nn.Identity for layer in model.layers
-    ):
-        return "it drops paths, or between layers"
-    return None
 
 
 def _feed_forward(mlp: Any, x: Tensor, linears: Linears) -> Tensor:

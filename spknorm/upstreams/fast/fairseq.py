@@ -12,34 +12,20 @@ from torch.nn import functional
 from spknorm.upstreams.fast.dropout import drop, dropout
 from spknorm.upstreams.fast.layers import positions, run_layer
 from spknorm.upstreams.fast.layout import Begun, Layout
+from spknorm.upstreams.fast.parts import Parts
 from spknorm.upstreams.fast.products import project
 from spknorm.upstreams.fast.relative import position_bias
 
 
-class FairseqParts:
-    """The parts of a model in fairseq's form.
-
-    Args:
-        upstream: s3prl's expert.
-        model: Its model.
-
-    Attributes:
-        model: Its model.
-        layers: Transformer layers.
-        final_norm: Behind the last of them; None where there is none.
-        run_layer: Runs one of them.
-        behind: Hidden states that heads behind the layers give.
-        names: Of hidden states, beside their numbers.
-    """
+class FairseqParts(Parts):
+    """The parts of a model in fairseq's form."""
 
     def __init__(self, upstream: Any, model: Any = None) -> None:
-        self.model = upstream.model if model is None else model
+        super().__init__(upstream, model)
         self.run_layer = run_layer
-        self.behind, self.names = 0, dict[str, int]()
         encoder = self.model.encoder
         self.layers: nn.ModuleList = encoder.layers
-        self.final_norm: nn.Module | None = encoder.layer_norm if encoder.layer_norm_first else None
-        self._upstream = upstream
+        self.final_norm = encoder.layer_norm if encoder.layer_norm_first else None
 
     @property
     def normalizes(self) -> bool:
@@ -54,20 +40,9 @@ class FairseqParts:
         """How much of its gradient the front end gets, 0 to 1."""
         return float(self.model.feature_grad_mult)
 
-    @property
-    def convolutions(self) -> nn.Module:
-        """The front end."""
-        module: nn.Module = self.model.feature_extractor
-        return module
-
     def normalized(self, wav: Tensor) -> Tensor:
         """Return a waveform (L,) with mean 0 and variance 1."""
         return functional.layer_norm(wav, wav.shape)
-
-    def front_end(self, wav: Tensor) -> Tensor:
-        """Return what the convolutions make of a waveform, (1, L) -> (1, C, T)."""
-        features: Tensor = self.convolutions(wav)
-        return features
 
     def embed(self, x: Tensor, layout: Layout) -> Begun:
         """Return the first layer's input (N, H) of the convolutions' outputs (N, C)."""
@@ -83,10 +58,6 @@ class FairseqParts:
         x = dropout(x, encoder.dropout if encoder.training else 0.0)
         return Begun(x, layout, x)
 
-    def heads(self, x: Tensor) -> list[Tensor]:
-        """Return what heads make of the last layer's output; there are none."""
-        return []
-
     def bias(self, longest: int) -> Tensor | None:
         """Return WavLM's position bias of `longest` frames, (heads, T, T); None for others."""
         return position_bias(self.attention, longest)
@@ -96,23 +67,26 @@ class FairseqParts:
         """The first layer's, with which those of the others agree in kind."""
         return self.layers[0].self_attn
 
+    @staticmethod
+    def reason_unsupported(upstream: Any) -> str | None:
+        """Return why a model cannot be run without padding; None if it can."""
+        from s3prl.upstream.wav2vec2 import wav2vec2_model as fairseq
+        from s3prl.upstream.wavlm import WavLM as microsoft  # noqa: N813  # a module
 
-def reason_unsupported(upstream: Any) -> str | None:
-    """Return why a model cannot be run without padding; None if it can."""
-    from s3prl.upstream.wav2vec2 import wav2vec2_model as fairseq
-    from s3prl.upstream.wavlm import WavLM as microsoft  # noqa: N813  # a module
-
-    model = upstream.model
-    encoders = (fairseq.TransformerEncoder, microsoft.TransformerEncoder)
-    if type(model.encoder) not in encoders or model.encoder.layerdrop > 0:
-        return "its encoder is not a plain transformer without layerdrop"
-    layers = (fairseq.TransformerSentenceEncoderLayer, microsoft.TransformerSentenceEncoderLayer)
-    if any(type(layer) not in layers for layer in model.encoder.layers):
-        return "its layers are not plain transformer layers"
-    if any(getattr(layer, "activation_name", "") == "glu" for layer in model.encoder.layers):
-        return "its layers have gated linear units"
-    if getattr(model, "input_quantizer", None) or getattr(model, "crop_seq_to_multiple", 1) > 1:
-        return "it quantises or crops its input"
-    if len(upstream.hooks) != len(model.encoder.layers) + 1:
-        return "its hidden states are not those of its layers"
-    return None
+        model = upstream.model
+        encoders = (fairseq.TransformerEncoder, microsoft.TransformerEncoder)
+        if type(model.encoder) not in encoders or model.encoder.layerdrop > 0:
+            return "its encoder is not a plain transformer without layerdrop"
+        layers = (
+            fairseq.TransformerSentenceEncoderLayer,
+            microsoft.TransformerSentenceEncoderLayer,
+        )
+        if any(type(layer) not in layers for layer in model.encoder.layers):
+            return "its layers are not plain transformer layers"
+        if any(getattr(layer, "activation_name", "") == "glu" for layer in model.encoder.layers):
+            return "its layers have gated linear units"
+        if getattr(model, "input_quantizer", None) or getattr(model, "crop_seq_to_multiple", 1) > 1:
+            return "it quantises or crops its input"
+        if len(upstream.hooks) != len(model.encoder.layers) + 1:
+            return "its hidden states are not those of its layers"
+        return None

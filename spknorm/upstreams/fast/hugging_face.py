@@ -16,59 +16,30 @@ from spknorm.upstreams.fast.dropout import drop
 from spknorm.upstreams.fast.layers import attend, products
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.linears import Linears
+from spknorm.upstreams.fast.parts import Parts
 from spknorm.upstreams.fast.relative import position_bias
 
 
-class HuggingFaceParts:
-    """The parts of a model of transformers.
-
-    Args:
-        upstream: `spknorm.upstreams.hugging_face.TransformersUpstream`.
-
-    Attributes:
-        model: transformers' model.
-        layers: Transformer layers.
-        final_norm: Behind the last of them; None where there is none.
-        run_layer: Runs one of them.
-        behind: Hidden states that heads behind the layers give.
-        names: Of hidden states, beside their numbers.
-    """
+class HuggingFaceParts(Parts):
+    """The parts of a model of transformers."""
 
     def __init__(self, upstream: Any) -> None:
-        self._upstream = upstream
-        self.model = upstream.model
+        super().__init__(upstream)
         self.run_layer = run_layer
-        self.behind, self.names = 0, dict[str, int]()
         encoder = self.model.encoder
         self.layers: nn.ModuleList = encoder.layers
         self._stable = bool(getattr(self.model.config, "do_stable_layer_norm", False))
-        self.final_norm: nn.Module | None = encoder.layer_norm if self._stable else None
+        self.final_norm = encoder.layer_norm if self._stable else None
 
     @property
     def normalizes(self) -> bool:
         """Whether waveforms are normalised."""
         return bool(self._upstream.inputs.normalize)
 
-    @property
-    def gradient_share(self) -> float:
-        """How much of its gradient the front end gets, 0 or 1."""
-        return float(self._upstream.feature_grad_mult)
-
-    @property
-    def convolutions(self) -> nn.Module:
-        """The front end."""
-        module: nn.Module = self.model.feature_extractor
-        return module
-
     def normalized(self, wav: Tensor) -> Tensor:
         """Return a waveform (L,) with mean 0 and variance 1."""
         normal: Tensor = self._upstream.inputs.normalized(wav)
         return normal
-
-    def front_end(self, wav: Tensor) -> Tensor:
-        """Return what the convolutions make of a waveform, (1, L) -> (1, C, T)."""
-        features: Tensor = self.convolutions(wav)
-        return features
 
     def embed(self, x: Tensor, layout: Layout) -> Begun:
         """Return the first layer's input (N, H) of the convolutions' outputs (N, C)."""
@@ -81,10 +52,6 @@ class HuggingFaceParts:
         x = drop(encoder.dropout, x)
         return Begun(x, layout, x)
 
-    def heads(self, x: Tensor) -> list[Tensor]:
-        """Return what heads make of the last layer's output; there are none."""
-        return []
-
     def bias(self, longest: int) -> Tensor | None:
         """Return WavLM's position bias of `longest` frames, (heads, T, T); None for others."""
         return position_bias(self.attention, longest)
@@ -93,6 +60,16 @@ class HuggingFaceParts:
     def attention(self) -> Any:
         """The first layer's, with which those of the others agree in kind."""
         return self.layers[0].attention
+
+    @staticmethod
+    def reason_unsupported(upstream: Any) -> str | None:
+        """Return why a model cannot be run without padding in one go; None if it can."""
+        model = upstream.model
+        if any(getattr(layer, "adapter_layer", None) is not None for layer in model.encoder.layers):
+            return "its layers have adapters"
+        if getattr(model.encoder.pos_conv_embed, "batch_norm", None) is not None:
+            return "its positional convolution normalises over the batch"
+        return None
 
 
 def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
@@ -108,16 +85,6 @@ def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None)
     x = layer.layer_norm(x + drop(layer.dropout, mixed))
     normal: Tensor = layer.final_layer_norm(x + _feed_forward(feed_forward, x, linears))
     return normal
-
-
-def reason_unsupported(upstream: Any) -> str | None:
-    """Return why a model cannot be run without padding in one go; None if it can."""
-    model = upstream.model
-    if any(getattr(layer, "adapter_layer", None) is not None for layer in model.encoder.layers):
-        return "its layers have adapters"
-    if getattr(model.encoder.pos_conv_embed, "batch_norm", None) is not None:
-        return "its positional convolution normalises over the batch"
-    return None
 
 
 def _feed_forward(module: Any, x: Tensor, linears: Linears) -> Tensor:

@@ -21,17 +21,15 @@ from spknorm.upstreams.fast.fairseq import FairseqParts
 from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
 from spknorm.upstreams.fast.layers import dropout_rate
 from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.parts import Parts
 from spknorm.upstreams.hugging_face import TransformersUpstream
 from spknorm.upstreams.mixture import mixture
 
 _SAMPLES_AT_ONCE = 64 * 16000
 """Beyond them the convolutions of a front end would be the step's peak of memory."""
 
-Parts = FairseqParts | HuggingFaceParts | Emotion2vecParts
-_PARTS: dict[str, type[FairseqParts | Emotion2vecParts]] = {
-    "distiller": DistillerParts,
-    "emotion2vec": Emotion2vecParts,
-}
+_FORMS: dict[str, type[Parts]] = {"distiller": DistillerParts, "emotion2vec": Emotion2vecParts}
+"""Of s3prl's experts; those of all others are fairseq's."""
 
 
 class PackedEncoder:
@@ -183,13 +181,16 @@ class PackedEncoder:
         return mixture(kept, self._featurizer.weights, normalize=self._featurizer.normalize)
 
 
+def form_of(upstream: Any) -> type[Parts]:
+    """Return which parts an upstream has."""
+    if isinstance(upstream, TransformersUpstream) or hasattr(upstream.model, "feature_projection"):
+        return HuggingFaceParts  # s3prl's wrappers hold a model of transformers, too
+    return _FORMS.get(next(iter(family_of(upstream).experts), ""), FairseqParts)
+
+
 def parts_of(upstream: Any) -> Parts:
     """Return the parts that are run of an upstream."""
-    if isinstance(upstream, TransformersUpstream) or hasattr(upstream.model, "feature_projection"):
-        return HuggingFaceParts(upstream)  # s3prl's wrappers hold a model of transformers, too
-    name = next(iter(family_of(upstream).experts), "")
-    kind: type[FairseqParts | Emotion2vecParts] = _PARTS.get(name, FairseqParts)
-    return kind(upstream)
+    return form_of(upstream)(upstream)
 
 
 def layers_read(featurizer: Any, parts: Parts) -> list[int] | None:
