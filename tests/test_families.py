@@ -280,3 +280,16 @@ def test_what_cannot_take_effect_is_refused(changes, flags, message, tiny_corpor
         tiny_runs.make_runner(
             names.pop("upstream_ckpt"), settings, tmp_path / "run", **names, **flags
         )
+
+
+def test_adapters_in_s3prls_wrapper_of_transformers_are_trained_and_merged(tiny_corpora, tmp_path):
+    from tiny_upstreams import make_transformers
+
+    folder = make_transformers(tmp_path / "model", "wav2vec2")
+    settings = settings_of(tiny_corpora, "TAP", 2, lora={"rank": 2}, layer_decay=0.5)
+    run = tmp_path / "run"
+    tiny_runs.train(str(folder), settings, run, upstream="hf_wav2vec2_custom")
+    before, after = load_raw(run), load(run).upstream.state_dict()
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert changed
+    assert all(key.endswith(("q_proj.weight", "v_proj.weight")) for key in changed)

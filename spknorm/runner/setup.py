@@ -120,19 +120,22 @@ def _check_tuning(
         return
     reason = reason_unsupported(upstream, featurizer) if own.packed else "upstream.packed is off"
     if reason is not None:
+        advice = "Fine-tune it" if own.packed else "Set upstream.packed to true, or fine-tune"
         raise ConfigError(
             f"`config.upstream.lora` has no effect on {args.upstream} as it would run, since its "
-            f"attention reads its weights past the adapters ({reason}). Set upstream.packed to "
-            "true, or fine-tune without lora."
+            f"attention reads its weights past the adapters ({reason}). {advice} without lora."
         )
 
 
 def _reads_past_adapters(upstream: nn.Module) -> bool:
     """Whether an upstream's own attention takes weights as tensors, which adapters do not change.
 
-    fairseq's and WavLM's do (torch.nn.functional.multi_head_attention_forward).
+    fairseq's and WavLM's do (torch.nn.functional.multi_head_attention_forward), not those of
+    transformers' models, in s3prl's wrappers of them either.
     """
-    return not isinstance(upstream, AloneUpstream) or family_of(upstream).title == "WavLM"
+    wrapped = hasattr(getattr(upstream, "model", None), "feature_projection")
+    by_modules = wrapped or isinstance(upstream, AloneUpstream)
+    return not by_modules or family_of(upstream).title == "WavLM"
 
 
 def _train_feature_extractor(upstream: nn.Module, args: argparse.Namespace) -> None:
