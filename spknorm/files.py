@@ -162,6 +162,20 @@ def require_folder(folder: Path, what: str) -> None:
         raise MissingError(f"There is no folder {folder}: name {what}.")
 
 
+def check_folder(path: Path) -> None:
+    """Check that `path` is a folder or can become one, before anything is computed for it.
+
+    Raises:
+        OSError: With what is in the way, or cannot be written.
+    """
+    here = Path(path).absolute()
+    while not os.path.lexists(here):
+        here = here.parent
+    number = errno.ENOTDIR if not here.is_dir() else errno.EACCES
+    if number == errno.ENOTDIR or not os.access(here, os.W_OK | os.X_OK):
+        raise OSError(number, os.strerror(number), str(path if here == path else here))
+
+
 def own_place(folder: Path, kind: str) -> Path:
     """Return `folder`, or where what is made of it goes if it is somebody else's to write.
 

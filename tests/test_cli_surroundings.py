@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from command_lines import REPOSITORY
@@ -141,6 +142,17 @@ def test_a_closed_stream_is_none_to_complain_of(closed, tmp_path):
     expected = ("" if closed == 1 else "out\n", "" if closed == 2 else "err\n")
     assert (done.returncode, done.stdout, done.stderr) == (7, *expected)
     assert (tmp_path / "x.txt").read_bytes() == b""
+
+
+def test_a_folder_where_none_can_be_made_is_one_line(capsys):
+    def command():
+        Path("/proc/results/figures").mkdir(parents=True)
+
+    assert status.exit_status_of(command) == 2
+    assert capsys.readouterr().err == (
+        "spknorm: /proc/results cannot be used as a place for files (No such file or directory). "
+        "Name another folder.\n"
+    )
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])

@@ -12,6 +12,7 @@ from spknorm.errors import ConfigError, DataError
 from spknorm.files import (
     FolderLock,
     atomic_path,
+    check_folder,
     own_place,
     read_json,
     sha256_of,
@@ -170,3 +171,16 @@ def test_a_device_or_a_pipe_is_written_into_and_not_replaced(tmp_path):
     with pytest.raises(OSError, match="No space left on device"):
         write_atomic(Path("/dev/full"), "x")
     assert Path("/dev/full").is_char_device()
+
+
+def test_a_place_is_looked_at_before_anything_is_computed_for_it(tmp_path):
+    (tmp_path / "file").write_text("")
+    check_folder(tmp_path / "new" / "newer")
+    assert not (tmp_path / "new").exists()
+    for place in ("file", "file/new/newer"):
+        with pytest.raises(NotADirectoryError) as error:
+            check_folder(tmp_path / place)
+        assert error.value.filename == str(tmp_path / "file")
+    (tmp_path / "gone").symlink_to("nowhere")
+    with pytest.raises(NotADirectoryError):
+        check_folder(tmp_path / "gone")

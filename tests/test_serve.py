@@ -146,6 +146,22 @@ def test_a_port_that_is_taken_is_one_line(server, tmp_path, tiny_hubert, capsys)
     assert told.startswith(f"spknorm: `--host 127.0.0.1 --port {port}` cannot be listened on: ")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--port", "99999"], "`--host 127.0.0.1 --port 99999` cannot be listened on: "),
+        (["--port", "-1"], "`--host 127.0.0.1 --port -1` cannot be listened on: "),
+        (["--host", "0.0.0.0"], "`--host 0.0.0.0` can be reached from other machines, "),
+    ],
+)
+def test_an_address_is_looked_at_before_a_model_is_loaded(options, said, monkeypatch, capsys):
+    monkeypatch.setattr("spknorm.predict.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    assert main(["serve", "anything", *options]) == ConfigError.exit_code
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"spknorm: {said}")
+    assert ".." not in told
+
+
 @pytest.mark.slow
 def test_the_command_serves_a_trained_experiment_until_it_is_stopped(talk, tmp_path, tiny_hubert):
     expdir = make_trained(tmp_path / "run", tiny_hubert)

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from spknorm.files import check_folder
+
 HELP = "write tables, figures and one HTML page from the result files of a folder, at any time"
 
 
@@ -26,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the report and print the paths of its files."""
     from spknorm import report
 
+    if args.out is not None:
+        check_folder(args.out)
     if args.audit:
         from spknorm.cli.audit import finish
 

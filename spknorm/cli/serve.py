@@ -43,10 +43,11 @@ def run(args: argparse.Namespace) -> int:
     """Serve until it is stopped."""
     from spknorm import predict
     from spknorm.audio import printable
-    from spknorm.predict.serve import Server
+    from spknorm.predict.serve import Server, check_address
 
     hop = min(1.0, args.window) if args.hop is None else args.hop
     predict.check_asked(args.window, hop)
+    check_address(args.host, args.port, allow_others=args.allow_others)
     predictor = predict.load(args.expdir, device=args.device)
     with Server(
         predictor,

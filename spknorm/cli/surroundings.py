@@ -6,6 +6,7 @@ import os
 import pwd
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from spknorm.errors import ConfigError
@@ -105,11 +106,17 @@ def refusal(error: OSError) -> str | None:
             f"{place or 'A folder'} cannot be used ({why}). Name another folder for the results, "
             "copy this one, or change its permissions."
         )
-    if error.errno in _MISPLACED and place is not None:
+    if place is not None and (error.errno in _MISPLACED or _makes_no_folder(error)):
         return f"{place} cannot be used as a place for files ({why}). Name another folder."
     if error.errno == errno.ENOENT and place is None:  # what the working folder is asked for
         return f"The working folder is gone ({why}). Change to one that is there (cd)."
     return None
+
+
+def _makes_no_folder(error: OSError) -> bool:
+    """Tell whether a folder was to be made where none can be, such as in /proc."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return error.errno == errno.ENOENT and bool(frames) and frames[-1].name == "mkdir"
 
 
 def close_output() -> None:

@@ -30,7 +30,7 @@ from spknorm.export.upstream_file import (
     write_stock_file,
     write_upstream_file,
 )
-from spknorm.files import own_place, write_atomic
+from spknorm.files import check_folder, own_place, write_atomic
 
 __all__ = ["FORMATS", "Exported", "export", "load_gate", "push"]
 
@@ -77,12 +77,15 @@ def export(
         MissingError: No finished experiment there.
         CheckpointError: Its checkpoint is damaged.
         ConfigError: Unknown format, or an upstream that the format cannot hold.
+        OSError: There can be no folder `out`.
     """
     unknown = [name for name in formats or () if name not in FORMATS]
     if unknown or formats == ():
         raise ConfigError(
             f"Formats of an export are {', '.join(FORMATS)}, but not `{' '.join(unknown)}`."
         )
+    if out is not None:
+        check_folder(Path(out))
     with Progress("export", 3 + len(formats or "1") + onnx) as progress:
         return _export(Path(expdir), out, formats, onnx=onnx, step=progress.advance)
 

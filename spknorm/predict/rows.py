@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from spknorm.audio import printable
 from spknorm.errors import ConfigError
-from spknorm.files import atomic_path
+from spknorm.files import atomic_path, check_folder
 
 
 class Prediction(NamedTuple):
@@ -58,9 +58,11 @@ def check_out(path: Path) -> None:
 
     Raises:
         ConfigError: Another suffix, or a folder.
+        OSError: There can be no folder for it.
     """
     if path.suffix not in (".csv", ".jsonl") or path.is_dir():
         raise ConfigError(f"Predictions are written as .csv or .jsonl, but not as `{path.name}`.")
+    check_folder(path.parent)
 
 
 def to_csv(row: Prediction, *, header: bool = False) -> str:

@@ -4,11 +4,14 @@ Last in the room; Python's own server and nothing else. What is sent is predicte
 file at once, its page when newer ones take its place.
 """
 
+import contextlib
 import ipaddress
 import logging
 import secrets
+import socket
 import tempfile
 import threading
+from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
@@ -63,23 +66,15 @@ class Server(ThreadingHTTPServer):
         hop_seconds: float | None = None,
         allow_others: bool = False,
     ) -> None:
-        if not allow_others and not is_loopback(host):
-            raise ConfigError(
-                f"`--host {host}` can be reached from other machines, and who reaches it can send "
-                "recordings: add --allow-others if that is meant."
-            )
+        check_address(host, port, allow_others=allow_others)
         self._predictor, self._model = predictor, model
         self._window, self._hop = window_seconds, hop_seconds
         self._pages: dict[str, bytes] = {}
         self._lock = threading.Lock()  # one recording at a time: a model is not shared
         self.allow_others = allow_others
         self.start_page, self.policy = _start_page(model)
-        try:
+        with _told(host, port):
             super().__init__((host, port), _Handler)
-        except (OSError, OverflowError) as error:
-            raise ConfigError(
-                f"`--host {host} --port {port}` cannot be listened on: {error}. Choose another."
-            ) from error
 
     @property
     def address(self) -> str:
@@ -112,6 +107,32 @@ class Server(ThreadingHTTPServer):
     def page(self, path: str) -> bytes | None:
         """Return a page that `predict` made, None if it is forgotten."""
         return self._pages.get(path)
+
+
+def check_address(host: str, port: int, *, allow_others: bool) -> None:
+    """Check that there can be a server, for which no model need be loaded.
+
+    Raises:
+        ConfigError: Others could reach it and `allow_others` is not set, or it cannot listen there.
+    """
+    if not allow_others and not is_loopback(host):
+        raise ConfigError(
+            f"`--host {host}` can be reached from other machines, and who reaches it can send "
+            "recordings: add --allow-others if that is meant."
+        )
+    with _told(host, port):
+        socket.create_server((host, port)).close()
+
+
+@contextlib.contextmanager
+def _told(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, OverflowError) as error:
+        why = str(error).rstrip(".")
+        raise ConfigError(
+            f"`--host {host} --port {port}` cannot be listened on: {why}. Choose another."
+        ) from error
 
 
 def is_loopback(host: str) -> bool:
