@@ -177,7 +177,7 @@ def check_variance_left(before: Floats, after: Floats, *, num_classes: int) -> f
             f"LEACE of {num_classes} speakers leaves {share:.1e} of the variance of the emotion "
             f"corpus' features, which have {before.shape[2]} dimensions (the least is "
             f"{MIN_VARIANCE_LEFT}): what a head makes of the rest says nothing. Set "
-            "config.downstream_expert.spknorm.erasure_rank, the number of directions to erase "
+            "config.downstream_expert.spknorm.erasure_rank to auto, or to a number of directions "
             "(10 in the controlled study), or lower speaker_corpus.max_speakers."
         )
     return share
