@@ -57,12 +57,13 @@ def draw_training(block: Block) -> Iterator[Figure]:
                 logged = [_draw_curve(axes, one, colour, key) for one, colour in pairs]
                 axes.set_title(title)
                 axes.set_xlabel("Training step")
+                if key == "speaker_loss":
+                    picture.said += _log_k(axes, drawn)
                 axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
                 if not any(logged):
                     axes.text(
                         0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color=GREY
                     )
-            picture.said += _log_k(cells[1], drawn)
             for one in drawn:
                 mean = _mean_curve(one.rows["run"], "emotion_loss")
                 if len(mean):
