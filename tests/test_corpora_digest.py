@@ -11,7 +11,7 @@ import soundfile
 import tiny_runs
 
 from spknorm import runs
-from spknorm.corpora.digest import changes, different, digest_of, summaries, write_rows
+from spknorm.corpora.digest import changes, digest_of, summaries, write_rows
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.runs import checkpoint
@@ -108,12 +108,9 @@ def test_one_file_of_many_that_was_replaced_by_as_many_bytes_is_named(
     assert now.digest == before.digest
     found = changes(summaries({"emotion": before}), {"emotion": now}, tmp_path)
     assert found["corpora.emotion"][1].endswith(": 1 with other audio (u3)")
-    told = different({"a": summaries({"emotion": before}), "b": summaries({"emotion": now})})
-    assert [one[:48] for one in told] == ["These runs saw 2 different emotion corpora, so t"]
     earlier = {**summaries({"emotion": before})["emotion"]}
     del earlier["content"]  # of a version that did not keep it
     assert changes({"emotion": earlier}, {"emotion": now}, tmp_path) == {}
-    assert different({"a": {"emotion": earlier}, "b": summaries({"emotion": now})}) == []
 
 
 def test_the_fold_is_in_the_parts_and_not_in_the_digest(corpus, tmp_path):
@@ -145,23 +142,6 @@ def test_without_the_rows_it_is_still_said_that_something_changed(corpus, tmp_pa
     found = changes(before, {"emotion": now}, tmp_path)
     assert found["corpora.emotion"][1] == f"7 utterances, digest {now.digest[:12]}"
     assert changes(None, {"emotion": now}, tmp_path) == {}  # a checkpoint of an earlier version
-
-
-def test_runs_of_one_table_that_saw_different_corpora_are_named(corpus, tmp_path):
-    one, other = digest(corpus, tmp_path), digest(corpus[:-1], tmp_path, {"train": corpus[:-1]})
-    runs = {
-        "a": summaries({"emotion": one, "speaker": None}),
-        "b": summaries({"emotion": one, "speaker": other}),
-        "c": {},
-    }
-    assert different(runs) == []
-    runs["d"] = summaries({"emotion": other, "speaker": other})
-    (sentence,) = different(runs)
-    assert sentence == (
-        "These runs saw 2 different emotion corpora, so that their scores do not compare "
-        f"(8 utterances, digest {one.digest[:12]}: a, b; "
-        f"7 utterances, digest {other.digest[:12]}: d)."
-    )
 
 
 @pytest.fixture

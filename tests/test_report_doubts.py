@@ -52,6 +52,18 @@ def test_runs_that_saw_other_corpora_are_named(tmp_path):
     assert "fold1" not in doubt
 
 
+def test_a_run_of_which_a_file_held_other_audio_of_the_same_size_is_named(tmp_path):
+    make_bench(tmp_path, **PLAIN)
+    set_keys(tmp_path, "", corpora={"emotion": {"digest": "a", "content": "b"}})
+    earlier = {"emotion": {"digest": "a"}}  # of a version that did not keep it
+    set_keys(tmp_path, "-SNP-lambda0.001-si5-fold1", corpora=earlier)
+    assert doubts(tmp_path) == []
+    [path] = set_keys(tmp_path, "-TAP-lambda0.001-si5-fold2", corpora__emotion__content="c")
+    [doubt] = doubts(tmp_path)
+    assert doubt.startswith("Runs of protocol si5 saw different emotion corpora")
+    assert path.parent.name in doubt
+
+
 def test_runs_that_saw_other_speaker_corpora_are_named(tmp_path):
     make_bench(tmp_path, **PLAIN)
     set_keys(tmp_path, "", corpora={"emotion": None, "speaker": {"digest": "a"}})

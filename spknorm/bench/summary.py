@@ -24,14 +24,12 @@ class CellStatus(NamedTuple):
         cell: The cell.
         status: `complete`, `failed` or `pending`.
         error: Why it failed.
-        stale: It failed because its folder holds a result made with other settings.
         seconds: How long a complete one took.
     """
 
     cell: Cell
     status: Status
     error: str | None = None
-    stale: bool = False
     seconds: float | None = None
 
 
@@ -72,7 +70,7 @@ def status_of(cell: Cell, out: Path) -> CellStatus:
             f"{folder} holds a result made with other settings ({difference}). "
             "Remove that folder, or choose another with --out."
         )
-        return CellStatus(cell, "failed", error=error, stale=True)
+        return CellStatus(cell, "failed", error=error)
     seconds = result.get("seconds")
     return CellStatus(
         cell, "complete", seconds=float(seconds) if isinstance(seconds, (int, float)) else None

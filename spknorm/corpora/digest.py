@@ -182,41 +182,6 @@ def changes(
     return found
 
 
-def different(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return in what the corpora of runs that are put into one table differ, as sentences.
-
-    Folds differ in their parts and draw their own, so that only the corpora themselves are
-    compared; runs of an earlier version, which kept no digest, are left out.
-
-    Args:
-        runs: `corpora` of result.json by the run's name.
-    """
-    sentences = []
-    for role in ("emotion", "speaker"):
-        seen: dict[str, list[str]] = {}
-        sizes: dict[str, Any] = {}
-        known: dict[str, str] = {}
-        for name, corpora in runs.items():
-            one = corpora.get(role)
-            if isinstance(one, Mapping) and isinstance(one.get("digest"), str):
-                content, digest = one.get("content"), one["digest"]
-                if content and known.setdefault(digest, content) != content:
-                    digest = content  # the same but for what is in some of its files
-                seen.setdefault(digest, []).append(name)
-                sizes[digest] = one.get("num_utterances")
-        if len(seen) > 1:
-            groups = sorted(seen.items(), key=lambda item: (-len(item[1]), item[1]))
-            listed = "; ".join(
-                f"{sizes[digest]} utterances, digest {digest[:12]}: {first_of(names, _SHOWN)}"
-                for digest, names in groups
-            )
-            sentences.append(
-                f"These runs saw {len(seen)} different {role} corpora, so that their scores do "
-                f"not compare ({listed})."
-            )
-    return sentences
-
-
 def _describe(old: list[Row] | None, new: CorpusDigest) -> str:
     text = f"{len(new.rows)} utterances, digest {new.digest[:12]}"
     if old is None:

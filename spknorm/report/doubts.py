@@ -52,8 +52,10 @@ def _corpora(block: Block) -> Iterator[str]:
         known = block.rows[block.rows[key].notna()] if key in block.rows else block.rows[:0]
         odd: list[str] = []
         for _, rows in known.groupby(same, dropna=False):
-            usual = rows[key].value_counts(sort=False).idxmax()
-            odd += [*rows[rows[key] != usual]["folder"]]
+            content = rows[f"{key}.content"]  # files of one size that hold other audio
+            usual = [*content.mode(), ""][0]  # runs of earlier versions kept none
+            seen = rows[key] + content.fillna(usual)
+            odd += [*rows[seen != seen.value_counts(sort=False).idxmax()]["folder"]]
         if odd:
             yield sentence("corpora", protocol=block.protocol, role=role, odd=odd)
 

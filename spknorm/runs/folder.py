@@ -155,7 +155,9 @@ def _row(run: Run) -> dict[str, Any]:
     adversary = {} if result.adversary is None else vars(result.adversary)
     row |= {f"adversary.{key}": value for key, value in adversary.items()}
     for role, corpus in sorted(result.corpora.items()):
-        row[f"corpora.{role}"] = corpus.get("digest") if isinstance(corpus, Mapping) else None
+        known = corpus if isinstance(corpus, Mapping) else {}
+        row[f"corpora.{role}"] = known.get("digest")
+        row[f"corpora.{role}.content"] = known.get("content")
     return row | run.settings
 
 
