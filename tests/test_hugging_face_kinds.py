@@ -7,11 +7,14 @@ import shutil
 import pytest
 import torch
 import transformers
+from s3prl.upstream.interfaces import Featurizer
 from safetensors.torch import load_file, save_file
 from tiny_upstreams import make_transformers
 
 from spknorm.errors import CheckpointError, ConfigError, MissingError
+from spknorm.schema import UpstreamConfig
 from spknorm.upstreams import build, family_of
+from spknorm.upstreams.fast import make_encoder
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
          "intermediate_size": 64}  # fmt: skip
@@ -123,6 +126,28 @@ def test_a_model_that_gives_frames_is_taken(name, tmp_path):
     theirs = own.state_dict()
     for key, value in upstream.model.state_dict().items():
         assert any(name.endswith(key) and torch.equal(value, theirs[name]) for name in theirs), key
+
+
+SHORT = {
+    "sew-d": {},
+    "wav2vec2": {"conv_kernel": [10, 3, 3, 3, 3, 2, 6], "num_conv_pos_embeddings": 15},
+    "hubert": {"conv_kernel": [10, 3, 3, 3, 3, 4, 4]},
+    "wav2vec2-bert": {},
+}
+
+
+@pytest.mark.parametrize("kind", SHORT)
+def test_25_ms_have_a_frame_in_a_model_that_needs_more(kind, tmp_path):
+    upstream = built(make_transformers(tmp_path / "model", kind, **SHORT[kind]))
+    assert (upstream.shortest > 400) == (kind != "wav2vec2-bert")
+    wavs = [0.1 * torch.randn(samples) for samples in (400, 16000, 700)]
+    with torch.no_grad():
+        hidden = upstream(wavs)["hidden_states"]
+        featurizer = Featurizer(upstream, "last_hidden_state", upstream_device="cpu")
+        packed = make_encoder(upstream, featurizer, UpstreamConfig(), trainable=False)(wavs)
+    for features, alone in zip(packed, hidden[-1], strict=True):
+        assert len(features) >= 1 and features.isfinite().all()
+        torch.testing.assert_close(features, alone[: len(features)], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", REFUSED)

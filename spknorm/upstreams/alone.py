@@ -11,9 +11,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from spknorm.compat.lengths import check_lengths
+
+
+def needed_samples(convolutions: nn.Module) -> int:
+    """Return how many samples a stack of convolutions needs for a frame."""
+    needed, stride = 1, 1
+    for part in convolutions.modules():
+        if isinstance(part, nn.Conv1d):
+            needed += (part.kernel_size[0] - 1) * stride
+            stride *= part.stride[0]
+    return needed
+
+
+def lengthened(wav: Tensor, samples: int) -> Tensor:
+    """Return a waveform (L,) with zeros behind it where it is shorter than a model needs."""
+    return functional.pad(wav, (0, samples - len(wav))) if len(wav) < samples else wav
 
 
 class AloneUpstream(nn.Module):

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from spknorm.config.memory import LAYER_BYTES
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams import family_of
+from spknorm.upstreams.alone import lengthened, needed_samples
 from spknorm.upstreams.fast.attention import name_of
 from spknorm.upstreams.fast.distiller import DistillerParts
 from spknorm.upstreams.fast.emotion2vec import Emotion2vecParts
@@ -57,6 +58,7 @@ class PackedEncoder:
     ) -> None:
         self._trainable = trainable
         self._parts = parts_of(upstream)
+        self._shortest = needed_samples(self._parts.convolutions)
         self._featurizer = featurizer
         wanted = layers_read(featurizer, self._parts)
         assert wanted is not None
@@ -116,6 +118,7 @@ class PackedEncoder:
 
     def _front_ends(self, wavs: list[Tensor]) -> Tensor:
         """Return (B, T, C) of waveforms of one length."""
+        wavs = [lengthened(wav, self._shortest) for wav in wavs]
         if self.normalize:
             wavs = [self._parts.normalized(wav) for wav in wavs]
         share = self._parts.gradient_share

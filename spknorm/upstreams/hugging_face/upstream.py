@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spknorm.compat.lengths import MIN_SAMPLES
 from spknorm.errors import ConfigError, is_out_of_memory
-from spknorm.upstreams.alone import AloneUpstream
+from spknorm.upstreams.alone import AloneUpstream, lengthened, needed_samples
 from spknorm.upstreams.hugging_face.folder import (
     MissingWeightsError,
     config_folder,
@@ -43,6 +44,7 @@ class TransformersUpstream(AloneUpstream):
         model: transformers' model, or the encoder of one that has a decoder.
         inputs: Makes its arguments.
         folder: Where its files are.
+        shortest: Samples that it needs; what has fewer gets zeros behind it.
 
     Raises:
         MissingError: It is nowhere.
@@ -60,6 +62,7 @@ class TransformersUpstream(AloneUpstream):
             described, config, self.model.main_input_name, source=f"hf:{source}"
         )
         self.frames_every = self._rate(config, source)
+        self.shortest = self._shortest()
         self.feature_grad_mult = 0.0
 
     def front_end_parts(self) -> list[nn.Module]:
@@ -70,7 +73,7 @@ class TransformersUpstream(AloneUpstream):
         """Return every layer (b, T, H) of b waveforms of one length."""
         length, longest = len(wavs[0]), self.inputs.longest
         if longest == math.inf:
-            return self._layers(self.inputs(wavs))
+            return self._layers(self.inputs([lengthened(wav, self.shortest) for wav in wavs]))
         pieces = []
         for start in range(0, length, int(longest)):
             piece = [wav[start : start + int(longest)] for wav in wavs]
@@ -115,6 +118,20 @@ class TransformersUpstream(AloneUpstream):
                 "so that it cannot be an upstream."
             )
         return round(8 * SAMPLE_RATE / (two - one))
+
+    def _shortest(self) -> int:
+        if self.inputs.longest != math.inf:  # it gets zeros up to that anyway
+            return 0
+        samples = max([MIN_SAMPLES, *map(needed_samples, self.front_end_parts())])
+        while samples < SAMPLE_RATE:  # which has been tried
+            try:
+                with torch.no_grad():
+                    self._layers(self.inputs([torch.zeros(samples)]))
+            except Exception:  # each model fails in its own way
+                samples *= 2
+            else:
+                break
+        return samples
 
 
 def _load(config: Any, folder: Path, source: str) -> Any:
