@@ -7,6 +7,10 @@ CASES = {
     "bf16, no dropout": (
         {"precision": "auto", "checkpoint": STILL}, 90, "bf16", "flash, on packed frames", [],
     ),
+    "heads of 4": (
+        {"precision": "auto", "checkpoint": {**STILL, "encoder_attention_heads": 8}}, 90, "bf16",
+        "flash, on padded frames", [],
+    ),
     "bf16": ({"precision": "auto"}, 90, "bf16", "flash, on padded frames", []),
     "fp32": (
         {"precision": "fp32"}, 90, "fp32", "memory-efficient, on padded frames", ["convolutions"],

@@ -19,6 +19,8 @@ from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.fast.relative import GatedBias
 
 _KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+_WIDTHS, _WIDEST = 8, 256
+"""Of a head, d, in flash attention: multiples of one up to the other."""
 _NAMES = {SDPBackend.FLASH_ATTENTION: "flash", SDPBackend.EFFICIENT_ATTENTION: "memory-efficient"}
 
 
@@ -33,7 +35,7 @@ def attention_together(
         added: WavLM's bias.
         dropout_rate: Of the weights.
     """
-    if added is None and runs_packed(qkv.device, qkv.dtype, dropout_rate):
+    if added is None and _runs_packed(qkv.device, qkv.dtype, qkv.shape[-1], dropout_rate):
         assert layout.bounds is not None
         bounds, longest = layout.bounds, max(layout.lengths)
         q, k, v = qkv.unbind(1)
@@ -53,15 +55,17 @@ def attention_together(
     return layout.unpad(mixed.transpose(1, 2))
 
 
-def runs_packed(device: torch.device, dtype: torch.dtype, dropout_rate: float) -> bool:
+def _runs_packed(device: torch.device, dtype: torch.dtype, width: int, dropout_rate: float) -> bool:
     """Whether flash attention takes utterances end to end: nothing is padded at all."""
-    half = dtype in (torch.bfloat16, torch.float16)
-    return device.type == "cuda" and half and dropout_rate == 0 and _has_flash(device.index)
+    half = dtype in (torch.bfloat16, torch.float16) and dropout_rate == 0
+    fits = width % _WIDTHS == 0 and width <= _WIDEST
+    return device.type == "cuda" and half and fits and _has_flash(device.index)
 
 
 @functools.cache
 def _has_flash(number: int | None) -> bool:
-    return computes_in_bf16(number)  # the same cards have both
+    built = torch.backends.cuda.is_flash_attention_available()  # not in every torch
+    return built and computes_in_bf16(number)  # the same cards have both
 
 
 def name_of(
@@ -79,7 +83,7 @@ def name_of(
     if not layout.together:
         written_out = dropout_rate > 0 and layout.device.type == "cpu"
         return f"of each utterance by {'products' if written_out else 'torch'}"
-    if not biased and runs_packed(layout.device, dtype, dropout_rate):
+    if not biased and _runs_packed(layout.device, dtype, shape[1], dropout_rate):
         return "flash, on packed frames"
     return f"{_chosen(layout, shape, dtype, biased, dropout_rate)}, on padded frames"
 
