@@ -109,7 +109,16 @@ class DownstreamExpert(nn.Module):
         records: dict[str, list[Any]],
         **kwargs: Any,
     ) -> Tensor:
-        """Return the cross-entropy of B features (T_i, H)."""
+        """Return the cross-entropy of a batch; s3prl's contract.
+
+        Args:
+            split: `train`, `dev` or `test`.
+            features: B x (T_i, H).
+            labels: (B,) speaker indices.
+            names: Of the B utterances.
+            records: Extended by what `log_records` averages and writes.
+            kwargs: Not used.
+        """
         logits = self._logits(features)
         truth = torch.tensor(labels, device=logits.device)
         loss: Tensor = self.objective(logits, truth)

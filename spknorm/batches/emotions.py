@@ -49,6 +49,12 @@ class EmotionData(NamedTuple):
 def read_emotions(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -> EmotionData:
     """Read, check and split the emotion corpus.
 
+    Args:
+        config: `downstream_expert.datarc`.
+        fold: `fold1` ...; see spknorm.protocols.
+        seed: Of the protocols that draw at random (sd, low_resource).
+        work_dir: Keeps skipped.json (the experiment's folder).
+
     Raises:
         MissingError: The corpus is not where it was looked for.
         ConfigError: Settings do not fit the corpus.

@@ -100,7 +100,7 @@ def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path
 
 
 def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -> Split:
-    """Read the emotion corpus and return the fold's train, dev and test utterances."""
+    """Return a fold's train, dev and test utterances; arguments and errors as `read_emotions`."""
     return read_emotions(config, fold=fold, seed=seed, work_dir=work_dir).split
 
 
@@ -112,11 +112,23 @@ def read_speakers(
     work_dir: Path,
     hold_out: bool = True,
 ) -> tuple[Utterances, tuple[str, ...], tuple[int, ...], CorpusDigest, HeldOut]:
-    """Return the speaker corpus' training utterances, label names and label indices.
+    """Read the speaker corpus and hold some of it out; the `test` part is left to the probes.
 
-    Then comes what was read, before some speakers were chosen, and what is held out: of a corpus
-    with its own split the `dev` part, where `train` trains; else some of each speaker's training
-    utterances. The `test` part is left to the probes.
+    Args:
+        config: `downstream_expert.speaker_corpus`.
+        data: `downstream_expert.datarc`, for `skip_bad` and the demo's settings.
+        seed: Of shuffled labels.
+        work_dir: Keeps skipped.json (the experiment's folder).
+        hold_out: Whether to hold out, to watch the speaker head: the corpus' own `dev` part, or, of
+            a corpus without one, some of each speaker's training utterances.
+
+    Returns:
+        The N training utterances, names of the K labels, the label index of each of the N, the
+        digest of what was read before some speakers were chosen, and what is held out.
+
+    Raises:
+        MissingError: The corpus is not where it was looked for.
+        DataError: It cannot be used, or fewer than two labels have training utterances.
     """
     records = Utterances.of(
         read_corpus(ExpertConfig(datarc=data, speaker_corpus=config), "speaker")
@@ -187,7 +199,11 @@ def _share_of(records: Utterances, labels: NDArray[np.integer]) -> NDArray[np.in
 
 
 def label_of(utterance: Utterance, column: str) -> str:
-    """Return the utterance's label in `column`: speaker, session or any column of a manifest."""
+    """Return the utterance's label in `column`: speaker, session or any column of a manifest.
+
+    Raises:
+        DataError: It has none.
+    """
     value = utterance.label(column)
     if value is None:
         raise DataError(f"The utterance {utterance.id} has no label in the column `{column}`.")

@@ -86,6 +86,12 @@ PROTOCOL_KEYS = (*_names(_Grid), *DATA_KEYS)
 def as_mapping(entry: Any, main: str, known: Iterable[str], where: str) -> dict[str, Any]:
     """Return an entry of a list; a bare text stands for the mapping with its main key alone.
 
+    Args:
+        entry: As in the experiment file.
+        main: The key that a bare text is the value of, such as `protocol`.
+        known: Keys that it may have.
+        where: The key of the list in the file, for messages.
+
     Raises:
         ConfigError: It is neither, or has a key that is not among `known`.
     """
@@ -157,7 +163,11 @@ def as_seed(value: Any) -> int:
 
 
 def check_known(entry: Mapping[Any, Any], known: list[str], where: str) -> None:
-    """Raise a ConfigError that names the first key that is not known, and the nearest."""
+    """Check that an entry has no key that is not among `known`.
+
+    Raises:
+        ConfigError: It has; the message names the first one and the nearest known.
+    """
     for key in entry:
         if key not in known:
             hint = did_you_mean(key, known)

@@ -127,6 +127,7 @@ class _After:
         self._cluster, self._num_jobs = cluster, num_jobs
 
     def submit(self) -> None:
+        """Hand them to the cluster, unless that is done."""
         if self._num_jobs:
             self._cluster.follow(self._num_jobs)
             self._num_jobs = 0

@@ -58,6 +58,13 @@ def present(
 
     Both are counted in a warning.
 
+    Args:
+        found: Files by utterance, as they lie in the corpus.
+        wanted: Utterances that its tables list.
+        corpus: Its name, for messages.
+        missing: The message if none is there; empty: that is no error.
+        damaged: Utterances that are known to be damaged, and why.
+
     Raises:
         MissingError: None is there; `missing` is the message. Without one, none is fine.
         DataError: An utterance has two files that differ.

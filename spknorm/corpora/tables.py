@@ -47,6 +47,12 @@ def find(root: Path, pattern: str) -> list[Path]:
 def find_one(root: Path, pattern: str, *, of: str, expected: str) -> Path:
     """Return the nearest file that fits.
 
+    Args:
+        root: Where to look, in all folders below.
+        pattern: As `find` takes it.
+        of: Name of the corpus, for the message.
+        expected: What the file is called, for the message.
+
     Raises:
         MissingError: There is none; the message says of which corpus and what was expected.
     """

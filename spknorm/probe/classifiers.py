@@ -36,7 +36,18 @@ def _linear(train: Floats, labels: Integers, test: Floats, num_classes: int, see
 def weighted(
     train: Layers, labels: Integers, test: Layers, num_classes: int, seed: int
 ) -> Integers:
-    """The linear probe on a learnt, softmax-weighted sum of layers, as in s3prl's Featurizer."""
+    """Predict by a linear probe on a learnt, softmax-weighted sum of layers (s3prl's Featurizer).
+
+    Args:
+        train: (N, L, H) features to learn on.
+        labels: (N,) classes 0 ... K-1.
+        test: (M, L, H).
+        num_classes: K.
+        seed: Of the split that chooses the penalty.
+
+    Returns:
+        (M,) predicted classes.
+    """
     num_layers, dim = train.shape[1:]
     penalty = _best_penalty(_summed(train, np.full(num_layers, 1 / num_layers)), labels, seed)
 

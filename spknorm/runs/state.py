@@ -196,7 +196,14 @@ def changes(states: Mapping[str, Any], asked: Asked) -> dict[str, tuple[Any, Any
 def changed_settings(
     states: Mapping[str, Any], args: argparse.Namespace, config: TaskConfig, *, world: int
 ) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that differ from a checkpoint's and count: (before, now) by path."""
+    """Return the settings that differ from a checkpoint's and count: (before, now) by path.
+
+    Args:
+        states: The checkpoint.
+        args: The command line now.
+        config: All settings now.
+        world: Number of processes now.
+    """
     before = (configuration.parse(states["Config"]), vars(states["Args"]))
     now = (config, vars(args))
     changed = {

@@ -90,7 +90,20 @@ def run(
 def complete(
     path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None]
 ) -> tuple[str, bool]:
-    """Run an experiment file; return its table as text, and whether every cell of it ran."""
+    """Run an experiment file.
+
+    Args:
+        path: The experiment file.
+        out: Folder of the results.
+        quick: With a few steps each, to see if it works.
+        progress: Called with the number of cells that are done, and of all.
+
+    Returns:
+        The table as text, and whether every cell of it ran.
+
+    Raises:
+        ConfigError, MissingError: As `run`.
+    """
     cells = run(path, out, quick=quick, progress=progress)
     return to_text(table(cells)), not any(cell.error for cell in cells)
 

@@ -33,7 +33,14 @@ from spknorm.probe.erasure import erase, fit_leace, normalise_layers
 def pool_erased_features(
     run: Run, model: Model, questions: list[Question], *, device: str, work_dir: Path
 ) -> PooledFeatures:
-    """Return what the head sees of the questions' utterances, (N, 1, H).
+    """Return what the head sees of the questions' utterances behind an eraser, (N, 1, H).
+
+    Args:
+        run: Of stage `leace` or `znorm`.
+        model: Its upstream and featurizer.
+        questions: Whose utterances are read.
+        device: Where the upstream computes.
+        work_dir: Keeps skipped.json.
 
     Raises:
         DataError: A speaker with one utterance cannot be z-normalised.

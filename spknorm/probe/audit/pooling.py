@@ -106,6 +106,12 @@ def read_questions(
 ) -> tuple[dict[str, Layers], Places]:
     """Return a reader's arrays (N, L, H) of each corpus, and where an utterance stands in all.
 
+    Args:
+        reader: What computes or fetches the features.
+        questions: Whose utterances are read, each once.
+        config: `upstream`; with `cache: off` nothing is kept.
+        max_seconds: Longest piece of an utterance of the speaker corpus; None: the whole.
+
     Raises:
         NonFiniteError: As `read_through`.
     """
@@ -128,6 +134,12 @@ def read_through(
     """Return a reader's arrays (N, L, H) of some utterances, from the cache where there is room.
 
     What the cache has stays on the disk and is read a layer at a time.
+
+    Args:
+        reader: What computes or fetches the features.
+        utterances: N of them, in this order.
+        config: `upstream`; with `cache: off` nothing is kept.
+        max_seconds: Longest piece of an utterance; None: the whole.
 
     Raises:
         NonFiniteError: Some are NaN or infinite.
@@ -186,7 +198,15 @@ def utterances_of(questions: Sequence[Question]) -> dict[str, list[Utterance]]:
 def write_picture(
     path: Path, question: Question, pooled: PooledFeatures, *, upstream: str, stage: str
 ) -> None:
-    """Write what the head sees of the utterances of a question, for a picture."""
+    """Write what the head sees of a question's first 2000 utterances, for a picture.
+
+    Args:
+        path: The file, `features_*.npz`.
+        question: Whose utterances are drawn.
+        pooled: Features of them.
+        upstream: Its name, for the picture's title.
+        stage: Of the audit, likewise.
+    """
     utterances = (*question.train, *question.test)[:_MOST_DRAWN]
     parts = (pooled.of(question, part).layer(-1) for part in ("train", "test"))
     values = np.concatenate(list(parts))[:_MOST_DRAWN]

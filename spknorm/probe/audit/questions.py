@@ -155,7 +155,14 @@ def _draw(
 def question_of(
     corpus: str, split: LabelledSplit, learnt: Sequence[str] = ("train", "dev"), named: str = "test"
 ) -> Question:
-    """Return the question for a split's label: some of its parts are learnt on, one is named."""
+    """Return the question for a split's label.
+
+    Args:
+        corpus: `speaker` or `emotion`.
+        split: Utterances by part, with their labels.
+        learnt: The parts that probes are trained on.
+        named: The part that they are scored on.
+    """
     test: tuple[Utterance, ...] = getattr(split, named)
     return Question(
         corpus=corpus,

@@ -39,6 +39,13 @@ def begin(
     Settings given with `-o` beat the checkpoint's, as s3prl has it, and are kept as accepted;
     another corpus has to be accepted by `runner.on_config_change`.
 
+    Args:
+        folder: The experiment's.
+        args: The command line.
+        config: All settings.
+        corpora: What the run sees of them, by role.
+        is_leader: Whether this process writes the files.
+
     Returns:
         Whether scores of dev up to here compare with those to come.
 
