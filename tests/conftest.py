@@ -78,6 +78,32 @@ def chromium(tmp_path_factory):
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def still_hubert(tmp_path_factory):
+    """A HuBERT without dropout, whose masks differ from process to process and engine to engine."""
+    import spknorm.compat  # noqa: F401
+
+    path = tmp_path_factory.mktemp("hubert") / "still.pt"
+    rates = ("dropout", "attention_dropout", "activation_dropout", "dropout_input")
+    return tiny_upstreams.make_hubert(path, **dict.fromkeys(rates, 0.0))
+
+
+@pytest.fixture
+def tap(tmp_path, tiny_hubert):
+    """The folder of a run of TAP."""
+    from trained_folders import make_trained
+
+    return make_trained(tmp_path / "tap", tiny_hubert)
+
+
+@pytest.fixture
+def snp(tmp_path, tiny_hubert):
+    """The folder of a run of SNP."""
+    from trained_folders import make_trained
+
+    return make_trained(tmp_path / "snp", tiny_hubert, strategy="SNP")
+
+
 @pytest.fixture
 def tone():
     """A function that returns `seconds` of a tone with a little noise, float32 at 16 kHz."""

@@ -16,18 +16,6 @@ SCRIPT = Path(__file__).parent / "tiny_runs.py"
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(scope="module")
-def still_hubert(tmp_path_factory):
-    """A HuBERT without dropout, whose masks differ from process to process."""
-    import tiny_upstreams
-
-    import spknorm.compat  # noqa: F401
-
-    path = tmp_path_factory.mktemp("hubert") / "still.pt"
-    rates = ("dropout", "attention_dropout", "activation_dropout", "dropout_input")
-    return tiny_upstreams.make_hubert(path, **dict.fromkeys(rates, 0.0))
-
-
 def torchrun(folder, ckpt, corpora, options, *, processes=2, restarts=0):
     """Start a run under torchrun; return its process."""
     command = [

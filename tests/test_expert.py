@@ -1,12 +1,12 @@
 """The expert under s3prl's own, unmodified Runner."""
 
-import argparse
 import copy
 import importlib
 import inspect
 import json
 
 import pytest
+import tiny_runs
 import torch
 from stock_trees import make_iemocap, make_voxceleb1
 
@@ -15,18 +15,6 @@ from spknorm.errors import ConfigError
 
 registry.register()
 from s3prl.downstream.runner import Runner  # noqa: E402 (after compat has put things back)
-
-FLAGS = {
-    "mode": "train", "evaluate_split": "test", "override": None, "backend": "nccl",
-    "local_rank": None, "past_exp": None, "init_ckpt": None, "config": None,
-    "downstream": "emotion_spknorm", "downstream_variant": None, "hub": "torch",
-    "upstream": "hubert_local", "upstream_model_config": None, "upstream_refresh": False,
-    "upstream_trainable": True, "upstream_feature_selection": "last_hidden_state",
-    "upstream_layer_selection": None, "upstream_feature_normalize": False,
-    "upstream_model_name": "model.pt", "upstream_revision": None, "expname": None,
-    "auto_resume": False, "push_to_hf_hub": False, "hf_hub_org": None, "seed": 1337,
-    "device": "cpu", "cache_dir": None, "verbose": False, "disable_cudnn": False,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +50,9 @@ def settings(corpora, strategy="TAP", **runner):
 
 
 def make_runner(upstream, mapping, expdir, **flags):
-    expdir.mkdir(parents=True, exist_ok=True)
     mapping = copy.deepcopy(mapping)
     mapping["optimizer"].pop("groups", None)
-    args = argparse.Namespace(**{**FLAGS, "upstream_ckpt": str(upstream), **flags})
-    args.expdir = str(expdir)
-    return Runner(args, mapping)
+    return tiny_runs.make_runner(upstream, mapping, expdir, runner=Runner, **flags)
 
 
 @pytest.mark.parametrize("strategy", ["none", "SNP", "TAP"])

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from tiny_upstreams import waveforms
 from trained_folders import make_trained, trained_upstream
 
 from spknorm.errors import CheckpointError, ConfigError, MissingError, NonFiniteError
@@ -10,25 +10,6 @@ from spknorm.export import export
 from spknorm.export.exportable import read_exportable
 from spknorm.export.upstream_file import read_upstream_file
 from spknorm.runs.trained import read_checkpoint
-
-
-@pytest.fixture
-def tap(tmp_path, tiny_hubert):
-    return make_trained(tmp_path / "tap", tiny_hubert)
-
-
-@pytest.fixture
-def snp(tmp_path, tiny_hubert):
-    return make_trained(tmp_path / "snp", tiny_hubert, strategy="SNP")
-
-
-def _waveforms():
-    """20 waveforms of 0.1 to 15 s, of no particular number of samples."""
-    generator = torch.Generator().manual_seed(1)
-    for seconds in np.geomspace(0.1, 15.0, 20):
-        extra = int(torch.randint(0, 320, (1,), generator=generator))
-        length = min(int(16000 * seconds) + extra, 240_000)
-        yield 0.1 * torch.randn(length, generator=generator)
 
 
 def test_an_export_has_the_trained_hidden_states_bit_for_bit(tap, tiny_hubert):
@@ -41,7 +22,7 @@ def test_an_export_has_the_trained_hidden_states_bit_for_bit(tap, tiny_hubert):
     trained = trained_upstream(tap, tiny_hubert)
     for name in ("spknorm_hubert_local", "hubert_local"):
         loaded = getattr(hub, name)(ckpt=str(exported.upstream_file)).eval()
-        for wav in list(_waveforms())[::5]:
+        for wav in list(waveforms())[::5]:
             with torch.no_grad():
                 expected, found = trained([wav]), loaded([wav])
             assert len(expected["hidden_states"]) == len(found["hidden_states"])

@@ -1,14 +1,8 @@
 import json
 
-import pytest
 from trained_folders import make_trained
 
 from spknorm.export import export
-
-
-@pytest.fixture
-def tap(tmp_path, tiny_hubert):
-    return make_trained(tmp_path / "tap", tiny_hubert)
 
 
 def test_the_card_tells_training_scores_and_licences(tap):

@@ -8,16 +8,6 @@ from spknorm.export.upstream_file import build_gate, read_upstream_file, write_u
 from spknorm.runs.trained import read_checkpoint
 
 
-@pytest.fixture
-def tap(tmp_path, tiny_hubert):
-    return make_trained(tmp_path / "tap", tiny_hubert)
-
-
-@pytest.fixture
-def snp(tmp_path, tiny_hubert):
-    return make_trained(tmp_path / "snp", tiny_hubert, strategy="SNP")
-
-
 def test_the_classifier_gives_the_heads_logits_in_transformers(tap, tiny_hubert, tone):
     from transformers import HubertForSequenceClassification, HubertModel
 

@@ -4,15 +4,9 @@ import threading
 from typing import ClassVar
 
 import pytest
-from trained_folders import make_trained
 
 from spknorm.errors import ConfigError, MissingError
 from spknorm.export import export, push
-
-
-@pytest.fixture
-def tap(tmp_path, tiny_hubert):
-    return make_trained(tmp_path / "tap", tiny_hubert)
 
 
 class _Hub(http.server.BaseHTTPRequestHandler):

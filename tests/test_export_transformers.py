@@ -1,9 +1,9 @@
 import errno
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from tiny_upstreams import waveforms
 
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.export.fairseq_form import config_of
@@ -61,15 +61,6 @@ def _random_upstream(path, *, normalize=False, **changed):
     return path
 
 
-def _waveforms():
-    """20 waveforms of 0.1 to 15 s, of no particular number of samples."""
-    generator = torch.Generator().manual_seed(1)
-    for seconds in np.geomspace(0.1, 15.0, 20):
-        extra = int(torch.randint(0, 320, (1,), generator=generator))
-        length = min(int(16000 * seconds) + extra, 240_000)
-        yield 0.1 * torch.randn(length, generator=generator)
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_transformers_gives_the_hidden_states_of_s3prl_for_20_waveforms(shape, tmp_path):
     normalize, changed = SHAPES[shape]
@@ -83,7 +74,7 @@ def test_transformers_gives_the_hidden_states_of_s3prl_for_20_waveforms(shape, t
     assert extractor.do_normalize is normalize
     ours = hub.hubert_local(ckpt=str(path)).eval()
     worst = 0.0
-    for wav in _waveforms():
+    for wav in waveforms():
         given = torch.nn.functional.layer_norm(wav, wav.shape) if normalize else wav
         with torch.no_grad():
             expected = ours([wav])["hidden_states"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
-from test_predict_page import data_of, rows_of, wait_until
+from test_predict_page import data_of, rows_of, talk, wait_until  # noqa: F401 (a fixture)
 from trained_folders import make_trained
 
 from spknorm.cli import main
@@ -13,13 +13,6 @@ from spknorm.predict.page import write_page
 HOSTILE = "</script><img src=x onerror=window.hit=1>'&#39;\u2028ÅŸ 話"
 PLAYER = "document.getElementById('player')"
 FOCUS = "(e => e.id || e.getAttribute('aria-label') || e.textContent)(document.activeElement)"
-
-
-@pytest.fixture
-def talk(tmp_path, tone):
-    path = tmp_path / "talk.wav"
-    soundfile.write(path, tone(6.0), 16000)
-    return path
 
 
 @pytest.fixture(scope="module")

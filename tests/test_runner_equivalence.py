@@ -18,16 +18,6 @@ STEPS = 50
 MAX_RELATIVE = 1e-5
 
 
-@pytest.fixture(scope="module")
-def still_hubert(tmp_path_factory):
-    """A HuBERT without dropout: its engines draw their masks from different generators."""
-    import tiny_upstreams
-
-    path = tmp_path_factory.mktemp("hubert") / "still.pt"
-    rates = ("dropout", "attention_dropout", "activation_dropout", "dropout_input")
-    return tiny_upstreams.make_hubert(path, **dict.fromkeys(rates, 0.0))
-
-
 @pytest.fixture
 def start(still_hubert, tiny_corpora, tmp_path):
     """A function that returns the same new weights for every engine."""

@@ -7,6 +7,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -245,3 +246,12 @@ def featurizer_of(upstream, selection="last_hidden_state", **options):
 def wavs(*seconds):
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(int(16000 * s), generator=generator) for s in seconds]
+
+
+def waveforms():
+    """20 waveforms of 0.1 to 15 s, of no particular number of samples."""
+    generator = torch.Generator().manual_seed(1)
+    for seconds in np.geomspace(0.1, 15.0, 20):
+        extra = int(torch.randint(0, 320, (1,), generator=generator))
+        length = min(int(16000 * seconds) + extra, 240_000)
+        yield 0.1 * torch.randn(length, generator=generator)
