@@ -6,14 +6,14 @@ from bench_stubs import EXPERIMENT
 SBATCH = """\
 #!/bin/bash
 script="${@: -1}"
-cp "$script" "$SLURM_NOTES/$$.sh"
+cp "$script" "$BENCH_NOTES/$$.sh"
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")
 export SLURM_JOB_ID=$$ SLURM_NTASKS=1 SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM_PROCID=0
 export SLURM_LOCALID=0
 for task in $(seq 0 ${last:-0}); do
     if [[ -n "$last" ]]; then export SLURM_ARRAY_JOB_ID=$$ SLURM_ARRAY_TASK_ID=$task; fi
     bash "$script" > /dev/null 2>&1 &
-    echo $! > "$SLURM_NOTES/$$${last:+_$task}.pid"
+    echo $! > "$BENCH_NOTES/$$${last:+_$task}.pid"
 done
 echo "Submitted batch job $SLURM_JOB_ID"
 """
@@ -27,7 +27,7 @@ exec "$@"
 """
 SQUEUE = """\
 #!/bin/bash
-for file in "$SLURM_NOTES"/*.pid; do
+for file in "$BENCH_NOTES"/*.pid; do
     state=COMPLETED
     if kill -0 $(cat "$file") 2> /dev/null; then state=RUNNING; fi
     echo "$(basename "$file" .pid)|$state|None|node1|"
@@ -50,7 +50,7 @@ def cluster(tmp_path, monkeypatch):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
-    monkeypatch.setenv("SLURM_NOTES", str(notes))
+    monkeypatch.setenv("BENCH_NOTES", str(notes))
     monkeypatch.setattr("spknorm.bench.cluster._ASK_SECONDS", (0.3, 0.3))
     return notes
 

@@ -232,6 +232,18 @@ def test_a_setting_with_two_commas_is_refused():
             "{path}: `executor.threads` must be 1 or more, but is 0.",
         ),
         (
+            "upstreams: [a]\nvariants: [none]\nexecutor: {gpus: -1}",
+            "{path}: `executor.gpus` must be 0 or more, but is -1.",
+        ),
+        (
+            "upstreams: [a]\nvariants: [none]\nexecutor: {mem_gb: .inf}",
+            "{path}: `executor.mem_gb` must be above 0 and finite, but is inf.",
+        ),
+        (
+            "upstreams: [a]\nvariants: [none]\nexecutor: {mem_gb: 0}",
+            "{path}: `executor.mem_gb` must be above 0 and finite, but is 0.",
+        ),
+        (
             "upstreams: [a]\nvariants: [none]\nexecutor: slurm",
             "{path}: `executor` must be a mapping such as {{kind: slurm}}.",
         ),

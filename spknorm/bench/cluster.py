@@ -6,7 +6,6 @@ are jobs of their own that Slurm starts after the runs, be the bench there or no
 """
 
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,10 +18,9 @@ from spknorm.bench.cells import Cell
 from spknorm.bench.executor import Executor
 from spknorm.bench.jobs import JOBS, Start, environment_of
 from spknorm.bench.slurm import JobState
-from spknorm.bench.submission import gpus_of, left_jobs, submit
-from spknorm.bench.summary import error_of, told_of
+from spknorm.bench.submission import TooManyError, check_place, gpus_of, left_jobs, submit
+from spknorm.bench.summary import error_of, told_of, word_of_step
 from spknorm.bench.worker import RUN_LOG, CellRun, is_running
-from spknorm.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +29,13 @@ AUDIT, REPORT = "audit", "report"
 _ASK_SECONDS = (2.0, 15.0)  # between two questions to Slurm: at first, and in the long run
 _RESULT_SECONDS = 30
 _CANCEL_SECONDS = 60
+_FULL_SECONDS = 60  # after which jobs that were too many are offered again
 _SILENT_SECONDS = 300  # without an answer of Slurm, after which that is told
-_WITHOUT_A_WORD = "Slurm: its job is over, and said nothing: as if all of it had been killed"
-_KILLED = "Slurm: its whole step was killed by SIGKILL, as the system does where memory runs out"
-_SLURMS_WORD = (
-    r"(slurmstepd|srun)[\w.-]*: error: (?!.*(Exited with exit code|FAILED \(non-zero exit code))"
+_NEVER_BEGUN = (
+    "Slurm: its job is gone and never began, be it that it was cancelled as it waited or that "
+    "Slurm lost it: the same command starts it again"
 )
-_SCRIPTS_WORD = r"\S*slurm_script: line \d+: +\d+ Killed"
+_WITHOUT_A_WORD = "Slurm: its job is over, and said nothing: as if all of it had been killed"
 
 
 class SlurmJobs:
@@ -49,18 +47,13 @@ class SlurmJobs:
         name: Of the jobs.
 
     Raises:
-        ConfigError: There is no sbatch here.
+        ConfigError: As `check_place`.
     """
 
     poll_seconds = 0.5
-    at_a_time = None
 
     def __init__(self, executor: Executor, out: Path, name: str) -> None:
-        if shutil.which("sbatch") is None:
-            raise ConfigError(
-                "`executor.kind` is slurm, but there is no sbatch here. "
-                "Start the bench on a machine of the cluster, or set kind to local."
-            )
+        check_place(out)
         self._settings, self._out, self._name = executor, out, name
         self._job_of: dict[str, str] = {}
         self._states: dict[str, JobState] = {}
@@ -69,6 +62,14 @@ class SlurmJobs:
         self._over_since: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._begun = False
+        self._full_until = 0.0  # it took no more jobs
+
+    @property
+    def at_a_time(self) -> int | None:
+        """None: all, Slurm keeps count; once it took some alone, what it may run; 0 for a while."""
+        if not self._full_until:
+            return None
+        return 0 if time.monotonic() < self._full_until else self._settings.max_parallel
 
     # --- what was handed over ---
 
@@ -80,31 +81,53 @@ class SlurmJobs:
                 self._job_of[name], self._states[job] = job, state
         return [cell for cell in cells if cell.name in self._job_of]
 
-    def start(self, starts: Sequence[Start]) -> None:
-        """Hand cells over as one job array, or as few as Slurm's largest allows.
+    def start(self, starts: Sequence[Start]) -> int:
+        """Hand cells over as one job array, or as few as Slurm takes; return how many it took.
 
         Raises:
             ConfigError: Slurm refuses them; the cause is in its own words.
         """
-        size, before, self._begun = slurm.largest_array(), None, True
-        for first in range(0, len(starts), size):
-            some = starts[first : first + size]
+        size, done, self._begun = slurm.largest_array(), 0, True
+        before: str | None = None
+        while done < len(starts):
+            some = starts[done : done + size]
             calls = [self._call(one.command, self._out / one.cell.name) for one in some]
             # With a limit on runs at a time one array follows the other, so that it holds for all.
-            before = self._submit(
-                [one.cell.name for one in some],
-                calls,
-                after=[before] if before and self._settings.max_parallel else [],
-            )
+            after = [before] if before and self._settings.max_parallel else []
+            try:
+                before = self._submit([one.cell.name for one in some], calls, after=after)
+            except TooManyError:
+                size = len(some) // 2
+                if size == 0 and not self._waits_for_room():
+                    raise
+                if size == 0:
+                    break
+            else:
+                done += len(some)
+        return done
 
-    def follow(self, num_parts: int) -> None:
+    def _waits_for_room(self) -> bool:
+        """Tell whether what Slurm does not take now is offered again: not with none at work."""
+        self._full_until = time.monotonic() + _FULL_SECONDS
+        cells = self._job_of.keys() - {*self._after()}
+        return not all(self._state(name).is_over for name in cells)
+
+    def follow(self, num_parts: int) -> bool:
         """Have Slurm audit and report when the cells handed over are over, unless it will already.
 
         Args:
             num_parts: How many jobs share the audit.
+
+        Returns:
+            Whether it took them; if not, it may later.
+
+        Raises:
+            ConfigError: It refuses them.
         """
         if REPORT in self._job_of and not self._begun:
-            return
+            return True
+        if time.monotonic() < self._full_until:
+            return False
         old = [self._job_of.pop(name) for name in self._after()]  # of an earlier bench: too early
         slurm.cancel(old)
         gpus = min(1, gpus_of(self._settings))
@@ -118,11 +141,18 @@ class SlurmJobs:
             calls.append(self._call(command, folder))
             names.append(f"{AUDIT} {part}")
         asked = {"nodes": 1, "gpus_per_node": gpus}
-        audit = self._submit(names, calls, after=runs, asked=asked)
         report = self._call(
             [*program, "report", str(self._out), "--audit"], self._out / JOBS / REPORT
         )
-        self._submit([REPORT], [report], after=[audit], asked={"nodes": 1, "gpus_per_node": 0})
+        try:
+            audit = self._submit(names, calls, after=runs, asked=asked)
+            asked = {"nodes": 1, "gpus_per_node": 0}
+            self._submit([REPORT], [report], after=[audit], asked=asked)
+        except TooManyError:
+            if self._waits_for_room():
+                return False
+            raise
+        return True
 
     def _call(self, command: Sequence[str], folder: Path) -> CellRun:
         many = folder.parent == self._out  # a cell, not what comes after
@@ -197,6 +227,8 @@ class SlurmJobs:
         if name in self._refused:
             return self._refused[name]
         log = self._out / JOBS / f"{job}_0_log.err"
+        if self._state(name).state == "GONE" and not log.exists():
+            return f"{_NEVER_BEGUN}."
         return (
             told_of([log, folder / RUN_LOG])
             or self._state(name).why
@@ -264,13 +296,3 @@ class SlurmJobs:
             if found is not None:
                 open_jobs = [job for job in open_jobs if job in found and not found[job].is_over]
             time.sleep(self.poll_seconds)
-
-
-def word_of_step(log: Path) -> str | None:
-    """Return what Slurm, or the batch script, says in a job's log of why its step ended.
-
-    That a step failed since something in it had ended is no reason.
-    """
-    if said := told_of([log], by=_SLURMS_WORD):
-        return said
-    return f"{_KILLED} (all of it: {log})" if told_of([log], by=_SCRIPTS_WORD) else None

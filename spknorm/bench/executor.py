@@ -53,6 +53,12 @@ def read_executor(entry: Any, path: Path) -> Executor:
         value = getattr(executor, key)
         if value is not None and as_whole(f"executor.{key}", value) < 1:
             raise ConfigError(f"{path}: `executor.{key}` must be 1 or more, but is {value}.")
+    if executor.gpus is not None and executor.gpus < 0:
+        raise ConfigError(f"{path}: `executor.gpus` must be 0 or more, but is {executor.gpus}.")
+    if executor.mem_gb is not None and not 0 < executor.mem_gb < float("inf"):
+        raise ConfigError(
+            f"{path}: `executor.mem_gb` must be above 0 and finite, but is {executor.mem_gb:g}."
+        )
     if kind == "local" and executor.nodes > 1:
         raise ConfigError(f"{path}: `executor.nodes` above 1 needs `kind: slurm`.")
     return executor

@@ -105,8 +105,8 @@ def run(
         try:
             _work_off(board, jobs, command, after)
             if cluster is not None:
-                if after is not None and not _is_audited(out):
-                    after.submit()
+                while after is not None and not _is_audited(out) and not after.submit():
+                    time.sleep(jobs.poll_seconds)
                 while not cluster.followed():
                     time.sleep(jobs.poll_seconds)
                 not_followed = cluster.why_not_followed()
@@ -126,11 +126,11 @@ class _After:
     def __init__(self, cluster: SlurmJobs, num_jobs: int) -> None:
         self._cluster, self._num_jobs = cluster, num_jobs
 
-    def submit(self) -> None:
-        """Hand them to the cluster, unless that is done."""
-        if self._num_jobs:
-            self._cluster.follow(self._num_jobs)
+    def submit(self) -> bool:
+        """Hand them to the cluster, unless that is done; tell whether it took them."""
+        if self._num_jobs and self._cluster.follow(self._num_jobs):
             self._num_jobs = 0
+        return not self._num_jobs
 
 
 def _work_off(
@@ -155,10 +155,13 @@ def _work_off(
                 board.work(cell)
         starts = _starts(board, jobs, waiting, command)
         if starts:
-            jobs.start(starts)
-            for one in starts:
+            taken = jobs.start(starts)
+            for one in starts[:taken]:
                 if jobs.is_at_work(one.cell):
                     board.work(one.cell)
+            left = [one.cell for one in starts[taken:]]
+            board.withdraw(left)
+            waiting[:0] = left
             board.tell()
         if after is not None and not waiting:
             after.submit()
@@ -215,6 +218,11 @@ class _Board:
     def begin(self, cell: Cell) -> None:
         """Note that a cell was given to the executor."""
         self.running[cell.name] = None
+
+    def withdraw(self, cells: Iterable[Cell]) -> None:
+        """Note that the executor did not take cells after all."""
+        for cell in cells:
+            del self.running[cell.name]
 
     def work(self, cell: Cell) -> None:
         """Note that a cell is at work, which one in a cluster's queue is not yet."""

@@ -39,8 +39,8 @@ class Jobs(Protocol):
     def adopt(self, cells: Sequence[Cell]) -> list[Cell]:
         """Take over those cells whose jobs an earlier bench left; return them."""
 
-    def start(self, starts: Sequence[Start]) -> None:
-        """Hand cells over.
+    def start(self, starts: Sequence[Start]) -> int:
+        """Hand cells over; return how many of them, the first ones, are taken.
 
         Raises:
             ConfigError: They are not taken.
@@ -82,8 +82,8 @@ class LocalJobs:
         """None: a run whose bench is gone holds its folder, and is waited for as it comes up."""
         return []
 
-    def start(self, starts: Sequence[Start]) -> None:
-        """Hand cells over."""
+    def start(self, starts: Sequence[Start]) -> int:
+        """Hand cells over; all are taken."""
         for cell, command in starts:
             environment = environment_of(self._settings)
             if self._gpus:
@@ -98,6 +98,7 @@ class LocalJobs:
             with importable(), stoppable():
                 call = CellRun(command, self._out / cell.name, environment)
                 self._started[cell.name] = self._executor.submit(call)
+        return len(starts)
 
     def is_over(self, cell: Cell) -> bool:
         """Tell whether nothing is at work on a cell any more."""

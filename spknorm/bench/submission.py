@@ -7,6 +7,7 @@ handed over is found again whenever the bench was killed.
 import contextlib
 import io
 import re
+import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,30 @@ from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
 
 _MOST_AHEAD = 120  # seconds ahead of the time limit: the last step and a large checkpoint fit in
+
+_TOO_MANY = r"submit ?(job)? ?limit|temporarily un"
+
+
+class TooManyError(ConfigError):
+    """Slurm takes no more jobs now, or not as many at once."""
+
+
+def check_place(out: Path) -> None:
+    """Check that jobs can be handed over here, for a bench in this folder.
+
+    Raises:
+        ConfigError: There is no sbatch, or Slurm would look for the folder elsewhere.
+    """
+    if shutil.which("sbatch") is None:
+        raise ConfigError(
+            "`executor.kind` is slurm, but there is no sbatch here. "
+            "Start the bench on a machine of the cluster, or set kind to local."
+        )
+    if {"\\", "\n"} & {*str(out)}:
+        raise ConfigError(
+            f"Slurm reads {str(out)!r} as another path: choose a folder (--out) without a "
+            "backslash or a new line in it."
+        )
 
 
 def submit(
@@ -45,6 +70,7 @@ def submit(
 
     Raises:
         ConfigError: Slurm refuses them; the cause is in its own words.
+        TooManyError: They are too many, beside those that it has.
     """
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -64,11 +90,13 @@ def submit(
     write_json(note, list(names))
     try:
         # submitit prints what sbatch says, which is told below in one line.
-        with importable(), contextlib.redirect_stderr(io.StringIO()), executor.batch():
+        quiet = contextlib.redirect_stderr(io.StringIO())
+        with importable(without=_is_of_a_job), quiet, executor.batch():
             jobs = [executor.submit(call) for call in calls]
     except (FailedJobError, FailedSubmissionError) as error:
         note.unlink(missing_ok=True)
-        raise ConfigError(_refusal(str(error))) from error
+        too_many = re.search(_TOO_MANY, str(error), flags=re.IGNORECASE)
+        raise (TooManyError if too_many else ConfigError)(_refusal(str(error))) from error
     return [str(job.job_id) for job in jobs]
 
 
@@ -125,6 +153,11 @@ def _notes(folder: Path) -> dict[str, list[str]]:
             if isinstance(content, list):
                 found[_comment(path.stem)] = [str(name) for name in content]
     return found
+
+
+def _is_of_a_job(name: str) -> bool:
+    """Tell whether a variable is of the job in which the bench runs: srun would obey it below."""
+    return name.startswith("SLURM_") and name not in ("SLURM_CONF", "SLURM_CLUSTERS")
 
 
 def _comment(token: str) -> str:

@@ -15,6 +15,11 @@ _TAIL_BYTES = 8000
 _MAX_ERROR = 500
 _SCREENFUL = 40
 _TOLD = "spknorm: "
+_KILLED = "Slurm: its whole step was killed by SIGKILL, as the system does where memory runs out"
+_SLURMS_WORD = (
+    r"(slurmstepd|srun)[\w.-]*: error: (?!.*(Exited with exit code|FAILED \(non-zero exit code))"
+)
+_SCRIPTS_WORD = r"\S*slurm_script: line \d+: +\d+ Killed"
 
 
 class CellStatus(NamedTuple):
@@ -127,3 +132,13 @@ def write_summary(name: str, statuses: Sequence[CellStatus], out: Path) -> Summa
     variants = {one.cell.name: one.cell.variant for one in statuses}
     path = status.write_summary(out, name, planned, variants)
     return Summary(path, tuple(statuses))
+
+
+def word_of_step(log: Path) -> str | None:
+    """Return what Slurm, or the batch script, says in a job's log of why its step ended.
+
+    That a step failed since something in it had ended is no reason.
+    """
+    if said := told_of([log], by=_SLURMS_WORD):
+        return said
+    return f"{_KILLED} (all of it: {log})" if told_of([log], by=_SCRIPTS_WORD) else None

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -114,17 +114,25 @@ def stoppable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def importable() -> Iterator[None]:
-    """Let the processes started meanwhile find this package, installed or not."""
-    before = os.environ.get("PYTHONPATH")
+def importable(*, without: Callable[[str], bool] = lambda name: False) -> Iterator[None]:
+    """Let the processes started meanwhile find this package, installed or not.
+
+    Args:
+        without: Which variables they do not get.
+    """
+    before = dict(os.environ)
     root = str(Path(__file__).resolve().parents[2])
-    os.environ["PYTHONPATH"] = root if not before else os.pathsep.join((root, before))
+    found = before.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = root if not found else os.pathsep.join((root, found))
+    for name in filter(without, before):
+        del os.environ[name]
     try:
         yield
     finally:
-        del os.environ["PYTHONPATH"]
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+        for name in (*filter(without, before), "PYTHONPATH"):
+            os.environ.pop(name, None)
+            if name in before:
+                os.environ[name] = before[name]
 
 
 def is_running(folder: Path) -> bool:

@@ -148,11 +148,14 @@ class Slurm:
         self._do(["munged", "--force", *files])
         if self.accounting:
             self._database_up()
-        self._do(["slurmctld", "-f", self.environment["SLURM_CONF"]])
-        self._until(lambda: "is UP" in self.ask("scontrol", "ping"), "slurmctld")
+        self.controller_up()
         for node in self.nodes:
             self.node_up(node)
         return self
+
+    def controller_up(self):
+        self._do(["slurmctld", "-f", self.environment["SLURM_CONF"]])
+        self._until(lambda: "is UP" in self.ask("scontrol", "ping"), "slurmctld")
 
     def node_up(self, node):
         (self.folder / f"spool-{node}").mkdir(exist_ok=True)
