@@ -67,7 +67,7 @@ def whole_runs(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Train tiny runs from corpora to result.json; return what each computed with, and its log.
 
     Each of them has the arguments of `tiny_runs.settings_of`, and `checkpoint`: what of a HuBERT
-    with two layers is otherwise.
+    with two layers is otherwise, or `wavlm`.
     """
     found = []
     with tempfile.TemporaryDirectory() as name:
@@ -75,10 +75,15 @@ def whole_runs(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         corpora = tiny_runs.make_corpora(folder)
         for number, run in enumerate(runs):
             checkpoint = folder / f"{number}.pt"
-            tiny_upstreams.make_hubert(checkpoint, **run.pop("checkpoint", {}))
+            if run.pop("wavlm", False):
+                tiny_upstreams.make_wavlm(checkpoint, gated=True)
+                flags = {"upstream": "wavlm_local"}
+            else:
+                tiny_upstreams.make_hubert(checkpoint, **run.pop("checkpoint", {}))
+                flags = {"upstream": "hubert_local"}
             device = run.pop("device", "cuda")
             settings = tiny_runs.settings_of(corpora, total_steps=2, **run)
-            tiny_runs.train(checkpoint, settings, folder / str(number), device=device)
+            tiny_runs.train(checkpoint, settings, folder / str(number), device=device, **flags)
             result = json.loads((folder / str(number) / "result.json").read_text())
             log = (folder / str(number) / "log.log").read_text().splitlines()
             found.append({"computing": result["computing"], "log": log, "kernels": _attention()})

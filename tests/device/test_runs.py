@@ -12,6 +12,8 @@ CASES = {
         "flash, on padded frames", [],
     ),
     "bf16": ({"precision": "auto"}, 90, "bf16", "flash, on padded frames", []),
+    "WavLM": ({"precision": "auto", "wavlm": True}, 90, "bf16",
+              "memory-efficient, on padded frames", []),
     "fp32": (
         {"precision": "fp32"}, 90, "fp32", "memory-efficient, on padded frames", ["convolutions"],
     ),

@@ -98,7 +98,7 @@ def _chosen(
     q = one.expand(count, heads, longest, width)
     mask = layout.mask
     if biased:
-        bias = torch.empty((1, 1, 1, 1), dtype=dtype, device=layout.device)
+        bias = torch.empty((1, 1, 1, longest), dtype=dtype, device=layout.device)  # rows are read
         mask = bias.expand(count, heads, longest, longest)
     with sdpa_kernel(_KERNELS):
         number = torch._fused_sdp_choice(q, q, q, attn_mask=mask, dropout_p=dropout_rate)
