@@ -111,9 +111,9 @@ def operations(shape: Shape, settings: TaskConfig, *, frozen: bool) -> float:
     """Return the multiplications and additions of a run, without evaluations.
 
     Two per weight and frame forward, twice as many backward, but through the convolutions in front,
-    which are not trained. Stage 2 goes back through the upstream under TAP alone. What a frozen
-    upstream says of an utterance is computed once, where it is kept, as is what the speaker head
-    learns from before step 1.
+    which are not trained. Stage 2 goes back through the upstream under TAP alone. A frozen
+    upstream's features of an utterance are computed once, where they are kept, as is what the
+    speaker head learns from before step 1.
     """
     run, expert = settings.runner, settings.downstream_expert
     method, speakers = expert.spknorm, expert.speaker_corpus
@@ -152,7 +152,7 @@ def stock_needs(
         shape: Of the upstream.
         task: s3prl's name of it.
         settings: Of it, whole.
-        demo: Whether it hears the demo's utterances.
+        demo: Whether its corpora are the demo's.
     """
     run, expert = settings["runner"], settings["downstream_expert"]
     head = (shape.width + _OUTPUTS.get(task, 0)) * expert["modelrc"]["projector_dim"]
@@ -162,8 +162,8 @@ def stock_needs(
     front = 0.0 if shape in _OWN.values() else _FRONT_END
     convolved = 2 * seconds * _FRONT_BYTES * (front > 0)  # what the first one takes and gives
     memory = _WEIGHT * shape.parameters + 2 * states + convolved + _PROCESS_GB * 1e9
-    heard = seconds * run["total_steps"] * run["gradient_accumulate_steps"]
-    return disk, memory, _FORWARD * (front + _weights(shape)) * heard
+    processed = seconds * run["total_steps"] * run["gradient_accumulate_steps"]
+    return disk, memory, _FORWARD * (front + _weights(shape)) * processed
 
 
 def _weights(shape: Shape) -> float:

@@ -87,7 +87,7 @@ def _age(folder: Path) -> float:
 
 
 def _progress(folder: Path) -> str:
-    """Return the last step that a run told of and how long ago; nothing before the first."""
+    """Return the last step that a run logged and how long ago; nothing before the first."""
     path, last = folder / "metrics.jsonl", {}
     if path.is_file():
         with path.open("rb") as file:

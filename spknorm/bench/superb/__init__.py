@@ -242,6 +242,6 @@ def _reason(folder: Path, status: int) -> str:
     if status == 0:
         return f"its dev accuracy never rose above 0 ({folder / 'log.log'})"
     lines = (folder / "run.log").read_text(errors="replace").splitlines()
-    told = [line for line in lines if line.startswith("spknorm: ")]
-    last = told[-1].removeprefix("spknorm: ") if told else (lines or ["no output"])[-1]
+    errors = [line for line in lines if line.startswith("spknorm: ")]
+    last = errors[-1].removeprefix("spknorm: ") if errors else (lines or ["no output"])[-1]
     return f"{last[:300]} (exit {status}, {folder / 'run.log'})"

@@ -30,8 +30,8 @@ class Asked(NamedTuple):
 
     def marks(self) -> dict[str, Any]:
         """Return the options as plain values; what later versions added only where it is asked."""
-        told = {**self._asdict(), "labels": list(self.labels)}
-        return told if self.verifier else {k: v for k, v in told.items() if k != "verifier"}
+        plain = {**self._asdict(), "labels": list(self.labels)}
+        return plain if self.verifier else {k: v for k, v in plain.items() if k != "verifier"}
 
 
 class Record:
@@ -98,10 +98,10 @@ class Record:
 
         Where this audit had no control, those that an earlier one had stay.
         """
-        told = [dataclasses.asdict(row) for row in off] or self._off
-        if self.complete and told == self._off:
+        rows = [dataclasses.asdict(row) for row in off] or self._off
+        if self.complete and rows == self._off:
             return
-        self._off, self.complete = told, True
+        self._off, self.complete = rows, True
         self._write()
 
     def _write(self) -> None:

@@ -215,8 +215,8 @@ def _differences(own: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
     count = 3
     while any(one[:count] == values[:count] and one != values for one in rivals):
         count += 1
-    told = [f"{path.rpartition('.')[2].removeprefix('upstream_')} {own[path]}" for path in paths]
-    return f" ({', '.join(told[:count])})" if told else ""
+    pairs = [f"{path.rpartition('.')[2].removeprefix('upstream_')} {own[path]}" for path in paths]
+    return f" ({', '.join(pairs[:count])})" if pairs else ""
 
 
 def _preference(run: Run) -> tuple[Any, ...]:
