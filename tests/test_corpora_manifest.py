@@ -102,7 +102,7 @@ def test_a_key_that_stands_twice_in_a_line_of_json_is_refused(tmp_path):
 @pytest.mark.parametrize("read", [read_manifest, text_of])
 def test_a_text_with_zero_bytes_is_no_list_of_odd_names(tmp_path, encoding, read):
     (tmp_path / "m.csv").write_bytes(b"\n" + "path,emotion\na.wav,neu\n".encode(encoding))
-    with pytest.raises(DataError, match=r"m\.csv has zero bytes in it: it is no text, or UTF-16 w"):
+    with pytest.raises(DataError, match=r"m\.csv has zero bytes in it, the first in line 2: "):
         read(tmp_path / "m.csv")
 
 

@@ -62,8 +62,7 @@ class DownstreamExpert(nn.Module):
         self.seed = int(kwargs.get("seed", 1337))
         self.fold = expert.datarc.test_fold or kwargs.get("downstream_variant") or "fold1"
         self.data = read_task_data(expert, fold=self.fold, seed=self.seed, work_dir=self.expdir)
-        frozen = kwargs.get("upstream_trainable") is False
-        self.streams = Streams(self.data, self.config, seed=self.seed, frozen=frozen)
+        self._frozen = kwargs.get("upstream_trainable") is False
         self.split, self.emotions = self.data.split, self.data.emotions
         self.target = target_of(self.emotions, self.data.emotion.scale)
         self.num_speakers = len(self.data.speakers)
@@ -91,6 +90,11 @@ class DownstreamExpert(nn.Module):
         worst = -1.0 if isinstance(self.target, Dimensions) else 0.0  # of CCC, and of accuracies
         self.best_score.fill_(worst)
         self.num_batches.zero_()
+
+    @property
+    def streams(self) -> Streams:
+        """Where batches come from, by the settings of now; the runner adds the upstream's."""
+        return Streams(self.data, self.config, seed=self.seed, frozen=self._frozen)
 
     def speakers_of(self, split: str) -> list[str]:
         """Return who speaks each utterance of `dev` or `test`, in its stream's order."""

@@ -123,12 +123,13 @@ def refuse_zeros(content: bytes, name: str) -> None:
     """Refuse a text with zero bytes in it that is not marked as UTF-16.
 
     Raises:
-        DataError: With the name of the file.
+        DataError: With the name of the file and the line.
     """
     if b"\0" in content and not content.startswith(UTF_16):
+        line = content[: content.index(b"\0")].count(b"\n") + 1
         raise DataError(
-            f"{name} has zero bytes in it: it is no text, or UTF-16 without its mark. Save it as "
-            "UTF-8 (`CSV UTF-8` in Excel)."
+            f"{name} has zero bytes in it, the first in line {line}: it is no text, or UTF-16 "
+            "without its mark. Save it as UTF-8 (`CSV UTF-8` in Excel)."
         )
 
 

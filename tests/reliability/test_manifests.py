@@ -46,7 +46,7 @@ def refused(path, content, **options):
             "path,split\na.wav,valid\n",
             "line 2: `split` must be one of train, dev, test, but is `valid`",
         ),
-        ("path\na\0b.wav\n", "line 2: the path is empty or holds a NUL character"),
+        ("path\na\0b.wav\n", "m.csv has zero bytes in it, the first in line 2: it is no text"),
     ],
 )
 @pytest.mark.fault("manifest")
