@@ -94,7 +94,7 @@ def reason_not_to(entry: Entry) -> str | None:
     """Return why a command cannot be typed on this machine."""
     if "nobody" in entry.command and os.geteuid() == 0 and shutil.which("setpriv") is None:
         return "no setpriv (util-linux), to become another user"
-    if "small/" in entry.command and os.geteuid() != 0:
+    if re.search(r"\b(small|full)\b(?<!/full)", entry.command) and os.geteuid() != 0:
         return "only root may mount a small file system"
     programs = [one for one in ("ffmpeg", "prlimit") if one in entry.command]
     missing = [one for one in programs if shutil.which(one) is None]

@@ -1,7 +1,6 @@
 """The inputs that commands of the page name, made in the work folder when they are needed."""
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,8 +77,8 @@ class Inputs:
         return path
 
     def close(self) -> None:
-        """Take the small file system away, if one was mounted."""
-        if (self.folder / "small").is_mount():
-            subprocess.run(["umount", "-l", str(self.folder / "small")], check=False)
-        shutil.rmtree(self.folder / "small", ignore_errors=True)
-        (self.folder / "made" / "small").unlink(missing_ok=True)
+        """Take the small file systems away, if any was mounted."""
+        for name in ("small", "full"):
+            if (self.folder / name).is_mount():
+                subprocess.run(["umount", "-l", str(self.folder / name)], check=False)
+            (self.folder / "made" / name).unlink(missing_ok=True)

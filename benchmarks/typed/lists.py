@@ -23,6 +23,13 @@ u5,u5.wav,hap,s5,test
 u6,u6.ogg,hap,s6,test
 u7,u7.wav,neu,s7,test
 """
+MISSING = """\
+path,emotion,speaker,split
+wavs/e0_0.wav,neu,a,train
+wavs/e0_1.wav,nan,nan,train
+wavs/e1_0.wav,neu,None,test
+wavs/e1_1.wav,sad,b,test
+"""
 
 
 def rows(*, session: Callable[[int], str] | None = None) -> list[Row]:
@@ -69,6 +76,9 @@ def _manifests(inputs: "Inputs") -> None:
     for row in shared[::10]:
         row["speaker"] = "speaker0"
     back[0]["path"] = "sub\\x1.wav"
+    inputs.write("m/zeros.csv", (inputs / "m/good.csv").read_text().encode("utf-16-le"))
+    inputs.write("m/twice.jsonl", '{"path": "wavs/e0_0.wav", "emotion": "neu", "emotion": "sad"}\n')
+    inputs.write("m/missing.csv", MISSING)
     manifest(inputs, "shared", shared)
     manifest(inputs, "back2", back)
 

@@ -77,6 +77,24 @@ for pid in workers:
 print(len(workers) >= 2 and "workers were stopped")
 sys.exit(status if status >= 0 else 128 - status)
 '''
+_SECOND_RUN = '''\
+"""A run that begins in the folder of another that goes on; its status is the second's."""
+import subprocess, sys, time
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+command = [
+    "python", "run_downstream.py", "-d", "emotion_spknorm", "-u", "spknorm_demo_hubert",
+    "-p", str(folder), "-c", "short.yaml",
+]
+first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+while first.poll() is None and not (folder / ".lock").is_file():
+    time.sleep(0.1)
+second = subprocess.run(command)
+first.kill()
+first.wait()
+sys.exit(second.returncode)
+'''
 _BASE = """\
 config: {downstream_expert: {datarc: {corpus: demo}, speaker_corpus: {corpus: demo}}}
 upstreams: [spknorm_demo_hubert]
@@ -88,6 +106,7 @@ _TEXTS = {
     "arrays.py": _ARRAYS,
     "save.py": _SAVE,
     "stop_workers.py": _STOP_WORKERS,
+    "second_run.py": _SECOND_RUN,
     "a_file": "",
     "dup.yaml": "runner: {total_steps: 5}\noptimizer: {lr: 1.0e-3}\noptimizer: {lr: 1.0e-2}\n",
     "empty.yaml": "",
@@ -113,6 +132,13 @@ def _pipe(inputs: "Inputs") -> None:
     os.mkfifo(inputs / "pipe.yaml")
 
 
+def _disk(inputs: "Inputs", name: str, size: str) -> None:
+    """Mount a file system of a few KB; `full` has no room at all."""
+    inputs.run(f"mkdir -p {name}; mount -t tmpfs -o size={size} none {name}")
+    if name == "full":
+        inputs.run("head -c 100000 /dev/zero > full/filler; test $(stat -c %s full/filler) -gt 0")
+
+
 def _demo_yaml(inputs: "Inputs") -> None:
     shutil.copy(CONFIGS / "demo.yaml", inputs / "demo.yaml")
 
@@ -124,6 +150,8 @@ def _configs(inputs: "Inputs") -> None:
 MAKERS: dict[str, Callable[["Inputs"], None]] = {
     **{name: partial(_text, name=name) for name in _TEXTS},
     "pipe.yaml": _pipe,
+    "small": partial(_disk, name="small", size="600k"),
+    "full": partial(_disk, name="full", size="8k"),
     "demo.yaml": _demo_yaml,
     "configs": _configs,
 }
