@@ -1,6 +1,7 @@
 """Parts of a recording: from lists of turns, and what is predicted of them."""
 
 import csv
+import itertools
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from spknorm.cli import main
 from spknorm.demo.population import speak_neutral
 from spknorm.errors import ConfigError, DataError, MissingError
 from spknorm.predict import Segment, find_speech, load, read_segments
+from spknorm.predict.segments import parts_of
 
 RTTM = (
     "SPKR-INFO talk 1 <NA> <NA> <NA> unknown ann <NA> <NA>\n"
@@ -115,11 +117,15 @@ def talk(tmp_path, tone):
             "turns.csv",
             "file,start,end,speaker\ntalk.wav,1.5,2.25,ben\nx/talk,.25,1.25,ann\nno,0,1,\n",
         ),
+        (
+            "turns.csv",
+            "path,start,end,speaker\ntalk.wav,1.5,2.25,ben\nx/talk,.25,1.25,ann\nno,0,1,\n",
+        ),
         ("turns.csv", "\ufeffend,start,speaker\r\n2.25,1.5,ben\r\n1.25,0.25,ann\r\n"),
         ("turns.rttm", RTTM),
         ("turns.TextGrid", TEXTGRID),
     ],
-    ids=["csv", "csv of several files", "csv from Excel", "rttm", "TextGrid"],
+    ids=["csv", "csv of several files", "csv of predict", "csv from Excel", "rttm", "TextGrid"],
 )
 def test_turns_are_read_by_start_with_who_speaks(tmp_path, talk, name, content):
     (tmp_path / name).write_text(content, encoding="utf-8")
@@ -217,6 +223,19 @@ def test_turns_behind_the_end_are_left_out_and_told(expdir, talk, caplog):
     assert caplog.messages == [
         f"{talk}: 2 of 3 segments are left out, behind its end or under 25 ms long."
     ]
+
+
+@pytest.mark.parametrize("start", [0.0, 1e300])
+def test_turns_in_samples_or_milliseconds_do_not_go_on_for_ever(talk, monkeypatch, start):
+    asked = []
+
+    def look(path, spans):
+        asked.extend(itertools.islice(spans, 1000))
+        return iter(())
+
+    monkeypatch.setattr("spknorm.predict.segments.iter_parts", look)
+    assert list(parts_of(talk, 0.1, 0.1, [Segment(start, 2e300)])) == []
+    assert len(asked) <= 41  # windows in its 3 s and one more
 
 
 def test_the_command_writes_who_speaks(expdir, talk, tmp_path, capsys):

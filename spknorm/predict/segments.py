@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 WHOLE_SECONDS = 60.0
 """Longer recordings are heard window by window."""
 WINDOW_SECONDS = 10.0
+_SLACK_SECONDS = 1.0
+"""How much longer a recording may be than its header says."""
 
 
 class Segment(NamedTuple):
@@ -47,7 +49,7 @@ class Segment(NamedTuple):
 def read_segments(path: Path | str, *, recording: Path | str) -> list[Segment]:
     """Return the turns that a .csv, .rttm or .TextGrid file lists for a recording, by start.
 
-    CSV: columns start and end (seconds), perhaps speaker, and file where it lists several
+    CSV: columns start and end (seconds), perhaps speaker, and file or path where it lists several
     recordings. RTTM: its SPEAKER lines. TextGrid: the intervals with a text in them; a tier's name
     is the speaker's where there are several tiers.
 
@@ -134,14 +136,15 @@ def parts_of(
         for part in iter_windows(path, window_seconds=window, hop_seconds=step):
             yield part.start_second, None, part.samples
         return
-    left_out = 0
+    left_out, last = 0, read_info(path).seconds + _SLACK_SECONDS
     for segment in segments:
         length = segment.end - segment.start
         if window is None:
             size = step = length if length <= WHOLE_SECONDS else WINDOW_SECONDS
         else:
             size, step = window, window if hop is None else hop
-        spans = cut_segment(segment, window_seconds=size, hop_seconds=step)
+        inside = segment._replace(end=min(segment.end, last))
+        spans = cut_segment(inside, window_seconds=size, hop_seconds=step)
         heard = False
         for part in iter_parts(path, spans):
             heard = True
@@ -180,7 +183,7 @@ def cut_segment(
 def _from_csv(path: Path, recording: Path) -> Iterator[tuple[str, Segment]]:
     for line, row in lines_of(path, ("start", "end")):
         place = f"line {line}"
-        if row.get("file") and not _is_of(row["file"], recording):
+        if (name := row.get("file") or row.get("path")) and not _is_of(name, recording):
             continue
         start, end = (_second(row[name], path, place) for name in ("start", "end"))
         yield place, Segment(start, end, row.get("speaker"))  # "": every row has the column
