@@ -93,6 +93,16 @@ def test_a_refused_push_is_told_in_one_line(tap, hub, monkeypatch):
         push(export(tap).folder, "someone/model", endpoint=hub)
 
 
+def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path):
+    (tmp_path / "README.md").write_text("")
+    with pytest.raises(MissingError) as caught:
+        push(tmp_path, "someone/model", endpoint="http://127.0.0.1:9")  # where nobody listens
+    assert str(caught.value).startswith("The hub cannot be reached (")
+    assert str(caught.value).endswith(
+        f"). {tmp_path} is written: give the same command again where there is a network."
+    )
+
+
 def test_only_an_export_is_pushed(tmp_path):
     with pytest.raises(MissingError) as caught:
         push(tmp_path, "someone/model")

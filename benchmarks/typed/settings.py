@@ -54,6 +54,7 @@ import os, signal, subprocess, sys, time
 from pathlib import Path
 
 folder = Path(sys.argv[1])
+metrics = folder / "metrics.jsonl"
 command = [
     "python", "run_downstream.py", "-d", "emotion_spknorm", "-u", "spknorm_demo_hubert",
     "-p", str(folder), "-c", "short.yaml", "-o",
@@ -61,8 +62,8 @@ command = [
     "config.runner.log_step=1",
 ]
 run = subprocess.Popen(command)
-while run.poll() is None and not (folder / "metrics.jsonl").is_file():
-    time.sleep(0.2)
+while run.poll() is None and not (metrics.is_file() and "drift" in metrics.read_text()):
+    time.sleep(0.2)  # until it trains: its workers are at work
 listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(run.pid)], capture_output=True)
 workers = [int(pid) for pid in listed.stdout.split()]
 for pid in workers:

@@ -22,6 +22,7 @@ _CACHES = (
 )
 """Where the libraries keep what they would keep in the home folder."""
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_MAKERS = ("mkdir", "mkdtemp")
 _MISPLACED = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -116,7 +117,7 @@ def refusal(error: OSError) -> str | None:
 def _makes_no_folder(error: OSError) -> bool:
     """Tell whether a folder was to be made where none can be, such as in /proc."""
     frames = traceback.extract_tb(error.__traceback__)
-    return error.errno == errno.ENOENT and bool(frames) and frames[-1].name == "mkdir"
+    return error.errno == errno.ENOENT and bool(frames) and frames[-1].name in _MAKERS
 
 
 def close_output() -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from spknorm.errors import ConfigError, MissingError
 
+_CLIENTS = ("huggingface_hub", "httpx", "httpx2", "requests", "urllib3")
+
 
 def push(
     folder: Path, repository: str, *, private: bool = True, endpoint: str | None = None
@@ -22,6 +24,7 @@ def push(
     Raises:
         MissingError: There is no such folder with a model card.
         ConfigError: The hub refused, for example for want of a token; nothing was uploaded.
+        MissingError: It cannot be reached.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
@@ -41,5 +44,12 @@ def push(
         raise ConfigError(
             f"The hub did not take {repository}: {str(error).splitlines()[0]} "
             "Log in with `hf auth login`, or set HF_TOKEN."
+        ) from error
+    except Exception as error:  # requests, httpx and the hub each have their own kinds
+        if type(error).__module__.partition(".")[0] not in _CLIENTS:
+            raise
+        raise MissingError(
+            f"The hub cannot be reached ({str(error).splitlines()[0]}). {folder} is written: give "
+            "the same command again where there is a network."
         ) from error
     return str(commit.commit_url)
