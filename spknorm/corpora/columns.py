@@ -48,9 +48,10 @@ class Texts(Sequence[str]):
     def __getitem__(self, number: int | slice) -> Any:
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
-        number = range(len(self))[number]
-        part = self._bytes[self._ends[number] : self._ends[number + 1]]
-        return part.decode("utf-8", _ERRORS)
+        ends = self._ends
+        if not 0 <= number < len(ends) - 1:
+            number = range(len(ends) - 1)[number]
+        return self._bytes[ends[number] : ends[number + 1]].decode("utf-8", _ERRORS)
 
 
 class Coded(Sequence[Any]):
