@@ -134,16 +134,15 @@ class Block:
 def records(blocks: Iterable[Block]) -> list[dict[str, str | int | float | None]]:
     """Return the rows of table.csv: every number of the score tables in full precision."""
     return [
-        _record(block, one, name, score)
+        _record(block, one, name)
         for block in blocks
         for one in block.estimates
-        for name, score in one.scores.items()
+        for name in one.scores
     ]
 
 
-def _record(
-    block: Block, one: Estimate, metric: str, score: Score
-) -> dict[str, str | int | float | None]:
+def _record(block: Block, one: Estimate, metric: str) -> dict[str, str | int | float | None]:
+    score = one.scores[metric]
     found = score.test and score.test.found
     return {
         "task": block.task,

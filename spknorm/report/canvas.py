@@ -108,12 +108,7 @@ def drawing(
 ) -> Iterator[Drawing]:
     """Draw in the report's style, whatever the user's own matplotlibrc says, and windowless.
 
-    Args:
-        width: In inches.
-        height: In inches.
-        rows: Axes below one another.
-        columns: Axes beside one another.
-        shares: Widths of the columns, relative to one another.
+    Width and height are in inches; `shares` are the columns' widths, relative to one another.
     """
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg

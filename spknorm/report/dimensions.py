@@ -9,7 +9,7 @@ from typing import Any
 
 from spknorm.report.blocks import Block, Estimate, Score
 from spknorm.report.methods import settings_note
-from spknorm.report.score_tables import cells_of, line_of, over_runs
+from spknorm.report.score_tables import line_of, lines_of_tests, over_runs
 from spknorm.report.splits import title_of
 from spknorm.report.tables import Table, ccc, signed_ccc, span, with_span
 from spknorm.report.words import table
@@ -53,12 +53,7 @@ def _scores(block: Block) -> Table:
 
 
 def _tests(block: Block) -> Table:
-    lines = []
-    for one in block.estimates:
-        for name, score in one.scores.items():
-            if test := score.test:
-                tested = cells_of(test, signed_ccc)
-                lines.append(line_of(one, dimension=_dimension(name), test=test, tested=tested))
+    lines = lines_of_tests(block, signed_ccc)
     return table("dimensions-comparison", lines, block.protocol, block=block)
 
 

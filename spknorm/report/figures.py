@@ -138,11 +138,7 @@ def draw_confusions(block: Block) -> Iterator[Figure]:
 
 
 def draw_speakers(block: Block) -> Iterator[Figure]:
-    """Draw the UA of every test speaker, and how sure the worst is, one figure per upstream.
-
-    Args:
-        block: Whose scores are those among speakers.
-    """
+    """Draw the UA of every test speaker, and how sure the worst is, one figure per upstream."""
     for upstream, estimates in block.by_upstream().items():
         drawn = [one for one in estimates if one.spread and not one.method.shuffled]
         if not drawn:

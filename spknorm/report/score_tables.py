@@ -54,6 +54,16 @@ def cells_of(test: Test, show: Show = signed_points) -> list[str]:
     return [show(found.difference), span(found.low, found.high, show), p_value(test.p)]
 
 
+def lines_of_tests(block: Block, show: Show = signed_points) -> list[Line]:
+    """Return a line for every metric of every method that was tested."""
+    return [
+        line_of(one, metric=name, test=score.test, tested=cells_of(score.test, show))
+        for one in block.estimates
+        for name, score in one.scores.items()
+        if score.test
+    ]
+
+
 def is_found(test: Test | None) -> bool:
     """Whether a difference can be told from none."""
     return test is not None and test.p < _LEVEL
@@ -132,12 +142,7 @@ def short_table(blocks: Sequence[Block]) -> Table:
 
 def comparison_table(block: Block) -> Table:
     """Return the paired tests of one protocol against strategy none."""
-    rows = [
-        line_of(one, test=test, tested=cells_of(test))
-        for one in block.estimates
-        if (test := one.scores["wa"].test)
-    ]
-    return table("comparison", rows, block.protocol, block=block)
+    return table("comparison", lines_of_tests(block), block.protocol, block=block)
 
 
 def adversary_table(block: Block) -> Table:
