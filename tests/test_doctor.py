@@ -209,6 +209,29 @@ def test_the_command_prints_a_table_and_its_status(corpora, tmp_path, capsys):
     assert "there is no such folder" in capsys.readouterr().err
 
 
+def test_of_an_experiment_file_a_run_with_both_corpora_is_examined(corpora, tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        f"config: {{downstream_expert: {{datarc: {{root: {corpora[0]}}}, "
+        f"speaker_corpus: {{corpus: manifest, manifest: {corpora[1]}}}}}}}\n"
+        "upstreams: [spknorm_demo_hubert]\nvariants: [{strategy: none}, {strategy: TAP}]\n"
+    )
+    assert main(["doctor", "-c", str(file), "-p", str(tmp_path / "result")]) == 0
+    printed = capsys.readouterr().out
+    assert "ok    speaker corpus" in printed
+    assert "ok    budget" in printed
+
+
+def test_of_a_kind_without_single_runs_the_doctor_names_the_dry_run(tmp_path, capsys):
+    file = tmp_path / "c.yaml"
+    file.write_text("kind: controlled")
+    assert main(["doctor", "-c", str(file)]) == 2
+    assert capsys.readouterr().err == (
+        f"spknorm: {file} is of kind controlled, which has no single runs: `spknorm bench {file} "
+        "--dry-run` says what it takes.\n"
+    )
+
+
 def test_the_library_of_the_doctor_loads_neither_torch_nor_s3prl():
     code = (
         "import sys, spknorm.doctor, spknorm.corpora; print({'torch', 's3prl'} & set(sys.modules))"

@@ -3,15 +3,17 @@
 import argparse
 import shutil
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from spknorm import registry
+from spknorm import bench, registry
 from spknorm.cli import overrides
 from spknorm.cli.parsing import add_roots, take_roots
 from spknorm.cli.settings import OUR_TASK
 from spknorm.config import load_yaml, merge, parse
 from spknorm.doctor.check import Check, status_of
-from spknorm.errors import DataError
+from spknorm.errors import ConfigError, DataError
 
 HELP = "check the machine, the corpora and the disk before a run"
 _WIDEST = 110
@@ -25,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="YAML",
         type=Path,
-        help="the run's configuration (default: the task's)",
+        help="a run's configuration (default: the task's), or an experiment file, of which a run "
+        "with both corpora is examined",
     )
     add("-o", "--override", metavar="TEXT", help="as in a run: config.a.b=value,,config.c=value")
     add(
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     take_roots(args)
     config = load_yaml(registry.config_path(OUR_TASK))
     if args.config is not None:
-        config = merge(config, load_yaml(args.config))
+        config = merge(config, _settings_of(args))
     overrides.apply_to_config(overrides.parse_overrides(args.override), config)
     checks = examine(
         parse(config),
@@ -66,6 +69,32 @@ def run(args: argparse.Namespace) -> int:
     )
     print(table(checks, width=min(shutil.get_terminal_size().columns, _WIDEST)))
     return DataError.exit_code if status_of(checks) == "fail" else 0
+
+
+def _settings_of(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Return the settings of -c; of an experiment file those of a run with both corpora, if any.
+
+    Raises:
+        ConfigError: The experiment file has a mistake, or its kind has no runs of this task.
+    """
+    content = load_yaml(args.config)
+    if content.get("kind", "bench") != "bench":
+        raise ConfigError(
+            f"{args.config} is of kind {content['kind']}, which has no single runs: `spknorm bench "
+            f"{args.config} --dry-run` says what it takes."
+        )
+    if {"upstreams", "variants", "extends"}.isdisjoint(content):
+        return content
+    cells = bench.expand(args.config)
+    with_speakers = (
+        one
+        for one in cells
+        if one.changes["downstream_expert"]["spknorm"].get("strategy", "TAP") != "none"
+    )
+    chosen = next(with_speakers, cells[0])
+    if args.upstream is None and chosen.upstream_ckpt is None:
+        args.upstream, args.frozen = chosen.upstream, chosen.frozen
+    return chosen.changes
 
 
 def table(checks: list[Check], *, width: int) -> str:
