@@ -68,6 +68,10 @@ listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(run.pid)], capture_ou
 workers = [int(pid) for pid in listed.stdout.split()]
 for pid in workers:
     os.kill(pid, signal.SIGSTOP)
+size = -1
+while size != metrics.stat().st_size:  # until what they had sent before is used up
+    size = metrics.stat().st_size
+    time.sleep(8)
 run.send_signal(signal.SIGTERM)
 status = run.wait()
 for pid in workers:
