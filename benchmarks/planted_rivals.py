@@ -73,8 +73,7 @@ def main() -> None:
         "date": str(datetime.datetime.now(datetime.UTC).date()),
         "draws": FRESH,
         "what": "accuracies in per cent on the same utterances; within: gap at most 2 points on "
-        "every draw; control_does_nothing: 2 points at most from the confounded rule, either way, "
-        "on average",
+        "every draw; control_does_nothing: 2 points at most from theory, either way, on average",
         "versions": versions(),
         "rivals": lines,
     }
