@@ -76,6 +76,8 @@ def alone(entry: Entry) -> threading.Lock:
 def type_it(entry: Entry, work: Path) -> tuple[int | str, str]:
     """Return the exit status and what was said, the error output first."""
     with alone(entry):
+        for own in re.findall(r"\bruns/[\w]+", entry.typed()):  # of an earlier time in this folder
+            shutil.rmtree(work / own, ignore_errors=True)
         try:
             done = subprocess.run(
                 ["bash", "-c", preamble() + entry.typed()],
