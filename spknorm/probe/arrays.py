@@ -14,10 +14,13 @@ Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 
 _ROWS_AT_ONCE = 4096
-_BLOCK_ROWS = 16384  # of one layer; a mapped file may keep sixteen times as much in memory
+_BLOCK_ROWS = 16384
 _KEPT_BYTES = 1_700_000_000
 """Standardised layers of at most this size, such as a sample's of HuBERT Large, are kept instead of
 read anew for each step."""
+
+_MAPPED = 256
+"""Rows of a mapped file that are read at a time: with each the system may map 256 kB and more."""
 
 
 class Layers:
@@ -44,7 +47,8 @@ class Layers:
 
         def read(layer: int) -> Floats:
             found = np.empty((num, features.shape[2]), np.float32)
-            for block in blocks_of(num):
+            for first in range(0, num, _MAPPED):
+                block = slice(first, first + _MAPPED)
                 found[block] = features[block if chosen is None else chosen[block], layer]
                 let_go(features)
             return found
