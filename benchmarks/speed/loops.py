@@ -313,9 +313,11 @@ def _fix(expert: Any, corpus: Corpus, batch: Sequence[int]) -> None:
         Recordings(chosen, [0] * len(chosen), pre_load=True),
         Order(len(chosen), batch_size=len(chosen), shuffle=False),
     )
-    expert.streams.emotion = lambda rank=0, world=1: stream
+    fixed = expert.streams  # which are made anew each time they are asked for
+    fixed.emotion = lambda rank=0, world=1: stream
     if expert.num_speakers > 0:
-        expert.streams.speaker = lambda rank=0, world=1: stream
+        fixed.speaker = lambda rank=0, world=1: stream
+    expert.__class__ = type("Fixed", (type(expert),), {"streams": fixed})
 
 
 def _files(corpus: Corpus, places: Sequence[int]) -> list[Path]:
