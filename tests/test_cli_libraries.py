@@ -139,3 +139,23 @@ def test_the_command_line_loads_no_library_of_others_before_errors_are_told():
         "import spknorm.cli, sys; print({'numpy', 'yaml', 'soundfile', 'tqdm'} & set(sys.modules))"
     )
     assert run(code).stdout == "set()\n"
+
+
+def test_docstrings_that_python_drops_are_named_as_the_cause(tmp_path):
+    (tmp_path / "somelib.py").write_text(
+        '"""Text."""\nif not __doc__:\n    raise ValueError("none")\n'
+    )
+    program = "import sys; from spknorm.cli.status import exit_status_of as e; "
+    program += "sys.exit(e(lambda: __import__('somelib')))"
+    done = subprocess.run(
+        [sys.executable, "-OO", "-c", program],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "spknorm: The library `somelib` cannot be loaded (none). Python drops docstrings here "
+        "(-OO, or PYTHONOPTIMIZE is 2), and transformers reads those of its classes: start it without, "
+        "or unset PYTHONOPTIMIZE."
+    )

@@ -79,6 +79,11 @@ def _way_out(text: str) -> str:
         return limit() or " Memory is short: end other programs, or take a machine with more."
     if "static TLS" in text:
         return " Name it in LD_PRELOAD, so that it is loaded first."
+    if sys.flags.optimize > 1:
+        return (
+            " Python drops docstrings here (-OO, or PYTHONOPTIMIZE is 2), and transformers reads "
+            "those of its classes: start it without, or unset PYTHONOPTIMIZE."
+        )
     return (
         " Install it again in this environment (pip install --force-reinstall), and see that "
         "LD_LIBRARY_PATH names no libraries of another version."
