@@ -11,6 +11,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import browser
 import numpy as np
 import pytest
+import soundfile
 import tiny_upstreams
 from hypothesis import settings
 
@@ -157,4 +158,13 @@ def iemocap_folds(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / "train_meta_data.json").write_text("{}")
     monkeypatch.setenv("IEMOCAP_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    """Two recordings of two seconds."""
+    for name in "ab":
+        noise = np.random.default_rng(ord(name)).uniform(-0.5, 0.5, 32000)
+        soundfile.write(tmp_path / f"{name}.wav", noise, 16000)
     return tmp_path

@@ -156,6 +156,6 @@ def test_docstrings_that_python_drops_are_named_as_the_cause(tmp_path):
     )
     assert done.stderr.splitlines()[-1] == (
         "spknorm: The library `somelib` cannot be loaded (none). Python drops docstrings here "
-        "(-OO, or PYTHONOPTIMIZE is 2), and transformers reads those of its classes: start it without, "
-        "or unset PYTHONOPTIMIZE."
+        "(-OO, or PYTHONOPTIMIZE is 2), and transformers reads those of its classes: start it "
+        "without, or unset PYTHONOPTIMIZE."
     )
