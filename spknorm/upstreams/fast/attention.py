@@ -35,7 +35,7 @@ def attention_together(
         added: WavLM's bias.
         dropout_rate: Of the weights.
     """
-    if added is None and _runs_packed(qkv.device, qkv.dtype, qkv.shape[-1], dropout_rate):
+    if added is None and runs_packed(qkv.device, qkv.dtype, qkv.shape[-1], dropout_rate):
         assert layout.bounds is not None
         bounds, longest = layout.bounds, max(layout.lengths)
         q, k, v = qkv.unbind(1)
@@ -55,7 +55,7 @@ def attention_together(
     return layout.unpad(mixed.transpose(1, 2))
 
 
-def _runs_packed(device: torch.device, dtype: torch.dtype, width: int, dropout_rate: float) -> bool:
+def runs_packed(device: torch.device, dtype: torch.dtype, width: int, dropout_rate: float) -> bool:
     """Whether flash attention takes utterances end to end: nothing is padded at all."""
     half = dtype in (torch.bfloat16, torch.float16) and dropout_rate == 0
     fits = width % _WIDTHS == 0 and width <= _WIDEST
@@ -83,7 +83,7 @@ def name_of(
     if not layout.together:
         written_out = dropout_rate > 0 and layout.device.type == "cpu"
         return f"of each utterance by {'products' if written_out else 'torch'}"
-    if not biased and _runs_packed(layout.device, dtype, shape[1], dropout_rate):
+    if not biased and runs_packed(layout.device, dtype, shape[1], dropout_rate):
         return "flash, on packed frames"
     return f"{_chosen(layout, shape, dtype, biased, dropout_rate)}, on padded frames"
 
