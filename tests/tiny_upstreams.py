@@ -4,6 +4,7 @@ All have the stride (320) and the least input (400 samples) of the real ones.
 """
 
 import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ _TRANSFORMER = {
 }
 
 
-def make_hubert(path: Path, *, base: bool = False, conv_pos: int = 16, **changed) -> Path:
+def make_hubert(path: Path, *, base: bool = False, conv_pos: int = 16, **changed: Any) -> Path:
     """Write a HuBERT in s3prl's converted format: what `hubert_local(ckpt=path)` loads.
 
     With `base` it has HuBERT Base's size (95 M weights), else a positional convolution of
@@ -68,7 +69,7 @@ def make_wav2vec2(path: Path) -> Path:
     return path
 
 
-def make_wavlm(path: Path, *, gated: bool = False, **changed) -> Path:
+def make_wavlm(path: Path, *, gated: bool = False, **changed: Any) -> Path:
     """Write a WavLM as Microsoft released it, with its relative positions if `gated`.
 
     s3prl's UniSpeech-SAT has the same form.
@@ -83,7 +84,7 @@ def make_wavlm(path: Path, *, gated: bool = False, **changed) -> Path:
     return path
 
 
-def make_data2vec(path: Path, **changed) -> Path:
+def make_data2vec(path: Path, **changed: Any) -> Path:
     """Write a data2vec in s3prl's converted format."""
     from s3prl.upstream.data2vec.data2vec_model import Data2VecAudioConfig, Data2VecAudioModel
 
@@ -130,7 +131,7 @@ def make_hugging_face(folder: Path, kind: str, **changes: Any) -> Path:
     return folder
 
 
-_OF_TRANSFORMERS = {
+_OF_TRANSFORMERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "hubert": ("HubertConfig", "HubertModel", {}),
     "wav2vec2": ("Wav2Vec2Config", "Wav2Vec2Model", {}),
     "wavlm": ("WavLMConfig", "WavLMModel", {"num_buckets": 32, "max_bucket_distance": 80}),
@@ -161,7 +162,7 @@ _OF_TRANSFORMERS = {
 TRANSFORMERS_TYPES = tuple(_OF_TRANSFORMERS)
 
 
-def make_transformers(folder: Path, kind: str, *, still: bool = False, **changed) -> Path:
+def make_transformers(folder: Path, kind: str, *, still: bool = False, **changed: Any) -> Path:
     """Write a folder of transformers with a random model of a `TRANSFORMERS_TYPES`.
 
     With `still` it has no dropout.
@@ -193,11 +194,11 @@ def make_transformers(folder: Path, kind: str, *, still: bool = False, **changed
     return folder
 
 
-def make_distiller(path: Path, **changed) -> Path:
+def make_distiller(path: Path, **changed: Any) -> Path:
     """Write a distilHuBERT as s3prl's pre-training leaves it: what `distiller_local` loads."""
     from s3prl.upstream.distiller.model import DistillerConfig, DistillerModel
 
-    own = {key: value for key, value in _TRANSFORMER.items() if "layerdrop" not in key}
+    own: dict[str, Any] = {k: v for k, v in _TRANSFORMER.items() if "layerdrop" not in k}
     layers = own.pop("conv_feature_layers")
     config = {
         **own, "extractor_conv_feature_layers": layers, "final_dim": 32, "n_tasks": 3,
@@ -210,7 +211,7 @@ def make_distiller(path: Path, **changed) -> Path:
 
 
 @functools.cache
-def _checkpoint(folder, kind, changes):
+def _checkpoint(folder: Path, kind: str, changes: tuple[tuple[str, Any], ...]) -> Path:
     path = folder / f"{kind}-{abs(hash(changes))}.pt"
     if kind == "wav2vec2":
         return make_wav2vec2(path)
@@ -218,13 +219,13 @@ def _checkpoint(folder, kind, changes):
 
 
 @pytest.fixture(scope="session")
-def make_upstream(tmp_path_factory):
+def make_upstream(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """A function that returns a tiny upstream of s3prl in evaluation mode."""
     import spknorm.compat  # noqa: F401
 
     folder = tmp_path_factory.mktemp("fast")
 
-    def make(kind="hubert", **changes):
+    def make(kind: str = "hubert", **changes: Any) -> Any:
         from s3prl.upstream.hubert.expert import UpstreamExpert as Hubert
         from s3prl.upstream.wav2vec2.expert import UpstreamExpert as Wav2Vec2
 
@@ -234,7 +235,7 @@ def make_upstream(tmp_path_factory):
     return make
 
 
-def featurizer_of(upstream, selection="last_hidden_state", **options):
+def featurizer_of(upstream: Any, selection: str = "last_hidden_state", **options: Any) -> Any:
     from s3prl.upstream.interfaces import Featurizer
 
     featurizer = Featurizer(upstream, selection, upstream_device="cpu", **options)
@@ -243,12 +244,12 @@ def featurizer_of(upstream, selection="last_hidden_state", **options):
     return featurizer
 
 
-def wavs(*seconds):
+def wavs(*seconds: float) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(int(16000 * s), generator=generator) for s in seconds]
 
 
-def waveforms():
+def waveforms() -> Iterator[torch.Tensor]:
     """20 waveforms of 0.1 to 15 s, of no particular number of samples."""
     generator = torch.Generator().manual_seed(1)
     for seconds in np.geomspace(0.1, 15.0, 20):
