@@ -89,10 +89,10 @@ def test_variants_that_agree_on_every_speaker_differ_by_nothing():
     assert compare(same, same, "wa") == (0.0, 0.0, 0.0, 1.0, 1.0, 4, 1)
 
 
-def test_a_difference_that_is_the_same_for_every_speaker_is_certain():
+def test_a_difference_that_is_the_same_for_every_speaker_is_as_sure_as_their_number():
     found = compare({1: speakers(5, 6, 7, 8)}, {1: speakers(4, 5, 6, 7)}, "wa")
     assert found.difference == pytest.approx(0.1)
-    assert found.p_bootstrap < 1e-6
+    assert found.p_bootstrap == 2 / 2**4  # of all ways to flip their signs two are as far out
 
 
 def test_the_wilcoxon_pairs_runs_and_is_scipys():
@@ -129,8 +129,11 @@ def test_an_interval_depends_on_neither_the_order_of_speakers_nor_the_call():
     assert interval(counts, "ua") == interval(backwards, "ua") == interval(counts, "ua")
 
 
-def test_an_interval_of_faultless_predictions_is_a_point():
-    assert interval(speakers(10, 10, 10, 10), "wa") == (1.0, 1.0, 1.0, 4)
+@pytest.mark.parametrize("rights", [10, 0])
+def test_an_interval_of_all_or_nothing_has_exact_bounds_over_speakers(rights):
+    found = interval(speakers(*[rights] * 4), "wa")
+    exact = stats.binomtest(4 * rights // 10, 4).proportion_ci(0.95, "exact")
+    assert found == pytest.approx((rights / 10, exact.low, exact.high, 4))
 
 
 def test_a_wider_level_gives_a_wider_interval():

@@ -6,7 +6,8 @@ the percentiles of such a bootstrap still cover too little (89 % instead of 95 %
 benchmarks/coverage_of_intervals.py), so the bootstrap only estimates the standard error: it is
 scaled by sqrt(G / (G - 1)), multiplied by the quantile of Student's t with G - 1 degrees of freedom
 (G speakers), and laid off on the logit of an accuracy, which is skewed near 0 and 1; a difference
-of two accuracies needs no logit. Variation between seeds enters only where it moves speakers apart;
+of two accuracies needs no logit. An accuracy of 0 or 1, of which all resamples are alike, has exact
+bounds. Variation between seeds enters only where it moves speakers apart;
 `mean_std` shows it.
 
 Of fewer than `MIN_SPEAKERS` there is no interval, and no test: it would still cover, but say
@@ -24,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from spknorm.errors import DataError
 from spknorm.statistics.agreement import CCC, concordance
 from spknorm.statistics.metrics import measure
-from spknorm.statistics.resampling import around, p_value, quantile, standard_error
+from spknorm.statistics.resampling import around, at_the_end, p_value, quantile, standard_error
 
 NUM_RESAMPLES = 2000
 MIN_SPEAKERS = 4
@@ -133,6 +134,8 @@ def interval(
     error = standard_error(_measure(_weighted(weights, counts), metric), len(counts))
     reach = quantile(0.5 + level / 2, len(counts) - 1) * error
     low, high = around(value, reach, least=-1.0 if metric == CCC else 0.0)
+    if metric != CCC and value in (0.0, 1.0):
+        low, high = at_the_end(value, len(counts), level)
     return Interval(value, low, high, len(counts))
 
 
