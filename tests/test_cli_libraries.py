@@ -129,7 +129,7 @@ def test_too_few_threads_for_the_libraries_make_it_compute_with_one(monkeypatch,
     libraries.prepare()
     assert os.environ["OPENBLAS_NUM_THREADS"] == os.environ["OMP_NUM_THREADS"] == "1"
     assert capsys.readouterr().err == (
-        "spknorm: This process may start 0 threads beside its own, not 3 (ulimit -u, or a "
+        "spknorm: This process may start 0 threads beside its own, not 9 (ulimit -u, or a "
         "container's limit): it computes with one.\n"
     )
 

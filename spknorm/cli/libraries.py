@@ -25,6 +25,8 @@ _TRIAL = "import mmap, torch; mmap.mmap(-1, 700 << 20)"
 """torch, and room for s3prl and scipy, whose OpenBLAS tries for ever where it has none."""
 _TRIAL_SECONDS = 300
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_POOLS = 3
+"""Of as many threads each: numpy's OpenBLAS, scipy's, and OpenMP's, which torch computes with."""
 _NATIVE = re.compile(r"\.so\b|shared object|static TLS|dlopen|\.dylib\b|GLIBC|library")
 _MEMORY = re.compile(r"failed to map segment|[Cc]annot allocate memory|bad_alloc|MemoryError")
 _OURS = Path(__file__).parents[1]
@@ -110,10 +112,11 @@ def _limit_bytes() -> int | None:
 def _limit_threads() -> None:
     """Compute with one thread where the system allows fewer than the libraries would start."""
     asked = os.environ.get(_THREADS[0], "").partition(",")[0]
-    wanted = int(asked) if asked.isdecimal() else len(os.sched_getaffinity(0))
+    each = int(asked) if asked.isdecimal() else len(os.sched_getaffinity(0))
+    wanted = _POOLS * max(0, each - 1)  # the first of each is this one
     over, started = threading.Event(), []
     try:
-        for _ in range(wanted - 1):  # the first is this one
+        for _ in range(wanted):
             thread = threading.Thread(target=over.wait, daemon=True)
             thread.start()
             started.append(thread)
@@ -121,7 +124,7 @@ def _limit_threads() -> None:
         os.environ.update(dict.fromkeys(_THREADS, "1"))
         print(
             f"spknorm: This process may start {len(started)} threads beside its own, not "
-            f"{wanted - 1} (ulimit -u, or a container's limit): it computes with one.",
+            f"{wanted} (ulimit -u, or a container's limit): it computes with one.",
             file=sys.stderr,
         )
     finally:
