@@ -26,9 +26,8 @@ from scipy.stats import t as student
 from spknorm.cli import run_downstream
 from spknorm.files import write_json
 from spknorm.probe import Pooled, run_probe
-from spknorm.probe.audit.models import own_model
-from spknorm.probe.audit.pooling import pool_features
-from spknorm.probe.audit.questions import questions_for
+from spknorm.probe.audit.pooling import own_model, pool_features
+from spknorm.probe.audit.questions import Asked, questions_for
 from spknorm.probe.audit.runs import find_runs
 from spknorm.runs.result import versions
 
@@ -109,18 +108,10 @@ def leakage(expdir: Path) -> float:
     (run,) = find_runs([expdir], every_run=True)
     questions = [
         question
-        for question in questions_for(
-            run, labels=("speaker",), max_speakers=PROBED_SPEAKERS, seed=0, work_dir=expdir
-        )
+        for question in questions_for(run, Asked(max_speakers=PROBED_SPEAKERS))
         if (question.corpus, question.label) == ("speaker", "speaker")
     ]
-    pooled = pool_features(
-        own_model(run, "cpu"),
-        questions,
-        max_seconds=None,
-        config=run.settings.upstream,
-        device="cpu",
-    )
+    pooled = pool_features(run, own_model(run, "cpu"), questions, device="cpu")
     (question,) = questions
     train = Pooled(pooled.of(question, "train").layer(-1), question.classes)
     test = Pooled(pooled.of(question, "test").layer(-1), question.truth, question.clusters)

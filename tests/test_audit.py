@@ -210,7 +210,7 @@ def test_what_cannot_be_audited_is_told(tmp_path, single):
 def test_an_audit_finds_speakers_where_they_are(single, monkeypatch):
     """Features that are the speaker's pitch: every probe must name it, and say so of no other."""
 
-    def pitch(reader, utterances, **_):
+    def pitch(run, reader, utterances, corpus):
         number = np.array([int(u.speaker[-1]) for u in utterances])
         generator = np.random.default_rng(0)
         scale = 1 + generator.normal(0, 0.01, (len(number), 1, 1))

@@ -10,9 +10,8 @@ from trained_folders import make_trained
 import spknorm.compat  # noqa: F401 # before s3prl's modules
 from spknorm.errors import NonFiniteError
 from spknorm.probe.audit import audit, probing, table
-from spknorm.probe.audit.models import own_model, raw_model
-from spknorm.probe.audit.pooling import pool_features
-from spknorm.probe.audit.questions import questions_for
+from spknorm.probe.audit.pooling import own_model, pool_features, raw_model
+from spknorm.probe.audit.questions import Asked, questions_for
 from spknorm.probe.audit.runs import find_runs, name_variants
 from spknorm.runs.trained import load
 
@@ -132,11 +131,9 @@ def test_a_benchmark_within_a_benchmark_is_left_alone(tmp_path, corpora, tiny_hu
 def test_what_is_probed_is_what_the_emotion_head_sees(options, tmp_path, corpora, tiny_hubert):
     folder = _run(tmp_path / "run", corpora, tiny_hubert, **options)
     (run,) = find_runs([folder], every_run=True)
-    questions = questions_for(run, labels=(), max_speakers=None, seed=0, work_dir=folder)
+    questions = questions_for(run, Asked(labels=()))
     for model in (own_model(run, "cpu"), raw_model(run, "cpu")):
-        pooled = pool_features(
-            model, questions, max_seconds=None, config=run.settings.upstream, device="cpu"
-        )
+        pooled = pool_features(run, model, questions, device="cpu")
         utterance = questions[-1].test[0]
         from spknorm.audio import load_audio
 
@@ -149,10 +146,7 @@ def test_what_is_probed_is_what_the_emotion_head_sees(options, tmp_path, corpora
     trained = load(folder)
     with torch.no_grad():
         (own,) = trained.features(wavs)
-    first = pool_features(
-        own_model(run, "cpu"), questions, max_seconds=None, config=run.settings.upstream,
-        device="cpu",
-    )  # fmt: skip
+    first = pool_features(run, own_model(run, "cpu"), questions, device="cpu")
     assert np.allclose(first.of(questions[-1], "test").layer(-1)[0], own.mean(dim=0), atol=1e-6)
 
 

@@ -16,21 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spknorm import schema
 from spknorm.controlled import frozen
 from spknorm.controlled.frozen import Data, Model
 from spknorm.controlled.upstream import View, load_encoder
 from spknorm.method.model import Heads, SpeakerHead
 from spknorm.method.updates import Update, strength
 from spknorm.probe.erasure import erase, fit_leace
-from spknorm.schema import (
-    Adversary,
-    GroupConfig,
-    GroupsConfig,
-    MethodConfig,
-    OptimizerConfig,
-    Strategy,
-)
-from spknorm.schema import Update as Reading
 
 _HEAD_BATCH = 96
 
@@ -64,7 +56,7 @@ class FineTuning:
     weight_decay: float = 0.5
     emotion_batch: int = 32
     speaker_batch: int = 32
-    update: Reading = "relative"
+    update: schema.Update = "relative"
     ascent_direction: Literal["raw", "preconditioned"] = "preconditioned"
     speaker_lambda: float = 4.0
     speaker_steps: int = 1
@@ -77,11 +69,7 @@ class FineTuning:
 def begin(data: Data[Tensor], settings: frozen.Settings, *, rank: int = 0, seed: int) -> Model:
     """Train the emotion head on the upstream as it comes: strategy none, frozen.
 
-    Args:
-        data: The front end's output (N, T, H) of what is trained on.
-        settings: How; those of the frozen models.
-        rank: Directions that an eraser takes out before; 0: no eraser.
-        seed: Of weights and batches.
+    Data are the front end's output (N, T, H); `rank` directions are erased before, if it is not 0.
     """
     view = View(load_encoder().eval())  # no dropout: a fifth of the time for a rate of .05
     emotional, neutral = view.of_all(data.emotional), view.of_all(data.neutral)
@@ -101,47 +89,43 @@ def fine_tune(
     settings: FineTuning,
     *,
     start: Model,
-    strategy: Strategy,
-    adversary: Adversary = "ascent",
+    strategy: schema.Strategy,
+    adversary: schema.Adversary = "ascent",
     seed: int,
 ) -> Model:
     """Fine-tune the transformer and the heads of `start`, which stays as it is.
 
-    Args:
-        data: The front end's output (N, T, H) of what is trained on.
-        settings: How.
-        start: Of the same data; with an eraser of `settings.rank` directions if that is not 0.
-        strategy: `none` or `TAP`.
-        adversary: A key of `ADVERSARIES`.
-        seed: Of weights and batches.
+    Data are the front end's output (N, T, H), the same as of the start, which has an eraser of
+    `settings.rank` directions if that is not 0. The strategy is `none` or `TAP`.
     """
-    by_ascent = settings.update == "adaptive"
-    method = MethodConfig(
+    method = schema.MethodConfig(
         strategy=strategy,
         update=settings.update,
         adversary=adversary,
         speaker_lambda=settings.speaker_lambda,
         ascent_direction=settings.ascent_direction,
-        ascent_lr=settings.speaker_lambda if by_ascent else None,
+        ascent_lr=settings.speaker_lambda if settings.update == "adaptive" else None,
         schedule="linear",
         ramp=settings.ramp,
     )
-    head = GroupConfig(lr=settings.head_lr, weight_decay=settings.weight_decay)
-    groups = GroupsConfig(emotion_head=head, speaker_head=GroupConfig(lr=settings.speaker_lr))
-    optimizer = OptimizerConfig(torch_optim_name="AdamW", lr=settings.lr, fused=True, groups=groups)
+    head = schema.GroupConfig(lr=settings.head_lr, weight_decay=settings.weight_decay)
+    rates = schema.GroupsConfig(
+        emotion_head=head, speaker_head=schema.GroupConfig(lr=settings.speaker_lr)
+    )
+    optimizer = schema.OptimizerConfig(
+        torch_optim_name="AdamW", lr=settings.lr, fused=True, groups=rates
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         np.random.seed(seed)  # layerdrop draws from numpy, whatever its rate
         view, heads = _copied(start, data, strategy)
-        update = Update(
-            frozen.groups_of(heads, view), method=method, optimizer=optimizer, clipping=1.0
-        )
+        groups = frozen.groups_of(heads, view)
+        update = Update(groups, method=method, optimizer=optimizer, clipping=1.0)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(update.emotion, settings.steps)
         generator = torch.Generator().manual_seed(seed)
         passes = frozen.PooledPasses(heads, data, settings, adversary, generator, view)
-        further = 0
+        further = settings.speaker_steps - 1 if strategy == "TAP" else 0
         if strategy == "TAP":
-            further = settings.speaker_steps - 1
             before = torch.from_numpy(view.of_all(data.neutral))
             pooled = data._replace(neutral=before)
             batches = replace(settings, speaker_batch=_HEAD_BATCH)
@@ -151,12 +135,9 @@ def fine_tune(
         for step in range(settings.steps):
             if settings.rank and step % settings.refit_steps == 0:
                 view.erase(data.neutral, data.speaker, settings.rank)
-            update.step(
-                passes.emotion,
-                passes.speaker,
-                strength(method, step=step, total_steps=settings.steps),
-                head_passes=[passes.speaker] * further,
-            )
+            by = strength(method, step=step, total_steps=settings.steps)
+            head_passes = [passes.speaker] * further
+            update.step(passes.emotion, passes.speaker, by, head_passes=head_passes)
             cosine.step()
         if settings.rank:
             view.erase(data.neutral, data.speaker, settings.rank)
@@ -164,7 +145,7 @@ def fine_tune(
     return Model(heads, passes.last_loss(settings.steps), view)
 
 
-def _copied(start: Model, data: Data[Tensor], strategy: Strategy) -> tuple[View, Heads]:
+def _copied(start: Model, data: Data[Tensor], strategy: schema.Strategy) -> tuple[View, Heads]:
     """Return a copy of view and emotion head, with a speaker head where the strategy wants one."""
     view = copy.copy(start.view)
     assert view is not None
@@ -172,10 +153,6 @@ def _copied(start: Model, data: Data[Tensor], strategy: Strategy) -> tuple[View,
     heads = copy.deepcopy(start.heads).train()
     heads.strategy = strategy
     if strategy == "TAP":
-        heads.speaker_head = SpeakerHead(
-            2 * data.neutral.shape[-1],
-            int(data.speaker.max()) + 1,
-            hidden=(64,),
-            batch_norm=True,
-        )
+        dim, num_speakers = 2 * data.neutral.shape[-1], int(data.speaker.max()) + 1
+        heads.speaker_head = SpeakerHead(dim, num_speakers, hidden=(64,), batch_norm=True)
     return view, heads

@@ -43,10 +43,7 @@ def of_model(
 ) -> Fitted:
     """Return a model that sees transformed features, by default all as they come.
 
-    Args:
-        model: Asks nobody who speaks.
-        transform: Comes before it.
-        num_parameters: Of the transform.
+    `num_parameters` are the transform's.
     """
 
     def seen(features: Any, who: Integers) -> Any:
@@ -84,11 +81,14 @@ def behind(
 
 
 def by_speaker(
-    of_one: Callable[[FloatArray], FloatArray], features: Floats, who: Integers
+    of_one: Callable[..., FloatArray], features: Any, who: Integers, *further: Integers
 ) -> Floats:
-    """Return (N, D) in which each speaker's rows are replaced by `of_one` of them."""
-    found = np.empty_like(features)
+    """Return (N, D) in which each speaker's rows are replaced by `of_one` of them.
+
+    Of the `further` arrays (N,) it is given the same speaker's rows, too.
+    """
+    found: Floats = np.empty_like(features)
     for speaker in np.unique(who):
         rows = who == speaker
-        found[rows] = of_one(features[rows].astype(np.float64))
+        found[rows] = of_one(features[rows].astype(np.float64), *(one[rows] for one in further))
     return found

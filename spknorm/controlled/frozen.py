@@ -16,19 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spknorm import schema
 from spknorm.controlled.pool import Features, Floats, Integers
 from spknorm.controlled.upstream import View
 from spknorm.method.adversaries import ADVERSARIES
 from spknorm.method.model import Heads
 from spknorm.method.updates import Groups, Update, strength
-from spknorm.schema import (
-    Adversary,
-    GroupConfig,
-    GroupsConfig,
-    MethodConfig,
-    OptimizerConfig,
-    Strategy,
-)
 from spknorm.statistics.metrics import classes_of
 
 NUM_EMOTIONS = 4
@@ -117,24 +110,19 @@ def train(
     data: Data[Floats],
     settings: Settings,
     *,
-    strategy: Strategy = "none",
-    adversary: Adversary = "ascent",
+    strategy: schema.Strategy = "none",
+    adversary: schema.Adversary = "ascent",
     seed: int,
 ) -> Model:
     """Train gate and heads on frozen features.
 
-    Args:
-        data: Standardised features.
-        settings: How.
-        strategy: `none`, or `SNP` (with a lambda of 0: the gate alone, without normalisation).
-        adversary: A key of `ADVERSARIES`.
-        seed: Of weights and batches.
+    The strategy is `none`, or `SNP` (with a lambda of 0: the gate alone, without normalisation).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         heads = make_heads(data, settings, strategy)
         by_ascent = adversary == "ascent"
-        method = MethodConfig(
+        method = schema.MethodConfig(
             strategy=strategy,
             update="reversal",
             adversary=adversary,
@@ -142,12 +130,13 @@ def train(
             schedule="linear",
             ramp=settings.ramp,
         )
-        optimizer = OptimizerConfig(
+        head = schema.GroupConfig(lr=settings.speaker_lr, weight_decay=0.0)
+        optimizer = schema.OptimizerConfig(
             torch_optim_name="AdamW",
             lr=settings.lr,
             weight_decay=settings.weight_decay,
             fused=True,
-            groups=GroupsConfig(speaker_head=GroupConfig(lr=settings.speaker_lr, weight_decay=0.0)),
+            groups=schema.GroupsConfig(speaker_head=head),
         )
         update = Update(groups_of(heads), method=method, optimizer=optimizer)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(update.emotion, settings.steps)
@@ -166,13 +155,7 @@ def train(
 class PooledPasses:
     """The emotion and the speaker pass of a step, on random utterances.
 
-    Args:
-        heads: Trained by them.
-        data: Of tensors.
-        settings: Has `emotion_batch` and `speaker_batch`.
-        adversary: A key of `ADVERSARIES`.
-        generator: Draws the batches.
-        view: What the heads see of the features; the features themselves by default.
+    Settings are those of frozen or of fine-tuned models; the heads see `view` of the features.
     """
 
     def __init__(
@@ -180,7 +163,7 @@ class PooledPasses:
         heads: Heads,
         data: Data[Tensor],
         settings: Any,
-        adversary: Adversary,
+        adversary: schema.Adversary,
         generator: torch.Generator,
         view: Callable[[Tensor], Tensor] = lambda features: features,
     ) -> None:
@@ -192,7 +175,8 @@ class PooledPasses:
     def emotion(self) -> None:
         """Compute the gradients of the emotion loss."""
         rows, labels = self._draw(self._sizes[0], self._data.emotion)
-        logits = emotion_logits(self._heads, self._view(self._data.emotional[rows]))
+        gated = self._heads.gated(self._view(self._data.emotional[rows]))
+        logits = head_logits(self._heads, gated)
         torch.autograd.backward(functional.cross_entropy(logits, labels))
 
     def speaker(self, reversed_by: float) -> None:
@@ -214,13 +198,8 @@ class PooledPasses:
         return float(np.mean(self._losses[-max(1, steps // 10) :])) if self._losses else None
 
 
-def emotion_logits(heads: Heads, features: Tensor) -> Tensor:
-    """Return logits (B, C) of pooled features (B, D): `Heads.emotion_logits` for one frame each."""
-    return head_logits(heads, heads.gated(features))
-
-
 def head_logits(heads: Heads, gated: Tensor) -> Tensor:
-    """Return logits (B, C) of features (B, D) that are behind the gate."""
+    """Return logits (B, C) of features (B, D) behind the gate: `Heads`' of one frame each."""
     lengths = torch.ones(len(gated), dtype=torch.int32)
     logits: Tensor = heads.model(heads.projector(gated.unsqueeze(1)), lengths)[0]
     return logits
@@ -235,7 +214,7 @@ def speaker_loss(
     return ADVERSARIES[adversary](heads.speaker_head.layers, gated, speaker, coefficient).loss
 
 
-def make_heads(data: Data[Floats], settings: Settings, strategy: Strategy) -> Heads:
+def make_heads(data: Data[Floats], settings: Settings, strategy: schema.Strategy) -> Heads:
     """Return gate and heads of the sizes that the settings say."""
     return Heads(
         data.emotional.shape[1],

@@ -28,11 +28,7 @@ OnProgress = Callable[[int, int], None]
 def run_grid(plan: Plan, out: Path, *, workers: int, progress: OnProgress) -> list[ModelRow]:
     """Return the rows of all parts, computing those that `out` does not hold yet.
 
-    Args:
-        plan: What to run.
-        out: Holds rows/*.json and features/*.npz.
-        workers: Processes.
-        progress: See `OnProgress`.
+    `out` holds rows/*.json and features/*.npz.
     """
     jobs = [partial(run_part, plan, out, part) for part in plan.parts if _missing(plan, out, part)]
     total = len(plan.parts)

@@ -4,7 +4,6 @@ Between `plan.py` and `verdicts.py`, which judges. Two families: frozen features
 fine-tuned upstreams (H7a to H10d). H5b and H6 were judged in an earlier round (docs/controlled.md).
 """
 
-from functools import partial
 from typing import NamedTuple
 
 from spknorm.controlled.plan import Variant
@@ -14,20 +13,14 @@ MARGIN = 0.01
 INFERIOR = 0.015
 """A loss of less than this counts as none."""
 
-NONE = Variant("hubert", "none", "true")
-GATE = Variant("hubert", "gate", "true")
-SNP = Variant("hubert", "SNP", "true")
-SHUFFLED = Variant("hubert", "SNP", "shuffled")
-START = Variant("start", "none", "true")
-ERASED_START = Variant("start", "erasure", "true")
-TUNED = Variant("fine-tuned", "none", "true")
-TAP = Variant("fine-tuned", "TAP", "true")
-TAP_SHUFFLED = Variant("fine-tuned", "TAP", "shuffled")
-CONFUSED = Variant("fine-tuned", "confusion", "true")
-CONFUSED_SHUFFLED = Variant("fine-tuned", "confusion", "shuffled")
-ERASED = Variant("fine-tuned", "erasure", "true")
-ERASED_SHUFFLED = Variant("fine-tuned", "erasure", "shuffled")
-
+NONE, GATE, SNP = (Variant("hubert", method, "true") for method in ("none", "gate", "SNP"))
+START, ERASED_START = (Variant("start", method, "true") for method in ("none", "erasure"))
+TUNED, TAP, CONFUSED, ERASED = (
+    Variant("fine-tuned", method, "true") for method in ("none", "TAP", "confusion", "erasure")
+)
+SHUFFLED, TAP_SHUFFLED, CONFUSED_SHUFFLED, ERASED_SHUFFLED = (
+    one._replace(labels="shuffled") for one in (SNP, TAP, CONFUSED, ERASED)
+)
 
 Terms = tuple[tuple[float, str, Variant, float], ...]
 """(weight, measure, variant, rho) of a weighted sum."""
@@ -53,9 +46,6 @@ class Hypothesis(NamedTuple):
     family: str = "frozen"
 
 
-_of_tuned = partial(Hypothesis, family="tuned")
-
-
 def _gain(variant: Variant, base: Variant, rho: float, weight: float = 1.0) -> Terms:
     return ((weight, "unseen", variant, rho), (-weight, "unseen", base, rho))
 
@@ -70,13 +60,14 @@ def _removal(name: str, label: str, variant: Variant, shuffled: Variant) -> list
     better = f"{label} beats plain fine-tuning at rho .9"
     nothing = f"{label} with shuffled speakers gains less than 1 point at rho .9"
     return [
-        _of_tuned(f"{name}a", less, _leak(variant, TUNED, 0.9), -1),
-        _of_tuned(f"{name}b", better, _gain(variant, TUNED, 0.9), 1),
-        _of_tuned(f"{name}c", nothing, _gain(shuffled, TUNED, 0.9), -1, MARGIN),
+        Hypothesis(f"{name}a", less, _leak(variant, TUNED, 0.9), -1),
+        Hypothesis(f"{name}b", better, _gain(variant, TUNED, 0.9), 1),
+        Hypothesis(f"{name}c", nothing, _gain(shuffled, TUNED, 0.9), -1, MARGIN),
     ]
 
 
-HYPOTHESES = (
+_START = "fine-tuning loses less than 1.5 points to its frozen start at rho"
+_FROZEN = (
     Hypothesis(
         "H1",
         "accuracy of none is lower at rho .9 than at 0",
@@ -99,23 +90,18 @@ HYPOTHESES = (
         MARGIN,
     ),
     Hypothesis("H5a", "SNP leaks less than its gate alone at rho .9", _leak(SNP, GATE, 0.9), -1),
-    *(
-        _of_tuned(
-            name,
-            f"fine-tuning loses less than 1.5 points to its frozen start at rho {text}",
-            _gain(TUNED, START, rho),
-            1,
-            -INFERIOR,
-        )
-        for name, text, rho in (("H7a", "0", 0.0), ("H7b", ".9", 0.9))
-    ),
+)
+_TUNED = (
+    Hypothesis("H7a", f"{_START} 0", _gain(TUNED, START, 0.0), 1, -INFERIOR),
+    Hypothesis("H7b", f"{_START} .9", _gain(TUNED, START, 0.9), 1, -INFERIOR),
     *_removal("H8", "TAP", TAP, TAP_SHUFFLED),
     *_removal("H9", "TAP by confusion", CONFUSED, CONFUSED_SHUFFLED),
     *_removal("H10", "fine-tuning behind an eraser", ERASED, ERASED_SHUFFLED),
-    _of_tuned(
+    Hypothesis(
         "H10d",
         "fine-tuning behind an eraser beats the frozen upstream behind one at rho .9",
         _gain(ERASED, ERASED_START, 0.9),
         1,
     ),
 )
+HYPOTHESES = (*_FROZEN, *(one._replace(family="tuned") for one in _TUNED))

@@ -73,12 +73,7 @@ def features_file(folder: Path, seed: int) -> Path:
 
 
 def make_pool(seed: int, cache: Path | None = None) -> Pool[Floats]:
-    """Return pooled features, read from `cache` where they are (else 20 s of one core).
-
-    Args:
-        seed: Of the corpora.
-        cache: An .npz file to read or to write.
-    """
+    """Return pooled features, from the .npz file `cache` if it is there (else 20 s of a core)."""
     if cache is not None and cache.is_file():
         with np.load(cache, allow_pickle=False) as arrays:
             return Pool(seed, arrays["emotional"], arrays["neutral"])

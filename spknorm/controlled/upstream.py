@@ -58,11 +58,7 @@ def front_end(upstream: Any, waves: Iterable[FloatArray]) -> Tensor:
 
 
 class View:
-    """What the heads see of an utterance: pooled, standardised, and erased where that was asked.
-
-    Args:
-        encoder: The transformer.
-    """
+    """What the heads see of an utterance: pooled, standardised, and erased where that was asked."""
 
     def __init__(self, encoder: nn.Module) -> None:
         self.encoder = encoder

@@ -15,7 +15,7 @@ from spknorm.controlled.folds import ModelRow
 from spknorm.controlled.hypotheses import CONFUSED, ERASED, HYPOTHESES, Hypothesis
 from spknorm.controlled.plan import Variant
 from spknorm.demo.synthesis import FloatArray
-from spknorm.statistics import MIN_SPEAKERS, holm
+from spknorm.statistics import MIN_SPEAKERS, holm, mean_std
 
 Row = TypeVar("Row")
 Group = TypeVar("Group", bound=Hashable)
@@ -99,15 +99,16 @@ class VariantMeans(NamedTuple):
 def judge(rows: Iterable[ModelRow], hypotheses: Sequence[Hypothesis] = HYPOTHESES) -> list[Verdict]:
     """Return a verdict on each hypothesis that the rows can speak of (`MIN_SEEDS` or more)."""
     groups = by_seed(rows, _variant_and_rho)
-    tested = []
-    for hypothesis in hypotheses:
-        values = _differences(hypothesis, groups)
-        if len(values) >= MIN_SEEDS:
-            p = p_value(values, hypothesis.bound, hypothesis.direction)
-            tested.append((hypothesis, values, p))
-    corrected = _corrected([(hypothesis.family, p) for hypothesis, _, p in tested])
+    found = [(one, _differences(one, groups)) for one in hypotheses]
+    tested = [(one, values) for one, values in found if len(values) >= MIN_SEEDS]
+    ps = {one.name: p_value(values, one.bound, one.direction) for one, values in tested}
+    corrected: dict[str, float] = {}
+    for family in {one.family for one, _ in tested}:
+        names = [one.name for one, _ in tested if one.family == family]
+        corrected |= zip(names, holm([ps[name] for name in names]), strict=True)
     verdicts = []
-    for (one, values, p), p_holm in zip(tested, corrected, strict=True):
+    for one, values in tested:
+        p, p_holm = ps[one.name], corrected[one.name]
         mean = float(np.mean(values))
         word = "confirmed" if one.bound is not None or mean * one.direction > 0 else "refuted"
         word = word if p_holm < LEVEL else "not shown"
@@ -120,20 +121,19 @@ def summarise(rows: Iterable[ModelRow]) -> list[VariantMeans]:
     """Return the means of each variant and rho, in the order of the rows."""
     found = []
     for (variant, rho), seeds in by_seed(rows, _variant_and_rho).items():
-        unseen, seen, leakage = (
-            np.array([_mean(of, measure) for of in seeds.values()])
+        of_seeds = [
+            [_mean(of, measure) for of in seeds.values()]
             for measure in ("unseen", "seen", "leakage")
-        )
+        ]
+        unseen, seen, leakage = map(mean_std, of_seeds)
         found.append(
             VariantMeans(
                 variant,
                 rho,
-                float(unseen.mean()),
-                _deviation(unseen),
-                *confidence(unseen),
-                float(seen.mean()),
-                float(leakage.mean()),
-                _deviation(leakage),
+                *unseen[:2],
+                *confidence(of_seeds[0]),
+                seen.mean,
+                *leakage[:2],
                 len(seeds),
                 sum(map(len, seeds.values())),
             )
@@ -186,10 +186,6 @@ def _regained(one: VariantMeans, means: Sequence[VariantMeans]) -> float | None:
     return (one.unseen - none[one.rho]) / (none[0.0] - none[one.rho])
 
 
-def _deviation(values: FloatArray) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
-
-
 def _mean(rows: Sequence[ModelRow], measure: str) -> float:
     return float(np.mean([getattr(row, measure) for row in rows]))
 
@@ -207,13 +203,3 @@ def _differences(
         sum(weight * _mean(of[seed], measure) for weight, measure, of in terms)
         for seed in sorted(seeds)
     ]
-
-
-def _corrected(tested: Sequence[tuple[str, float]]) -> list[float]:
-    """Return p-values corrected within their families, in the order of (family, p)."""
-    corrected = [0.0] * len(tested)
-    for family in {name for name, _ in tested}:
-        places = [place for place, (name, _) in enumerate(tested) if name == family]
-        for place, p in zip(places, holm([tested[place][1] for place in places]), strict=True):
-            corrected[place] = p
-    return corrected

@@ -5,6 +5,7 @@ Below it, in data-flow order: `synthesis.py` (a voice), `population.py` (who say
 """
 
 import hashlib
+import itertools
 import logging
 import os
 import shutil
@@ -36,7 +37,7 @@ def make_demo_corpora(
     *,
     rho: float = 0.8,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DemoRoots:
     """Write the demo corpora unless they are there; return where they are.
 
@@ -69,7 +70,16 @@ def make_demo_corpora(
     try:
         logger.info("Making the demo corpora in %s (about 10 s).", folder)
         with system_errors(folder):
-            _build(beside, rho, seed, progress)
+            from spknorm.demo import trees
+
+            done = itertools.count(1)
+
+            def spoken() -> None:
+                progress(next(done), NUM_UTTERANCES)
+
+            trees.write_iemocap(beside / "iemocap", rho=rho, seed=seed, spoken=spoken)
+            split = beside / "voxceleb1" / "iden_split.txt"
+            trees.write_voxceleb1(beside / "voxceleb1", split, seed=seed, spoken=spoken)
         write_json(beside / _STAMP, stamp)
         beside.chmod(0o755)
         _install(beside, folder, stamp)
@@ -104,24 +114,6 @@ def _is_current(folder: Path, stamp: dict[str, Any]) -> bool:
             "Name another folder."
         )
     return False
-
-
-def _build(
-    folder: Path, rho: float, seed: int, progress: Callable[[int, int], None] | None
-) -> None:
-    from spknorm.demo import trees
-
-    done = 0
-
-    def spoken() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, NUM_UTTERANCES)
-
-    trees.write_iemocap(folder / "iemocap", rho=rho, seed=seed, spoken=spoken)
-    split = folder / "voxceleb1" / "iden_split.txt"
-    trees.write_voxceleb1(folder / "voxceleb1", split, seed=seed, spoken=spoken)
 
 
 def _install(built: Path, folder: Path, stamp: dict[str, Any]) -> None:

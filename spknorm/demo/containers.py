@@ -14,13 +14,9 @@ _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 
 
 def write_container(path: Path, samples: FloatArray, rate: int, *, video: bool = False) -> None:
-    """Write samples (L,) or (L, channels) to an mp4, m4a, avi or webm file.
+    """Write samples (L,) or (L, channels) in -1..1 to an mp4, m4a, avi or webm file.
 
-    Args:
-        path: Its ending says which.
-        samples: Within -1 and 1.
-        rate: In Hz.
-        video: Put a few grey pictures beside the sound.
+    With `video` there are a few grey pictures beside the sound.
 
     Raises:
         MissingError: PyAV is not installed.

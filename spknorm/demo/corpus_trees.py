@@ -3,6 +3,7 @@
 Beside trees.py, after the names of each corpus.
 """
 
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+import soundfile
+from scipy.signal import resample
 
 from spknorm.demo import dialogue_names, further_names
 from spknorm.demo.coded_names import CODED, Name, names_of
@@ -46,49 +49,37 @@ class Tree(NamedTuple):
 
 
 _MAC = b"\0\5\x16\7"  # how an AppleDouble file begins
+_FAULTS: Mapping[str, Mapping[str, bytes]] = {
+    "ravdess": {"Actor_01/01-01-05-01-02-01-01.mp4": b"", "Actor_01/._a.wav": _MAC},
+    "crema_d": {"AudioWAV/1076_MTI_SAD_XX.wav": b"RIFF"},  # which has no signal
+    "aesdd": {"sadness/s05 (3).wav": b"RIFF"},
+    "jl": {"JL(wav+txt)/female1_angry_10a_1.txt": b"x"},
+    "meld": {
+        "train_splits/dia125_utt3.mp4": b"\0\0\0\x20ftyp",
+        "train_splits/._dia0_utt0.mp4": _MAC,
+        "output_repeated_splits_test/final_videos_testdia0_utt0.mp4": b"",
+    },
+    "emorynlp": {"emorynlp_train_splits/sea4_ep4_sc3_utt8.mp4": b"\0\0\0\x20ftyp"},
+    "msp_podcast": {"Audios/MSP-PODCAST_test3_0001.wav": b"RIFF"},
+}
+_TREES = {
+    **{key: Tree(partial(names_of, key)) for key in CODED},
+    "iemocap": Tree(dialogue_names.iemocap, dialogue_names.iemocap_tables),
+    "meld": Tree(dialogue_names.meld, dialogue_names.meld_tables),
+    "emorynlp": Tree(dialogue_names.emorynlp, dialogue_names.emorynlp_tables),
+    "msp_improv": Tree(dialogue_names.msp_improv, dialogue_names.msp_improv_tables),
+    "msp_podcast": Tree(dialogue_names.msp_podcast, dialogue_names.podcast_tables),
+    "biic_podcast": Tree(dialogue_names.biic_podcast, dialogue_names.podcast_tables),
+    "emozionalmente": Tree(further_names.emozionalmente, further_names.emozionalmente_tables),
+    "cameo": Tree(further_names.cameo),
+    "voxceleb2": Tree(further_names.voxceleb2),
+    "vctk": Tree(further_names.vctk, further_names.vctk_tables),
+    "common_voice": Tree(further_names.common_voice, further_names.common_voice_tables),
+    "libritts": Tree(further_names.libritts, further_names.libritts_tables),
+    "cn_celeb": Tree(further_names.cn_celeb, further_names.cn_celeb_tables),
+}
 TREES: Mapping[str, Tree] = MappingProxyType(
-    {
-        **{key: Tree(partial(names_of, key)) for key in CODED},
-        "ravdess": Tree(
-            partial(names_of, "ravdess"),
-            faults={"Actor_01/01-01-05-01-02-01-01.mp4": b"", "Actor_01/._a.wav": _MAC},
-        ),
-        "crema_d": Tree(
-            partial(names_of, "crema_d"),
-            faults={"AudioWAV/1076_MTI_SAD_XX.wav": b"RIFF"},  # which has no signal
-        ),
-        "aesdd": Tree(partial(names_of, "aesdd"), faults={"sadness/s05 (3).wav": b"RIFF"}),
-        "jl": Tree(partial(names_of, "jl"), faults={"JL(wav+txt)/female1_angry_10a_1.txt": b"x"}),
-        "iemocap": Tree(dialogue_names.iemocap, dialogue_names.iemocap_tables),
-        "meld": Tree(
-            dialogue_names.meld,
-            dialogue_names.meld_tables,
-            {
-                "train_splits/dia125_utt3.mp4": b"\0\0\0\x20ftyp",
-                "train_splits/._dia0_utt0.mp4": _MAC,
-                "output_repeated_splits_test/final_videos_testdia0_utt0.mp4": b"",
-            },
-        ),
-        "emorynlp": Tree(
-            dialogue_names.emorynlp,
-            dialogue_names.emorynlp_tables,
-            {"emorynlp_train_splits/sea4_ep4_sc3_utt8.mp4": b"\0\0\0\x20ftyp"},
-        ),
-        "msp_improv": Tree(dialogue_names.msp_improv, dialogue_names.msp_improv_tables),
-        "msp_podcast": Tree(
-            dialogue_names.msp_podcast,
-            dialogue_names.podcast_tables,
-            {"Audios/MSP-PODCAST_test3_0001.wav": b"RIFF"},
-        ),
-        "biic_podcast": Tree(dialogue_names.biic_podcast, dialogue_names.podcast_tables),
-        "emozionalmente": Tree(further_names.emozionalmente, further_names.emozionalmente_tables),
-        "cameo": Tree(further_names.cameo),
-        "voxceleb2": Tree(further_names.voxceleb2),
-        "vctk": Tree(further_names.vctk, further_names.vctk_tables),
-        "common_voice": Tree(further_names.common_voice, further_names.common_voice_tables),
-        "libritts": Tree(further_names.libritts, further_names.libritts_tables),
-        "cn_celeb": Tree(further_names.cn_celeb, further_names.cn_celeb_tables),
-    }
+    {key: tree._replace(faults=_FAULTS.get(key, {})) for key, tree in _TREES.items()}
 )
 """The corpora of which trees can be written."""
 
@@ -127,27 +118,30 @@ def write_tree(
         voice = 2 * speakers[name.speaker] + (not name.is_female)
         samples = _speak(seed, voice, number, name.emotion)
         if corpus == "cameo":
-            row = further_names.cameo_row(name, _flac(samples))
+            buffer = io.BytesIO()
+            soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC")
+            row = further_names.cameo_row(name, buffer.getvalue())
             embedded.setdefault(name.path.partition("#")[0], []).append(row)
         else:
-            path = root / name.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, samples, corpus)
+            _write(_place(root, name.path), samples, corpus)
         spoken()
     for place, rows in embedded.items():
-        _write_parquet(root / place, rows)
+        _write_parquet(_place(root, place), rows)
     for place, text in tree.tables(chosen).items():
-        (root / place).parent.mkdir(parents=True, exist_ok=True)
-        (root / place).write_text(text, encoding="utf-8", newline="")
+        _place(root, place).write_text(text, encoding="utf-8", newline="")
     for place, content in tree.faults.items():
-        (root / place).parent.mkdir(parents=True, exist_ok=True)
-        (root / place).write_bytes(content)
+        _place(root, place).write_bytes(content)
     return chosen
 
 
-def _write(path: Path, samples: FloatArray, corpus: str) -> None:
-    import soundfile
+def _place(root: Path, name: str) -> Path:
+    """Return a path below the root whose folder is there."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
+
+def _write(path: Path, samples: FloatArray, corpus: str) -> None:
     rate = _RATES.get(corpus, SAMPLE_RATE)
     samples = _at(rate, samples)
     if corpus == "meld":  # 5.1, the voice in the centre
@@ -161,16 +155,6 @@ def _write(path: Path, samples: FloatArray, corpus: str) -> None:
     soundfile.write(path, samples, rate, subtype=subtype)
 
 
-def _flac(samples: FloatArray) -> bytes:
-    import io
-
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC")
-    return buffer.getvalue()
-
-
 def _write_parquet(path: Path, rows: list[dict[str, object]]) -> None:
     try:
         import pyarrow as pa
@@ -180,7 +164,6 @@ def _write_parquet(path: Path, rows: list[dict[str, object]]) -> None:
             f"{path.name} is written where pyarrow is installed: `pip install "
             "'spknorm[datasets]'` (or `pip install pyarrow`)."
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
@@ -212,7 +195,5 @@ def _at(rate: int, samples: FloatArray) -> FloatArray:
     """Return samples (L,) at another rate; the fixed length of an utterance makes it exact."""
     if rate == SAMPLE_RATE:
         return samples
-    from scipy.signal import resample
-
     resampled: FloatArray = resample(samples, round(len(samples) * rate / SAMPLE_RATE))
     return np.clip(resampled, -0.999, 0.999)

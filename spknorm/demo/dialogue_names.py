@@ -5,25 +5,23 @@ Beside coded_names.py; written from how the corpora are handed out, not from how
 
 from collections.abc import Iterator, Sequence
 
-from spknorm.demo.coded_names import Name
+from spknorm.demo.coded_names import Name, class_of
 
 _MAIN = ("Monica", "Rachel", "Phoebe", "Ross", "Joey", "Chandler")
-_MELD = {  # neutral joy surprise anger sadness disgust fear
+_MELD_WORDS = ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
+_MELD = {  # how many of each
     "train": (4710, 1743, 1205, 1109, 683, 271, 268),
     "dev": (470, 163, 150, 153, 111, 22, 40),
     "test": (1256, 402, 281, 345, 208, 68, 50),
 }
 _MELD_FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete",
                  "test": "output_repeated_splits_test"}  # fmt: skip
-_MELD_WORDS = {"neutral": "neu", "joy": "hap", "surprise": "sur", "anger": "ang",
-               "sadness": "sad", "disgust": "dis", "fear": "fea"}  # fmt: skip
-_EMORY = {  # Neutral Joyful Scared Mad Peaceful Powerful Sad
+_EMORY_WORDS = ("Neutral", "Joyful", "Scared", "Mad", "Peaceful", "Powerful", "Sad")
+_EMORY = {
     "train": (2485, 1677, 941, 785, 638, 551, 474),
     "dev": (322, 205, 127, 97, 82, 70, 51),
     "test": (288, 217, 116, 86, 111, 96, 70),
 }
-_EMORY_WORDS = {"Neutral": "neu", "Joyful": "hap", "Scared": "scared", "Mad": "ang",
-                "Peaceful": "peaceful", "Powerful": "powerful", "Sad": "sad"}  # fmt: skip
 _IMPROV = {  # all; angry sad happy neutral
     "T": (652, (115, 106, 136, 283)),
     "R": (620, (169, 80, 88, 241)),
@@ -58,18 +56,17 @@ def meld() -> Iterator[Name]:
         "test": [*train[:69], *(f"Visitor {number}" for number in range(31))],
     }
     for part, counts in _MELD.items():
-        words = _spread(list(_MELD_WORDS), counts)
-        for number, word in enumerate(words):
-            own = people[part]
+        own = people[part]
+        for number, word in enumerate(_spread(_MELD_WORDS, counts)):
             speaker = own[number] if number < len(own) else _MAIN[number % 6]
             dialogue, utterance = divmod(number, 10)
             path = f"{_MELD_FOLDERS[part]}/dia{dialogue}_utt{utterance}.mp4"
-            yield Name(path, speaker, speaker in _MAIN[:3], _MELD_WORDS[word], part)
+            yield Name(path, speaker, speaker in _MAIN[:3], class_of(word), part)
 
 
 def meld_tables(names: Sequence[Name]) -> dict[str, str]:
     """Return train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv."""
-    words = {emotion: word for word, emotion in _MELD_WORDS.items()}
+    words = {class_of(word): word for word in _MELD_WORDS}
     header = (
         "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,"
         "StartTime,EndTime"
@@ -86,18 +83,17 @@ def meld_tables(names: Sequence[Name]) -> dict[str, str]:
 def emorynlp() -> Iterator[Name]:
     """Yield 9489 clips; scenes are numbered anew in each part."""
     for part, counts in _EMORY.items():
-        for number, word in enumerate(_spread(list(_EMORY_WORDS), counts)):
+        for number, word in enumerate(_spread(_EMORY_WORDS, counts)):
             block, rest = divmod(number, 120)
             scene, utterance = divmod(rest, 12)
             stem = f"sea{block % 4 + 1}_ep{block // 4 + 1}_sc{scene + 1}_utt{utterance + 1}"
-            speaker = f"{_MAIN[number % 6]} Somebody"
-            path = f"emorynlp_{part}_splits/{stem}.mp4"
-            yield Name(path, speaker, number % 6 < 3, _EMORY_WORDS[word], part)
+            path, speaker = f"emorynlp_{part}_splits/{stem}.mp4", f"{_MAIN[number % 6]} Somebody"
+            yield Name(path, speaker, number % 6 < 3, class_of(word), part)
 
 
 def emorynlp_tables(names: Sequence[Name]) -> dict[str, str]:
     """Return emorynlp_train_final.csv and its like."""
-    words = {emotion: word for word, emotion in _EMORY_WORDS.items()}
+    words = {class_of(word): word for word in _EMORY_WORDS}
     header = "Utterance,Speaker,Emotion,Scene_ID,Utterance_ID,Season,Episode,Start_Time,End_Time"
     tables: dict[str, list[str]] = {}
     for name in names:
@@ -113,8 +109,8 @@ def msp_improv() -> Iterator[Name]:
     """Yield 8438 turns; in P and S both people of a session talk within one scenario."""
     for kind, (total, counts) in _IMPROV.items():
         rest = total - sum(counts)
-        codes = _spread(list("ASHNOX"), (*counts, rest // 2, rest - rest // 2))
-        for number, code in enumerate(codes):
+        codes = (*counts, rest // 2, rest - rest // 2)
+        for number, code in enumerate(_spread("ASHNOX", codes)):
             session, actor = number % 6 + 1, "FM"[number // 6 % 2]
             scene = number // (24 if kind in "PS" else 12)
             talker = "FM"[number // 12 % 2] if kind in "PS" else actor
@@ -146,7 +142,7 @@ def msp_podcast() -> Iterator[Name]:
     """Yield the 46160 recordings of release 1.8 with one of the four classes."""
     number, first = 0, {"Train": 1, "Validation": 1001, "Test1": 1101, "Test2": 1101}
     for part, counts in _PODCAST.items():
-        for place, code in enumerate(_spread(list("NHAS"), counts)):
+        for place, code in enumerate(_spread("NHAS", counts)):
             speaker = "Unknown" if place % 8 == 7 else str(first[part] + place % 90)
             stem = f"MSP-PODCAST_{number // 100 + 1:04d}_{number % 100 + 1:04d}"
             number += 1
@@ -193,10 +189,8 @@ def iemocap() -> Iterator[Name]:
         for number, word in enumerate(_spread(words, counts)):
             scene = number // 60
             wearer, talker = "FM"[scene % 2], "FM"[number % 2]
-            kind = (
-                f"impro{scene // 4 + 1:02d}" if scene // 2 % 2 else f"script{scene // 4 + 1:02d}_1"
-            )
-            dialogue = f"Ses{session:02d}{wearer}_{kind}"
+            kind = "impro{:02d}" if scene // 2 % 2 else "script{:02d}_1"
+            dialogue = f"Ses{session:02d}{wearer}_{kind.format(scene // 4 + 1)}"
             stem = f"{dialogue}_{talker}{number % 60 // 2:03d}"
             path = f"Session{session}/sentences/wav/{dialogue}/{stem}.wav"
             yield Name(path, f"Ses{session:02d}_{talker}", talker == "F", word, word)
@@ -209,19 +203,13 @@ def iemocap_tables(names: Sequence[Name]) -> dict[str, str]:
         session, *_, dialogue, file = name.path.split("/")
         start, stem = number % 60 * 4.5, file.removesuffix(".wav")
         word = _IEMOCAP_RATED.get(name.part, "Other")
-        tables.setdefault(
-            f"{session}/dialog/EmoEvaluation/{dialogue}.txt",
-            ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""],
-        ).extend(
-            (
-                f"[{start:.4f} - {start + 4.1:.4f}]\t{stem}\t{name.part}\t[2.5000, 3.5000, 3.0000]",
-                f"C-E2:\t{word};\t()",
-                "C-E3:\tNeutral;\t()",
-                f"C-E4:\t{word};\t()",
-                "A-E3:\tval 3; act 4; dom  3;\t()",
-                "",
-            )
-        )
+        place = f"{session}/dialog/EmoEvaluation/{dialogue}.txt"
+        head = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
+        tables.setdefault(place, head).extend([
+            f"[{start:.4f} - {start + 4.1:.4f}]\t{stem}\t{name.part}\t[2.5000, 3.5000, 3.0000]",
+            f"C-E2:\t{word};\t()", "C-E3:\tNeutral;\t()", f"C-E4:\t{word};\t()",
+            "A-E3:\tval 3; act 4; dom  3;\t()", "",
+        ])  # fmt: skip
     return {place: "\n".join(lines) + "\n" for place, lines in tables.items()}
 
 

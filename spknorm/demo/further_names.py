@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import product
 
-from spknorm.demo.coded_names import Name
+from spknorm.demo.coded_names import Name, class_of
 
-_ITALIAN = {"neutrality": "neu", "joy": "hap", "anger": "ang", "sadness": "sad", "fear": "fea",
-            "disgust": "dis", "surprise": "sur"}  # fmt: skip
+_EMOTIONS = ("neutrality", "joy", "anger", "sadness", "fear", "disgust", "surprise")
 CAMEO = ("cafe", "crema_d", "emns", "emozionalmente", "enterface", "jl_corpus", "mesd", "nemo",
          "oreau", "pavoque", "ravdess", "resd", "subesco")  # fmt: skip
 """The thirteen corpora of CAMEO, as its parts are called."""
@@ -15,23 +15,19 @@ _ENGLISH = {"neu": "neutral", "hap": "happiness", "ang": "anger", "sad": "sadnes
 
 def emozionalmente() -> Iterator[Name]:
     """Yield 6902 recordings, 986 of each emotion, of 431 people."""
-    number = 0
-    for place in range(986):
-        for emotion in _ITALIAN.values():
-            who = number % 431
-            speaker = hashlib.sha256(f"{who}".encode()).hexdigest()
-            part = f"sentence {place % 18}"
-            yield Name(f"audio/{1613840000000 + number}.wav", speaker, who % 2 == 0, emotion, part)
-            number += 1
+    for number, (place, word) in enumerate(product(range(986), _EMOTIONS)):
+        who = number % 431
+        speaker = hashlib.sha256(f"{who}".encode()).hexdigest()
+        path, part = f"audio/{1613840000000 + number}.wav", f"sentence {place % 18}"
+        yield Name(path, speaker, who % 2 == 0, class_of(word), part)
 
 
 def emozionalmente_tables(names: Sequence[Name]) -> dict[str, str]:
     """Return users.csv, samples.csv and evaluations.csv."""
-    words = {emotion: word for word, emotion in _ITALIAN.items()}
+    words = {class_of(word): word for word in _EMOTIONS}
     users = {name.speaker: "f" if name.is_female else "m" for name in names}
-    samples, heard = ["file_name,sentence,actor,emotion_expressed"], [
-        "file_name,evaluator,audio_quality,emotion_recognized"
-    ]  # fmt: skip
+    samples = ["file_name,sentence,actor,emotion_expressed"]
+    heard = ["file_name,evaluator,audio_quality,emotion_recognized"]
     for name in names:
         file, word = name.path.removeprefix("audio/"), words[name.emotion]
         samples.append(f"{file},{name.part},{name.speaker},{word}")
@@ -46,12 +42,9 @@ def emozionalmente_tables(names: Sequence[Name]) -> dict[str, str]:
 
 def cameo() -> Iterator[Name]:
     """Yield two people of each of the thirteen corpora, in each emotion; their ids are the same."""
-    for corpus in CAMEO:
-        for speaker in range(2):
-            for emotion in _ENGLISH:
-                for take in range(2):
-                    path = f"data/{corpus}-00000-of-00001.parquet#{speaker}{emotion}{take}"
-                    yield Name(path, f"{corpus} {speaker}", speaker == 0, emotion, corpus)
+    for corpus, speaker, emotion, take in product(CAMEO, range(2), _ENGLISH, range(2)):
+        path = f"data/{corpus}-00000-of-00001.parquet#{speaker}{emotion}{take}"
+        yield Name(path, f"{corpus} {speaker}", speaker == 0, emotion, corpus)
 
 
 def cameo_row(name: Name, content: bytes) -> dict[str, object]:
@@ -70,12 +63,10 @@ def cameo_row(name: Name, content: bytes) -> dict[str, object]:
 
 def voxceleb2() -> Iterator[Name]:
     """Yield some people of VoxCeleb2, in dev and test, as m4a."""
-    for person in range(12):
-        part = "dev" if person < 9 else "test"
-        for clip in range(6):
-            video = f"video{person:02d}x{clip // 3}"
-            path = f"{part}/aac/id{person + 12:05d}/{video}/{clip % 3 + 1:05d}.m4a"
-            yield Name(path, f"id{person + 12:05d}", person % 2 == 0, "")
+    for person, clip in product(range(12), range(6)):
+        part, speaker = "dev" if person < 9 else "test", f"id{person + 12:05d}"
+        path = f"{part}/aac/{speaker}/video{person:02d}x{clip // 3}/{clip % 3 + 1:05d}.m4a"
+        yield Name(path, speaker, person % 2 == 0, "")
 
 
 def vctk() -> Iterator[Name]:
@@ -135,12 +126,11 @@ def libritts_tables(names: Sequence[Name]) -> dict[str, str]:
 
 def cn_celeb() -> Iterator[Name]:
     """Yield some people of CN-Celeb 1, one of them kept for the evaluation, and of CN-Celeb 2."""
-    for place, folder in enumerate(("CN-Celeb_flac",) * 4 + ("CN-Celeb2_flac",) * 2):
-        for genre in ("singing", "vlog"):
-            for number in range(1, 4):
-                person = f"id{place + (10000 if '2' in folder else 0):05d}"
-                path = f"{folder}/data/{person}/{genre}-01-{number:03d}.flac"
-                yield Name(path, person, place % 2 == 0, "")
+    for place, genre, number in product(range(6), ("singing", "vlog"), range(1, 4)):
+        folder, first = ("CN-Celeb_flac", 0) if place < 4 else ("CN-Celeb2_flac", 10000)
+        person = f"id{first + place:05d}"
+        path = f"{folder}/data/{person}/{genre}-01-{number:03d}.flac"
+        yield Name(path, person, place % 2 == 0, "")
 
 
 def cn_celeb_tables(names: Sequence[Name]) -> dict[str, str]:

@@ -38,15 +38,7 @@ def weighted(
 ) -> Integers:
     """Predict by a linear probe on a learnt, softmax-weighted sum of layers (s3prl's Featurizer).
 
-    Args:
-        train: (N, L, H) features to learn on.
-        labels: (N,) classes 0 ... K-1.
-        test: (M, L, H).
-        num_classes: K.
-        seed: Of the split that chooses the penalty.
-
-    Returns:
-        (M,) predicted classes.
+    Of train (N, L, H), labels (N,) in 0 ... K-1 and test (M, L, H) it returns (M,).
     """
     num_layers, dim = train.shape[1:]
     penalty = _best_penalty(_summed(train, np.full(num_layers, 1 / num_layers)), labels, seed)

@@ -62,11 +62,7 @@ def judge_recordings(
 ) -> Verification:
     """Return the verifier's own equal error rate, by cosine as it is meant to be used.
 
-    Args:
-        vectors: (N, E) d-vectors.
-        labels: (N,) speakers.
-        control: `shuffled`: with permuted speakers.
-        seed: Of trials, bootstrap and permutation.
+    Of d-vectors (N, E) of speakers (N,); `shuffled` permutes the speakers.
 
     Raises:
         DataError: See `verify`.
@@ -83,12 +79,8 @@ def judge_features(
     Each speaker's are regressed by a ridge that has learnt on others, whose penalty has been chosen
     on others again. The mean d-vector, which separates nobody, is subtracted on both sides.
 
-    Args:
-        features: (N, H).
-        vectors: (N, E) d-vectors of the same utterances.
-        labels: (N,) speakers.
-        control: `shuffled`: the regression learns from permuted features.
-        seed: Of folds, trials, bootstrap and permutation.
+    Of features (N, H), d-vectors (N, E) and speakers (N,) of the same utterances; `shuffled`:
+    the regression learns from permuted features.
 
     Raises:
         DataError: See `verify`.

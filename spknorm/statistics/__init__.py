@@ -128,7 +128,8 @@ def interval(
     Raises:
         DataError: Fewer than `MIN_SPEAKERS`.
     """
-    counts = _speakers(by_speaker)
+    check_speakers(by_speaker)
+    counts = stacked(by_speaker)
     value = float(_measure(counts.sum(axis=0), metric))
     weights = _resamples(len(counts), num_resamples, seed)
     error = standard_error(_measure(_weighted(weights, counts), metric), len(counts))
@@ -166,7 +167,8 @@ def compare(
     if pools[0].keys() != pools[1].keys():
         odd = sorted(pools[0].keys() ^ pools[1].keys())
         raise DataError(f"A paired test needs the same speakers on both sides; unpaired: {odd[0]}.")
-    new, old = (_speakers(pool) for pool in pools)
+    check_speakers(pools[0])
+    new, old = map(stacked, pools)
     difference = float(_measure(new.sum(axis=0), metric) - _measure(old.sum(axis=0), metric))
     weights = _resamples(len(new), num_resamples, seed)
     ours, theirs = (_measure(_weighted(weights, side), metric) for side in (new, old))
@@ -225,18 +227,22 @@ def speaker_spread(by_speaker: BySpeaker) -> SpeakerSpread:
     return SpeakerSpread(ua, worst, ua[worst], max(values) - ua[worst], mean_std(values).std)
 
 
-def _speakers(by_speaker: BySpeaker) -> NDArray[np.float64]:
-    if len(by_speaker) < MIN_SPEAKERS:
-        count = len(by_speaker)
+def check_speakers(by_speaker: BySpeaker) -> None:
+    """Refuse fewer than `MIN_SPEAKERS`.
+
+    Raises:
+        DataError: There are fewer.
+    """
+    count = len(by_speaker)
+    if count < MIN_SPEAKERS:
         raise DataError(
             f"An interval over speakers needs {MIN_SPEAKERS} of them, but there "
             f"{'is 1' if count == 1 else f'are {count}'}."
         )
-    return _stack(by_speaker)
 
 
-def _stack(by_speaker: BySpeaker) -> NDArray[np.float64]:
-    """(G, C, C), speakers in the order of names."""
+def stacked(by_speaker: BySpeaker) -> NDArray[np.float64]:
+    """Return (G, C, C), or (G, 6) of sums; speakers in the order of names."""
     return np.stack([np.asarray(by_speaker[name], dtype=np.float64) for name in sorted(by_speaker)])
 
 
@@ -253,7 +259,7 @@ def _weighted(weights: NDArray[np.float64], counts: NDArray[np.float64]) -> NDAr
 
 
 def _total(by_speaker: BySpeaker, metric: str) -> float:
-    return float(_measure(_stack(by_speaker).sum(axis=0), metric))
+    return float(_measure(stacked(by_speaker).sum(axis=0), metric))
 
 
 def _measure(counts: NDArray[Any], metric: str) -> NDArray[np.float64]:

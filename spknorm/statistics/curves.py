@@ -12,11 +12,8 @@ NORMALISED_AUC_DIVISOR = 950.0
 def paper_auc(num_samples: ArrayLike, accuracy: ArrayLike) -> float:
     """Return the AUC of the paper's table 1: trapezoid area over 50 ... 1000 samples, over 1000.
 
-    A perfect classifier scores 0.95 of its accuracy, not 1; see `normalised_auc`.
-
-    Args:
-        num_samples: (P,) training utterances per label, ascending.
-        accuracy: (P,) mean accuracy at each; the result has its unit.
+    A perfect classifier scores 0.95 of its accuracy, not 1; see `normalised_auc`. Points are (P,)
+    utterances per label, ascending, and the mean accuracy at each, whose unit the result has.
 
     Raises:
         DataError: The points do not run from 50 to 1000 in ascending order.

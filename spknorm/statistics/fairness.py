@@ -12,14 +12,14 @@ the second stage utterances are normal, with the moments that the sums tell.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from spknorm.errors import DataError
-from spknorm.statistics import MIN_SPEAKERS, BySpeaker, Interval
+from spknorm.statistics import BySpeaker, Interval, check_speakers, stacked
 from spknorm.statistics.agreement import concordance
 from spknorm.statistics.metrics import METRICS
 from spknorm.statistics.resampling import around, p_value, quantile, standard_error
@@ -87,10 +87,7 @@ def measure(by_speaker: BySpeaker) -> dict[str, float]:
     Raises:
         DataError: There is no speaker.
     """
-    if not by_speaker:
-        raise DataError("There is no speaker to compare.")
-    hits, totals = _counts(by_speaker)
-    return {name: float(of(_ua(hits, totals))) for name, of in _MEASURES.items()}
+    return _measured(_ua(*_counts(by_speaker)), MEASURES)
 
 
 def intervals(
@@ -106,53 +103,45 @@ def intervals(
     Raises:
         DataError: Fewer than `MIN_SPEAKERS`.
     """
-    _check(by_speaker)
-    size, values = len(by_speaker), measure(by_speaker)
-    drawn = _drawn([by_speaker], num_resamples, seed)[0]
-    reach = {
-        name: quantile(0.975, size - 1) * standard_error(of(drawn), size)
-        for name, of in _MEASURES.items()
-    }
+    check_speakers(by_speaker)
+    (drawn,) = _drawn([by_speaker], num_resamples, seed)
     return {
-        name: Interval(value, *around(value, reach[name]), size) for name, value in values.items()
+        name: Interval(
+            value, *around(value, _reach(_MEASURES[name](drawn), drawn)), len(by_speaker)
+        )
+        for name, value in measure(by_speaker).items()
     }
 
 
-def measure_ccc(by_speaker: Mapping[str, ArrayLike]) -> dict[str, float]:
+def measure_ccc(by_speaker: BySpeaker) -> dict[str, float]:
     """Return all `MEASURES_OF_CCC` of the speakers' CCC, each of six sums.
 
     Raises:
         DataError: There is no speaker.
     """
-    if not by_speaker:
-        raise DataError("There is no speaker to compare.")
-    values = concordance(_sums(by_speaker))
-    return {name: float(_MEASURES[name](values)) for name in MEASURES_OF_CCC}
+    return _measured(concordance(_stacked(by_speaker)), MEASURES_OF_CCC)
 
 
 def intervals_of_ccc(
-    by_speaker: Mapping[str, ArrayLike], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    by_speaker: BySpeaker, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> dict[str, Interval]:
     """Return all `MEASURES_OF_CCC` with their 95 % intervals.
 
-    Args:
-        by_speaker: Six sums of each speaker, of three utterances at least.
-        num_resamples: Bootstrap replicates.
-        seed: Of the resampling; equal input and seed give equal numbers.
+    Six sums of each speaker are of three utterances at least.
 
     Raises:
         DataError: Fewer than `MIN_SPEAKERS`.
     """
-    _check(by_speaker)
-    size, drawn = len(by_speaker), _drawn_ccc(_sums(by_speaker), num_resamples, seed)
+    check_speakers(by_speaker)
+    drawn = _drawn_ccc(_stacked(by_speaker), num_resamples, seed)
     found = {}
     for name, value in measure_ccc(by_speaker).items():
-        reach = quantile(0.975, size - 1) * standard_error(_MEASURES[name](drawn), size)
+        reach = _reach(_MEASURES[name](drawn), drawn)
         if name == SPREAD:  # from 0 to 2, and far from normal on the logit where speakers are alike
             low, high = max(0.0, value - reach), min(2.0, value + reach)
         else:
             low, high = around(value, reach, least=-1.0)
-        found[name] = Interval(value, low, high, size)
+        found[name] = Interval(value, low, high, len(by_speaker))
     return found
 
 
@@ -179,7 +168,7 @@ def compare(
     Raises:
         DataError: Other speakers on either side, or fewer than `MIN_SPEAKERS`.
     """
-    _check(variant)
+    check_speakers(variant)
     if odd := sorted(variant.keys() ^ reference.keys()):
         raise DataError(f"A paired test needs the same speakers on both sides; unpaired: {odd[0]}.")
     size = len(variant)
@@ -187,8 +176,7 @@ def compare(
     ours, theirs = _drawn([variant, reference], num_resamples, seed)
     found = {}
     for name in measures:
-        of = _MEASURES[name]
-        difference = new[name] - old[name]
+        of, difference = _MEASURES[name], new[name] - old[name]
         error = standard_error(of(ours) - of(theirs), size)
         reach = quantile(0.975, size - 1) * error
         p = p_value(difference, error, size - 1)
@@ -196,19 +184,26 @@ def compare(
     return found
 
 
-def _check(by_speaker: Mapping[str, ArrayLike]) -> None:
-    if len(by_speaker) < MIN_SPEAKERS:
-        raise DataError(
-            f"An interval over speakers needs {MIN_SPEAKERS} of them, but there are "
-            f"{len(by_speaker)}."
-        )
+def _stacked(by_speaker: BySpeaker) -> FloatArray:
+    if not by_speaker:
+        raise DataError("There is no speaker to compare.")
+    return stacked(by_speaker)
 
 
 def _counts(by_speaker: BySpeaker) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return hits and utterances (S, C) of each class; speakers in the order of names."""
-    stacked = np.stack([np.asarray(by_speaker[name]) for name in sorted(by_speaker)])
-    counts = np.rint(stacked).astype(np.int64)
+    counts = np.rint(_stacked(by_speaker)).astype(np.int64)
     return np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2)
+
+
+def _measured(values: FloatArray, measures: Sequence[str]) -> dict[str, float]:
+    return {name: float(_MEASURES[name](values)) for name in measures}
+
+
+def _reach(replicates: FloatArray, drawn: FloatArray) -> float:
+    """Return half of a 95 % interval by replicates (R,) of what was drawn (R, S)."""
+    size = drawn.shape[1]
+    return quantile(0.975, size - 1) * standard_error(replicates, size)
 
 
 def _ua(hits: NDArray[np.int64], totals: NDArray[np.int64]) -> FloatArray:
@@ -228,10 +223,6 @@ def _drawn(sides: Sequence[BySpeaker], num_resamples: int, seed: int) -> list[Fl
             again = generator.binomial(totals[chosen], shares[chosen])
             found[place].append(_ua(again, totals[chosen]))
     return [np.concatenate(parts) for parts in found]
-
-
-def _sums(by_speaker: Mapping[str, ArrayLike]) -> FloatArray:
-    return np.stack([np.asarray(by_speaker[name], np.float64) for name in sorted(by_speaker)])
 
 
 def _drawn_ccc(sums: FloatArray, num_resamples: int, seed: int) -> FloatArray:
@@ -260,6 +251,7 @@ def _drawn_ccc(sums: FloatArray, num_resamples: int, seed: int) -> FloatArray:
 
 
 def _blocks(num_resamples: int, size: int) -> Iterator[int]:
+    """Yield how many replicates of so many numbers are drawn at once."""
     most = max(1, _BLOCK // size)
     for start in range(0, num_resamples, most):
         yield min(most, num_resamples - start)
@@ -270,10 +262,6 @@ def _lowest(values: FloatArray, count: int) -> FloatArray:
     return lowest
 
 
-def _few(values: FloatArray) -> FloatArray:
-    return _lowest(values, num_few(values.shape[-1]))
-
-
 def _gini(values: FloatArray) -> FloatArray:
     ordered = np.sort(values, axis=-1)
     total, size = ordered.sum(axis=-1), values.shape[-1]
@@ -282,14 +270,9 @@ def _gini(values: FloatArray) -> FloatArray:
     return share
 
 
-def _spread(values: FloatArray) -> FloatArray:
-    spread: FloatArray = np.ptp(values, axis=-1)
-    return spread
-
-
 _MEASURES: dict[str, Callable[[FloatArray], FloatArray]] = {
     WORST: lambda values: _lowest(values, 1),
-    FEW: _few,
+    FEW: lambda values: _lowest(values, num_few(values.shape[-1])),
     GINI: _gini,
-    SPREAD: _spread,
+    SPREAD: lambda values: np.ptp(values, axis=-1),
 }

@@ -21,8 +21,7 @@ from spknorm.cli.status import exit_status_of
 from spknorm.errors import ConfigError
 from spknorm.export import export
 from spknorm.features import pooled_features
-from spknorm.probe.audit import audit
-from spknorm.probe.audit.dev import dev_leakage
+from spknorm.probe.audit import audit, dev_leakage
 from spknorm.schema import UpstreamConfig
 
 

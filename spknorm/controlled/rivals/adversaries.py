@@ -29,11 +29,8 @@ _HELD_OUT = 8
 class Adversary(Rule):
     """A speaker head whose loss climbs in the gate.
 
-    Args:
-        known: Has the speaker corpus.
-        settings: Of head and batches, as SNP's.
-        view: What the head sees: features (`marginal`), their outer product with the emotion
-            posterior (`conditional`: CDAN), or both side by side (`joint`).
+    `view` is what the head sees: features (`marginal`), their outer product with the emotion
+    posterior (`conditional`: CDAN), or both side by side (`joint`).
     """
 
     def __init__(self, known: Data[Floats], settings: Settings, view: View) -> None:

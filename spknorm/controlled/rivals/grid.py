@@ -64,12 +64,8 @@ def run_grid(
 ) -> tuple[dict[str, float], list[RivalRow]]:
     """Return each rival's chosen strength, and the rows of all that is reported.
 
-    Args:
-        plan: What to run.
-        out: Holds rows/*.json and features/*.npz; what is there is not computed again.
-        workers: Processes.
-        progress: See `OnProgress`.
-        chosen: Strengths that are known beforehand; None: those that the selection seeds choose.
+    `out` holds rows/*.json and features/*.npz; what is there is not computed again. Strengths that
+    are known beforehand are `chosen`; otherwise the selection seeds choose.
     """
     selecting = plan.selecting if chosen is None else []
     total, done = len(selecting) + len(plan.confirming), 0
@@ -108,11 +104,7 @@ def choose(rows: Sequence[RivalRow]) -> dict[str, float]:
 def run_part(plan: Plan, out: Path, strength: float | None, part: Part) -> None:
     """Compute a part and write its file.
 
-    Args:
-        plan: What to run.
-        out: Where.
-        strength: Of the rival; None: all its candidates, or a baseline.
-        part: Which.
+    Without a strength it is of all of the rival's candidates, or of a baseline.
     """
     import torch
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from spknorm.controlled import frozen
-from spknorm.controlled.fitted import Fitted, of_model
+from spknorm.controlled.fitted import Fitted, by_speaker, of_model
 from spknorm.controlled.frozen import NUM_EMOTIONS, Data, Settings
 from spknorm.controlled.pool import Floats, Integers
 from spknorm.controlled.rivals.training import train
@@ -45,13 +45,11 @@ def matched(known: Data[Floats], settings: Settings, strength: float, seed: int)
     trained = counts / counts.sum()
 
     def predict(features: Floats, who: Integers) -> Integers:
+        gated = torch.from_numpy(model.represent(features))
         with torch.no_grad():
-            logits = frozen.emotion_logits(model.heads, torch.from_numpy(features)).double()
-        posteriors = logits.softmax(-1).numpy()
-        found = np.empty(len(who), dtype=np.int64)
-        for speaker in np.unique(who):
-            rows = who == speaker
-            found[rows] = aligned(posteriors[rows], trained, strength).argmax(1)
+            posteriors = frozen.head_logits(model.heads, gated).double().softmax(-1).numpy()
+        weighted = by_speaker(lambda rows: aligned(rows, trained, strength), posteriors, who)
+        found: Integers = weighted.argmax(1)
         return found
 
     return of_model(model)._replace(predict=predict)
@@ -60,10 +58,7 @@ def matched(known: Data[Floats], settings: Settings, strength: float, seed: int)
 def aligned(posteriors: FloatArray, target: FloatArray, strength: float) -> FloatArray:
     """Return posteriors (N, C) times weights (C,) with which their mean is `target` (C,).
 
-    Args:
-        posteriors: Of one speaker, rows that add up to 1.
-        target: What their mean shall be.
-        strength: Exponent of the weights; 0 leaves posteriors alone.
+    Posteriors are one speaker's; with a strength of 0 they are left alone.
     """
     weights = np.ones_like(target)
     for _ in range(_ROUNDS):

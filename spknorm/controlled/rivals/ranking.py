@@ -19,7 +19,14 @@ from spknorm.statistics.fairness import gini, worst
 _RESAMPLES = 2000
 
 Measure = Callable[[Sequence[RivalRow]], float]
-"""A number of the rows of one seed."""
+_MEASURES: dict[str, Measure] = {
+    "unseen": lambda rows: float(np.mean(_speakers(rows))),
+    "worst": lambda rows: worst(_speakers(rows)),
+    "gini": lambda rows: gini(_speakers(rows)),
+    "leakage": lambda rows: float(np.mean([row.leakage for row in rows])),
+    "seconds": lambda rows: float(np.mean([row.seconds for row in rows])),
+}
+"""Numbers of the rows of one seed."""
 
 
 class Gain(NamedTuple):
@@ -84,14 +91,9 @@ class Standing(NamedTuple):
 
 
 def rank(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]) -> list[Standing]:
-    """Return the baselines, then the rivals by gain.
+    """Return the baselines, then the rivals by gain at the plan's first rho.
 
     Only seeds of which every method has its rows count, so that all are judged on the same.
-
-    Args:
-        plan: Its first rho is that of the ranking.
-        chosen: Strength of each rival.
-        rows: All that is reported.
     """
     groups = by_seed(rows, lambda row: (row.method, row.labels, row.rho))
     first = plan.rho[0]
@@ -100,41 +102,43 @@ def rank(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]) -> list
     if not seeds:
         return []
 
-    def values(method: str, measure: Measure, labels: str = "true") -> FloatArray:
+    def values(method: str, measure: str, labels: str = "true") -> FloatArray:
         return _values(groups[method, labels, first], seeds, measure)
 
-    none = {measure: values("none", measure) for measure in (_accuracy, _worst, _seconds)}
-    gains = {one: values(one, _accuracy) - none[_accuracy] for one in wanted}
-    tested = {one: p_value(gains[one]) for one in plan.rivals if len(seeds) >= MIN_SEEDS}
-    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
-    ranks = _ranks({one: gains[one] for one in plan.rivals})
-    found = []
-    for method in wanted:
-        control = cost = None
-        if method in plan.rivals:
-            control = _gain(values(method, _accuracy, "shuffled") - none[_accuracy])
+    def mean(method: str, measure: str) -> np.float64:
+        return np.mean(values(method, measure))
+
+    def gain(method: str, measure: str, labels: str = "true") -> FloatArray:
+        return values(method, measure, labels) - values("none", measure)
+
+    def cost(method: str) -> Gain | None:
         free = [groups.get((one, "true", 0.0), {}) for one in (method, "none")]
         there = [seed for seed in _shared(free) if seed in seeds]
-        if there and method != "none":
-            mine, base = (_values(of, there, _accuracy) for of in free)
-            cost = _gain(mine - base)
-        lowest = values(method, _worst)
+        mine, base = (_values(of, there, "unseen") for of in free)
+        return _gain(mine - base) if there else None
+
+    tested = {one: p_value(gain(one, "unseen")) for one in plan.rivals if len(seeds) >= MIN_SEEDS}
+    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+    ranks = _ranks({one: gain(one, "unseen") for one in plan.rivals})
+    found = []
+    for method in wanted:
+        is_base, is_rival = method == "none", method in plan.rivals
         found.append(
             Standing(
-                method,
-                chosen.get(method, 0.0),
-                float(values(method, _accuracy).mean()),
-                None if method == "none" else _gain(gains[method]),
-                corrected.get(method),
-                ranks.get(method),
-                control,
-                cost,
-                float(lowest.mean()),
-                None if method == "none" else _gain(lowest - none[_worst]),
-                float(values(method, _gini).mean()),
-                float(values(method, _leakage).mean()),
-                float(values(method, _seconds).mean() / none[_seconds].mean()),
-                groups[method, "true", first][seeds[0]][0].num_parameters,
+                method=method,
+                strength=chosen.get(method, 0.0),
+                unseen=float(mean(method, "unseen")),
+                gain=None if is_base else _gain(gain(method, "unseen")),
+                p_holm=corrected.get(method),
+                rank=ranks.get(method),
+                control=_gain(gain(method, "unseen", "shuffled")) if is_rival else None,
+                cost=None if is_base else cost(method),
+                worst=float(mean(method, "worst")),
+                worst_gain=None if is_base else _gain(gain(method, "worst")),
+                gini=float(mean(method, "gini")),
+                leakage=float(mean(method, "leakage")),
+                seconds=float(mean(method, "seconds") / mean("none", "seconds")),
+                num_parameters=groups[method, "true", first][seeds[0]][0].num_parameters,
             )
         )
     return sorted(found, key=lambda one: 0 if one.rank is None else one.rank.place)
@@ -144,8 +148,8 @@ def _shared(groups: Iterable[dict[int, list[RivalRow]]]) -> list[int]:
     return sorted(set.intersection(*map(set, groups)))
 
 
-def _values(group: dict[int, list[RivalRow]], seeds: Iterable[int], measure: Measure) -> FloatArray:
-    return np.array([measure(group[seed]) for seed in seeds])
+def _values(group: dict[int, list[RivalRow]], seeds: Iterable[int], measure: str) -> FloatArray:
+    return np.array([_MEASURES[measure](group[seed]) for seed in seeds])
 
 
 def _gain(values: FloatArray) -> Gain:
@@ -156,35 +160,13 @@ def _speakers(rows: Sequence[RivalRow]) -> list[float]:
     return [value for row in rows for value in row.unseen.values()]
 
 
-def _accuracy(rows: Sequence[RivalRow]) -> float:
-    return float(np.mean(_speakers(rows)))
-
-
-def _worst(rows: Sequence[RivalRow]) -> float:
-    return worst(_speakers(rows))
-
-
-def _gini(rows: Sequence[RivalRow]) -> float:
-    return gini(_speakers(rows))
-
-
-def _leakage(rows: Sequence[RivalRow]) -> float:
-    return float(np.mean([row.leakage for row in rows]))
-
-
-def _seconds(rows: Sequence[RivalRow]) -> float:
-    return float(np.mean([row.seconds for row in rows]))
-
-
 def _ranks(gains: dict[str, FloatArray]) -> dict[str, Rank]:
     values = np.stack(list(gains.values()))  # (R, seeds)
     size = values.shape[1]
-    order = (-values.mean(1)).argsort().argsort() + 1
+    order = ((-values.mean(1)).argsort().argsort() + 1).tolist()
     if size < MIN_SEEDS:
-        return {
-            name: Rank(int(place), None, None) for name, place in zip(gains, order, strict=True)
-        }
+        return {name: Rank(place, None, None) for name, place in zip(gains, order, strict=True)}
     drawn = np.random.default_rng(0).integers(size, size=(_RESAMPLES, size))
     places = (-values[:, drawn].mean(2)).argsort(0).argsort(0) + 1  # (R, resamples)
     best, least = np.quantile(places, (0.025, 0.975), axis=1, method="nearest")
-    return {name: Rank(int(order[k]), int(best[k]), int(least[k])) for k, name in enumerate(gains)}
+    return {name: Rank(order[k], int(best[k]), int(least[k])) for k, name in enumerate(gains)}

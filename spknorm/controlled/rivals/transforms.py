@@ -17,7 +17,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.kernel_approximation import Nystroem
 
 from spknorm.controlled import frozen
-from spknorm.controlled.fitted import Fit, Fitted, behind, by_speaker, of_model
+from spknorm.controlled.fitted import Fit, Fitted, Transform, behind, by_speaker, of_model
 from spknorm.controlled.folds import leakage
 from spknorm.controlled.frozen import Data, Settings
 from spknorm.controlled.pool import Floats, Integers
@@ -35,12 +35,13 @@ def per_speaker(of_one: Callable[[FloatArray, float], FloatArray]) -> Fit:
     """Return the rival that transforms each speaker's rows (P, D) by a share, its strength."""
 
     def fit(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
-        def transform(features: Floats, who: Integers) -> Floats:
-            return by_speaker(lambda rows: of_one(rows, strength), features, who)
-
-        return behind(transform, known, settings, seed)
+        return behind(_each(of_one, strength), known, settings, seed)
 
     return fit
+
+
+def _each(of_one: Callable[[FloatArray, float], FloatArray], strength: float) -> Transform:
+    return lambda features, who: by_speaker(lambda rows: of_one(rows, strength), features, who)
 
 
 def centred(rows: FloatArray, strength: float) -> FloatArray:
@@ -71,18 +72,14 @@ def by_neutral(known: Data[Floats], settings: Settings, strength: float, seed: i
 
     Mean and deviation of what the head itself calls neutral are taken out, round after round.
     """
-
-    def by_all(features: Floats, who: Integers) -> Floats:
-        return by_speaker(lambda rows: scaled(rows, strength), features, who)
+    by_all = _each(scaled, strength)
 
     def by_some(features: Floats, who: Integers, is_neutral: Integers) -> Floats:
-        found = np.empty_like(features)
-        for speaker in np.unique(who):
-            rows = who == speaker
-            mine, neutral = features[rows].astype(np.float64), is_neutral[rows]
+        def of_one(rows: FloatArray, neutral: Integers) -> FloatArray:
             # Where nobody was heard to be neutral, all that is heard has to do.
-            found[rows] = scaled(mine, strength, mine[neutral] if neutral.sum() > 1 else mine)
-        return found
+            return scaled(rows, strength, rows[neutral] if neutral.sum() > 1 else rows)
+
+        return by_speaker(of_one, features, who, is_neutral)
 
     seen = by_some(known.emotional, known.who, known.emotion == _NEUTRAL)
     everything = by_all(known.neutral, known.speaker)

@@ -19,14 +19,18 @@ from threadpoolctl import threadpool_limits
 
 from spknorm.errors import NonFiniteError
 from spknorm.files import sha256_of
-from spknorm.probe.audit.dev import dev_leakage
 from spknorm.probe.audit.erased import pool_erased_features
 from spknorm.probe.audit.judging import Judge, num_judged
-from spknorm.probe.audit.models import own_model, raw_model
-from spknorm.probe.audit.pooling import pool_features, utterances_of, write_picture
-from spknorm.probe.audit.probing import num_probes, run_probes
-from spknorm.probe.audit.questions import MOST_UTTERANCES, Question, questions_for
-from spknorm.probe.audit.record import Asked, Record
+from spknorm.probe.audit.pooling import (
+    own_model,
+    pool_features,
+    raw_model,
+    utterances_of,
+    write_picture,
+)
+from spknorm.probe.audit.probing import dev_leakage, num_probes, run_probes
+from spknorm.probe.audit.questions import MOST_UTTERANCES, Asked, Question, questions_for
+from spknorm.probe.audit.record import Record
 from spknorm.probe.audit.runs import Run, find_runs, is_control, name_raw, name_variants
 from spknorm.probe.audit.table import table
 from spknorm.registry import register
@@ -129,9 +133,8 @@ def audit(
 
 def is_complete(folder: Path) -> bool:
     """Tell whether `audit(folder)`, with its defaults, has nothing left to do."""
-    asked = Asked(every_layer=False, labels=("speaker",), max_speakers=None, seed=0)
     runs = find_runs([Path(folder)], every_run=False)
-    return all(Record.read(run, asked).complete for run in runs)
+    return all(Record.read(run, Asked()).complete for run in runs)
 
 
 def _stages(runs: Sequence[Run], asked: Asked) -> list[_Stage]:
@@ -139,16 +142,9 @@ def _stages(runs: Sequence[Run], asked: Asked) -> list[_Stage]:
     names, raw_names = name_variants(runs), name_raw(runs)
     stages = []
     for run in runs:
-        questions = questions_for(
-            run,
-            labels=asked.labels,
-            max_speakers=asked.max_speakers,
-            seed=asked.seed,
-            work_dir=run.place,
-            most=asked.most,
-        )
-        seconds = run.settings.downstream_expert.speaker_corpus.max_seconds
-        what = [_PROBES, asked.marks(), seconds, [question.mark() for question in questions]]
+        questions = questions_for(run, asked)
+        marks = [question.mark() for question in questions]
+        what = [_PROBES, asked.marks(), run.max_seconds("speaker"), marks]
         raw = _key("raw", run.raw_identity(), raw_names[run.folder], *what)
         stages.append(_Stage(run, True, raw_names[run.folder], questions, raw))
         if not run.is_raw:
@@ -203,18 +199,9 @@ class _Work:
         model = raw_model(run, device) if stage.is_raw else own_model(run, device)
         try:
             if stage.stage in ("leace", "znorm"):
-                pooled = pool_erased_features(
-                    run, model, stage.questions, device=device, work_dir=run.place
-                )
+                pooled = pool_erased_features(run, model, stage.questions, device=device)
             else:
-                pooled = pool_features(
-                    model,
-                    stage.questions,
-                    max_seconds=run.settings.downstream_expert.speaker_corpus.max_seconds,
-                    config=run.settings.upstream,
-                    device=device,
-                    done=self._count,
-                )
+                pooled = pool_features(run, model, stage.questions, device=device, done=self._count)
         except NonFiniteError as error:
             raise NonFiniteError(f"{run.folder}, {stage.name}: {error}") from error
         self._count(start + sum(map(len, utterances_of(stage.questions).values())) - self._done)
@@ -229,14 +216,7 @@ class _Work:
         rows = []
         with threadpool_limits(1):  # probes are small: two threads take twice as long as one
             for question in stage.questions:
-                rows += run_probes(
-                    question,
-                    pooled,
-                    every_layer=asked.every_layer,
-                    seed=asked.seed,
-                    done=self._count,
-                    about=about,
-                )
+                rows += run_probes(question, pooled, asked, about=about, done=self._count)
                 if self._judge is not None and question.label == "speaker":
                     rows += self._judge(run, question, pooled, about, asked.seed, self._count)
         return rows
@@ -251,10 +231,7 @@ class _Work:
             return
         self._pictured.add(key)
         name = re.sub(r"[^\w.+-]", "_", f"features_{'_'.join(key)}.npz")
-        path = stage.run.place / name
-        write_picture(
-            path, stage.questions[-1], pooled, upstream=stage.run.upstream, stage=stage.stage
-        )
+        write_picture(stage.run.place / name, stage.questions[-1], pooled, *key)
 
 
 def _key(*parts: Any) -> str:

@@ -8,7 +8,6 @@ Legend: N utterances, L layers that the featurizer reads, H upstream dimension.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,9 +16,9 @@ from scipy.special import softmax
 from spknorm.batches.task import read_speakers
 from spknorm.features.reader import Reading, upstream_reader
 from spknorm.probe.arrays import Layers
-from spknorm.probe.audit.models import Model
 from spknorm.probe.audit.pooling import (
     Floats,
+    Model,
     PooledFeatures,
     read_questions,
     read_through,
@@ -31,32 +30,24 @@ from spknorm.probe.erasure import erase, fit_leace, normalise_layers
 
 
 def pool_erased_features(
-    run: Run, model: Model, questions: list[Question], *, device: str, work_dir: Path
+    run: Run, model: Model, questions: list[Question], *, device: str
 ) -> PooledFeatures:
-    """Return what the head sees of the questions' utterances behind an eraser, (N, 1, H).
-
-    Args:
-        run: Of stage `leace` or `znorm`.
-        model: Its upstream and featurizer.
-        questions: Whose utterances are read.
-        device: Where the upstream computes.
-        work_dir: Keeps skipped.json.
+    """Return what the head of a run of stage `leace` or `znorm` sees of the questions, (N, 1, H).
 
     Raises:
         DataError: A speaker with one utterance cannot be z-normalised.
     """
-    expert, config = run.settings.downstream_expert, run.settings.upstream
+    expert = run.settings.downstream_expert
     reading = Reading.of(model.featurizer, pooled=True)
-    reader = upstream_reader(model.upstream, reading, config=config, device=device)
-    seconds = expert.speaker_corpus.max_seconds
+    reader = upstream_reader(model.upstream, reading, config=run.settings.upstream, device=device)
     reference: Layers | None = None
     labels: Sequence[int] = ()
     if run.stage == "leace":
         spoken, _, labels, *_ = read_speakers(
-            expert.speaker_corpus, data=expert.datarc, seed=run.seed, work_dir=work_dir
+            expert.speaker_corpus, data=expert.datarc, seed=run.seed, work_dir=run.place
         )
-        reference = read_through(reader, spoken, config=config, max_seconds=seconds)
-    read, places = read_questions(reader, questions, config=config, max_seconds=seconds)
+        reference = read_through(run, reader, spoken, "speaker")
+    read, places = read_questions(run, reader, questions)
     sums = {corpus: np.zeros((len(one), one.shape[2]), np.float32) for corpus, one in read.items()}
     for layer, weight in enumerate(_mixture(next(iter(read.values())).shape[1], model)):
         if reference is not None:

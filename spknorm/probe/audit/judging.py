@@ -14,12 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from spknorm.errors import DataError
-from spknorm.features.reader import CachedReader
 from spknorm.probe.arrays import Floats
-from spknorm.probe.audit.pooling import Done, PooledFeatures, read_through
+from spknorm.probe.audit.pooling import Done, PooledFeatures, cached_reader, read_through
 from spknorm.probe.audit.questions import Question
 from spknorm.probe.audit.runs import Run
-from spknorm.probe.verification import Verification
 from spknorm.probe.verifier import judge_features, judge_recordings, load_verifier
 from spknorm.runs.probes import ProbeRow
 
@@ -35,9 +33,6 @@ def num_judged(questions: Sequence[Question], *, raw: bool) -> int:
 
 class Judge:
     """Asks the verifier.
-
-    Args:
-        device: Where its encoder computes.
 
     Raises:
         ConfigError: It is not installed.
@@ -85,7 +80,20 @@ class Judge:
                 f"of the {question.corpus} corpus: {error}"
             ) from error
         return [
-            _row(question, about, layer, control, one, len(np.unique(labels)), seed)
+            ProbeRow(
+                **about,
+                corpus=question.corpus,
+                label=question.label,
+                probe="verifier",
+                layer=layer,
+                control=control,
+                accuracy=one.rate,
+                low=one.low,
+                high=one.high,
+                n=one.num_trials,
+                num_classes=len(np.unique(labels)),
+                seed=seed,
+            )
             for layer, control, one in found
         ]
 
@@ -99,41 +107,8 @@ class Judge:
                 done(len(wavs))
                 return [self._embed(wav.cpu().numpy())[None, None] for wav in wavs]
 
-            config, expert = run.settings.upstream, run.settings.downstream_expert
-            reader = CachedReader(
-                compute,
-                about={"verifier": f"resemblyzer {version('resemblyzer')}"},
-                folder=config.cache_dir,
-                limit_gb=config.cache_limit_gb,
-                pooled=True,
-                device=self._device,
-            )
-            seconds = expert.speaker_corpus.max_seconds if question.corpus == "speaker" else None
-            found = read_through(reader, utterances, config=config, max_seconds=seconds)
+            about = {"verifier": f"resemblyzer {version('resemblyzer')}"}
+            reader = cached_reader(run, compute, about, self._device)
+            found = read_through(run, reader, utterances, question.corpus)
             self._vectors[key] = found.layer(0)
         return self._vectors[key]
-
-
-def _row(
-    question: Question,
-    about: Mapping[str, Any],
-    layer: str,
-    control: str | None,
-    found: Verification,
-    num_speakers: int,
-    seed: int,
-) -> ProbeRow:
-    return ProbeRow(
-        **about,
-        corpus=question.corpus,
-        label=question.label,
-        probe="verifier",
-        layer=layer,
-        control=control,
-        accuracy=found.rate,
-        low=found.low,
-        high=found.high,
-        n=found.num_trials,
-        num_classes=num_speakers,
-        seed=seed,
-    )

@@ -14,17 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from spknorm import upstreams
 from spknorm.corpora.records import Utterance
 from spknorm.errors import NonFiniteError
 from spknorm.features import fingerprint
 from spknorm.features.reader import CachedReader, Reading
 from spknorm.probe.arrays import Layers, blocks_of, let_go
-from spknorm.probe.audit.models import Model
 from spknorm.probe.audit.questions import Question
+from spknorm.probe.audit.runs import Run
 from spknorm.runs.pooled import Features, write_features
-from spknorm.schema import UpstreamConfig
+from spknorm.runs.trained import load, make_featurizer
 
 Floats = NDArray[np.float32]
 Places = dict[tuple[str, str], int]
@@ -32,6 +33,32 @@ Places = dict[tuple[str, str], int]
 Done = Callable[[int], None]
 """Called with a number of utterances or probes that are done."""
 _MOST_DRAWN = 2000
+
+
+class Model(NamedTuple):
+    """What an audit runs.
+
+    Attributes:
+        upstream: s3prl's, in evaluation mode.
+        featurizer: s3prl's Featurizer of it.
+        gate: SNP's, None without one.
+    """
+
+    upstream: nn.Module
+    featurizer: Any
+    gate: nn.Module | None = None
+
+
+def own_model(run: Run, device: str) -> Model:
+    """Return a run's model at its best dev step."""
+    trained = load(run.folder, device=device)
+    return Model(trained.upstream, trained.featurizer, trained.heads.gate)
+
+
+def raw_model(run: Run, device: str) -> Model:
+    """Return the upstream that a run began with, and its featurizer with untrained weights."""
+    upstream = upstreams.build(run.args, device=device, folder=run.folder).upstream.eval()
+    return Model(upstream, make_featurizer(upstream, run.args, device=device).eval())
 
 
 class PooledFeatures(NamedTuple):
@@ -55,23 +82,16 @@ class PooledFeatures(NamedTuple):
 
 
 def pool_features(
+    run: Run,
     model: Model,
     questions: Sequence[Question],
     *,
-    max_seconds: float | None,
-    config: UpstreamConfig,
     device: str,
     done: Done = lambda count: None,
 ) -> PooledFeatures:
     """Run a model over each utterance of the questions once.
 
-    Args:
-        model: Upstream, featurizer and gate.
-        questions: Whose utterances; one that several share is run once.
-        max_seconds: Longer utterances of the speaker corpus are cropped to this.
-        config: Where features are cached.
-        device: Where the model is.
-        done: Called with the number of utterances that are done, now and then.
+    `done` is called with the number of utterances that are done, now and then.
 
     Raises:
         NonFiniteError: Some features are NaN or infinite.
@@ -82,35 +102,34 @@ def pool_features(
         return list(_pooled(model, wavs).cpu().numpy())
 
     gate = [] if model.gate is None else [model.gate]
-    reader = CachedReader(
+    about = {
+        "audit": "hidden states, and what the head sees",
+        "model": fingerprint(model.upstream, model.featurizer, *gate),
+    }
+    reader = cached_reader(run, compute, about, device)
+    found, places = read_questions(run, reader, questions)
+    return PooledFeatures(end_to_end([*found.values()]), places, model.gate is not None)
+
+
+def cached_reader(
+    run: Run, compute: Callable[[list[Tensor]], Any], about: dict[str, str], device: str
+) -> CachedReader:
+    """Return what reads or computes pooled features, cached as the run says."""
+    config = run.settings.upstream
+    return CachedReader(
         compute,
-        about={
-            "audit": "hidden states, and what the head sees",
-            "model": fingerprint(model.upstream, model.featurizer, *gate),
-        },
+        about=about,
         folder=config.cache_dir,
         limit_gb=config.cache_limit_gb,
         pooled=True,
         device=device,
     )
-    found, places = read_questions(reader, questions, config=config, max_seconds=max_seconds)
-    return PooledFeatures(end_to_end([*found.values()]), places, model.gate is not None)
 
 
 def read_questions(
-    reader: CachedReader,
-    questions: Sequence[Question],
-    *,
-    config: UpstreamConfig,
-    max_seconds: float | None,
+    run: Run, reader: CachedReader, questions: Sequence[Question]
 ) -> tuple[dict[str, Layers], Places]:
     """Return a reader's arrays (N, L, H) of each corpus, and where an utterance stands in all.
-
-    Args:
-        reader: What computes or fetches the features.
-        questions: Whose utterances are read, each once.
-        config: `upstream`; with `cache: off` nothing is kept.
-        max_seconds: Longest piece of an utterance of the speaker corpus; None: the whole.
 
     Raises:
         NonFiniteError: As `read_through`.
@@ -119,36 +138,25 @@ def read_questions(
     places: Places = {}
     for corpus, utterances in utterances_of(questions).items():
         places |= {(corpus, u.id): len(places) + number for number, u in enumerate(utterances)}
-        longest = max_seconds if corpus == "speaker" else None
-        found[corpus] = read_through(reader, utterances, config=config, max_seconds=longest)
+        found[corpus] = read_through(run, reader, utterances, corpus)
     return found, places
 
 
 def read_through(
-    reader: CachedReader,
-    utterances: Sequence[Utterance],
-    *,
-    config: UpstreamConfig,
-    max_seconds: float | None,
+    run: Run, reader: CachedReader, utterances: Sequence[Utterance], corpus: str
 ) -> Layers:
     """Return a reader's arrays (N, L, H) of some utterances, from the cache where there is room.
 
     What the cache has stays on the disk and is read a layer at a time.
 
-    Args:
-        reader: What computes or fetches the features.
-        utterances: N of them, in this order.
-        config: `upstream`; with `cache: off` nothing is kept.
-        max_seconds: Longest piece of an utterance; None: the whole.
-
     Raises:
         NonFiniteError: Some are NaN or infinite.
     """
-    keys = None
-    if config.cache != "off":
-        keys = reader.fill(utterances, max_seconds=max_seconds)
+    keys, seconds = None, run.max_seconds(corpus)
+    if run.settings.upstream.cache != "off":
+        keys = reader.fill(utterances, max_seconds=seconds)
     found = Layers.of(
-        reader.read(utterances, max_seconds=max_seconds)
+        reader.read(utterances, max_seconds=seconds)
         if keys is None
         else _stored([reader.store[key] for key in keys])
     )
@@ -196,17 +204,9 @@ def utterances_of(questions: Sequence[Question]) -> dict[str, list[Utterance]]:
 
 
 def write_picture(
-    path: Path, question: Question, pooled: PooledFeatures, *, upstream: str, stage: str
+    path: Path, question: Question, pooled: PooledFeatures, upstream: str, stage: str
 ) -> None:
-    """Write what the head sees of a question's first 2000 utterances, for a picture.
-
-    Args:
-        path: The file, `features_*.npz`.
-        question: Whose utterances are drawn.
-        pooled: Features of them.
-        upstream: Its name, for the picture's title.
-        stage: Of the audit, likewise.
-    """
+    """Write what the head sees of a question's first 2000 utterances, for a picture."""
     utterances = (*question.train, *question.test)[:_MOST_DRAWN]
     parts = (pooled.of(question, part).layer(-1) for part in ("train", "test"))
     values = np.concatenate(list(parts))[:_MOST_DRAWN]

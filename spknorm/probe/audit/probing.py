@@ -5,14 +5,18 @@ Legend: N utterances, L hidden states, H upstream dimension.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spknorm.probe import Pooled, ProbeScore, run_probe
 from spknorm.probe.arrays import Floats, Layers
-from spknorm.probe.audit.pooling import Done, PooledFeatures
-from spknorm.probe.audit.questions import Question
+from spknorm.probe.audit.pooling import Done, PooledFeatures, own_model, pool_features
+from spknorm.probe.audit.questions import Asked, Question, question_of
+from spknorm.probe.audit.runs import find_runs
+from spknorm.probe.corpus import ProbeDataConfig, read_labelled
+from spknorm.registry import register
 from spknorm.runs.probes import ProbeRow
 
 KINDS = ("linear", "mlp", "knn", "eer")
@@ -36,21 +40,14 @@ def num_probes(question: Question, *, every_layer: bool) -> int:
 def run_probes(
     question: Question,
     pooled: PooledFeatures,
+    asked: Asked,
     *,
     about: Mapping[str, Any],
-    every_layer: bool,
-    seed: int,
     done: Done = lambda count: None,
 ) -> list[ProbeRow]:
     """Return the row of every probe and control of one question.
 
-    Args:
-        question: The label, and who is held out.
-        pooled: Features of its utterances.
-        about: upstream, stage, variant, frozen and run of the rows.
-        every_layer: Also a linear probe of each hidden state.
-        seed: Of the probes.
-        done: Called after every probe.
+    `about` are upstream, stage, variant, frozen and run of the rows.
     """
     train, test = pooled.of(question, "train"), pooled.of(question, "test")
     layers = train.shape[1] - 1
@@ -59,7 +56,7 @@ def run_probes(
         (kind, "head", layers) for kind in kinds_for(question)
     ]
     plan += [("weighted", "weighted", summed)] if layers else []
-    plan += [("linear", str(layer), layer) for layer in range(layers if every_layer else 0)]
+    plan += [("linear", str(layer), layer) for layer in range(layers if asked.every_layer else 0)]
     rows = []
     for kind, layer, at in plan:
         for control in _CONTROLS:
@@ -68,7 +65,7 @@ def run_probes(
                 Pooled(_at(train, at), question.classes),
                 Pooled(_at(test, at), question.truth, question.clusters),
                 control=control,
-                seed=seed,
+                seed=asked.seed,
                 whole=question.to_learn,
             )
             done(1)
@@ -77,6 +74,29 @@ def run_probes(
             if about["stage"] == "raw" and layer == "head" and control is None:
                 rows.append(_chance(row, found.chance))
     return rows
+
+
+def dev_leakage(folder: Path, *, device: str = "cpu", seed: int = 0) -> float:
+    """Return the accuracy of a fresh linear speaker probe on what a run's emotion head sees.
+
+    The one probe that may be asked before anything is reported: it learns on the speaker corpus'
+    training part and is scored on its dev part; the part that an audit reports on stays unseen, so
+    that settings may be chosen by this number.
+
+    Raises:
+        MissingError: There is no finished run, or a corpus is not there.
+        DataError: The speaker corpus cannot be probed.
+    """
+    register()
+    (run,) = find_runs([Path(folder)], every_run=True)
+    expert = run.settings.downstream_expert
+    sizes = ProbeDataConfig.of(expert.datarc)
+    split = read_labelled(expert.speaker_corpus, sizes, seed=seed, work_dir=run.folder)
+    question = question_of("speaker", split, ("train",), "dev")
+    pooled = pool_features(run, own_model(run, device), [question], device=device)
+    train = Pooled(pooled.of(question, "train").layer(-1), question.classes)
+    test = Pooled(pooled.of(question, "test").layer(-1), question.truth, question.clusters)
+    return run_probe("linear", train, test, seed=seed).score
 
 
 def _row(question: Question, found: ProbeScore, layer: str, about: Mapping[str, Any]) -> ProbeRow:

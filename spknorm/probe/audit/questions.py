@@ -6,7 +6,6 @@ the emotion corpus always; and, for what was kept, the emotion of the held-out s
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,54 +61,53 @@ MOST_UTTERANCES = 15_000
 """Of a question, unless the whole is asked for: some 1.5 GB of HuBERT Large's layers."""
 
 
-def questions_for(
-    run: Run,
-    *,
-    labels: Sequence[str],
-    max_speakers: int | None,
-    seed: int,
-    work_dir: Path,
-    most: int | None = MOST_UTTERANCES,
-) -> list[Question]:
+class Asked(NamedTuple):
+    """The options of an audit that decide its rows."""
+
+    every_layer: bool = False
+    labels: tuple[str, ...] = ("speaker",)
+    max_speakers: int | None = None
+    seed: int = 0
+    most: int | None = MOST_UTTERANCES
+    verifier: bool = False
+
+    def marks(self) -> dict[str, Any]:
+        """Return the options as plain values; what later versions added only where it is asked."""
+        plain = {**self._asdict(), "labels": list(self.labels)}
+        return plain if self.verifier else {k: v for k, v in plain.items() if k != "verifier"}
+
+
+def questions_for(run: Run, asked: Asked) -> list[Question]:
     """Return what is asked of the features of `run` and of its raw upstream.
 
-    Args:
-        run: Its configuration says which corpora.
-        labels: Columns, asked of each corpus that has them; none: leave the speaker corpus out.
-        max_speakers: Keep that many classes of the speaker corpus.
-        seed: Of splits where a corpus has none.
-        work_dir: Keeps the list of files that cannot be used.
-        most: Draw this many utterances of a question, evenly over its classes; None: take all.
+    Labels are asked of each corpus that has them; without any the speaker corpus is left out.
 
     Raises:
         MissingError, DataError: A corpus is not there or cannot be probed.
     """
     expert = run.settings.downstream_expert
     sizes = ProbeDataConfig.of(expert.datarc)
-    parts = read_emotion_split(expert.datarc, fold=run.fold, seed=run.seed, work_dir=work_dir)
+    parts = read_emotion_split(expert.datarc, fold=run.fold, seed=run.seed, work_dir=run.place)
     whole = (*parts.train, *parts.dev, *parts.test)
-    spoken = read_records(expert.speaker_corpus, sizes) if labels else []
+    spoken = read_records(expert.speaker_corpus, sizes) if asked.labels else []
     found = []
-    for label in labels:
+    for label in asked.labels:
         if label != "speaker" and _all_have(whole, label) and not _all_have(spoken, label):
             continue  # the emotion corpus' alone, such as IEMOCAP's session
-        corpus = dataclasses.replace(
-            expert.speaker_corpus,
-            label=label,
-            max_speakers=max_speakers or expert.speaker_corpus.max_speakers,
-        )
-        split = read_labelled(corpus, sizes, seed=seed, work_dir=work_dir)
+        most = asked.max_speakers or expert.speaker_corpus.max_speakers
+        corpus = dataclasses.replace(expert.speaker_corpus, label=label, max_speakers=most)
+        split = read_labelled(corpus, sizes, seed=asked.seed, work_dir=run.place)
         found.append(question_of("speaker", split))
     unsplit = [dataclasses.replace(utterance, split=None) for utterance in whole]
-    for label in dict.fromkeys(("speaker", *labels)):
+    for label in dict.fromkeys(("speaker", *asked.labels)):
         if label == "emotion" or not _all_have(whole, label):
             continue  # the emotion is asked below, of speakers held out
         try:
-            found.append(question_of("emotion", split_by_label(unsplit, label, seed=seed)))
+            found.append(question_of("emotion", split_by_label(unsplit, label, seed=asked.seed)))
         except DataError as error:
             raise DataError(f"The emotion corpus cannot be probed: {error}") from error
     found += _about_emotion((*parts.train, *parts.dev), parts.test)
-    return [sample(question, most, seed=seed) for question in found]
+    return [sample(question, asked.most, seed=asked.seed) for question in found]
 
 
 def sample(question: Question, most: int | None, *, seed: int) -> Question:
@@ -117,11 +115,7 @@ def sample(question: Question, most: int | None, *, seed: int) -> Question:
 
     Of each class at least two are learnt on and one is named, where there are as many, so that no
     class is lost. A probe learns less from fewer, so that scores are extrapolated to the whole.
-
-    Args:
-        question: About a whole corpus.
-        most: How many utterances at most, give or take those of small classes; None: all.
-        seed: Of the draw.
+    There are `most` at most, give or take those of small classes; None: all.
     """
     num_train, num_test = len(question.train), len(question.test)
     if most is None or num_train + num_test <= most:
@@ -155,14 +149,7 @@ def _draw(
 def question_of(
     corpus: str, split: LabelledSplit, learnt: Sequence[str] = ("train", "dev"), named: str = "test"
 ) -> Question:
-    """Return the question for a split's label.
-
-    Args:
-        corpus: `speaker` or `emotion`.
-        split: Utterances by part, with their labels.
-        learnt: The parts that probes are trained on.
-        named: The part that they are scored on.
-    """
+    """Return the question for a split's label, learnt on some of its parts."""
     test: tuple[Utterance, ...] = getattr(split, named)
     return Question(
         corpus=corpus,

@@ -6,11 +6,11 @@ Whole after every stage, so that an audit that is stopped loses at most the stag
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
-from spknorm.probe.audit.questions import MOST_UTTERANCES
+from spknorm.probe.audit.questions import Asked
 from spknorm.probe.audit.runs import Run
 from spknorm.runs.probes import PROBE_SCHEMA, ProbeRow, read_probes
 
@@ -18,30 +18,8 @@ _VERSION = 2
 """Of what the probes compute: rows of another version are not taken over."""
 
 
-class Asked(NamedTuple):
-    """The options of an audit that decide its rows."""
-
-    every_layer: bool
-    labels: tuple[str, ...]
-    max_speakers: int | None
-    seed: int
-    most: int | None = MOST_UTTERANCES
-    verifier: bool = False
-
-    def marks(self) -> dict[str, Any]:
-        """Return the options as plain values; what later versions added only where it is asked."""
-        plain = {**self._asdict(), "labels": list(self.labels)}
-        return plain if self.verifier else {k: v for k, v in plain.items() if k != "verifier"}
-
-
 class Record:
-    """A run's probe.json.
-
-    Args:
-        path: The file.
-        asked: What it is of.
-        mark: Of the run's weights.
-    """
+    """A run's probe.json."""
 
     def __init__(self, path: Path, asked: Asked, mark: str) -> None:
         self._path = path

@@ -83,26 +83,25 @@ class Run(NamedTuple):
         """Its seed."""
         return int(getattr(self.args, "seed", None) or 1337)
 
+    def max_seconds(self, corpus: str) -> float | None:
+        """Return to what utterances of a corpus are cropped; None: they are heard whole."""
+        speaker_corpus = self.settings.downstream_expert.speaker_corpus
+        return speaker_corpus.max_seconds if corpus == "speaker" else None
+
     @property
     def speaker_dependent(self) -> bool:
         """Whether it trained on the speakers that it was tested on, or was allowed to."""
         data = self.settings.downstream_expert.datarc
-        return data.allow_leak or "sd" in (
-            data.protocol,
-            data.base if data.protocol == "low_resource" else "",
-        )
+        base = data.base if data.protocol == "low_resource" else ""
+        return data.allow_leak or "sd" in (data.protocol, base)
 
     @property
     def is_raw(self) -> bool:
         """Whether its head sees exactly what it would see of the raw upstream."""
-        own = self.sums_layers or getattr(self.args, "initial_weights", None) is not None
+        one_layer = getattr(self.args, "upstream_layer_selection", None) is not None
+        sums_layers = self.args.upstream_feature_selection == "hidden_states" and not one_layer
+        own = sums_layers or getattr(self.args, "initial_weights", None) is not None
         return self.frozen and self.stage == "none" and not own
-
-    @property
-    def sums_layers(self) -> bool:
-        """Whether its head sees a sum of layers, with weights that were trained."""
-        one = getattr(self.args, "upstream_layer_selection", None) is not None
-        return self.args.upstream_feature_selection == "hidden_states" and not one
 
     def identity(self) -> dict[str, Any]:
         """Return every setting that decides its method, by path."""
@@ -156,7 +155,7 @@ def find_runs(folders: Sequence[Path], *, every_run: bool) -> list[Run]:
     best: dict[str, Run] = {}
     for run in sorted(runs, key=_preference):
         method = {k: v for k, v in run.identity().items() if k not in _OF_PROTOCOL}
-        best.setdefault(_text(method), run)
+        best.setdefault(json.dumps(method, sort_keys=True, default=str), run)
     return [run for run in runs if run in best.values()]
 
 
@@ -164,11 +163,9 @@ def is_control(run: Run, of: Run) -> bool:
     """Return whether `run` differs from `of` in nothing but that its adversary was off."""
     if run.stage != "none" or of.stage == "none" or (run.fold, run.seed) != (of.fold, of.seed):
         return False
-    expert = of.settings.downstream_expert
     off = run.settings.downstream_expert.spknorm
-    changed = dataclasses.replace(
-        of.settings, downstream_expert=dataclasses.replace(expert, spknorm=off)
-    )
+    expert = dataclasses.replace(of.settings.downstream_expert, spknorm=off)
+    changed = dataclasses.replace(of.settings, downstream_expert=expert)
     return effects.identity(changed, vars(of.args)) == run.identity()
 
 
@@ -222,23 +219,14 @@ def _differences(own: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
 def _preference(run: Run) -> tuple[Any, ...]:
     protocol = run.settings.downstream_expert.datarc.protocol
     rank = _PROTOCOLS.index(protocol) if protocol in _PROTOCOLS else len(_PROTOCOLS)
-    number = run.fold.removeprefix("fold")
-    return (
-        run.speaker_dependent,
-        rank,
-        int(number) if number.isdecimal() else 0,
-        run.seed,
-        str(run.folder),
-    )
+    fold = run.fold.removeprefix("fold")
+    number = int(fold) if fold.isdecimal() else 0
+    return run.speaker_dependent, rank, number, run.seed, str(run.folder)
 
 
 def _is_of_another_bench(path: Path, folder: Path) -> bool:
     above = [parent for parent in path.parents if parent.is_relative_to(folder)]
     return any((parent / "summary.json").is_file() for parent in above if parent != folder)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _read(folder: Path) -> Run:
