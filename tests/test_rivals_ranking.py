@@ -10,7 +10,7 @@ from spknorm.controlled import pool, rivals
 from spknorm.controlled.pool import Pool
 from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.grid import RivalRow, choose
-from spknorm.controlled.rivals.outcome import methods_table, write_outcome
+from spknorm.controlled.rivals.outcome import write_outcome
 from spknorm.controlled.rivals.plan import Plan, read_plan
 from spknorm.controlled.rivals.ranking import rank
 from spknorm.errors import ConfigError, DataError
@@ -150,7 +150,11 @@ def test_an_experiment_file_goes_on_where_it_was_stopped(tmp_path, small_pool):
 
 
 def test_the_page_of_rivals_has_the_table_of_the_code():
-    assert methods_table() in (ROOT / "docs" / "rivals.md").read_text()
+    lines = ["| key | method | after | needs | strengths tried |", "| --- " * 5 + "|"]
+    for key, one in RIVALS.items():
+        tried = ", ".join(f"{value:g}" for value in one.strengths)
+        lines.append(f"| `{key}` | {one.title} | {one.source} | {one.needs} | {tried} |")
+    assert "\n".join(lines) in (ROOT / "docs" / "rivals.md").read_text()
 
 
 def test_the_worst_speakers_and_the_spread_are_those_of_the_definition():

@@ -26,9 +26,7 @@ class ModelRow(NamedTuple):
     """One model.
 
     Attributes:
-        features: See `Variant`.
-        method: See `Variant`.
-        labels: See `Variant`.
+        features, method, labels: See `Variant`.
         rho: Confounding of its training utterances.
         seed: Of corpus and model.
         fold: 0-4, the session held out.
@@ -89,9 +87,8 @@ class Fold(Generic[Features]):
         )
         represented = model.represent(self.neutral, self._told(self.speaker, labels))
         is_train, speaker = self.is_train, self.speaker
-        leaks = leakage(
-            represented[is_train], speaker[is_train], represented[~is_train], speaker[~is_train]
-        )
+        known, held_out = (represented[one] for one in (is_train, ~is_train))
+        leaks = leakage(known, speaker[is_train], held_out, speaker[~is_train])
         return FoldScores(correct, float(np.mean(seen)), leaks)
 
     def _told(self, speaker: Integers, labels: str) -> Integers:

@@ -3,6 +3,7 @@
 Used by `grid.py`; every key of configs/controlled.yaml is a field here.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -141,40 +142,32 @@ class Plan:
     def parts(self) -> tuple[Part, ...]:
         """What is run, in order; each part is one file of rows."""
         frozen = [Part("frozen", rho, seed) for rho in self.rho for seed in self.seeds]
-        if not self.tuned or not self.tuned_folds:
-            return tuple(frozen)
-        levels = (*self.tuned_rho, *self.baseline_rho)
+        levels = (*self.tuned_rho, *self.baseline_rho) if self.tuned and self.tuned_folds else ()
         tuned = [Part("tuned", rho, seed) for seed in self.tuned_seeds for rho in levels]
         return (*frozen, *tuned)
 
     @property
     def num_models(self) -> tuple[int, int]:
         """How many models on frozen features, and how many fine-tuned ones."""
-        counts = {"frozen": 0, "tuned": 0}
+        models = Counter[str]()
         for part in self.parts:
-            folds = self.num_folds if part.kind == "frozen" else self.tuned_folds
-            counts[part.kind] += folds * len(self.variants_of(part))
-        return counts["frozen"], counts["tuned"]
+            models[part.kind] += len(self.variants_of(part))
+        return models["frozen"] * self.num_folds, models["tuned"] * self.tuned_folds
 
     def variants_of(self, part: Part) -> list[Variant]:
         """Return what is compared in a part."""
-        if part.kind == "tuned":
-            if part.rho not in self.tuned_rho:
-                return [Variant("start", "none", "true"), Variant("fine-tuned", "none", "true")]
-            return [
-                Variant(features, one, labels)
-                for features, labels, those in (
-                    ("start", "true", self.tuned_starts),
-                    ("fine-tuned", "true", self.tuned),
-                    ("fine-tuned", "shuffled", self.tuned_shuffled),
-                )
-                for one in those
-            ]
-        found = [Variant("hubert", method, "true") for method in self.methods]
-        if part.rho in self.control_rho:
-            found += [Variant("hubert", method, "true") for method in self.controls]
-            found += [Variant("hubert", method, "shuffled") for method in self.shuffled]
-        return found
+        compared: list[tuple[str, str, tuple[str, ...]]]
+        if part.kind == "frozen":
+            compared = [("hubert", "true", self.methods)]
+            if part.rho in self.control_rho:
+                compared += [("hubert", "true", self.controls)]
+                compared += [("hubert", "shuffled", self.shuffled)]
+        elif part.rho in self.tuned_rho:
+            compared = [("start", "true", self.tuned_starts), ("fine-tuned", "true", self.tuned)]
+            compared += [("fine-tuned", "shuffled", self.tuned_shuffled)]
+        else:
+            compared = [("start", "true", ("none",)), ("fine-tuned", "true", ("none",))]
+        return [Variant(what, one, labels) for what, labels, those in compared for one in those]
 
 
 def read_plan(path: Path, *, quick: bool = False) -> Plan:

@@ -92,26 +92,29 @@ def run_probe(
         DataError: Shapes that do not fit, non-finite features, or nothing to learn.
     """
     if probe == "weighted":
-        train, test = (part._replace(features=as_layers(part.features)) for part in (train, test))
+        train, test = (
+            part._replace(features=Layers.of(part.features)) if part.features.ndim == 3 else part
+            for part in (train, test)
+        )
     _check(probe, control, train, test)
     if probe == "eer":
         return _verified(train, test, control, seed)
     num_classes = int(train.labels.max()) + 1
     labels = np.random.default_rng(seed).permutation(train.labels) if control else train.labels
     clusters = test.labels if test.clusters is None else test.clusters
-    smaller = nested_parts(labels, seed)[:-1] if whole and whole > len(labels) else []
-    curve = []
-    for part in [] if control else smaller:
-        fewer = _rows(train.features, part)
-        predicted = _predicted(probe, fewer, labels[part], test.features, num_classes, seed)
-        curve.append(predicted == test.labels)
-    predicted = _predicted(probe, train.features, labels, test.features, num_classes, seed)
+    extrapolated = whole is not None and whole > len(labels) and not control
+    parts = nested_parts(labels, seed)[:-1] if extrapolated else []
+    curve = [
+        _predicted(probe, _rows(train.features, part), labels[part], test, num_classes, seed)
+        for part in parts
+    ]
+    predicted = _predicted(probe, train.features, labels, test, num_classes, seed)
     correct = predicted == test.labels
     score, on_sample = float(correct.mean()), None
     if whole and curve:
-        sizes = [*map(len, smaller), len(labels)]
-        on_sample = score
-        score, low, high = extrapolate([*curve, correct], sizes, clusters, whole=whole)
+        sizes, on_sample = [*map(len, parts), len(labels)], score
+        learnt = [*(one == test.labels for one in curve), correct]
+        score, low, high = extrapolate(learnt, sizes, clusters, whole=whole)
     else:
         low, high = _interval(correct, clusters)
     most_frequent = np.bincount(train.labels).argmax()
@@ -139,15 +142,10 @@ def _verified(train: Pooled, test: Pooled, control: str | None, seed: int) -> Pr
 
 
 def _predicted(
-    probe: str,
-    train: Floats | Layers,
-    labels: Integers,
-    test: Floats | Layers,
-    num_classes: int,
-    seed: int,
+    probe: str, train: Floats | Layers, labels: Integers, of: Pooled, num_classes: int, seed: int
 ) -> Integers:
-    """Return the classes of test features by a probe of training features, both standardised."""
-    scale = scale_of(train)
+    """Return the classes of pooled features by a probe of training features, both standardised."""
+    scale, test = scale_of(train), of.features
     if isinstance(train, Layers) and isinstance(test, Layers):
         layers = standardised(train, scale), standardised(test, scale)
         return weighted(layers[0], labels, layers[1], num_classes, seed)
@@ -163,11 +161,6 @@ def standardise(train: Floats, test: Floats) -> tuple[Floats, Floats]:
     """Return both with mean and standard deviation of `train` taken out of every dimension."""
     scale = scale_of(train)
     return scale.apply(train), scale.apply(test)
-
-
-def as_layers(features: Floats | Layers) -> Floats | Layers:
-    """Return features of which a layer is read at a time; what has another shape as it is."""
-    return Layers.of(features) if isinstance(features, Layers) or features.ndim == 3 else features
 
 
 def index_labels(names: Sequence[str], known: Sequence[str] | None = None) -> Integers:
@@ -191,12 +184,9 @@ def _interval(
     sizes, hits = np.bincount(index), np.bincount(index, weights=correct)
     if len(sizes) < MIN_SPEAKERS:
         return None, None
-    tables = {
-        str(i): [[hit, size - hit], [0, 0]]
-        for i, (size, hit) in enumerate(zip(sizes, hits, strict=True))
-    }
-    found = interval(tables, "wa")
-    return found.low, found.high
+    pairs = enumerate(zip(hits, sizes - hits, strict=True))
+    _, low, high, _ = interval({str(i): [pair, (0, 0)] for i, pair in pairs}, "wa")
+    return low, high
 
 
 def _check(probe: str, control: str | None, train: Pooled, test: Pooled) -> None:
@@ -221,13 +211,11 @@ def _check(probe: str, control: str | None, train: Pooled, test: Pooled) -> None
             f"Training features {train.features.shape} and test features {test.features.shape} "
             "must agree but for the number of utterances."
         )
-    if probe == "eer":
-        return
     unseen = np.setdiff1d(test.labels, train.labels)
-    if len(unseen):
+    if len(unseen) and probe != "eer":
         raise DataError(
             f"{len(unseen)} of the test classes have no training utterance; "
             "a probe cannot name them."
         )
-    if len(np.unique(train.labels)) < 2:
+    if len(np.unique(train.labels)) < 2 and probe != "eer":
         raise DataError("A probe needs at least two classes.")

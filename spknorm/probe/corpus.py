@@ -20,6 +20,7 @@ from spknorm.probe.arrays import Integers
 from spknorm.schema import DataConfig, SpeakerCorpusConfig
 
 logger = logging.getLogger(__name__)
+_PARTS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,28 +87,22 @@ class LabelledSplit(NamedTuple):
 
 def read_labelled(
     config: SpeakerCorpusConfig,
-    data: ProbeDataConfig | None = None,
+    data: ProbeDataConfig,
     *,
     seed: int = 0,
     work_dir: Path,
 ) -> LabelledSplit:
     """Read a speaker corpus and split it for a probe of `config.label`.
 
-    Args:
-        config: Which corpus and which label; `max_speakers` keeps the most frequent classes.
-        data: Sizes of the parts.
-        seed: Of the split, where the corpus has none.
-        work_dir: Keeps the index of audio headers.
+    Of `max_speakers` the most frequent classes are kept; `work_dir` keeps the index of headers.
 
     Raises:
         MissingError, DataError: The corpus is not there, or cannot be probed.
     """
-    data = data or ProbeDataConfig()
     records = read_records(config, data)
     check_records(records, role="speaker", label=config.label)
-    records = usable(records, work_dir=work_dir, skip_bad=data.skip_bad)
     return split_by_label(
-        records,
+        usable(records, work_dir=work_dir, skip_bad=data.skip_bad),
         config.label,
         seed=seed,
         dev_ratio=data.dev_ratio,
@@ -143,8 +138,8 @@ def split_by_label(
         utterances: In any order; the result does not depend on it.
         label: Column of the classes.
         seed: Of what is drawn.
-        dev_ratio: Part of each class, at least one utterance.
-        test_ratio: Part of each class to test on, at least one utterance.
+        dev_ratio: Part of each class, at least one utterance; so of `test_ratio`.
+        test_ratio: To test on.
         max_classes: Keep this many, those with the most training utterances (ties by name), as
             the adversary does (spknorm.batches.task).
 
@@ -164,30 +159,28 @@ def split_by_label(
     records = [u for u in records if max_classes is None or label_of(u, label) in most]
     groups: dict[str, dict[str, list[Utterance]]] = {}
     for utterance in records:
-        parts = groups.setdefault(label_of(utterance, label), {"train": [], "dev": [], "test": []})
+        parts = groups.setdefault(label_of(utterance, label), {part: [] for part in _PARTS})
         parts[utterance.split or "train"].append(utterance)
     generator = np.random.default_rng(seed)
     for name in sorted(groups):
         for part, ratio in (("dev", dev_ratio), ("test", test_ratio)):
             if part not in own:
                 _move(groups[name], part, ratio, generator)
-    usable_names = [name for name, parts in groups.items() if all(parts.values())]
-    if len(usable_names) < len(groups):
+    names = tuple(name for name in sorted(groups) if all(groups[name].values()))
+    if len(names) < len(groups):
         logger.warning(
             "%d of %d classes of `%s` have too few utterances to be trained on and tested.",
-            len(groups) - len(usable_names),
+            len(groups) - len(names),
             len(groups),
             label,
         )
-    if len(usable_names) < 2:
+    if len(names) < 2:
         raise DataError(
             f"A probe of `{label}` needs two classes with three utterances each at least, "
-            f"but the corpus has {len(usable_names)}."
+            f"but the corpus has {len(names)}."
         )
-    names = tuple(sorted(usable_names))
     train, dev, test = (
-        tuple(utterance for name in names for utterance in groups[name][part])
-        for part in ("train", "dev", "test")
+        tuple(utterance for name in names for utterance in groups[name][part]) for part in _PARTS
     )
     return LabelledSplit(train, dev, test, names, label)
 

@@ -100,9 +100,12 @@ class Film(nn.Module):
 def modulated(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
     """Scale and shift the features by the embedding, times `strength`."""
     embedder = Embedder(known)
-    generator = torch.Generator().manual_seed(seed)
-    features, emotion = torch.from_numpy(known.emotional), torch.from_numpy(known.emotion)
-    embedding = strength * torch.from_numpy(embedder(known.emotional, known.who))
+
+    def inputs(rows: Floats, who: Integers) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(rows), strength * torch.from_numpy(embedder(rows, who))
+
+    generator, emotion = torch.Generator().manual_seed(seed), torch.from_numpy(known.emotion)
+    features, embedding = inputs(known.emotional, known.who)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         film = Film(features.shape[1], embedding.shape[1], settings.gate_width, settings.dropout)
@@ -113,9 +116,6 @@ def modulated(known: Data[Floats], settings: Settings, strength: float, seed: in
 
         minimise(loss_of, groups, settings, len(emotion), generator)
     film.eval()
-
-    def inputs(rows: Floats, who: Integers) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(rows), strength * torch.from_numpy(embedder(rows, who))
 
     @torch.no_grad()
     def predict(rows: Floats, who: Integers) -> Integers:

@@ -4,6 +4,7 @@ After `plan.py`; `ranking.py` reads the rows.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -73,11 +74,12 @@ def run_grid(
     def rows_of(parts: Sequence[Part], strengths: dict[str, float]) -> list[RivalRow]:
         nonlocal done
         asked = [(one, strengths.get(one.method)) for one in parts]
-        missing = [
-            (strength, one) for one, strength in asked if not _read(plan, out, one, strength)
+        jobs = [
+            partial(run_part, plan, out, strength, one)
+            for one, strength in asked
+            if not _read(plan, out, one, strength)
         ]
-        done += len(parts) - len(missing)
-        jobs = [partial(run_part, plan, out, strength, one) for strength, one in missing]
+        done += len(parts) - len(jobs)
         done = compute(jobs, workers, progress, done=done, total=total)
         return [row for one, strength in asked for row in _read(plan, out, one, strength)]
 
@@ -91,10 +93,9 @@ def choose(rows: Sequence[RivalRow]) -> dict[str, float]:
 
     The rule is the same for all, and so is the number of candidates; of equal ones it is the least.
     """
-    scores: dict[str, dict[float, list[float]]] = {}
+    scores: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        of_rival = scores.setdefault(row.method, {})
-        of_rival.setdefault(row.strength, []).append(float(np.mean(list(row.unseen.values()))))
+        scores[row.method][row.strength].append(float(np.mean(list(row.unseen.values()))))
     return {
         method: min(candidates, key=lambda one: (-float(np.mean(candidates[one])), one))
         for method, candidates in scores.items()
@@ -111,16 +112,17 @@ def run_part(plan: Plan, out: Path, strength: float | None, part: Part) -> None:
     torch.set_num_threads(1)
     features = pool.features_of(part.seed, out)
     num_folds = plan.select_folds if part.stage == "select" else plan.num_folds
+    if part.method in BASELINES:
+        models = [(0.0, "true")]
+    else:
+        strengths = RIVALS[part.method].strengths if strength is None else (strength,)
+        models = [(one, "true") for one in strengths]
+        if part.stage == "confirm" and part.rho == plan.rho[0]:
+            models.append((strengths[0], "shuffled"))
     rows = []
     for number in range(num_folds):
         fold = folds.standardised(Fold(features, part.rho, number))
-        if part.method in BASELINES:
-            rows.append(_row(fold, plan, part.method, 0.0, "true"))
-            continue
-        strengths = RIVALS[part.method].strengths if strength is None else (strength,)
-        rows += [_row(fold, plan, part.method, one, "true") for one in strengths]
-        if part.stage == "confirm" and part.rho == plan.rho[0]:
-            rows.append(_row(fold, plan, part.method, strengths[0], "shuffled"))
+        rows += [_row(fold, plan, part.method, *model) for model in models]
     content = {"key": _key(plan, part, strength), "rows": [row._asdict() for row in rows]}
     write_json(_path(out, part), content)
 

@@ -14,7 +14,7 @@ from spknorm.controlled.rivals.grid import RivalRow
 from spknorm.controlled.rivals.plan import Plan
 from spknorm.controlled.rivals.ranking import Gain, Rank, Standing, rank
 from spknorm.report.page import Section
-from spknorm.report.tables import NOTHING, Table, signed_points, span
+from spknorm.report.tables import NOTHING, signed_points, span
 from spknorm.report.words import Line, table
 
 SCHEMA = "spknorm.rivals/1"
@@ -26,11 +26,13 @@ def write_outcome(
 ) -> Written:
     """Write rivals.json, table.md and report.html into `out`."""
     standings = rank(plan, chosen, rows)
-    ranking, prices = _ranking(standings, plan, rows), table("prices", map(_line, standings))
+    lines, seeds = [_line(one) for one in standings], sorted({row.seed for row in rows})
+    about = {"rho": plan.rho[0], "num_corpora": len(seeds), "num_folds": plan.num_folds}
+    ranking, prices = table("ranking", lines, **about), table("prices", lines)
     record = {
         "schema": SCHEMA,
         "plan": asdict(plan),
-        "seeds": sorted({row.seed for row in rows}),
+        "seeds": seeds,
         "strengths": {one: list(RIVALS[one].strengths) for one in plan.rivals},
         "standings": [_plain(one) for one in standings],
     }
@@ -56,10 +58,6 @@ def _plain(one: Standing) -> dict[str, Any]:
     return {**fields, "verdict": one.verdict}
 
 
-def _title(one: Standing) -> str:
-    return _BASELINES.get(one.method) or RIVALS[one.method].title
-
-
 def _points(gain: Gain | None) -> list[str]:
     """Return a gain in points, and its interval."""
     if gain is None:
@@ -75,22 +73,12 @@ def _place(found: Rank | None) -> str:
     return f"{found.place} ({found.best}-{found.worst})"
 
 
-def _ranking(standings: Sequence[Standing], plan: Plan, rows: Sequence[RivalRow]) -> Table:
-    return table(
-        "ranking",
-        map(_line, standings),
-        rho=plan.rho[0],
-        num_corpora=len({row.seed for row in rows}),
-        num_folds=plan.num_folds,
-    )
-
-
 def _line(one: Standing) -> Line:
     """Return what a method's line is made of, in either table."""
     return {
         "one": one,
         "rival": RIVALS.get(one.method),
-        "title": _title(one),
+        "title": _BASELINES.get(one.method) or RIVALS[one.method].title,
         "place": _place(one.rank),
         "gain": _points(one.gain),
         "control": _points(one.control),
@@ -98,12 +86,3 @@ def _line(one: Standing) -> Line:
         "cost": _points(one.cost),
         "kind": "control" if one.method in _BASELINES else "ours",
     }
-
-
-def methods_table() -> str:
-    """Return the rivals as a table in Markdown, as docs/rivals.md has it."""
-    lines = ["| key | method | after | needs | strengths tried |", "| --- " * 5 + "|"]
-    for key, one in RIVALS.items():
-        tried = ", ".join(f"{value:g}" for value in one.strengths)
-        lines.append(f"| `{key}` | {one.title} | {one.source} | {one.needs} | {tried} |")
-    return "\n".join(lines)
