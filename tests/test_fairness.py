@@ -89,18 +89,19 @@ def test_intervals_of_ccc_lie_around_and_are_wider_of_few_utterances():
         assert few[name].high - few[name].low > many[name].high - many[name].low
 
 
-def test_the_second_stage_draws_what_normal_utterances_give():
-    """Sums alone give the distribution that drawing every utterance gives."""
-    one = rated(0.5, size=40)
-    drawn = fairness._drawn_ccc(np.stack([one]), 20_000, 0)[:, 0]
-    n, x, y, xx, yy, xy = one
-    mean = [x / n, y / n]
-    covariance = [[xx - x * x / n, xy - x * y / n], [xy - x * y / n, yy - y * y / n]]
-    covariance = np.array(covariance) / (n - 1)
-    whole = np.random.default_rng(1).multivariate_normal(mean, covariance, size=(20_000, 40))
-    direct = concordance(np.stack([sums_of(w[:, :1], w[:, 1:])[0] for w in whole]))
-    for level in (0.025, 0.25, 0.5, 0.75, 0.975):
-        assert np.quantile(drawn, level) == pytest.approx(np.quantile(direct, level), abs=0.01)
+def test_new_speakers_vary_as_those_who_were_heard():
+    """Mean and deviation of Fisher's z; at times the lowest of ten is lower than any was."""
+    z = np.linspace(0.2, 1.0, 10)
+    drawn = fairness._drawn_ccc(np.tanh(z), 20_000, 0)
+    assert drawn.shape == (20_000, 10)
+    again = np.arctanh(drawn)
+    assert again.mean() == pytest.approx(z.mean(), abs=0.01)
+    assert again.std() == pytest.approx(z.std(ddof=1), abs=0.01)
+    assert np.mean(drawn.min(axis=1) < np.tanh(z.min())) > 0.2
+
+
+def test_a_ccc_of_one_is_drawn_without_infinity():
+    assert np.isfinite(fairness._drawn_ccc(np.array([1.0, 0.9, 0.8, -1.0]), 50, 0)).all()
 
 
 @pytest.mark.parametrize("flat", ["truth", "predicted", "both"])

@@ -7,8 +7,9 @@ of them again and again. Of the worst speaker of 8 to 20 simulated ones, 95 % in
 the worst quarter is told better, 91 to 95 %: benchmarks/coverage_of_fairness.py. The quantiles are
 Student's, as in `__init__.py`.
 
-Of dimensions there are six sums of a speaker's utterances (`agreement.py`), not the utterances: in
-the second stage utterances are normal, with the moments that the sums tell.
+Of dimensions a speaker has one CCC. There the bootstrap is parametric: Fisher's z of speakers is
+drawn from the normal distribution that theirs tell of, since the lowest of ten that are drawn again
+is too often the same one: benchmarks/coverage_of_ccc.py --among-speakers.
 """
 
 import math
@@ -30,6 +31,7 @@ MEASURES = (WORST, FEW, GINI, SPREAD)
 MEASURES_OF_CCC = (WORST, FEW, SPREAD)  # Gini's coefficient is of what cannot be below 0
 _SHARE = 4  # the worst few are a quarter of the speakers
 _BLOCK = 4_000_000  # counts that are drawn at once
+_ALL_BUT_ONE = 1 - 1e-9  # of a CCC of 1 Fisher's z is infinite
 
 FloatArray = NDArray[np.float64]
 
@@ -127,16 +129,14 @@ def intervals_of_ccc(
 ) -> dict[str, Interval]:
     """Return all `MEASURES_OF_CCC` with their 95 % intervals.
 
-    Six sums of each speaker are of three utterances at least.
-
     Raises:
         DataError: Fewer than `MIN_SPEAKERS`.
     """
     check_speakers(by_speaker)
-    drawn = _drawn_ccc(_stacked(by_speaker), num_resamples, seed)
-    found = {}
+    drawn = _drawn_ccc(concordance(_stacked(by_speaker)), num_resamples, seed)
+    student, found = quantile(0.975, len(by_speaker) - 1), {}
     for name, value in measure_ccc(by_speaker).items():
-        reach = _reach(_MEASURES[name](drawn), drawn)
+        reach = student * float(_MEASURES[name](drawn).std(ddof=1))
         if name == SPREAD:  # from 0 to 2, and far from normal on the logit where speakers are alike
             low, high = max(0.0, value - reach), min(2.0, value + reach)
         else:
@@ -225,29 +225,11 @@ def _drawn(sides: Sequence[BySpeaker], num_resamples: int, seed: int) -> list[Fl
     return [np.concatenate(parts) for parts in found]
 
 
-def _drawn_ccc(sums: FloatArray, num_resamples: int, seed: int) -> FloatArray:
-    """Return CCC (R, S) of speakers drawn whole, of normal utterances with the sums' moments.
-
-    Mean and covariance of normal utterances are drawn as such (Bartlett's decomposition).
-    """
-    generator = np.random.default_rng(seed)
-    n, x, y, xx, yy, xy = sums.T
-    mean_x, mean_y, freedom = x / n, y / n, n - 1
-    deviation = np.sqrt(np.maximum(xx - n * mean_x**2, 0) / freedom)
-    slope = (xy - n * mean_x * mean_y) / freedom / np.where(deviation > 0, deviation, 1.0)
-    rest = np.sqrt(np.maximum((yy - n * mean_y**2) / freedom - slope**2, 0))
-    found = []
-    for block in _blocks(num_resamples, 4 * len(sums)):
-        who = generator.integers(len(sums), size=(block, len(sums)))
-        first, second, cross = generator.standard_normal((3, *who.shape))
-        long, short = (np.sqrt(generator.chisquare(freedom[who] - less)) for less in (0, 1))
-        along = slope[who] * long + rest[who] * cross
-        gap = (mean_x - mean_y)[who] * np.sqrt(n[who])
-        gap = gap + (deviation - slope)[who] * first - rest[who] * second
-        across = (deviation[who] * long) ** 2 + along**2 + (rest[who] * short) ** 2 + gap**2
-        together = 2 * deviation[who] * long * along
-        found.append(np.where(across > 0, together / np.where(across > 0, across, 1.0), 0.0))
-    return np.concatenate(found)
+def _drawn_ccc(values: FloatArray, num_resamples: int, seed: int) -> FloatArray:
+    """Return CCC (R, S) of new speakers, whose Fisher's z is normal as that of values (S,) is."""
+    z = np.arctanh(np.clip(values, -_ALL_BUT_ONE, _ALL_BUT_ONE))
+    shape, generator = (num_resamples, len(z)), np.random.default_rng(seed)
+    return np.tanh(generator.normal(z.mean(), z.std(ddof=1), shape))
 
 
 def _blocks(num_resamples: int, size: int) -> Iterator[int]:
