@@ -50,7 +50,8 @@ def _ravdess(channel: str = "01") -> Iterator[Name]:
     sung = channel == "02"
     actors = [actor for actor in range(1, 25) if not sung or actor != 18]
     kinds = enumerate(emotions[:6] if sung else emotions, start=1)
-    for actor, (number, emotion), *rest in product(actors, kinds, *[(1, 2)] * 3):
+    takes = product((1, 2), repeat=3)  # of each strength and statement
+    for actor, (number, emotion), rest in product(actors, kinds, takes):
         if emotion != "neu" or rest[0] == 1:  # there is no strong neutral
             fields = "-".join(f"{field:02d}" for field in (number, *rest, actor))
             path = f"Actor_{actor:02d}/03-{channel}-{fields}.wav"

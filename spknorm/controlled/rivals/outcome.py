@@ -27,8 +27,10 @@ def write_outcome(
     """Write rivals.json, table.md and report.html into `out`."""
     standings = rank(plan, chosen, rows)
     lines, seeds = [_line(one) for one in standings], sorted({row.seed for row in rows})
-    about = {"rho": plan.rho[0], "num_corpora": len(seeds), "num_folds": plan.num_folds}
-    ranking, prices = table("ranking", lines, **about), table("prices", lines)
+    ranking = table(
+        "ranking", lines, rho=plan.rho[0], num_corpora=len(seeds), num_folds=plan.num_folds
+    )
+    prices = table("prices", lines)
     record = {
         "schema": SCHEMA,
         "plan": asdict(plan),

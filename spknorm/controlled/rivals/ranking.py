@@ -105,8 +105,8 @@ def rank(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]) -> list
     def values(method: str, measure: str, labels: str = "true") -> FloatArray:
         return _values(groups[method, labels, first], seeds, measure)
 
-    def mean(method: str, measure: str) -> np.float64:
-        return np.mean(values(method, measure))
+    def mean(method: str, measure: str) -> float:
+        return float(values(method, measure).mean())
 
     def gain(method: str, measure: str, labels: str = "true") -> FloatArray:
         return values(method, measure, labels) - values("none", measure)
@@ -127,17 +127,17 @@ def rank(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]) -> list
             Standing(
                 method=method,
                 strength=chosen.get(method, 0.0),
-                unseen=float(mean(method, "unseen")),
+                unseen=mean(method, "unseen"),
                 gain=None if is_base else _gain(gain(method, "unseen")),
                 p_holm=corrected.get(method),
                 rank=ranks.get(method),
                 control=_gain(gain(method, "unseen", "shuffled")) if is_rival else None,
                 cost=None if is_base else cost(method),
-                worst=float(mean(method, "worst")),
+                worst=mean(method, "worst"),
                 worst_gain=None if is_base else _gain(gain(method, "worst")),
-                gini=float(mean(method, "gini")),
-                leakage=float(mean(method, "leakage")),
-                seconds=float(mean(method, "seconds") / mean("none", "seconds")),
+                gini=mean(method, "gini"),
+                leakage=mean(method, "leakage"),
+                seconds=float(values(method, "seconds").mean() / values("none", "seconds").mean()),
                 num_parameters=groups[method, "true", first][seeds[0]][0].num_parameters,
             )
         )
