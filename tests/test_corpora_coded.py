@@ -10,7 +10,6 @@ from corpus_files import read, touch
 
 from spknorm.corpora import CORPORA, read_coded, read_corpus
 from spknorm.corpora.coded import differences
-from spknorm.corpora.known.layouts import LAYOUTS
 from spknorm.demo.coded_names import CODED, names_of
 from spknorm.errors import DataError, MissingError
 from spknorm.schema import ExpertConfig, SpeakerCorpusConfig
@@ -48,8 +47,8 @@ def test_asvp_esds_stray_emotion_and_its_sounds_that_are_no_speech_are_not_taken
 
 
 def test_every_layout_has_a_name_in_the_schema_a_tree_and_published_counts():
-    assert set(LAYOUTS) == set(CODED) == set(PUBLISHED)
-    assert set(LAYOUTS) < set(CORPORA)
+    coded = {name for name, one in CORPORA.items() if one.names}
+    assert coded == set(CODED) == set(PUBLISHED)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +58,11 @@ def test_every_layout_has_a_name_in_the_schema_a_tree_and_published_counts():
 def test_a_whole_tree_of_names_has_the_published_counts(corpus, tmp_path, caplog):
     names = names_of(corpus)
     records = read_coded(touch(tmp_path, [name.path for name in names]), corpus)
-    layout = LAYOUTS[corpus]
+    known = CORPORA[corpus]
     total, four, sexes = PUBLISHED[corpus]
-    assert (layout.total or sum(layout.counts.values())) == total
+    assert (known.num_utterances or sum(known.counts.values())) == total
     assert "differs" not in caplog.text
-    lost = {one for one in layout.damaged if one in caplog.text}
+    lost = {one for one in known.damaged if one in caplog.text}
     assert len(records) == len(names) - len(lost)
     assert len(names) == total
     counted = Counter(name.emotion for name in names)
@@ -77,8 +76,8 @@ def test_a_whole_tree_of_names_has_the_published_counts(corpus, tmp_path, caplog
     speakers = {one.speaker: one.label("sex") for one in records}
     pairs = {(one.speaker, by_path[str(one.path)].speaker) for one in records}
     assert len(pairs) == len(speakers)  # one of ours for one of theirs
-    if layout.num_speakers is not None:
-        assert len(speakers) == layout.num_speakers
+    if known.num_speakers is not None:
+        assert len(speakers) == known.num_speakers
     if sexes is not None:
         counts = Counter(speakers.values())
         assert (counts["female"], counts["male"]) == sexes
@@ -95,7 +94,7 @@ def test_a_corpus_that_lacks_some_says_which(tmp_path, caplog):
 
 def test_a_part_of_a_corpus_is_not_compared(tmp_path):
     records = read_coded(touch(tmp_path, ["DC/a01.wav", "JE/n01.wav"]), "savee")
-    assert differences(records, LAYOUTS["savee"]) == []
+    assert differences(records, CORPORA["savee"]) == []
 
 
 def test_ravdess_videos_and_songs_are_not_its_speech(tmp_path, caplog):
@@ -125,7 +124,7 @@ def test_calm_is_neutral_only_if_it_is_asked_for(tmp_path):
     assert [one.emotion for one in read(tmp_path, "ravdess")] == ["neu", "hap", "sad", "ang"]
     everything = [one.emotion for one in read(tmp_path, "ravdess", labels="all")]
     assert everything == ["neu", "calm", "hap", "sad", "ang", "fea", "dis", "sur"]
-    words = dict.fromkeys(LAYOUTS["ravdess"].words.values())
+    words = dict.fromkeys(CORPORA["ravdess"].words.values())
     asked = read(tmp_path, "ravdess", labels={"map": {**words, "calm": "neu", "neutral": "neu"}})
     assert [(one.emotion, one.label("original")) for one in asked] == [
         ("neu", "neutral"),
@@ -315,4 +314,4 @@ def test_an_emotion_corpus_can_carry_the_speaker_labels(tmp_path):
 )
 def test_a_row_is_held_against_its_own_example(change, problem):
     with pytest.raises(AssertionError, match=re.escape(problem)):
-        dataclasses.replace(LAYOUTS["emodb"], **change)
+        dataclasses.replace(CORPORA["emodb"], **change)

@@ -7,7 +7,6 @@ import pytest
 import soundfile
 
 from spknorm.corpora import CORPORA, read_coded
-from spknorm.corpora.known.layouts import LAYOUTS
 from spknorm.corpora.known.markdown import written_into
 from spknorm.demo.corpus_trees import write_tree
 
@@ -33,7 +32,7 @@ def test_the_command_writes_the_table_and_tells_all_of_one_corpus(tmp_path, caps
 def test_the_table_of_the_docs_is_that_of_the_records():
     page = (Path(__file__).parents[1] / "docs/corpora.md").read_text()
     assert written_into(page) == page
-    assert f"| `savee` | {LAYOUTS['savee'].title} | 480 | 120 / 60 / 60 / 60 |" in page
+    assert f"| `savee` | {CORPORA['savee'].title} | 480 | 120 / 60 / 60 / 60 |" in page
 
 
 @pytest.mark.parametrize(("corpus", "rate"), [("tess", 24414), ("emov_db", 16000)])

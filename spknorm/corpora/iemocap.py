@@ -18,13 +18,22 @@ from spknorm.audio import Walk
 from spknorm.audio.faults import refuse
 from spknorm.corpora.gathering import one_file_each
 from spknorm.corpora.known.corpus import Ask
-from spknorm.corpora.known.iemocap import COUNTS as COUNTS
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.corpora.tables import ranked
 from spknorm.errors import ConfigError, DataError, MissingError
 
 logger = logging.getLogger(__name__)
 
+COUNTS = MappingProxyType(
+    {  # in the order of EMOTIONS
+        "Session1": (384, 278, 229, 194),
+        "Session2": (362, 327, 137, 197),
+        "Session3": (320, 286, 240, 305),
+        "Session4": (258, 303, 327, 143),
+        "Session5": (384, 442, 170, 245),
+    }
+)
+"""Utterances per session and class of the full corpus, 5531 together (Gat et al. 2022; SUPERB)."""
 _FULL_FROM = 4400  # with all five sessions: meant to be the full corpus (80 % of 5531)
 _MERGED = MappingProxyType({**{emotion: emotion for emotion in EMOTIONS}, "exc": "hap"})
 _FURTHER = frozenset({"fru", "sur", "fea", "dis", "oth"})
@@ -162,15 +171,12 @@ def check_counts(records: Sequence[Utterance]) -> list[str]:
     if not is_full(records):
         return []
     found = Counter((record.session, record.emotion) for record in records)
-    differences = []
-    for session, expected in COUNTS.items():
-        for emotion, count in zip(EMOTIONS, expected, strict=True):
-            have = found[session, emotion]
-            if have != count:
-                differences.append(
-                    f"{session} has {have} utterances of `{emotion}` instead of {count}"
-                )
-    return differences
+    return [
+        f"{session} has {found[session, emotion]} utterances of `{emotion}` instead of {count}"
+        for session, expected in COUNTS.items()
+        for emotion, count in zip(EMOTIONS, expected, strict=True)
+        if found[session, emotion] != count
+    ]
 
 
 def is_full(records: Sequence[Utterance]) -> bool:
@@ -185,12 +191,6 @@ class _Labelled(NamedTuple):
     turn: Turn
     dimensions: Mapping[str, float]
     votes: tuple[tuple[str, float], ...]
-
-
-class _Line(NamedTuple):
-    number: int
-    text: str
-    raters: tuple[str, ...]
 
 
 def _sessions(root: Path) -> list[str]:
@@ -229,45 +229,41 @@ def _sound_files(folder: Path, walk: Walk) -> dict[str, list[Path]]:
     return found
 
 
-def _labels_of(folder: Path, session: str, problems: list[str]) -> "Iterator[_Labelled]":
+def _labels_of(folder: Path, session: str, problems: list[str]) -> Iterator[_Labelled]:
     """Yield what a session's label files say, in their order; what is not as released is noted."""
     for file in _label_files(folder):
-        for line in _lines(file):
+        for number, text, raters in _lines(file):
             try:
-                name, emotion, dimensions = _parse_line(line.text)
+                name, emotion, dimensions = _parse_line(text)
                 turn = parse_name(name)
                 if turn.session != session:
                     raise ValueError(f"`{name}` lies under {session}")
             except ValueError as error:
-                problems.append(f"{file}, line {line.number}: {error}")
+                problems.append(f"{file}, line {number}: {error}")
                 continue
             word = None if emotion == _NO_AGREEMENT else emotion
-            yield _Labelled(name, word, turn, dimensions, _votes(line))
+            yield _Labelled(name, word, turn, dimensions, _votes(raters))
 
 
-def _lines(file: Path) -> Iterator[_Line]:
-    """Yield the lines that label an utterance; annotators' comments need not be UTF-8."""
-    label: tuple[int, str] | None = None
-    raters: list[str] = []
+def _lines(file: Path) -> list[tuple[int, str, list[str]]]:
+    """Return number, text and evaluators' lines of each that labels an utterance."""
+    found: list[tuple[int, str, list[str]]] = []
     try:
-        with file.open(encoding="utf-8", errors="replace") as lines:
+        with file.open(encoding="utf-8", errors="replace") as lines:  # comments need not be UTF-8
             for number, text in enumerate(lines, start=1):
                 if text.startswith("["):
-                    if label is not None:
-                        yield _Line(*label, tuple(raters))
-                    label, raters = (number, text), []
-                elif text.startswith("C-E"):  # an evaluator's; C-F and C-M are the actors' own
-                    raters.append(text)
-            if label is not None:
-                yield _Line(*label, tuple(raters))
+                    found.append((number, text, []))
+                elif text.startswith("C-E") and found:  # C-F and C-M are the actors' own
+                    found[-1][2].append(text)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+    return found
 
 
-def _votes(line: "_Line") -> tuple[tuple[str, float], ...]:
+def _votes(raters: Iterable[str]) -> tuple[tuple[str, float], ...]:
     """Return the evaluators' votes, one each, evenly over the words that one of them named."""
     votes: dict[str, float] = {}
-    for rater in line.raters:
+    for rater in raters:
         named = rater.partition(":")[2].partition("(")[0].lower().split(";")
         words = [_RATED[word.strip()] for word in named if word.strip() in _RATED]
         for word in words:
@@ -276,8 +272,7 @@ def _votes(line: "_Line") -> tuple[tuple[str, float], ...]:
 
 
 def _parse_line(text: str) -> tuple[str, str, dict[str, float]]:
-    fields: Iterable[str] = re.split("[\t\n]", text)
-    times, *rest = [field for field in fields if field]
+    times, *rest = [field for field in re.split("[\t\n]", text) if field]
     if _TIMES.fullmatch(times) is None or len(rest) < 2:
         raise ValueError(
             f"expected `[start - end]`, name and emotion between tabs, but found {text.strip()!r}"

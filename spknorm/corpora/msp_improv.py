@@ -6,7 +6,6 @@ kind of recording, and last who speaks to whom. The third field is not who speak
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -97,20 +96,16 @@ def read_msp_improv(root: Path, *, unlabelled: bool = False) -> list[Utterance]:
     return [replace(rows[name], path=path) for name, path in chosen.items()]
 
 
-def _blocks(text: str) -> Iterator[tuple[int, list[str], list[list[str]]]]:
-    """Yield the line's number, the fields of a label line and those of its raters' lines."""
-    label: tuple[int, list[str]] | None = None
-    raters: list[list[str]] = []
+def _blocks(text: str) -> list[tuple[int, list[str], list[list[str]]]]:
+    """Return the line's number, the fields of a label line and those of its raters' lines."""
+    found: list[tuple[int, list[str], list[list[str]]]] = []
     for place, line in enumerate(text.splitlines(), start=1):
         fields = [field.strip() for field in line.split(";")]
         if re.match(r"(UTD|MSP)-IMPROV-", fields[0]):
-            if label is not None:
-                yield (*label, raters)
-            label, raters = (place, fields), []
-        elif line.strip() and label is not None:
-            raters.append(fields)
-    if label is not None:
-        yield (*label, raters)
+            found.append((place, fields, []))
+        elif line.strip() and found:
+            found[-1][2].append(fields)
+    return found
 
 
 def _utterance(label: list[str], raters: list[list[str]]) -> Utterance:

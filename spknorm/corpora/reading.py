@@ -69,7 +69,7 @@ def read_corpus(config: Sections, role: str) -> Sequence[Utterance]:
     root = Path() if corpus.variable is None else root_of(name, role, section.root)
     read: Callable[[Ask], Sequence[Utterance]] = importlib.import_module(corpus.reader).read
     records = read(Ask(corpus, root, role, section, config.datarc))
-    if corpus.compared:
+    if corpus.compared and any(corpus.counts.values()):
         words = Counter(str(word_of(one)) for one in records)
         speakers = {one.speaker for one in records if one.speaker}
         if differs := corpus.differences(words, len(speakers)):

@@ -1,43 +1,37 @@
-"""The corpora by name: one row each, in one table. Nothing here reads a file.
+"""The corpora by name: one row each, in one table. Nothing here reads a recording.
 
-A new corpus is one file with its reader and one row here. The settings take their names from this
-table, so that it comes before `spknorm.schema`; words.py says which words are which classes, and
-the rows of corpora whose file names say everything are in layouts.py.
+A new corpus is a row of corpora.yaml and, where its file names do not say everything, a file with
+its reader. The settings take their names from this table, so that it comes before `spknorm.schema`;
+words.py says which words are which classes.
 """
 
-from spknorm.corpora.known.corpus import Corpus
-from spknorm.corpora.known.iemocap import IEMOCAP
-from spknorm.corpora.known.layouts import LAYOUTS
-from spknorm.corpora.known.speakers import SPEAKERS
-from spknorm.corpora.known.tables import WITH_TABLES
+from pathlib import Path
+from typing import Any
 
-_DOORS = (
-    Corpus(
-        name="manifest", title="a manifest", reader="spknorm.corpora.manifest",
-        takes=("manifest", "allow_outside"),
-    ),
-)  # fmt: skip
-_DEMO = Corpus(name="demo", title="the demo", reader="spknorm.corpora.demo", scale=(1.0, 5.0))
-_CODED = tuple(
-    Corpus(
-        name=name,
-        title=one.title,
-        reader="spknorm.corpora.coded",
-        variable=f"{name.upper()}_ROOT",
-        counts=one.counts,
-        num_utterances=one.total,
-        num_speakers=one.num_speakers,
-        language=one.language,
-        licence=one.licence,
-        source=one.source,
-        example=one.example,
-        compared=False,
-    )
-    for name, one in LAYOUTS.items()
-)
+import yaml
+
+from spknorm.corpora.known.corpus import Corpus
+from spknorm.corpora.known.layout import coded, numbered
+
+_TEXTS = {"counts": numbered, "words": coded}
+
+
+def _corpus(name: str, row: dict[str, Any]) -> Corpus:
+    module = row.pop("reader", "coded" if "names" in row else name)
+    values = {
+        key: tuple(value) if isinstance(value, list) else _TEXTS.get(key, lambda same: same)(value)
+        for key, value in row.items()
+    }
+    usual = {"variable": f"{name.upper()}_ROOT", "compared": "names" not in row}
+    return Corpus(name=name, reader=f"spknorm.corpora.{module}", **{**usual, **values})
+
 
 CORPORA: dict[str, Corpus] = {
-    one.name: one for one in (IEMOCAP, *_CODED, *WITH_TABLES, *SPEAKERS, *_DOORS, _DEMO)
+    name: _corpus(name, row)
+    for name, row in yaml.load(
+        Path(__file__).with_name("corpora.yaml").read_text(encoding="utf-8"),
+        Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),
+    ).items()
 }
 """Every corpus by its name."""
 

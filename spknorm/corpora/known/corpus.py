@@ -1,18 +1,20 @@
 """What is known of a corpus before any of its files is seen: its record."""
 
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spknorm.corpora.known.layout import DERIVED, Fields, pattern_of
 from spknorm.corpora.known.words import EMOTIONS, class_of
 
-_FULL_FROM = 0.8  # of the published number: meant to be all of it
+FULL_FROM = 0.8  # of the published number: meant to be all of it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A corpus by name: a row of the table.
+    """A corpus by name: a row of the table. What follows `names` is of those whose names say all.
 
     Attributes:
         name: What `corpus:` says.
@@ -33,6 +35,21 @@ class Corpus:
         takes: Settings besides `root` that have an effect, such as `meta_data`.
         compared: Whether what is read is compared with `counts` by `reading.py`; some readers know
             more and do it themselves.
+        names: The end of a path without its suffix: fields with their patterns between other
+            patterns, `{emotion:[A-Z]}-{take}`; two digits need no pattern. `emotion` and `speaker`
+            are fields, or come from `DERIVED`.
+        words: The corpus' own words by the code in the name.
+        id: From the fields; None: as `names` has them.
+        speaker: From every field that identifies a person.
+        sentence: From the fields; None: the field of that name, if there is one.
+        sex: `all women`, `all men`, `odd are men`, `even are men` (speakers with such numbers),
+            `by letter` (the first of the field `sex`, or of the speaker), or who are the women.
+        sex_table: A CSV table in the corpus' folder: its name, the columns of speaker and sex.
+        intensities: By the code in the field `intensity`.
+        wanted: Values of fields; recordings with others are not of this corpus.
+        damaged: Ids of recordings that cannot serve, and why.
+        other_total: A second number of utterances with which it is whole.
+        containers: Whether it is handed out as video.
     """
 
     name: str
@@ -51,6 +68,38 @@ class Corpus:
     scale: tuple[float, float] | None = None
     takes: tuple[str, ...] = ()
     compared: bool = True
+    names: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
+    id: str | None = None
+    speaker: str = "{speaker}"
+    sentence: str | None = None
+    sex: str = ""
+    sex_table: tuple[str, str, str] | None = None
+    intensities: Mapping[str, str] = field(default_factory=dict)
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    other_total: int | None = None
+    containers: bool = False
+
+    def __post_init__(self) -> None:
+        """Hold the row against its own example, so that a slip shows when it is written."""
+        if not self.names:
+            return
+        fields = self.fields_of(self.example.rpartition(".")[0])
+        assert fields is not None, f"{self.title}: the example does not fit the pattern"
+        for name in ("id", "speaker", "sentence"):
+            template = getattr(self, name) or ""
+            wanted = {one for _, one, _, _ in string.Formatter().parse(template) if one}
+            missing = ", ".join(sorted(wanted - fields.keys()))
+            assert not missing, f"{self.title}: `{name}` takes {missing}, which no name has"
+
+    def fields_of(self, path: str) -> Fields | None:
+        """Return the fields of a path without its suffix; None if it is not of the corpus."""
+        match = pattern_of(self.names).search(path)
+        if match is None:
+            return None
+        fields = {name: value or "" for name, value in match.groupdict().items()}
+        return DERIVED[self.name](fields) if self.name in DERIVED else fields
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -66,7 +115,7 @@ class Corpus:
             num_speakers: How many there are; None: not counted.
         """
         published = sum(self.counts.values())
-        if not published or sum(words.values()) < _FULL_FROM * published:
+        if not published or sum(words.values()) < FULL_FROM * published:
             return ""
         found = [
             f"{words.get(word, 0)} utterances of `{word}` instead of {count}"

@@ -1,130 +1,29 @@
-"""What the file names of a corpus mean: the record of one, and how fields become other fields.
+"""What the file names of a corpus mean: its template, and how fields become other fields.
 
-First of three: layouts.py has a row per corpus, coded.py reads them.
+Before corpus.py, whose records hold templates; spknorm/corpora/coded.py reads by them.
 """
 
+import functools
 import re
-import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 
 Fields = dict[str, str]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """What the names of a corpus' recordings mean.
-
-    Attributes:
-        title: As people call it.
-        pattern: Of the end of a path without its suffix; its groups are the fields. `emotion` is
-            one of them, or comes from `derive`.
-        example: A path that fits, with its suffix.
-        words: The corpus' own words by the code in the name.
-        counts: Utterances by word in the published corpus.
-        num_speakers: In the published corpus.
-        language: ISO 639-1, unless a field says.
-        licence: Whatever is known.
-        source: Where to get it.
-        id: From the fields.
-        speaker: From every field that identifies a person.
-        sentence: From the fields; empty where names have none.
-        sex: `female`, `male` or None, from the fields.
-        sex_table: A CSV table in the corpus' folder: its name, the columns of speaker and sex.
-        intensities: By the code in the field `intensity`.
-        wanted: Values of fields; recordings with others are not of this corpus.
-        damaged: Ids of recordings that cannot serve, and why.
-        derive: Fields from fields, where a name does not say it plainly.
-        other_total: A second number of utterances with which it is whole.
-        total: Utterances in the published corpus, where `counts` does not hold all words.
-        containers: Whether it is handed out as video.
-    """
-
-    title: str
-    pattern: str
-    example: str
-    words: Mapping[str, str]
-    counts: Mapping[str, int]
-    num_speakers: int | None
-    language: str
-    licence: str
-    source: str
-    id: str
-    speaker: str = "{speaker}"
-    sentence: str = "{sentence}"
-    sex: Callable[[Fields], str | None] = lambda fields: None
-    sex_table: tuple[str, str, str] | None = None
-    intensities: Mapping[str, str] = field(default_factory=dict)
-    wanted: Mapping[str, str] = field(default_factory=dict)
-    damaged: Mapping[str, str] = field(default_factory=dict)
-    derive: Callable[[Fields], Fields] = lambda fields: fields
-    other_total: int | None = None
-    total: int | None = None
-    containers: bool = False
-
-    def __post_init__(self) -> None:
-        """Hold the row against its own example, so that a slip shows when it is written."""
-        fields = self.fields_of(self.example.rpartition(".")[0])
-        assert fields is not None, f"{self.title}: the example does not fit the pattern"
-        for name in ("id", "speaker", "sentence"):
-            wanted = {one for _, one, _, _ in string.Formatter().parse(getattr(self, name)) if one}
-            missing = ", ".join(sorted(wanted - fields.keys()))
-            assert not missing, f"{self.title}: `{name}` takes {missing}, which no name has"
-
-    def fields_of(self, path: str) -> Fields | None:
-        """Return the fields of a path without its suffix; None if it is not of the corpus."""
-        match = re.search(self.pattern, path, re.ASCII)
-        if match is None:
-            return None
-        return self.derive({name: value or "" for name, value in match.groupdict().items()})
+_FIELD = re.compile(r"\{(\w+)(?::((?:[^{}]|\{\d\})*))?\}")
+_TWO_DIGITS = r"\d\d"
 
 
-def by_parity(fields: Fields) -> str:
-    """Return the sex of an actor: odd numbers are men."""
-    return "male" if int(fields["actor"]) % 2 else "female"
+@functools.cache
+def pattern_of(names: str) -> re.Pattern[str]:
+    """Return what finds `{emotion:[a-z]+}_{take}` at the end of a path without its suffix."""
+    groups = _FIELD.sub(lambda one: f"(?P<{one[1]}>{one[2] or _TWO_DIGITS})", names)
+    return re.compile(f"(?:^|/){groups}$", re.ASCII)
 
 
-def by_other_parity(fields: Fields) -> str:
-    """Return the sex of an actor: even numbers are men."""
-    return "female" if int(fields["actor"]) % 2 else "male"
-
-
-def by_letter(fields: Fields) -> str:
-    """Return the sex that the first letter of `sex` or `speaker` says."""
-    letter = (fields.get("sex") or fields["speaker"])[0].lower()
-    return {"f": "female", "m": "male"}[letter]
-
-
-def one_of(*women: str) -> Callable[[Fields], str]:
-    """Return a function that knows the women by name; all others are men."""
-    return lambda fields: "female" if fields["speaker"] in women else "male"
-
-
-def lower_case(fields: Fields) -> Fields:
-    """Return the fields with the emotion in small letters."""
-    return {**fields, "emotion": fields["emotion"].lower()}
-
-
-def of_tess(fields: Fields) -> Fields:
-    """Put right the speaker of `OA_bite_neutral`, which lacks its F."""
-    return {**lower_case(fields), "speaker": fields["speaker"].replace("OA", "OAF")[:3]}
-
-
-def of_crema_d(fields: Fields) -> Fields:
-    """Put right the level of `1040_ITH_SAD_X`, as it was called until 2022."""
-    return {**fields, "intensity": fields["intensity"].replace("X", "XX")[:2]}
-
-
-def of_esd(fields: Fields) -> Fields:
-    """Read emotion and sentence off the number: 350 parallel texts, one emotion after another."""
-    emotion, sentence = divmod(int(fields["number"]) - 1, 350)
-    language = "zh" if int(fields["speaker"]) <= 10 else "en"
-    return {
-        **fields,
-        "emotion": str(emotion),
-        "language": language,
-        "sentence": f"{language}{sentence + 1:03d}",
-    }
+def template_of(names: str) -> str:
+    """Return `{emotion}_{take}` of `{emotion:[a-z]+}_{take}`."""
+    return _FIELD.sub(r"{\1}", names)
 
 
 def coded(text: str) -> dict[str, str]:
@@ -139,13 +38,62 @@ def numbered(text: str) -> dict[str, int]:
     return {word: int(number) for number, _, word in pairs}
 
 
-def of_enterface(fields: Fields) -> Fields:
+def sex_by(rule: str, fields: Fields) -> str | None:
+    """Return `female` or `male` by the rule of a corpus; None where it has none."""
+    if not rule:
+        return None
+    if rule == "by letter":
+        return {"f": "female", "m": "male"}[(fields.get("sex") or fields["speaker"])[0].lower()]
+    if rule in ("all women", "all men"):
+        is_man = rule == "all men"
+    elif rule in ("odd are men", "even are men"):
+        is_man = int(fields["speaker"]) % 2 == (rule == "odd are men")
+    else:
+        is_man = fields["speaker"] not in rule.split()
+    return "male" if is_man else "female"
+
+
+def _of_tess(fields: Fields) -> Fields:
+    """Put right the speaker of `OA_bite_neutral`, which lacks its F."""
+    return {**_lower_case(fields), "speaker": fields["speaker"].replace("OA", "OAF")[:3]}
+
+
+def _of_crema_d(fields: Fields) -> Fields:
+    """Put right the level of `1040_ITH_SAD_X`, as it was called until 2022."""
+    return {**fields, "intensity": fields["intensity"].replace("X", "XX")[:2]}
+
+
+def _of_esd(fields: Fields) -> Fields:
+    """Read emotion and sentence off the number: 350 parallel texts, one emotion after another."""
+    emotion, sentence = divmod(int(fields["number"]) - 1, 350)
+    language = "zh" if int(fields["speaker"]) <= 10 else "en"
+    told = {"emotion": str(emotion), "sentence": f"{language}{sentence + 1:03d}"}
+    return {**fields, **told, "language": language}
+
+
+def _of_enterface(fields: Fields) -> Fields:
     """Number the sentence 0 of subject 6, who has one uncut recording per emotion."""
-    return {**lower_case(fields), "sentence": fields["sentence"] or "0"}
+    return {**_lower_case(fields), "sentence": fields["sentence"] or "0"}
 
 
-def of_emov_db(fields: Fields) -> Fields:
+def _of_emov_db(fields: Fields) -> Fields:
     """Spell the emotions of all speakers alike."""
     spelt = {"anger": "angry", "disgusted": "disgust", "sleepiness": "sleepy"}
     emotion = fields["emotion"].lower()
     return {**fields, "emotion": spelt.get(emotion, emotion)}
+
+
+def _lower_case(fields: Fields) -> Fields:
+    return {**fields, "emotion": fields["emotion"].lower()}
+
+
+DERIVED: Mapping[str, Callable[[Fields], Fields]] = MappingProxyType(
+    {
+        "tess": _of_tess,
+        "crema_d": _of_crema_d,
+        "esd": _of_esd,
+        "enterface": _of_enterface,
+        "emov_db": _of_emov_db,
+    }
+)
+"""By corpus: fields from fields, where a name does not say it plainly."""
