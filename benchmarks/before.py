@@ -6,6 +6,7 @@ another name or place since is given to it here.
 """
 
 import dataclasses
+import functools
 import importlib
 import json
 import logging
@@ -18,7 +19,6 @@ _SINCE = {
     "spknorm.method.model": ("spknorm.model", ("Heads",)),
     "spknorm.upstreams.fast": ("spknorm.fast", ("make_encoder",)),
     "spknorm.method.optim.world": ("spknorm.runner.distributed", ("World",)),
-    "spknorm.features.sources": ("spknorm.runner.sources", ("CachedSource", "UpstreamSource")),
     "spknorm.runs.state": ("spknorm.runner.state", ("Counters",)),
 }
 _NEW = {
@@ -36,6 +36,8 @@ def main() -> None:
     for name, (old, wanted) in _SINCE.items():
         module = importlib.import_module(old)
         _put(name, {one: getattr(module, one) for one in wanted})
+    sources = importlib.import_module("spknorm.runner.sources")
+    _put("spknorm.features.sources", {"Source": functools.partial(_source, sources)})
     for name, wanted in _NEW.items():
         _put(name, {one: lambda *_: None for one in wanted})
     steps: Any = importlib.import_module("steps")
@@ -71,6 +73,11 @@ def _iteration(old: type) -> Any:
         return old(expert, *arguments, **options)
 
     return make
+
+
+def _source(old: Any, encode: Any, *, device: Any, cache: Any = None, names: Any = None) -> Any:
+    made = old.UpstreamSource(encode, device=device)
+    return made if cache is None else old.CachedSource(cache, names, made)
 
 
 def _looked_up(now: type) -> Any:

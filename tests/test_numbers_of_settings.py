@@ -9,7 +9,6 @@ import torch
 
 from spknorm.config import effects
 from spknorm.errors import ConfigError
-from spknorm.features.sources import CachedSource
 from spknorm.schema.marks import LENGTH, NOTHING, NUMBERS
 
 STEPS = {"total_steps": 3, "eval_step": 3, "save_step": 3, "log_step": 1}
@@ -92,7 +91,7 @@ def test_a_cache_that_cannot_be_used_costs_time_and_not_a_bit(run, kind, strateg
     cached, runner = run(kind, strategy, **common)
     without, other = run(kind, strategy, **common, **change)
     assert same(cached, without)
-    assert isinstance(runner._source, CachedSource)
+    assert runner._source.is_cached
     assert runner._source.holds("emotion")
     if kind == "tuned" or strategy == "SNP":  # a pooled corpus is small enough for memory
         assert not other._source.holds("emotion")
@@ -157,7 +156,7 @@ def test_padding_is_a_question_of_packed_and_not_of_the_cache(run):
     padded = {"upstream.packed": False}
     cached, runner = run("frozen", "none", **padded)
     assert same(cached, run("frozen", "none", **padded, **OFF)[0])
-    assert not isinstance(runner._source, CachedSource)
+    assert not runner._source.is_cached
 
 
 def test_an_eraser_needs_crops_that_stay(run):

@@ -5,7 +5,7 @@ import torch
 from tiny_runs import make_runner, settings_of, train, weights_of
 from tiny_upstreams import make_hubert
 
-from spknorm.features.sources import UpstreamSource
+from spknorm.features.sources import Source
 from spknorm.runner.pieces import _evenly, _within
 
 NO_DROPOUT = dict.fromkeys(
@@ -60,14 +60,14 @@ def test_what_memory_does_not_hold_at_once_is_cut_told_and_the_step_is_the_same(
 ):
     strategy, expected = uncut
     runner = make_runner(plain_hubert, settings(tiny_corpora, strategy=strategy), tmp_path)
-    features_of = UpstreamSource.__call__
+    features_of = Source.__call__
 
     def small(self, batch, *, corpus):
         if runner.expert.training and len(batch.ids) > room:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return features_of(self, batch, corpus=corpus)
 
-    monkeypatch.setattr(UpstreamSource, "__call__", small)
+    monkeypatch.setattr(Source, "__call__", small)
     runner.train()
     assert not differing(expected, weights_of(tmp_path))
     assert runner.counters.out_of_memory == 0
@@ -93,14 +93,14 @@ def test_the_cpu_takes_micro_batches_together_while_that_is_little(
     mapping["downstream_expert"]["modelrc"]["speaker_head"]["batch_norm"] = False
     mapping["runner"] |= {"total_steps": 1, "eval_step": 1}
     runner = make_runner(plain_hubert, mapping, tmp_path)
-    features_of, seen = UpstreamSource.__call__, []
+    features_of, seen = Source.__call__, []
 
     def counted(self, batch, *, corpus):
         if runner.expert.training:
             seen.append(len(batch.ids))
         return features_of(self, batch, corpus=corpus)
 
-    monkeypatch.setattr(UpstreamSource, "__call__", counted)
+    monkeypatch.setattr(Source, "__call__", counted)
     monkeypatch.setattr("spknorm.runner.pieces._LITTLE", little)
     runner.train()
     assert seen == calls

@@ -5,6 +5,7 @@ Before the readers that need them; manifest.py has a reader of its own, for what
 
 import csv
 import io
+import json
 import os
 import re
 from collections import Counter
@@ -98,6 +99,27 @@ def lines_of(
                 yield Line(reader.line_num, cells)
     except csv.Error as error:
         raise DataError(f"{printable(file)}, line {reader.line_num}: not CSV ({error}).") from error
+
+
+def objects_of(file: Path, hook: Any = None) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Yield the number of each line of JSON that is not blank, and its object or what is wrong.
+
+    Args:
+        file: As `text_of` takes it.
+        hook: Of pairs, such as `whole_object`.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    for number, line in enumerate(text_of(file).splitlines(), start=1):
+        if line.strip():
+            try:
+                value = json.loads(line, object_pairs_hook=hook)
+            except ValueError as error:
+                value = f"not JSON ({error})"
+            else:
+                value = value if isinstance(value, dict) else "expected a JSON object"
+            yield number, value
 
 
 def text_of(file: Path) -> str:

@@ -5,7 +5,7 @@ Last in this room, for the passes; a source is a function of a batch and the nam
 
 import math
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,124 +19,36 @@ from spknorm.upstreams.fast import Encoder, PackedEncoder
 _SAMPLES_PER_FRAME = 320
 
 
-class Source(Protocol):
-    """Gives the features of a batch."""
+class Source:
+    """Gives the features of a batch: runs the upstream and what reads it, or looks them up.
 
-    def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
-        """Return (T_i, H) per utterance.
-
-        `corpus` is emotion, speaker or, where emotions are predicted, evaluation.
-        """
-        ...
-
-    def batches(
-        self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
-    ) -> Iterator[Batch]:
-        """Yield batches start ... stop - 1 of a stream, with audio where it is needed."""
-        ...
-
-    def inputs(self, batch: Batch, *, corpus: str) -> list[Tensor]:
-        """Return what of each utterance goes to the device, of one type; [] if that is little."""
-        ...
-
-    def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
-        """Return about how many frames each utterance has, by which memory is shared out."""
-        ...
-
-    @property
-    def frame_bytes(self) -> float:
-        """Of the activations that a frame leaves for the backward pass, about."""
-        ...
-
-    @property
-    def packed(self) -> bool:
-        """Whether an utterance's features do not depend on what else is in its batch."""
-        ...
-
-    @property
-    def recomputable(self) -> bool:
-        """Whether `recompute` can save memory."""
-        ...
-
-    def recompute(self) -> None:
-        """Recompute activations in the backward pass from now on."""
-        ...
-
-    @property
-    def encoder(self) -> PackedEncoder | None:
-        """What runs the upstream, where it is run and without padding."""
-        ...
-
-
-class UpstreamSource:
-    """Runs the upstream and what reads it.
+    Batches with audio are computed, those without are looked up: a corpus that the cache does not
+    hold gives the same features, later. A corpus is emotion, speaker or, where emotions are
+    predicted, evaluation.
 
     Args:
         encode: From waveforms to features; see spknorm.upstreams.fast.
         device: Where it computes.
-    """
-
-    def __init__(self, encode: Encoder, *, device: torch.device) -> None:
-        self._encode, self._device = encode, device
-
-    def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
-        """Return (T_i, H) per utterance."""
-        return self._encode(batch.there or ship(self.inputs(batch, corpus=corpus), self._device))
-
-    def inputs(self, batch: Batch, *, corpus: str) -> list[Tensor]:
-        """Return waveforms (L_i,)."""
-        return [torch.as_tensor(wav, dtype=torch.float32) for wav in batch.wavs]
-
-    def batches(
-        self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
-    ) -> Iterator[Batch]:
-        """Yield batches with their audio."""
-        return stream.batches(start, stop, num_workers=num_workers)
-
-    def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
-        """Return about how many frames each utterance has."""
-        return [1 + len(wav) // _SAMPLES_PER_FRAME for wav in batch.wavs]
-
-    @property
-    def frame_bytes(self) -> float:
-        """Of the activations that a frame leaves; without bound where that is not known."""
-        return self._encode.frame_bytes if isinstance(self._encode, PackedEncoder) else math.inf
-
-    @property
-    def packed(self) -> bool:
-        """Whether utterances are run without padding."""
-        return isinstance(self._encode, PackedEncoder)
-
-    @property
-    def recomputable(self) -> bool:
-        """Whether the encoder can recompute what it does not yet."""
-        return isinstance(self._encode, PackedEncoder) and not self._encode.recomputes
-
-    def recompute(self) -> None:
-        """Recompute activations in the backward pass from now on."""
-        if isinstance(self._encode, PackedEncoder):
-            self._encode.recomputes = True
-
-    @property
-    def encoder(self) -> PackedEncoder | None:
-        """What runs the upstream without padding, if anything does."""
-        return self._encode if isinstance(self._encode, PackedEncoder) else None
-
-
-class CachedSource:
-    """Looks up what a frozen upstream, or the frozen front end of one, said; no audio is read.
-
-    Batches with audio are computed, those without are looked up: a corpus that the cache does not
-    hold gives the same features, later.
-
-    Args:
-        cache: FrozenFeatures or FrontEnds of spknorm.features.
+        cache: FrozenFeatures or FrontEnds of spknorm.features: what a frozen upstream, or the
+            frozen front end of one, said.
         names: How the cache calls each corpus that it holds.
-        otherwise: The source of all others.
     """
 
-    def __init__(self, cache: Any, names: Mapping[str, str], otherwise: UpstreamSource) -> None:
-        self._cache, self._names, self._otherwise = cache, dict(names), otherwise
+    def __init__(
+        self,
+        encode: Encoder,
+        *,
+        device: torch.device,
+        cache: Any = None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        self._encode, self._device = encode, device
+        self._cache, self._names = cache, dict(names or {})
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether there is a cache, be it of no corpus."""
+        return self._cache is not None
 
     def holds(self, corpus: str) -> bool:
         """Return whether a corpus is looked up."""
@@ -145,60 +57,62 @@ class CachedSource:
     def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
         """Return (T_i, H) per utterance, T_i = 1 where the mean over time is all that is kept."""
         if batch.wavs or corpus not in self._names:
-            return self._otherwise(batch, corpus=corpus)
-        name, there = self._names[corpus], batch.there
-        features: list[Tensor] = self._cache.features(name, batch.ids, there)
-        return features
+            inputs = batch.there or ship(self.inputs(batch, corpus=corpus), self._device)
+            return self._encode(inputs)
+        found: list[Tensor] = self._cache.features(self._names[corpus], batch.ids, batch.there)
+        return found
 
     def inputs(self, batch: Batch, *, corpus: str) -> list[Tensor]:
-        """Return what is kept of each utterance, or its waveform."""
+        """Return what of each utterance goes to the device, of one type; [] if that is little.
+
+        That is its waveform (L_i,), or what is kept of it.
+        """
         if batch.wavs or corpus not in self._names:
-            return self._otherwise.inputs(batch, corpus=corpus)
+            return [torch.as_tensor(wav, dtype=torch.float32) for wav in batch.wavs]
         stored: list[Tensor] = self._cache.stored(self._names[corpus], batch.ids)
         return stored
 
     def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
-        """Return about how many frames each utterance has."""
+        """Return about how many frames each utterance has, by which memory is shared out."""
         if batch.wavs or corpus not in self._names:
-            return self._otherwise.sizes(batch, corpus=corpus)
+            return [1 + len(wav) // _SAMPLES_PER_FRAME for wav in batch.wavs]
         sizes: list[int] = self._cache.sizes(self._names[corpus], batch.ids)
         return sizes
-
-    @property
-    def frame_bytes(self) -> float:
-        """Of the activations that a frame leaves for the backward pass."""
-        return self._otherwise.frame_bytes
-
-    @property
-    def packed(self) -> bool:
-        """Whether utterances are run without padding: what is cached always is."""
-        return True
-
-    @property
-    def recomputable(self) -> bool:
-        """Whether the encoder can recompute what it does not yet."""
-        return self._otherwise.recomputable
-
-    def recompute(self) -> None:
-        """Recompute activations in the backward pass from now on."""
-        self._otherwise.recompute()
-
-    @property
-    def encoder(self) -> PackedEncoder | None:
-        """What runs the upstream where it is not looked up."""
-        return self._otherwise.encoder
 
     def batches(
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
     ) -> Iterator[Batch]:
-        """Yield batches, without audio where the cache holds all of the stream."""
+        """Yield batches start ... stop - 1 of a stream, without audio if all of it is cached."""
         ids = (utterance.id for utterance in stream.recordings.utterances)
         if corpus in self._names and self._cache.holds(self._names[corpus], ids):
             yield from stream.silenced().batches(start, stop)
-            return
-        yield from self._otherwise.batches(
-            stream, start, stop, corpus=corpus, num_workers=num_workers
-        )
+        else:
+            yield from stream.batches(start, stop, num_workers=num_workers)
+
+    @property
+    def encoder(self) -> PackedEncoder | None:
+        """What runs the upstream without padding, if anything does."""
+        return self._encode if isinstance(self._encode, PackedEncoder) else None
+
+    @property
+    def frame_bytes(self) -> float:
+        """Of the activations that a frame leaves; without bound where that is not known."""
+        return math.inf if self.encoder is None else self.encoder.frame_bytes
+
+    @property
+    def packed(self) -> bool:
+        """Whether an utterance's features do not depend on what else is in its batch."""
+        return self.is_cached or self.encoder is not None
+
+    @property
+    def recomputable(self) -> bool:
+        """Whether `recompute` can save memory: the encoder does not do it yet."""
+        return self.encoder is not None and not self.encoder.recomputes
+
+    def recompute(self) -> None:
+        """Recompute activations in the backward pass from now on."""
+        if self.encoder is not None:
+            self.encoder.recomputes = True
 
 
 def training_batches(

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from spknorm.audio.faults import refuse
-from spknorm.corpora.doors import emobox as door
+from spknorm.corpora.doors.emobox import lists_in
 from spknorm.corpora.records import Utterance
+from spknorm.corpora.tables import objects_of
 from spknorm.errors import DataError, MissingError
 from spknorm.protocols.parts import Part
 
@@ -77,7 +78,7 @@ def _files(folder: Path, number: int) -> list[tuple[str, Path]]:
             "folder of the corpus among EmoBox's `data`, with fold_1, fold_2, ... in it."
         )
     found: dict[str, Path] = {}
-    for one in door.lists_in(folder):
+    for one in lists_in(folder):
         if one.part is None or one.fold != str(number):
             continue
         if one.part in found:
@@ -94,12 +95,13 @@ def _files(folder: Path, number: int) -> list[tuple[str, Path]]:
 def _entries(path: Path) -> Iterator[list[Name]]:
     """Yield the names under which each listed utterance may be found, the surest first."""
     problems: list[str] = []
-    for number, row in door.rows_of(path, problems):
-        key, wav = row.get("key"), row.get("wav", "")
+    for number, row in objects_of(path):
+        key, wav = ("", "") if isinstance(row, str) else (row.get("key"), row.get("wav", ""))
         if isinstance(key, str) and key and isinstance(wav, str):
             yield _names(_SUFFIX.sub("", key.partition("-")[2] or key), wav)
         else:
-            problems.append(f"{path.name}, line {number}: lacks 'key'")
+            wrong = row if isinstance(row, str) else "lacks 'key'"
+            problems.append(f"{path.name}, line {number}: {wrong}")
     refuse(problems, f"lines of {path} cannot be used")
 
 

@@ -27,7 +27,7 @@ from spknorm.corpora.records import Utterance
 from spknorm.features import Floats
 from spknorm.features.fingerprint import fingerprint
 from spknorm.features.reader import CachedReader
-from spknorm.features.sources import CachedSource, Source
+from spknorm.features.sources import Source
 from spknorm.method.model import SpeakerHead
 from spknorm.method.optim.world import World
 from spknorm.runs.evaluation import evaluating
@@ -204,7 +204,7 @@ def means_over_time(
         between: Called before each pass of the upstream.
     """
     modules = [upstream, featurizer, heads]
-    if not trainable and isinstance(source, CachedSource) and source.holds("speaker"):
+    if not trainable and source.holds("speaker"):
         stream = Stream(
             Recordings(utterances, [0] * len(utterances)),
             Order(len(utterances), batch_size=_LOOKED_UP, shuffle=False),

@@ -17,7 +17,7 @@ from spknorm import features
 from spknorm.batches.streams import crops_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
-from spknorm.features.sources import CachedSource, Source, UpstreamSource
+from spknorm.features.sources import Source
 from spknorm.method.optim.precision import DTYPES, evaluation_precision, precision_of
 from spknorm.method.optim.world import World
 from spknorm.method.updates import Groups
@@ -191,9 +191,8 @@ def make_source(
     if config.downstream_expert.spknorm.erasure != "none":
         raise ConfigError(_NO_ERASURE)
     encode = make_encoder(upstream, featurizer, config.upstream, trainable=trainable)
-    source = UpstreamSource(encode, device=world.device)
     if not (trainable and isinstance(encode, PackedEncoder)) or encode.trains_front_end:
-        return source
+        return Source(encode, device=world.device)
     cache = features.FrontEnds(
         encode,
         encode.convolutions,
@@ -214,7 +213,7 @@ def make_source(
         names["emotion"] = "emotion"
     if cache.prepare("evaluation", predicted, precision=evaluated):
         names["evaluation"] = "evaluation"
-    return CachedSource(cache, names, source)
+    return Source(encode, device=world.device, cache=cache, names=names)
 
 
 def _frozen_source(
@@ -238,7 +237,7 @@ def _frozen_source(
         names |= {"emotion": "emotion", "evaluation": "emotion"}
     if config.downstream_expert.spknorm.erasure != "none":
         _erase(cache, expert, kind=kind, held=set(names), config=config)
-    return CachedSource(cache, names, UpstreamSource(cache.encode, device=world.device))
+    return Source(cache.encode, device=world.device, cache=cache, names=names)
 
 
 def _speakers(expert: Any) -> tuple[Utterance, ...]:

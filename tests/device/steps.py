@@ -25,7 +25,7 @@ from spknorm import config as configuration
 from spknorm.batches import Batch
 from spknorm.features import FrontEnds
 from spknorm.features.ahead import Ahead
-from spknorm.features.sources import CachedSource, UpstreamSource
+from spknorm.features.sources import Source
 from spknorm.method.model import make_heads
 from spknorm.method.optim.world import World
 from spknorm.runner import setup
@@ -185,10 +185,11 @@ class Setup:
             )
         self.upstream.to(card)  # a few of its weights are made where no default reaches
         encode = make_encoder(self.upstream, self.featurizer, config.upstream)
-        source: Any = UpstreamSource(encode, device=self.world.device)
+        source = Source(encode, device=self.world.device)
         if cached:
             front_ends = _LookedUp(encode, config=config, device=self.world.device)
-            source = CachedSource(front_ends, {"emotion": "emotion"}, source)
+            names = {"emotion": "emotion"}
+            source = Source(encode, device=self.world.device, cache=front_ends, names=names)
         expert = SimpleNamespace(
             heads=heads,
             emotions=["a", "b", "c", "d"],

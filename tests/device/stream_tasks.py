@@ -16,7 +16,7 @@ import torch
 from spknorm.batches import Batch
 from spknorm.errors import DataError
 from spknorm.features.ahead import Ahead
-from spknorm.features.sources import UpstreamSource
+from spknorm.features.sources import Source
 
 
 def ordering(
@@ -44,7 +44,7 @@ def ordering(
 def copied_ahead(left_out: str = "") -> dict[str, Any]:
     """Return the same of batches that are copied ahead and read, where the host never waits."""
     batches = itertools.repeat(steps.batch([0.5, 0.8]))
-    source = UpstreamSource(lambda wavs: list(wavs), device=torch.device("cuda"))
+    source = Source(lambda wavs: list(wavs), device=torch.device("cuda"))
     ahead = Ahead({"emotion": (batches, 1)}, source, torch.device("cuda"))
     with _without(left_out), _watched() as found:
         for _ in range(4):
@@ -63,7 +63,7 @@ def trouble_ahead() -> dict[str, Any]:
             yield steps.batch([0.5, 0.8])
         raise DataError("cannot be read: u2.wav")
 
-    source = UpstreamSource(lambda wavs: list(wavs), device=torch.device("cuda"))
+    source = Source(lambda wavs: list(wavs), device=torch.device("cuda"))
     ahead = Ahead({"emotion": (batches(), 1)}, source, torch.device("cuda"))
     found: dict[str, Any] = {"copied": []}
 

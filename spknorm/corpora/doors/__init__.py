@@ -4,46 +4,56 @@ A new door is a file here and a row in `DOORS`. What fits none of them is a tabl
 (spknorm/corpora/manifest.py).
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
+from spknorm.audio.faults import refuse
 from spknorm.corpora.doors import audformat, emobox, hugging_face, kaldi, nkululeko
-from spknorm.corpora.doors.cells import Place
+from spknorm.corpora.doors.cells import utterance
 from spknorm.corpora.manifest import read_manifest
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
-from spknorm.errors import ConfigError, MissingError
+from spknorm.errors import ConfigError, DataError, MissingError
 
 
 class Door(NamedTuple):
-    """A kind of list: how it is told, and how it is read.
+    """A kind of list.
 
     Attributes:
         title: As people call it.
         what: What `manifest:` has to name.
-        fits: Whether a file or folder is of this kind.
-        read: From the place to utterances; an utterance may be there once per fold and part.
+        module: `fits` says whether a file or folder is of this kind, `rows` yields what it lists,
+            an utterance perhaps once per fold and part.
+        each: What messages call its rows.
+        nothing: What is said behind its path where it lists nothing.
     """
 
     title: str
     what: str
-    fits: Callable[[Path], bool]
-    read: Callable[[Place], list[Utterance]]
+    module: ModuleType
+    each: str = "lines in"
+    nothing: str = " lists no utterance."
 
 
 DOORS = (
-    Door("audformat", "the folder with db.yaml", audformat.fits, audformat.read),
-    Door("Kaldi", "the folder with wav.scp", kaldi.fits, kaldi.read),
-    Door("EmoBox", "data/<corpus>, a fold of it or a .jsonl file", emobox.fits, emobox.read),
+    Door(
+        "audformat",
+        "the folder with db.yaml",
+        audformat,
+        each="rows in",
+        nothing="/db.yaml has no filewise or segmented table with rows.",
+    ),
+    Door("Kaldi", "the folder with wav.scp", kaldi, nothing="/wav.scp lists nothing."),
+    Door("EmoBox", "data/<corpus>, a fold of it or a .jsonl file", emobox),
     Door(
         "Hugging Face datasets",
         "the folder with .arrow or .parquet files, or with metadata.csv",
-        hugging_face.fits,
-        hugging_face.read,
+        hugging_face,
+        each="rows in",
     ),
-    Door("nkululeko", "the .csv file with a column `file`", nkululeko.fits, nkululeko.read),
+    Door("nkululeko", "the .csv file with a column `file`", nkululeko, each="lines of"),
 )
 """In the order in which they are tried."""
 
@@ -66,11 +76,11 @@ def read_list(
 
     Raises:
         ConfigError: A folder is of no known kind.
-        MissingError: There is nothing of that name.
-        DataError: It cannot be read.
+        MissingError: There is nothing of that name, or it needs pyarrow, which is not installed.
+        DataError: It cannot be read, or rows of it cannot be used: at most 20 are named.
     """
     path = Path(path)
-    door = next((one for one in DOORS if one.fits(path)), None)
+    door = next((one for one in DOORS if one.module.fits(path)), None)
     if door is None:
         if path.is_dir():
             known = "; ".join(f"{one.title}: {one.what}" for one in DOORS)
@@ -79,8 +89,23 @@ def read_list(
     folder = (path if path.is_dir() else path.parent) if root is None else Path(root)
     if not folder.is_dir():
         raise MissingError(f"There is no folder {folder}, the root of {path}.")
+    if door.module is hugging_face and path.is_file():
+        path = path.parent  # one of the files of a data set
     guard = PathGuard(folder, allow_outside=allow_outside)
-    records = door.read(Place(path, folder, guard))
+    records: list[Utterance] = []
+    problems: list[str] = []
+    for row in door.module.rows(path):
+        if isinstance(row, str):
+            problems.append(row)
+            continue
+        try:
+            file = row.path if isinstance(row.path, Path) else guard(row.path)
+            records.append(utterance(row, file))
+        except ValueError as error:
+            problems.append(f"{row.where}: {error}")
+    refuse(problems, f"{door.each} {path} cannot be used")
+    if not records:
+        raise DataError(f"{path}{door.nothing}")
     return records if by_part else _once(records)
 
 

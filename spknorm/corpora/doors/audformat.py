@@ -11,10 +11,8 @@ from typing import Any
 
 import yaml
 
-from spknorm.audio.faults import refuse
-from spknorm.corpora.doors.cells import Place, utterance
+from spknorm.corpora.doors.cells import Listed, Rows
 from spknorm.corpora.doors.nkululeko import excerpt_name, seconds
-from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import lines_of, text_of
 from spknorm.errors import DataError, MissingError
 
@@ -26,47 +24,38 @@ def fits(path: Path) -> bool:
     return (path / "db.yaml").is_file()
 
 
-def read(place: Place) -> list[Utterance]:
-    """Return the utterances: the parts of files if there are any with an emotion, else the files.
+def rows(folder: Path) -> Rows:
+    """Yield the parts of files if there are any with an emotion, else the files.
 
     Raises:
         DataError: db.yaml or a table cannot be read.
         MissingError: A table is in db.yaml and nowhere else.
     """
-    header = _header(place.path / "db.yaml")
+    header = _header(folder / "db.yaml")
     schemes = header.get("schemes") or {}
-    rows: dict[tuple[str, str, str], dict[str, str]] = {}
-    problems: list[str] = []
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
     for name, table in sorted((header.get("tables") or {}).items()):
         if table.get("type") not in _KINDS:
             continue
         split = table.get("split_id")
-        for number, cells in _lines(place.path, name):
+        for number, cells in _lines(folder, name):
             try:
                 times = [seconds(cells.pop(column, "")) for column in ("start", "end")]
             except ValueError as error:
-                problems.append(f"db.{name}, line {number}: {error}")
+                yield f"db.{name}, line {number}: {error}"
                 continue
             start = "" if times[0] == "0" and not times[1] else times[0]
-            row = rows.setdefault((cells.pop("file"), start, times[1]), {})
+            row = found.setdefault((cells.pop("file"), start, times[1]), {})
             own = {column: cell for column, cell in cells.items() if cell and column not in row}
             for column, cell in own.items():
                 row |= {column: cell, **_more(schemes, table, column, cell)}
             if split and "split" not in row:
                 row["split"] = str(split)
-    _inherit(rows)
-    labelled = {key: row for key, row in rows.items() if "emotion" in row} or rows
-    records = []
+    _inherit(found)
+    labelled = {key: row for key, row in found.items() if "emotion" in row} or found
     for (file, start, end), row in labelled.items():
         cells = {**row, "start": start, "end": end}
-        try:
-            records.append(utterance(excerpt_name(file, cells), place.guard(file), cells))
-        except ValueError as error:
-            problems.append(f"`{file}`: {error}")
-    refuse(problems, f"rows in {place.path} cannot be used")
-    if not records:
-        raise DataError(f"{place.path}/db.yaml has no filewise or segmented table with rows.")
-    return records
+        yield Listed(f"`{file}`", excerpt_name(file, cells), file, cells)
 
 
 def _header(file: Path) -> Mapping[str, Any]:

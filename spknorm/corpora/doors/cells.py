@@ -1,11 +1,10 @@
-"""What other tools call things, and an utterance made of named cells. Before the doors."""
+"""What other tools call things, and an utterance made of a row of their lists. Before the doors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from spknorm.corpora.known.words import class_of, sex_of
-from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import is_absent, number
 
@@ -14,13 +13,10 @@ _NAMES = {
     **dict.fromkeys(("speaker", "speaker_id", "spk", "spkr", "speakerid", "talker"), "speaker"),
     **dict.fromkeys(("emotion", "emo", "label", "class_label"), "emotion"),
     **dict.fromkeys(("sentence", "text", "transcription", "transcript", "wrd"), "sentence"),
+    **{name: name for name in ("valence", "dominance", "language", "intensity", "split")},
     **dict.fromkeys(("arousal", "activation"), "arousal"),
-    **{
-        name: name
-        for name in ("valence", "dominance", "language", "intensity", "split", "start", "end")
-    },
-    **dict.fromkeys(("start_time", "begin"), "start"),
-    **dict.fromkeys(("end_time",), "end"),
+    **dict.fromkeys(("start", "start_time", "begin"), "start"),
+    **dict.fromkeys(("end", "end_time"), "end"),
 }
 """Our name by another's; what is not here is a further column."""
 _SPLITS = {
@@ -31,12 +27,26 @@ _SPLITS = {
 _NOBODY = ("none", "null", "unknown")
 
 
-class Place(NamedTuple):
-    """Where a list lies, what its paths are relative to, and what keeps them in there."""
+class Listed(NamedTuple):
+    """A row of a list.
 
-    path: Path
-    root: Path
-    guard: PathGuard
+    Attributes:
+        where: What a message calls it.
+        name: The utterance's id.
+        path: As it is written; a Path is known to be right.
+        cells: By another tool's names.
+        channel: Which one is heard; None: the mean of all.
+    """
+
+    where: str
+    name: str
+    path: str | Path
+    cells: Mapping[str, str]
+    channel: str | None = None
+
+
+Rows = Iterator[Listed | str]
+"""What a door yields: rows, and texts that say what is wrong with others."""
 
 
 def split_of(name: str) -> str | None:
@@ -44,15 +54,15 @@ def split_of(name: str) -> str | None:
     return _SPLITS.get(name.lower())
 
 
-def utterance(name: str, path: Path, cells: Mapping[str, str]) -> Utterance:
-    """Return an utterance of cells by another tool's names; an `unknown` speaker is nobody.
+def utterance(row: Listed, path: Path) -> Utterance:
+    """Return the utterance of a row, whose file is `path`; an `unknown` speaker is nobody.
 
     Raises:
         ValueError: A cell with a number holds none.
     """
     known: dict[str, str] = {}
     further: dict[str, str] = {}
-    for column, cell in cells.items():
+    for column, cell in row.cells.items():
         value = cell.strip()
         if is_absent(value):
             continue
@@ -71,7 +81,7 @@ def utterance(name: str, path: Path, cells: Mapping[str, str]) -> Utterance:
     }
     part = known.get("split")
     return Utterance(
-        id=name,
+        id=row.name,
         path=path,
         emotion=None if word is None else class_of(word.lower()),
         original=None if word is None else word.lower(),
@@ -82,9 +92,6 @@ def utterance(name: str, path: Path, cells: Mapping[str, str]) -> Utterance:
         language=known.get("language"),
         intensity=known.get("intensity"),
         labels=further,
-        arousal=numbers["arousal"],
-        valence=numbers["valence"],
-        dominance=numbers["dominance"],
-        start=numbers["start"],
-        end=numbers["end"],
+        channel=row.channel,
+        **numbers,
     )

@@ -7,16 +7,11 @@ divides a corpus by the same lists.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from spknorm.audio.faults import refuse
-from spknorm.corpora.doors.cells import Place, split_of, utterance
-from spknorm.corpora.records import Utterance
-from spknorm.corpora.tables import text_of
-from spknorm.errors import DataError
+from spknorm.corpora.doors.cells import Listed, Rows, split_of
+from spknorm.corpora.tables import objects_of, text_of
 
 _PART = re.compile(r"(?:^|[_.-])(train|valid|val|dev|test)(?:[_.-]|$)")
 _ORDER = ("train", "dev", "test")
@@ -45,47 +40,35 @@ def fits(path: Path) -> bool:
     return False
 
 
-def read(place: Place) -> list[Utterance]:
-    """Return the utterances of every fold and part, fold by fold.
-
-    Raises:
-        DataError: A line cannot be used; at most 20 are named.
-    """
-    files = [_list_at(place.path)] if place.path.is_file() else lists_in(place.path)
-    folder = place.path if place.path.is_dir() else place.path.parent
+def rows(path: Path) -> Rows:
+    """Yield the utterances of every fold and part, fold by fold."""
+    files = [_list_at(path)] if path.is_file() else lists_in(path)
+    folder = path if path.is_dir() else path.parent
     words = _label_map(folder)
     speakers = _speakers(folder)
-    records: list[Utterance] = []
-    problems: list[str] = []
     for file in files:
-        for number, row in rows_of(file.path, problems):
-            try:
-                name, wav = str(row["key"]), str(row["wav"])
-                emotion = str(row.get("emo", ""))
-                cells = {
-                    "emotion": words.get(emotion.lower(), emotion),
-                    "speaker": speakers.get(name, "")
-                    or speakers.get(Path(wav).stem, "")
-                    or str(row.get("spk", "")),
-                    "split": file.part or "",
-                    "fold": f"fold_{file.fold}" if file.fold else "",
-                    "start": str(row.get("start_time") or ""),
-                    "end": str(row.get("end_time") or ""),
-                }
-                records.append(_heard(utterance(name, place.guard(wav), cells), row))
-            except (KeyError, ValueError) as error:
-                text = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-                problems.append(f"{file.path.name}, line {number}: {text}")
-    refuse(problems, f"lines in {place.path} cannot be used")
-    if not records:
-        raise DataError(f"{place.path} lists no utterance.")
-    return records
-
-
-def _heard(one: Utterance, row: Mapping[str, Any]) -> Utterance:
-    """Return the utterance with the channel that the list takes, which it counts from 1."""
-    channel = row.get("channel")
-    return one if channel in (None, "", 1, "1") else replace(one, channel=str(channel))
+        for number, row in objects_of(file.path):
+            where = f"{file.path.name}, line {number}"
+            if not isinstance(row, str):
+                lacking = next((key for key in ("key", "wav") if key not in row), None)
+                row = row if lacking is None else f"lacks {lacking!r}"
+            if isinstance(row, str):
+                yield f"{where}: {row}"
+                continue
+            name, wav, emotion = str(row["key"]), str(row["wav"]), str(row.get("emo", ""))
+            cells = {
+                "emotion": words.get(emotion.lower(), emotion),
+                "speaker": speakers.get(name, "")
+                or speakers.get(Path(wav).stem, "")
+                or str(row.get("spk", "")),
+                "split": file.part or "",
+                "fold": f"fold_{file.fold}" if file.fold else "",
+                "start": str(row.get("start_time") or ""),
+                "end": str(row.get("end_time") or ""),
+            }
+            channel = row.get("channel")  # counted from 1
+            heard = None if channel in (None, "", 1, "1") else str(channel)
+            yield Listed(where, name, wav, cells, heard)
 
 
 def lists_in(folder: Path) -> list[ListFile]:
@@ -98,22 +81,6 @@ def lists_in(folder: Path) -> list[ListFile]:
 def _list_at(file: Path) -> ListFile:
     part, fold = _PART.search(file.stem), _FOLD.search(file.stem) or _FOLD.search(str(file))
     return ListFile(file, split_of(part[1]) if part else None, fold[1] if fold else "")
-
-
-def rows_of(file: Path, problems: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the lines of a list with their numbers; what is no object is added to `problems`."""
-    for number, line in enumerate(text_of(file).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            problems.append(f"{file.name}, line {number}: not JSON ({error})")
-            continue
-        if isinstance(row, Mapping):
-            yield number, row
-        else:
-            problems.append(f"{file.name}, line {number}: expected a JSON object")
 
 
 def _label_map(folder: Path) -> dict[str, str]:

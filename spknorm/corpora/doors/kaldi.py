@@ -5,11 +5,8 @@ wav.scp may hold files, and no commands: `sph2pipe ... |` is not run.
 
 from pathlib import Path
 
-from spknorm.audio.faults import refuse
-from spknorm.corpora.doors.cells import Place, utterance
-from spknorm.corpora.records import Utterance
+from spknorm.corpora.doors.cells import Listed, Rows
 from spknorm.corpora.tables import text_of
-from spknorm.errors import DataError
 
 _EMOTIONS = ("utt2emo", "utt2emotion", "emo", "emotion")
 _FURTHER = {
@@ -23,13 +20,9 @@ def fits(path: Path) -> bool:
     return (path / "wav.scp").is_file()
 
 
-def read(place: Place) -> list[Utterance]:
-    """Return the utterances in the order of `segments`, or else of wav.scp.
-
-    Raises:
-        DataError: A line of a file cannot be used; at most 20 are named.
-    """
-    folder, problems = place.path, list[str]()
+def rows(folder: Path) -> Rows:
+    """Yield the utterances in the order of `segments`, or else of wav.scp."""
+    problems: list[str] = []
     files = _pairs(folder / "wav.scp", problems)
     segments = _pairs(folder / "segments", problems)
     columns: dict[str, dict[str, str]] = {}
@@ -37,27 +30,24 @@ def read(place: Place) -> list[Utterance]:
         found = next((folder / name for name in names if (folder / name).is_file()), None)
         columns[column] = {} if found is None else _pairs(found, problems)
     sexes = _pairs(folder / "spk2gender", problems)
-    records = []
+    yield from problems
     for name in segments or files:
         try:
-            recording, start, end = name, "", ""
-            if segments:
-                recording, start, end = segments[name].split()
-            if recording not in files:
-                raise ValueError(f"its recording `{recording}` is not in wav.scp")
-            if files[recording].rstrip().endswith("|"):
-                raise ValueError(
-                    f"`{recording}` is made by a command, which is not run: write the file itself"
-                )
+            recording, start, end = segments[name].split() if segments else (name, "", "")
+        except ValueError as error:
+            yield f"`{name}`: {error}"
+            continue
+        if recording not in files:
+            yield f"`{name}`: its recording `{recording}` is not in wav.scp"
+        elif files[recording].rstrip().endswith("|"):
+            yield (
+                f"`{name}`: `{recording}` is made by a command, which is not run: write the file "
+                "itself"
+            )
+        else:
             cells = {column: values.get(name, "") for column, values in columns.items()}
             cells |= {"start": start, "end": end, "sex": sexes.get(cells["speaker"], "")}
-            records.append(utterance(name, place.guard(files[recording].strip()), cells))
-        except ValueError as error:
-            problems.append(f"`{name}`: {error}")
-    refuse(problems, f"lines in {folder} cannot be used")
-    if not records:
-        raise DataError(f"{folder}/wav.scp lists nothing.")
-    return records
+            yield Listed(f"`{name}`", name, files[recording].strip(), cells)
 
 
 def _pairs(file: Path, problems: list[str]) -> dict[str, str]:

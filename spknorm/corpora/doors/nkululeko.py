@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from spknorm.audio.faults import refuse
-from spknorm.corpora.doors.cells import Place, utterance
-from spknorm.corpora.records import Utterance
+from spknorm.corpora.doors.cells import Listed, Rows
 from spknorm.corpora.tables import lines_of, text_of
-from spknorm.errors import DataError
 
 
 def fits(path: Path) -> bool:
@@ -18,33 +15,24 @@ def fits(path: Path) -> bool:
     return "file" in names and "path" not in names
 
 
-def read(place: Place) -> list[Utterance]:
-    """Return the utterances in the file's order; start and end may be seconds or `0 days 00:00:01`.
-
-    Raises:
-        DataError: A line cannot be used; at most 20 are named.
-    """
-    records: list[Utterance] = []
-    problems: list[str] = []
+def rows(file: Path) -> Rows:
+    """Yield the rows in their order; start and end may be seconds or `0 days 00:00:01`."""
     seen: dict[str, int] = {}
-    for line in lines_of(place.path, ("file",)):
+    for number, own in lines_of(file, ("file",)):
+        cells = {column: cell for column, cell in own.items() if column not in ("file", "")}
         try:
-            cells = {column: cell for column, cell in line.cells.items() if column != "file"}
             for column in ("start", "end"):
                 if cells.get(column):
                     cells[column] = seconds(cells[column])
-            name = excerpt_name(line.cells["file"], cells)
-            if name in seen:
-                raise ValueError(f"`{name}` is that of line {seen[name]}")
-            seen[name] = line.number
-            cells.pop("", None)
-            records.append(utterance(name, place.guard(line.cells["file"]), cells))
         except ValueError as error:
-            problems.append(f"line {line.number}: {error}")
-    refuse(problems, f"lines of {place.path} cannot be used")
-    if not records:
-        raise DataError(f"{place.path} lists no utterance.")
-    return records
+            yield f"line {number}: {error}"
+            continue
+        name = excerpt_name(own["file"], cells)
+        if name in seen:
+            yield f"line {number}: `{name}` is that of line {seen[name]}"
+            continue
+        seen[name] = number
+        yield Listed(f"line {number}", name, own["file"], cells)
 
 
 def excerpt_name(file: str, cells: dict[str, str]) -> str:
