@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spknorm.corpora.known.words import class_of, sex_of
 from spknorm.corpora.records import Utterance
@@ -75,7 +75,7 @@ def utterance(row: Listed, path: Path) -> Utterance:
     speaker = known.get("speaker")
     if "sex" in known:
         further["sex"] = sex_of(known["sex"]) or known["sex"].lower()
-    numbers = {
+    numbers: dict[str, Any] = {
         column: number(known[column], column) if column in known else None
         for column in ("arousal", "valence", "dominance", "start", "end")
     }

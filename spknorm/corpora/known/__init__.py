@@ -18,12 +18,12 @@ _TEXTS = {"counts": numbered, "words": coded}
 
 def _corpus(name: str, row: dict[str, Any]) -> Corpus:
     module = row.pop("reader", "coded" if "names" in row else name)
-    values = {
-        key: tuple(value) if isinstance(value, list) else _TEXTS.get(key, lambda same: same)(value)
-        for key, value in row.items()
-    }
     usual = {"variable": f"{name.upper()}_ROOT", "compared": "names" not in row}
-    return Corpus(name=name, reader=f"spknorm.corpora.{module}", **{**usual, **values})
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else _TEXTS.get(key, lambda same: same)(value)
+        for key, value in {**usual, **row}.items()
+    }
+    return Corpus(name=name, reader=f"spknorm.corpora.{module}", **values)
 
 
 CORPORA: dict[str, Corpus] = {
