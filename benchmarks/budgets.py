@@ -4,7 +4,7 @@
 
 Of each file a run or some are made on the CPU, each in a process of its own: their optimiser,
 rates, clipping, copies, checkpoints and stages as shipped, on a random upstream and the demo's
-corpora, two steps, one micro-batch of each corpus, with nothing kept of the upstream or learnt
+corpora, ten steps, one micro-batch of each corpus, with nothing kept of the upstream or learnt
 before step 1. Disk is what checkpoints take when a run is complete, memory the largest resident
 set, time the processor's from the start of training to its end; beside them stands what
 `spknorm.bench.sizes` says of the same settings. Time is told in operations: one rate for all rows
@@ -82,10 +82,10 @@ CASES = (
     Case("cross_demo.yaml", "TAP"),
 )
 _FEWER_STEPS = {
-    "total_steps": 12,
-    "eval_step": 12,
-    "save_step": 12,
-    "log_step": 12,
+    "total_steps": 60,
+    "eval_step": 60,
+    "save_step": 60,
+    "log_step": 60,
     "max_keep": 1,
     "eval_dataloaders": ["dev"],
 }
@@ -139,7 +139,7 @@ TABLES = (
 )  # fmt: skip
 SMALL: dict[str, Any] = {
     "runner": {
-        "total_steps": 2, "eval_step": 2, "log_step": 1, "save_step": 2, "evaluate_ratio": 0.02,
+        "total_steps": 10, "eval_step": 10, "log_step": 1, "save_step": 10, "evaluate_ratio": 0.02,
         "eval_dataloaders": ["dev"], "gradient_accumulate_steps": 1,
     },
     "upstream": {"cache": "off"},
