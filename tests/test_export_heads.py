@@ -4,7 +4,7 @@ from trained_folders import make_trained, trained_upstream
 
 from spknorm.errors import CheckpointError
 from spknorm.export import export, load_gate
-from spknorm.export.upstream_file import build_gate, read_upstream_file, write_upstream_file
+from spknorm.export.upstream_file import build_gate, read_gate, read_upstream_file, write_stock_file
 from spknorm.runs.trained import read_checkpoint
 
 
@@ -128,7 +128,7 @@ def test_the_gate_stands_on_what_it_was_trained_on(layer, normalize, tmp_path, t
         trained, "hidden_states", "cpu", layer_selection=layer, normalize=normalize
     )
     featurizer.load_state_dict(read_checkpoint(folder)["Featurizer"])
-    gate = read_upstream_file(export(folder).upstream_file).gate
+    gate = read_gate(export(folder).upstream_file)
     ours = hub.spknorm_hubert_local(ckpt=str(folder / "export" / "normalised.pt")).eval()
     wavs = [torch.from_numpy(tone(0.9))]
     with torch.no_grad():
@@ -139,16 +139,16 @@ def test_the_gate_stands_on_what_it_was_trained_on(layer, normalize, tmp_path, t
 
 def test_a_gate_that_does_not_fit_is_refused(snp):
     path = export(snp).upstream_file
-    upstream = read_upstream_file(path)
-    config = {**upstream.gate.config, "activation": "Step"}
-    write_upstream_file(path, upstream._replace(gate=upstream.gate._replace(config=config)))
+    upstream, gate = read_upstream_file(path), read_gate(path)
+    config = {**gate.config, "activation": "Step"}
+    write_stock_file(path, upstream, gate._replace(config=config), {})
     with pytest.raises(CheckpointError) as caught:
         load_gate(path)
     assert str(caught.value) == (
         "The checkpoint's gate has the activation 'Step'; "
         "known are ReLU, GELU, Tanh, SiLU, LeakyReLU."
     )
-    config = {**upstream.gate.config, "width": 5}
-    write_upstream_file(path, upstream._replace(gate=upstream.gate._replace(config=config)))
+    config = {**gate.config, "width": 5}
+    write_stock_file(path, upstream, gate._replace(config=config), {})
     with pytest.raises(CheckpointError, match="does not fit its own description"):
         load_gate(path)

@@ -7,8 +7,8 @@ from tiny_upstreams import waveforms
 
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.export.fairseq_form import config_of
-from spknorm.export.transformers_folder import form_of_file, write_transformers_folder
-from spknorm.export.upstream_file import UpstreamFile, read_upstream_file, write_upstream_file
+from spknorm.export.transformers_folder import form_of_fairseq, write_transformers_folder
+from spknorm.export.upstream_file import read_upstream_file
 
 SMALL = {
     "encoder_layers": 3,
@@ -57,8 +57,15 @@ def _random_upstream(path, *, normalize=False, **changed):
     for name, parameter in model.named_parameters():
         if "norm" in name or "bias" in name:
             parameter.data += 0.1 * torch.randn_like(parameter)
-    write_upstream_file(path, UpstreamFile(task_cfg, model_cfg, model.state_dict(), [["a", "b"]]))
+    content = {"task_cfg": task_cfg, "model_cfg": model_cfg, "model_weight": model.state_dict()}
+    torch.save({**content, "dictionaries_symbols": [["a", "b"]]}, path)
     return path
+
+
+def form_of_file(content, weights=None):
+    weights = content["model_weight"] if weights is None else weights
+    normalize = content["task_cfg"]["normalize"]
+    return form_of_fairseq("hubert", content["model_cfg"], weights, normalize=normalize)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -102,13 +109,11 @@ def test_the_preprocessor_normalises_as_s3prl_but_for_its_epsilon(tmp_path):
 
 def test_a_new_style_weight_norm_is_understood(tmp_path):
     upstream = read_upstream_file(_random_upstream(tmp_path / "upstream.pt"))
-    weights = dict(upstream.model_weight)
+    weights = dict(upstream["model_weight"])
     for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
         value = weights.pop(f"encoder.pos_conv.0.{old}")
         weights[f"encoder.pos_conv.0.parametrizations.weight.{new}"] = value
-    write_transformers_folder(
-        tmp_path / "new", form_of_file(upstream._replace(model_weight=weights))
-    )
+    write_transformers_folder(tmp_path / "new", form_of_file(upstream, weights))
     write_transformers_folder(tmp_path / "old", form_of_file(upstream))
     new, old = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("new", "old"))
     assert new == old
@@ -129,23 +134,21 @@ def test_what_transformers_does_not_have_is_refused(tmp_path):
         ),
     ):
         with pytest.raises(ConfigError) as caught:
-            config_of("hubert", {**upstream.model_cfg, key: value})
+            config_of("hubert", {**upstream["model_cfg"], key: value})
         assert str(caught.value) == message
-    odd = upstream._replace(model_weight={**upstream.model_weight, "odd.weight": torch.ones(1)})
+    odd = {**upstream["model_weight"], "odd.weight": torch.ones(1)}
     with pytest.raises(CheckpointError) as caught:
-        write_transformers_folder(tmp_path / "folder", form_of_file(odd))
+        write_transformers_folder(tmp_path / "folder", form_of_file(upstream, odd))
     assert str(caught.value) == "The weight `odd.weight` has no place in transformers' HuBERT."
-    fewer = dict(upstream.model_weight)
+    fewer = dict(upstream["model_weight"])
     del fewer["encoder.layer_norm.bias"]
     with pytest.raises(CheckpointError, match="do not fit a transformers HubertModel"):
-        write_transformers_folder(
-            tmp_path / "folder", form_of_file(upstream._replace(model_weight=fewer))
-        )
+        write_transformers_folder(tmp_path / "folder", form_of_file(upstream, fewer))
 
 
 def test_layers_written_as_code_are_refused(tmp_path):
     upstream = read_upstream_file(_random_upstream(tmp_path / "upstream.pt"))
-    harmful = {**upstream.model_cfg, "conv_feature_layers": "__import__('os').system('true')"}
+    harmful = {**upstream["model_cfg"], "conv_feature_layers": "__import__('os').system('true')"}
     with pytest.raises(CheckpointError, match="it was not run"):
         config_of("hubert", harmful)
 

@@ -28,7 +28,6 @@ from spknorm.export.upstream_file import (
     read_gate,
     write_gate,
     write_stock_file,
-    write_upstream_file,
 )
 from spknorm.files import check_folder, own_place, write_atomic
 
@@ -98,9 +97,9 @@ def _export(
     onnx: bool,
     step: Callable[[], None],
 ) -> Exported:
-    trained = read_exportable(expdir)
+    run = read_exportable(expdir)
     step()
-    own_file = bool(trained.entry) and (trained.gate is None or trained.applies_gate)
+    own_file = run.stock is not None and run.applies_gate
     if formats is None:
         formats = ("s3prl",) if own_file else ("transformers",)
     if out is None:
@@ -108,49 +107,45 @@ def _export(
         out = place / "export" if place == expdir else place
     folder = Path(out)
     upstream_file = None
-    if trained.no_folder and formats == ("transformers",):
+    if run.no_folder and formats == ("transformers",):
+        assert run.stock is not None
         raise ConfigError(
-            f"There is no folder of transformers: {trained.no_folder}. Export {trained.name} with "
-            f"--format s3prl, and name {trained.file} with -u {trained.entry} -k FILE."
+            f"There is no folder of transformers: {run.no_folder}. Export {run.name} with "
+            f"--format s3prl, and name {run.stock.name} with -u {run.entry} -k FILE."
         )
     folder.mkdir(parents=True, exist_ok=True)
     if "transformers" in formats:
-        if trained.form is not None and not trained.no_folder:
-            write_transformers_folder(
-                folder, trained.form(), classifier=trained.classifier, gate=trained.gate
-            )
-        if trained.classifier is None:
-            logger.info("No transformers classifier: %s.", trained.reason)
+        if run.form is not None and not run.no_folder:
+            write_transformers_folder(folder, run.form(), classifier=run.classifier, gate=run.gate)
+        if run.classifier is None:
+            logger.info("No transformers classifier: %s.", run.reason)
         step()
-    if "s3prl" in formats and trained.entry:
-        upstream_file = folder / trained.file
-        if trained.upstream is not None:
-            write_upstream_file(upstream_file, trained.upstream)
-        elif trained.stock is not None:
-            write_stock_file(upstream_file, trained.stock.content, trained.gate, trained.provenance)
-            for name, text in trained.stock.beside.items():
-                write_atomic(folder / name, text)
-            if trained.form is None:
-                write_gate(folder / GATE_FILE, trained.gate)
+    if "s3prl" in formats and run.stock is not None:
+        upstream_file = folder / run.stock.name
+        write_stock_file(upstream_file, run.stock.content, run.gate, run.provenance)
+        for name, text in run.stock.beside.items():
+            write_atomic(folder / name, text)
+        if run.form is None:
+            write_gate(folder / GATE_FILE, run.gate)
     elif "s3prl" in formats and formats == ("s3prl",):
         raise ConfigError(
-            f"{trained.name} is a model of transformers, for which s3prl has no file: export it "
+            f"{run.name} is a model of transformers, for which s3prl has no file: export it "
             "with --format transformers, and name the folder with -u hf:FOLDER."
         )
     if "s3prl" in formats:
         step()
     if onnx:
-        write_onnx(folder / ONNX_FILE, trained)
+        write_onnx(folder / ONNX_FILE, run)
         step()
-    card = model_card(trained)
+    card = model_card(run)
     step()
     write_atomic(folder / "README.md", card)
     step()
-    classifier = "transformers" in formats and trained.classifier is not None
+    classifier = "transformers" in formats and run.classifier is not None
     flags: tuple[str, ...] = ("-u", f"hf:{folder.resolve()}")
     if upstream_file is not None and own_file:
-        flags = ("-u", trained.entry, "-k", str(upstream_file.resolve()))
-    return Exported(folder, upstream_file, flags, classifier, trained.reason)
+        flags = ("-u", run.entry, "-k", str(upstream_file.resolve()))
+    return Exported(folder, upstream_file, flags, classifier, run.reason)
 
 
 def load_gate(path: Path | str) -> NormalisingGate | None:

@@ -25,27 +25,28 @@ _LICENCES = {
 }
 
 
-def model_card(trained: Exportable) -> str:
+def model_card(run: Exportable) -> str:
     """Return the card as Markdown with the front matter that model hubs read."""
     import jinja2
 
     options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
     engine = jinja2.Environment(**options, keep_trailing_newline=True)  # Markdown
     source = resources.files("spknorm.export").joinpath("card.md.j2").read_text("utf-8")
-    config = trained.provenance["config"]["downstream_expert"]
+    result, config = run.trained.result, run.provenance["config"]["downstream_expert"]
     card = engine.from_string(source).render(
-        one=trained,
-        strategy=trained.result.get("strategy", "unknown"),
-        settings=_settings(trained, config),
-        scores=_scores(trained.result),
-        leakage=_leakage(trained.probe),
-        licences=_licences(trained, config),
+        one=run,
+        strategy=result.get("strategy", "unknown"),
+        settings=_settings(result, config)
+        | {"original upstream, SHA-256": run.provenance["upstream_sha256"]},
+        scores=_scores(result),
+        leakage=_leakage(run.probe),
+        licences=_licences(result, config),
     )
     return str(card)
 
 
-def _settings(trained: Exportable, config: Mapping[str, Any]) -> dict[str, Any]:
-    result, data = trained.result, config.get("datarc", {})
+def _settings(result: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    data = config.get("datarc", {})
     split, speakers = result.get("split") or {}, config.get("speaker_corpus", {})
     adversary = result.get("strategy", "none") != "none"
     return {
@@ -64,7 +65,6 @@ def _settings(trained: Exportable, config: Mapping[str, Any]) -> dict[str, Any]:
         "convolutional front end trained": result.get("train_feature_extractor"),
         "seed": result.get("seed"),
         "steps (best on dev)": f"{result.get('steps')} ({result.get('best_step')})",
-        "original upstream, SHA-256": trained.provenance["upstream_sha256"],
     }
 
 
@@ -141,9 +141,9 @@ def _probed(row: Mapping[str, Any] | None) -> str:
     return f"{100 * row['accuracy']:.1f} [{span}]"
 
 
-def _licences(trained: Exportable, config: Mapping[str, Any]) -> Iterator[str]:
+def _licences(result: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
     corpora = [config.get("datarc", {}).get("corpus", "iemocap")]
-    if trained.result.get("strategy", "none") != "none":
+    if result.get("strategy", "none") != "none":
         corpora.append(config.get("speaker_corpus", {}).get("corpus", "voxceleb1"))
     of_known = {key: f"{one.title}: {one.licence}" for key, one in CORPORA.items() if one.licence}
     known = of_known | _LICENCES

@@ -14,23 +14,16 @@ import torch
 from spknorm import config as configuration
 from spknorm.errors import ConfigError, NonFiniteError
 from spknorm.export.classifier import classifier_of
-from spknorm.export.stock_form import (
-    UPSTREAM_FILE,
-    StockForm,
-    beyond_layers,
-    layer_of_distiller,
-    stock_form,
-)
+from spknorm.export.stock_form import StockForm, beyond_layers, layer_of_distiller, stock_form
 from spknorm.export.transformers_folder import (
     Classifier,
     Form,
     form_of_fairseq,
-    form_of_file,
     form_of_model,
     is_of_transformers,
     normalizes,
 )
-from spknorm.export.upstream_file import GateState, UpstreamFile, read_upstream_file
+from spknorm.export.upstream_file import GateState
 from spknorm.files import sha256_of
 from spknorm.runs import trained as runs
 from spknorm.runs.trained import Trained, object_in
@@ -41,56 +34,51 @@ class Exportable(NamedTuple):
     """What of a run an export holds.
 
     Attributes:
-        name: Of the upstream, as -u takes it.
-        family: Its family.
+        trained: The run's model.
+        family: Of its upstream.
         form: Makes the upstream in transformers' words, with the trained weights, or the original
             ones where it was frozen; None where transformers has no such model.
         no_folder: Why there is no folder of transformers; empty if there is one.
-        upstream: A HuBERT of s3prl's, with the gate; None for others.
-        stock: Another's file as s3prl's own entry reads it; None where s3prl has none.
+        stock: The upstream's file as s3prl reads it; None where s3prl has none.
         gate: None without strategy SNP.
-        normalize: Whether waveforms are normalised first.
         provenance: What it was trained on and by, and what it scored; plain JSON values.
         classifier: The emotion head, where transformers can express it.
         reason: Why it cannot; empty with a classifier.
-        result: result.json; empty if there is none.
         probe: probe.json of the audit; empty if there is none.
-        trained: The run's model.
     """
 
-    name: str
+    trained: Trained
     family: Family
     form: Callable[[], Form] | None
     no_folder: str
-    upstream: UpstreamFile | None
     stock: StockForm | None
     gate: GateState | None
-    normalize: bool
     provenance: Mapping[str, Any]
     classifier: Classifier | None
     reason: str
-    result: Mapping[str, Any]
     probe: Mapping[str, Any]
-    trained: Trained
 
     @property
-    def entry(self) -> str:
-        """What reads `file` in s3prl; empty if there is no such file."""
-        if self.upstream is not None:
-            return "spknorm_hubert_local"
-        if self.stock is None:
-            return ""
-        return self.stock.gated_entry if self.gate and self.applies_gate else self.stock.entry
+    def name(self) -> str:
+        """The upstream's, as -u takes it."""
+        return str(self.trained.args.upstream)
+
+    @property
+    def normalize(self) -> bool:
+        """Whether waveforms are normalised first."""
+        return normalizes(self.trained.upstream) if self.stock is None else self.stock.normalize
 
     @property
     def applies_gate(self) -> bool:
-        """Whether what reads `file` applies the gate."""
-        return self.stock is None or bool(self.stock.gated_entry)
+        """Whether what reads the file of `stock` applies the gate, if there is one."""
+        return self.gate is None or self.stock is None or bool(self.stock.gated_entry)
 
     @property
-    def file(self) -> str:
-        """The name of the upstream's own file."""
-        return UPSTREAM_FILE if self.stock is None else self.stock.name
+    def entry(self) -> str:
+        """What reads the file of `stock` in s3prl; empty if there is no such file."""
+        if self.stock is None:
+            return ""
+        return self.stock.gated_entry if self.gate and self.applies_gate else self.stock.entry
 
 
 def read_exportable(expdir: Path) -> Exportable:
@@ -110,87 +98,73 @@ def read_exportable(expdir: Path) -> Exportable:
             f"{expdir} is a baseline with erasure {erasure}: its upstream is the original one, and "
             "its head reads features that no export can hold."
         )
-    family, transformers = _family_of(trained), is_of_transformers(trained.upstream)
-    if not (transformers or is_stock(trained.upstream)) and (
-        trained.source is None or family is OTHER
-    ):
+    family, stock = _family_of(trained), None
+    if not is_of_transformers(trained.upstream):
+        stock = _stock_of(trained, family)
+    if getattr(trained.upstream, "gate", None) or (stock is not None and stock.has_gate):
+        raise ConfigError(
+            f"{expdir} was trained on {trained.source}, which has a gate already; "
+            "an export has no place for a second one. Use the experiment folder itself."
+        )
+    gate = _gate_of(trained)
+    form, no_folder = _form_of(trained, family, stock)
+    if gate is not None and "distiller" in family.experts:
+        beyond = beyond_layers(trained.upstream, trained.args)
+        no_folder = beyond and f"the gate reads {beyond}"
+    classifier, reason = classifier_of(trained, family, no_folder=no_folder)
+    return Exportable(
+        trained=trained,
+        family=family,
+        form=form,
+        no_folder=no_folder,
+        stock=stock,
+        gate=gate,
+        provenance={
+            "upstream": trained.args.upstream,
+            "upstream_sha256": _hash_of(trained),
+            "upstream_trained": not trained.frozen,
+            "best_step": trained.best_step,
+            "result": {key: value for key, value in trained.result.items() if key != "config"},
+            "config": configuration.to_mapping(trained.settings),
+        },
+        classifier=classifier,
+        reason=reason,
+        probe=object_in(trained.folder / "probe.json"),
+    )
+
+
+def _stock_of(trained: Trained, family: Family) -> StockForm:
+    """Return the file that s3prl's own entry of the family reads."""
+    known = trained.source is not None and family is not OTHER
+    stock = None
+    if is_stock(trained.upstream) or known:
+        stock = stock_form(family, trained.upstream, trained.source)
+    if stock is None:
         titles = ", ".join(family.title for family in FAMILIES)
         raise ConfigError(
             f"The upstream {trained.args.upstream} is of another family; exported are {titles}, "
             "and any model of transformers that was named as hf:FOLDER. `spknorm predict` and "
             "`spknorm audit` take the folder as it is, and its dev-best.ckpt serves s3prl with -i."
         )
-    original = _hubert_file(trained)
-    gated = original.gate if original else getattr(trained.upstream, "gate", None)
-    if gated is not None:
-        raise ConfigError(
-            f"{expdir} was trained on {trained.source}, which has a gate already; "
-            "an export has no place for a second one. Use the experiment folder itself."
-        )
-    gate = _gate_of(trained)
-    provenance = {
-        "upstream": trained.args.upstream,
-        "upstream_sha256": _hash_of(trained),
-        "upstream_trained": not trained.frozen,
-        "best_step": trained.best_step,
-        "result": {key: value for key, value in trained.result.items() if key != "config"},
-        "config": configuration.to_mapping(trained.settings),
-    }
-    upstream = stock = None
-    module: Any = trained.upstream
-    form: Callable[[], Form] | None
-    no_folder = ""
-    if transformers:
-        form, normalize = functools.partial(form_of_model, module), normalizes(module)
-    elif original is not None:
-        upstream = original._replace(
-            model_weight=module.model.state_dict(), gate=gate, provenance=provenance
-        )
-        form = functools.partial(form_of_file, upstream)
-        normalize = bool(upstream.task_cfg.get("normalize"))
-    else:
-        stock = stock_form(family, module)
-        assert stock is not None, family
-        normalize = stock.normalize
-        if stock.model_cfg is None:
-            form, no_folder = None, f"transformers has no {family.title}"
-        else:
-            form = functools.partial(
-                form_of_fairseq,
-                family.model_type or "hubert",  # distilHuBERT is one of two layers
-                stock.model_cfg,
-                stock.weights,
-                normalize=normalize,
-            )
-    if gate is not None and "distiller" in family.experts:
-        beyond = beyond_layers(trained.upstream, trained.args)
-        no_folder = beyond and f"the gate reads {beyond}"
-    classifier, reason = classifier_of(trained, family, no_folder=no_folder)
-    return Exportable(
-        name=trained.args.upstream,
-        family=family,
-        form=form,
-        no_folder=no_folder,
-        upstream=upstream,
-        stock=stock,
-        gate=gate,
-        normalize=normalize,
-        provenance=provenance,
-        classifier=classifier,
-        reason=reason,
-        result=trained.result,
-        probe=object_in(trained.folder / "probe.json"),
-        trained=trained,
+    return stock
+
+
+def _form_of(
+    trained: Trained, family: Family, stock: StockForm | None
+) -> tuple[Callable[[], Form] | None, str]:
+    """Return what makes the upstream in transformers' words, or why there is none."""
+    if stock is None:
+        return functools.partial(form_of_model, trained.upstream), ""
+    if stock.model_cfg is None:
+        return None, f"transformers has no {family.title}"
+    form = functools.partial(
+        form_of_fairseq,
+        family.model_type or "hubert",  # distilHuBERT is one of two layers
+        stock.model_cfg,
+        stock.weights,
+        normalize=stock.normalize,
     )
-
-
-def _hubert_file(trained: Trained) -> UpstreamFile | None:
-    """Return the file that a HuBERT of s3prl's was built from; None for others."""
-    of_s3prl = trained.source is not None and not is_of_transformers(trained.upstream)
-    if not of_s3prl or "hubert" not in trained.family.experts:
-        return None
-    assert trained.source is not None
-    return read_upstream_file(trained.source)
+    return form, ""
 
 
 def _hash_of(trained: Trained) -> str | None:

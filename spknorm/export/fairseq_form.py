@@ -47,27 +47,19 @@ _WEIGHT_NORM = {
     "parametrizations.weight.original0": "parametrizations.weight.original0",
     "parametrizations.weight.original1": "parametrizations.weight.original1",
 }
-CONFIGS = {
-    "hubert": "HubertConfig",
-    "wav2vec2": "Wav2Vec2Config",
-    "wavlm": "WavLMConfig",
-    "unispeech-sat": "UniSpeechSatConfig",
-    "data2vec-audio": "Data2VecAudioConfig",
-}
-"""transformers' classes by `model_type`."""
 
 
 def config_of(model_type: str, model_cfg: Mapping[str, Any]) -> Any:
     """Return the transformers configuration of a model.
 
     Args:
-        model_type: A key of `CONFIGS`.
+        model_type: transformers' name of it.
         model_cfg: fairseq's.
 
     Raises:
         ConfigError: A build that transformers' model does not have; the message says which.
     """
-    import transformers
+    from transformers import AutoConfig
 
     cfg = with_defaults(model_cfg)
     _check(model_type, cfg)
@@ -81,7 +73,8 @@ def config_of(model_type: str, model_cfg: Mapping[str, Any]) -> Any:
         own["feat_proj_layer_norm"] = False
     if model_type == "wavlm":
         own |= {"num_buckets": cfg["num_buckets"], "max_bucket_distance": cfg["max_distance"]}
-    return getattr(transformers, CONFIGS[model_type])(
+    return AutoConfig.for_model(
+        model_type,
         hidden_size=cfg["encoder_embed_dim"],
         num_hidden_layers=cfg["encoder_layers"],
         num_attention_heads=cfg["encoder_attention_heads"],
@@ -176,7 +169,10 @@ def _is_distilled(cfg: Mapping[str, Any]) -> bool:
 
 
 def _title(model_type: str) -> str:
-    return CONFIGS[model_type].removesuffix("Config").replace("Hubert", "HuBERT")
+    from transformers import CONFIG_MAPPING
+
+    name: str = CONFIG_MAPPING[model_type].__name__
+    return name.removesuffix("Config").replace("Hubert", "HuBERT")
 
 
 def _no_bias(cfg: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """What each family of upstreams can do here, as docs/s3prl.md shows it."""
 
-from spknorm.export.transformers_folder import CLASSIFIERS
 from spknorm.upstreams import FAMILIES, Family
 
 _HEADER = (
@@ -76,7 +75,6 @@ def matrix() -> str:
 
 def _row(family: Family) -> tuple[str, ...]:
     name = next(iter(family.experts), "")
-    known = "yes" if family.model_type in CLASSIFIERS else "no"
     return (
         family.title,
         "; ".join(_NAMES[name] for name in family.experts) or "-",
@@ -84,6 +82,6 @@ def _row(family: Family) -> tuple[str, ...]:
         "packed" if family.runs_packed else "one by one",
         family.frozen or "nothing",
         _READ_BACK.get(name, f"`hf:`, `{name}_local`" if name else "`hf:`"),
-        _CLASSIFIERS.get(name or family.model_type, known),
+        _CLASSIFIERS.get(name or family.model_type, "yes"),
         "yes" if family.runs_packed else "no",
     )

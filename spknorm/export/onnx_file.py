@@ -18,7 +18,7 @@ from spknorm.export.exportable import Exportable
 from spknorm.export.transformers_folder import FAIRSEQ_EPSILON, build_model
 from spknorm.files import atomic_path
 from spknorm.runs.trained import Trained
-from spknorm.upstreams.fast import parts_of
+from spknorm.upstreams.fast.packed import layers_read, parts_of
 from spknorm.upstreams.mixture import mixture
 from spknorm.upstreams.weights import first_line
 
@@ -53,6 +53,7 @@ class EmotionModel(nn.Module):
         self.heads_of_upstream = getattr(self.parts.model, "output_layer", None)  # run by `parts`
         self.normalize = exportable.normalize
         self.featurizer: Any = exportable.trained.featurizer
+        self.wanted = layers_read(self.featurizer, self.parts)
         self.heads: Any = exportable.trained.heads
 
     def forward(self, wav: Tensor) -> Tensor:
@@ -79,16 +80,10 @@ class EmotionModel(nn.Module):
 
     def _read(self, hidden: list[Tensor]) -> Tensor:
         """Return what s3prl's Featurizer makes of all layers, (1, T, H)."""
-        read = self.featurizer
-        if read.feature_selection == "last_hidden_state":
-            return hidden[-1]
-        if read.feature_selection in self.parts.names:
-            return hidden[self.parts.names[read.feature_selection]]
-        if read.feature_selection != "hidden_states":  # hidden_state_N
-            return hidden[int(read.feature_selection.rpartition("_")[2])]
-        if read.layer_selection is not None:
-            return hidden[int(read.layer_selection)]
-        return mixture(hidden, read.weights, normalize=read.normalize)
+        kept = [hidden[number] for number in self.wanted]
+        if len(kept) == 1:
+            return kept[0]
+        return mixture(kept, self.featurizer.weights, normalize=self.featurizer.normalize)
 
     def _classify(self, frames: Tensor) -> Any:
         projected = self.heads.projector(frames)

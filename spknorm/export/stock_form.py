@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from spknorm.export.upstream_file import WEIGHTS
+from spknorm.export.upstream_file import CONVERTED, WEIGHTS, gate_in, read_upstream_file
 from spknorm.upstreams import Family
 from spknorm.upstreams.emotion2vec import CONFIG_FILE, WEIGHTS_FILE
 from spknorm.upstreams.fast import parts_of
@@ -23,6 +24,7 @@ class StockForm(NamedTuple):
         gated_entry: What reads the file and applies SNP's gate; empty if nothing of s3prl's does.
         name: Of the file.
         beside: Texts of the files that belong to it.
+        has_gate: The file that it was trained from had a gate already.
     """
 
     entry: str
@@ -32,6 +34,7 @@ class StockForm(NamedTuple):
     gated_entry: str = ""
     name: str = UPSTREAM_FILE
     beside: Mapping[str, str] = {}
+    has_gate: bool = False
 
     @property
     def weights(self) -> Mapping[str, Any]:
@@ -40,15 +43,31 @@ class StockForm(NamedTuple):
         return found
 
 
-def stock_form(family: Family, upstream: Any) -> StockForm | None:
-    """Return what s3prl's entry of a family reads; None if s3prl has no such entry.
+def stock_form(family: Family, upstream: Any, source: Path | None) -> StockForm | None:
+    """Return what s3prl's entry of a family reads, ours of a HuBERT; None if there is no such.
 
     Args:
         family: Of the upstream.
         upstream: s3prl's expert.
+        source: The file that a HuBERT was built from.
+
+    Raises:
+        MissingError, CheckpointError: See `read_upstream_file`.
     """
     name = next(iter(family.experts), "")
     model = upstream.model
+    if name == "hubert":
+        assert source is not None
+        original = read_upstream_file(source)
+        content = {key: original[key] for key in CONVERTED} | {"model_weight": model.state_dict()}
+        return StockForm(
+            "spknorm_hubert_local",
+            content,
+            content["model_cfg"],
+            normalize=bool(content["task_cfg"].get("normalize")),
+            gated_entry="spknorm_hubert_local",
+            has_gate=gate_in(original, source) is not None,
+        )
     if name in ("wavlm", "unispeech_sat"):
         cfg = _plain(vars(upstream.cfg))
         content = {"cfg": cfg, "model": model.state_dict()}

@@ -17,36 +17,13 @@ from torch import Tensor
 
 from spknorm.errors import CheckpointError
 from spknorm.export.fairseq_form import config_of, weights_of
-from spknorm.export.upstream_file import GATE_FILE, GateState, UpstreamFile, write_gate
+from spknorm.export.upstream_file import GATE_FILE, GateState, write_gate
 from spknorm.files import system_errors, write_atomic
 from spknorm.upstreams.hugging_face import TransformersUpstream
-from spknorm.upstreams.hugging_face.inputs import SAMPLE_RATE
+from spknorm.upstreams.hugging_face.inputs import Waveforms
 
 _WRAPPERS = ("hf_hubert", "hf_wav2vec2")  # s3prl's upstreams around a model of transformers
 FAIRSEQ_EPSILON = 1.0e-5  # of layer_norm, which normalises waveforms there
-CLASSIFIERS = {
-    "hubert": ("HubertModel", "HubertForSequenceClassification", "hubert"),
-    "wav2vec2": ("Wav2Vec2Model", "Wav2Vec2ForSequenceClassification", "wav2vec2"),
-    "wavlm": ("WavLMModel", "WavLMForSequenceClassification", "wavlm"),
-    "unispeech-sat": (
-        "UniSpeechSatModel",
-        "UniSpeechSatForSequenceClassification",
-        "unispeech_sat",
-    ),
-    "unispeech": ("UniSpeechModel", "UniSpeechForSequenceClassification", "unispeech"),
-    "data2vec-audio": (
-        "Data2VecAudioModel",
-        "Data2VecAudioForSequenceClassification",
-        "data2vec_audio",
-    ),
-    "sew-d": ("SEWDModel", "SEWDForSequenceClassification", "sew_d"),
-    "wav2vec2-bert": (
-        "Wav2Vec2BertModel",
-        "Wav2Vec2BertForSequenceClassification",
-        "wav2vec2_bert",
-    ),
-}
-"""Model, classifier, and what stands before the model's names in the classifier."""
 
 
 class Classifier(NamedTuple):
@@ -91,28 +68,11 @@ def form_of_fairseq(
         CheckpointError: A weight that has no place there.
     """
     config = config_of(model_type, model_cfg)
-    group_norm = config.feat_extract_norm == "group"
-    preprocessor = {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "do_normalize": normalize,
-        "feature_size": 1,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "return_attention_mask": not group_norm,  # a group norm over time sees padding anyway
-        "sampling_rate": SAMPLE_RATE,
-        "normalize_epsilon": FAIRSEQ_EPSILON,  # read by -u hf:FOLDER; transformers has its own
-    }
+    inputs = Waveforms(normalize=normalize, epsilon=FAIRSEQ_EPSILON)
+    # A group norm over time sees padding anyway.
+    masked = {"return_attention_mask": config.feat_extract_norm != "group"}
+    preprocessor = inputs.preprocessor() | masked
     return Form(config, weights_of(model_type, model_cfg, weights), preprocessor)
-
-
-def form_of_file(upstream: UpstreamFile) -> Form:
-    """Return a HuBERT in s3prl's converted form in transformers' words."""
-    return form_of_fairseq(
-        "hubert",
-        upstream.model_cfg,
-        upstream.model_weight,
-        normalize=bool(upstream.task_cfg.get("normalize", False)),
-    )
 
 
 def is_of_transformers(upstream: Any) -> bool:
@@ -151,15 +111,14 @@ def write_transformers_folder(
     Raises:
         CheckpointError: Weights that do not fit their own description.
     """
-    import transformers
+    from transformers import AutoModel, AutoModelForAudioClassification
 
     config, weights = form.config, dict(form.weights)
-    if config.model_type not in CLASSIFIERS:
-        model: Any = _whole(config, weights)
+    if config.model_type == "whisper":
+        model: Any = _whisper(config, weights)
     elif classifier is None:
-        model = getattr(transformers, CLASSIFIERS[config.model_type][0])(config)
+        model = AutoModel.from_config(config)
     else:
-        _, name, prefix = CLASSIFIERS[config.model_type]
         config.num_labels = len(classifier.labels)
         config.id2label = dict(enumerate(classifier.labels))
         config.label2id = {name: index for index, name in enumerate(classifier.labels)}
@@ -167,10 +126,9 @@ def write_transformers_folder(
             config.problem_type = "regression"
         config.classifier_proj_size = classifier.projector[0].shape[0]
         config.use_weighted_layer_sum = classifier.layer_weights is not None
-        model = getattr(transformers, name)(config)
-        weights = {f"{prefix}.{name}": value for name, value in weights.items()}
-        for name in ("projector", "classifier"):
-            pair = classifier.projector if name == "projector" else classifier.output
+        model = AutoModelForAudioClassification.from_config(config)
+        weights = {f"{model.base_model_prefix}.{name}": v for name, v in weights.items()}
+        for name, pair in (("projector", classifier.projector), ("classifier", classifier.output)):
             weights |= {f"{name}.weight": pair[0], f"{name}.bias": pair[1]}
         if classifier.layer_weights is not None:
             weights["layer_weights"] = classifier.layer_weights
@@ -189,9 +147,9 @@ def write_transformers_folder(
 
 def build_model(form: Form) -> Any:
     """Return transformers' model alone, with the upstream's weights."""
-    import transformers
+    from transformers import AutoModel
 
-    model = getattr(transformers, CLASSIFIERS[form.config.model_type][0])(form.config)
+    model = AutoModel.from_config(form.config)
     _load(model, form.weights)
     return model
 
@@ -207,12 +165,10 @@ def _load(model: Any, weights: Mapping[str, Tensor]) -> None:
         ) from error
 
 
-def _whole(config: Any, weights: dict[str, Tensor]) -> Any:
-    """Return a model for which `CLASSIFIERS` has no row; Whisper's encoder in its classifier."""
-    from transformers import AutoModel, WhisperForAudioClassification
+def _whisper(config: Any, weights: dict[str, Tensor]) -> Any:
+    """Return a classifier, with which alone transformers reads the encoder without a decoder."""
+    from transformers import WhisperForAudioClassification
 
-    if config.model_type != "whisper":
-        return AutoModel.from_config(config)
     model = WhisperForAudioClassification(config)
     own = {f"encoder.{name}": weights.pop(name) for name in list(weights)}
     heads = {name: v for name, v in model.state_dict().items() if not name.startswith("encoder.")}

@@ -1,6 +1,6 @@
-"""A normalised upstream as one file: s3prl's converted format, the gate, and where it came from.
+"""A normalised upstream as one file: as s3prl reads it, the gate, and where it came from.
 
-Stock `hubert_local` reads the same file and leaves the gate out; `spknorm_hubert_local` applies it.
+Stock `hubert_local` reads a HuBERT's and leaves the gate out; `spknorm_hubert_local` applies it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ GATE_FILE = "spknorm_gate.pt"
 """Beside a folder of transformers' files."""
 WEIGHTS = ("model_weight", "model", "Distiller")
 """Where s3prl's entries find the weights in their files."""
-_CONVERTED = ("task_cfg", "model_cfg", "model_weight", "dictionaries_symbols")
+CONVERTED = ("task_cfg", "model_cfg", "model_weight", "dictionaries_symbols")
 
 
 class GateState(NamedTuple):
@@ -69,28 +69,8 @@ class NormalisingGate(nn.Module):
         return gated
 
 
-class UpstreamFile(NamedTuple):
-    """What the file holds.
-
-    Attributes:
-        task_cfg: s3prl's HubertPretrainingConfig as a dict.
-        model_cfg: s3prl's HubertConfig as a dict.
-        model_weight: Weights of s3prl's HubertModel.
-        dictionaries_symbols: Symbols of the units that it was pre-trained on.
-        gate: None without strategy SNP.
-        provenance: What it was trained on and by, and what it scored; plain JSON values.
-    """
-
-    task_cfg: dict[str, Any]
-    model_cfg: dict[str, Any]
-    model_weight: dict[str, Tensor]
-    dictionaries_symbols: list[Any]
-    gate: GateState | None = None
-    provenance: Mapping[str, Any] = {}
-
-
-def read_upstream_file(path: Path) -> UpstreamFile:
-    """Return what `path` holds; s3prl's own converted checkpoints are read as well.
+def read_upstream_file(path: Path) -> dict[str, Any]:
+    """Return what a HuBERT's file in s3prl's converted format holds, ours or s3prl's own.
 
     Raises:
         MissingError: No such file.
@@ -99,34 +79,14 @@ def read_upstream_file(path: Path) -> UpstreamFile:
     path = Path(path)
     if not path.is_file():
         raise MissingError(f"There is no upstream checkpoint {path}. Name one with -k.")
-    state = load_weights(path, map_location="cpu")
-    missing = [key for key in _CONVERTED if not isinstance(state, dict) or key not in state]
+    content = load_weights(path, map_location="cpu")
+    missing = [key for key in CONVERTED if not isinstance(content, dict) or key not in content]
     if missing:
         raise CheckpointError(
             f"{path} is not in s3prl's converted format: {', '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing. It {explain(path)}."
         )
-    ours = state.get("spknorm") or {}
-    gate = ours.get("gate")
-    return UpstreamFile(
-        task_cfg=state["task_cfg"],
-        model_cfg=state["model_cfg"],
-        model_weight=state["model_weight"],
-        dictionaries_symbols=state["dictionaries_symbols"],
-        gate=_gate_of(path, gate) if gate else None,
-        provenance=ours.get("provenance", {}),
-    )
-
-
-def write_upstream_file(path: Path, upstream: UpstreamFile) -> None:
-    """Write `upstream` to `path`, whole or not at all; it reads back with weights_only."""
-    content = {
-        "task_cfg": dict(upstream.task_cfg),
-        "model_cfg": dict(upstream.model_cfg),
-        "model_weight": upstream.model_weight,
-        "dictionaries_symbols": upstream.dictionaries_symbols,
-    }
-    write_stock_file(path, content, upstream.gate, upstream.provenance)
+    return dict(content)
 
 
 def write_stock_file(
@@ -175,12 +135,24 @@ def read_gate(path: Path) -> GateState | None:
         MissingError: No such file.
         CheckpointError: It is the gate's own file and holds none, or is damaged.
     """
-    state = load_weights(path, map_location="cpu")
-    content = state if isinstance(state, dict) else {}
-    gate = (content.get("spknorm") or content).get("gate")
-    if not gate and (path.name == GATE_FILE or not content):
+    content = load_weights(path, map_location="cpu")
+    gate = gate_in(content, path) if isinstance(content, dict) else None
+    if gate is None and (path.name == GATE_FILE or not isinstance(content, dict) or not content):
         raise CheckpointError(f"{path} holds no gate.")
-    return _gate_of(path, gate) if gate else None
+    return gate
+
+
+def gate_in(content: Mapping[str, Any], path: Path) -> GateState | None:
+    """Return the gate in what the file `path` holds, if one is there.
+
+    Raises:
+        CheckpointError: It is of another form.
+    """
+    gate = (content.get("spknorm") or content).get("gate")
+    try:
+        return GateState(**gate) if gate else None
+    except TypeError as error:
+        raise CheckpointError(f"{path} holds a gate of another form ({error}).") from error
 
 
 def build_gate(state: GateState) -> NormalisingGate:
@@ -203,13 +175,6 @@ def build_gate(state: GateState) -> NormalisingGate:
             f"The checkpoint's gate does not fit its own description ({first_line(error)})."
         ) from error
     return NormalisingGate(gate, state).eval()
-
-
-def _gate_of(path: Path, gate: Any) -> GateState:
-    try:
-        return GateState(**gate)
-    except TypeError as error:
-        raise CheckpointError(f"{path} holds a gate of another form ({error}).") from error
 
 
 def _contiguous(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

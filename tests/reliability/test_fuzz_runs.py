@@ -163,7 +163,7 @@ def test_a_file_of_weights_under_any_names(folder, data):
         lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
         path.write_bytes(data.draw(st.just(lfs) | mutated(path.read_bytes())))
     try:
-        found = read_upstream_file(path).model_weight
+        found = read_upstream_file(path)["model_weight"]
     except CheckpointError as error:
         assert str(error).startswith(str(path))
         assert damaged or form not in ("converted", "half")
