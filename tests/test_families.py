@@ -68,7 +68,7 @@ def test_a_family_is_trained_resumed_audited_predicted_with_exported_and_read_ba
 
     from spknorm.probe.audit import audit
     from spknorm.registry import register
-    from spknorm.upstreams.hugging_face import TransformersUpstream
+    from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
 
     selection = "hidden_states" if strategy == "SNP" else "last_hidden_state"
     whole = train(name, strategy, 5, selection=selection)

@@ -19,8 +19,8 @@ from spknorm.errors import CheckpointError
 from spknorm.export.fairseq_form import config_of, weights_of
 from spknorm.export.upstream_file import GATE_FILE, GateState, write_gate
 from spknorm.files import system_errors, write_atomic
-from spknorm.upstreams.hugging_face import TransformersUpstream
 from spknorm.upstreams.hugging_face.inputs import Waveforms
+from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
 
 _WRAPPERS = ("hf_hubert", "hf_wav2vec2")  # s3prl's upstreams around a model of transformers
 FAIRSEQ_EPSILON = 1.0e-5  # of layer_norm, which normalises waveforms there

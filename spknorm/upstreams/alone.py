@@ -7,14 +7,16 @@ Legend: B utterances of L_i samples and T_i frames, b of them of one length, H d
 """
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from spknorm.compat.lengths import check_lengths
+
+T = TypeVar("T")
 
 
 def needed_samples(convolutions: nn.Module) -> int:
@@ -30,6 +32,16 @@ def needed_samples(convolutions: nn.Module) -> int:
 def lengthened(wav: Tensor, samples: int) -> Tensor:
     """Return a waveform (L,) with zeros behind it where it is shorter than a model needs."""
     return functional.pad(wav, (0, samples - len(wav))) if len(wav) < samples else wav
+
+
+def by_length(make: Callable[[list[Tensor]], Iterable[T]], wavs: Sequence[Tensor]) -> list[T]:
+    """Return what `make` gives for each waveform (L_i,), called with those of one length."""
+    found: dict[int, T] = {}
+    order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))
+    for _, same in itertools.groupby(order, key=lambda index: len(wavs[index])):
+        members = list(same)
+        found.update(zip(members, make([wavs[index] for index in members]), strict=True))
+    return [found[index] for index in range(len(wavs))]
 
 
 class AloneUpstream(nn.Module):
@@ -82,15 +94,8 @@ class AloneUpstream(nn.Module):
             features at its end if there is a gate; each also as `hidden_state_N`, and the last as
             `last_hidden_state`.
         """
-        states: dict[int, list[Tensor]] = {}
-        order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))
-        for _, same in itertools.groupby(order, key=lambda index: len(wavs[index])):
-            members = list(same)
-            layers = self.states([wavs[index] for index in members])
-            for place, index in enumerate(members):
-                states[index] = [layer[place] for layer in layers]
-        rows = zip(*(states[index] for index in range(len(wavs))), strict=True)
-        hidden = tuple(pad_sequence(list(row), batch_first=True) for row in rows)
+        alone = by_length(lambda same: zip(*self.states(same), strict=True), wavs)
+        hidden = tuple(pad_sequence(row, batch_first=True) for row in zip(*alone, strict=True))
         if self.gate is not None:
             hidden = (*hidden, self.gate(list(hidden)))
         numbered = {f"hidden_state_{number}": layer for number, layer in enumerate(hidden)}

@@ -5,7 +5,7 @@ and `hidden_states[-1]` are gated, all before them are the model's own.
 """
 
 from spknorm.export import load_gate
-from spknorm.upstreams.hugging_face import TransformersUpstream
+from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
 
 
 class UpstreamExpert(TransformersUpstream):

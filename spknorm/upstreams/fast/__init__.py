@@ -12,7 +12,6 @@ featurizer does not read are not kept.
 Legend: B utterances of L_i samples and T_i frames, H upstream dimension.
 """
 
-import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams import family_of, is_stock
-from spknorm.upstreams.alone import AloneUpstream
+from spknorm.upstreams.alone import AloneUpstream, by_length
 from spknorm.upstreams.fast.memory import keep_freed_memory
 from spknorm.upstreams.fast.packed import PackedEncoder, form_of, layers_read, parts_of
 
@@ -66,17 +65,6 @@ def make_encoder(
     if isinstance(upstream, AloneUpstream):
         return lambda wavs: by_length(encode, wavs)
     return encode
-
-
-def by_length(encode: Encoder, wavs: Sequence[Tensor]) -> list[Tensor]:
-    """Encode utterances together with others of exactly their length, so that none is padded."""
-    features: dict[int, Tensor] = {}
-    order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))
-    for _, same in itertools.groupby(order, key=lambda index: len(wavs[index])):
-        members = list(same)
-        found = encode([wavs[index] for index in members])
-        features.update(zip(members, found, strict=True))
-    return [features[index] for index in range(len(wavs))]
 
 
 def reason_unsupported(upstream: nn.Module, featurizer: Any) -> str | None:

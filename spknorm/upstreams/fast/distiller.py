@@ -3,7 +3,7 @@
 Behind its layers stand heads that predict layers of the model it was distilled from; s3prl counts
 them as hidden states, the last of them as the last one.
 
-Legend: as in `fairseq.py`.
+Legend: as in `parts.py`.
 """
 
 from typing import Any
@@ -18,26 +18,15 @@ from spknorm.upstreams.fast.products import project
 
 
 class DistillerParts(FairseqParts):
-    """The parts of a distilHuBERT.
+    """The parts of a distilHuBERT."""
 
-    Args:
-        upstream: s3prl's expert.
-
-    Attributes:
-        behind: How many hidden states the heads give.
-        names: What else s3prl calls a hidden state.
-    """
+    normalizes = False  # waveforms, which s3prl takes as they are
 
     def __init__(self, upstream: Any) -> None:
         super().__init__(upstream, upstream.model.model)
         self.final_norm = None  # hidden states are those before it
         self.behind = self.model.n_tasks
         self.names = {"paper": len(self.layers)}
-
-    @property
-    def normalizes(self) -> bool:
-        """Whether waveforms are normalised: they are not."""
-        return False
 
     def embed(self, x: Tensor, layout: Layout) -> Begun:
         """Return the first layer's input (N, H) of the convolutions' outputs (N, C)."""

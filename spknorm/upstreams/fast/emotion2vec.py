@@ -1,6 +1,6 @@
 """emotion2vec as parts that `packed` runs.
 
-Legend: as in `fairseq.py`; E tokens stand before each utterance's frames, M = N + B E.
+Legend: as in `parts.py`; E tokens stand before each utterance's frames, M = N + B E.
 """
 
 from typing import Any
@@ -21,18 +21,9 @@ class Emotion2vecParts(Parts):
     def __init__(self, upstream: Any) -> None:
         super().__init__(upstream)
         self.run_layer = run_layer
-        self.layers: list[nn.Module] = self.model.layers
+        self.layers = self.model.layers
         self.final_norm = self.model.norm
-
-    @property
-    def normalizes(self) -> bool:
-        """Whether waveforms are normalised."""
-        return bool(self._upstream.normalize)
-
-    def normalized(self, wav: Tensor) -> Tensor:
-        """Return a waveform (L,) with mean 0 and variance 1."""
-        normal: Tensor = self._upstream.normalized(wav)
-        return normal
+        self.attention = self.layers[0].attn
 
     def embed(self, x: Tensor, layout: Layout) -> Begun:
         """Return the first layer's input (M, H) of the convolutions' outputs (N, C)."""
@@ -57,11 +48,6 @@ class Emotion2vecParts(Parts):
         """Return ALiBi of `longest` tokens and frames, (heads, M, M)."""
         bias: Tensor | None = self.model.bias(longest)
         return bias
-
-    @property
-    def attention(self) -> Any:
-        """The first layer's, with which those of the others agree in kind."""
-        return self.layers[0].attn
 
     @staticmethod
     def reason_unsupported(upstream: Any) -> str | None:

@@ -1,20 +1,17 @@
 """s3prl's HuBERT, wav2vec 2.0, data2vec, WavLM and UniSpeech-SAT as parts that `packed` runs.
 
-Legend: N frames of all utterances, L samples and T frames of one, C front end's and H upstream's
-dimension.
+Legend: as in `parts.py`.
 """
 
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from spknorm.upstreams.fast.dropout import drop, dropout
 from spknorm.upstreams.fast.layers import positions, run_layer
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.parts import Parts
 from spknorm.upstreams.fast.products import project
-from spknorm.upstreams.fast.relative import position_bias
 
 
 class FairseqParts(Parts):
@@ -24,8 +21,9 @@ class FairseqParts(Parts):
         super().__init__(upstream, model)
         self.run_layer = run_layer
         encoder = self.model.encoder
-        self.layers: nn.ModuleList = encoder.layers
+        self.layers = encoder.layers
         self.final_norm = encoder.layer_norm if encoder.layer_norm_first else None
+        self.attention = encoder.layers[0].self_attn
 
     @property
     def normalizes(self) -> bool:
@@ -40,10 +38,6 @@ class FairseqParts(Parts):
         """How much of its gradient the front end gets, 0 to 1."""
         return float(self.model.feature_grad_mult)
 
-    def normalized(self, wav: Tensor) -> Tensor:
-        """Return a waveform (L,) with mean 0 and variance 1."""
-        return functional.layer_norm(wav, wav.shape)
-
     def embed(self, x: Tensor, layout: Layout) -> Begun:
         """Return the first layer's input (N, H) of the convolutions' outputs (N, C)."""
         model, encoder = self.model, self.model.encoder
@@ -57,15 +51,6 @@ class FairseqParts(Parts):
             x = encoder.layer_norm(x)
         x = dropout(x, encoder.dropout if encoder.training else 0.0)
         return Begun(x, layout, x)
-
-    def bias(self, longest: int) -> Tensor | None:
-        """Return WavLM's position bias of `longest` frames, (heads, T, T); None for others."""
-        return position_bias(self.attention, longest)
-
-    @property
-    def attention(self) -> Any:
-        """The first layer's, with which those of the others agree in kind."""
-        return self.layers[0].self_attn
 
     @staticmethod
     def reason_unsupported(upstream: Any) -> str | None:

@@ -3,21 +3,18 @@
 Hubert, Wav2Vec2, WavLM, Data2VecAudio, UniSpeech and UniSpeechSat share one build: convolutions,
 a projection, a positional convolution, layers with the norm before or behind.
 
-Legend: as in `fairseq.py`.
+Legend: as in `parts.py`.
 """
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spknorm.upstreams.fast.convolution import convolve, pays_off
 from spknorm.upstreams.fast.dropout import drop
-from spknorm.upstreams.fast.layers import attend, products
+from spknorm.upstreams.fast.layers import attend, positions, products
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.linears import Linears
 from spknorm.upstreams.fast.parts import Parts
-from spknorm.upstreams.fast.relative import position_bias
 
 
 class HuggingFaceParts(Parts):
@@ -27,9 +24,10 @@ class HuggingFaceParts(Parts):
         super().__init__(upstream)
         self.run_layer = run_layer
         encoder = self.model.encoder
-        self.layers: nn.ModuleList = encoder.layers
+        self.layers = encoder.layers
         self._stable = bool(getattr(self.model.config, "do_stable_layer_norm", False))
         self.final_norm = encoder.layer_norm if self._stable else None
+        self.attention = encoder.layers[0].attention
 
     @property
     def normalizes(self) -> bool:
@@ -46,20 +44,11 @@ class HuggingFaceParts(Parts):
         encoder = self.model.encoder
         projected = self.model.feature_projection(x)
         x = projected if isinstance(projected, Tensor) else projected[0]  # (N, C) -> (N, H)
-        x = x + _positions(encoder.pos_conv_embed, x, layout)
+        x = x + positions(encoder.pos_conv_embed, x, layout)
         if not self._stable:
             x = encoder.layer_norm(x)
         x = drop(encoder.dropout, x)
         return Begun(x, layout, x)
-
-    def bias(self, longest: int) -> Tensor | None:
-        """Return WavLM's position bias of `longest` frames, (heads, T, T); None for others."""
-        return position_bias(self.attention, longest)
-
-    @property
-    def attention(self) -> Any:
-        """The first layer's, with which those of the others agree in kind."""
-        return self.layers[0].attention
 
     @staticmethod
     def reason_unsupported(upstream: Any) -> str | None:
@@ -91,24 +80,3 @@ def _feed_forward(module: Any, x: Tensor, linears: Linears) -> Tensor:
     hidden = module.intermediate_act_fn(linears(x, module.intermediate_dense))
     hidden = drop(module.intermediate_dropout, hidden)
     return drop(module.output_dropout, linears(hidden, module.output_dense))
-
-
-def _positions(module: Any, x: Tensor, layout: Layout) -> Tensor:
-    """Return the positional convolution of each utterance, (N, H) -> (N, H)."""
-    convolution = getattr(module, "conv", None)
-    if convolution is None:  # a stack of them, each with a norm
-        return torch.cat([module(part.unsqueeze(0)).squeeze(0) for part in layout.split(x)])
-    if layout.together:  # what is behind an utterance is zero, as it is for the utterance alone
-        return layout.unpad(module(layout.pad(x)))
-    weight, bias = convolution.weight, convolution.bias  # normalised once for all
-    if pays_off(convolution, x):
-        y = convolve(x, layout.lengths, weight)
-        activated: Tensor = module.activation(y if bias is None else y + bias)
-        return activated
-    parts = [
-        module.activation(
-            module.padding(convolution._conv_forward(part.T.unsqueeze(0), weight, bias))
-        )
-        for part in layout.split(x)
-    ]
-    return torch.cat([part.squeeze(0).T for part in parts])

@@ -1,7 +1,7 @@
 """fairseq's transformer layer and positional convolution on frames end to end.
 
 The modules and parameters are those of s3prl/upstream/wav2vec2/wav2vec2_model.py and of
-s3prl/upstream/wavlm/WavLM.py; `hugging_face.py` has those of transformers.
+s3prl/upstream/wavlm/WavLM.py; `hugging_face.py` has the layers of transformers.
 
 Legend: N frames of all utterances, T of one, H upstream dimension.
 """
@@ -110,23 +110,35 @@ def _attention(
     return torch.bmm(dropout(weights, dropout_rate), v)
 
 
-def positions(convolution: Any, x: Tensor, layout: Layout) -> Tensor:
-    """Return the positional convolution of each utterance, (N, H) -> (N, H)."""
-    first = convolution[0]
-    if not isinstance(first, nn.Conv1d):  # a stack of them
-        parts = [convolution(part.T.unsqueeze(0)) for part in layout.split(x)]
-        return torch.cat([part.squeeze(0).T for part in parts])
+def positions(module: Any, x: Tensor, layout: Layout) -> Tensor:
+    """Return the positional convolution of each utterance, (N, H) -> (N, H).
+
+    Args:
+        module: fairseq's sequence (B, H, T) -> (B, H, T), or transformers' module (B, T, H) ->
+            (B, T, H), of a convolution, padding and activation; or a stack of such, with norms.
+        x: Its input.
+        layout: Of the utterances.
+    """
+    of_fairseq = isinstance(module, nn.Sequential)
+    first = module[0] if of_fairseq else getattr(module, "conv", None)
+
+    def whole(batch: Tensor) -> Any:
+        return module(batch.mT).mT if of_fairseq else module(batch)
+
+    if not isinstance(first, nn.Conv1d):
+        return torch.cat([whole(part.unsqueeze(0)).squeeze(0) for part in layout.split(x)])
     if layout.together:  # what is behind an utterance is zero, as it is for the utterance alone
-        return layout.unpad(convolution(layout.pad(x).transpose(1, 2)).transpose(1, 2))
+        return layout.unpad(whole(layout.pad(x)))
+    pad, activation = module[1:] if of_fairseq else (module.padding, module.activation)
     for prepare in first._forward_pre_hooks.values():  # normalises the weight: once for all
         prepare(first, ())
     weight, bias = first.weight, first.bias
-    if len(convolution) == 3 and pays_off(first, x):  # [1] is SamePad, which this does not need
+    if pays_off(first, x):  # which needs no padding taken away
         y = convolve(x, layout.lengths, weight)
-        activated: Tensor = convolution[2](y if bias is None else y + bias)
+        activated: Tensor = activation(y if bias is None else y + bias)
         return activated
     parts = [
-        convolution[1:](first._conv_forward(part.T.unsqueeze(0), weight, bias))
+        activation(pad(first._conv_forward(part.T.unsqueeze(0), weight, bias)))
         for part in layout.split(x)
     ]
     return torch.cat([part.squeeze(0).T for part in parts])

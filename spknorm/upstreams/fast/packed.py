@@ -23,7 +23,7 @@ from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
 from spknorm.upstreams.fast.layers import dropout_rate
 from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.fast.parts import Parts
-from spknorm.upstreams.hugging_face import TransformersUpstream
+from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
 from spknorm.upstreams.mixture import mixture
 
 _SAMPLES_AT_ONCE = 64 * 16000
@@ -124,7 +124,7 @@ class PackedEncoder:
         share = self._parts.gradient_share
         trains = self._trainable and share > 0
         with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
-            features = self._parts.front_end(torch.stack(wavs))
+            features = self._parts.convolutions(torch.stack(wavs))
         if share not in (0.0, 1.0) and features.requires_grad:
             features = _scale_gradient(features, share)
         return features.transpose(1, 2)  # (B, C, T) -> (B, T, C)

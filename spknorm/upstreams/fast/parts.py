@@ -1,14 +1,17 @@
 """An upstream as parts that `packed` runs: what all forms of it have in common.
 
-Legend: as in `fairseq.py`.
+Legend: N frames of all utterances, L samples and T frames of one, C front end's and H upstream's
+dimension.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from spknorm.upstreams.fast.layout import Begun, Layout
+from spknorm.upstreams.fast.relative import position_bias
 
 
 class Parts:
@@ -23,6 +26,7 @@ class Parts:
         layers: Transformer layers.
         final_norm: Behind the last of them; None where there is none.
         run_layer: Runs one of them.
+        attention: The first layer's, with which those of the others agree in kind.
         behind: Hidden states that heads behind the layers give.
         names: Of hidden states, beside their numbers.
     """
@@ -30,6 +34,7 @@ class Parts:
     layers: nn.ModuleList | list[nn.Module]
     final_norm: nn.Module | None
     run_layer: Callable[..., Tensor]
+    attention: Any
 
     def __init__(self, upstream: Any, model: Any = None) -> None:
         self._upstream = upstream
@@ -44,7 +49,11 @@ class Parts:
     @property
     def normalizes(self) -> bool:
         """Whether waveforms are normalised."""
-        raise NotImplementedError
+        return bool(self._upstream.normalize)
+
+    def normalized(self, wav: Tensor) -> Tensor:
+        """Return a waveform (L,) with mean 0 and variance 1."""
+        return functional.layer_norm(wav, wav.shape)
 
     @property
     def gradient_share(self) -> float:
@@ -53,32 +62,18 @@ class Parts:
 
     @property
     def convolutions(self) -> nn.Module:
-        """The front end."""
+        """The front end, (B, L) -> (B, C, T)."""
         module: nn.Module = self.model.feature_extractor
         return module
-
-    @property
-    def attention(self) -> Any:
-        """The first layer's, with which those of the others agree in kind."""
-        raise NotImplementedError
-
-    def normalized(self, wav: Tensor) -> Tensor:
-        """Return a waveform (L,) with mean 0 and variance 1."""
-        raise NotImplementedError
-
-    def front_end(self, wav: Tensor) -> Tensor:
-        """Return what the convolutions make of a waveform, (1, L) -> (1, C, T)."""
-        features: Tensor = self.convolutions(wav)
-        return features
 
     def embed(self, x: Tensor, layout: Layout) -> Begun:
         """Return the first layer's input (N, H) of the convolutions' outputs (N, C)."""
         raise NotImplementedError
 
+    def bias(self, longest: int) -> Tensor | None:
+        """Return what is added for each two of `longest` frames, (heads, T, T), if anything."""
+        return position_bias(self.attention, longest)
+
     def heads(self, x: Tensor) -> list[Tensor]:
         """Return what heads make of the last layer's output (N, H), if there are any."""
         return []
-
-    def bias(self, longest: int) -> Tensor | None:
-        """Return what is added for each two of `longest` frames, (heads, T, T), if anything."""
-        raise NotImplementedError
