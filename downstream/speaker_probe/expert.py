@@ -13,11 +13,11 @@ from s3prl.downstream.model import UtteranceLevel
 from torch import Tensor, nn
 from torch.distributed import get_rank, get_world_size, is_initialized
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Subset
 
 from spknorm.audio import load_audio
 from spknorm.batches import Order, Recordings, Stream
-from spknorm.batches.workers import as_it_is, prepare
+from spknorm.batches.workers import prepare
 from spknorm.config import build
 from spknorm.files import write_atomic
 from spknorm.probe.corpus import ProbeConfig, read_labelled
@@ -90,10 +90,11 @@ class DownstreamExpert(nn.Module):
                 world=world,
             ),
         )
+        size = len(stream.order)
         return DataLoader(
-            _Epoch(stream, epoch),
+            Subset(stream, range(epoch * size, (epoch + 1) * size)),
             batch_size=None,
-            collate_fn=as_it_is,
+            collate_fn=_as_s3prl_has_it,
             worker_init_fn=prepare,
             num_workers=data.num_workers,
             generator=torch.Generator(),
@@ -178,17 +179,5 @@ class DownstreamExpert(nn.Module):
         return speakers
 
 
-class _Epoch(Dataset[Any]):
-    """One epoch of a stream, batch by batch."""
-
-    def __init__(self, stream: Stream, epoch: int) -> None:
-        self._stream, self._start = stream, epoch * len(stream.order)
-
-    def __len__(self) -> int:
-        return len(self._stream.order)
-
-    def __getitem__(self, index: int) -> tuple[list[Any], list[int], list[str]]:
-        if index >= len(self):
-            raise IndexError(index)
-        batch = self._stream[self._start + index]
-        return batch.wavs, batch.labels, batch.ids
+def _as_s3prl_has_it(batch: Any) -> tuple[list[Any], list[int], list[str]]:
+    return batch.wavs, batch.labels, batch.ids

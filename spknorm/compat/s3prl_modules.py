@@ -180,13 +180,11 @@ def _correct_hugging_face_upstream(module: Any) -> None:
         if hasattr(module, name):
             setattr(module, name, WholeModel(getattr(module, name)))
     expert = module.UpstreamExpert
-    initialise, forward = expert.__init__, expert.forward
+    forward = expert.forward
 
-    @functools.wraps(initialise)
-    def undisturbed(self: Any, *args: Any, **options: Any) -> None:
-        initialise(self, *args, **options)
-        self.model.config.apply_spec_augment = False
-        self.model.config.layerdrop = 0.0
+    def undisturbed(model: Any) -> None:
+        model.config.apply_spec_augment = False
+        model.config.layerdrop = 0.0
 
     @functools.wraps(forward)
     def with_last_hidden_state(self: Any, wavs: Any) -> Any:
@@ -194,7 +192,7 @@ def _correct_hugging_face_upstream(module: Any) -> None:
         result.setdefault("last_hidden_state", result["hidden_states"][-1])
         return result
 
-    expert.__init__ = undisturbed
+    _change_when_built(expert, undisturbed)
     expert.forward = check_lengths(with_last_hidden_state)
 
 
@@ -241,16 +239,24 @@ def _cuda_device(device: Any) -> Any:
 
 def _correct_multires_hubert(module: Any) -> None:
     # A layer that is dropped in training gives no hidden state, for which s3prl's expert asks.
-    initialise = module.UpstreamExpert.__init__
-
-    @functools.wraps(initialise)
-    def whole(self: Any, *args: Any, **options: Any) -> None:
-        initialise(self, *args, **options)
-        for part in self.model.modules():
+    def whole(model: Any) -> None:
+        for part in model.modules():
             if hasattr(part, "layerdrop"):
                 part.layerdrop = 0.0
 
-    module.UpstreamExpert.__init__ = whole
+    _change_when_built(module.UpstreamExpert, whole)
+
+
+def _change_when_built(expert: Any, change: Callable[[Any], None]) -> None:
+    """Have an upstream's model changed as soon as it is there."""
+    initialise = expert.__init__
+
+    @functools.wraps(initialise)
+    def changed(self: Any, *args: Any, **options: Any) -> None:
+        initialise(self, *args, **options)
+        change(self.model)
+
+    expert.__init__ = changed
 
 
 def _correct_voxceleb1_dataset(module: Any) -> None:

@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spknorm.audio import AudioIndex
 from spknorm.corpora import Utterance
@@ -14,6 +15,9 @@ from spknorm.errors import USER_ERRORS
 from spknorm.protocols import Split
 from spknorm.schema import TaskConfig
 from spknorm.statistics import MIN_SPEAKERS
+
+if TYPE_CHECKING:
+    from spknorm.batches.task import TaskData
 
 _FRAMES_PER_SECOND = 50  # of HuBERT and its kin
 _FLOAT = 4  # bytes
@@ -57,13 +61,7 @@ def check_run(
     if upstream is not None:
         emotion = (*data.split.train, *data.split.dev, *data.split.test)
         checks += _check_budgets(
-            config,
-            emotion,
-            data.speaker_utterances,
-            index=AudioIndex.shared(),
-            folder=folder,
-            upstream=upstream,
-            frozen=frozen,
+            config, emotion, data.speaker_utterances, folder, upstream=upstream, frozen=frozen
         )
     return checks
 
@@ -83,12 +81,10 @@ def _check_fold(name: str, split: Split) -> Check:
     return Check(name, "warn", f"{found}; {few} {MIN_SPEAKERS}")
 
 
-def _check_streams(data: object, config: TaskConfig, *, seed: int) -> Check:
+def _check_streams(data: "TaskData", config: TaskConfig, *, seed: int) -> Check:
     """Read the first batches of training, of both corpora."""
     from spknorm.batches.streams import Streams
-    from spknorm.batches.task import TaskData
 
-    assert isinstance(data, TaskData)
     try:
         streams = Streams(data, config, seed=seed)
         stream = streams.emotion()
@@ -105,9 +101,8 @@ def _check_budgets(
     config: TaskConfig,
     emotion: Sequence[Utterance],
     speaker: Sequence[Utterance],
-    *,
-    index: AudioIndex,
     folder: Path,
+    *,
     upstream: str,
     frozen: bool,
 ) -> list[Check]:
@@ -135,7 +130,7 @@ def _check_budgets(
     limit = config.downstream_expert.speaker_corpus.max_seconds
     rows = 0.0
     for utterances, most in ((emotion, None), (speaker, limit)):
-        for info in index.infos(Utterances.of(utterances).sounds()):
+        for info in AudioIndex.shared().infos(Utterances.of(utterances).sounds()):
             seconds = info.seconds if most is None else min(info.seconds, most)
             rows += 1 if kind == "pooled" else seconds * _FRAMES_PER_SECOND
     size = rows * (shape.layers + 1) * shape.width * _FLOAT

@@ -41,9 +41,7 @@ class Levels(NamedTuple):
     clipped: float
 
 
-def check_corpus(
-    config: ExpertConfig, role: str, *, index: AudioIndex | None = None, audio: bool = False
-) -> list[Check]:
+def check_corpus(config: ExpertConfig, role: str, *, index: AudioIndex, audio: bool) -> list[Check]:
     """Read a corpus as a run would, and look at its files.
 
     Args:
@@ -68,7 +66,6 @@ def check_corpus(
         worst = max(record.levelno for record in remarks) >= logging.WARNING
         said = "\n".join(record.getMessage() for record in remarks)
         checks.append(Check(f"{name}, left out", "warn" if worst else "ok", said))
-    index = AudioIndex(None) if index is None else index
     skip_bad = config.datarc.skip_bad
     return checks + _check_files(name, records, index, audio=audio, skip_bad=skip_bad)
 
@@ -111,17 +108,16 @@ def heard() -> Iterator[list[logging.LogRecord]]:
             one.propagate = propagate
 
 
-def levels_of(utterance: Utterance) -> Levels:
-    """Return how loud a recording is, decoding it a minute at a time.
-
-    Raises:
-        AudioError: It cannot be decoded.
-    """
+def _levels_of(utterance: Utterance) -> Levels | None:
+    """Return how loud a recording is, decoding it a minute at a time; None if that fails now."""
     low, high, clipped, total = np.inf, -np.inf, 0, 0
-    for _, samples in iter_windows(utterance.audio, window_seconds=60, hop_seconds=60):
-        low, high = min(low, float(samples.min())), max(high, float(samples.max()))
-        clipped += int((np.abs(samples) >= _CLIPPED_AT).sum())
-        total += len(samples)
+    try:
+        for _, samples in iter_windows(utterance.audio, window_seconds=60, hop_seconds=60):
+            low, high = min(low, float(samples.min())), max(high, float(samples.max()))
+            clipped += int((np.abs(samples) >= _CLIPPED_AT).sum())
+            total += len(samples)
+    except AudioError:  # gone since it was decoded a moment ago
+        return None
     return Levels((high - low) / 2, clipped / total)
 
 
@@ -179,13 +175,11 @@ def _check_lengths(name: str, infos: Sequence[AudioInfo]) -> Check:
 
 
 def _check_levels(name: str, records: Sequence[Utterance]) -> list[Check]:
-    levels = []
+    known: list[tuple[Utterance, Levels]] = []
     with Progress("levels", len(records)) as progress, ThreadPoolExecutor(_NUM_THREADS) as pool:
-        for level in pool.map(_levels_or_none, records):
-            levels.append(level)
+        for one, level in zip(records, pool.map(_levels_of, records), strict=True):
+            known += [] if level is None else [(one, level)]
             progress.advance()
-    pairs = zip(records, levels, strict=True)
-    known = [(one, level) for one, level in pairs if level is not None]
     silent = [str(one.path) for one, level in known if level.peak < SILENT_BELOW]
     clipped = [str(one.path) for one, level in known if level.clipped > _CLIPPED_SHARE]
     checks = []
@@ -193,16 +187,8 @@ def _check_levels(name: str, records: Sequence[Utterance]) -> list[Check]:
         ("silence", silent, "peak under -60 dB"),
         ("clipping", clipped, "over 0.1 % of the samples at full scale"),
     ):
+        text = f"none in {len(records)} files"
         if found:
             text = listing(found, f"{len(found)} of {len(records)} files ({meaning}):")
-            checks.append(Check(f"{name}, {what}", "warn", text))
-        else:
-            checks.append(Check(f"{name}, {what}", "ok", f"none in {len(records)} files"))
+        checks.append(Check(f"{name}, {what}", "warn" if found else "ok", text))
     return checks
-
-
-def _levels_or_none(utterance: Utterance) -> Levels | None:
-    try:
-        return levels_of(utterance)
-    except AudioError:  # gone since it was decoded a moment ago
-        return None

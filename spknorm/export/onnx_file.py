@@ -53,7 +53,7 @@ class EmotionModel(nn.Module):
         self.heads_of_upstream = getattr(self.parts.model, "output_layer", None)  # run by `parts`
         self.normalize = exportable.normalize
         self.featurizer: Any = exportable.trained.featurizer
-        self.wanted = layers_read(self.featurizer, self.parts)
+        self.wanted = layers_read(self.featurizer, self.parts) or []
         self.heads: Any = exportable.trained.heads
 
     def forward(self, wav: Tensor) -> Tensor:

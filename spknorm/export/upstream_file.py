@@ -60,12 +60,10 @@ class NormalisingGate(nn.Module):
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Return normalised features (B, T, H) of an upstream's hidden states (B, T, H)."""
-        if self.mixture is None:
-            return self._gated(hidden_states[self._layer])
-        return self._gated(mixture(hidden_states, self.mixture, normalize=self._normalize))
-
-    def _gated(self, features: Tensor) -> Tensor:
-        gated: Tensor = self.gate(features)
+        below = hidden_states[self._layer]
+        if self.mixture is not None:
+            below = mixture(hidden_states, self.mixture, normalize=self._normalize)
+        gated: Tensor = self.gate(below)
         return gated
 
 

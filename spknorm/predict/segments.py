@@ -162,16 +162,7 @@ def parts_of(
 def cut_segment(
     segment: Segment, *, window_seconds: float, hop_seconds: float
 ) -> Iterator[tuple[float, float]]:
-    """Yield the windows of a segment, (start, end) in seconds; the last may be shorter.
-
-    Raises:
-        ConfigError: A window or hop that is not above 0.
-    """
-    if min(window_seconds, hop_seconds) <= 0:
-        raise ConfigError(
-            f"`window_seconds` and `hop_seconds` must be above 0, but are {window_seconds} and "
-            f"{hop_seconds}."
-        )
+    """Yield the windows of a segment, (start, end) in seconds; the last may be shorter."""
     for index in range(math.ceil((segment.end - segment.start) / hop_seconds)):
         start = segment.start + index * hop_seconds
         end = min(start + window_seconds, segment.end)

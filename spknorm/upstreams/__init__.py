@@ -17,17 +17,6 @@ from spknorm.errors import ConfigError, MissingError
 from spknorm.upstreams.hugging_face import PREFIX
 from spknorm.upstreams.hugging_face.names import cached, check_place
 
-__all__ = [
-    "FAMILIES",
-    "OTHER",
-    "Built",
-    "Family",
-    "build",
-    "family_of",
-    "fetched",
-    "is_stock",
-]
-
 
 class Family(NamedTuple):
     """A kind of upstream.
@@ -140,7 +129,9 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
     check_weights(args)
     defaults = {"upstream_model_config": None, "upstream_trainable": False, "from_hf_hub": False}
     asked = {**defaults, **vars(args), "upstream_refresh": False, "device": device}
-    maker = argparse.Namespace(args=argparse.Namespace(**asked), _init_model=_as_it_is)
+    maker = argparse.Namespace(
+        args=argparse.Namespace(**asked), _init_model=lambda model, **_: model
+    )
     try:
         with _noted_files() as files:
             upstream = Runner._get_upstream(maker)
@@ -172,10 +163,6 @@ def _own_source(upstream: Any) -> Path | None:
         return Path(upstream.folder)
     own = getattr(upstream, "files", None)  # emotion2vec's
     return None if own is None else Path(own.weights)
-
-
-def _as_it_is(model: Any, **_: Any) -> Any:
-    return model
 
 
 def _may_be_elsewhere(name: str, ckpt: str) -> bool:

@@ -95,7 +95,9 @@ class AloneUpstream(nn.Module):
             `last_hidden_state`.
         """
         alone = by_length(lambda same: zip(*self.states(same), strict=True), wavs)
-        hidden = tuple(pad_sequence(row, batch_first=True) for row in zip(*alone, strict=True))
+        hidden = tuple(
+            pad_sequence(list(row), batch_first=True) for row in zip(*alone, strict=True)
+        )
         if self.gate is not None:
             hidden = (*hidden, self.gate(list(hidden)))
         numbered = {f"hidden_state_{number}": layer for number, layer in enumerate(hidden)}

@@ -4,36 +4,19 @@ Each takes `ckpt`, a folder with config.yaml and model.pt or the latter, and s3p
 for which it has no use. Without `ckpt` the model of that name is taken from a cache or its hub.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from s3prl.upstream.emotion2vec.expert import UpstreamExpert as _UpstreamExpert
 
-
-def emotion2vec(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """Return the model that was pre-trained on speech of emotions, as emotion2vec_base."""
-    return _UpstreamExpert("emotion2vec", ckpt)
+from spknorm.upstreams.emotion2vec import NAMES
 
 
-def emotion2vec_base(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """Return the model that was pre-trained on speech of emotions."""
-    return _UpstreamExpert("emotion2vec_base", ckpt)
+def _entry(name: str) -> Callable[..., _UpstreamExpert]:
+    def build(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
+        return _UpstreamExpert(name, ckpt)
+
+    return build
 
 
-def emotion2vec_base_finetuned(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """Return emotion2vec_base after it was fine-tuned for nine emotions."""
-    return _UpstreamExpert("emotion2vec_base_finetuned", ckpt)
-
-
-def emotion2vec_plus_seed(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """Return the first of the models that were trained on pseudo-labels."""
-    return _UpstreamExpert("emotion2vec_plus_seed", ckpt)
-
-
-def emotion2vec_plus_base(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """Return the second of them, of Base's size."""
-    return _UpstreamExpert("emotion2vec_plus_base", ckpt)
-
-
-def emotion2vec_plus_large(ckpt: str | None = None, **kwargs: Any) -> _UpstreamExpert:
-    """Return the third of them, of Large's size."""
-    return _UpstreamExpert("emotion2vec_plus_large", ckpt)
+globals().update({name: _entry(name) for name in NAMES})

@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from spknorm.compat.expressions import read_conv_layers
 from spknorm.errors import CheckpointError, ConfigError
-from spknorm.upstreams.emotion2vec.package import Modules
 
 
 class Network(nn.Module):
@@ -26,7 +25,7 @@ class Network(nn.Module):
 
     Args:
         settings: `model_conf` of config.yaml.
-        modules: funasr's.
+        package: funasr's, with its modules.
         source: For messages.
 
     Raises:
@@ -36,7 +35,7 @@ class Network(nn.Module):
 
     slopes: Tensor
 
-    def __init__(self, settings: Mapping[str, Any], modules: Modules, *, source: str) -> None:
+    def __init__(self, settings: Mapping[str, Any], package: Any, *, source: str) -> None:
         super().__init__()
         try:
             audio = SimpleNamespace(**{**settings["modalities"]["audio"], "decoder": None})
@@ -45,21 +44,21 @@ class Network(nn.Module):
             audio.prenet_layerdrop = 0.0  # s3prl's own models drop no layers either
             if audio.use_alibi_encoder and audio.learned_alibi:
                 raise ConfigError(f"{source} learns its ALiBi (learned_alibi), as no emotion2vec.")
-            self._build(settings, audio, modules)
+            self._build(settings, audio, package)
         except (KeyError, AttributeError, TypeError) as error:
             raise CheckpointError(
                 f"{source} has a config.yaml whose model_conf builds no emotion2vec "
                 f"({type(error).__name__}: {error})."
             ) from error
 
-    def _build(self, given: Mapping[str, Any], audio: Any, modules: Modules) -> None:
+    def _build(self, given: Mapping[str, Any], audio: Any, package: Any) -> None:
         dim, heads, first = given["embed_dim"], given["num_heads"], bool(given["layer_norm_first"])
         norm = functools.partial(
             nn.LayerNorm, eps=given["norm_eps"], elementwise_affine=given["norm_affine"]
         )
 
         def block(drop_path: float) -> nn.Module:
-            made: nn.Module = modules.blocks.AltBlock(
+            made: nn.Module = package.modules.AltBlock(
                 dim,
                 heads,
                 given["mlp_ratio"],
@@ -75,7 +74,7 @@ class Network(nn.Module):
             )
             return made
 
-        encoder = modules.audio.AudioEncoder(audio, dim, block, norm, first, {})
+        encoder = package.audio.AudioEncoder(audio, dim, block, norm, first, {})
         self.modality_encoders = nn.ModuleDict({"AUDIO": encoder})
         steps = torch.linspace(
             given["start_drop_path_rate"], given["end_drop_path_rate"], given["depth"]
@@ -85,7 +84,7 @@ class Network(nn.Module):
         self.norm = norm(dim) if first else None
         slopes = torch.zeros(0)
         if audio.use_alibi_encoder:
-            slopes = -modules.base.get_alibi(2, audio.num_alibi_heads)[:, 0, 1]
+            slopes = -package.base.get_alibi(2, audio.num_alibi_heads)[:, 0, 1]
         self._num_heads = heads
         self.register_buffer("slopes", slopes, persistent=False)
 

@@ -10,7 +10,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from spknorm.errors import ConfigError
 from spknorm.upstreams.weights import first_line
@@ -18,23 +18,9 @@ from spknorm.upstreams.weights import first_line
 _PACKAGE, _MODELS = "funasr", "funasr.models.emotion2vec"
 
 
-class Modules(NamedTuple):
-    """funasr's.
-
-    Attributes:
-        audio: Has AudioEncoder.
-        base: Has get_alibi.
-        blocks: Has AltBlock.
-    """
-
-    audio: Any
-    base: Any
-    blocks: Any
-
-
 @contextlib.contextmanager
-def modules(*, wanted_by: str) -> Iterator[Modules]:
-    """Give funasr's modules, within which their classes can be built.
+def modules(*, wanted_by: str) -> Iterator[Any]:
+    """Give funasr's package with its modules audio, base and modules; within, they build classes.
 
     Args:
         wanted_by: The upstream, for messages.
@@ -44,17 +30,18 @@ def modules(*, wanted_by: str) -> Iterator[Modules]:
     """
     with _shell(wanted_by):
         try:
-            found = [
-                importlib.import_module(f"{_MODELS}.{n}") for n in ("audio", "base", "modules")
-            ]
-            audio, base, blocks = found
-            assert audio.AudioEncoder and base.get_alibi and blocks.AltBlock
+            for name in ("audio", "base", "modules"):
+                importlib.import_module(f"{_MODELS}.{name}")
+            package: Any = sys.modules[_MODELS]
+            assert (
+                package.audio.AudioEncoder and package.base.get_alibi and package.modules.AltBlock
+            )
         except (ImportError, AttributeError) as error:
             raise ConfigError(
                 f"The upstream `{wanted_by}` needs emotion2vec of funasr, which the funasr that is "
                 f"installed does not give ({first_line(error)}): pip install -U --no-deps funasr"
             ) from error
-        yield Modules(audio, base, blocks)
+        yield package
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ Legend: N frames of all utterances, H upstream dimension.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -59,6 +59,11 @@ def cast_together(groups: Sequence[Sequence[Tensor]], dtype: torch.dtype) -> lis
     return list(found)
 
 
+def _grouped(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Sequence[Tensor]]:
+    rest = iter(tensors)
+    return [list(itertools.islice(rest, count)) for count in counts]
+
+
 class _Cast(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -90,13 +95,6 @@ class _Cast(torch.autograd.Function):
         if parts:
             torch._foreach_copy_([one for one in found if one is not None], parts)
         return None, None, *found
-
-
-def _grouped(tensors: Sequence[Tensor], counts: Iterable[int]) -> list[Sequence[Tensor]]:
-    ends = [0]
-    for count in counts:
-        ends.append(ends[-1] + count)
-    return [tensors[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _is_plain(module: nn.Module) -> bool:

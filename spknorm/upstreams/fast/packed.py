@@ -124,7 +124,7 @@ class PackedEncoder:
         share = self._parts.gradient_share
         trains = self._trainable and share > 0
         with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
-            features = self._parts.convolutions(torch.stack(wavs))
+            features: Tensor = self._parts.convolutions(torch.stack(wavs))
         if share not in (0.0, 1.0) and features.requires_grad:
             features = _scale_gradient(features, share)
         return features.transpose(1, 2)  # (B, C, T) -> (B, T, C)

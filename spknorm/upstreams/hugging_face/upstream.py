@@ -27,7 +27,6 @@ from spknorm.upstreams.hugging_face.settings import empty_model, read_settings
 from spknorm.upstreams.weights import first_line
 
 _FRAMES_EVERY = {"whisper": 320, "wav2vec2-bert": 320}
-_FROZEN = ("feature_extractor",)
 
 
 class TransformersUpstream(AloneUpstream):
@@ -67,7 +66,8 @@ class TransformersUpstream(AloneUpstream):
 
     def front_end_parts(self) -> list[nn.Module]:
         """Return the convolutions, if the model has any."""
-        return [part for name in _FROZEN if (part := getattr(self.model, name, None)) is not None]
+        part = getattr(self.model, "feature_extractor", None)
+        return [] if part is None else [part]
 
     def states(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Return every layer (b, T, H) of b waveforms of one length."""

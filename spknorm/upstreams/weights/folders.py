@@ -5,19 +5,23 @@ from pathlib import Path
 
 from spknorm.upstreams.weights.kinds import describe, first_line
 
-_OF_OTHER_LIBRARIES = {
-    "tf_model*.h5": "TensorFlow",
-    "flax_model*.msgpack": "Flax",
-    "*.onnx": "ONNX",
-    "*.gguf": "GGUF",
-}
 _DESCRIPTIONS = ("config.json", "preprocessor_config.json", "adapter_config.json")
-_IN_PARTS = {
-    "global_step*": "DeepSpeed's: put its parts together (zero_to_fp32.py, which lies beside it)",
+_CONVERT = (
+    "convert it where that is installed (from_pretrained with from_tf or from_flax, an older "
+    "transformers), or take another copy of the model"
+)
+_PARTS = "put its parts together (zero_to_fp32.py, which lies beside it)"
+_STOPPED = "a download that was stopped: get it again"
+_IN_PLACE = {
+    "tf_model*.h5": f"of TensorFlow: {_CONVERT}",
+    "flax_model*.msgpack": f"of Flax: {_CONVERT}",
+    "*.onnx": f"of ONNX: {_CONVERT}",
+    "*.gguf": f"of GGUF: {_CONVERT}",
+    "global_step*": f"DeepSpeed's: {_PARTS}",
     "pytorch_model_fsdp*": "FSDP's in parts: put them together (accelerate merge-weights)",
+    **dict.fromkeys(("*.incomplete", "*.partial", "*.part", "*.crdownload", "*.aria2"), _STOPPED),
 }
-_BEGUN = ("*.incomplete", "*.partial", "*.part", "*.crdownload", "*.aria2")
-"""What programs call a download that is not at its end."""
+"""What a folder may have in place of weights: of other libraries, in parts, not at its end."""
 
 
 def explain_folder(folder: Path, error: BaseException, upstream: str) -> str:
@@ -63,19 +67,9 @@ def no_weights(folder: Path, safe: str = "model", older: str = "pytorch_model") 
     missing = f"has no {safe}.safetensors or {older}.bin"
     if link := _lost_link(folder, f"{safe}*.safetensors") or _lost_link(folder, f"{older}*.bin"):
         return f"{missing}; {link}"
-    for pattern, library in _OF_OTHER_LIBRARIES.items():
+    for pattern, what in _IN_PLACE.items():
         if found := sorted(folder.glob(pattern)):
-            return (
-                f"{missing}; {found[0].name} is of {library}: convert it where that is installed "
-                "(from_pretrained with from_tf or from_flax, an older transformers), or take "
-                "another copy of the model"
-            )
-    for pattern, advice in _IN_PARTS.items():
-        if found := sorted(folder.glob(pattern)):
-            return f"{missing}; {found[0].name} is {advice}"
-    for pattern in _BEGUN:
-        if found := sorted(folder.glob(pattern)):
-            return f"{missing}; {found[0].name} is a download that was stopped: get it again"
+            return f"{missing}; {found[0].name} is {what}"
     if found := sorted([*folder.glob("*-of-*.safetensors"), *folder.glob("*-of-*.bin")]):
         end = found[0].suffix.removeprefix(".")
         index = f"{safe if end == 'safetensors' else older}.{end}.index.json"
