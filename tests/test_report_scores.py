@@ -14,7 +14,8 @@ from spknorm.report.score_tables import (
     comparison_table,
     paper_table,
 )
-from spknorm.report.scores import chance_of, score_blocks
+from spknorm.report.scores import chance_of, score_blocks, shared_runs
+from spknorm.statistics import compare, holm
 
 
 def blocks_of(folder):
@@ -32,8 +33,8 @@ def test_averages_are_those_of_the_result_files(tmp_path):
         ]
         for metric in ("wa", "ua", "macro_f1"):
             values = [result[metric] for result in results]
-            assert found.scores[metric].runs.mean == pytest.approx(np.mean(values))
-            assert found.scores[metric].runs.std == pytest.approx(np.std(values, ddof=1))
+            assert found.scores[metric].mean == pytest.approx(np.mean(values))
+            assert found.scores[metric].std == pytest.approx(np.std(values, ddof=1))
         hits = sum(np.trace(result["confusion"]) for result in results)
         assert found.scores["wa"].pooled == pytest.approx(hits / sum(r["n"] for r in results))
         worst = found.spread.worst
@@ -45,11 +46,16 @@ def test_comparisons_pair_the_runs_that_both_have_and_are_corrected_over_the_tab
     make_bench(tmp_path, features=False, probes=False)
     (tmp_path / "hubert_large_ll60k-TAP-lambda0.001-si5-fold2-seed0" / "result.json").unlink()
     [block] = blocks_of(tmp_path)
-    none, snp, tap = (one.scores["wa"].test for one in block.estimates)
-    assert none is None
-    assert (snp.found.num_pairs, tap.found.num_pairs) == (5, 4)
-    assert snp.p >= snp.found.p_bootstrap
-    assert max(snp.p, tap.p) >= max(snp.found.p_bootstrap, tap.found.p_bootstrap)
+    none, snp, tap = (one.scores["wa"] for one in block.estimates)
+    assert (none.difference, none.p_speakers_holm) == (None, None)
+    assert (snp.pairs, tap.pairs) == (5, 4)
+    plain = [
+        compare(*shared_runs(one, block.estimates[0], "by_speaker"), "wa").p_bootstrap
+        for one in block.estimates[1:]
+    ]
+    assert snp.p_speakers_holm >= plain[0]
+    assert max(snp.p_speakers_holm, tap.p_speakers_holm) >= max(plain)
+    assert [snp.p_speakers_holm, tap.p_speakers_holm] == pytest.approx(holm(plain))
     table = comparison_table(block)
     assert [row.cells[-1] for row in table.rows] == ["5", "4"]
     assert "over the 2 tests" in table.notes[0]

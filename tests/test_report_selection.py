@@ -5,7 +5,7 @@ from fake_results import make_bench, write
 
 from spknorm import report
 from spknorm.errors import ConfigError
-from spknorm.report.selection import read_table
+from spknorm.report.leakage import selection_table
 
 CANDIDATE = {"dev_wa": 0.7, "dev_wa_std": 0.01, "leakage": 0.5, "leakage_std": 0.02, "num_runs": 2}
 CHOICE = {
@@ -24,14 +24,14 @@ CONTENT = {"schema": "spknorm.selection/1", "asked": {}, "choices": [CHOICE]}
 
 def test_the_choice_and_all_candidates_are_shown(tmp_path):
     write(tmp_path / "selection.json", CONTENT)
-    table = read_table(tmp_path)
+    table = selection_table(tmp_path)
     assert [row.cells[2:] for row in table.rows] == [
         ("0", "70.0 ± 1.0", "50.0 ± 2.0", "2", "control"),
         ("0.3", "70.0 ± 1.0", "40.0 ± 2.0", "2", "chosen"),
         ("1", "60.0 ± 1.0", "50.0 ± 2.0", "2", "loses too much"),
     ]
     assert table.notes[1] == f"u, TAP: {CHOICE['doubt']}."
-    assert read_table(tmp_path / "elsewhere") is None
+    assert selection_table(tmp_path / "elsewhere") is None
 
 
 def test_the_candidates_own_runs_are_in_no_table_of_scores(tmp_path):
@@ -52,6 +52,6 @@ def test_a_malformed_selection_is_told_by_its_key(tmp_path):
     path = tmp_path / "selection.json"
     write(path, CONTENT | {"choices": [CHOICE | {"speaker_lambda": "high"}]})
     with pytest.raises(ConfigError) as caught:
-        read_table(tmp_path)
+        selection_table(tmp_path)
     key = "choices[0].speaker_lambda"
     assert str(caught.value) == f"{path}: `{key}` must be a number, but is a text."

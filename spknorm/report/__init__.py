@@ -3,8 +3,8 @@
     tables        a table as data, and as text, Markdown, LaTeX, CSV
     words         what is said beside numbers (words.j2): titles, headings, notes, captions
     methods       which runs belong together, and their names
-    scores        averages, intervals, tests, of classes and dimensions: runs.frame() by groupby
-    score_tables, dimensions, fairness, cross, leakage, selection, origins   what is in the tables
+    blocks, scores   averages, intervals, tests, of classes and dimensions: runs.frame() by groupby
+    score_tables, cross, speakers, leakage, origins   what is in the tables
     doubts        what speaks against them
     paper         the paper's own numbers
     canvas, figures, pictures   what is drawn

@@ -5,16 +5,21 @@ After `methods.py` in the report; `scores.py` computes it, and every table and f
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spknorm.protocols import Splitting
 from spknorm.report.methods import Method
-from spknorm.statistics import Comparison, MeanStd, SpeakerSpread
+from spknorm.statistics import SpeakerSpread
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_NUMBERS = ("mean", "std", "pooled", "low", "high", "difference", "difference_low",
+            "difference_high", "p_speakers_holm", "p_runs_holm", "pairs")  # fmt: skip
 
 
 class Chance(NamedTuple):
@@ -26,13 +31,13 @@ class Chance(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Accuracy against training samples per label.
+    """Accuracy against training samples per label; (P,) points each.
 
     Attributes:
-        num_samples: (P,) points.
-        mean: (P,) mean WA over runs.
-        std: (P,) standard deviation over draws and seeds of the mean over folds; 0 for one draw.
-        num_runs: (P,) runs at each point.
+        num_samples: Where.
+        mean: WA over runs.
+        std: Over draws and seeds of the mean over folds; 0 for one draw.
+        num_runs: How many runs.
         paper_auc: The paper's area (trapezoid / 1000), None unless the points span 50..1000.
         normalised_auc: The area over the width of the curve's own range, None for a single point.
     """
@@ -45,33 +50,33 @@ class Curve(NamedTuple):
     normalised_auc: float | None
 
 
-class Test(NamedTuple):
-    """A paired test; p over speakers and (where it was asked) over runs, Holm-corrected."""
-
-    found: Comparison
-    p: float
-    p_runs: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """What one metric says of one method.
+class Score(NamedTuple):
+    """What one metric says of one method, as in table.csv; None is what is not known.
 
     Attributes:
-        runs: Mean and standard deviation over runs, None of what has no value in a single run.
-        pooled: Its value over pooled utterances, None where there is no interval.
-        low: Lower end of its 95 % interval over speakers, None where there is none.
-        high: Upper end.
-        chance: What guessing scores, None where that is not known.
-        test: Against strategy none on the runs both have; None for strategy none itself.
+        mean: Over runs, with its deviation `std`.
+        pooled: Over pooled utterances, with its 95 % interval over speakers (`low`, `high`).
+        difference: To strategy none on the runs both have, with interval and number of `pairs`.
+        p_speakers_holm: Of the paired test over speakers, corrected; `p_runs_holm`: over runs.
+        num_speakers: Of the test.
+        chance: What guessing scores.
+        worst: Of what is among speakers: whose score is the lowest, of how many.
     """
 
-    runs: MeanStd | None = None
+    mean: float | None = None
+    std: float | None = None
     pooled: float | None = None
     low: float | None = None
     high: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    p_speakers_holm: float | None = None
+    p_runs_holm: float | None = None
+    pairs: int | None = None
+    num_speakers: int | None = None
     chance: float | None = None
-    test: Test | None = None
+    worst: tuple[str, int] = ("", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +100,6 @@ class Estimate:
     spread: SpeakerSpread | None
     curve: Curve | None
 
-    @property
-    def wa(self) -> MeanStd:
-        """WA over runs, of a method that predicts classes."""
-        found = self.scores["wa"].runs
-        assert found is not None
-        return found
-
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
@@ -123,45 +121,26 @@ class Block:
         """The methods of its rows."""
         return [one.method for one in self.estimates]
 
+    @property
+    def splittings(self) -> list[Splitting]:
+        """How the runs were split; runs of earlier versions do not say."""
+        return [one for one in self.rows.get("split", []) if isinstance(one, Splitting)]
+
     def by_upstream(self) -> dict[str, list[Estimate]]:
         """Return the estimates of each upstream."""
-        found: dict[str, list[Estimate]] = {}
-        for one in self.estimates:
-            found.setdefault(one.method.upstream, []).append(one)
-        return found
+        groups = groupby(self.estimates, key=lambda one: one.method.upstream)
+        return {upstream: [*found] for upstream, found in groups}
 
 
-def records(blocks: Iterable[Block]) -> list[dict[str, str | int | float | None]]:
+def records(blocks: Iterable[Block]) -> list[dict[str, Any]]:
     """Return the rows of table.csv: every number of the score tables in full precision."""
-    return [
-        _record(block, one, name)
-        for block in blocks
-        for one in block.estimates
-        for name in one.scores
-    ]
-
-
-def _record(block: Block, one: Estimate, metric: str) -> dict[str, str | int | float | None]:
-    score = one.scores[metric]
-    found = score.test and score.test.found
-    return {
-        "task": block.task,
-        "protocol": block.protocol,
-        "upstream": one.method.upstream,
-        "method": one.method.label,
-        "metric": metric,
-        "mean": score.runs and score.runs.mean,
-        "std": score.runs and score.runs.std,
-        "pooled": score.pooled,
-        "low": score.low,
-        "high": score.high,
-        "difference": found and found.difference,
-        "difference_low": found and found.low,
-        "difference_high": found and found.high,
-        "p_speakers_holm": score.test and score.test.p,
-        "p_runs_holm": score.test and score.test.p_runs,
-        "pairs": found and found.num_pairs,
-        "runs": len(one.rows),
-        "runs_planned": one.num_planned,
-        "chance": score.chance,
-    }
+    found = []
+    for block in blocks:
+        for one in block.estimates:
+            names = {"upstream": one.method.upstream, "method": one.method.label}
+            runs = {"runs": len(one.rows), "runs_planned": one.num_planned}
+            for metric, score in one.scores.items():
+                row = {"task": block.task, "protocol": block.protocol, **names, "metric": metric}
+                numbers = {name: getattr(score, name) for name in _NUMBERS}
+                found.append(row | numbers | runs | {"chance": score.chance})
+    return found

@@ -174,7 +174,9 @@ def draw_speakers(block: Block) -> Iterator[Figure]:
 
 
 def _draw_accuracy(axes: "Axes", one: Estimate, place: float, published: float | None) -> None:
-    colour, mean, wa = colour_of(one.method.family), 100 * one.wa.mean, one.scores["wa"]
+    colour, wa = colour_of(one.method.family), one.scores["wa"]
+    assert wa.mean is not None  # of classes
+    mean = 100 * wa.mean
     values = [100 * float(value) for value in one.rows["wa"]]
     axes.plot(values, [place] * len(values), ".", color=colour, alpha=0.35, markersize=5)
     right = max([mean, *values, published or 0.0])
@@ -186,8 +188,10 @@ def _draw_accuracy(axes: "Axes", one: Estimate, place: float, published: float |
               markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
     if published is not None:
         axes.plot(published, place, "D", color=GREY, markersize=6, markerfacecolor="none")
-    told = f"{mean:.1f} ({signed_points(wa.test.found.difference)})" if wa.test else f"{mean:.1f}"
-    weight = "bold" if is_found(wa.test) else "normal"
+    told = f"{mean:.1f}"
+    if wa.difference is not None:
+        told += f" ({signed_points(wa.difference)})"
+    weight = "bold" if is_found(wa) else "normal"
     write_beside(axes, told, (right, place), (7, 0), va="center", fontsize=9.5, fontweight=weight)
 
 

@@ -6,6 +6,7 @@ at chance during training proves nothing, so nothing here comes from the trainin
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from spknorm.report import paper
@@ -15,6 +16,7 @@ from spknorm.report.tables import NOTHING, RowKind, Table, TableRow, percent, sp
 from spknorm.report.words import table
 from spknorm.runs import Run, Runs
 from spknorm.runs.probes import ProbeRow, rank_of
+from spknorm.runs.selection import read_selection
 from spknorm.statistics import MeanStd, mean_std
 
 if TYPE_CHECKING:
@@ -86,6 +88,26 @@ def audit_tables(probed: "DataFrame") -> list[Table]:
     ]
 
 
+def selection_table(folder: Path) -> Table | None:
+    """Return how the bench chose each adversary's lambda, None where nothing was chosen.
+
+    Raises:
+        ConfigError: selection.json is malformed; the message names file and key.
+    """
+    path = folder / "selection.json"
+    if not path.is_file():
+        return None
+    rows, doubts = [], []
+    for choice in read_selection(path).choices:
+        if choice.doubt:
+            doubts.append(f"{choice.upstream}, {choice.variant}: {choice.doubt}.")
+        for one in choice.candidates:
+            chosen = one.speaker_lambda == choice.speaker_lambda
+            kind = "ours" if chosen else "control"
+            rows.append({"choice": choice, "one": one, "chosen": chosen, "kind": kind})
+    return table("selection", rows, more=doubts)
+
+
 def frontiers(runs: Runs, blocks: Iterable[Block]) -> list[Frontier]:
     """Return accuracy against leakage, per upstream, from runs that have both."""
     for block in blocks:
@@ -135,7 +157,7 @@ def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream:
                 own = [row for row in own if row.stage == one.method.strategy]
             found += [row.accuracy for row in own[:1]]
         if found:
-            points.append(TradeOff(one.method, mean_std(found), one.wa))
+            points.append(TradeOff(one.method, mean_std(found), mean_std(one.rows["wa"])))
     raw = [row.accuracy for row in dict.fromkeys(chosen) if row in plain and row.stage == "raw"]
     least = [row.accuracy for row in chosen if row.control == "chance"]
     corpus, probe, layer = key

@@ -4,31 +4,36 @@ After `scores.py` and `paper.py` in the report; every number comes from an `Esti
 which there is nothing to show has no rows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from spknorm.report import paper, splits
-from spknorm.report.blocks import Block, Estimate, Score, Test
+from spknorm.protocols import TITLES
+from spknorm.report import paper
+from spknorm.report.blocks import Block, Estimate, Score
 from spknorm.report.methods import Method, settings_note
 from spknorm.report.tables import (
     NOTHING,
     Show,
     Table,
     TableRow,
+    ccc,
     n_of_m,
     p_value,
     percent,
     plain,
+    signed_ccc,
     signed_points,
     span,
     with_deviation,
 )
 from spknorm.report.words import Line, sentence, table
 from spknorm.statistics import mean_std, pool_speakers, speaker_spread
+from spknorm.statistics.agreement import CCC
 from spknorm.statistics.curves import normalised_auc, paper_auc
 from spknorm.statistics.metrics import METRICS
 
+_CORPUS = "downstream_expert.datarc.corpus"
 _LEVEL = 0.05
 _MOST_FINDINGS = 4
 _SHARES = {"Ascent / descent": "ascent_share", "Head's gain": "speaker_gain",
@@ -43,36 +48,21 @@ def line_of(one: Estimate, **values: Any) -> Line:
     return {"method": one.method, "kind": one.method.row_kind, "runs": runs, **values}
 
 
-def over_runs(score: Score, show: Show = percent) -> str:
-    """Return a score's mean over runs, with its deviation."""
-    return with_deviation(*score.runs, show) if score.runs else NOTHING
+def change_of(score: Score, show: Show = signed_points) -> list[str]:
+    """Return a tested difference, its interval and its p."""
+    assert score.difference is not None  # it was tested
+    around = span(score.difference_low, score.difference_high, show)
+    return [show(score.difference), around, p_value(score.p_speakers_holm)]
 
 
-def cells_of(test: Test, show: Show = signed_points) -> list[str]:
-    """Return a test's difference, its interval and its p."""
-    found = test.found
-    return [show(found.difference), span(found.low, found.high, show), p_value(test.p)]
-
-
-def lines_of_tests(block: Block, show: Show = signed_points) -> list[Line]:
-    """Return a line for every metric of every method that was tested."""
-    return [
-        line_of(one, metric=name, test=score.test, tested=cells_of(score.test, show))
-        for one in block.estimates
-        for name, score in one.scores.items()
-        if score.test
-    ]
-
-
-def is_found(test: Test | None) -> bool:
+def is_found(score: Score) -> bool:
     """Whether a difference can be told from none."""
-    return test is not None and test.p < _LEVEL
+    return score.p_speakers_holm is not None and score.p_speakers_holm < _LEVEL
 
 
 def corpora_of(blocks: Iterable[Block]) -> list[str]:
     """Return the emotion corpora that the runs name."""
-    key = "downstream_expert.datarc.corpus"
-    named = (value for block in blocks for value in block.rows.get(key, [None]))
+    named = (value for block in blocks for value in block.rows.get(_CORPUS, [None]))
     return sorted({value if isinstance(value, str) else "not named" for value in named})
 
 
@@ -81,7 +71,7 @@ def paper_table(blocks: Sequence[Block], task: str, remark: str = "") -> Table:
     own = {block.protocol: block for block in blocks if block.task == task}
     found = {name: {one.method: one for one in block.estimates} for name, block in own.items()}
     columns = [found.get(name, {}) for name in ("si5", "sd", "low_resource")]
-    methods = {method: None for column in columns for method in column}
+    methods = [*dict.fromkeys(chain(*columns))]
     rows = [_our_row(method, columns) for method in sorted(methods, key=Method.sort_key)]
     for line in paper.TABLE_1:
         normalised = None if line.auc is None else line.auc * 1000 / 950
@@ -90,7 +80,7 @@ def paper_table(blocks: Sequence[Block], task: str, remark: str = "") -> Table:
     corpora = corpora_of(own.values())
     is_other = corpora != [paper.CORPUS]
     more = [
-        settings_note([*methods]),
+        settings_note(methods),
         remark,
         sentence("chance", blocks=[*own.values()]),
         sentence("other-corpus", corpora=corpora) if is_other else "",
@@ -98,25 +88,34 @@ def paper_table(blocks: Sequence[Block], task: str, remark: str = "") -> Table:
     return table("paper", rows, more=more, paper=paper)
 
 
+def block_tables(block: Block) -> list[Table]:
+    """Return a block's own tables; some of them may have no rows."""
+    if block.chance is None:
+        return [_dimension_table(block), comparison_table(block)]
+    curves = [low_resource_table(block)] if block.is_low_resource else []
+    return [*curves, accuracy_table(block), comparison_table(block), adversary_table(block)]
+
+
 def accuracy_table(block: Block) -> Table:
     """Return the metrics of one protocol's methods, with deviations and intervals."""
     beside = {name: metric.heading for name, metric in METRICS.items() if name != "wa"}
-    rows = []
+    lines = []
     for one in block.estimates:
-        others = [over_runs(one.scores[name]) for name in beside]
-        rows.append(line_of(one, wa=one.scores["wa"], others=others, spread=one.spread))
-    more = (
-        settings_note(block.methods),
-        splits.classes_note(block.rows),
-        sentence("chance", blocks=[block]),
-    )
+        wa, *others = (one.scores[name] for name in ("wa", *beside))
+        shown = [_over_runs(one, wa), span(wa.low, wa.high)]
+        shown += [_over_runs(one, score) for score in others]
+        lines.append(line_of(one, shown=shown, spread=one.spread))
     return table(
         "accuracy",
-        rows,
+        lines,
         block.protocol,
         columns=beside.values(),
-        more=more,
-        title=splits.title_of(block.protocol, block.rows),
+        more=(
+            settings_note(block.methods),
+            _classes_note(block),
+            sentence("chance", blocks=[block]),
+        ),
+        title=title_of(block),
         block=block,
         reasons=[*dict.fromkeys(one.no_interval for one in block.estimates if one.no_interval)],
     )
@@ -141,18 +140,29 @@ def short_table(blocks: Sequence[Block]) -> Table:
 
 
 def comparison_table(block: Block) -> Table:
-    """Return the paired tests of one protocol against strategy none."""
-    return table("comparison", lines_of_tests(block), block.protocol, block=block)
+    """Return the paired tests of one protocol against strategy none: a line for each metric."""
+    show, text = signed_points, "comparison"
+    if block.chance is None:
+        show, text = signed_ccc, "dimensions-comparison"
+    lines = [
+        line_of(
+            one, metric=name.removeprefix(f"{CCC}_"), score=score, tested=change_of(score, show)
+        )
+        for one in block.estimates
+        for name, score in one.scores.items()
+        if score.difference is not None
+    ]
+    return table(text, lines, block.protocol, block=block)
 
 
 def adversary_table(block: Block) -> Table:
     """Return what the adversaries did, means over the runs that measured theirs."""
-    rows = []
+    lines = []
     for one in block.estimates if "adversary.without_effect" in block.rows else ():
         if one.rows["adversary.without_effect"].notna().any():
-            shares = [_mean(one, key) for key in _SHARES.values()]
-            rows.append(line_of(one, angle=_mean(one, "ascent_angle"), shares=shares))
-    return table("adversary", rows, block.protocol, columns=_SHARES, block=block)
+            angle, *shares = (_mean(one, key) for key in ("ascent_angle", *_SHARES.values()))
+            lines.append(line_of(one, angle=angle, shares=shares))
+    return table("adversary", lines, block.protocol, columns=_SHARES, block=block)
 
 
 def low_resource_table(block: Block) -> Table:
@@ -161,7 +171,7 @@ def low_resource_table(block: Block) -> Table:
     points = sorted({n for _, found in curves for n in found.num_samples})
     rows: list[Line] = []
     for one, found in curves:
-        means = dict(zip(found.num_samples, found.mean.tolist(), strict=True))
+        means = dict(zip(found.num_samples, found.mean, strict=True))
         shown = [*map(means.get, points), found.paper_auc, found.normalised_auc]
         rows.append(line_of(one, kind="ours", shown=shown))
     for strategy, values in paper.CURVES.items() if {*points} & {*paper.NUM_POINTS} else ():
@@ -174,37 +184,81 @@ def low_resource_table(block: Block) -> Table:
     return table("low-resource", rows, columns=map(str, points), more=more, paper=paper)
 
 
+def title_of(block: Block) -> str:
+    """Return a table's title: the protocol in words and, where test speakers train, that."""
+    words = f"Protocol {block.protocol}: {TITLES.get(block.protocol, block.protocol)}"
+    unseen = {one.unseen for one in block.splittings} - {"speakers"}
+    words += f", unseen {' and '.join(sorted(unseen))}" if unseen else ""
+    leaks = [*dict.fromkeys(leak for one in block.splittings for leak in one.leaks)]
+    more = f" and {len(leaks) - 1} more" if len(leaks) > 1 else ""
+    return f"{words} [LEAKS: {leaks[0].partition(':')[0]}{more}]" if leaks else words
+
+
 def findings(blocks: Iterable[Block]) -> list[tuple[str, list[str]]]:
     """Return what the paired tests say: a sentence per table, and those effects that were found."""
     sentences = []
     for block in blocks:
-        tests = {one.method: one.scores["wa"].test for one in block.estimates}
-        known = [(method, test) for method, test in tests.items() if test]
-        found = [(method, test) for method, test in known if is_found(test)]
-        found.sort(key=lambda pair: -abs(pair[1].found.difference))
+        scores = [(one.method, one.scores["wa"]) for one in block.estimates]
+        known = [(method, score) for method, score in scores if score.difference is not None]
+        found = [(method, score) for method, score in known if is_found(score)]
+        found.sort(key=lambda pair: -abs(pair[1].difference or 0.0))
         if known:
             counts = {"num_tests": len(known), "most": _MOST_FINDINGS}
             head = sentence("findings", protocol=block.protocol, found=found, **counts)
-            below = [_finding(method, test) for method, test in found[:_MOST_FINDINGS]]
+            below = [
+                sentence("finding", method=method, change=change_of(score), score=score)
+                for method, score in found[:_MOST_FINDINGS]
+            ]
             sentences.append((head, below))
     return sentences
 
 
-def _finding(method: Method, test: Test) -> str:
-    difference, interval, p = cells_of(test)
-    values = {"difference": difference, "interval": interval, "p": p}
-    return sentence("finding", method=method, num_pairs=test.found.num_pairs, **values)
-
-
-def _our_row(method: Method, columns: Sequence[dict[Method, Estimate]]) -> TableRow:
+def _our_row(method: Method, columns: Sequence[Mapping[Method, Estimate]]) -> TableRow:
     si, sd, low = (column.get(method) for column in columns)
     curve = low.curve if low else None
-    texts = [over_runs(one.scores["wa"]) if one else NOTHING for one in (si, sd)]
+    texts = [_over_runs(one, one.scores["wa"]) if one else NOTHING for one in (si, sd)]
     areas = (curve.paper_auc, curve.normalised_auc) if curve else (None, None)
     counts = [n_of_m(len(one.rows), one.num_planned) if one else NOTHING for one in (si, sd)]
     counts.append(str(sum(curve.num_runs)) if curve else NOTHING)
     cells = (f"{method.upstream}, {method.label}", *texts, *map(percent, areas))
     return TableRow(cells=("ours", *cells, " / ".join(counts)), kind=method.row_kind)
+
+
+def _dimension_table(block: Block) -> Table:
+    """Return CCC per method and dimension, with intervals."""
+    lines = []
+    for one in block.estimates:
+        shown = []
+        for score in one.scores.values():
+            shown += [_over_runs(one, score, ccc), span(score.low, score.high, ccc)]
+        mean = mean_std(found.test.mean for found in one.rows["dimensions"])
+        lines.append(line_of(one, shown=shown, mean=mean))
+    names = [name.removeprefix(f"{CCC}_") for name in block.estimates[0].scores]
+    return table(
+        "dimensions",
+        lines,
+        block.protocol,
+        columns=[head for name in names for head in (f"{name} CCC", "interval")],
+        more=[settings_note(block.methods)],
+        title=title_of(block),
+        scales=[*dict.fromkeys((one.low, one.high) for one in block.rows["dimensions"])],
+    )
+
+
+def _classes_note(block: Block) -> str:
+    """Return over which classes UA is a mean, where that is not all of them in all runs."""
+    found: dict[str, list[str]] = {}
+    if "ua_over" in block.rows:
+        for fold, classes, over in block.rows[["fold", "classes", "ua_over"]].itertuples(False):
+            if absent := [name for name in classes if name not in (over or classes)]:
+                found.setdefault(", ".join(absent), []).append(str(fold))
+    return sentence("classes-left-out", found=found) if found else ""
+
+
+def _over_runs(one: Estimate, score: Score, show: Show = percent) -> str:
+    """Return a score's mean over a method's runs, with its deviation."""
+    assert score.mean is not None and score.std is not None
+    return with_deviation(score.mean, score.std, len(one.rows), show)
 
 
 def _mean(one: Estimate, key: str) -> float | None:

@@ -1,6 +1,6 @@
 """selection.json: how a bench chose each adversary's lambda, of which candidates.
 
-Written by `spknorm.bench.selection`, shown by `spknorm.report.selection`.
+Written by `spknorm.bench.selection`, shown by `spknorm.report.leakage`.
 """
 
 from collections.abc import Mapping
