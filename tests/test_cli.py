@@ -11,6 +11,7 @@ from spknorm.cli import (
     commands,
     main,
 )
+from spknorm.cli.parsing import add_arguments
 
 pytestmark = pytest.mark.usefixtures("corpus_roots")
 
@@ -21,7 +22,7 @@ def options_of(parser):
 
 def test_the_options_are_s3prl_s_and_two_more():
     parser = argparse.ArgumentParser()
-    arguments.add_arguments(parser)
+    add_arguments(parser, arguments.ARGUMENTS)
     assert options_of(parser) == S3PRL_OPTIONS | OWN_OPTIONS
 
 
@@ -44,7 +45,7 @@ def test_every_option_of_stock_s3prl_is_there_under_the_same_name(monkeypatch):
         tuple(a.option_strings): a for a in stock_parser[0]._actions if a.dest not in ("help",)
     }
     own = argparse.ArgumentParser()
-    arguments.add_arguments(own)
+    add_arguments(own, arguments.ARGUMENTS)
     ours = {string: action for action in own._actions for string in action.option_strings}
     for strings, action in theirs.items():
         for string in strings:

@@ -84,7 +84,7 @@ def test_the_python_blocks_run_one_after_the_other(page, place):
 
 @pytest.mark.parametrize("command", sorted(commands.SUBCOMMANDS))
 def test_the_examples_of_each_commands_help_have_options_that_exist(command):
-    text = commands.EXAMPLES[command].replace("\\\n", " ")
+    text = commands.SUBCOMMANDS[command].example.replace("\\\n", " ")
     found = re.findall(r"spknorm ([a-z-]+ .*)", text)
     assert found
     for line in found:

@@ -6,7 +6,7 @@ A default of None is filled in by `spknorm.cli.downstream`, where task and confi
 import argparse
 from collections.abc import Sequence
 
-from spknorm.cli.parsing import Parser
+from spknorm.cli.parsing import DEVICE, Parser, add_arguments, flag, option
 
 MODES = ("train", "evaluate", "inference")
 
@@ -24,6 +24,81 @@ example needs none. `python run_downstream.py` takes the same options.
 """
 
 
+ARGUMENTS = (
+    option("-m --mode", "default: train", choices=MODES, default="train"),
+    option(
+        "-t --evaluate_split",
+        "split to evaluate (default: test); with -m inference the audio file",
+        "SPLIT_OR_FILE",
+        default="test",
+    ),
+    option(
+        "-o --override",
+        "settings that beat all others, such as config.optimizer.lr=1.0e-4 or args.seed=3; "
+        "values are read as in YAML, or as Python literals",
+        "KEY=VALUE,,...",
+    ),
+    option("--backend", "backend of torch.distributed (default: nccl)", default="nccl"),
+    option("--local_rank --local-rank", "set by torchrun and torch.distributed", type=int),
+    "checkpoints",
+    option(
+        "-e --past_exp",
+        "continue from a checkpoint with its arguments and configuration "
+        "(a folder: from its newest usable states-*.ckpt)",
+        "FILE_OR_FOLDER",
+    ),
+    option("-i --init_ckpt", "load the weights of a checkpoint, nothing else", "FILE"),
+    flag("-a --auto_resume", "continue if the experiment folder has checkpoints, else begin"),
+    "task and upstream",
+    option("-c --config", "what differs from the task's own config.yaml", "YAML"),
+    option("-d --downstream", "emotion_spknorm, or any task of s3prl", "TASK"),
+    option("-v --downstream_variant", "the test fold: fold1, fold2, ...", "VARIANT"),
+    option("-u --upstream", "any upstream of s3prl.hub, or hf:FOLDER_OR_NAME", "NAME"),
+    option("-k --upstream_ckpt", "checkpoint of a *_local upstream", "FILE_OR_URL"),
+    option("-g --upstream_model_config", "its configuration, if it needs one", "FILE"),
+    flag("-r --upstream_refresh", "download its checkpoint again"),
+    flag(
+        "-f --upstream_trainable",
+        "fine-tune the upstream (the default for emotion_spknorm)",
+        default=None,
+    ),
+    flag("--frozen", "keep the upstream as it is, as in SUPERB"),
+    option(
+        "-s --upstream_feature_selection",
+        "last_hidden_state (the default for emotion_spknorm) or hidden_states, weighted "
+        "(the default for other tasks)",
+        "KEY",
+    ),
+    option("-l --upstream_layer_selection", "a single layer of hidden_states", "N", type=int),
+    flag("--upstream_feature_normalize", "normalise each layer before the weighted sum"),
+    option(
+        "--hub",
+        "where -u is looked up (default: torch)",
+        default="torch",
+        choices=("torch", "huggingface"),
+    ),
+    option(
+        "--upstream_model_name",
+        "file name on the Hugging Face Hub (default: model.pt)",
+        default="model.pt",
+    ),
+    option("--upstream_revision", "revision on the Hugging Face Hub"),
+    flag("--skip-bad", "leave unusable audio files out, and list them"),
+    "experiment folder",
+    option("-n --expname", "its name in result/downstream (default: made of the settings)"),
+    option("-p --expdir", "the folder itself, in place of -n", "FOLDER"),
+    option("--push_to_hf_hub", "no longer possible; see hf upload", "BOOL", default=False),
+    option("--hf_hub_org", "unused without --push_to_hf_hub"),
+    "machine",
+    option("--seed", "default: 1337", default=1337, type=int),
+    DEVICE,
+    option("--cache_dir", "where upstream checkpoints are downloaded to", "FOLDER"),
+    flag("--verbose", "log details of s3prl and this project"),
+    flag("--disable_cudnn", "compute without cuDNN, on a GPU"),
+)
+"""s3prl's options, `--frozen` and `--skip-bad`."""
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line.
 
@@ -36,109 +111,5 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_arguments(parser)
+    add_arguments(parser, ARGUMENTS)
     return parser.parse_args(argv)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add s3prl's options, `--frozen` and `--skip-bad`."""
-    add = parser.add_argument
-    add("-m", "--mode", choices=MODES, default="train", help="default: train")
-    add(
-        "-t",
-        "--evaluate_split",
-        metavar="SPLIT_OR_FILE",
-        default="test",
-        help="split to evaluate (default: test); with -m inference the audio file",
-    )
-    add(
-        "-o",
-        "--override",
-        metavar="KEY=VALUE,,...",
-        help="settings that beat all others, such as config.optimizer.lr=1.0e-4 or args.seed=3; "
-        "values are read as in YAML, or as Python literals",
-    )
-    add("--backend", default="nccl", help="backend of torch.distributed (default: nccl)")
-    add("--local_rank", "--local-rank", type=int, help="set by torchrun and torch.distributed")
-
-    group = parser.add_argument_group("checkpoints")
-    add = group.add_argument
-    add(
-        "-e",
-        "--past_exp",
-        metavar="FILE_OR_FOLDER",
-        help="continue from a checkpoint with its arguments and configuration "
-        "(a folder: from its newest usable states-*.ckpt)",
-    )
-    add("-i", "--init_ckpt", metavar="FILE", help="load the weights of a checkpoint, nothing else")
-    add(
-        "-a",
-        "--auto_resume",
-        action="store_true",
-        help="continue if the experiment folder has checkpoints, else begin",
-    )
-
-    group = parser.add_argument_group("task and upstream")
-    add = group.add_argument
-    add("-c", "--config", metavar="YAML", help="what differs from the task's own config.yaml")
-    add("-d", "--downstream", metavar="TASK", help="emotion_spknorm, or any task of s3prl")
-    add("-v", "--downstream_variant", metavar="VARIANT", help="the test fold: fold1, fold2, ...")
-    add("-u", "--upstream", metavar="NAME", help="any upstream of s3prl.hub, or hf:FOLDER_OR_NAME")
-    add("-k", "--upstream_ckpt", metavar="FILE_OR_URL", help="checkpoint of a *_local upstream")
-    add("-g", "--upstream_model_config", metavar="FILE", help="its configuration, if it needs one")
-    add("-r", "--upstream_refresh", action="store_true", help="download its checkpoint again")
-    add(
-        "-f",
-        "--upstream_trainable",
-        action="store_true",
-        default=None,
-        help="fine-tune the upstream (the default for emotion_spknorm)",
-    )
-    add("--frozen", action="store_true", help="keep the upstream as it is, as in SUPERB")
-    add(
-        "-s",
-        "--upstream_feature_selection",
-        metavar="KEY",
-        help="last_hidden_state (the default for emotion_spknorm) or hidden_states, weighted "
-        "(the default for other tasks)",
-    )
-    add(
-        "-l",
-        "--upstream_layer_selection",
-        metavar="N",
-        type=int,
-        help="a single layer of hidden_states",
-    )
-    add(
-        "--upstream_feature_normalize",
-        action="store_true",
-        help="normalise each layer before the weighted sum",
-    )
-    add(
-        "--hub",
-        default="torch",
-        choices=("torch", "huggingface"),
-        help="where -u is looked up (default: torch)",
-    )
-    add(
-        "--upstream_model_name",
-        default="model.pt",
-        help="file name on the Hugging Face Hub (default: model.pt)",
-    )
-    add("--upstream_revision", help="revision on the Hugging Face Hub")
-    add("--skip-bad", action="store_true", help="leave unusable audio files out, and list them")
-
-    group = parser.add_argument_group("experiment folder")
-    add = group.add_argument
-    add("-n", "--expname", help="its name in result/downstream (default: made of the settings)")
-    add("-p", "--expdir", metavar="FOLDER", help="the folder itself, in place of -n")
-    add("--push_to_hf_hub", default=False, metavar="BOOL", help="no longer possible; see hf upload")
-    add("--hf_hub_org", help="unused without --push_to_hf_hub")
-
-    group = parser.add_argument_group("machine")
-    add = group.add_argument
-    add("--seed", default=1337, type=int, help="default: 1337")
-    add("--device", help="default: cuda if there is a GPU, else cpu")
-    add("--cache_dir", metavar="FOLDER", help="where upstream checkpoints are downloaded to")
-    add("--verbose", action="store_true", help="log details of s3prl and this project")
-    add("--disable_cudnn", action="store_true", help="compute without cuDNN, on a GPU")

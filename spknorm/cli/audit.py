@@ -6,41 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from spknorm.cli.parsing import DEVICE, Command, flag, option
 from spknorm.config.device import default_device
 from spknorm.errors import ConfigError
-
-HELP = "train fresh speaker probes on the upstreams of finished experiments, with controls"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `spknorm audit`."""
-    add = parser.add_argument
-    add(
-        "folders",
-        metavar="DIR",
-        type=Path,
-        nargs="+",
-        help="a benchmark's folder, or experiment folders",
-    )
-    add("--every-run", action="store_true", help="all folds and seeds, not one run per variant")
-    add("--every-layer", action="store_true", help="also a linear probe of each hidden state")
-    add(
-        "--label",
-        action="append",
-        metavar="COLUMN",
-        help="column to probe, repeatable (default: speaker)",
-    )
-    add(
-        "--max-speakers",
-        metavar="N",
-        type=int,
-        help="keep those with the most utterances (default: all)",
-    )
-    add("--seed", type=int, default=0, help="of splits, probes and trials (default: 0)")
-    add("--whole", action="store_true", help="every utterance, not a sample of large corpora")
-    add("--verifier", action="store_true", help="also Resemblyzer's d-vectors (extra: verifier)")
-    add("--part", metavar="K/N", help="do the K-th of N parts, the others elsewhere")
-    add("--device", help="default: cuda if there is a GPU, else cpu")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -113,3 +81,28 @@ def audit_bar() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], No
             bar.update(done - bar.n)
 
         yield lambda text: bar.write(text, file=sys.stderr), progress
+
+
+COMMAND = Command(
+    "train fresh speaker probes on the upstreams of finished experiments, with controls",
+    "example: spknorm audit result/demo --every-layer",
+    (
+        option(
+            "folders", "a benchmark's folder, or experiment folders", "DIR", type=Path, nargs="+"
+        ),
+        flag("--every-run", "all folds and seeds, not one run per variant"),
+        flag("--every-layer", "also a linear probe of each hidden state"),
+        option(
+            "--label", "column to probe, repeatable (default: speaker)", "COLUMN", action="append"
+        ),
+        option(
+            "--max-speakers", "keep those with the most utterances (default: all)", "N", type=int
+        ),
+        option("--seed", "of splits, probes and trials (default: 0)", type=int, default=0),
+        flag("--whole", "every utterance, not a sample of large corpora"),
+        flag("--verifier", "also Resemblyzer's d-vectors (extra: verifier)"),
+        option("--part", "do the K-th of N parts, the others elsewhere", "K/N"),
+        DEVICE,
+    ),
+    run,
+)

@@ -12,31 +12,8 @@ from typing import Any
 from spknorm import bench, registry
 from spknorm.bench import BenchProgress, Cell, CellStatus, DryRun, Experiment, Summary
 from spknorm.cli.audit import finish as finish_audit
-from spknorm.cli.parsing import add_roots, take_roots
+from spknorm.cli.parsing import Command, flag, option, roots, take_roots
 from spknorm.errors import USER_ERRORS, ConfigError
-
-HELP = "run an experiment file: folds, seeds and variants, with a report"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `spknorm bench`."""
-    add = parser.add_argument
-    add(
-        "experiment",
-        metavar="YAML",
-        type=Path,
-        nargs="?",
-        help="the experiment file, such as configs/demo.yaml",
-    )
-    add("--status", metavar="DIR", type=Path, help="print how far the runs of a bench in DIR are")
-    add_roots(parser, " for the runs")
-    add("--out", metavar="DIR", type=Path, help="default: result/NAME")
-    add("--dry-run", action="store_true", help="print the grid and an estimate; run nothing")
-    add(
-        "--quick",
-        action="store_true",
-        help="first fold, seed and draw, 20 steps, to see if it works",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -273,3 +250,24 @@ def _duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+COMMAND = Command(
+    "run an experiment file: folds, seeds and variants, with a report",
+    "example: spknorm bench configs/demo.yaml --dry-run",
+    (
+        option(
+            "experiment",
+            "the experiment file, such as configs/demo.yaml",
+            "YAML",
+            type=Path,
+            nargs="?",
+        ),
+        option("--status", "print how far the runs of a bench in DIR are", "DIR", type=Path),
+        *roots(" for the runs"),
+        option("--out", "default: result/NAME", "DIR", type=Path),
+        flag("--dry-run", "print the grid and an estimate; run nothing"),
+        flag("--quick", "first fold, seed and draw, 20 steps, to see if it works"),
+    ),
+    run,
+)

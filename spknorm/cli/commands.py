@@ -1,11 +1,9 @@
 """`spknorm COMMAND`: one table of commands, each of which loads what it needs when it is run."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from spknorm.cli import (
-    arguments,
     audit,
     bench,
     corpora,
@@ -19,55 +17,22 @@ from spknorm.cli import (
     serve,
     splits,
 )
-from spknorm.cli.parsing import Parser
+from spknorm.cli.parsing import Command, Parser, add_arguments
 from spknorm.config.device import check_device, default_device
 
-
-class Subcommand(NamedTuple):
-    """A command: what it is for, its options, and what runs it.
-
-    `run` takes the parsed options, prints, and returns the exit status; modules that are slow to
-    load are imported in it.
-    """
-
-    help: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
-
-
-SUBCOMMANDS: dict[str, Subcommand] = {
-    "run-downstream": Subcommand(
-        "train, evaluate or use a task: s3prl's own command line",
-        arguments.add_arguments,
-        downstream.run,
-    ),
-    "audit": Subcommand(audit.HELP, audit.add_arguments, audit.run),
-    "bench": Subcommand(bench.HELP, bench.add_arguments, bench.run),
-    "corpora": Subcommand(corpora.HELP, corpora.add_arguments, corpora.run),
-    "demo": Subcommand(demo.HELP, demo.add_arguments, demo.run),
-    "doctor": Subcommand(doctor.HELP, doctor.add_arguments, doctor.run),
-    "export": Subcommand(export.HELP, export.add_arguments, export.run),
-    "predict": Subcommand(predict.HELP, predict.add_arguments, predict.run),
-    "report": Subcommand(report.HELP, report.add_arguments, report.run),
-    "serve": Subcommand(serve.HELP, serve.add_arguments, serve.run),
-    "splits": Subcommand(splits.HELP, splits.add_arguments, splits.run),
+SUBCOMMANDS: dict[str, Command] = {
+    "run-downstream": downstream.COMMAND,
+    "audit": audit.COMMAND,
+    "bench": bench.COMMAND,
+    "corpora": corpora.COMMAND,
+    "demo": demo.COMMAND,
+    "doctor": doctor.COMMAND,
+    "export": export.COMMAND,
+    "predict": predict.COMMAND,
+    "report": report.COMMAND,
+    "serve": serve.COMMAND,
+    "splits": splits.COMMAND,
 }
-
-
-EXAMPLES = {
-    "run-downstream": arguments.EXAMPLES,
-    "audit": "example: spknorm audit result/demo --every-layer",
-    "bench": "example: spknorm bench configs/demo.yaml --dry-run",
-    "corpora": "example: spknorm corpora ravdess",
-    "demo": "example: spknorm demo trees --corpus ravdess",
-    "doctor": "example: spknorm doctor -u hubert_base --iemocap DIR --voxceleb1 DIR --audio",
-    "export": "example: spknorm export result/downstream/NAME --format transformers",
-    "predict": "example: spknorm predict result/downstream/NAME a.wav --window 2 --page a.html",
-    "report": "example: spknorm report result/demo",
-    "serve": "example: spknorm serve result/downstream/NAME",
-    "splits": "example: spknorm splits list.csv --protocol loso-group --groups 4 --strict",
-}
-"""How each command is typed, below its options."""
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -92,8 +57,8 @@ def parser() -> argparse.ArgumentParser:
             name,
             help=command.help,
             description=f"{command.help[0].upper()}{command.help[1:]}.",
-            epilog=EXAMPLES[name],
+            epilog=command.example,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_arguments(added)
+        add_arguments(added, command.arguments)
     return parser

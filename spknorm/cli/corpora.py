@@ -3,21 +3,8 @@
 import argparse
 from pathlib import Path
 
+from spknorm.cli.parsing import Command, option
 from spknorm.errors import ConfigError, MissingError
-
-HELP = "list the corpora that can be named: what they are, where to get them, their licences"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `spknorm corpora`."""
-    add = parser.add_argument
-    add("name", nargs="?", help="print all that is known of this corpus")
-    add(
-        "--markdown",
-        metavar="PAGE",
-        type=Path,
-        help="write the table into a page, between its marks",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,3 +51,14 @@ def run(args: argparse.Namespace) -> int:
         if value:
             print(f"{what:<13} {value}")
     return 0
+
+
+COMMAND = Command(
+    "list the corpora that can be named: what they are, where to get them, their licences",
+    "example: spknorm corpora ravdess",
+    (
+        option("name", "print all that is known of this corpus", nargs="?"),
+        option("--markdown", "write the table into a page, between its marks", "PAGE", type=Path),
+    ),
+    run,
+)

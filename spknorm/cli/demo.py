@@ -4,33 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from spknorm.cli.parsing import Command, option
 from spknorm.errors import ConfigError
-
-HELP = "write the generated corpora that stand in for IEMOCAP and VoxCeleb1"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `spknorm demo`."""
-    add = parser.add_argument
-    add(
-        "folder",
-        metavar="DIR",
-        type=Path,
-        nargs="?",
-        help="default: a folder in $SPKNORM_CACHE or ~/.cache/spknorm",
-    )
-    add(
-        "--corpus",
-        metavar="NAME",
-        help="a small tree in the layout of this corpus, instead of the two",
-    )
-    add(
-        "--rho",
-        type=float,
-        default=0.8,
-        help="confounding of speaker and emotion, 0 to 1 (default: 0.8)",
-    )
-    add("--seed", type=int, default=0, help="of voices, words and noise (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,3 +37,27 @@ def _write_one(args: argparse.Namespace) -> int:
     written = write_tree(folder, args.corpus, seed=args.seed)
     print(f"{len(written)} utterances\nexport {args.corpus.upper()}_ROOT={folder.absolute()}")
     return 0
+
+
+COMMAND = Command(
+    "write the generated corpora that stand in for IEMOCAP and VoxCeleb1",
+    "example: spknorm demo trees --corpus ravdess",
+    (
+        option(
+            "folder",
+            "default: a folder in $SPKNORM_CACHE or ~/.cache/spknorm",
+            "DIR",
+            type=Path,
+            nargs="?",
+        ),
+        option("--corpus", "a small tree in the layout of this corpus, instead of the two", "NAME"),
+        option(
+            "--rho",
+            "confounding of speaker and emotion, 0 to 1 (default: 0.8)",
+            type=float,
+            default=0.8,
+        ),
+        option("--seed", "of voices, words and noise (default: 0)", type=int, default=0),
+    ),
+    run,
+)

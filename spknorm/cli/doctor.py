@@ -9,46 +9,13 @@ from typing import Any
 
 from spknorm import bench, registry
 from spknorm.cli import overrides
-from spknorm.cli.parsing import add_roots, take_roots
+from spknorm.cli.parsing import Command, flag, option, roots, take_roots
 from spknorm.cli.settings import OUR_TASK
 from spknorm.config import load_yaml, merge, parse
 from spknorm.doctor.check import Check, status_of
 from spknorm.errors import ConfigError, DataError
 
-HELP = "check the machine, the corpora and the disk before a run"
 _WIDEST = 110
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `spknorm doctor`."""
-    add = parser.add_argument
-    add(
-        "-c",
-        "--config",
-        metavar="YAML",
-        type=Path,
-        help="a run's configuration (default: the task's), or an experiment file, of which a run "
-        "with both corpora is examined",
-    )
-    add("-o", "--override", metavar="TEXT", help="as in a run: config.a.b=value,,config.c=value")
-    add(
-        "-p",
-        "--expdir",
-        metavar="DIR",
-        type=Path,
-        default=Path("result"),
-        help="where results go (default: result)",
-    )
-    add(
-        "-u", "--upstream", metavar="NAME", help="estimate the disk, memory and cache that it needs"
-    )
-    add("--frozen", action="store_true", help="with -u: the upstream is not trained")
-    add(
-        "--audio",
-        action="store_true",
-        help="decode every file, to find NaN, damage, silence and clipping",
-    )
-    add_roots(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,3 +87,31 @@ def table(checks: list[Check], *, width: int) -> str:
         "fail": "A run cannot start before what failed is put right.",
     }
     return "\n".join([*lines, "", verdict[status_of(checks)]])
+
+
+COMMAND = Command(
+    "check the machine, the corpora and the disk before a run",
+    "example: spknorm doctor -u hubert_base --iemocap DIR --voxceleb1 DIR --audio",
+    (
+        option(
+            "-c --config",
+            "a run's configuration (default: the task's), or an experiment file, of which a run "
+            "with both corpora is examined",
+            "YAML",
+            type=Path,
+        ),
+        option("-o --override", "as in a run: config.a.b=value,,config.c=value", "TEXT"),
+        option(
+            "-p --expdir",
+            "where results go (default: result)",
+            "DIR",
+            type=Path,
+            default=Path("result"),
+        ),
+        option("-u --upstream", "estimate the disk, memory and cache that it needs", "NAME"),
+        flag("--frozen", "with -u: the upstream is not trained"),
+        flag("--audio", "decode every file, to find NaN, damage, silence and clipping"),
+        *roots(),
+    ),
+    run,
+)

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from spknorm.cli import overrides, process, refusals, resume, settings
+from spknorm.cli import arguments, overrides, process, refusals, resume, settings
+from spknorm.cli.parsing import Command
 from spknorm.config.weights import check_weights, note_fetched, note_weights
 from spknorm.errors import USER_ERRORS, ConfigError, MissingError
 from spknorm.files import FolderLock, own_place
@@ -162,3 +163,11 @@ def _run_mode(runner: Any, args: argparse.Namespace) -> None:
         written = Path(args.expdir) / "inference.txt"
         if written.is_file():
             print(written.read_text().splitlines()[-1])
+
+
+COMMAND = Command(
+    "train, evaluate or use a task: s3prl's own command line",
+    arguments.EXAMPLES,
+    arguments.ARGUMENTS,
+    run,
+)

@@ -3,34 +3,8 @@
 import argparse
 from pathlib import Path
 
+from spknorm.cli.parsing import Command, flag, option
 from spknorm.errors import ConfigError
-
-HELP = "write an experiment's normalised upstream for s3prl and transformers"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `spknorm export`."""
-    add = parser.add_argument
-    add("expdir", metavar="EXPDIR", type=Path, nargs="?", help="a finished emotion_spknorm run")
-    add(
-        "--matrix",
-        action="store_true",
-        help="print what each family of upstreams can do; no EXPDIR",
-    )
-    add(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        help="default: EXPDIR/export; in result/export if EXPDIR is read-only",
-    )
-    add("--format", action="append", help="s3prl or transformers (default: both)")
-    add("--onnx", action="store_true", help="also model.onnx: a waveform in, logits out")
-    add("--push", metavar="USER/NAME", help="upload the folder to this repository of a model hub")
-    add(
-        "--public",
-        action="store_true",
-        help="with --push: a new repository is public (default: private)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,3 +25,24 @@ def run(args: argparse.Namespace) -> int:
     if args.push is not None:
         print(export.push(exported.folder, args.push, private=not args.public))
     return 0
+
+
+COMMAND = Command(
+    "write an experiment's normalised upstream for s3prl and transformers",
+    "example: spknorm export result/downstream/NAME --format transformers",
+    (
+        option("expdir", "a finished emotion_spknorm run", "EXPDIR", type=Path, nargs="?"),
+        flag("--matrix", "print what each family of upstreams can do; no EXPDIR"),
+        option(
+            "--out",
+            "default: EXPDIR/export; in result/export if EXPDIR is read-only",
+            "DIR",
+            type=Path,
+        ),
+        option("--format", "s3prl or transformers (default: both)", action="append"),
+        flag("--onnx", "also model.onnx: a waveform in, logits out"),
+        option("--push", "upload the folder to this repository of a model hub", "USER/NAME"),
+        flag("--public", "with --push: a new repository is public (default: private)"),
+    ),
+    run,
+)

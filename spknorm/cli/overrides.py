@@ -5,6 +5,7 @@ import difflib
 from typing import Any
 
 from spknorm.cli import arguments
+from spknorm.cli.parsing import add_arguments
 from spknorm.config.yaml_values import read_value
 from spknorm.errors import ConfigError
 
@@ -40,7 +41,7 @@ def apply_to_args(overrides: Overrides, args: argparse.Namespace) -> None:
 def _as_argument(name: str, value: Any) -> Any:
     """Return `value` as the command line's own option would have it."""
     parser = argparse.ArgumentParser()
-    arguments.add_arguments(parser)
+    add_arguments(parser, arguments.ARGUMENTS)
     action = next((one for one in parser._actions if one.dest == name), None)
     if action is None or value is None:
         return value

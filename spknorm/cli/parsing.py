@@ -1,15 +1,70 @@
-"""argparse with one line per mistake: `spknorm: ...`, exit status 2, as for all other errors."""
+"""How commands are declared; argparse with one line per mistake, as for all other errors."""
 
 import argparse
 import os
 import re
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from spknorm.errors import ConfigError, MissingError
 
 _ROOTS = ("iemocap", "voxceleb1", "librispeech")
+
+
+class Argument(NamedTuple):
+    """An option or a position: its names, and what argparse is told of it."""
+
+    names: tuple[str, ...]
+    told: dict[str, Any]
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        help: What it is for.
+        example: How it is typed, shown below its options.
+        arguments: In the order of its help; a text begins a group of that title.
+        run: Takes the parsed options, prints, and returns the exit status; modules that are slow
+            to load are imported in it.
+    """
+
+    help: str
+    example: str
+    arguments: Iterable[Argument | str]
+    run: Callable[[argparse.Namespace], int]
+
+
+def option(names: str, help: str, metavar: str | None = None, **told: Any) -> Argument:
+    """Return an option, such as `-c --config`, or a position, such as `folder`."""
+    return Argument(tuple(names.split()), {"help": help, "metavar": metavar, **told})
+
+
+def flag(names: str, help: str, **told: Any) -> Argument:
+    """Return an option without a value."""
+    return Argument(tuple(names.split()), {"help": help, "action": "store_true", **told})
+
+
+DEVICE = option("--device", "default: cuda if there is a GPU, else cpu")
+
+
+def roots(where: str = "") -> list[Argument]:
+    """Return the options that say where the corpora of most runs are; see `take_roots`."""
+    return [
+        option(f"--{name}", f"sets {name.upper()}_ROOT{where}", "DIR", type=Path) for name in _ROOTS
+    ]
+
+
+def add_arguments(parser: argparse.ArgumentParser, arguments: Iterable[Argument | str]) -> None:
+    """Add a command's options to its parser."""
+    place: Any = parser
+    for one in arguments:
+        if isinstance(one, str):
+            place = parser.add_argument_group(one)
+        else:
+            place.add_argument(*one.names, **one.told)
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,15 +118,8 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"must be a number, but is `{text}`.") from None
 
 
-def add_roots(parser: argparse.ArgumentParser, where: str = "") -> None:
-    """Add the options that say where the corpora of most runs are."""
-    for name in _ROOTS:
-        text = f"sets {name.upper()}_ROOT{where}"
-        parser.add_argument(f"--{name}", metavar="DIR", type=Path, help=text)
-
-
 def take_roots(args: argparse.Namespace) -> None:
-    """Put them into the environment; a folder that is not there is a MissingError."""
+    """Put `roots` into the environment; a folder that is not there is a MissingError."""
     for name in _ROOTS:
         folder = getattr(args, name)
         if folder is not None and not folder.is_dir():

@@ -6,47 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spknorm.cli.parsing import DEVICE, Command, flag, option
 from spknorm.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from spknorm.predict import Prediction, Segment
-
-HELP = "emotion probabilities of audio files, with windows over long ones"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `spknorm predict`."""
-    add = parser.add_argument
-    add("expdir", metavar="EXPDIR", type=Path, help="a trained experiment of emotion_spknorm")
-    add("paths", metavar="FILE_OR_FOLDER", type=Path, nargs="+", help="recordings")
-    add("--out", metavar="FILE", type=Path, help="write .csv or .jsonl instead of printing CSV")
-    add(
-        "--window",
-        metavar="SECONDS",
-        type=float,
-        help="predict windows of this length (default: 10 of what is over 60 s, else the whole)",
-    )
-    add(
-        "--hop",
-        metavar="SECONDS",
-        type=float,
-        help="from one window's start to the next's (default: the window)",
-    )
-    add(
-        "--segments",
-        metavar="FILE",
-        help="predict these parts alone: a .csv, .rttm or .TextGrid, or `vad` to find speech",
-    )
-    add(
-        "--page",
-        metavar="FILE.html",
-        type=Path,
-        help="write a page to look at and listen to; of one recording",
-    )
-    add("--skip-bad", action="store_true", help="go on after a file that cannot be used")
-    add("--device", help="default: cuda if there is a GPU, else cpu")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -121,3 +87,40 @@ def _segments(choice: str | None) -> "Callable[[Path], Sequence[Segment]] | None
     if choice == "vad":
         return find_speech
     return lambda recording: read_segments(choice, recording=recording)
+
+
+COMMAND = Command(
+    "emotion probabilities of audio files, with windows over long ones",
+    "example: spknorm predict result/downstream/NAME a.wav --window 2 --page a.html",
+    (
+        option("expdir", "a trained experiment of emotion_spknorm", "EXPDIR", type=Path),
+        option("paths", "recordings", "FILE_OR_FOLDER", type=Path, nargs="+"),
+        option("--out", "write .csv or .jsonl instead of printing CSV", "FILE", type=Path),
+        option(
+            "--window",
+            "predict windows of this length (default: 10 of what is over 60 s, else the whole)",
+            "SECONDS",
+            type=float,
+        ),
+        option(
+            "--hop",
+            "from one window's start to the next's (default: the window)",
+            "SECONDS",
+            type=float,
+        ),
+        option(
+            "--segments",
+            "predict these parts alone: a .csv, .rttm or .TextGrid, or `vad` to find speech",
+            "FILE",
+        ),
+        option(
+            "--page",
+            "write a page to look at and listen to; of one recording",
+            "FILE.html",
+            type=Path,
+        ),
+        flag("--skip-bad", "go on after a file that cannot be used"),
+        DEVICE,
+    ),
+    run,
+)

@@ -3,25 +3,8 @@
 import argparse
 from pathlib import Path
 
+from spknorm.cli.parsing import Command, flag, option
 from spknorm.files import check_folder
-
-HELP = "write tables, figures and one HTML page from the result files of a folder, at any time"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `spknorm report`."""
-    parser.add_argument(
-        "folder", metavar="DIR", type=Path, help="a benchmark folder, or that of a single run"
-    )
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        help="default: DIR itself, or a folder in result/report if DIR cannot be written",
-    )
-    parser.add_argument(
-        "--audit", action="store_true", help="do what is left of the leakage audit first"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,3 +20,20 @@ def run(args: argparse.Namespace) -> int:
     for path in report.build(args.folder, args.out):
         print(path)
     return 0
+
+
+COMMAND = Command(
+    "write tables, figures and one HTML page from the result files of a folder, at any time",
+    "example: spknorm report result/demo",
+    (
+        option("folder", "a benchmark folder, or that of a single run", "DIR", type=Path),
+        option(
+            "--out",
+            "default: DIR itself, or a folder in result/report if DIR cannot be written",
+            "DIR",
+            type=Path,
+        ),
+        flag("--audit", "do what is left of the leakage audit first"),
+    ),
+    run,
+)

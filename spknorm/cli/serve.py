@@ -4,39 +4,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-HELP = "serve a page on this machine: record from the microphone, see the emotions over time"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `spknorm serve`."""
-    add = parser.add_argument
-    add("expdir", metavar="EXPDIR", type=Path, help="a trained experiment of emotion_spknorm")
-    add("--port", metavar="N", type=int, default=7860, help="0 takes a free one (default: 7860)")
-    add(
-        "--host",
-        metavar="ADDRESS",
-        default="127.0.0.1",
-        help="address to listen at (default: 127.0.0.1)",
-    )
-    add(
-        "--allow-others",
-        action="store_true",
-        help="with --host: allow an address that other machines reach",
-    )
-    add(
-        "--window",
-        metavar="SECONDS",
-        type=float,
-        default=3.0,
-        help="length of a window (default: 3)",
-    )
-    add(
-        "--hop",
-        metavar="SECONDS",
-        type=float,
-        help="from one window's start to the next's (default: 1)",
-    )
-    add("--device", help="default: cuda if there is a GPU, else cpu")
+from spknorm.cli.parsing import DEVICE, Command, flag, option
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,3 +30,23 @@ def run(args: argparse.Namespace) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
     return 0
+
+
+COMMAND = Command(
+    "serve a page on this machine: record from the microphone, see the emotions over time",
+    "example: spknorm serve result/downstream/NAME",
+    (
+        option("expdir", "a trained experiment of emotion_spknorm", "EXPDIR", type=Path),
+        option("--port", "0 takes a free one (default: 7860)", "N", type=int, default=7860),
+        option(
+            "--host", "address to listen at (default: 127.0.0.1)", "ADDRESS", default="127.0.0.1"
+        ),
+        flag("--allow-others", "with --host: allow an address that other machines reach"),
+        option("--window", "length of a window (default: 3)", "SECONDS", type=float, default=3.0),
+        option(
+            "--hop", "from one window's start to the next's (default: 1)", "SECONDS", type=float
+        ),
+        DEVICE,
+    ),
+    run,
+)

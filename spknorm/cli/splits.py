@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spknorm.cli.parsing import Command, flag, option
 from spknorm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -13,65 +14,7 @@ if TYPE_CHECKING:
     from spknorm.protocols import Split
     from spknorm.protocols.leaks import Fold
 
-HELP = "count speakers, sentences and recordings that train, dev and test share"
 _PARTS = ("train", "dev", "test")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `spknorm splits`."""
-    add = parser.add_argument
-    add(
-        "of", metavar="FILE_OR_CORPUS", nargs="+",
-        help="a list with a column `split` (and `fold`, if there are several), of ours or of "
-        "EmoBox, audformat, Kaldi, nkululeko or Hugging Face; or a corpus",
-    )  # fmt: skip
-    add(
-        "--protocol",
-        help="si5, si10, loso, loso-group, sd, emosuperb, audb, emobox or official "
-        "(default: the split that is given)",
-    )
-    add(
-        "--groups",
-        type=int,
-        default=5,
-        metavar="N",
-        help="of loso-group, or of sentences (default: 5)",
-    )
-    add(
-        "--unseen",
-        default="speakers",
-        choices=("speakers", "sentences", "both"),
-        help="what of test is not in training (default: speakers)",
-    )
-    add("--fold-lists", metavar="DIR", help="emobox: the folder with fold_1, fold_2, ...")
-    add(
-        "--dev",
-        default="auto",
-        help="superb, speaker_disjoint or given (default: what a run does on that corpus)",
-    )
-    add(
-        "--root",
-        metavar="DIR",
-        type=Path,
-        help="the corpus' folder, or that of the manifest's paths",
-    )
-    add(
-        "--names",
-        action="store_true",
-        help="compare names alone, without reading a file",
-    )
-    add(
-        "--near",
-        action="store_true",
-        help="decode every file, to find copies that were encoded anew",
-    )
-    add("--page", metavar="FILE", type=Path, help="also write all of it as an HTML page")
-    add("--json", metavar="FILE", type=Path, help="also write all of it as JSON")
-    add(
-        "--strict",
-        action="store_true",
-        help="end with status 3 if something leaks from training into test",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -103,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"  {remarks[name]}")
     if args.json is not None:
         write_json(
-            args.json,
-            {name: [one.plain() for one in folds] for name, folds in found.items()},
+            args.json, {name: [one.plain() for one in folds] for name, folds in found.items()}
         )
     if args.page is not None:
         write_atomic(args.page, splits_page(found, remarks))
@@ -220,3 +162,43 @@ def _balance(fold: "Fold") -> str:
         for name in sorted(classes)
     )
     return ", ".join(counts)
+
+
+COMMAND = Command(
+    "count speakers, sentences and recordings that train, dev and test share",
+    "example: spknorm splits list.csv --protocol loso-group --groups 4 --strict",
+    (
+        option(
+            "of",
+            "a list with a column `split` (and `fold`, if there are several), of ours or of "
+            "EmoBox, audformat, Kaldi, nkululeko or Hugging Face; or a corpus",
+            "FILE_OR_CORPUS",
+            nargs="+",
+        ),
+        option(
+            "--protocol",
+            "si5, si10, loso, loso-group, sd, emosuperb, audb, emobox or official "
+            "(default: the split that is given)",
+        ),
+        option("--groups", "of loso-group, or of sentences (default: 5)", "N", type=int, default=5),
+        option(
+            "--unseen",
+            "what of test is not in training (default: speakers)",
+            default="speakers",
+            choices=("speakers", "sentences", "both"),
+        ),
+        option("--fold-lists", "emobox: the folder with fold_1, fold_2, ...", "DIR"),
+        option(
+            "--dev",
+            "superb, speaker_disjoint or given (default: what a run does on that corpus)",
+            default="auto",
+        ),
+        option("--root", "the corpus' folder, or that of the manifest's paths", "DIR", type=Path),
+        flag("--names", "compare names alone, without reading a file"),
+        flag("--near", "decode every file, to find copies that were encoded anew"),
+        option("--page", "also write all of it as an HTML page", "FILE", type=Path),
+        option("--json", "also write all of it as JSON", "FILE", type=Path),
+        flag("--strict", "end with status 3 if something leaks from training into test"),
+    ),
+    run,
+)
