@@ -1,13 +1,18 @@
 """Settings that exclude each other. After `schema`; `parse` asks for them once all are typed."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig, UpstreamConfig
 
+Rules = Iterator[tuple[bool, str]]
+"""Whether something is wrong, and how it is told; the first that is wrong counts."""
 _HIGHEST_RATE = 1e30
+_METHOD, _DATA, _SPEAKERS = (
+    f"config.downstream_expert.{name}" for name in ("spknorm", "datarc", "speaker_corpus")
+)
 
 
 def check_combinations(config: TaskConfig) -> None:
@@ -16,60 +21,63 @@ def check_combinations(config: TaskConfig) -> None:
     Raises:
         ConfigError: The message names them, and what to set.
     """
-    runner, method, data = (
-        config.runner,
-        config.downstream_expert.spknorm,
-        config.downstream_expert.datarc,
-    )
+    for rules in (_rates, _of_ascent, _of_data, _of_training, _of_engine):
+        for is_wrong, text in rules(config):
+            if is_wrong:
+                raise ConfigError(text)
 
-    def refuse(bad: bool, message: str) -> None:
-        if bad:
-            raise ConfigError(message)
 
-    rates = {f"optimizer.{key}": getattr(config.optimizer, key) for key in ("lr", "weight_decay")}
-    groups = config.optimizer.groups
-    for name, group in ({} if groups is None else dataclasses.asdict(groups)).items():
+def _rates(config: TaskConfig) -> Rules:
+    optimizer, method = config.optimizer, config.downstream_expert.spknorm
+    rates = {f"optimizer.{key}": getattr(optimizer, key) for key in ("lr", "weight_decay")}
+    groups = {} if optimizer.groups is None else dataclasses.asdict(optimizer.groups)
+    for name, group in groups.items():
         rates |= {f"optimizer.groups.{name}.{key}": value for key, value in group.items()}
     for key in ("speaker_lambda", "ascent_lr"):
         rates[f"downstream_expert.spknorm.{key}"] = getattr(method, key)
     for path, rate in rates.items():
-        refuse(
+        yield (
             (rate or 0.0) > _HIGHEST_RATE,
             f"`config.{path}` is {rate}, but {_HIGHEST_RATE:g} is the most that weights of 32 bits "
             "can be moved by.",
         )
-    refuse(
-        method.update == "adaptive" and method.ascent_lr is None and method.strategy != "none",
-        "`config.downstream_expert.spknorm.update` is adaptive, which needs `ascent_lr`, the "
+
+
+def _of_ascent(config: TaskConfig) -> Rules:
+    method = config.downstream_expert.spknorm
+    needs_rate = method.update == "adaptive" and method.strategy != "none"
+    yield (
+        needs_rate and method.ascent_lr is None,
+        f"`{_METHOD}.update` is adaptive, which needs `ascent_lr`, the "
         "learning rate of its ascending Adam (1.0e-6 is a careful start).",
     )
-    refuse(
-        method.update != "adaptive" and method.ascent_lr is not None,
-        f"`config.downstream_expert.spknorm.ascent_lr` has no effect under update {method.update}: "
-        "leave it out, or choose update adaptive.",
-    )
     for key, default, update in (
+        ("ascent_lr", None, "adaptive"),
         ("ascent_direction", "preconditioned", "relative"),
         ("ascent_clip", None, "literal"),
     ):
-        refuse(
+        yield (
             getattr(method, key) != default and method.update != update,
-            f"`config.downstream_expert.spknorm.{key}` has no effect under update "
-            f"{method.update}: leave it out, or choose update {update}.",
+            f"`{_METHOD}.{key}` has no effect under update {method.update}: leave it out, or "
+            f"choose update {update}.",
         )
-    refuse(
+
+
+def _of_data(config: TaskConfig) -> Rules:
+    data = config.downstream_expert.datarc
+    by_dimensions, is_cross = data.targets == "dimensions", data.protocol == "cross"
+    yield (
         (data.protocol == "low_resource") != (data.samples_per_label is not None),
-        "`config.downstream_expert.datarc.samples_per_label` goes with low_resource alone: "
+        f"`{_DATA}.samples_per_label` goes with low_resource alone: "
         f"protocol is {data.protocol}, samples_per_label is {data.samples_per_label}.",
     )
-    refuse(
+    yield (
         data.corpus == "manifest" and data.manifest is None,
-        "`config.downstream_expert.datarc.manifest` must name a CSV or JSONL file, "
-        "since corpus is manifest.",
+        f"`{_DATA}.manifest` must name a CSV or JSONL file, since corpus is manifest.",
     )
-    refuse(
+    yield (
         not isinstance(data.labels, str) and not _is_label_map(data.labels),
-        "`config.downstream_expert.datarc.labels` must be auto, four, all or {map: {word: class}} "
+        f"`{_DATA}.labels` must be auto, four, all or {{map: {{word: class}}}} "
         f"with text or null for a class, but is {shown(data.labels)}.",
     )
     for key, empty, protocol in (
@@ -78,118 +86,108 @@ def check_combinations(config: TaskConfig) -> None:
         ("test_on", (), "cross"),
         ("roots", {}, "cross"),
     ):
-        refuse(
+        yield (
             getattr(data, key) != empty and data.protocol != protocol,
-            f"`config.downstream_expert.datarc.{key}` goes with the protocol {protocol} alone, but "
+            f"`{_DATA}.{key}` goes with the protocol {protocol} alone, but "
             f"protocol is {data.protocol}: leave it out.",
         )
-    refuse(
+    yield (
         data.protocol == "emobox" and data.fold_lists is None,
-        "`config.downstream_expert.datarc.fold_lists` must name the folder of EmoBox's lists of "
+        f"`{_DATA}.fold_lists` must name the folder of EmoBox's lists of "
         "this corpus, with fold_1, fold_2, ... in it, since protocol is emobox.",
     )
-    refuse(
-        data.protocol == "cross" and not data.test_on,
-        "`config.downstream_expert.datarc.test_on` must name the corpora that are tested, since "
-        "protocol is cross.",
+    yield (
+        is_cross and not data.test_on,
+        f"`{_DATA}.test_on` must name the corpora that are tested, since protocol is cross.",
     )
-    refuse(
-        data.protocol == "cross" and not isinstance(data.labels, str),
-        "`config.downstream_expert.datarc.labels` {map: ...} names the words of one corpus, and "
+    yield (
+        is_cross and not isinstance(data.labels, str),
+        f"`{_DATA}.labels` {{map: ...}} names the words of one corpus, and "
         "the protocol cross has several: take auto, four or all.",
     )
-    refuse(
-        data.targets == "dimensions"
-        and (data.class_weights != "none" or data.labels_from != "majority"),
-        "`config.downstream_expert.datarc.class_weights` and `labels_from` are of classes, but "
+    yield (
+        by_dimensions and (data.class_weights != "none" or data.labels_from != "majority"),
+        f"`{_DATA}.class_weights` and `labels_from` are of classes, but "
         "targets is dimensions: leave them out.",
     )
-    refuse(
-        data.targets == "dimensions" and data.protocol == "low_resource",
-        "`config.downstream_expert.datarc.protocol` low_resource counts utterances per class, but "
+    yield (
+        by_dimensions and data.protocol == "low_resource",
+        f"`{_DATA}.protocol` low_resource counts utterances per class, but "
         "targets is dimensions: take another protocol.",
     )
-    refuse(
-        data.targets == "dimensions" and data.train_batch_size < 2,
-        "`config.downstream_expert.datarc.train_batch_size` must be at least 2 with targets "
+    yield (
+        by_dimensions and data.train_batch_size < 2,
+        f"`{_DATA}.train_batch_size` must be at least 2 with targets "
         "dimensions, since the loss is a correlation over the batch; 16 and more serve better.",
     )
-    refuse(
+    yield (
         data.scale is not None and not (len(data.scale) == 2 and data.scale[0] < data.scale[1]),
-        "`config.downstream_expert.datarc.scale` must be [least, greatest], but is "
-        f"{shown(data.scale)}.",
+        f"`{_DATA}.scale` must be [least, greatest], but is {shown(data.scale)}.",
     )
-    refuse(
+    yield (
         data.meta_data is not None and data.labels == "all",
-        "`config.downstream_expert.datarc.labels` all has no effect with `meta_data`, whose JSON "
+        f"`{_DATA}.labels` all has no effect with `meta_data`, whose JSON "
         "holds four classes: leave one of them out.",
     )
-    refuse(
+
+
+def _of_training(config: TaskConfig) -> Rules:
+    runner, expert = config.runner, config.downstream_expert
+    method, speakers = expert.spknorm, expert.speaker_corpus
+    yield (
         method.erasure != "none" and method.strategy != "none",
-        "`config.downstream_expert.spknorm.erasure` is a baseline of its own: "
-        "set strategy to none.",
+        f"`{_METHOD}.erasure` is a baseline of its own: set strategy to none.",
     )
-    refuse(
+    yield (
         method.erasure != "leace" and method.erasure_rank is not None,
-        "`config.downstream_expert.spknorm.erasure_rank` goes with erasure leace alone, but "
+        f"`{_METHOD}.erasure_rank` goes with erasure leace alone, but "
         f"erasure is {method.erasure}: leave it out.",
     )
-    refuse(
+    yield (
         runner.fp16 and runner.precision == "bf16",
         "`config.runner.fp16` and `config.runner.precision` bf16 exclude each other.",
     )
-    speakers, head = config.downstream_expert.speaker_corpus, config.downstream_expert.modelrc
     pieces = (speakers.batch_size, speakers.micro_batch_size)
-    refuse(
-        head.speaker_head.batch_norm and 1 in pieces and method.strategy != "none",
+    normalises = expert.modelrc.speaker_head.batch_norm
+    yield (
+        normalises and 1 in pieces and method.strategy != "none",
         "`config.downstream_expert.modelrc.speaker_head.batch_norm` normalises over each piece of "
         "a speaker batch, so that batch_size and micro_batch_size must be at least 2, but are "
         f"{pieces[0]} and {pieces[1]}.",
     )
-    if runner.engine == "spknorm":
-        refuse(
-            config.specaug is not None,
-            "`config.specaug` has no effect under engine spknorm: leave it out, or set "
-            "config.runner.engine to s3prl.",
-        )
-        return
-    refuse(
-        config.upstream != UpstreamConfig(),
+
+
+def _of_engine(config: TaskConfig) -> Rules:
+    """What only one of the two engines can do; first what has no effect under one."""
+    ours = config.runner.engine == "spknorm"
+    yield (
+        ours and config.specaug is not None,
+        "`config.specaug` has no effect under engine spknorm: leave it out, or set "
+        "config.runner.engine to s3prl.",
+    )
+    yield (
+        not ours and config.upstream != UpstreamConfig(),
         "`config.upstream` has no effect under engine s3prl: leave it out, or set "
         "config.runner.engine to spknorm.",
     )
-    adversarial = method.strategy != "none"
-    for bad, key, value in (
-        (
-            adversarial and method.update != "reversal",
-            "downstream_expert.spknorm.update",
-            "reversal",
-        ),
-        (config.optimizer.groups is not None, "optimizer.groups", "null"),
-        (runner.clip not in ("auto", "joint"), "runner.clip", "joint"),
-        (runner.precision == "bf16", "runner.precision", "fp32"),
-        (runner.early_stopping is not None, "runner.early_stopping", "null"),
-        (
-            method.train_feature_extractor,
-            "downstream_expert.spknorm.train_feature_extractor",
-            "false",
-        ),
-        (method.speaker_steps > 1, "downstream_expert.spknorm.speaker_steps", "1"),
-        (
-            adversarial and method.speaker_pretrain_steps > 0,
-            "downstream_expert.spknorm.speaker_pretrain_steps",
-            "0",
-        ),
-        (
-            adversarial and config.downstream_expert.speaker_corpus.micro_batch_size is not None,
-            "downstream_expert.speaker_corpus.micro_batch_size",
-            "null",
-        ),
-        (method.erasure != "none", "downstream_expert.spknorm.erasure", "none"),
+    runner, expert = config.runner, config.downstream_expert
+    method, adversarial = expert.spknorm, expert.spknorm.strategy != "none"
+    micro_batch = expert.speaker_corpus.micro_batch_size
+    for asked, path, instead in (
+        (adversarial and method.update != "reversal", f"{_METHOD}.update", "reversal"),
+        (config.optimizer.groups is not None, "config.optimizer.groups", "null"),
+        (runner.clip not in ("auto", "joint"), "config.runner.clip", "joint"),
+        (runner.precision == "bf16", "config.runner.precision", "fp32"),
+        (runner.early_stopping is not None, "config.runner.early_stopping", "null"),
+        (method.train_feature_extractor, f"{_METHOD}.train_feature_extractor", "false"),
+        (method.speaker_steps > 1, f"{_METHOD}.speaker_steps", "1"),
+        (adversarial and method.speaker_pretrain_steps, f"{_METHOD}.speaker_pretrain_steps", "0"),
+        (adversarial and micro_batch is not None, f"{_SPEAKERS}.micro_batch_size", "null"),
+        (method.erasure != "none", f"{_METHOD}.erasure", "none"),
     ):
-        refuse(
-            bad,
-            f"s3prl's own Runner cannot do what `config.{key}` asks: set it to {value}, or set "
+        yield (
+            bool(not ours and asked),
+            f"s3prl's own Runner cannot do what `{path}` asks: set it to {instead}, or set "
             "config.runner.engine to spknorm.",
         )
 
