@@ -100,7 +100,7 @@ settings = tiny_runs.settings_of(Path(corpora), **json.loads(options))
 runner = tiny_runs.make_runner(upstream, settings, folder)
 fails = runner.world.rank == 1
 if where in ("emotion", "speaker"):
-    kind = type(runner._source)
+    kind = type(runner.source)
     features_of = kind.__call__
     def short(self, batch, *, corpus):
         if fails and corpus == where and runner.expert.training and runner.counters.step == 2:

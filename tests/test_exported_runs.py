@@ -74,7 +74,7 @@ def test_predictions_are_those_of_the_evaluation_in_training(trained):
     for number in range(len(stream.order)):
         batch = stream[number]
         with torch.no_grad():
-            features = runner._source(batch, corpus="emotion")
+            features = runner.source(batch, corpus="emotion")
             expected = heads.emotion_logits(features).softmax(dim=-1).numpy()
         for wav, row in zip(batch.wavs, expected, strict=True):
             found = list(predictor.predict(wav, 16000).values())

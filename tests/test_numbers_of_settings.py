@@ -91,10 +91,10 @@ def test_a_cache_that_cannot_be_used_costs_time_and_not_a_bit(run, kind, strateg
     cached, runner = run(kind, strategy, **common)
     without, other = run(kind, strategy, **common, **change)
     assert same(cached, without)
-    assert runner._source.is_cached
-    assert runner._source.holds("emotion")
+    assert runner.source.is_cached
+    assert runner.source.holds("emotion")
     if kind == "tuned" or strategy == "SNP":  # a pooled corpus is small enough for memory
-        assert not other._source.holds("emotion")
+        assert not other.source.holds("emotion")
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ def test_padding_is_a_question_of_packed_and_not_of_the_cache(run):
     padded = {"upstream.packed": False}
     cached, runner = run("frozen", "none", **padded)
     assert same(cached, run("frozen", "none", **padded, **OFF)[0])
-    assert not runner._source.is_cached
+    assert not runner.source.is_cached
 
 
 def test_an_eraser_needs_crops_that_stay(run):

@@ -37,7 +37,7 @@ def test_non_finite_steps_leave_the_weights_alone_and_end_the_run(
     )  # fmt: skip
     runner = make_runner(tiny_hubert, mapping, tmp_path)
     modules = (runner.upstream.model, runner.expert.heads)
-    kind = type(runner._source)
+    kind = type(runner.source)
     features_of, before, seen = kind.__call__, [], []
 
     def broken(self, batch, *, corpus):
@@ -69,7 +69,7 @@ def test_a_single_bad_batch_is_counted_and_survived(
     tiny_hubert, tiny_corpora, tmp_path, monkeypatch
 ):
     runner = make_runner(tiny_hubert, settings_of(tiny_corpora), tmp_path)
-    kind = type(runner._source)
+    kind = type(runner.source)
     features_of = kind.__call__
 
     def broken_once(self, batch, *, corpus):
@@ -92,7 +92,7 @@ def test_out_of_memory_skips_batches_and_then_gives_advice(
     tiny_hubert, tiny_corpora, tmp_path, monkeypatch
 ):
     runner = make_runner(tiny_hubert, settings_of(tiny_corpora, max_oom=2), tmp_path)
-    kind = type(runner._source)
+    kind = type(runner.source)
     features_of = kind.__call__
 
     def too_large(self, batch, *, corpus):

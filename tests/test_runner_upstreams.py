@@ -121,13 +121,13 @@ def test_erasure_trains_on_a_frozen_upstreams_pooled_features_without_the_speake
     )  # fmt: skip
     runner = train(tiny_hubert, mapping, tmp_path / "run", upstream_trainable=False)
     batch = runner.expert.streams.emotion().silenced()[0]
-    features = torch.cat(runner._source(batch, corpus="emotion"))
+    features = torch.cat(runner.source(batch, corpus="emotion"))
     mapping["downstream_expert"]["spknorm"]["erasure"] = "none"
     plain = make_runner(tiny_hubert, mapping, tmp_path / "plain", upstream_trainable=False)
-    before = torch.cat(plain._source(batch, corpus="emotion"))
+    before = torch.cat(plain.source(batch, corpus="emotion"))
     assert features.shape == before.shape == (4, 32)
     if erasure == "znorm":
-        everything = runner._source._cache.pooled("emotion")[:, 0]
+        everything = runner.source._cache.pooled("emotion")[:, 0]
         speakers = [runner.expert.speakers_of(part) for part in ("train", "dev", "test")]
         first = [name == "Ses02_F" for part in speakers for name in part]
         assert abs(everything[first].mean(axis=0)).max() < 1e-5

@@ -104,14 +104,14 @@ def test_dev_is_predicted_in_parts_as_in_whole_batches(
     import tiny_runs
 
     runner = tiny_runs.make_runner(tiny_hubert, tiny_runs.settings_of(tiny_corpora), tmp_path)
-    whole, own = runner._predict("dev"), type(runner._source).__call__
+    whole, own = runner._predict("dev"), type(runner.source).__call__
 
     def small(self, batch, *, corpus):
         if len(batch.ids) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return own(self, batch, corpus=corpus)
 
-    monkeypatch.setattr(type(runner._source), "__call__", small)
+    monkeypatch.setattr(type(runner.source), "__call__", small)
     alone = runner._predict("dev")
     assert alone.predicted == whole.predicted
     assert alone.loss == pytest.approx(whole.loss, abs=1e-6)

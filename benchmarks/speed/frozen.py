@@ -85,7 +85,7 @@ def _losses(ckpt: Path, corpus: Corpus, folder: Path) -> Iterator[Figure]:
         with torch.no_grad():
             features = stock.featurizer.model(wavs, stock.upstream.model(wavs))
             expected = theirs("train", features, batch.labels, batch.ids, _Records())
-            found = ours.expert.heads.emotion(ours._source(batch, corpus="emotion"), labels).loss
+            found = ours.expert.heads.emotion(ours.source(batch, corpus="emotion"), labels).loss
         yield Figure(
             f"difference of the losses, utterances {name}", abs(float(found - expected)), target,
             at_least=False, unit="nats",

@@ -57,7 +57,7 @@ def follow(
         reading={"num_workers": processes, "pre_load": False},
         speakers={"manifest": str(speakers.manifest), "max_seconds": 4.0},
     )  # fmt: skip
-    runner._source = source = _Watched(runner._source)
+    runner.source = source = _Watched(runner.source)
     try:
         runner.train()
     except _EnoughError:

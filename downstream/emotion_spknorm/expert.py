@@ -24,7 +24,6 @@ from spknorm.method.model import make_heads
 from spknorm.method.objectives import class_objective, concordance_objective
 from spknorm.method.updates import strength
 from spknorm.runs.resume import stock
-from spknorm.runs.resume.stock_log import StockLog
 from spknorm.statistics.metrics import classes_of
 from spknorm.statistics.targets import Dimensions, target_of
 
@@ -80,7 +79,7 @@ class DownstreamExpert(nn.Module):
             )
         self._args = {**kwargs, "expdir": expdir}
         self._begun = False
-        self._log = StockLog(self.expdir, self, self._args)
+        self._log = stock.StockLog(self.expdir, self, self._args)
         self.register_buffer("best_score", torch.zeros(1))
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.long))
         self.begin_anew()

@@ -50,12 +50,7 @@ class Budget(NamedTuple):
 
 
 def budget(cells: Sequence[Cell], seconds: Mapping[str, float]) -> Budget:
-    """Return what the cells need.
-
-    Args:
-        cells: Of one grid.
-        seconds: Of one run, by variant, where runs were measured.
-    """
+    """Return what the cells need; `seconds` are those of one run by variant, where measured."""
     defaults = config.load_yaml(config_path(TASK))
     disk, memory, gpu_hours, unknown = 0.0, 0.0, 0.0, set()
     for cell in cells:
@@ -135,11 +130,7 @@ def hours_words(hours: float) -> str:
 
 
 def refuse_what_cannot_fit(budget: Budget, out: Path) -> None:
-    """Refuse a grid before its first run where what it keeps is larger than the disk's room.
-
-    Args:
-        budget: Of the runs that are still to come.
-        out: Folder of the bench.
+    """Refuse a grid where what the runs to come keep is larger than the disk's room.
 
     Raises:
         ConfigError: It does not fit.

@@ -39,12 +39,7 @@ _WITHOUT_A_WORD = "Slurm: its job is over, and said nothing: as if all of it had
 
 
 class SlurmJobs:
-    """Cells as tasks of a job array.
-
-    Args:
-        executor: What a cell asks for.
-        out: Folder of the bench, on a disk that all nodes share.
-        name: Of the jobs.
+    """Cells as tasks of a job array; the bench's folder is on a disk that all nodes share.
 
     Raises:
         ConfigError: As `check_place`.
@@ -52,8 +47,9 @@ class SlurmJobs:
 
     poll_seconds = 0.5
 
-    def __init__(self, executor: Executor, out: Path, name: str) -> None:
+    def __init__(self, executor: Executor, out: Path, name: str, *, audits: int = 0) -> None:
         check_place(out)
+        self._audits = audits  # jobs that share what comes after the cells, until it is given
         self._settings, self._out, self._name = executor, out, name
         self._job_of: dict[str, str] = {}
         self._states: dict[str, JobState] = {}
@@ -112,19 +108,16 @@ class SlurmJobs:
         cells = self._job_of.keys() - {*self._after()}
         return not all(self._state(name).is_over for name in cells)
 
-    def follow(self, num_parts: int) -> bool:
+    def follow(self) -> bool:
         """Have Slurm audit and report when the cells handed over are over, unless it will already.
 
-        Args:
-            num_parts: How many jobs share the audit.
-
-        Returns:
-            Whether it took them; if not, it may later.
+        Tells whether it took that; if not, it may later.
 
         Raises:
             ConfigError: It refuses them.
         """
-        if REPORT in self._job_of and not self._begun:
+        if not self._audits or (REPORT in self._job_of and not self._begun):
+            self._audits = 0
             return True
         if time.monotonic() < self._full_until:
             return False
@@ -135,8 +128,8 @@ class SlurmJobs:
         runs = sorted({job.partition("_")[0] for job in self._job_of.values()})
         program = [sys.executable, "-m", "spknorm"]
         calls, names = [], []
-        for number in range(1, num_parts + 1):
-            part, folder = f"{number}/{num_parts}", self._out / JOBS / f"{AUDIT}{number}"
+        for number in range(1, self._audits + 1):
+            part, folder = f"{number}/{self._audits}", self._out / JOBS / f"{AUDIT}{number}"
             command = [*program, "audit", str(self._out), "--device", device, "--part", part]
             calls.append(self._call(command, folder))
             names.append(f"{AUDIT} {part}")
@@ -152,6 +145,7 @@ class SlurmJobs:
             if self._waits_for_room():
                 return False
             raise
+        self._audits = 0
         return True
 
     def _call(self, command: Sequence[str], folder: Path) -> CellRun:
@@ -259,11 +253,7 @@ class SlurmJobs:
         least, most = _ASK_SECONDS
         if now - self._asked < min(most, max(least, (now - self._started) / 20)):
             return
-        open_jobs = [
-            job
-            for job in self._job_of.values()
-            if job not in self._states or not self._states[job].is_over
-        ]
+        open_jobs = self._open_jobs()
         self._asked = time.monotonic()
         found = slurm.states({job.partition("_")[0] for job in open_jobs})
         if found is None:  # the controller restarts, or is too busy
@@ -279,16 +269,15 @@ class SlurmJobs:
         for job in open_jobs:
             self._states[job] = found.get(job, JobState("GONE"))
 
+    def _open_jobs(self) -> list[str]:
+        return [job for name, job in self._job_of.items() if not self._state(name).is_over]
+
     def _is_silent(self) -> bool:
         return time.monotonic() - self._answered > _SILENT_SECONDS
 
     def cancel(self) -> None:
         """End all jobs, and wait until they have."""
-        open_jobs = [
-            job
-            for job in self._job_of.values()
-            if not (job in self._states and self._states[job].is_over)
-        ]
+        open_jobs = self._open_jobs()
         slurm.cancel(open_jobs)
         end = time.monotonic() + _CANCEL_SECONDS
         while open_jobs and time.monotonic() < end:

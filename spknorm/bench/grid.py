@@ -15,7 +15,7 @@ from spknorm.bench.cells import Cell, num_methods
 from spknorm.bench.cluster import SlurmJobs
 from spknorm.bench.expansion import expand
 from spknorm.bench.experiment import Experiment, read_experiment
-from spknorm.bench.jobs import JOBS, Jobs, LocalJobs, Start, max_parallel
+from spknorm.bench.jobs import JOBS, LocalJobs, Start, max_parallel
 from spknorm.bench.summary import CellStatus, Summary, status_of, write_summary
 from spknorm.bench.worker import is_running
 from spknorm.errors import MissingError
@@ -74,15 +74,9 @@ def run(
 ) -> Summary:
     """Run every cell that is not complete, at most `max_parallel` at a time.
 
-    Args:
-        experiment: The file, or what `read_experiment` made of it.
-        out: Folder of the bench; a folder per cell is made in it, and summary.json.
-        quick: See `expand`.
-        command: What makes a cell: (cell, its folder) -> command line.
-        on_progress: Called at the start, whenever a cell starts or ends, and every 2 s.
-
-    Returns:
-        The summary; cells that failed are in it, with what they said.
+    A folder per cell is made in `out`, and the summary, which has what failed cells said. `command`
+    returns the command line that makes a cell in its folder; `on_progress` is called at the start,
+    whenever a cell starts or ends, and every 2 s. The rest is as in `expand`.
 
     Raises:
         ConfigError: As `expand`, or another bench is at work in `out`.
@@ -96,20 +90,19 @@ def run(
         statuses = [status_of(cell, out) for cell in cells]
         board = _Board(experiment.name, out, statuses, max_parallel(executor), on_progress)
         board.tell()
-        cluster = SlurmJobs(executor, out, experiment.name) if executor.kind == "slurm" else None
-        jobs: Jobs = cluster or LocalJobs(executor, out)
-        after = None
-        if cluster is not None and experiment.audit:
-            after = _After(cluster, num_methods(cells))
+        audits = num_methods(cells) if experiment.audit else 0
+        jobs: LocalJobs | SlurmJobs = LocalJobs(executor, out)
+        if executor.kind == "slurm":
+            jobs = SlurmJobs(executor, out, experiment.name, audits=audits)
         not_followed: list[str] = []
         try:
-            _work_off(board, jobs, command, after)
-            if cluster is not None:
-                while after is not None and not _is_audited(out) and not after.submit():
+            _work_off(board, jobs, command)
+            if isinstance(jobs, SlurmJobs):
+                while audits and not _is_audited(out) and not jobs.follow():
                     time.sleep(jobs.poll_seconds)
-                while not cluster.followed():
+                while not jobs.followed():
                     time.sleep(jobs.poll_seconds)
-                not_followed = cluster.why_not_followed()
+                not_followed = jobs.why_not_followed()
         except BaseException:
             jobs.cancel()
             raise
@@ -120,28 +113,12 @@ def run(
         return summary._replace(not_followed=tuple(not_followed))
 
 
-class _After:
-    """The audit and the report that a cluster does after the runs; given to it once."""
-
-    def __init__(self, cluster: SlurmJobs, num_jobs: int) -> None:
-        self._cluster, self._num_jobs = cluster, num_jobs
-
-    def submit(self) -> bool:
-        """Hand them to the cluster, unless that is done; tell whether it took them."""
-        if self._num_jobs and self._cluster.follow(self._num_jobs):
-            self._num_jobs = 0
-        return not self._num_jobs
-
-
 def _work_off(
-    board: "_Board",
-    jobs: Jobs,
-    command: Callable[[Cell, Path], Sequence[str]],
-    after: _After | None,
+    board: "_Board", jobs: LocalJobs | SlurmJobs, command: Callable[[Cell, Path], Sequence[str]]
 ) -> None:
     """Start what waits, as many as there is place for, and note what ends, until all has ended."""
     waiting = [one.cell for one in board.statuses.values() if one.status == "pending"]
-    for cell in jobs.adopt(waiting):
+    for cell in jobs.adopt(waiting) if isinstance(jobs, SlurmJobs) else []:
         waiting.remove(cell)
         board.begin(cell)
     while waiting or board.running:
@@ -163,8 +140,8 @@ def _work_off(
             board.withdraw(left)
             waiting[:0] = left
             board.tell()
-        if after is not None and not waiting:
-            after.submit()
+        if isinstance(jobs, SlurmJobs) and not waiting:
+            jobs.follow()
         time.sleep(jobs.poll_seconds)
         if time.monotonic() - board.told > _TELL_SECONDS:
             board.tell()
@@ -172,7 +149,7 @@ def _work_off(
 
 def _starts(
     board: "_Board",
-    jobs: Jobs,
+    jobs: LocalJobs | SlurmJobs,
     waiting: list[Cell],
     command: Callable[[Cell, Path], Sequence[str]],
 ) -> list[Start]:

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from spknorm.bench.cells import Cell
 from spknorm.bench.executor import Executor
@@ -25,47 +25,16 @@ class Start(NamedTuple):
     command: Sequence[str]
 
 
-class Jobs(Protocol):
-    """Runs cells."""
-
-    @property
-    def poll_seconds(self) -> float:
-        """How often to ask."""
-
-    @property
-    def at_a_time(self) -> int | None:
-        """How many cells to hand over at a time; None: all, who runs them keeps count."""
-
-    def adopt(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Take over those cells whose jobs an earlier bench left; return them."""
-
-    def start(self, starts: Sequence[Start]) -> int:
-        """Hand cells over; return how many of them, the first ones, are taken.
-
-        Raises:
-            ConfigError: They are not taken.
-        """
-
-    def is_over(self, cell: Cell) -> bool:
-        """Tell whether nothing is at work on a cell any more."""
-
-    def is_at_work(self, cell: Cell) -> bool:
-        """Tell whether a cell that was handed over has begun."""
-
-    def why(self, cell: Cell) -> str | None:
-        """Return why a cell that is over has no result; None if it was not started here."""
-
-    def cancel(self) -> None:
-        """End all cells, and wait until they have."""
-
-
 def environment_of(settings: Executor) -> dict[str, str]:
     """Return the variables that every run is started with."""
     return {**dict.fromkeys(_THREADS, str(settings.threads)), "TQDM_DISABLE": "1"}
 
 
 class LocalJobs:
-    """Cells as processes of this machine, each on one GPU where there are some."""
+    """Cells as processes of this machine, each on one GPU where there are some.
+
+    A run whose bench is gone holds its folder, and is waited for as it comes up.
+    """
 
     poll_seconds = _POLL_SECONDS
 
@@ -77,10 +46,6 @@ class LocalJobs:
         self._gpu_of: dict[str, str] = {}
         self._executor: Any = None
         self._started: dict[str, Any] = {}
-
-    def adopt(self, cells: Sequence[Cell]) -> list[Cell]:
-        """None: a run whose bench is gone holds its folder, and is waited for as it comes up."""
-        return []
 
     def start(self, starts: Sequence[Start]) -> int:
         """Hand cells over; all are taken."""

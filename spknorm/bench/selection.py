@@ -60,11 +60,7 @@ def choose(
 ) -> tuple[Choice, ...]:
     """Return the choices, made from the candidates' finished runs; they are in selection.json.
 
-    Args:
-        experiment: With `select`.
-        out: Folder of the bench; the candidates' runs are in its folder `selection`.
-        leakage: Of a finished run's upstream, on dev; see spknorm.probe.audit.
-        quick: As `expand`.
+    `leakage` is that of a finished run's upstream, on dev; see spknorm.probe.audit.
 
     Raises:
         ConfigError: A candidate has no result.

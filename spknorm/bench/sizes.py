@@ -147,12 +147,6 @@ def stock_needs(
     """Return bytes on disk, bytes in memory and operations of a run of one of s3prl's own tasks.
 
     Its upstream is frozen; all hidden states of a batch are held, and none is kept for the next.
-
-    Args:
-        shape: Of the upstream.
-        task: s3prl's name of it.
-        settings: Of it, whole.
-        demo: Whether its corpora are the demo's.
     """
     run, expert = settings["runner"], settings["downstream_expert"]
     head = (shape.width + _OUTPUTS.get(task, 0)) * expert["modelrc"]["projector_dim"]

@@ -82,9 +82,7 @@ class JobState(NamedTuple):
 def states(jobs: Iterable[str]) -> dict[str, JobState] | None:
     """Return where jobs and tasks of job arrays (`12_3`) stand; None while Slurm does not answer.
 
-    Args:
-        jobs: Numbers of jobs and arrays, as sbatch gave them; one that Slurm does not know any
-            more is not in the answer.
+    One that Slurm does not know any more is not in the answer.
     """
     asked = sorted(set(jobs))
     return _squeue(["--jobs", ",".join(asked)]) if asked else {}

@@ -59,14 +59,8 @@ def submit(
 ) -> list[str]:
     """Submit calls as one job array, a single one as a job; return the number of each.
 
-    Args:
-        settings: What each asks for, of which at most `max_parallel` run at a time.
-        folder: For what submitit keeps, and the note.
-        name: Of the jobs.
-        names: Of the calls, for the note.
-        calls: What runs.
-        after: Numbers of jobs that must be over before, well or not.
-        asked: submitit's options that differ from `settings`.
+    They wait until the jobs in `after` are over, well or not. `names` are the calls', for the note;
+    `asked` has submitit's options that differ from `settings`.
 
     Raises:
         ConfigError: Slurm refuses them; the cause is in its own words.

@@ -41,14 +41,8 @@ def supervise(
 ) -> int:
     """Run a command in this Slurm job; return 0 once it has ended well.
 
-    Args:
-        command: The command line, of `python -m`.
-        folder: The cell's.
-        log: In it, for what the command prints.
-        environment: Variables to set for it.
-        requeue: Put the job back into the queue ahead of its time limit.
-        processes: On each node.
-        keep: File descriptors that the command inherits.
+    `command`, of `python -m`, is started `processes` times on each node; what it prints goes to
+    `log` in its folder, and it inherits the file descriptors `keep`.
 
     Raises:
         SystemExit: The command was broken off or failed; the job ends without a result.

@@ -115,11 +115,7 @@ def stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def importable(*, without: Callable[[str], bool] = lambda name: False) -> Iterator[None]:
-    """Let the processes started meanwhile find this package, installed or not.
-
-    Args:
-        without: Which variables they do not get.
-    """
+    """Let the processes started meanwhile find this package, but not the variables `without`."""
     before = dict(os.environ)
     root = str(Path(__file__).resolve().parents[2])
     found = before.get("PYTHONPATH")

@@ -27,14 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_downstream(argv: Sequence[str] | None = None) -> int:
-    """Run one experiment; the console script and `python run_downstream.py`.
-
-    Args:
-        argv: s3prl's options; None takes the process's own.
-
-    Returns:
-        As `main` does.
-    """
+    """Run one experiment; the console script and `python run_downstream.py`."""
 
     def command() -> int:
         from spknorm.cli import arguments, downstream

@@ -38,12 +38,8 @@ def resume(
     """Return arguments and configuration to continue `args.past_exp` with.
 
     As in s3prl the checkpoint's settings beat all but `-o`. Where `-a` found the checkpoint of an
-    experiment that was asked for anew, our engine gets the new settings and compares them itself.
-
-    Args:
-        args: The command line.
-        changes: Its `-o`.
-        config: The configuration of the experiment as asked for anew, else None.
+    experiment that was asked for anew, our engine gets the new settings and compares them itself:
+    `config` is what was asked for, else None.
 
     Raises:
         MissingError: There is no such file or folder.

@@ -150,12 +150,8 @@ def identities(runs: Iterable[Run]) -> list[dict[str, Any]]:
 def differing(before: Run, now: Run, *, going_on: bool = False) -> dict[str, tuple[Any, Any]]:
     """Return the settings that differ and change numbers: (before, now) by path.
 
-    A setting whose condition holds on neither side does not count.
-
-    Args:
-        before: Configuration and command line of a run.
-        now: Those of another.
-        going_on: The second goes on with the first, so that its length may be another.
+    A setting whose condition holds on neither side does not count, nor does the length where the
+    second is `going_on` with the first.
     """
     effects = {NUMBERS, REPEAT} if going_on else {NUMBERS, REPEAT, LENGTH}
     sides = [flat_run(*side) for side in (before, now)]

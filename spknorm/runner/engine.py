@@ -81,19 +81,7 @@ class SpknormRunner(S3prlRunner):
                 lines=self.counters.lines,
             )
             self._iteration = self._make_iteration()
-            self._saver = Saver(
-                self.expdir,
-                args=self.args,
-                config=self.config,
-                settings=self.settings,
-                expert=self.expert,
-                entries=[e for e in self.all_entries if e.trainable or self.init_ckpt.get(e.name)],
-                world=self.world,
-                iteration=self._iteration,
-                source=self._source,
-                journal=self._journal,
-                counters=self.counters,
-            )
+            self._saver = Saver(self, self._iteration, self._journal, self.counters)
             if self.world.is_leader:
                 write_rows(self.expdir, self.expert.data.corpora)
             self._pretrain_speaker_head()
@@ -131,7 +119,7 @@ class SpknormRunner(S3prlRunner):
         )
         iteration = Iteration(
             self.expert,
-            self._source,
+            self.source,
             groups,
             self.world,
             modules=modules,
@@ -145,7 +133,7 @@ class SpknormRunner(S3prlRunner):
             if self.expert.heads.speaker_head is None
             else SpeakerSide(
                 self.expert,
-                self._source,
+                self.source,
                 modules,
                 self.world,
                 settings=self.settings,
@@ -165,7 +153,7 @@ class SpknormRunner(S3prlRunner):
             return
         values = pretraining.pretrain_speaker_head(
             self.expert,
-            self._source,
+            self.source,
             upstream=self.upstream.model,
             featurizer=self.featurizer.model,
             world=self.world,
@@ -187,7 +175,7 @@ class SpknormRunner(S3prlRunner):
             (self.expdir / "result.json").unlink(missing_ok=True)
         run, counters = self.settings.runner, self.counters
         emotion, speaker = training_batches(
-            self.expert, self._source, self.world, settings=self.settings, step=counters.step
+            self.expert, self.source, self.world, settings=self.settings, step=counters.step
         )
         saved = counters.step
         silent = None if self.world.is_leader else True  # None: where there is no terminal
@@ -195,7 +183,7 @@ class SpknormRunner(S3prlRunner):
         ahead = self._iteration.ahead = Ahead(
             {"emotion": (emotion, run.gradient_accumulate_steps),
              "speaker": (speaker, self._method.speaker_steps)},
-            self._source,
+            self.source,
             self.world.device,
         )  # fmt: skip
         with closing(emotion), closing(speaker), bar:

@@ -68,16 +68,8 @@ def pretrain_speaker_head(
 ) -> dict[str, Any]:
     """Train the expert's speaker head, in every process alike; return what metrics.jsonl keeps.
 
-    Args:
-        expert: The task: heads, utterances, seed.
-        source: See `means_over_time`.
-        upstream: s3prl's, as it comes.
-        featurizer: s3prl's, over its layers.
-        world: The leader trains the head, the others take it.
-        settings: The whole configuration.
-        trainable: Whether the upstream is fine-tuned later.
-        between: Called between batches; may raise, since nothing is lost before step 1.
-        say: Takes what the user should read in log.log.
+    The leader trains it, the others take it. `between` is called between batches and may raise,
+    since nothing is lost before step 1; `say` takes what the user should read in log.log.
     """
     data = expert.data
     steps = settings.downstream_expert.spknorm.speaker_pretrain_steps
@@ -192,16 +184,8 @@ def means_over_time(
 ) -> Tensor:
     """Return what the speaker head reads of each utterance, (N, H), as everything is now.
 
-    Args:
-        utterances: Of the speaker corpus.
-        upstream: s3prl's; in evaluation mode while it is read.
-        featurizer: s3prl's Featurizer of it.
-        heads: The gate is theirs.
-        source: Is asked where it holds a frozen upstream's frames.
-        config: The whole configuration.
-        trainable: Whether the upstream is fine-tuned later.
-        device: Where everything is.
-        between: Called before each pass of the upstream.
+    A `source` that holds a frozen upstream's frames is asked for them; else `upstream` is run, in
+    evaluation mode, with `between` called before each pass.
     """
     modules = [upstream, featurizer, heads]
     if not trainable and source.holds("speaker"):

@@ -62,7 +62,7 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         self.all_entries = [self.upstream, self.featurizer, self.downstream]
         self.expert = self.downstream.model
         setup.check_upstream(self.upstream.model, self.featurizer.model, args, self.settings)
-        self._source = setup.make_source(
+        self.source = setup.make_source(
             self.upstream.model,
             self.featurizer.model,
             self.expert,
@@ -141,7 +141,7 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         return evaluate(
             self._streams[split],
             heads=self.expert.heads,
-            source=self._source,
+            source=self.source,
             modules=[entry.model for entry in self.all_entries],
             world=self.world,
             target=self.expert.target,

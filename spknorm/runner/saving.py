@@ -3,26 +3,20 @@
 After `iteration.py` and `journal.py`, for `engine.py`; `spknorm.runs.checkpoint` writes the files.
 """
 
-import argparse
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from spknorm import config as configuration
 from spknorm.config.device import tf32_in
 from spknorm.corpora.digest import summaries
-from spknorm.features.sources import Source
 from spknorm.method.optim.precision import precision_of
-from spknorm.method.optim.world import World
 from spknorm.runner.iteration import Iteration
+from spknorm.runner.s3prl_runner import S3prlRunner
 from spknorm.runs import checkpoint
 from spknorm.runs.computing import Computing
 from spknorm.runs.journal import Journal
 from spknorm.runs.state import KEY, Counters
-from spknorm.schema import TaskConfig
 from spknorm.upstreams import tuning
 
 
@@ -30,38 +24,17 @@ class Saver:
     """Writes the leader's checkpoints, and keeps the run's clock, which they carry on.
 
     Args:
-        expdir: Folder of the experiment.
-        args: The command line.
-        config: The configuration as read from YAML.
-        settings: The same, parsed.
-        expert: The task, with its corpora.
-        entries: s3prl's ModelEntry of upstream, featurizer and expert.
-        world: The processes that share each batch.
+        run: The runner: folder, settings, models.
         iteration: Has the optimisers.
-        source: Knows how the upstream is run.
         journal: Is on the disk before a checkpoint that counts its lines.
         counters: Of the run.
     """
 
     def __init__(
-        self,
-        expdir: Path,
-        *,
-        args: argparse.Namespace,
-        config: Mapping[str, Any],
-        settings: TaskConfig,
-        expert: Any,
-        entries: Sequence[Any],
-        world: World,
-        iteration: Iteration,
-        source: Source,
-        journal: Journal,
-        counters: Counters,
+        self, run: S3prlRunner, iteration: Iteration, journal: Journal, counters: Counters
     ) -> None:
-        self._expdir, self._args, self._config = expdir, args, config
-        self._settings, self._expert, self._entries = settings, expert, entries
-        self._world, self._iteration, self._journal = world, iteration, journal
-        self._counters, self._source = counters, source
+        self._run, self._iteration, self._journal = run, iteration, journal
+        self._counters, self._settings = counters, run.settings
         self._started = time.monotonic() - counters.seconds
 
     def seconds(self) -> float:
@@ -72,46 +45,47 @@ class Saver:
         """Write the numbered checkpoint of this step; delete those that it makes one too many."""
         step = self._counters.step
         self.write(f"states-{step}.ckpt")
-        if self._world.is_leader:
-            checkpoint.rotate(self._expdir, step=step, keep=self._settings.runner.max_keep)
+        if self._run.world.is_leader:
+            checkpoint.rotate(self._run.expdir, step=step, keep=self._settings.runner.max_keep)
 
     def write(self, name: str) -> None:
         """Write a checkpoint of everything that a resumed run needs."""
-        counters = self._counters
+        run, counters = self._run, self._counters
         counters.seconds = self.seconds()
         counters.lines = self._journal.lines
         counters.window = self._iteration.instrument.window.values.tolist()
         counters.totals = self._iteration.instrument.totals.values.tolist()
         self._note_attention()
-        if not self._world.is_leader:
+        if not run.world.is_leader:
             return
         micro_batches = counters.step * self._settings.runner.gradient_accumulate_steps
         states = {
             **self._iteration.state_dict(),
             "Step": counters.step,
-            "Epoch": micro_batches // len(self._expert.streams.emotion(0, self._world.size).order),
-            "Args": checkpoint.plain_args(self._args),
-            "Config": configuration.to_mapping(self._config),
+            "Epoch": micro_batches // len(run.expert.streams.emotion(0, run.world.size).order),
+            "Args": checkpoint.plain_args(run.args),
+            "Config": configuration.to_mapping(run.config),
             KEY: {
                 "counters": vars(counters),
                 "scaler": self._iteration.scaler.state_dict(),
-                "corpora": summaries(self._expert.data.corpora),
-                "classes": list(self._expert.emotions),
-                "scale": self._expert.data.emotion.scale,
+                "corpora": summaries(run.expert.data.corpora),
+                "classes": list(run.expert.emotions),
+                "scale": run.expert.data.emotion.scale,
             },
         }
-        for entry in self._entries:  # with a frozen upstream that -i gave weights of its own
-            states[entry.name] = tuning.state_of(entry.model)
-        if self._world.size > 1:
-            states["WorldSize"] = self._world.size
+        for entry in run.all_entries:
+            if entry.trainable or run.init_ckpt.get(entry.name):  # frozen, but given by -i
+                states[entry.name] = tuning.state_of(entry.model)
+        if run.world.size > 1:
+            states["WorldSize"] = run.world.size
         self._journal.sync()
-        checkpoint.save(self._expdir / name, states)
+        checkpoint.save(run.expdir / name, states)
 
     def computing(self) -> Computing:
         """Return what the run computed with, up to now."""
         self._note_attention()
-        run, device, counters = self._settings.runner, self._world.device, self._counters
-        encoder, precision = self._source.encoder, precision_of(run, device)
+        run, device, counters = self._settings.runner, self._run.world.device, self._counters
+        encoder, precision = self._run.source.encoder, precision_of(run, device)
         on_gpu = device.type == "cuda"
         return Computing(
             device=torch.cuda.get_device_name(device) if on_gpu else device.type,
@@ -127,5 +101,5 @@ class Saver:
 
     def _note_attention(self) -> None:
         """Keep in the counters, and so in checkpoints, how attention has been computed."""
-        found = () if self._source.encoder is None else self._source.encoder.attention
+        found = () if self._run.source.encoder is None else self._run.source.encoder.attention
         self._counters.attention = sorted({*self._counters.attention, *found})

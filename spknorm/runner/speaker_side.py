@@ -47,15 +47,6 @@ class SpeakerSide:
     """Evaluates the speaker head on held-out batches and says whether anything may ascend.
 
     Where a corpus has no utterance to spare, the running training loss is watched instead.
-
-    Args:
-        expert: The task: heads, number of speakers, held-out utterances.
-        source: Gives features.
-        modules: What is in training mode otherwise.
-        world: The processes that share each batch.
-        settings: The whole configuration.
-        counters: Of the run, changed as it goes.
-        say: Takes what the user should read in log.log.
     """
 
     def __init__(

@@ -58,17 +58,8 @@ def evaluate(
 ) -> Evaluation:
     """Predict a stream without touching the global generators; training modes are put back.
 
-    Args:
-        stream: Not shuffled.
-        heads: Gate and heads.
-        source: Gives features.
-        modules: What is in training mode otherwise.
-        world: Processes that share the batches.
-        target: What the emotion head predicts.
-        precision: fp32, bf16 or fp16: what it is computed in.
-        ratio: Part of the batches to use, from the first.
-        num_workers: Processes that decode audio.
-        between: Called between batches, by all processes alike.
+    The stream is not shuffled; `ratio` is the part of its batches to use, from the first. All
+    processes alike call `between` between batches.
 
     Raises:
         NonFiniteError: The model gives NaN or infinity for some utterances.

@@ -168,13 +168,10 @@ class Instrument:
         self.totals = Tally(target.size, counters.totals)
 
     def add(self, tally: Tally | None, ascent: Ascent, *, paused: bool, skipped: bool) -> None:
-        """Count one step.
+        """Count one step, without a tally if it was taken back.
 
-        Args:
-            tally: Losses and hits; None if the step was taken back.
-            ascent: What equation (3) did.
-            paused: The ceiling held it back.
-            skipped: It was due, and the step was taken back or there was nothing to climb.
+        `paused` where the ceiling held the ascent back; `skipped` where it was due, and the step
+        was taken back or there was nothing to climb.
         """
         tally = tally or Tally(self._target.size)
         for name, value in (

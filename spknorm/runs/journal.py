@@ -14,7 +14,7 @@ from tensorboardX.summary import scalar
 
 from spknorm.runs.metrics_log import MetricsLog
 
-_SHORT = {"wa": "acc", "emotion_loss": "loss"}
+NAMES_OF_S3PRL = {"wa": "acc", "emotion_loss": "loss"}
 """s3prl's own names of two of the curves."""
 
 
@@ -42,7 +42,7 @@ class Journal:
             return
         self._metrics.append({"step": step, "split": split, **values})
         for name, value in _scalars(values):
-            tag = f"emotion-{self._fold}/{split}-{_SHORT.get(name, name)}"
+            tag = f"emotion-{self._fold}/{split}-{NAMES_OF_S3PRL.get(name, name)}"
             event = Event(wall_time=time.time(), step=step, summary=scalar(tag, value))
             self._events.write_event(event)
         self._events.flush()

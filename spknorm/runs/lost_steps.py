@@ -23,14 +23,7 @@ _ADVICE = (
 
 
 class LostSteps:
-    """Counts lost steps, and ends the run where too many come in a row.
-
-    Args:
-        run: How many may come in a row.
-        world: The processes that share each batch.
-        counters: Of the run, changed as it goes.
-        say: Takes what the user should read in log.log.
-    """
+    """Counts lost steps, and ends the run where too many come in a row; `say` writes to log.log."""
 
     def __init__(
         self, run: RunnerConfig, world: World, counters: Counters, say: Callable[[str], None]

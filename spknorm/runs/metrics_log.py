@@ -88,17 +88,9 @@ def write_predictions(
     predicted: Sequence[str],
     truth: Sequence[str],
 ) -> None:
-    """Write `{split}_{fold}_predict.txt` and `_truth.txt`, one `<id> <class>` per line.
+    """Write `{split}_{fold}_predict.txt` and `_truth.txt`, one `<id> <class>` per line, of N each.
 
     Names and format are those of s3prl/downstream/emotion/expert.py.
-
-    Args:
-        expdir: The experiment's folder.
-        split: `dev` or `test`.
-        fold: `fold1` ...
-        ids: Of N utterances.
-        predicted: (N,) names of classes.
-        truth: (N,) likewise.
     """
     for kind, names in (("predict", predicted), ("truth", truth)):
         lines = [f"{key} {name}\n" for key, name in zip(ids, names, strict=True)]

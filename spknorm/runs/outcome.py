@@ -26,12 +26,7 @@ FORKED_FROM = "forked_from.json"
 
 
 class Outcome:
-    """Writes predictions and the result.
-
-    Args:
-        expdir: Folder of the experiment.
-        expert: The task: fold, emotions, split.
-    """
+    """Writes predictions and the result."""
 
     def __init__(self, expdir: Path, expert: Any) -> None:
         self._expdir, self._expert = expdir, expert
@@ -65,15 +60,8 @@ class Outcome:
     ) -> None:
         """Write result.json.
 
-        Args:
-            settings: The whole configuration.
-            args: The command line.
-            counters: At the end of training.
-            adversary: What it did.
-            best: At the best dev step; None if dev was never evaluated.
-            test: What the weights of that step, or else the last ones, say of test.
-            seconds: Wall clock.
-            computing: What it computed with.
+        `best` are the counters at the best dev step, None if dev was never evaluated; `test` is of
+        the weights of that step, or else of the last ones.
         """
         dev = None if best is None else self.write_predictions("dev", best.best_predicted)
         if test is not None:
@@ -126,13 +114,8 @@ def result_of(
 ) -> Result:
     """Return the record of a run of the task.
 
-    Args:
-        expert: The task.
-        dev: Scores of it at the step that was tested; None if it was never evaluated.
-        test: Scores of it; None if it was not tested.
-        truth: (N,) what the test utterances are.
-        predicted: (N,) what they were taken for.
-        known: What else `make_result` takes.
+    `dev` and `test` are scores at the step that was tested, None without; `truth` and `predicted`
+    (N,) are of the test utterances.
     """
     speakers = expert.speakers_of("test")
     return make_result(

@@ -151,40 +151,26 @@ def make_result(
     *,
     config: TaskConfig,
     args: Mapping[str, Any],
-    fold: str,
-    steps: int,
-    best_step: int,
-    seconds: float,
-    num_speakers: int,
-    computing: Computing | None = None,
     scored: Scored,
-    split: Splitting | None = None,
-    final: Mapping[str, float | None],
+    seconds: float,
+    computing: Computing | None = None,
     corpora: Mapping[str, Any] | None = None,
-    adversary: Adversary | None = None,
-    speaker_crops: str | None = None,
     forked_from: Mapping[str, Any] | None = None,
     accepted: Sequence[Mapping[str, Any]] = (),
+    **known: Any,
 ) -> Result:
     """Return the record of a run that has ended.
 
     Args:
         config: All settings.
         args: The command line; what decides about the numbers is kept.
-        fold: Name of the test fold.
-        steps: Optimiser steps done.
-        best_step: The step whose weights were tested.
+        scored: What dev and test scored at the step that was tested.
         seconds: Wall clock of all parts of the run together.
-        num_speakers: K, 0 without a speaker head.
         computing: What it computed with; None under s3prl's Runner, which knows fp32 alone.
-        scored: What dev and test scored at that step.
-        split: Who made the folds, and what is to be said of them.
-        final: speaker_loss, speaker_accuracy, log_num_speakers, emotion_loss at the last log.
         corpora: What the run saw of them; see spknorm.corpora.digest.
-        adversary: What it did; None without one.
-        speaker_crops: fixed or drawn; None where no speaker utterance was cropped.
         forked_from: The run whose first steps these are, if any.
         accepted: Step and changes of each time that changes were accepted.
+        known: Further fields of the record, as they are.
     """
     from spknorm.method.optim import clipping  # with torch, which readers of results do without
 
@@ -194,34 +180,25 @@ def make_result(
         upstream=args.get("upstream"),  # type: ignore[arg-type]
         strategy=method.strategy,
         update=method.update,
-        adversary=adversary,
         speaker_lambda=method.speaker_lambda,
         clip=clipping.resolved(config.runner.clip, config.runner.engine),
         train_feature_extractor=method.train_feature_extractor,
         protocol=data.protocol,
-        fold=fold,
         seed=args.get("seed"),  # type: ignore[arg-type]
         draw=data.draw,
         samples_per_label=data.samples_per_label,
         frozen=not args.get("upstream_trainable"),
-        steps=steps,
-        best_step=best_step,
         seconds=round(seconds, 3),
-        num_speakers=num_speakers,
-        speaker_crops=speaker_crops,
         precision="fp32" if computing is None else computing.precision,
         computing=computing,
-        final=final,
-        dev=scored.dev,
-        test=scored.test,
-        dimensions=scored.dimensions,
-        split=split,
+        **scored._asdict(),
         corpora=corpora or {},
         forked_from=None if forked_from is None else Fork(**forked_from),
         accepted=tuple(Acceptance(**one) for one in accepted),
         versions=versions(),
         config=to_mapping(config),
         args={name: args.get(name) for name in _ARGS},
+        **known,
     )
 
 

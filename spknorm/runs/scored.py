@@ -93,13 +93,8 @@ def scored(
 ) -> Scored:
     """Return the scores of a run as its result file has them.
 
-    Args:
-        target: What was predicted.
-        dev: Its scores at the best step; None if the run evaluated no dev set.
-        test: Its scores of the weights of that step; None if nothing was tested.
-        truth: (N,) of the test utterances that were scored.
-        predicted: (N,) likewise.
-        speakers: Who speaks each test utterance, at least N.
+    `dev` and `test` are scores at the best step, None where there are none; `truth` and `predicted`
+    (N,) are of the test utterances, whose speakers are at least N.
     """
     speakers = speakers[: len(truth)]
     if isinstance(target, DimensionTarget):

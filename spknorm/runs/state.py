@@ -124,9 +124,8 @@ class Counters:
     def collapse(self, guess: float | None, *, log_num_speakers: float) -> list[str]:
         """Return what has collapsed, with the setting to try.
 
-        Args:
-            guess: What a guess scores, where dev is no better than that; else None.
-            log_num_speakers: The speaker loss of a guess.
+        `guess` is what a guess scores, where dev is no better than that; else None. The speaker
+        loss of a guess is `log_num_speakers`.
         """
         found = []
         self.at_chance = self.at_chance + 1 if guess is not None else 0
@@ -196,14 +195,7 @@ def changes(states: Mapping[str, Any], asked: Asked) -> dict[str, tuple[Any, Any
 def changed_settings(
     states: Mapping[str, Any], args: argparse.Namespace, config: TaskConfig, *, world: int
 ) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that differ from a checkpoint's and count: (before, now) by path.
-
-    Args:
-        states: The checkpoint.
-        args: The command line now.
-        config: All settings now.
-        world: Number of processes now.
-    """
+    """Return the settings that differ from a checkpoint's and count: (before, now) by path."""
     before = (configuration.parse(states["Config"]), vars(states["Args"]))
     now = (config, vars(args))
     changed = {

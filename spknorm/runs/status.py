@@ -57,14 +57,7 @@ def whole_result(folder: Path, *, part: str) -> dict[str, Any] | None:
 def write_summary(
     folder: Path, experiment: str, planned: Sequence[PlannedRun], variants: Mapping[str, str]
 ) -> Path:
-    """Write the summary.json of a bench: equal results give equal bytes.
-
-    Args:
-        folder: Of the bench; each run's is below it, by its name.
-        experiment: Name of the bench.
-        planned: All of its runs.
-        variants: Name of a run -> its variant.
-    """
+    """Write the summary.json of a bench: equal results give equal bytes; `variants` by run."""
     runs = []
     for one in planned:
         if one.status == "complete":

@@ -50,7 +50,7 @@ def test_non_finite_audio_at_the_model_never_reaches_a_weight(
     runner = tiny_runs.make_runner(tiny_hubert, mapping, tmp_path)
     modules = (runner.upstream.model, runner.expert.heads)
     before = [v.clone() for module in modules for v in module.state_dict().values()]
-    kind = type(runner._source)
+    kind = type(runner.source)
     features_of = kind.__call__
 
     def broken(self, batch, *, corpus):
@@ -121,7 +121,7 @@ def test_a_step_that_fails_in_either_stage_leaves_everything_as_it_was(
         expert={"modelrc": {"speaker_head": {"batch_norm": True}}},
     )  # fmt: skip
     runner = tiny_runs.make_runner(tiny_hubert, mapping, tmp_path)
-    kind, found = type(runner._source), []
+    kind, found = type(runner.source), []
     features_of = kind.__call__
 
     def failing(self, batch, *, corpus):

@@ -59,11 +59,7 @@ def run(
 ) -> list[TaskScore]:
     """Fill the table of an experiment file; what is complete is not run again.
 
-    Args:
-        path: Of `kind: superb`; see spknorm.bench.superb.plan.
-        out: Folder of the runs, of superb.json and of superb.md.
-        quick: 20 steps of each task.
-        progress: Called with (cells done, cells in all).
+    `progress` is called with the number of cells that are done, and of all.
 
     Raises:
         ConfigError: The file has a mistake, or another process uses `out`.
@@ -90,16 +86,7 @@ def run(
 def complete(
     path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None]
 ) -> tuple[str, bool]:
-    """Run an experiment file.
-
-    Args:
-        path: The experiment file.
-        out: Folder of the results.
-        quick: With a few steps each, to see if it works.
-        progress: Called with the number of cells that are done, and of all.
-
-    Returns:
-        The table as text, and whether every cell of it ran.
+    """Run an experiment file; return the table as text, and whether every cell of it ran.
 
     Raises:
         ConfigError, MissingError: As `run`.

@@ -68,11 +68,7 @@ class SuperbExperiment:
 
 
 def read_plan(path: Path, *, quick: bool = False) -> SuperbExperiment:
-    """Return the checked experiment file.
-
-    Args:
-        path: The YAML file.
-        quick: 20 steps of every task: does it all work?
+    """Return the checked experiment file; `quick` has 20 steps of every task, to see if it works.
 
     Raises:
         ConfigError: An unknown key, a task that cannot run today, a row without an upstream.

@@ -1,7 +1,7 @@
 """A run's folder: one process at a time, no leftovers, no run over another; does it go on there?
 
 fork    other settings go on in a folder of their own
-stock   what s3prl's own Runner does not ask when it goes on
+stock   what s3prl's own Runner neither asks nor keeps
 """
 
 import argparse

@@ -1,12 +1,15 @@
-"""What s3prl's own Runner does not ask when it goes on with a run: is it still the same one?
+"""A run under s3prl's own Runner: is it still the same when it goes on, and what does it keep?
 
-Used by the task's expert before that Runner's first step. The Runner writes the checkpoints, so
-that the corpora's digests and what was accepted lie beside them, in the experiment's folder; a
-frozen upstream that `-i` gave weights of its own is put among what it writes.
+The task's expert asks `begin` before that Runner's first step and has a `StockLog`; a run under
+`spknorm.runner` has `journal.py` and `outcome.py`. s3prl's Runner writes the checkpoints, so that
+the corpora's digests and what was accepted lie beside them, in the experiment's folder; a frozen
+upstream that `-i` gave weights of its own is put among what it writes.
 """
 
 import argparse
 import logging
+import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,11 @@ from spknorm.corpora.digest import CorpusDigest
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
 from spknorm.runs import checkpoint, state
+from spknorm.runs.adversary import gain, judge
+from spknorm.runs.journal import NAMES_OF_S3PRL
+from spknorm.runs.metrics_log import append_metrics, write_predictions
+from spknorm.runs.outcome import result_of
+from spknorm.runs.result import write_result
 from spknorm.runs.resume import goes_on
 from spknorm.schema import TaskConfig
 
@@ -36,18 +44,10 @@ def begin(
 ) -> bool:
     """Compare a run with the checkpoint that it goes on from; keep what it sees and accepts.
 
+    Tells whether scores of dev up to here compare with those to come.
+
     Settings given with `-o` beat the checkpoint's, as s3prl has it, and are kept as accepted;
     another corpus has to be accepted by `runner.on_config_change`.
-
-    Args:
-        folder: The experiment's.
-        args: The command line.
-        config: All settings.
-        corpora: What the run sees of them, by role.
-        is_leader: Whether this process writes the files.
-
-    Returns:
-        Whether scores of dev up to here compare with those to come.
 
     Raises:
         ConfigError: A corpus is another than the run began with.
@@ -109,3 +109,86 @@ def accepted(folder: Path) -> list[dict[str, Any]]:
     path = folder / _ACCEPTED
     found: list[dict[str, Any]] = read_json(path) if path.is_file() else []
     return found
+
+
+class StockLog:
+    """The records of one process; the task's `best_score` is kept up to date."""
+
+    def __init__(self, expdir: Path, expert: Any, args: Mapping[str, Any]) -> None:
+        self._expdir, self._expert, self._args = expdir, expert, args
+        self._best: tuple[int, Any] | None = None
+        self._speaker: dict[str, float] = {}
+        self._started = time.monotonic()
+
+    def write(self, split: str, records: Mapping[str, list[Any]], logger: Any, step: int) -> bool:
+        """Write the means of what `forward` gathered of a split; tell whether dev's is the best.
+
+        `logger` is s3prl's, for TensorBoard.
+        """
+        expert, target = self._expert, self._expert.target
+        scores = target.score(target.count(records["truth"], records["predict"]))
+        selected = target.selected(scores, expert.config.runner.select_by)
+        values = self._values(scores, records)
+        for key, value in values.items():
+            short = NAMES_OF_S3PRL.get(key, key)
+            logger.add_scalar(f"emotion-{expert.fold}/{split}-{short}", value, step)
+        append_metrics(self._expdir, {"step": step, "split": split, **values})
+        lines = [f"{split} at step {step}: {selected}\n"]
+        is_best = split == "dev" and selected > expert.best_score.item()
+        if is_best:
+            expert.best_score.fill_(selected)
+            self._best = (step, scores)
+            lines.append(f"New best on {split} at step {step}: {selected}\n")
+        with (self._expdir / "log.log").open("a") as file:
+            file.writelines(lines)
+        if split in ("dev", "test"):
+            predicted, truth = (target.texts(records[key]) for key in ("predict", "truth"))
+            write_predictions(self._expdir, split, expert.fold, records["ids"], predicted, truth)
+        if split == "test" and self._best is not None and self._best[0] == step:
+            self._write_result(self._best[1], scores, records)
+        return is_best
+
+    def _values(self, scores: Any, records: Mapping[str, list[Any]]) -> dict[str, float]:
+        """Return what is logged of a split: its scores and the means of its losses."""
+        expert = self._expert
+        values = {**expert.target.logged(scores), "emotion_loss": _mean(records["loss"])}
+        for key in ("speaker_loss", "speaker_accuracy"):
+            if records.get(key):
+                values[key] = _mean(records[key])
+        known = gain(values.get("speaker_loss"), math.log(max(1, expert.num_speakers)))
+        if known is not None:
+            self._speaker = {
+                "speaker_gain": max(known, self._speaker.get("speaker_gain", known)),
+                "speaker_accuracy": values["speaker_accuracy"],
+            }
+            values["speaker_gain"] = known
+        return values
+
+    def _write_result(self, dev: Any, test: Any, records: Mapping[str, list[Any]]) -> None:
+        assert self._best is not None
+        expert, asked = self._expert, self._expert.config.downstream_expert
+        result = result_of(
+            expert,
+            dev=dev,
+            test=test,
+            truth=records["truth"],
+            predicted=records["predict"],
+            config=expert.config,
+            args=self._args,
+            steps=expert.config.runner.total_steps,
+            best_step=self._best[0],
+            seconds=time.monotonic() - self._started,
+            final={},
+            adversary=judge(
+                asked.spknorm,
+                self._speaker,
+                num_speakers=expert.num_speakers,
+                shuffled=asked.speaker_corpus.shuffle_labels,
+            ),
+            accepted=accepted(self._expdir),
+        )
+        write_result(self._expdir, result)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
