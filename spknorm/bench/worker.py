@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import IO
 
@@ -25,31 +26,24 @@ _LOCK_SECONDS = 300
 """How long a job holds its place for another run of the same cell, such as a dead node's."""
 
 
+@dataclass(frozen=True)
 class CellRun:
     """A picklable call that runs one command in one folder; it returns the exit status.
 
-    Args:
+    Attributes:
         command: The command line.
-        folder: The cell's folder.
+        folder: The cell's.
         environment: Variables to set for it.
         requeue: On Slurm, whether a job at its time limit goes back into the queue.
         processes: On each node; more than one, or more than one node, are started by torchrun.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        folder: Path,
-        environment: Mapping[str, str],
-        *,
-        requeue: bool = True,
-        processes: int = 1,
-    ) -> None:
-        self.command = list(command)
-        self.folder = Path(folder)
-        self.environment = dict(environment)
-        self.requeue = requeue
-        self.processes = processes
+    command: Sequence[str]
+    folder: Path
+    environment: Mapping[str, str]
+    _: KW_ONLY
+    requeue: bool = True
+    processes: int = 1
 
     def __call__(self) -> int:
         """Run the command unless its result is there; the command's folder is locked meanwhile."""

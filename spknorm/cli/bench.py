@@ -30,7 +30,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    path = _experiment_file(args.experiment)
+    path = args.experiment
+    if not path.is_file():  # maybe one of the project's own, by its name
+        path = registry.shared_configs().get(path.name, path)
     take_roots(args)
     experiment = bench.read_experiment(path)
     out = args.out or Path("result") / (experiment.name + ("-quick" if args.quick else ""))
@@ -90,14 +92,6 @@ def _audit(out: Path) -> bool:
         print(f"The leakage audit failed: {error}", file=sys.stderr)
         return False
     return True
-
-
-def _experiment_file(path: Path) -> Path:
-    """The file itself, or one of the project's own by its name."""
-    shared = registry.shared_configs()
-    if path.is_file() or path.name not in shared:
-        return path
-    return shared[path.name]
 
 
 def _run_table(kind: Any, path: Path, out: Path, args: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ def parse(mapping: Mapping[str, Any]) -> TaskConfig:
     """
     given = _content(mapping)
     if given not in _PARSED:
-        config = _build(TaskConfig, mapping, "config")
+        config = build(TaskConfig, mapping, path="config")
         check_combinations(config)
         check_choices(config)
         _PARSED[given] = config
@@ -74,34 +74,27 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 def build(kind: type[T], mapping: Any, *, path: str) -> T:
     """Return a frozen dataclass of `kind` filled from a mapping, every key known and typed.
 
-    Args:
-        kind: Its fields' types are what is accepted.
-        mapping: From YAML.
-        path: How messages call it.
+    Messages call it `path`.
 
     Raises:
         ConfigError: Unknown key or wrong type; the message names the key's path.
     """
-    result: T = _build(kind, mapping, path)
-    return result
-
-
-def _build(kind: type, value: Any, path: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"`{path}` must be a mapping, but is {shown(value)}.")
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"`{path}` must be a mapping, but is {shown(mapping)}.")
     hints = typing.get_type_hints(kind, include_extras=True)
-    for key in value:
+    for key in mapping:
         if key not in hints:
             hint = did_you_mean(key, hints)
             raise ConfigError(
                 f"`{path}.{key}` is not a known setting.{hint} "
                 f"Known here: {', '.join(sorted(hints))}."
             )
-    for one in dataclasses.fields(kind):
+    for one in dataclasses.fields(kind):  # type: ignore[arg-type]  # a dataclass
         has_default = {one.default, one.default_factory} != {dataclasses.MISSING}
-        if one.name not in value and not has_default:
+        if one.name not in mapping and not has_default:
             raise ConfigError(f"`{path}.{one.name}` is missing.")
-    return kind(**{key: _convert(hints[key], item, f"{path}.{key}") for key, item in value.items()})
+    items = {key: _convert(hints[key], item, f"{path}.{key}") for key, item in mapping.items()}
+    return kind(**items)
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
@@ -143,7 +136,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
                 f"`{path}` must be {named} or {kind}, but is {shown(value)}."
             ) from error
     if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, path)
+        return build(typing.cast(type, hint), value, path=path)
     if origin is Literal:
         value = _as_choice(value, options)
         if not isinstance(value, str) or value not in options:

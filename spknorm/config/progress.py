@@ -60,7 +60,9 @@ class Progress:
         now = time.monotonic()
         if now - self._told >= LINE_EVERY and _is_first():
             self._told = now
-            _print_line(self._line(now))
+            from tqdm import tqdm
+
+            tqdm.write(self._line(now), file=sys.stderr)  # above a bar if there is one
 
     def _line(self, now: float) -> str:
         left = (now - self._start) / self._done * (self._total - self._done)
@@ -74,13 +76,6 @@ def counted(what: str, items: Collection[T]) -> Iterator[T]:
         for item in items:
             yield item
             progress.advance()
-
-
-def _print_line(text: str) -> None:
-    """Write a line to the standard error, above a bar if there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(text, file=sys.stderr)
 
 
 def _duration(seconds: float) -> str:

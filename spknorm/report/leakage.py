@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from spknorm.bench.selection import read_selection
 from spknorm.report import paper
 from spknorm.report.blocks import Block, Estimate
 from spknorm.report.methods import Method
@@ -16,7 +17,6 @@ from spknorm.report.tables import NOTHING, RowKind, Table, TableRow, percent, sp
 from spknorm.report.words import table
 from spknorm.runs import Run, Runs
 from spknorm.runs.probes import ProbeRow, rank_of
-from spknorm.runs.selection import read_selection
 from spknorm.statistics import MeanStd, mean_std
 
 if TYPE_CHECKING:

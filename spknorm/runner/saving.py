@@ -14,8 +14,8 @@ from spknorm.method.optim.precision import precision_of
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.s3prl_runner import S3prlRunner
 from spknorm.runs import checkpoint
-from spknorm.runs.computing import Computing
 from spknorm.runs.journal import Journal
+from spknorm.runs.result import Computing
 from spknorm.runs.state import KEY, Counters
 from spknorm.upstreams import tuning
 

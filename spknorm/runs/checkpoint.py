@@ -6,11 +6,9 @@ Between `runs/` and `runner/`. `states-N.ckpt` and `dev-best.ckpt` hold s3prl's 
 """
 
 import argparse
-import contextlib
 import logging
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +34,22 @@ def save(path: Path, states: dict[str, Any]) -> None:
     import torch
     from torch.utils._pytree import tree_map_only
 
-    with _no_space(path.parent), atomic_path(path) as temporary:
-        with system_errors(path):
-            or_else(
-                lambda: _write(temporary, states),  # which takes memory of a GPU, tensor by tensor
-                lambda: _write(temporary, tree_map_only(torch.Tensor, torch.Tensor.cpu, states)),
-            )
-        _read(temporary, lazily=True)
+    def write(content: dict[str, Any]) -> None:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
 
-
-def _write(path: Path, states: dict[str, Any]) -> None:
-    import torch
-
-    with path.open("wb") as file:
-        torch.save(states, file)
+    try:
+        with atomic_path(path) as temporary:
+            with system_errors(path):
+                or_else(
+                    lambda: write(states),  # which takes memory of a GPU, tensor by tensor
+                    lambda: write(tree_map_only(torch.Tensor, torch.Tensor.cpu, states)),
+                )
+            _read(temporary, lazily=True)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise CheckpointError(disk_full(path.parent, error)) from error
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -144,16 +144,6 @@ def plain_args(args: argparse.Namespace) -> argparse.Namespace:
     return argparse.Namespace(
         **{key: val if isinstance(val, plain) else str(val) for key, val in vars(args).items()}
     )
-
-
-@contextlib.contextmanager
-def _no_space(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        raise CheckpointError(disk_full(folder, error)) from error
 
 
 def disk_full(folder: Path, error: OSError) -> str:

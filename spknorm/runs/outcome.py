@@ -10,10 +10,9 @@ from typing import Any
 
 from spknorm.corpora.digest import summaries
 from spknorm.files import read_json
-from spknorm.runs.computing import Computing
 from spknorm.runs.evaluation import Evaluation
 from spknorm.runs.metrics_log import write_predictions
-from spknorm.runs.result import Adversary, Result, make_result, write_result
+from spknorm.runs.result import Adversary, Computing, Result, make_result, write_result
 from spknorm.runs.scored import scored
 from spknorm.runs.state import Counters
 from spknorm.schema import TaskConfig
