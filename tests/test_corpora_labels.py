@@ -11,7 +11,7 @@ from iemocap_trees import write_dialogue
 
 from spknorm import config
 from spknorm.corpora import classes_of, label_set, read_corpus
-from spknorm.corpora.labels import class_of
+from spknorm.corpora.known.words import class_of
 from spknorm.errors import ConfigError, DataError
 from spknorm.schema import DataConfig, ExpertConfig
 

@@ -213,7 +213,7 @@ WORDS = st.sampled_from(["neutral", "calm", "joy", "excited", "anger", "sad", "b
 )
 @settings(max_examples=200, deadline=None)
 def test_a_label_map_is_total_or_refused_with_the_words(words, classes):
-    from spknorm.corpora.labels import class_of
+    from spknorm.corpora.known.words import class_of
 
     records = [
         utterance(str(place), class_of(word), original=word) for place, word in enumerate(words)

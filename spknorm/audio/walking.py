@@ -18,23 +18,19 @@ SUFFIXES = (
 )
 """Of files that are taken for recordings; what they really are, their content says."""
 
-UNREADABLE = (
+CONTAINERS = (
     *(".m4a", ".mp4", ".aac", ".webm", ".weba", ".mkv", ".mka", ".mov", ".avi", ".wma", ".amr"),
-    *(".3gp", ".ape", ".wv", ".tta", ".shn", ".ra", ".rm", ".ac3", ".dsf", ".voc", ".mpg"),
+    *(".3gp", ".ape", ".wv", ".tta", ".ac3"),
 )
+"""Of files that PyAV reads; they are taken where a corpus is handed out in them."""
+
+UNREADABLE = (*CONTAINERS, ".shn", ".ra", ".rm", ".dsf", ".voc", ".mpg")
 """Of files that hold sound and are not taken: their number is a warning, not a remark."""
 
 HIDDEN = "hidden (`._x.wav`, `.DS_Store`)"
 LOOP = "a link back to its own folder"
 CLOSED = "a folder that may not be read"
 ELSEWHERE = "not where the corpus has its recordings"
-
-
-CONTAINERS = (
-    *(".m4a", ".mp4", ".aac", ".webm", ".weba", ".mkv", ".mka", ".mov", ".avi", ".wma", ".amr"),
-    *(".3gp", ".ape", ".wv", ".tta", ".ac3"),
-)
-"""Of files that PyAV reads; they are taken where a corpus is handed out in them."""
 
 
 class Walk:

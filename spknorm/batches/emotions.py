@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm.batches import targets
-from spknorm.batches.several import read_several
+from spknorm.batches.several import Divided, read_several
 from spknorm.corpora import CORPORA, check_records, classes_of, label_set, read_corpus, usable
 from spknorm.corpora.digest import CorpusDigest, digest_of
 from spknorm.corpora.records import Utterance
 from spknorm.protocols import TITLES, Split, Splitting, check_split, divide
 from spknorm.schema import DataConfig, ExpertConfig, resolved_dev
+
+_AS_SET = (
+    *("protocol", "base", "corpus", "fold_lists", "groups", "unseen", "allow_leak", "valid_ratio"),
+    *("samples_per_label", "draw", "train_turns", "test_turns"),
+)
+"""Settings that a split takes under their own names."""
 
 
 class EmotionData(NamedTuple):
@@ -61,15 +67,8 @@ def read_emotions(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -
         DataError: It cannot be used, or train, dev and test overlap.
     """
     config = dataclasses.replace(config, test_fold=fold)
-    if config.protocol == "cross":
-        several = read_several(config, seed=seed, work_dir=work_dir)
-        records: Sequence[Utterance] = several.records
-        names, scale = several.names, several.scale
-        split, splitting = several.split, several.splitting
-    else:
-        records, names, scale = _read_one(config)
-        records = list(usable(records, work_dir=work_dir, skip_bad=config.skip_bad))
-        split, splitting = _divide(config, records, fold=fold, seed=seed)
+    read = read_several if config.protocol == "cross" else _read_one
+    records, names, scale, split, splitting = read(config, seed=seed, work_dir=work_dir)
     if config.check_audio:
         check_split(
             split,
@@ -88,43 +87,26 @@ def read_emotions(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -
     return EmotionData(split, names, labels, weights, scale, digest, splitting)
 
 
-def _read_one(
-    config: DataConfig,
-) -> tuple[Sequence[Utterance], tuple[str, ...], tuple[float, float] | None]:
-    """Return the records of the one corpus, the names of what is predicted, and its scale."""
+def _read_one(config: DataConfig, *, seed: int, work_dir: Path) -> Divided:
+    """Read and divide the one corpus; its fold is that of the settings."""
     records = read_corpus(ExpertConfig(datarc=config), "emotion")
+    scale = None
     if config.targets == "dimensions":
         names = targets.dimensions_among(records)
         records = targets.with_dimensions(records, names)
-        known = CORPORA[config.corpus].scale
-        return records, names, targets.scale_of(records, names, config.scale, known)
-    names = classes_of(records, label_set(config))
-    check_records(records, role="emotion", classes=names)
-    return records, names, None
-
-
-def _divide(
-    config: DataConfig, records: Sequence[Utterance], *, fold: str, seed: int
-) -> tuple[Split, Splitting]:
+        scale = targets.scale_of(records, names, config.scale, CORPORA[config.corpus].scale)
+    else:
+        names = classes_of(records, label_set(config))
+        check_records(records, role="emotion", classes=names)
+    records = list(usable(records, work_dir=work_dir, skip_bad=config.skip_bad))
     dev = resolved_dev(config.dev, protocol=config.protocol, base=config.base, corpus=config.corpus)
     divided = divide(
         records,
-        protocol=config.protocol,
-        fold=fold,
+        fold=str(config.test_fold),
         dev=dev,
-        valid_ratio=config.valid_ratio,
         seed=seed,
-        samples_per_label=config.samples_per_label,
-        draw=config.draw,
-        base=config.base,
-        groups=config.groups,
-        train_turns=config.train_turns,
-        test_turns=config.test_turns,
         ordered=config.corpus != "manifest",  # s3prl's order, so that its dev split is ours
-        unseen=config.unseen,
-        corpus=config.corpus,
-        fold_lists=config.fold_lists,
-        allow_leak=config.allow_leak,
+        **{name: getattr(config, name) for name in _AS_SET},
     )
     splitting = Splitting(
         protocol=config.protocol,
@@ -133,7 +115,7 @@ def _divide(
         unseen=config.unseen,
         leaks=divided.leaks,
     )
-    return divided.split, splitting
+    return Divided(records, names, scale, divided.split, splitting)
 
 
 def _training_labels(

@@ -29,25 +29,26 @@ logger = logging.getLogger(__name__)
 _LISTS = (".csv", ".jsonl")
 
 
-class Several(NamedTuple):
-    """Corpora of one run, read and divided.
+class Divided(NamedTuple):
+    """The emotion corpora of one run, read and divided.
 
     Attributes:
         records: Of all of them.
         names: The classes that all have, or the dimensions.
-        scale: -1 to 1, on which each corpus' own dimensions were laid; None: classes.
+        scale: Of the dimensions; of several corpora -1 to 1, on which each's own were laid; None:
+            classes.
         split: Train, dev and test.
-        splitting: Which corpora are which.
+        splitting: Who made the folds, or which corpora are which.
     """
 
-    records: list[Utterance]
+    records: Sequence[Utterance]
     names: tuple[str, ...]
     scale: tuple[float, float] | None
     split: Split
     splitting: Splitting
 
 
-def read_several(config: DataConfig, *, seed: int, work_dir: Path) -> Several:
+def read_several(config: DataConfig, *, seed: int, work_dir: Path) -> Divided:
     """Read what trains and what is tested, and divide it.
 
     Raises:
@@ -98,7 +99,7 @@ def read_several(config: DataConfig, *, seed: int, work_dir: Path) -> Several:
         trained_on=sources,
         tested_on=tested,
     )
-    return Several(records, names, scale, split, splitting)
+    return Divided(records, names, scale, split, splitting)
 
 
 def _read(config: DataConfig, name: str) -> list[Utterance]:
@@ -119,15 +120,9 @@ def _read(config: DataConfig, name: str) -> list[Utterance]:
         )
     else:
         root = config.root if place is None and first else place
-        manifest = config.manifest if first else None
-        meta_data = config.meta_data if first else None
-        one = dataclasses.replace(
-            config,
-            corpus=name,
-            root=root,
-            manifest=manifest,
-            meta_data=meta_data,
-        )
+        one = dataclasses.replace(config, corpus=name, root=root)
+        if not first:
+            one = dataclasses.replace(one, manifest=None, meta_data=None)
     return list(read_corpus(ExpertConfig(datarc=one), "emotion"))
 
 

@@ -8,7 +8,7 @@ Legend: N utterances, C classes, D dimensions.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from spknorm.corpora.labels import class_of
+from spknorm.corpora.known.words import class_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 

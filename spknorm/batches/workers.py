@@ -6,6 +6,7 @@ noticed by what the system counts of it. Used by `batches.py` and, under s3prl's
 """
 
 import contextlib
+import functools
 import logging
 import multiprocessing.queues
 import os
@@ -80,7 +81,7 @@ def load(batches: Numbered[T_co], numbers: Sequence[int], *, num_workers: int) -
         num_workers=num_workers,
         timeout=LOOK_SECONDS,
         generator=torch.Generator().manual_seed(0),  # else it draws from the global one
-        worker_init_fn=_Prepare(tells),
+        worker_init_fn=functools.partial(_prepare, tells),
     )
     iterator, watch = _started(loader)
     try:
@@ -162,16 +163,11 @@ def prepare(_: int = 0) -> None:
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_give_up)  # type: ignore[attr-defined]  # Python's hook
 
 
-class _Prepare:
-    """`prepare`, with a pipe on which the process says why it gives up."""
-
-    def __init__(self, tells: Connection) -> None:
-        self._tells = tells
-
-    def __call__(self, _: int) -> None:
-        global _tells
-        _tells = self._tells
-        prepare()
+def _prepare(tells: Connection, _: int) -> None:
+    """Prepare, with a pipe on which the process says why it gives up."""
+    global _tells
+    _tells = tells
+    prepare()
 
 
 _tells: Connection | None = None

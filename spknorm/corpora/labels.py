@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from spknorm.corpora.known.words import EMOTIONS, class_of
+from spknorm.corpora.known.words import EMOTIONS, in_order
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
-__all__ = ["class_of", "classes_among", "classes_of", "labelled", "word_of"]
 
 
 def word_of(utterance: Utterance) -> str | None:
@@ -59,8 +58,7 @@ def labelled(
 
 def classes_among(records: Iterable[Utterance]) -> tuple[str, ...]:
     """Return the classes that occur: those of `EMOTIONS` first, then the others by name."""
-    found = {str(one.emotion) for one in records if one.emotion}
-    return (*(one for one in EMOTIONS if one in found), *sorted(found - set(EMOTIONS)))
+    return in_order(str(one.emotion) for one in records if one.emotion)
 
 
 def classes_of(

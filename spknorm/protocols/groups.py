@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
-from spknorm.protocols.parts import Part, Records, rank, speakers_of
+from spknorm.protocols.parts import Part, Records, parted, rank, speakers_of
 
 
 def hold_out_group(records: Records, fold: str, num_groups: int) -> tuple[Part, Part]:
@@ -20,8 +20,7 @@ def hold_out_group(records: Records, fold: str, num_groups: int) -> tuple[Part, 
     """
     groups = groups_of(records, num_groups)
     test = set(groups[int(fold.removeprefix("fold")) - 1])
-    held = [one for one in records if one.speaker in test]
-    return [one for one in records if one.speaker not in test], held
+    return parted(records, lambda one: one.speaker in test)
 
 
 def groups_of(records: Sequence[Utterance], num_groups: int) -> list[list[str]]:

@@ -6,13 +6,21 @@ library version, machine or file order can change.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
 
 Records = Sequence[Utterance]
 Part = list[Utterance]
+
+
+def parted(records: Records, is_held: Callable[[Utterance], bool]) -> tuple[Part, Part]:
+    """Return (the others, those that are held), each in the order of the records."""
+    parts: tuple[Part, Part] = ([], [])
+    for one in records:
+        parts[is_held(one)].append(one)
+    return parts
 
 
 def hold_out_session(records: Records, fold: str) -> tuple[Part, Part]:
@@ -25,11 +33,11 @@ def hold_out_session(records: Records, fold: str) -> tuple[Part, Part]:
             "sessions, groups of speakers can be held out (protocol loso-group, dev "
             "speaker_disjoint), or each speaker (loso)."
         )
-    held = [one for one in records if one.session == session]
+    others, held = parted(records, lambda one: one.session == session)
     if not held:
         names = ", ".join(sorted({str(one.session) for one in records})) or "none"
         raise DataError(f"No utterance is of {session}, which {fold} tests on; there are: {names}.")
-    return [one for one in records if one.session != session], held
+    return others, held
 
 
 def hold_out_speaker(records: Records, fold: str, protocol: str = "si10") -> tuple[Part, Part]:
@@ -40,9 +48,7 @@ def hold_out_speaker(records: Records, fold: str, protocol: str = "si10") -> tup
         raise DataError(
             f"{fold} of {protocol} tests on speaker {number}, but there are {len(speakers)}."
         )
-    test = speakers[number - 1]
-    held = [one for one in records if one.speaker == test]
-    return [one for one in records if one.speaker != test], held
+    return parted(records, lambda one: one.speaker == speakers[number - 1])
 
 
 def superb_dev(pool: Records, valid_ratio: float) -> tuple[Part, Part]:
@@ -64,8 +70,7 @@ def disjoint_dev(pool: Records, valid_ratio: float, seed: int) -> tuple[Part, Pa
         )
     count = min(max(1, round(valid_ratio * len(speakers))), len(speakers) - 1)
     chosen = set(sorted(speakers, key=lambda name: rank("dev speakers", seed, name))[:count])
-    train = [one for one in pool if one.speaker not in chosen]
-    return train, [one for one in pool if one.speaker in chosen]
+    return parted(pool, lambda one: one.speaker in chosen)
 
 
 def stratified(records: Records, seed: int) -> tuple[Part, Part, Part]:

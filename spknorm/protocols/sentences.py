@@ -7,7 +7,7 @@ text on both sides. Whole numbers and hashes alone decide, as in `groups.py`.
 from collections import Counter
 
 from spknorm.errors import DataError
-from spknorm.protocols.parts import Part, Records, rank
+from spknorm.protocols.parts import Part, Records, parted, rank
 
 
 def sentence_groups(records: Records, num_groups: int) -> list[frozenset[str]]:
@@ -47,10 +47,7 @@ def hold_out_sentences(records: Records, fold: str, num_groups: int) -> tuple[Pa
             f"{fold} tests on group {number} of the sentences, but there are {len(groups)}."
         )
     held = groups[number - 1]
-    return (
-        [one for one in records if one.label("sentence") not in held],
-        [one for one in records if one.label("sentence") in held],
-    )
+    return parted(records, lambda one: one.label("sentence") in held)
 
 
 def without_shared_sentences(

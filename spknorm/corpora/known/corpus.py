@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm.corpora.known.layout import DERIVED, Fields, pattern_of
-from spknorm.corpora.known.words import EMOTIONS, class_of
+from spknorm.corpora.known.words import EMOTIONS, class_of, in_order
 
 FULL_FROM = 0.8  # of the published number: meant to be all of it
 
@@ -103,9 +103,8 @@ class Corpus:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes of its words: those of `EMOTIONS` first, then the others by name."""
-        found = {class_of(word) for word in self.counts}
-        return (*(one for one in EMOTIONS if one in found), *sorted(found - set(EMOTIONS)))
+        """The classes of its words in their order."""
+        return in_order(map(class_of, self.counts))
 
     def differences(self, words: Mapping[str, int], num_speakers: int | None = None) -> str:
         """Return what differs from the published counts, if this is meant to be the whole corpus.

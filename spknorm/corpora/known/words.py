@@ -1,5 +1,6 @@
 """What corpora call emotions, and the class that a word stands for. First in this folder."""
 
+from collections.abc import Iterable
 from types import MappingProxyType
 
 EMOTIONS = ("neu", "hap", "ang", "sad")
@@ -24,6 +25,12 @@ so."""
 def class_of(word: str) -> str:
     """Return the class of a corpus' word: `hap` of joy; a word without one stands for itself."""
     return CLASSES.get(word, word)
+
+
+def in_order(classes: Iterable[str]) -> tuple[str, ...]:
+    """Return classes, each once: those of `EMOTIONS` first, then the others by name."""
+    found = set(classes)
+    return (*(one for one in EMOTIONS if one in found), *sorted(found - set(EMOTIONS)))
 
 
 _SEXES = {
