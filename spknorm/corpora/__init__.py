@@ -8,7 +8,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spknorm.corpora.checks import BadAudio as BadAudio
     from spknorm.corpora.checks import check_records as check_records
     from spknorm.corpora.checks import find_bad_audio as find_bad_audio
     from spknorm.corpora.checks import usable as usable
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from spknorm.corpora.iemocap import is_full as is_full
     from spknorm.corpora.iemocap import read_iemocap as read_iemocap
     from spknorm.corpora.known import CORPORA as CORPORA
-    from spknorm.corpora.known.corpus import Corpus as Corpus
     from spknorm.corpora.labels import classes_among as classes_among
     from spknorm.corpora.labels import classes_of as classes_of
     from spknorm.corpora.librispeech import read_librispeech as read_librispeech
@@ -32,12 +30,11 @@ if TYPE_CHECKING:
     from spknorm.corpora.voxceleb1 import read_voxceleb1 as read_voxceleb1
 
 _PLACES = {
-    "checks": ("BadAudio", "check_records", "find_bad_audio", "usable"),
+    "checks": ("check_records", "find_bad_audio", "usable"),
     "coded": ("read_coded",),
     "folds": ("read_folds", "write_folds"),
     "iemocap": ("check_counts", "is_full", "read_iemocap"),
     "known": ("CORPORA",),
-    "known.corpus": ("Corpus",),
     "labels": ("classes_among", "classes_of"),
     "librispeech": ("read_librispeech",),
     "manifest": ("read_manifest",),

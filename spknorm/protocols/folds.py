@@ -1,5 +1,6 @@
 """The protocols by name: settings in, a checked split out. Last in this folder but cross.py."""
 
+import functools
 import logging
 import re
 from collections.abc import Iterable, Sequence
@@ -171,9 +172,10 @@ def divide(
     )
     whole = Split(tuple(pool), tuple(given), tuple(test))
     _refuse_empty(about, train=whole.train, test=whole.test)
-    check_split(
-        whole, protocol=protocol, base=base, dev="", unseen=unseen, allow_leak=allow_leak
-    )  # before dev is made of what trains, so that a message is of the list
+    check = functools.partial(
+        check_split, protocol=protocol, base=base, unseen=unseen, allow_leak=allow_leak
+    )
+    check(whole, dev="")  # before dev is made of what trains, so that a message is of the list
     if dev == "superb":
         train, valid = parts.superb_dev(pool, valid_ratio)
     elif dev == "speaker_disjoint":
@@ -184,9 +186,7 @@ def divide(
         train = parts.up_to(train, samples_per_label, draw)
     split = Split(tuple(train), tuple(valid), tuple(test))
     _refuse_empty(about, **split._asdict())
-    leaks = check_split(
-        split, protocol=protocol, base=base, dev=dev, unseen=unseen, allow_leak=allow_leak
-    )
+    leaks = check(split, dev=dev)
     return Divided(split, "superb" if kind == "sd" and dev == "given" else dev, leaks)
 
 

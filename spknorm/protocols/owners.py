@@ -73,38 +73,39 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _folds(*pairs: tuple[str, str]) -> tuple[_Fold, ...]:
-    return tuple(_Fold(_names(dev), _names(test)) for dev, test in pairs)
+def _folds(*pairs: str) -> tuple[_Fold, ...]:
+    """Return the folds of texts such as `16 17 > 21-24`: who validates, who is tested."""
+    return tuple(_Fold(*map(_names, pair.split(">"))) for pair in pairs)
 
 
-_ACTORS = ("1001-1018", "1019-1036", "1037-1054", "1055-1072", "1073-1091")
 _LISTS: Mapping[tuple[str, str], tuple[str, tuple[_Fold, ...]]] = MappingProxyType(
     {
         # EMO-SUPERB, data of September 2024; a fold's number is not that of its session
-        ("emosuperb", "iemocap"): (
-            "session",
-            _folds(("5", "4"), ("4", "3"), ("3", "2"), ("2", "1"), ("1", "5")),
-        ),
+        ("emosuperb", "iemocap"): ("session", _folds("5 > 4", "4 > 3", "3 > 2", "2 > 1", "1 > 5")),
         ("emosuperb", "msp_improv"): (
             "session",
-            _folds(("3", "4"), ("2", "3"), ("1", "2"), ("6", "1"), ("5", "6"), ("4", "5")),
+            _folds("3 > 4", "2 > 3", "1 > 2", "6 > 1", "5 > 6", "4 > 5"),
         ),
         ("emosuperb", "crema_d"): (
             "speaker",
-            _folds(*((_ACTORS[(place + 1) % 5], _ACTORS[place]) for place in range(5))),
+            _folds(
+                "1019-1036 > 1001-1018",
+                "1037-1054 > 1019-1036",
+                "1055-1072 > 1037-1054",
+                "1073-1091 > 1055-1072",
+                "1001-1018 > 1073-1091",
+            ),
         ),
         # audEERING's data sets, as their packages split them
-        ("audb", "ravdess"): ("speaker", _folds(("16 17 19 20", "21-24"))),
+        ("audb", "ravdess"): ("speaker", _folds("16 17 19 20 > 21-24")),
         ("audb", "crema_d"): (
             "speaker",
             _folds(
-                (
-                    "1049 1053 1054 1055 1058 1059 1061-1068 1070 1075 1080 1085",
-                    "1048 1069 1071 1074 1076-1079 1082-1084 1086-1091",
-                )
+                "1049 1053 1054 1055 1058 1059 1061-1068 1070 1075 1080 1085 > "
+                "1048 1069 1071 1074 1076-1079 1082-1084 1086-1091"
             ),
         ),
-        ("audb", "emodb"): ("speaker", _folds(("", "12 14 15 16"))),
+        ("audb", "emodb"): ("speaker", _folds("> 12 14 15 16")),
     }
 )
 
