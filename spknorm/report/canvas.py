@@ -54,11 +54,6 @@ class Figure(NamedTuple):
     png: bytes
 
     @property
-    def kind(self) -> str:
-        """What a page makes of it."""
-        return "figure"
-
-    @property
     def width(self) -> int:
         """In pixels."""
         return int.from_bytes(self.png[16:20], "big")

@@ -105,8 +105,7 @@ def draw_low_resource(block: Block) -> Figure | None:
             ends.append((x[-1], float(mean[-1]), name, colour))
             picture.say("curve-of", name=name, curve=found)
         _label_ends(axes, ends)
-        axes.set_xlabel("Training utterances per label (up to)")
-        axes.set_ylabel("WA on the test set, %")
+        axes.set(xlabel="Training utterances per label (up to)", ylabel="WA on the test set, %")
         return picture.finish("curves", "low_resource", comparable=comparable, paper=paper)
 
 
@@ -167,7 +166,7 @@ def draw_speakers(block: Block) -> Iterator[Figure]:
                             rotation=0 if few else 40, ha="center" if few else "right")  # fmt: skip
             axes.grid(axis="x", visible=False)
             axes.set_ylabel("UA, %")
-            picture.plot.legend(loc="outside upper left", ncols=min(3, len(spreads)), fontsize=8.5)
+            picture.plot.legend(loc="outside upper left", ncols=min(3, len(spreads)))
             counts = {"num_drawn": len(cut), "num_speakers": len(names)}
             at = {"upstream": upstream, "protocol": block.protocol}
             yield picture.finish("speakers", "speakers", block.protocol, upstream, **at, **counts)

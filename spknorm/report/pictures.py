@@ -55,25 +55,24 @@ def draw_training(block: Block) -> Iterator[Figure]:
             for axes, (key, title) in zip(cells, _CURVES, strict=True):
                 pairs = zip(drawn, colours, strict=True)
                 logged = [_draw_curve(axes, one, colour, key) for one, colour in pairs]
-                axes.set_title(title)
-                axes.set_xlabel("Training step")
+                axes.set(title=title, xlabel="Training step")
                 if key == "speaker_loss":
                     picture.said += _log_k(axes, drawn)
                 axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
                 if not any(logged):
-                    axes.text(
-                        0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color=GREY
-                    )
+                    look: dict[str, Any] = {
+                        "ha": "center",
+                        "color": GREY,
+                        "transform": axes.transAxes,
+                    }
+                    axes.text(0.5, 0.5, "not logged", **look)
             for one in drawn:
                 mean = _mean_curve(one.rows["run"], "emotion_loss")
                 if len(mean):
                     picture.say("loss-of", method=one.method, loss=[*mean])
-            picture.plot.legend(
-                *cells[0].get_legend_handles_labels(),
-                loc="outside lower center",
-                ncols=min(3, len(drawn)),
-                fontsize=8.5,
-            )
+            handles, names = cells[0].get_legend_handles_labels()
+            columns = min(3, len(drawn))
+            picture.plot.legend(handles, names, loc="outside lower center", ncols=columns)
             at = {"upstream": upstream, "protocol": block.protocol}
             yield picture.finish("training", "training", block.protocol, upstream, **at)
 
@@ -87,16 +86,8 @@ def draw_frontier(frontier: Frontier) -> Figure:
         for method, leakage, wa in frontier.points:
             x, y, colour = 100 * leakage.mean, 100 * wa.mean, colour_of(method.family)
             bars: dict[str, Any] = {"xerr": 100 * leakage.std or None, "yerr": 100 * wa.std or None}
-            axes.errorbar(
-                x,
-                y,
-                **bars,
-                fmt=marker_of(method.family),
-                color=colour,
-                markersize=8,
-                ecolor=f"{colour}59",
-                elinewidth=1.2,
-            )
+            bars |= {"ecolor": f"{colour}59", "elinewidth": 1.2, "fmt": marker_of(method.family)}
+            axes.errorbar(x, y, color=colour, markersize=8, **bars)
             labels.append((x, y, shorten(method.label, 44), colour))
             picture.say("trade-of", method=method, x=x, y=y, num_runs=wa.n)
             if method.speaker_lambda is not None and not method.is_reference:
@@ -107,21 +98,13 @@ def draw_frontier(frontier: Frontier) -> Figure:
             axes.plot(xs, ys, color=colour_of(str(family)), linewidth=1.2, alpha=0.6, zorder=1)
         for value, name in ((frontier.raw, "raw upstream"), (frontier.chance, "chance")):
             if value is not None:
-                draw_limit(
-                    axes,
-                    100 * value,
-                    name,
-                    (3, 4),
-                    rotation=90,
-                    va="bottom",
-                    xycoords=("data", "axes fraction"),
-                )
+                look: dict[str, Any] = {"rotation": 90, "xycoords": ("data", "axes fraction")}
+                draw_limit(axes, 100 * value, name, (3, 4), va="bottom", **look)
                 picture.say("limit-of", name=name, value=value)
         axes.margins(x=0.12, y=0.1)
         axes.set_xlim(left=max(axes.get_xlim()[0], -1.5))
-        axes.set_xlabel(
-            f"Speaker leakage: accuracy of a fresh probe, %   ({frontier.axis})", fontsize=9.5
-        )
+        leakage_of = f"Speaker leakage: accuracy of a fresh probe, %   ({frontier.axis})"
+        axes.set_xlabel(leakage_of, fontsize=9.5)
         axes.set_ylabel("WA on the test set, %")
         label_points(picture, labels)
         return picture.finish("frontier", "frontier", frontier.upstream, frontier=frontier)
@@ -134,9 +117,8 @@ def draw_layers(probed: "DataFrame") -> Figure | None:
     if not len(rows):
         return None
     kinds = {*zip(rows["probe"], rows["corpus"], strict=True)}
-    probe, corpus = min(
-        kinds, key=lambda kind: (kind[0] != "linear", kind[0], kind[1] != "speaker", kind[1])
-    )
+    order = {kind: (kind[0] != "linear", kind[0], kind[1] != "speaker", kind[1]) for kind in kinds}
+    probe, corpus = min(order, key=order.__getitem__)
     rows = rows[(rows["probe"] == probe) & (rows["corpus"] == corpus)]
     rows = rows.assign(layer=rows["layer"].astype(int), percent=100 * rows["accuracy"])
     with drawing(8.4, 3.8) as picture:
@@ -144,20 +126,12 @@ def draw_layers(probed: "DataFrame") -> Figure | None:
         groups = rows.groupby(["upstream", "rank", "subject"])
         for number, ((upstream, _, subject), found) in enumerate(groups):
             means = found.groupby("layer")["percent"].mean()
-            name = shorten(f"{upstream}: {subject}", 60)
-            axes.plot(
-                means.index,
-                means,
-                marker="o",
-                markersize=4,
-                label=name,
-                color=CYCLE[number % len(CYCLE)],
-            )
+            name, colour = shorten(f"{upstream}: {subject}", 60), CYCLE[number % len(CYCLE)]
+            axes.plot(means.index, means, "o-", markersize=4, label=name, color=colour)
             picture.say("layers-of", name=name, layers=[*means.items()])
-        axes.set_xlabel("Layer")
-        axes.set_ylabel("Speaker accuracy, %")
+        axes.set(xlabel="Layer", ylabel="Speaker accuracy, %")
         axes.set_ylim(bottom=0)
-        picture.plot.legend(loc="outside upper left", fontsize=8.5, ncols=2)
+        picture.plot.legend(loc="outside upper left", ncols=2)
         return picture.finish("layers", "leakage_by_layer", probe=probe, corpus=corpus)
 
 
@@ -180,13 +154,12 @@ def draw_features(paths: Sequence[Path]) -> Figure | None:
             for axes, labels in ((above, entry.speaker[::step]), (below, entry.emotion[::step])):
                 num_names = _draw_points(axes, flat, labels)
                 if column == len(stages) - 1 and num_names <= _MOST_NAMES:
-                    axes.legend(
-                        loc="center left",
-                        bbox_to_anchor=(1.0, 0.5),
-                        fontsize=8,
-                        handletextpad=0.1,
-                        markerscale=1.6,
-                    )
+                    beside: dict[str, Any] = {
+                        "loc": "center left",
+                        "bbox_to_anchor": (1.0, 0.5),
+                        "fontsize": 8,
+                    }
+                    axes.legend(handletextpad=0.1, markerscale=1.6, **beside)
             name = _STAGES.get(entry.stage, entry.stage)
             where = f"{shorten(entry.upstream, 24)}\n" if entry.upstream else ""
             above.set_title(f"{where}{shorten(name, 26)}", fontsize=9.5)
@@ -215,17 +188,15 @@ def _draw_points(axes: "Axes", flat: Any, labels: Sequence[str]) -> int:
     names = sorted(set(labels))
     for number, name in enumerate(names):
         chosen = np.array([label == name for label in labels])
-        x, y = flat[chosen].T
-        axes.scatter(
-            x,
-            y,
-            s=9,
-            alpha=0.75,
-            linewidths=0,
-            label=shorten(name, 12),
-            color=CYCLE[number % len(CYCLE)],
-            marker="o^sDv"[number // len(CYCLE) % 5],
-        )
+        colour, marker = CYCLE[number % len(CYCLE)], "o^sDv"[number // len(CYCLE) % 5]
+        look: dict[str, Any] = {
+            "s": 9,
+            "alpha": 0.75,
+            "linewidths": 0,
+            "color": colour,
+            "marker": marker,
+        }
+        axes.scatter(*flat[chosen].T, label=shorten(name, 12), **look)
     axes.set_xticks([])
     axes.set_yticks([])
     return len(names)
@@ -262,7 +233,6 @@ def _log_k(axes: "Axes", drawn: Sequence[Estimate]) -> list[str]:
     values = sorted({round(step.log_num_speakers, 6) for step in steps if step.log_num_speakers})
     for value in values:
         axes.axhline(value, color=GREY, linewidth=1, linestyle=(0, (4, 2)))
-        write_beside(
-            axes, "log K", (0, value), (4, 3), color=GREY, xycoords=("axes fraction", "data")
-        )
+        look: dict[str, Any] = {"color": GREY, "xycoords": ("axes fraction", "data")}
+        write_beside(axes, "log K", (0, value), (4, 3), **look)
     return [f"log K is {value:.2f}" for value in values]

@@ -47,37 +47,34 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[TableRow, ...]
     num_heads: int = 1
-    kind: Literal["table"] = "table"
 
 
-def with_deviation(mean: float, std: float, n: int, show: Show | None = None) -> str:
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a fraction in percent, without its sign: 0.742 -> `74.2`; None and NaN -> a dash."""
+    return NOTHING if value is None or value != value else f"{100 * value:.{digits}f}"
+
+
+def with_deviation(mean: float, std: float, n: int, show: Show = percent) -> str:
     """Return `70.1 ± 2.3` in percent, or as `show` says it; a single run has no deviation."""
-    show = show or percent
     return f"{show(mean)} ± {show(std)}" if n > 1 else show(mean)
 
 
-def span(low: float | None, high: float | None, show: Show | None = None) -> str:
+def span(low: float | None, high: float | None, show: Show = percent) -> str:
     """Return an interval: `68.1 to 72.0`, its ends in percent or as `show` says them."""
-    show = show or percent
     return "no interval" if low is None or high is None else f"{show(low)} to {show(high)}"
 
 
 def with_span(
-    value: float | None, low: float | None, high: float | None, show: Show | None = None
+    value: float | None, low: float | None, high: float | None, show: Show = percent
 ) -> str:
     """Return `70.1 (68.1 to 72.0)`, see `span`; without brackets where there is no interval."""
-    text = NOTHING if value is None else (show or percent)(value)
+    text = NOTHING if value is None else show(value)
     return text if low is None else f"{text} ({span(low, high, show)})"
 
 
 def n_of_m(done: int, planned: int) -> str:
     """Return how many runs a row stands on, and how many there will be."""
     return str(done) if done >= planned else f"{done} of {planned}"
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """Return a fraction in percent, without its sign: 0.742 -> `74.2`; None and NaN -> a dash."""
-    return NOTHING if value is None or value != value else f"{100 * value:.{digits}f}"
 
 
 def plain(value: float | None) -> str:
