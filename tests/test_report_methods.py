@@ -123,11 +123,12 @@ def test_a_method_whose_adversary_did_nothing_is_not_called_by_its_name_alone(tm
 
 
 def test_a_method_that_climbs_in_adapters_says_so(tmp_path):
-    make_bench(tmp_path, num_folds=2, features=False, probes=False)
+    make_bench(tmp_path, num_folds=2, erasures=("leace",), features=False, probes=False)
     set_keys(tmp_path, "-fold1", config__upstream__lora={"rank": 8, "alpha": 16.0})
     [block] = blocks_of(tmp_path)
     assert labels_of(block) == [
-        "none", "none in LoRA", "SNP", "SNP in LoRA", "TAP", "TAP in LoRA",
+        "none", "none in LoRA", "LEACE erasure", "LEACE erasure in LoRA", "SNP", "SNP in LoRA",
+        "TAP", "TAP in LoRA",
     ]  # fmt: skip
 
 

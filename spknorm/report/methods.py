@@ -213,8 +213,8 @@ def _names(methods: Sequence[Method]) -> dict[Method, str]:
 def _base(method: Method) -> tuple[str, ...]:
     """Return the parts of a name that are said whatever the other rows are; frozen comes last."""
     erasure = method.erasure or ""
-    where = f"{method.strategy} in LoRA" if method.adapters else method.strategy
-    parts = [_ERASURES.get(erasure, erasure) or where]
+    name = _ERASURES.get(erasure, erasure) or method.strategy
+    parts = [f"{name} in LoRA" if method.adapters else name]
     idle = method.strategy != "none" and method.speaker_lambda == 0
     other = method.adversary not in (None, "ascent")
     parts += ["λ 0"] if idle else [f"{method.adversary} loss"] if other else []
