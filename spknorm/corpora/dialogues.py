@@ -12,6 +12,7 @@ from pathlib import Path
 from spknorm.corpora.gathering import present, recordings, tell
 from spknorm.corpora.known import CORPORA
 from spknorm.corpora.known.corpus import Ask
+from spknorm.corpora.known.layout import pattern_of, template_of
 from spknorm.corpora.known.words import class_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import Line, find, lines_of
@@ -20,29 +21,13 @@ from spknorm.errors import DataError, MissingError
 logger = logging.getLogger(__name__)
 
 _PARTS = ("train", "dev", "test")
-_CLIPS = {
-    "meld": re.compile(r"dia(\d+)_utt(\d+)", re.ASCII),
-    "emorynlp": re.compile(r"sea(\d+)_ep(\d+)_sc(\d+)_utt(\d+)", re.ASCII),
+_NAMES = {  # of clips, by the tables' columns
+    "meld": r"dia{Dialogue_ID:\d+}_utt{Utterance_ID:\d+}",
+    "emorynlp": r"sea{Season:\d+}_ep{Episode:\d+}_sc{Scene_ID:\d+}_utt{Utterance_ID:\d+}",
 }
 _TABLES = {
     "meld": r"(train|dev|test)_sent_emo\.csv",
     "emorynlp": r"emorynlp_(train|dev|test)(_final)?\.csv",
-}
-_NUMBERS = {
-    "meld": ("Dialogue_ID", "Utterance_ID"),
-    "emorynlp": ("Season", "Episode", "Scene_ID", "Utterance_ID"),
-}
-_CLIP = {"meld": "dia{}_utt{}", "emorynlp": "sea{}_ep{}_sc{}_utt{}"}
-_DAMAGED = {
-    "meld": {
-        "train_dia125_utt3": "corrupt",
-        "test_dia38_utt4": "cut wrongly, 305 s",
-        "test_dia220_utt0": "cut wrongly, 235 s",
-        "train_dia309_utt0": "cut wrongly, 41 s",
-    },
-    "emorynlp": {
-        f"{part}_sea4_ep4_sc3_utt{number}": "corrupt" for part in _PARTS for number in (8, 9, 10)
-    },
 }
 _SEXES = {
     **dict.fromkeys(("monica", "rachel", "phoebe"), "female"),
@@ -79,7 +64,7 @@ def read_dialogues(root: Path, key: str) -> list[Utterance]:
     found, walk = recordings(root, lambda file: _name_of(file, key), containers=True)
     rows: dict[str, tuple[str, Line]] = {}
     for part in [one for one in _PARTS if one in tables]:
-        needed = ("Speaker", "Emotion", *_NUMBERS[key])
+        needed = ("Speaker", "Emotion", *pattern_of(_NAMES[key]).groupindex)
         for line in lines_of(tables[part], needed):
             name = f"{part}_{_clip(key, line, tables[part])}"
             rows[name] = (part, line)
@@ -91,7 +76,7 @@ def read_dialogues(root: Path, key: str) -> list[Utterance]:
     if stray:
         walk.left_out["without a row in the corpus' tables"] += len(stray)
     none = f"None of the {len(rows)} clips in {title}'s tables lies under {root}."
-    chosen = present(found, rows, corpus=title, missing=none, damaged=_DAMAGED[key])
+    chosen = present(found, rows, corpus=title, missing=none, damaged=CORPORA[key].damaged)
     left_out: Counter[str] = Counter()
     records = []
     for name, path in chosen.items():
@@ -131,16 +116,17 @@ def _name_of(file: Path, key: str) -> str | None:
 
     Copies of test clips that are called `final_videos_test...` have no row.
     """
-    match = _CLIPS[key].fullmatch(file.stem)
+    match = pattern_of(_NAMES[key]).search(file.stem)
     part = next((part for folder in file.parents if (part := _part(folder.name))), "")
     return f"{part}_{file.stem}" if match and part else None
 
 
 def _clip(key: str, line: Line, table: Path) -> str:
-    numbers = [line.cells[column] for column in _NUMBERS[key]]
-    if not all(one.isascii() and one.isdigit() for one in numbers):
-        raise DataError(f"{table}, line {line.number}: {', '.join(_NUMBERS[key])} must be numbers.")
-    return _CLIP[key].format(*(int(one) for one in numbers))
+    cells = {column: line.cells[column] for column in pattern_of(_NAMES[key]).groupindex}
+    if not all(one.isascii() and one.isdigit() for one in cells.values()):
+        raise DataError(f"{table}, line {line.number}: {', '.join(cells)} must be numbers.")
+    numbers = {column: int(cell) for column, cell in cells.items()}
+    return template_of(_NAMES[key]).format_map(numbers)
 
 
 def _speaker(text: str, key: str) -> str | None:

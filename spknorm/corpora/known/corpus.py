@@ -35,6 +35,7 @@ class Corpus:
         takes: Settings besides `root` that have an effect, such as `meta_data`.
         compared: Whether what is read is compared with `counts` by `reading.py`; some readers know
             more and do it themselves.
+        damaged: Ids of recordings that cannot serve, and why.
         names: The end of a path without its suffix: fields with their patterns between other
             patterns, `{emotion:[A-Z]}-{take}`; two digits need no pattern. `emotion` and `speaker`
             are fields, or come from `DERIVED`.
@@ -47,7 +48,6 @@ class Corpus:
         sex_table: A CSV table in the corpus' folder: its name, the columns of speaker and sex.
         intensities: By the code in the field `intensity`.
         wanted: Values of fields; recordings with others are not of this corpus.
-        damaged: Ids of recordings that cannot serve, and why.
         other_total: A second number of utterances with which it is whole.
         containers: Whether it is handed out as video.
     """
@@ -68,6 +68,7 @@ class Corpus:
     scale: tuple[float, float] | None = None
     takes: tuple[str, ...] = ()
     compared: bool = True
+    damaged: Mapping[str, str] = field(default_factory=dict)
     names: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
     id: str | None = None
@@ -77,7 +78,6 @@ class Corpus:
     sex_table: tuple[str, str, str] | None = None
     intensities: Mapping[str, str] = field(default_factory=dict)
     wanted: Mapping[str, str] = field(default_factory=dict)
-    damaged: Mapping[str, str] = field(default_factory=dict)
     other_total: int | None = None
     containers: bool = False
 
