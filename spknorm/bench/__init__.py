@@ -5,20 +5,18 @@ submitit run them, and writes summary.json for the report.
 """
 
 from spknorm.bench.budget import (
-    Budget,
     budget,
     lines_of,
     measured_seconds,
     refuse_what_cannot_fit,
 )
 from spknorm.bench.cells import Cell
-from spknorm.bench.executor import Executor
 from spknorm.bench.expansion import expand
 from spknorm.bench.experiment import KINDS, Experiment, read_experiment
 from spknorm.bench.grid import BenchProgress, DryRun, plan, run
 from spknorm.bench.selection import FOLDER as SELECTION_FOLDER
 from spknorm.bench.selection import candidates_of, choose, with_choices
-from spknorm.bench.standing import WORDS, Standing, standing
+from spknorm.bench.standing import WORDS, standing
 from spknorm.bench.summary import CellStatus, Summary
 from spknorm.bench.summary import lines_of as lines_of_cells
 
@@ -27,13 +25,10 @@ __all__ = [
     "SELECTION_FOLDER",
     "WORDS",
     "BenchProgress",
-    "Budget",
     "Cell",
     "CellStatus",
     "DryRun",
-    "Executor",
     "Experiment",
-    "Standing",
     "Summary",
     "budget",
     "candidates_of",

@@ -33,7 +33,6 @@ class Budget(NamedTuple):
     """What a grid needs.
 
     Attributes:
-        num_runs: How many runs.
         disk_gb: Of their checkpoints, when all are complete.
         memory_gb: Of the largest run, on its device.
         hours: One after another, from runs that were measured; None before there is one.

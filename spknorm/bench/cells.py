@@ -22,14 +22,11 @@ class Cell:
         name: Upstream, variant, protocol, fold and seed; also the name of its folder.
         group: The name without sizes, draws, folds and seeds: one for all runs of a method.
         variant: The part of the name that the rows of a table differ in.
-        upstream: Of s3prl.hub.
         upstream_ckpt: File or URL for a `*_local` upstream.
         upstream_config: File for an upstream that needs one.
         frozen: Whether the upstream stays as it is.
         selection: s3prl's -s; None leaves the task's default.
         layer: s3prl's -l.
-        fold: The test fold.
-        seed: Of the run.
         changes: What differs from the task's config.yaml, in its sections.
     """
 

@@ -28,7 +28,6 @@ class DryRun(NamedTuple):
     """What a bench would do now.
 
     Attributes:
-        statuses: Every cell and where it stands.
         max_parallel: Runs at a time; None: as many as the cluster gives.
         seconds_left: Estimate from the finished cells; None before the first one.
     """

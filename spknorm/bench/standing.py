@@ -28,7 +28,6 @@ class Standing(NamedTuple):
     """Where a run, or a job after the runs, stands.
 
     Attributes:
-        name: Of the run.
         word: One of `WORDS`.
         detail: The step, the node, why it waits or failed; may be empty.
     """

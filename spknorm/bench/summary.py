@@ -26,7 +26,6 @@ class CellStatus(NamedTuple):
     """Where a cell stands.
 
     Attributes:
-        cell: The cell.
         status: `complete`, `failed` or `pending`.
         error: Why it failed.
         seconds: How long a complete one took.

@@ -100,41 +100,9 @@ def build(kind: type[T], mapping: Any, *, path: str) -> T:
 def _convert(hint: Any, value: Any, path: str) -> Any:
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        converted = _convert(options[0], value, path)
-        optional = ", or null" if type(None) in typing.get_args(options[0]) else ""
-        for mark in (mark for mark in options[1:] if isinstance(mark, OneOf)):
-            if converted not in mark.names():
-                known = ", ".join(mark.names())
-                raise ConfigError(f"`{path}` must be one of {known}, but is {shown(value)}.")
-        for allowed in (mark for mark in options[1:] if isinstance(mark, Range)):
-            several = isinstance(converted, tuple)
-            for number in converted if several else [converted]:
-                if not isinstance(number, str | None) and number not in allowed:
-                    what = f"a list of numbers {allowed}" if several else f"{allowed}{optional}"
-                    raise ConfigError(
-                        f"`{path}` must be {what}, but is {shown(value if several else converted)}."
-                    )
-        return converted
+        return _marked(options[0], options[1:], value, path)
     if origin in (types.UnionType, typing.Union):
-        is_mapping = isinstance(value, Mapping)
-        if type(None) in options and (value is None or str(value).lower() in ("none", "null")):
-            return None
-        choices = [option for option in options if option is not type(None)]
-        mapping = [o for o in choices if typing.get_origin(o) is Mapping and is_mapping]
-        words = [o for o in choices if typing.get_origin(o) is Literal]
-        if any(value in typing.get_args(word) for word in words if isinstance(value, str)):
-            return value
-        other = (mapping or [o for o in choices if o not in words])[0]
-        try:
-            return _convert(other, value, path)
-        except ConfigError as error:
-            kind = _KINDS.get(typing.get_origin(other) or other)
-            if not words or kind is None or is_mapping:
-                raise
-            named = ", ".join(name for word in words for name in typing.get_args(word))
-            raise ConfigError(
-                f"`{path}` must be {named} or {kind}, but is {shown(value)}."
-            ) from error
+        return _one_of(options, value, path)
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), value, path=path)
     if origin is Literal:
@@ -153,6 +121,46 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             raise ConfigError(f"`{path}` must be a mapping, but is {shown(value)}.")
         return dict(value)
     return _scalar(hint, value, path)
+
+
+def _marked(hint: Any, marks: Sequence[Any], value: Any, path: str) -> Any:
+    """Return a value that its field's marks allow."""
+    converted = _convert(hint, value, path)
+    optional = ", or null" if type(None) in typing.get_args(hint) else ""
+    for mark in (mark for mark in marks if isinstance(mark, OneOf)):
+        if converted not in mark.names():
+            known = ", ".join(mark.names())
+            raise ConfigError(f"`{path}` must be one of {known}, but is {shown(value)}.")
+    for allowed in (mark for mark in marks if isinstance(mark, Range)):
+        several = isinstance(converted, tuple)
+        for number in converted if several else [converted]:
+            if not isinstance(number, str | None) and number not in allowed:
+                what = f"a list of numbers {allowed}" if several else f"{allowed}{optional}"
+                raise ConfigError(
+                    f"`{path}` must be {what}, but is {shown(value if several else converted)}."
+                )
+    return converted
+
+
+def _one_of(options: Sequence[Any], value: Any, path: str) -> Any:
+    """Return a value of one of several types: null, a word, or the other one."""
+    is_mapping = isinstance(value, Mapping)
+    if type(None) in options and (value is None or str(value).lower() in ("none", "null")):
+        return None
+    choices = [option for option in options if option is not type(None)]
+    mapping = [o for o in choices if typing.get_origin(o) is Mapping and is_mapping]
+    words = [o for o in choices if typing.get_origin(o) is Literal]
+    if any(value in typing.get_args(word) for word in words if isinstance(value, str)):
+        return value
+    other = (mapping or [o for o in choices if o not in words])[0]
+    try:
+        return _convert(other, value, path)
+    except ConfigError as error:
+        kind = _KINDS.get(typing.get_origin(other) or other)
+        if not words or kind is None or is_mapping:
+            raise
+        named = ", ".join(name for word in words for name in typing.get_args(word))
+        raise ConfigError(f"`{path}` must be {named} or {kind}, but is {shown(value)}.") from error
 
 
 def _as_choice(value: Any, options: Sequence[str]) -> Any:

@@ -21,7 +21,7 @@ def check_combinations(config: TaskConfig) -> None:
     Raises:
         ConfigError: The message names them, and what to set.
     """
-    for rules in (_rates, _of_ascent, _of_data, _of_training, _of_engine):
+    for rules in (_rates, _of_ascent, _of_protocol, _of_targets, _of_training, _of_engine):
         for is_wrong, text in rules(config):
             if is_wrong:
                 raise ConfigError(text)
@@ -63,9 +63,9 @@ def _of_ascent(config: TaskConfig) -> Rules:
         )
 
 
-def _of_data(config: TaskConfig) -> Rules:
+def _of_protocol(config: TaskConfig) -> Rules:
     data = config.downstream_expert.datarc
-    by_dimensions, is_cross = data.targets == "dimensions", data.protocol == "cross"
+    is_cross = data.protocol == "cross"
     yield (
         (data.protocol == "low_resource") != (data.samples_per_label is not None),
         f"`{_DATA}.samples_per_label` goes with low_resource alone: "
@@ -105,6 +105,11 @@ def _of_data(config: TaskConfig) -> Rules:
         f"`{_DATA}.labels` {{map: ...}} names the words of one corpus, and "
         "the protocol cross has several: take auto, four or all.",
     )
+
+
+def _of_targets(config: TaskConfig) -> Rules:
+    data = config.downstream_expert.datarc
+    by_dimensions = data.targets == "dimensions"
     yield (
         by_dimensions and (data.class_weights != "none" or data.labels_from != "majority"),
         f"`{_DATA}.class_weights` and `labels_from` are of classes, but "

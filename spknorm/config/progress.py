@@ -20,12 +20,7 @@ LINE_EVERY = 30.0
 
 
 class Progress:
-    """A piece of work of which is known how much there is; used with `with`.
-
-    Args:
-        what: In a word or two, as the bar calls it.
-        total: How much there is.
-    """
+    """A piece of work, of which is known how much there is; used with `with`."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._done = what, total, 0

@@ -45,9 +45,7 @@ def note_fetched(args: argparse.Namespace, source: Path | None) -> None:
 def check_weights(args: argparse.Namespace, source: Path | None = None) -> None:
     """Check that a frozen upstream's file or folder is what the run of these arguments began with.
 
-    Args:
-        args: The run's, as its checkpoints have them.
-        source: Where a name of a hub led to, once the upstream is built.
+    `source` is where a name of a hub led to, once the upstream is built.
 
     Raises:
         CheckpointError: Another lies in its place; no checkpoint of the run has its weights.

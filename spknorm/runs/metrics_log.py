@@ -37,12 +37,7 @@ def append_metrics(expdir: Path | str, values: Mapping[str, Any]) -> None:
 
 
 class MetricsLog:
-    """metrics.jsonl: one JSON object per logged step, appended as training goes.
-
-    Args:
-        expdir: Folder of the experiment.
-        keep: How many lines of an earlier part of the run to keep; 0 starts afresh.
-    """
+    """metrics.jsonl: an object per logged step, behind the first `keep` lines of an earlier part."""
 
     def __init__(self, expdir: Path | str, *, keep: int = 0) -> None:
         self._path = Path(expdir) / "metrics.jsonl"

@@ -21,24 +21,19 @@ class ProbeRow:
         stage: One of `STAGES`.
         variant: The stage with whatever sets it apart from others of it in one audit.
         frozen: Whether the upstream kept its weights.
-        run: Folder of the experiment.
         corpus: speaker or emotion.
-        label: What was probed.
         probe: linear, mlp, knn or eer.
         layer: head (what the emotion head sees; `last` in older files), weighted or the index of a
             hidden state.
         control: None; shuffled: the same with permuted labels; chance: the most frequent class.
         accuracy: Of the test utterances.
         low: Lower end of its 95 % interval over speakers; None where there is none.
-        high: The upper end.
         n: Test utterances; trials for eer.
         drawn_from: Held-out utterances that there are, where a sample of them was named.
         on_sample: What a probe that learnt on the sample scored, where `accuracy` is extrapolated
             to one that learns on the whole.
         learnt_on: Utterances that it learnt on.
         learnt_of: Utterances that `accuracy` is extrapolated to.
-        num_classes: Classes of the label.
-        seed: Of the probe.
     """
 
     upstream: str

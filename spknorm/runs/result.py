@@ -117,7 +117,6 @@ class Result:
         samples_per_label: Of low_resource, as is `draw`.
         best_step: The step whose weights were tested.
         seconds: Wall clock of all parts of the run together.
-        num_speakers: K, 0 without a speaker head.
         final: Losses at the last log.
         dev: Scores at the best step; None if the run evaluated no dev set.
         test: The same step's; None if the run was told not to test.

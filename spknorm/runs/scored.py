@@ -43,8 +43,6 @@ class DimensionScores:
 
     Attributes:
         ccc: By dimension, -1 to 1.
-        mean: Of them.
-        n: Number of utterances.
         by_speaker: Of the test part: speaker -> dimension -> n, and the sums of truth, prediction,
             their squares and their product, from which any CCC and its interval come.
     """
@@ -61,8 +59,6 @@ class Dimensions:
 
     Attributes:
         names: In the order of the head's outputs.
-        low: Least value of the scale.
-        high: Greatest value of the scale.
         dev: At the best step; None if the run evaluated no dev set.
         test: The same step's; None if the run was told not to test.
     """

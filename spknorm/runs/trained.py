@@ -35,9 +35,6 @@ class Trained:
     """A run's model, in evaluation mode.
 
     Attributes:
-        folder: Of the experiment.
-        args: Its command line.
-        settings: Its configuration.
         upstream: s3prl's, with the trained weights.
         featurizer: s3prl's Featurizer of it.
         heads: Gate, emotion head and speaker head.

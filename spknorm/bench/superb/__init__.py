@@ -34,11 +34,7 @@ class TaskScore(NamedTuple):
     """One task on one upstream.
 
     Attributes:
-        task: Column.
-        upstream: Row.
-        folder: Of the run.
         score: Test accuracy at the best dev step, a fraction; None if the run failed.
-        step: That step.
         error: Why there is no score; empty if there is one.
     """
 
