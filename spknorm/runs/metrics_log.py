@@ -37,7 +37,7 @@ def append_metrics(expdir: Path | str, values: Mapping[str, Any]) -> None:
 
 
 class MetricsLog:
-    """metrics.jsonl: an object per logged step, behind the first `keep` lines of an earlier part."""
+    """metrics.jsonl: an object per logged step, after the first `keep` lines of a part before."""
 
     def __init__(self, expdir: Path | str, *, keep: int = 0) -> None:
         self._path = Path(expdir) / "metrics.jsonl"
