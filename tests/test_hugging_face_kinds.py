@@ -290,3 +290,13 @@ def test_a_snapshot_that_is_only_half_there_is_told(folder, tmp_path, monkeypatc
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(MissingError, match=r"lacks files, as after a download that was stopped\)"):
         built("someone/tiny")
+
+
+def test_log_mels_are_in_float32_under_bf16_on_the_cpu(tmp_path):
+    path = make_transformers(tmp_path, "whisper")
+    args = argparse.Namespace(upstream=f"hf:{path}", upstream_ckpt=None)
+    inputs = build(args).upstream.inputs
+    wavs = [torch.randn(8000, generator=torch.Generator().manual_seed(0))]
+    expected = inputs(wavs)["input_features"]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(inputs(wavs)["input_features"], expected)

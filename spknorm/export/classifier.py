@@ -36,7 +36,7 @@ def classifier_of(
         return None, "its head reads a single layer below the last"
     if layer_weights is not None and args.get("upstream_feature_normalize"):
         return None, "its head reads a sum of normalised layers"
-    if "distiller" in family.experts and (beyond := beyond_layers(trained.upstream, trained.args)):
+    if family.expert == "distiller" and (beyond := beyond_layers(trained.upstream, trained.args)):
         return None, f"its head reads {beyond}"
     if layer_weights is None and selected not in ("last_hidden_state", "hidden_states", "paper"):
         return None, f"its head reads {selected}"

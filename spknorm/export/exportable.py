@@ -108,7 +108,7 @@ def read_exportable(expdir: Path) -> Exportable:
         )
     gate = _gate_of(trained)
     form, no_folder = _form_of(trained, family, stock)
-    if gate is not None and "distiller" in family.experts:
+    if gate is not None and family.expert == "distiller":
         beyond = beyond_layers(trained.upstream, trained.args)
         no_folder = beyond and f"the gate reads {beyond}"
     classifier, reason = classifier_of(trained, family, no_folder=no_folder)

@@ -6,25 +6,6 @@ _HEADER = (
     "family", "s3prl's names", "hf:", "without padding", "frozen by default", "read back from",
     "emotion classifier", "ONNX",
 )  # fmt: skip
-_NAMES = {
-    "hubert": "`hubert*`, `mhubert*`, `contentvec*`, `ms_hubert`, `hubert_local`",
-    "wav2vec2": "`wav2vec2*`, `xlsr*`, `xls_r_*`, `wav2vec2_local`",
-    "wavlm": "`wavlm*`, `wavlm_local`",
-    "data2vec": "`data2vec*`, `data2vec_local`",
-    "unispeech_sat": "`unispeech_sat*`, `unispeech_sat_local`",
-    "emotion2vec": "`emotion2vec`, `emotion2vec_base*`, `emotion2vec_plus_*`",
-    "distiller": "`distilhubert*`, `distiller_local`",
-}
-_READ_BACK = {
-    "hubert": "`hf:`, `spknorm_hubert_local`",
-    "distiller": "`hf:`, `distiller_local`, `spknorm_distiller_local`",
-    "emotion2vec": "`emotion2vec`",
-}
-_CLASSIFIERS = {
-    "whisper": "no: transformers' averages over all of its 30 s",
-    "distiller": "of a layer (`-s paper`)",
-    "emotion2vec": "no: transformers has no emotion2vec",
-}
 _WORKS = (
     "All of these train under none, SNP and TAP, resume bit for bit, are audited and "
     "predicted with, frozen or not, with LoRA, frozen layers, layer decay or biases alone. "
@@ -74,14 +55,13 @@ def matrix() -> str:
 
 
 def _row(family: Family) -> tuple[str, ...]:
-    name = next(iter(family.experts), "")
     return (
         family.title,
-        "; ".join(_NAMES[name] for name in family.experts) or "-",
+        family.names,
         f"`{family.model_type}`" if family.model_type else "-",
         "packed" if family.runs_packed else "one by one",
         family.frozen or "nothing",
-        _READ_BACK.get(name, f"`hf:`, `{name}_local`" if name else "`hf:`"),
-        _CLASSIFIERS.get(name or family.model_type, "yes"),
+        family.read_back,
+        family.classifier,
         "yes" if family.runs_packed else "no",
     )

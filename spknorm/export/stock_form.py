@@ -54,8 +54,7 @@ def stock_form(family: Family, upstream: Any, source: Path | None) -> StockForm 
     Raises:
         MissingError, CheckpointError: See `read_upstream_file`.
     """
-    name = next(iter(family.experts), "")
-    model = upstream.model
+    name, model = family.expert, upstream.model
     if name == "hubert":
         assert source is not None
         original = read_upstream_file(source)

@@ -23,34 +23,68 @@ class Family(NamedTuple):
 
     Attributes:
         title: As people call it.
-        experts: s3prl's modules whose UpstreamExpert it is.
+        expert: s3prl's module whose UpstreamExpert it is; empty if it has none.
         model_type: What transformers' config.json calls it; empty if it has no such model.
         runs_packed: spknorm.upstreams.fast runs it without padding in one go.
         frozen: What is not trained unless `train_feature_extractor` is on; empty: all is trained.
+        names: s3prl's for it, and below what else docs/s3prl.md shows: as Markdown.
+        read_back: What reads its exports.
+        classifier: Whether transformers can express its emotion head.
     """
 
     title: str
-    experts: tuple[str, ...] = ()
+    expert: str = ""
     model_type: str = ""
     runs_packed: bool = False
     frozen: str = ""
+    names: str = "-"
+    read_back: str = "`hf:`"
+    classifier: str = "yes"
 
 
-_S3PRL = "s3prl.upstream."
 _FRONT_END = "convolutional front end"
 FAMILIES = (
-    Family("HuBERT", ("hubert",), "hubert", True, _FRONT_END),
-    Family("wav2vec 2.0", ("wav2vec2",), "wav2vec2", True, _FRONT_END),
-    Family("WavLM", ("wavlm",), "wavlm", True, _FRONT_END),
-    Family("data2vec audio", ("data2vec",), "data2vec-audio", True, _FRONT_END),
-    Family("UniSpeech-SAT", ("unispeech_sat",), "unispeech-sat", True, _FRONT_END),
-    Family("emotion2vec", ("emotion2vec",), "", True, _FRONT_END),
-    Family("distilHuBERT", ("distiller",), "", True),
-    Family("UniSpeech", (), "unispeech", True, _FRONT_END),
-    Family("SEW-D", (), "sew-d", False, _FRONT_END),
-    Family("Wav2Vec2-BERT", (), "wav2vec2-bert"),
-    Family("Whisper's encoder", (), "whisper"),
-)
+    Family(
+        "HuBERT", "hubert", "hubert", True, _FRONT_END,
+        names="`hubert*`, `mhubert*`, `contentvec*`, `ms_hubert`, `hubert_local`",
+        read_back="`hf:`, `spknorm_hubert_local`",
+    ),
+    Family(
+        "wav2vec 2.0", "wav2vec2", "wav2vec2", True, _FRONT_END,
+        names="`wav2vec2*`, `xlsr*`, `xls_r_*`, `wav2vec2_local`",
+        read_back="`hf:`, `wav2vec2_local`",
+    ),
+    Family(
+        "WavLM", "wavlm", "wavlm", True, _FRONT_END,
+        names="`wavlm*`, `wavlm_local`", read_back="`hf:`, `wavlm_local`",
+    ),
+    Family(
+        "data2vec audio", "data2vec", "data2vec-audio", True, _FRONT_END,
+        names="`data2vec*`, `data2vec_local`", read_back="`hf:`, `data2vec_local`",
+    ),
+    Family(
+        "UniSpeech-SAT", "unispeech_sat", "unispeech-sat", True, _FRONT_END,
+        names="`unispeech_sat*`, `unispeech_sat_local`", read_back="`hf:`, `unispeech_sat_local`",
+    ),
+    Family(
+        "emotion2vec", "emotion2vec", "", True, _FRONT_END,
+        names="`emotion2vec`, `emotion2vec_base*`, `emotion2vec_plus_*`",
+        read_back="`emotion2vec`", classifier="no: transformers has no emotion2vec",
+    ),
+    Family(
+        "distilHuBERT", "distiller", "", True,
+        names="`distilhubert*`, `distiller_local`",
+        read_back="`hf:`, `distiller_local`, `spknorm_distiller_local`",
+        classifier="of a layer (`-s paper`)",
+    ),
+    Family("UniSpeech", "", "unispeech", True, _FRONT_END),
+    Family("SEW-D", "", "sew-d", False, _FRONT_END),
+    Family("Wav2Vec2-BERT", "", "wav2vec2-bert"),
+    Family(
+        "Whisper's encoder", "", "whisper",
+        classifier="no: transformers' averages over all of its 30 s",
+    ),
+)  # fmt: skip
 OTHER = Family("of another family")
 
 
@@ -72,7 +106,7 @@ def family_of(upstream: Any) -> Family:
     for family in FAMILIES:
         if kind is not None and family.model_type == kind:
             return family
-        if any(isinstance(upstream, expert) for expert in _experts(family)):
+        if (expert := _expert(family)) is not None and isinstance(upstream, expert):
             return family
     return OTHER
 
@@ -83,7 +117,8 @@ def is_stock(upstream: Any) -> bool:
         return False
     if _is_of_transformers(upstream):
         return True
-    return any(type(upstream).forward is expert.forward for expert in _experts(family_of(upstream)))
+    expert = _expert(family_of(upstream))
+    return expert is not None and type(upstream).forward is expert.forward
 
 
 def _is_of_transformers(upstream: Any) -> bool:
@@ -92,10 +127,10 @@ def _is_of_transformers(upstream: Any) -> bool:
     return module is not None and isinstance(upstream, module.TransformersUpstream)
 
 
-def _experts(family: Family) -> list[Any]:
-    """Return s3prl's classes of a family, as far as anything has imported them."""
-    modules = (sys.modules.get(f"{_S3PRL}{name}.expert") for name in family.experts)
-    return [module.UpstreamExpert for module in modules if module is not None]
+def _expert(family: Family) -> Any:
+    """Return s3prl's class of a family; None where nothing has imported it, or there is none."""
+    module = sys.modules.get(f"s3prl.upstream.{family.expert}.expert")
+    return None if module is None else module.UpstreamExpert
 
 
 def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None = None) -> Built:

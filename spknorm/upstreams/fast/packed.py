@@ -188,7 +188,7 @@ def form_of(upstream: Any) -> type[Parts]:
     """Return which parts an upstream has."""
     if isinstance(upstream, TransformersUpstream) or hasattr(upstream.model, "feature_projection"):
         return HuggingFaceParts  # s3prl's wrappers hold a model of transformers, too
-    return _FORMS.get(next(iter(family_of(upstream).experts), ""), FairseqParts)
+    return _FORMS.get(family_of(upstream).expert, FairseqParts)
 
 
 def parts_of(upstream: Any) -> Parts:

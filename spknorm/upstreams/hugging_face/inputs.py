@@ -72,14 +72,13 @@ class LogMels:
     def __call__(self, wavs: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the model's arguments for b waveforms (L,) of one length."""
         arrays = [wav.detach().cpu().numpy() for wav in wavs]
-        given = self._extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        with torch.autocast("cpu", enabled=False):  # else its spectrum is of a type of no array
+            given = self._extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt")
         arguments = {name: value.to(wavs[0].device) for name, value in given.items()}
         # Whisper pads to 30 s and attends to all of it, as in its training.
-        return (
-            arguments
-            if self.longest == math.inf
-            else {"input_features": arguments["input_features"]}
-        )
+        if self.longest == math.inf:
+            return arguments
+        return {"input_features": arguments["input_features"]}
 
     def preprocessor(self) -> dict[str, Any]:
         """Return preprocessor_config.json of an export."""
@@ -128,9 +127,8 @@ def _extractor(folder: Path, config: Any) -> Any:
         WhisperFeatureExtractor,
     )
 
-    if (folder / "preprocessor_config.json").is_file() or (
-        folder / "processor_config.json"
-    ).is_file():
+    files = ("preprocessor_config.json", "processor_config.json")
+    if any((folder / name).is_file() for name in files):
         return AutoFeatureExtractor.from_pretrained(folder)
     if config.model_type == "whisper":
         return WhisperFeatureExtractor(feature_size=config.num_mel_bins)
