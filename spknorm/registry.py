@@ -9,7 +9,6 @@ import importlib
 import importlib.metadata
 import inspect
 from pathlib import Path
-from types import ModuleType
 
 from spknorm.errors import ConfigError, MissingError
 
@@ -29,18 +28,15 @@ def register() -> None:
         ("s3prl.downstream", "downstream"),
         ("s3prl.upstream", "upstream_adapters"),
     ):
-        _extend(importlib.import_module(package), root / folder)
+        path = importlib.import_module(package).__path__
+        if str(root / folder) not in path:
+            path.append(str(root / folder))
     hub = importlib.import_module("s3prl.hub")
     for hubconf in sorted(root.glob("upstream_adapters/*/hubconf.py")):
         module = importlib.import_module(f"s3prl.upstream.{hubconf.parent.name}.hubconf")
         for name, entry in inspect.getmembers(module, inspect.isfunction):
             if not name.startswith("_") and entry.__module__ == module.__name__:
                 setattr(hub, name, entry)
-
-
-def _extend(package: ModuleType, folder: Path) -> None:
-    if str(folder) not in package.__path__:
-        package.__path__.append(str(folder))
 
 
 @functools.cache

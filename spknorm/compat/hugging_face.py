@@ -13,7 +13,7 @@ def apply() -> None:
     if not hasattr(huggingface_hub, "Repository"):
         huggingface_hub.Repository = Repository
     download = huggingface_hub.snapshot_download
-    if "revision" in _keyword_only(download):
+    if inspect.signature(download).parameters["revision"].kind is inspect.Parameter.KEYWORD_ONLY:
         huggingface_hub.snapshot_download = _with_former_arguments(download)
 
 
@@ -50,11 +50,6 @@ class Repository:
             "huggingface_hub no longer has Repository, so --push_to_hf_hub cannot push. "
             "Upload the experiment folder with `hf upload` instead."
         )
-
-
-def _keyword_only(function: Any) -> set[str]:
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def _with_former_arguments(download: Any) -> Any:

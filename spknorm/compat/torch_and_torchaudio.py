@@ -17,7 +17,7 @@ def apply() -> None:
     torch.serialization.add_safe_globals([argparse.Namespace])
     torchaudio = _import_torchaudio()
     # These left with torchaudio 2.9; s3prl.hub calls the first (byol_s).
-    _put(torchaudio, "set_audio_backend", _ignore_backend)
+    _put(torchaudio, "set_audio_backend", lambda backend: None)  # there is one left
     _put(torchaudio, "get_audio_backend", lambda: "soundfile")
     _put(torchaudio, "list_audio_backends", lambda: ["soundfile"])
     _put(torchaudio, "info", info)
@@ -51,7 +51,3 @@ def _torchcodec_works() -> bool:
 def _put(module: Any, name: str, value: Any) -> None:
     if not hasattr(module, name):
         setattr(module, name, value)
-
-
-def _ignore_backend(backend: str | None) -> None:
-    """There is one back end left, so that there is nothing to choose."""

@@ -52,7 +52,8 @@ def write_page(rows: Sequence[Prediction], path: Path | str, *, model: str) -> N
     recordings = sorted({row.path for row in rows})
     check_page(path, recordings)
     rows = sorted(rows, key=lambda row: (row.start, row.end))  # turns overlap
-    samples = np.concatenate([part.samples for part in _parts(recordings[0])])
+    windows = {"window_seconds": _PART_SECONDS, "hop_seconds": _PART_SECONDS}
+    samples = np.concatenate([part.samples for part in iter_windows(recordings[0], **windows)])
 
     def filled(sound: bytes | None) -> bytes:
         return _fill(rows, recordings[0], model, sound, samples).encode()
@@ -159,7 +160,3 @@ def _encoded(samples: Samples, room: int) -> bytes | None:
         compression_level=1 - (bitrate - least) / (most - least),
     )
     return encoded.getvalue()
-
-
-def _parts(recording: Path) -> Any:
-    return iter_windows(recording, window_seconds=_PART_SECONDS, hop_seconds=_PART_SECONDS)

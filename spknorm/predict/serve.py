@@ -38,7 +38,7 @@ _COMMON = {
 
 
 class Server(ThreadingHTTPServer):
-    """Listens until `shutdown`; `address` says where.
+    """Listens until `shutdown`; `address` says where, and `pages` has what was made, by path.
 
     Args:
         predictor: What `spknorm.predict.load` returned.
@@ -69,7 +69,7 @@ class Server(ThreadingHTTPServer):
         check_address(host, port, allow_others=allow_others)
         self._predictor, self._model = predictor, model
         self._window, self._hop = window_seconds, hop_seconds
-        self._pages: dict[str, bytes] = {}
+        self.pages: dict[str, bytes] = {}
         self._lock = threading.Lock()  # one recording at a time: a model is not shared
         self.allow_others = allow_others
         self.start_page, self.policy = _start_page(model)
@@ -99,14 +99,10 @@ class Server(ThreadingHTTPServer):
             page = Path(folder) / "page.html"
             write_page(rows, page, model=self._model)
             path = _RESULT + secrets.token_urlsafe(16)
-            self._pages[path] = page.read_bytes()
-            while len(self._pages) > _MOST_PAGES:
-                del self._pages[next(iter(self._pages))]
+            self.pages[path] = page.read_bytes()
+            while len(self.pages) > _MOST_PAGES:
+                del self.pages[next(iter(self.pages))]
         return path
-
-    def page(self, path: str) -> bytes | None:
-        """Return a page that `predict` made, None if it is forgotten."""
-        return self._pages.get(path)
 
 
 def check_address(host: str, port: int, *, allow_others: bool) -> None:
@@ -156,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/":
             policy = {"Content-Security-Policy": self.server.policy}
             self._answer(HTTPStatus.OK, self.server.start_page, "text/html", policy)
-        elif (page := self.server.page(path)) is not None:
+        elif (page := self.server.pages.get(path)) is not None:
             self._answer(HTTPStatus.OK, page, "text/html")
         elif path.startswith(_RESULT):
             self._refuse(HTTPStatus.NOT_FOUND, "This page is forgotten: send the recording again.")
@@ -185,8 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             path = self.server.predict(sound, name)
         except USER_ERRORS as error:
-            text = str(error)
-            self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+            self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         else:
             self._answer(HTTPStatus.OK, path.encode(), "text/plain")
 

@@ -10,16 +10,7 @@ from spknorm.export import load_gate
 
 
 class UpstreamExpert(DistillerExpert):  # type: ignore[misc]  # s3prl is untyped
-    """s3prl's upstream contract for a file that `spknorm export` wrote.
-
-    Args:
-        ckpt: The file; read with weights alone.
-        kwargs: s3prl's own.
-
-    Raises:
-        MissingError: No `ckpt`, or no such file.
-        CheckpointError: The file is not a whole upstream.
-    """
+    """s3prl's upstream contract for a file that `spknorm export` wrote; see `spknorm_hubert`."""
 
     def __init__(self, ckpt: str | None, **kwargs: Any) -> None:
         if not ckpt:

@@ -57,7 +57,7 @@ def merged(
                 f"{options.get('base_model_name_or_path')} does not have."
             )
         rank = down.shape[0]
-        alpha = _of(options, "alpha_pattern", module, "lora_alpha")
+        alpha = _alpha(options, module)
         scale = alpha / (math.sqrt(rank) if options.get("use_rslora") else rank)
         up = adapters[name.removesuffix(_A) + _B]
         weights[target] = weights[target].float() + scale * (up.float() @ down.float())
@@ -75,8 +75,8 @@ def _target(weights: Mapping[str, Tensor], wanted: str) -> str | None:
     return None
 
 
-def _of(options: Mapping[str, Any], patterns: str, module: str, name: str) -> float:
-    for ending, value in (options.get(patterns) or {}).items():
+def _alpha(options: Mapping[str, Any], module: str) -> float:
+    for ending, value in (options.get("alpha_pattern") or {}).items():
         if module == ending or module.endswith(f".{ending}"):
             return float(value)
-    return float(options[name])
+    return float(options["lora_alpha"])

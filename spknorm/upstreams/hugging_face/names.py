@@ -36,7 +36,8 @@ def check_place(source: str, upstream: str) -> None:
     if path.exists() or cached(source) is not None:
         return
     if _is_path(source):
-        near = difflib.get_close_matches(path.name, _beside(path), n=1)
+        beside = [one.name for one in path.parent.glob("*") if one.is_dir()]
+        near = difflib.get_close_matches(path.name, beside, n=1)
         hint = f" Did you mean {path.parent / near[0]}?" if near else ""
         raise MissingError(f"The upstream `{upstream}` needs {source}, which is not there.{hint}")
     if reason := _out_of_reach():
@@ -56,13 +57,6 @@ def _is_path(source: str) -> bool:
     except HFValidationError:
         return True
     return "/" in source and Path(source).parent.is_dir()
-
-
-def _beside(path: Path) -> list[str]:
-    try:
-        return [one.name for one in path.parent.iterdir() if one.is_dir()]
-    except OSError:
-        return []
 
 
 def _out_of_reach() -> str | None:

@@ -54,7 +54,9 @@ def load_weights(file: Any, **options: Any) -> Any:
     except Exception as error:  # pickle, zipfile and torch each raise their own kinds
         if is_out_of_memory(error):
             raise
-        raise CheckpointError(_refusal(file, error)) from error
+        if isinstance(file, (str, Path)):
+            raise CheckpointError(f"{file} {why_unread(file, error)}.") from error
+        raise CheckpointError(f"The checkpoint is damaged ({first_line(error)}).") from error
     return fairseq_file.converted(unwrapped(content))
 
 
@@ -81,19 +83,7 @@ def build_from(
         if ckpt is None or is_out_of_memory(error):
             raise
         path = Path(ckpt)
-        if path.is_file():
-            raise CheckpointError(
-                f"The upstream {upstream} cannot use {ckpt}: it {explain(path, error, upstream)}."
-            ) from error
-        if path.is_dir():
-            raise CheckpointError(
-                f"The upstream {upstream} cannot use {ckpt}: "
-                f"it {explain_folder(path, error, upstream)}."
-            ) from error
-        raise
-
-
-def _refusal(file: Any, error: BaseException) -> str:
-    if not isinstance(file, (str, Path)):
-        return f"The checkpoint is damaged ({first_line(error)})."
-    return f"{file} {why_unread(file, error)}."
+        if not (path.is_file() or path.is_dir()):
+            raise
+        what = (explain if path.is_file() else explain_folder)(path, error, upstream)
+        raise CheckpointError(f"The upstream {upstream} cannot use {ckpt}: it {what}.") from error

@@ -15,6 +15,11 @@ _FAIRSEQ_OBJECTS = ("fairseq", "omegaconf")
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight")
 _ALIKE = {"wavlm": ("wavlm", "unispeech_sat")} | {name: (name,) for name in KINDS.values()}
 """Kind of a file -> how names of upstreams that read it begin."""
+_FOLDER = "is a folder, not a file: name the checkpoint in it"
+_FOLDER_OF_TRANSFORMERS = (
+    "is a folder of transformers, not a file: choose an upstream that takes one, such as "
+    "-u hf_hubert_custom"
+)
 _OF_EXPERIMENT = ("Downstream", "Args", "Config")
 
 
@@ -26,7 +31,8 @@ def describe(path: Path | str) -> str:
     path = Path(path)
     try:
         if path.is_dir():
-            return _describe_folder(path)
+            of_transformers = (path / "config.json").is_file()
+            return _FOLDER_OF_TRANSFORMERS if of_transformers else _FOLDER
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(512)
@@ -46,15 +52,6 @@ def describe(path: Path | str) -> str:
     if start.startswith(b"PK"):
         return _describe_zip(path, size)
     return "" if start.startswith(b"\x80") else "is no file of torch"
-
-
-def _describe_folder(path: Path) -> str:
-    if (path / "config.json").is_file():
-        return (
-            "is a folder of transformers, not a file: choose an upstream that takes one, such as "
-            "-u hf_hubert_custom"
-        )
-    return "is a folder, not a file: name the checkpoint in it"
 
 
 def _describe_zip(path: Path, size: int) -> str:
