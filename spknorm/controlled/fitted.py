@@ -1,6 +1,6 @@
 """What a method gives back: something that predicts and represents utterances of known speakers.
 
-After `frozen.py`; `methods.py` and the rivals make them.
+After `frozen.py`; `folds.py` and the rivals make them.
 
 Legend: N utterances, D dimensions of a pooled utterance, D' of what the emotion head sees.
 """

@@ -54,6 +54,7 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
     known = _known(plan, out, part)
     for row in _rows(plan, out, part, missing):
         known.setdefault(Variant(*row[:3]), []).append(row)
+    seconds = round(time.perf_counter() - began, 1)
     content = [
         {
             "key": _key(plan, part, variant),
@@ -62,18 +63,15 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
         }
         for variant, rows in known.items()
     ]
-    seconds = round(time.perf_counter() - began, 1)
     write_json(_path(out, part), {"seconds": seconds, "variants": content})
 
 
 def _rows(plan: Plan, out: Path, part: Part, variants: Sequence[Variant]) -> Iterator[ModelRow]:
-    if part.kind == "frozen":
-        features = pool.features_of(part.seed, out)
-        for number in range(plan.num_folds):
-            fold = folds.standardised(Fold(features, part.rho, number))
+    for number in range(plan.num_folds if part.kind == "frozen" else plan.tuned_folds):
+        if part.kind == "frozen":
+            fold = folds.standardised(Fold(pool.features_of(part.seed, out), part.rho, number))
             yield from folds.frozen_rows(fold, plan, variants)
-    else:
-        for number in range(plan.tuned_folds):
+        else:
             frames = Fold(_front_ends(part.seed), part.rho, number)
             yield from folds.tuned_rows(frames, plan, variants)
 

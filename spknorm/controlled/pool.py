@@ -77,7 +77,15 @@ def make_pool(seed: int, cache: Path | None = None) -> Pool[Floats]:
     if cache is not None and cache.is_file():
         with np.load(cache, allow_pickle=False) as arrays:
             return Pool(seed, arrays["emotional"], arrays["neutral"])
-    pool = Pool(seed, *map(_through_upstream, (emotional_waves(seed), neutral_waves(seed))))
+    from spknorm.controlled.upstream import load_upstream, pool_layers
+
+    upstream = load_upstream()
+
+    def pooled(waves: Iterator[FloatArray]) -> Floats:
+        batches = iter(lambda: list(itertools.islice(waves, _BATCH)), [])
+        return np.concatenate([pool_layers(upstream, batch) for batch in batches])
+
+    pool = Pool(seed, pooled(emotional_waves(seed)), pooled(neutral_waves(seed)))
     if cache is not None:
         keep_pool(pool, cache)
     return pool
@@ -157,13 +165,3 @@ def _rows(seed: int, rho: float, wanted: Callable[[population.Slot], bool]) -> R
     ]
     rows, emotions, speakers = np.array(found, dtype=np.int64).T
     return Rows(rows, emotions, speakers)
-
-
-def _through_upstream(waves: Iterator[FloatArray]) -> Floats:
-    from spknorm.controlled.upstream import load_upstream, pool_layers
-
-    upstream = load_upstream()
-    blocks = []
-    while batch := list(itertools.islice(waves, _BATCH)):
-        blocks.append(pool_layers(upstream, batch))
-    return np.concatenate(blocks)

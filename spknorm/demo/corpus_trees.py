@@ -91,7 +91,6 @@ def write_tree(
     seed: int = 0,
     num_speakers: int = 6,
     per_emotion: int = 2,
-    spoken: Callable[[], None] = lambda: None,
 ) -> list[Name]:
     """Write a small tree of a corpus with synthetic voices; return what was written.
 
@@ -101,7 +100,6 @@ def write_tree(
         seed: Of voices, words and noise.
         num_speakers: At most so many, evenly over the corpus' list of speakers.
         per_emotion: Utterances of each speaker and emotion, all of them where there is none.
-        spoken: Called after each utterance.
 
     Raises:
         MissingError: PyAV or pyarrow is needed for it and not installed.
@@ -124,7 +122,6 @@ def write_tree(
             embedded.setdefault(name.path.partition("#")[0], []).append(row)
         else:
             _write(_place(root, name.path), samples, corpus)
-        spoken()
     for place, rows in embedded.items():
         _write_parquet(_place(root, place), rows)
     for place, text in tree.tables(chosen).items():

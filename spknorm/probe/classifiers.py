@@ -40,6 +40,8 @@ def weighted(
 
     Of train (N, L, H), labels (N,) in 0 ... K-1 and test (M, L, H) it returns (M,).
     """
+    from scipy.optimize import minimize
+
     num_layers, dim = train.shape[1:]
     penalty = _best_penalty(_summed(train, np.full(num_layers, 1 / num_layers)), labels, seed)
 
@@ -55,7 +57,8 @@ def weighted(
         return value, np.concatenate([of_mixture, gradient.ravel()])
 
     start = np.zeros(num_layers + (dim + 1) * num_classes)
-    found = _minimise(loss, start)
+    options = {"maxiter": 100, "ftol": 1e-7, "gtol": 1e-5}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
     summed = _summed(test, _softmax(found[:num_layers]))
     return classes_of(_logits(summed, found[num_layers:].reshape(dim + 1, -1)))
 
@@ -182,16 +185,6 @@ def _logits(features: Floats, weights: Floats) -> Floats:
     single = weights.astype(features.dtype)
     logits: Floats = features @ single[:-1] + single[-1]
     return logits
-
-
-def _minimise(function: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Floats:
-    from scipy.optimize import minimize
-
-    options = {"maxiter": 100, "ftol": 1e-7, "gtol": 1e-5}
-    found: Floats = minimize(
-        function, start.ravel(), jac=True, method="L-BFGS-B", options=options
-    ).x
-    return found
 
 
 def _softmax(values: Floats) -> Floats:

@@ -55,7 +55,6 @@ def extrapolate(
     clusters: Integers,
     *,
     whole: int,
-    seed: int = 0,
 ) -> Extrapolated:
     """Return the score to expect of a probe that learns on `whole` utterances.
 
@@ -64,15 +63,13 @@ def extrapolate(
         sizes: How many utterances each learnt on; at least two.
         clusters: (N,) what is drawn as one.
         whole: Utterances.
-        seed: Of the resampling.
     """
     _, index = np.unique(clusters, return_inverse=True)
     counts = np.bincount(index)  # (G,)
     hits = np.stack([np.bincount(index, weights=one) for one in correct])  # (S, G)
     size = len(counts)
-    drawn = np.random.default_rng(seed).multinomial(
-        size, np.full(size, 1 / size), size=NUM_RESAMPLES
-    )  # (R, G)
+    even = np.full(size, 1 / size)
+    drawn = np.random.default_rng(0).multinomial(size, even, size=NUM_RESAMPLES)  # (R, G)
     least = 0.5 / len(index)
     scores = _logit(hits.sum(axis=1) / len(index), least)  # (S,)
     replicates = _logit(drawn @ hits.T / (drawn @ counts)[:, None], least)  # (R, S)

@@ -111,9 +111,8 @@ def normalise_per_speaker(features: Floats, speakers: ArrayLike) -> Floats:
     Raises:
         DataError: Shapes that do not fit, or non-finite features.
     """
-    names = np.asarray(speakers)
+    names, values = np.asarray(speakers), np.asarray(features, dtype=np.float64)
     _check(features, names)
-    values = np.asarray(features, dtype=np.float64)
     normalised = np.empty_like(values)
     for name in np.unique(names):
         rows = names == name
@@ -129,15 +128,13 @@ def fit_layers(
     features: Floats, labels: ArrayLike, *, rank: int | Literal["auto"] | None = None
 ) -> tuple[Eraser, ...]:
     """Return the eraser of `labels` for each layer of (N, L, H); see `fit_leace`."""
-    return tuple(
-        fit_leace(features[:, layer], labels, rank=rank) for layer in range(features.shape[1])
-    )
+    return tuple(fit_leace(layer, labels, rank=rank) for layer in np.moveaxis(features, 1, 0))
 
 
 def erase_layers(features: Floats, erasers: Sequence[Eraser]) -> Floats:
     """Return the features (N, L, H) with what each layer's eraser removes taken out."""
-    layers = [erase(features[:, layer], eraser) for layer, eraser in enumerate(erasers)]
-    return np.stack(layers, axis=1)
+    layers = zip(np.moveaxis(features, 1, 0), erasers, strict=True)
+    return np.stack([erase(layer, eraser) for layer, eraser in layers], axis=1)
 
 
 def normalise_layers(features: Floats, speakers: Sequence[str]) -> Floats:
@@ -154,10 +151,8 @@ def normalise_layers(features: Floats, speakers: Sequence[str]) -> Floats:
             f"utterance; {len(alone)} of {len(names)} speakers have one alone (such as "
             f"{', '.join(map(str, alone[:3]))}). Leave them out, or choose another baseline."
         )
-    layers = [
-        normalise_per_speaker(features[:, layer], speakers) for layer in range(features.shape[1])
-    ]
-    return np.stack(layers, axis=1)
+    layers = np.moveaxis(features, 1, 0)
+    return np.stack([normalise_per_speaker(layer, speakers) for layer in layers], axis=1)
 
 
 def check_variance_left(before: Floats, after: Floats, *, num_classes: int) -> float:
@@ -166,12 +161,11 @@ def check_variance_left(before: Floats, after: Floats, *, num_classes: int) -> f
     Raises:
         ConfigError: It is below `MIN_VARIANCE_LEFT`: a score would be of features that are gone.
     """
-    shares = [
-        float(after[:, layer].var(axis=0, dtype=np.float64).sum())
-        / max(float(before[:, layer].var(axis=0, dtype=np.float64).sum()), 1e-300)
-        for layer in range(before.shape[1])
-    ]
-    share = min(shares)
+    kept, whole = (
+        [float(layer.var(axis=0, dtype=np.float64).sum()) for layer in np.moveaxis(one, 1, 0)]
+        for one in (after, before)
+    )
+    share = min(left / max(all_of_it, 1e-300) for left, all_of_it in zip(kept, whole, strict=True))
     if share < MIN_VARIANCE_LEFT:
         raise ConfigError(
             f"LEACE of {num_classes} speakers leaves {share:.1e} of the variance of the emotion "
