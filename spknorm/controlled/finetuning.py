@@ -98,23 +98,7 @@ def fine_tune(
     Data are the front end's output (N, T, H), the same as of the start, which has an eraser of
     `settings.rank` directions if that is not 0. The strategy is `none` or `TAP`.
     """
-    method = schema.MethodConfig(
-        strategy=strategy,
-        update=settings.update,
-        adversary=adversary,
-        speaker_lambda=settings.speaker_lambda,
-        ascent_direction=settings.ascent_direction,
-        ascent_lr=settings.speaker_lambda if settings.update == "adaptive" else None,
-        schedule="linear",
-        ramp=settings.ramp,
-    )
-    head = schema.GroupConfig(lr=settings.head_lr, weight_decay=settings.weight_decay)
-    rates = schema.GroupsConfig(
-        emotion_head=head, speaker_head=schema.GroupConfig(lr=settings.speaker_lr)
-    )
-    optimizer = schema.OptimizerConfig(
-        torch_optim_name="AdamW", lr=settings.lr, fused=True, groups=rates
-    )
+    method, optimizer = _recipe(settings, strategy, adversary)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         np.random.seed(seed)  # layerdrop draws from numpy, whatever its rate
@@ -143,6 +127,29 @@ def fine_tune(
             view.erase(data.neutral, data.speaker, settings.rank)
     heads.eval()
     return Model(heads, passes.last_loss(settings.steps), view)
+
+
+def _recipe(
+    settings: FineTuning, strategy: schema.Strategy, adversary: schema.Adversary
+) -> tuple[schema.MethodConfig, schema.OptimizerConfig]:
+    method = schema.MethodConfig(
+        strategy=strategy,
+        update=settings.update,
+        adversary=adversary,
+        speaker_lambda=settings.speaker_lambda,
+        ascent_direction=settings.ascent_direction,
+        ascent_lr=settings.speaker_lambda if settings.update == "adaptive" else None,
+        schedule="linear",
+        ramp=settings.ramp,
+    )
+    head = schema.GroupConfig(lr=settings.head_lr, weight_decay=settings.weight_decay)
+    rates = schema.GroupsConfig(
+        emotion_head=head, speaker_head=schema.GroupConfig(lr=settings.speaker_lr)
+    )
+    optimizer = schema.OptimizerConfig(
+        torch_optim_name="AdamW", lr=settings.lr, fused=True, groups=rates
+    )
+    return method, optimizer
 
 
 def _copied(start: Model, data: Data[Tensor], strategy: schema.Strategy) -> tuple[View, Heads]:

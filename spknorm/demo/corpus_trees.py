@@ -94,12 +94,8 @@ def write_tree(
 ) -> list[Name]:
     """Write a small tree of a corpus with synthetic voices; return what was written.
 
-    Args:
-        root: Folder to hold it.
-        corpus: Of `TREES`.
-        seed: Of voices, words and noise.
-        num_speakers: At most so many, evenly over the corpus' list of speakers.
-        per_emotion: Utterances of each speaker and emotion, all of them where there is none.
+    Of at most so many speakers, evenly over the corpus' list of them, there are `per_emotion`
+    utterances of each emotion; all of them where there is none.
 
     Raises:
         MissingError: PyAV or pyarrow is needed for it and not installed.

@@ -97,10 +97,7 @@ def intervals(
 ) -> dict[str, Interval]:
     """Return all `MEASURES` with their 95 % intervals.
 
-    Args:
-        by_speaker: Confusion matrices; `pool_speakers` adds those of several runs.
-        num_resamples: Bootstrap replicates.
-        seed: Of the resampling; equal input and seed give equal numbers.
+    Of confusion matrices; `pool_speakers` adds those of several runs.
 
     Raises:
         DataError: Fewer than `MIN_SPEAKERS`.
@@ -158,12 +155,8 @@ def compare(
     The worst are those of each side: whoever is worst under the reference alone would gain by
     chance.
 
-    Args:
-        variant: Confusion matrices, pooled over the runs that both have.
-        reference: The same of strategy none.
-        measures: Some of `MEASURES`.
-        num_resamples: Bootstrap replicates.
-        seed: Of the resampling.
+    Both sides are confusion matrices, pooled over the runs that both have; the reference is of
+    strategy none.
 
     Raises:
         DataError: Other speakers on either side, or fewer than `MIN_SPEAKERS`.

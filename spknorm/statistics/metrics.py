@@ -53,8 +53,7 @@ def classes_of(logits: Any, names: Sequence[str] | None = None) -> NDArray[np.in
 def only_class(confusion: ArrayLike) -> int | None:
     """Return the class that everything was classified as, though there were others; else None.
 
-    Args:
-        confusion: (C, C) counts; row = true class, column = predicted class.
+    Of (C, C) counts; row = true class, column = predicted class.
     """
     counts = np.asarray(confusion)
     predicted = np.flatnonzero(counts.sum(axis=0))
@@ -94,10 +93,7 @@ class Scores(NamedTuple):
 def score(truth: ArrayLike, predicted: ArrayLike, num_classes: int) -> Scores:
     """Score predictions.
 
-    Args:
-        truth: (N,) true class indices.
-        predicted: (N,) predicted class indices.
-        num_classes: C; every index lies in 0 ... C-1.
+    Of (N,) true and predicted class indices in 0 ... C-1.
 
     Raises:
         DataError: Nothing to score, lengths that differ, or an index outside the classes.
@@ -125,12 +121,9 @@ def score_by_speaker(
     truth: Sequence[int], predicted: Sequence[int], speakers: Sequence[str], num_classes: int
 ) -> dict[str, Scores]:
     """Return the scores of each speaker's utterances, by name in sorted order."""
+    true, told, who = np.asarray(truth), np.asarray(predicted), np.asarray(speakers)
     return {
-        name: score(
-            [label for label, who in zip(truth, speakers, strict=True) if who == name],
-            [label for label, who in zip(predicted, speakers, strict=True) if who == name],
-            num_classes,
-        )
+        name: score(true[who == name], told[who == name], num_classes)
         for name in sorted(set(speakers))
     }
 

@@ -6,8 +6,10 @@ Beside the probes of `probing.py`, in rows of the same kind.
 Legend: N utterances, E dimension of a d-vector.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,9 @@ from spknorm.probe.arrays import Floats
 from spknorm.probe.audit.pooling import Done, PooledFeatures, cached_reader, read_through
 from spknorm.probe.audit.questions import Question
 from spknorm.probe.audit.runs import Run
+from spknorm.probe.verification import Verification
 from spknorm.probe.verifier import judge_features, judge_recordings, load_verifier
 from spknorm.runs.probes import ProbeRow
-
-_CONTROLS = (None, "shuffled")
 
 
 def num_judged(questions: Sequence[Question], *, raw: bool) -> int:
@@ -64,15 +65,14 @@ class Judge:
         labels = np.concatenate([question.classes, question.truth])
         num_recordings, speaks = len(labels), np.flatnonzero(vectors.any(axis=1))
         features, vectors, labels = features[speaks], vectors[speaks], labels[speaks]
+        judges: dict[str, Callable[..., Verification]] = {"head": partial(judge_features, features)}
+        if about["stage"] == "raw":
+            judges["recording"] = judge_recordings
         found = []
         try:
-            for control in _CONTROLS:
-                judged = judge_features(features, vectors, labels, control=control, seed=seed)
-                found.append(("head", control, judged))
-                done(1)
-            for control in _CONTROLS if about["stage"] == "raw" else ():
-                judged = judge_recordings(vectors, labels, control=control, seed=seed)
-                found.append(("recording", control, judged))
+            for (layer, judge), control in product(judges.items(), (None, "shuffled")):
+                judged = judge(vectors, labels, control=control, seed=seed)
+                found.append((layer, control, judged))
                 done(1)
         except DataError as error:
             raise DataError(
