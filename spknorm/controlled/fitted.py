@@ -13,7 +13,6 @@ import numpy as np
 from spknorm.controlled import frozen
 from spknorm.controlled.frozen import Data, Model
 from spknorm.controlled.pool import Floats, Integers
-from spknorm.demo.synthesis import FloatArray
 
 Transform = Callable[[Floats, Integers], Floats]
 """Features (N, D') of features (N, D) of the speakers (N,)."""
@@ -78,17 +77,3 @@ def behind(
     )
     model = frozen.train(seen, settings, seed=seed)
     return of_model(model, transform, num_parameters=num_parameters)
-
-
-def by_speaker(
-    of_one: Callable[..., FloatArray], features: Any, who: Integers, *further: Integers
-) -> Floats:
-    """Return (N, D) in which each speaker's rows are replaced by `of_one` of them.
-
-    Of the `further` arrays (N,) it is given the same speaker's rows, too.
-    """
-    found: Floats = np.empty_like(features)
-    for speaker in np.unique(who):
-        rows = who == speaker
-        found[rows] = of_one(features[rows].astype(np.float64), *(one[rows] for one in further))
-    return found

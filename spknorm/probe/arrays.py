@@ -43,7 +43,9 @@ class Layers:
             return features if rows is None else features.rows(rows)
         num = len(features) if rows is None else len(rows)
         chosen = None if rows is None else np.asarray(rows)
-        _expect_no_order(features)
+        file = _file_of(features)
+        if file is not None:  # read what is asked for, and not what follows it
+            file.madvise(mmap.MADV_RANDOM)
 
         def read(layer: int) -> Floats:
             found = np.empty((num, features.shape[2]), np.float32)
@@ -134,13 +136,6 @@ def let_go(*arrays: Floats) -> None:
         file.madvise(mmap.MADV_DONTNEED)
 
 
-def _expect_no_order(array: Floats) -> None:
-    """Have the system read what is asked for of a mapped file, and not what follows it."""
-    file = _file_of(array)
-    if file is not None:
-        file.madvise(mmap.MADV_RANDOM)
-
-
 def _file_of(array: Any) -> mmap.mmap | None:
     """Return the mapped file that an array is a view of; None of one in memory."""
     while isinstance(array, np.ndarray):
@@ -159,6 +154,16 @@ def unit_length(features: Floats) -> Floats:
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     unit: Floats = features / np.maximum(norms, 1e-12)
     return unit
+
+
+def rank_in_class(labels: Integers, generator: np.random.Generator | None = None) -> Integers:
+    """Return the place (N,) of each row among those of its class, in random order if drawn."""
+    size = len(labels)
+    order = np.arange(size) if generator is None else generator.permutation(size)
+    order = order[np.argsort(labels[order], kind="stable")]
+    rank = np.empty(size, np.int64)
+    rank[order] = np.arange(size) - np.searchsorted(labels[order], labels[order], side="left")
+    return rank
 
 
 def in_blocks(

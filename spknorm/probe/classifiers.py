@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from spknorm.errors import DataError
-from spknorm.probe.arrays import Floats, Integers, Layers, in_blocks, unit_length
+from spknorm.probe.arrays import (
+    Floats,
+    Integers,
+    Layers,
+    in_blocks,
+    rank_in_class,
+    unit_length,
+)
 from spknorm.statistics.metrics import classes_of
 
 _PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0, 1.0)  # of the squared weights
@@ -206,13 +213,11 @@ def _vote(similarity: Floats, labels: Integers, k: int, num_classes: int) -> Int
 
 def _split(labels: Integers, seed: int) -> tuple[Integers, Integers]:
     """Return indices to fit on and a fifth to choose on; every class stays in the first."""
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(labels))
-    ranked = order[np.argsort(labels[order], kind="stable")]
-    starts = np.searchsorted(labels[ranked], labels[ranked], side="left")
-    held = (np.arange(len(ranked)) - starts) % 5 == 4
+    rank = rank_in_class(labels, np.random.default_rng(seed))
+    order = np.lexsort((rank, labels))  # class by class
+    held = rank[order] % 5 == 4
     if not held.any():  # fewer than five of every class: hold out a second one where there is one
-        held = (np.arange(len(ranked)) - starts) == 1
+        held = rank[order] == 1
     if not held.any():
         raise DataError("A probe needs at least two training utterances of some class.")
-    return ranked[~held], ranked[held]
+    return order[~held], order[held]

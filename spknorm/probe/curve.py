@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spknorm.probe.arrays import Floats, Integers
+from spknorm.probe.arrays import Floats, Integers, rank_in_class
 from spknorm.statistics import MIN_SPEAKERS, NUM_RESAMPLES
 from spknorm.statistics.resampling import quantile
 
@@ -41,10 +41,7 @@ def nested_parts(labels: Integers, seed: int) -> list[Integers]:
     Each has the same share of every class, of small classes at least one. A part in which no class
     has two utterances is left out, since no probe can be chosen on it.
     """
-    order = np.random.default_rng(seed).permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    rank = np.empty(len(labels), np.int64)
-    rank[order] = np.arange(len(order)) - np.searchsorted(labels[order], labels[order], side="left")
+    rank = rank_in_class(labels, np.random.default_rng(seed))
     parts = [np.flatnonzero(rank % part == 0) for part in PARTS]
     return [part for part in parts if np.bincount(labels[part]).max() > 1]
 

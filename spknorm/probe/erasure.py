@@ -9,8 +9,8 @@ chance, which permuted labels have, too, can be left alone (`count_directions`).
 Legend: N utterances, L layers, H dimensions, K classes.
 """
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -111,17 +111,31 @@ def normalise_per_speaker(features: Floats, speakers: ArrayLike) -> Floats:
     Raises:
         DataError: Shapes that do not fit, or non-finite features.
     """
-    names, values = np.asarray(speakers), np.asarray(features, dtype=np.float64)
-    _check(features, names)
-    normalised = np.empty_like(values)
-    for name in np.unique(names):
-        rows = names == name
-        own = values[rows]
+
+    def of_one(own: Floats) -> Floats:
         spread = own.std(axis=0)
         scale = np.where(spread > 1e-9 * np.abs(own).max(), spread, np.inf)
-        normalised[rows] = (own - own.mean(axis=0)) / scale
-    result: Floats = normalised.astype(features.dtype)
-    return result
+        centred: Floats = own - own.mean(axis=0)
+        return centred / scale
+
+    names = np.asarray(speakers)
+    _check(features, names)
+    normalised: Floats = by_speaker(of_one, features, names)
+    return normalised
+
+
+def by_speaker(
+    of_one: Callable[..., Floats], features: Any, who: NDArray[Any], *further: NDArray[Any]
+) -> Any:
+    """Return (N, D), in their own type, with each speaker's rows replaced by `of_one` of them.
+
+    Of the `further` arrays (N,) it is given the same speaker's rows, too.
+    """
+    found = np.empty_like(features)
+    for speaker in np.unique(who):
+        rows = who == speaker
+        found[rows] = of_one(features[rows].astype(np.float64), *(one[rows] for one in further))
+    return found
 
 
 def fit_layers(

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from spknorm.controlled import frozen
-from spknorm.controlled.fitted import Fitted, by_speaker, of_model
+from spknorm.controlled.fitted import Fitted, of_model
 from spknorm.controlled.frozen import NUM_EMOTIONS, Data, Settings
 from spknorm.controlled.pool import Floats, Integers
 from spknorm.controlled.rivals.training import train
 from spknorm.demo.synthesis import FloatArray
+from spknorm.probe.erasure import by_speaker
 
 _ROUNDS = 100
 

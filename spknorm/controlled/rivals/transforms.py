@@ -17,13 +17,14 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.kernel_approximation import Nystroem
 
 from spknorm.controlled import frozen
-from spknorm.controlled.fitted import Fit, Fitted, Transform, behind, by_speaker, of_model
+from spknorm.controlled.fitted import Fit, Fitted, Transform, behind, of_model
 from spknorm.controlled.folds import leakage
 from spknorm.controlled.frozen import Data, Settings
 from spknorm.controlled.pool import Floats, Integers
 from spknorm.corpora.records import EMOTIONS
 from spknorm.demo.synthesis import FloatArray
-from spknorm.probe.erasure import Eraser, count_directions, erase, fit_leace
+from spknorm.probe.arrays import rank_in_class
+from spknorm.probe.erasure import Eraser, by_speaker, count_directions, erase, fit_leace
 
 _NEUTRAL = EMOTIONS.index("neu")
 _ROUNDS = 5
@@ -79,7 +80,8 @@ def by_neutral(known: Data[Floats], settings: Settings, strength: float, seed: i
             # Where nobody was heard to be neutral, all that is heard has to do.
             return scaled(rows, strength, rows[neutral] if neutral.sum() > 1 else rows)
 
-        return by_speaker(of_one, features, who, is_neutral)
+        found: Floats = by_speaker(of_one, features, who, is_neutral)
+        return found
 
     seen = by_some(known.emotional, known.who, known.emotion == _NEUTRAL)
     everything = by_all(known.neutral, known.speaker)
@@ -171,10 +173,7 @@ def _tells_apart(rows: FloatArray, speaker: Integers) -> bool:
     Every second utterance of a speaker is held out; beyond chance is what guessing reaches less
     than once in a thousand times. Of one speaker, or of two utterances each, nothing can be told.
     """
-    order = np.argsort(speaker, kind="stable")
-    starts = np.searchsorted(speaker[order], speaker[order])
-    held = np.zeros(len(speaker), dtype=bool)
-    held[order] = (np.arange(len(speaker)) - starts) % 2 == 1
+    held = rank_in_class(speaker) % 2 == 1
     num_speakers = len(np.unique(speaker))
     if num_speakers < 2 or not held.any() or (~held).sum() <= num_speakers:
         return False

@@ -15,6 +15,7 @@ from spknorm.batches.task import read_emotion_split
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
 from spknorm.probe import index_labels
+from spknorm.probe.arrays import rank_in_class
 from spknorm.probe.audit.runs import Run
 from spknorm.probe.corpus import (
     LabelledSplit,
@@ -138,12 +139,8 @@ def _draw(
     classes: NDArray[np.integer], share: float, least: int, generator: np.random.Generator
 ) -> NDArray[np.integer]:
     """Return the places of a share of each class, in their order."""
-    order = generator.permutation(len(classes))
-    order = order[np.argsort(classes[order], kind="stable")]
-    starts = np.searchsorted(classes[order], classes[order], side="left")
-    sizes = np.searchsorted(classes[order], classes[order], side="right") - starts
-    wanted = np.maximum(least, np.round(share * sizes))
-    return np.sort(order[np.arange(len(order)) - starts < wanted])
+    wanted = np.maximum(least, np.round(share * np.bincount(classes)))
+    return np.flatnonzero(rank_in_class(classes, generator) < wanted[classes])
 
 
 def question_of(
