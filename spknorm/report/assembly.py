@@ -33,6 +33,8 @@ from spknorm.report.words import sentence
 from spknorm.runs import Runs, read
 
 T = TypeVar("T")
+Part = Table | Figure
+P = TypeVar("P", Table, Figure, Part)
 
 _STEPS_OF_BLOCK, _STEPS_OF_ALL = 6, 2  # for the bar
 
@@ -65,15 +67,16 @@ def text(folder: Path | str) -> str:
     runs = read(folder)
     blocks = score_blocks(runs)
     found = [tables.to_text(score_tables.short_table(blocks), title=False)] if blocks else []
-    of_dimensions = chain(*map(_dimension_tables, dimension_blocks(runs)))
-    more = [*filled(of_dimensions), *cross.cross_tables(blocks)]
+    ranked = dimension_blocks(runs)
+    tables_of = map(_dimension_tables, ranked, map(speakers.among_speakers, ranked))
+    more = [*filled(chain(*tables_of)), *cross.cross_tables(blocks)]
     doubts = [f"Doubt: {doubt}" for doubt in doubts_of(runs, blocks)]
     return "\n".join([*found, *map(tables.to_text, more), *doubts])
 
 
-def filled(tables: Iterable[Table | None]) -> list[Table]:
-    """Return the tables that have something to show."""
-    return [table for table in tables if table is not None and table.rows]
+def filled(parts: Iterable[P | None]) -> list[P]:
+    """Return the tables and figures that have something to show."""
+    return [part for part in parts if part and (isinstance(part, Figure) or part.rows)]
 
 
 def _contents(runs: Runs, folder: Path, progress: Progress) -> dict[str, str | bytes]:
@@ -122,56 +125,60 @@ def _parts(runs: Runs, blocks: Sequence[Block], folder: Path, progress: Progress
     ranked = dimension_blocks(runs)
     probed, frontiers = leakage.probed_rows(runs, blocks), leakage.frontiers(runs, blocks)
     audits, choices = leakage.audit_tables(probed), leakage.selection_table(folder)
-    of_dimensions = [*chain(*map(_dimension_tables, ranked))]
-    remark = protocols_note(runs)
-    beside = [score_tables.paper_table(blocks, task, remark)
+    among_ranked = [*map(speakers.among_speakers, ranked)]
+    of_dimensions = [*chain(*map(_dimension_tables, ranked, among_ranked))]
+    beside = [score_tables.paper_table(blocks, task, protocols_note(runs))
               for task in dict.fromkeys(block.task for block in blocks)]  # fmt: skip
     progress.advance()
     accuracies = each(lambda block: figures.draw_accuracies(block, frontiers))
     own = [score_tables.block_tables(block) for block in blocks]
     leaks = [*map(pictures.draw_frontier, frontiers), pictures.draw_layers(probed)]
-    features = pictures.draw_features(runs.features)
-    progress.advance()
     among = each(speakers.among_speakers)
     fair, matrices = [*chain(*map(speakers.speaker_tables, among))], cross.cross_tables(blocks)
-    served: list[Table | Figure] = [*chain(*map(figures.draw_speakers, among)), *fair]
-    progress.advance(len(blocks))
+    served: list[Part] = [*chain(*map(figures.draw_speakers, among)), *fair]
+    progress.advance(len(blocks) + 1)
     confusions = each(lambda block: [*figures.draw_confusions(block)])
     training = each(lambda block: [*pictures.draw_training(block)])
-    methods: list[Table | Figure | None] = []
-    few: list[Table | Figure | None] = []
-    for block, found, picture in zip(blocks, own, accuracies, strict=True):
+    methods, few = _of_methods(blocks, accuracies, own)
+    named: dict[tuple[str, str], Iterable[Part | None]] = {
+        ("methods", "Methods"): methods,
+        ("cross", "Across corpora"): matrices,
+        ("dimensions", "Dimensions"): of_dimensions,
+        ("few-labels", "Few labels"): few,
+        ("paper", "Beside the paper"): beside,
+        ("leakage", "Leakage"): [*leaks, *audits],
+        ("selection", "How λ was chosen"): [choices],
+        ("speakers", "Speakers"): served,
+        ("confusions", "Confusions"): chain(*confusions),
+        ("training", "Training"): chain(*training),
+        ("features", "Features"): [pictures.draw_features(runs.features)],
+    }
+    return _Parts(
+        first=accuracies[0] if accuracies else None,
+        sections=[
+            Section(name=name, title=title, parts=filled(parts))
+            for (name, title), parts in named.items()
+        ],
+        listed=filled([*chain(*own), *fair, *matrices, *of_dimensions, *beside, *audits, choices]),
+        records=records([*blocks, *among, *ranked, *among_ranked]),
+    )
+
+
+def _of_methods(
+    blocks: Sequence[Block], pictures_of: Sequence[Figure], tables_of: Sequence[list[Table]]
+) -> tuple[list[Part | None], list[Part | None]]:
+    """Return what stands under Methods, and under Few labels; the first picture is above all."""
+    methods: list[Part | None] = []
+    few: list[Part | None] = []
+    for block, picture, found in zip(blocks, pictures_of, tables_of, strict=True):
         if block.is_low_resource:
             few += [figures.draw_low_resource(block), *found]
         else:
             methods += [picture if block is not blocks[0] else None, *found]
-    return _Parts(
-        first=accuracies[0] if accuracies else None,
-        sections=[
-            _section("methods", "Methods", methods),
-            _section("cross", "Across corpora", matrices),
-            _section("dimensions", "Dimensions", of_dimensions),
-            _section("few-labels", "Few labels", few),
-            _section("paper", "Beside the paper", beside),
-            _section("leakage", "Leakage", [*leaks, *audits]),
-            _section("selection", "How λ was chosen", [choices]),
-            _section("speakers", "Speakers", served),
-            _section("confusions", "Confusions", chain(*confusions)),
-            _section("training", "Training", chain(*training)),
-            _section("features", "Features", [features]),
-        ],
-        listed=filled([*chain(*own), *fair, *matrices, *of_dimensions, *beside, *audits, choices]),
-        records=records([*blocks, *among, *ranked, *map(speakers.among_speakers, ranked)]),
-    )
+    return methods, few
 
 
-def _section(name: str, title: str, parts: Iterable[Table | Figure | None]) -> Section:
-    shown = [part for part in parts if isinstance(part, Figure) or (part and part.rows)]
-    return Section(name=name, title=title, parts=shown)
-
-
-def _dimension_tables(block: Block) -> list[Table]:
-    among = speakers.among_speakers(block)
+def _dimension_tables(block: Block, among: Block) -> list[Table]:
     return [*score_tables.block_tables(block), *speakers.speaker_tables(among)]
 
 
