@@ -4,7 +4,9 @@
 
 Processor time, so that it may be run on a machine that others use, too. Each turn is a run of
 run_downstream.py in a process of its own, on the embedded corpora. A step is what lies between the
-ends of two: batches, passes, updates. What FILE has of other cases, or of earlier turns, stays.
+ends of two: batches, passes, updates; the peak of memory is that of the whole run. What FILE has of
+other cases, or of earlier turns, stays; `cases` in it, and a table at the end, have both trees'
+medians over all turns of the same commits.
 """
 
 import argparse
@@ -70,6 +72,13 @@ def main() -> int:
                 run = {"case": case, "tree": tree, "commit": _commit(tree, asked.commit), **found}
                 print(json.dumps(run), flush=True)
                 _add(asked.out, run)
+    for case, found in json.loads(asked.out.read_text())["cases"].items():
+        print(
+            f"{case}: step {found['old_s']:.3f} s before, {found['new_s']:.3f} s now "
+            f"({found['new_s'] / found['old_s']:.2f}); peak {found['old_mb']:.0f} MB before, "
+            f"{found['new_mb']:.0f} MB now ({found['new_mb'] / found['old_mb']:.2f}); "
+            f"{found['turns']} turns"
+        )
     return 0
 
 
@@ -93,23 +102,29 @@ def _run(tree: Path, folder: Path, case: str, *, today: bool) -> dict[str, Any]:
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(done.stderr[-4000:])
-    ends: list[float] = json.loads(done.stdout.splitlines()[-1])
+    told = json.loads(done.stdout.splitlines()[-1])
+    ends: list[float] = told.pop("ends")
     steps = [after - before for before, after in itertools.pairwise(ends)][_SKIPPED:]
     peak = int(done.stderr.splitlines()[-1])
     return {"median": statistics.median(steps), "least": min(steps), "most": max(steps),
-            "steps": len(steps), "peak_mb": peak / 1e3}  # fmt: skip
+            "steps": len(steps), "peak_mb": peak / 1e3, **told}  # fmt: skip
 
 
 def _inside(tree: Path, arguments: list[str]) -> None:
-    """Run a tree's run_downstream.py, and print the processor time at the end of each step."""
+    """Run a tree's run_downstream.py; print the processor time at the end of each step.
+
+    Beside it stands what was resident when all was imported, and before the first step.
+    """
     import resource
 
     sys.path.insert(0, str(tree))
     from spknorm.runner import iteration
 
     own, ends = iteration.Iteration.__call__, list[float]()
+    told: dict[str, Any] = {"ends": ends, "imported_mb": _resident_mb()}
 
     def timed(self: Any, *batches: Any) -> None:
+        told.setdefault("begun_mb", _resident_mb())
         own(self, *batches)
         ends.append(time.process_time())
 
@@ -120,8 +135,13 @@ def _inside(tree: Path, arguments: list[str]) -> None:
     except SystemExit as end:
         if end.code:
             raise
-    print(json.dumps(ends))
+    print(json.dumps(told))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _commit(tree: str, old: str) -> str:
@@ -132,14 +152,34 @@ def _commit(tree: str, old: str) -> str:
 
 def _add(path: Path, run: dict[str, Any]) -> None:
     content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    runs = [*content.get("runs", []), run]
     content |= {
         "command": "python benchmarks/old_and_new.py --out FILE",
         "date": str(date.today()),
         "unit": "processor seconds of a step, one thread",
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "runs": [*content.get("runs", []), run],
+        "cases": _cases(runs),
+        "runs": runs,
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _cases(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return each case's medians of both trees, over the turns of the commits measured last."""
+    last = {run["tree"]: run["commit"] for run in runs}
+    found = {}
+    for case in dict.fromkeys(run["case"] for run in runs):
+        of = {
+            tree: [r for r in runs if (r["case"], r["tree"], r["commit"]) == (case, tree, commit)]
+            for tree, commit in last.items()
+        }
+        if all(of.get(tree) for tree in ("old", "new")):
+            found[case] = {
+                f"{tree}_{unit}": statistics.median(run[key] for run in of[tree])
+                for tree in ("old", "new")
+                for unit, key in (("s", "median"), ("mb", "peak_mb"))
+            } | {"turns": min(len(of["old"]), len(of["new"]))}
+    return found
 
 
 if __name__ == "__main__":

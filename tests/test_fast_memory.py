@@ -39,6 +39,26 @@ def test_kept_memory_is_not_cleared_again_by_the_kernel():
     assert min(page_faults("kept") for _ in range(3)) < one_step / 10
 
 
+_TRIM = """
+from pathlib import Path
+import torch
+from spknorm.upstreams.fast import keep_freed_memory
+def resident():  # pages
+    return int(Path("/proc/self/statm").read_text().split()[1])
+blocks = [torch.ones(2**14) for _ in range(1024)]  # of 64 kB, which glibc does not map
+del blocks[:-1]  # below the last, so that they do not go back by themselves
+before = resident()
+assert keep_freed_memory()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
+def test_what_was_freed_before_a_run_keeps_memory_goes_back():
+    done = subprocess.run([sys.executable, "-c", _TRIM], check=True, capture_output=True, text=True)
+    assert int(done.stdout) * 4096 > 48 * 2**20  # of 64
+
+
 def test_without_glibc_nothing_is_done_and_nothing_breaks(monkeypatch):
     def missing(name):
         raise OSError(name)

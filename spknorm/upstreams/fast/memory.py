@@ -15,13 +15,16 @@ def keep_freed_memory() -> bool:
 
     glibc maps every large block afresh and gives it back when it is freed, so that the kernel has
     to clear each activation's and gradient's pages again in every step (mallopt(3)). Holds for the
-    whole process, until it ends. Does nothing where the C library is not glibc.
+    whole process, until it ends. What was freed before goes back first: little of it would fit a
+    step. Does nothing where the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return False
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        library = ctypes.CDLL("libc.so.6")
+        mallopt, trim = library.mallopt, library.malloc_trim
     except (OSError, AttributeError):
         logger.debug("The C library has no mallopt: freed memory goes back to the system.")
         return False
+    trim(0)
     return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _NEVER))
