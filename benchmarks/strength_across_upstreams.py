@@ -8,7 +8,9 @@ session 1 left out). The control, lambda 0, ends when the running mean of its em
 down to --loss; every reading then does as many steps. Its drop is the control's leakage (a fresh
 linear probe for 80 speakers on the mean over time) less its own. A strength that is free of scale
 drops alike in all four places: the largest drop over the smallest is printed, one JSON line a
-reading. Finished models are kept in --folder.
+reading, of means over --seeds. Finished models are kept in --folder. --share .33 trains the
+uppermost third of the layers of each upstream alone; --head_over_upstream .1 lets the emotion head
+learn more slowly than the upstream, which then has to move as far as the loss asks.
 """
 
 import argparse
@@ -24,7 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spknorm.controlled import pool
 from spknorm.controlled.folds import leakage
@@ -34,53 +36,50 @@ from spknorm.files import write_json
 from spknorm.method.model import Heads
 from spknorm.method.updates import Groups, Update
 from spknorm.runs.result import versions
-from spknorm.schema import (
-    GroupConfig,
-    GroupsConfig,
-    MethodConfig,
-    OptimizerConfig,
-    UpstreamConfig,
-)
+from spknorm.schema import GroupConfig, GroupsConfig, MethodConfig, OptimizerConfig, UpstreamConfig
 from spknorm.upstreams.fast import PackedEncoder
+from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.packed import parts_of
 
 RATES = (1e-3, 1e-4)
+RELATIVE: dict[str, Any] = {"update": "relative", "speaker_lambda": 2.0}
 READINGS: dict[str, dict[str, Any]] = {
-    "relative, preconditioned": {
-        "update": "relative", "ascent_direction": "preconditioned", "speaker_lambda": 2.0,
-    },
-    "relative, confusion": {
-        "update": "relative", "ascent_direction": "preconditioned", "speaker_lambda": 2.0,
-        "adversary": "confusion",
-    },
-    "relative, raw": {"update": "relative", "ascent_direction": "raw", "speaker_lambda": 2.0},
+    "relative, preconditioned": RELATIVE,
+    "relative, raw": RELATIVE | {"ascent_direction": "raw"},
+    "relative, confusion": RELATIVE | {"adversary": "confusion"},
+    "relative, raw, confusion": RELATIVE | {"ascent_direction": "raw", "adversary": "confusion"},
     "reversal": {"update": "reversal", "speaker_lambda": 0.3},
     "literal": {"update": "literal", "speaker_lambda": 0.03},
-}  # fmt: skip
-HEAD_OVER_UPSTREAM, SPEAKER_LR, SPEAKER_PRETRAIN_STEPS = 3.0, 1e-2, 600
-RHO, FOLD, BATCH, LONGEST = 0.8, 0, 16, 600
+}
+PATHS = ("larger", "out", "folder")
+SPEAKER_LR, SPEAKER_PRETRAIN_STEPS = 1e-2, 600
+RHO, FOLD, BATCH, LONGEST = 0.8, 0, 16, 1500
 
 
 class Corpus:
-    """Front ends of one corpus under one upstream, and whose they are."""
+    """What is below the trained part of one upstream, of one corpus, and whose it is."""
 
-    def __init__(self, checkpoint: Path | None, seed: int) -> None:
-        self.encode = _encoder(checkpoint)[1]
-        emotional, emotion, neutral = _spoken(seed)
+    def __init__(self, options: argparse.Namespace, checkpoint: Path | None, seed: int) -> None:
+        *_, encode = _encoder(checkpoint, options.share)
+        emotional, emotion, neutral = _spoken(seed, options.further)
         with torch.no_grad():
-            self.emotional = [_front(self.encode, wave) for wave in emotional]
-            self.neutral = [_front(self.encode, wave) for wave in neutral]
+            self.emotional = [encode.front_end(torch.from_numpy(w).float()) for w in emotional]
+            self.neutral = [encode.front_end(torch.from_numpy(w).float()) for w in neutral]
         self.emotion = torch.from_numpy(emotion)
-        speaker, self.is_train = pool.speaker_split()
+        speaker, is_train = pool.speaker_split()
+        further = np.repeat(np.arange(population.NUM_SPEAKERS), options.further)
+        self.is_train = np.concatenate([is_train, np.zeros(len(further), dtype=bool)])
+        speaker = np.concatenate([speaker, further])
         self.speaker = torch.from_numpy(speaker)
-        self.known = np.flatnonzero(self.is_train)
+        self.known = torch.from_numpy(np.flatnonzero(self.is_train))
 
 
 def train(
     corpus: Corpus,
-    checkpoint: Path | None,
+    encoder: tuple[list[nn.Parameter], int, Any],
     *,
     rate: float,
-    head_rate: float | None,
+    head_rate: float,
     method: MethodConfig,
     seed: int,
     loss: float,
@@ -89,53 +88,49 @@ def train(
     """Fine-tune until the running emotion loss is down to `loss`, for `steps` at most; probe."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    upstream, encode = _encoder(checkpoint)
-    dim = upstream.model.encoder.embedding_dim
+    weights, dim, encode = encoder
     heads = Heads(
         dim, num_emotions=4, num_speakers=80, strategy="TAP", projector_dim=64,
         speaker_head={"hidden": (64,), "batch_norm": True}, adversary=method.adversary,
     )  # fmt: skip
     assert heads.speaker_head is not None
     groups = Groups(
-        upstream=[p for p in upstream.parameters() if p.requires_grad],
+        upstream=weights,
         gate=[],
         emotion_head=[*heads.projector.parameters(), *heads.model.parameters()],
         speaker_head=list(heads.speaker_head.parameters()),
     )
     optimizer = OptimizerConfig(
-        lr=HEAD_OVER_UPSTREAM * rate if head_rate is None else head_rate,
+        lr=head_rate,
         groups=GroupsConfig(upstream=GroupConfig(lr=rate), speaker_head=GroupConfig(lr=SPEAKER_LR)),
     )
     update = Update(groups, method=method, optimizer=optimizer, clipping=1.0)
+    of_emotion = torch.Generator().manual_seed(seed + 1000)  # the same batches in every reading
     start = pooled(encode, corpus.neutral)
 
     def pretrain_pass(_: float) -> None:
-        rows = torch.from_numpy(corpus.known)[
-            torch.randint(len(corpus.known), (96,), generator=generator)
-        ]
+        rows = corpus.known[torch.randint(len(corpus.known), (96,), generator=generator)]
         features = [start[row].unsqueeze(0) for row in rows]
         torch.autograd.backward(heads.speaker(features, corpus.speaker[rows], coefficient=0.0).loss)
 
     losses = [math.log(4)]
 
     def emotion_pass() -> None:
-        rows = torch.randint(len(corpus.emotional), (BATCH,), generator=generator)
+        rows = torch.randint(len(corpus.emotional), (BATCH,), generator=of_emotion)
         features = encode.transform([corpus.emotional[row] for row in rows])
         found = heads.emotion(features, corpus.emotion[rows]).loss
         torch.autograd.backward(found)
         losses.append(0.9 * losses[-1] + 0.1 * float(found.detach()))
 
     def speaker_pass(coefficient: float) -> None:
-        rows = torch.from_numpy(corpus.known)[
-            torch.randint(len(corpus.known), (BATCH,), generator=generator)
-        ]
+        rows = corpus.known[torch.randint(len(corpus.known), (BATCH,), generator=generator)]
         with torch.set_grad_enabled(coefficient > 0):
             features = encode.transform([corpus.neutral[row] for row in rows])
         torch.autograd.backward(
             heads.speaker(features, corpus.speaker[rows], coefficient=coefficient).loss
         )
 
-    for _ in range(SPEAKER_PRETRAIN_STEPS):
+    for _ in range(0 if method.strategy == "none" else SPEAKER_PRETRAIN_STEPS):
         update.train_speaker_head(pretrain_pass)
     done = 0
     while losses[-1] > loss and done < steps:
@@ -151,7 +146,7 @@ def train(
 
 
 @torch.no_grad()
-def pooled(encode: PackedEncoder, fronts: list[Tensor]) -> Tensor:
+def pooled(encode: Any, fronts: list[Tensor]) -> Tensor:
     """Return the means over time (N, H) of the last hidden states."""
     means = []
     for place in range(0, len(fronts), 64):
@@ -160,89 +155,139 @@ def pooled(encode: PackedEncoder, fronts: list[Tensor]) -> Tensor:
 
 
 @functools.lru_cache(maxsize=1)
-def _spoken(seed: int) -> tuple[list[Any], Any, list[Any]]:
-    """Return the training utterances, their emotions, and the speaker corpus."""
+def _spoken(seed: int, further: int) -> tuple[list[Any], Any, list[Any]]:
+    """Return training utterances, their emotions, the speaker corpus and more of each speaker."""
     rows, places = pool.training_rows(seed, RHO, FOLD), pool.utterances_of(seed)
     emotional = [pool.as_read(population.speak_emotion(seed, *places[row])) for row in rows.row]
-    return emotional, rows.emotion, list(pool.neutral_waves(seed))
+    more = [
+        pool.as_read(population.speak_neutral(seed, speaker, population.UTTERANCES_PER_SPEAKER + n))
+        for speaker in range(population.NUM_SPEAKERS)
+        for n in range(further)
+    ]
+    return emotional, rows.emotion, [*pool.neutral_waves(seed), *more]
 
 
-def _encoder(checkpoint: Path | None) -> tuple[Any, PackedEncoder]:
+class Upper:
+    """The uppermost layers of an upstream; what is below is frozen, part of the front end."""
+
+    def __init__(self, upstream: Any, layers: int) -> None:
+        self._parts = parts_of(upstream)
+        every = list(self._parts.layers)
+        self._frozen, self.trained = every[:-layers], every[-layers:]
+
+    @torch.no_grad()
+    def front_end(self, wave: Tensor) -> Tensor:
+        """Return what the lowest trained layer reads of a waveform, (L,) -> (T, H)."""
+        convolved = self._parts.front_end(wave.unsqueeze(0))[0].T
+        begun = self._parts.embed(convolved, Layout([len(convolved)], device=wave.device))
+        return self._run(self._frozen, begun.x, begun.layout)
+
+    def transform(self, fronts: list[Tensor]) -> list[Tensor]:
+        """Return the last hidden states of some utterances, each (T_i, H)."""
+        layout = Layout([len(front) for front in fronts], device=fronts[0].device)
+        return list(layout.split(self._run(self.trained, torch.cat(fronts), layout)))
+
+    def _run(self, layers: list[Any], x: Tensor, layout: Layout) -> Tensor:
+        for layer in layers:
+            x = self._parts.run_layer(layer, x, layout, None)
+        return x
+
+
+def _encoder(checkpoint: Path | None, share: float | None) -> tuple[list[nn.Parameter], int, Any]:
+    """Return what is trained of an upstream, its width, and what runs it."""
     from s3prl.upstream.interfaces import Featurizer
 
     upstream = load_upstream(checkpoint)
+    dim = upstream.model.encoder.embedding_dim
+    if share:
+        upper = Upper(upstream, math.ceil(round(share * len(upstream.model.encoder.layers), 1)))
+        return [p for layer in upper.trained for p in layer.parameters()], dim, upper
     for parameter in upstream.model.feature_extractor.parameters():
         parameter.requires_grad_(False)
     featurizer = Featurizer(upstream, "last_hidden_state", upstream_device="cpu")
-    return upstream, PackedEncoder(upstream, featurizer, UpstreamConfig())
+    weights = [p for p in upstream.parameters() if p.requires_grad]
+    return weights, dim, PackedEncoder(upstream, featurizer, UpstreamConfig())
 
 
-def _front(encode: PackedEncoder, wave: np.ndarray) -> Tensor:
-    return encode.front_end(torch.from_numpy(wave).float())
-
-
-def main() -> None:
-    """Run what is missing, place by place, and write the table."""
+def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--larger", type=Path, help="without it, the small upstream alone")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("result/strength"))
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--loss", type=float, default=0.5)
-    parser.add_argument("--head_rate", type=float, help="of the emotion head, whatever the rate")
+    parser.add_argument("--head_over_upstream", type=float, default=3.0, help="of learning rates")
+    parser.add_argument("--share", type=float, help="of the layers, uppermost; default: whole")
+    parser.add_argument("--further", type=int, default=0, help="utterances a speaker to probe")
     parser.add_argument("--readings", nargs="+", default=list(READINGS), choices=list(READINGS))
     parser.add_argument("--lambda", type=float, dest="strength", help="of relative, to choose by")
-    options = parser.parse_args()
+    return parser
+
+
+def _rows(options: argparse.Namespace, name: str, checkpoint: Path | None, seed: int) -> list[Any]:
+    """Return the rows of one upstream and seed; run what is missing."""
+    corpus: Corpus | None = None
+    rows: list[dict[str, Any]] = []
+    for rate in RATES:
+        control: dict[str, Any] = {}
+        for reading in ("lambda 0", *options.readings):
+            settings = dict(READINGS.get(reading, {"update": "literal", "speaker_lambda": 0.0}))
+            if options.strength is not None and settings["update"] == "relative":
+                settings["speaker_lambda"] = options.strength
+            strategy = "TAP" if control else "none"
+            key = [name, rate, reading, settings["speaker_lambda"], seed, options.loss]
+            key += [options.head_over_upstream, options.share, options.further]
+            kept = options.folder / f"{'-'.join(map(str, key)).replace(' ', '')}.json"
+            if not kept.exists():
+                corpus = corpus or Corpus(options, checkpoint, seed)
+                began = time.process_time()
+                row = train(
+                    corpus,
+                    _encoder(checkpoint, options.share),
+                    rate=rate,
+                    head_rate=options.head_over_upstream * rate,
+                    method=MethodConfig(**{**settings, "strategy": strategy}),
+                    seed=seed,
+                    loss=-math.inf if control else options.loss,
+                    steps=control["steps"] if control else LONGEST,
+                )
+                row["seconds"] = round(time.process_time() - began, 1)
+                write_json(kept, row)
+            row = json.loads(kept.read_text())
+            control = control or row
+            row |= {"upstream": name, "rate": rate, "seed": seed, "reading": reading, **settings}
+            row["drop"] = round(control["leakage"] - row["leakage"], 4)
+            rows.append(row)
+    return rows
+
+
+def main() -> None:
+    """Run what is missing, place by place, and write the table."""
+    options = _arguments().parse_args()
     torch.set_num_threads(1)
     places: dict[str, Path | None] = {"3 x 64": None}
     if options.larger:
         places["6 x 192"] = options.larger
-    rows: list[dict[str, Any]] = []
-    for name, checkpoint in places.items():
-        corpus: Corpus | None = None
-        for rate in RATES:
-            control: dict[str, Any] = {}
-            for reading in ("lambda 0", *options.readings):
-                settings = dict(READINGS.get(reading, {"update": "literal", "speaker_lambda": 0.0}))
-                if options.strength is not None and settings["update"] == "relative":
-                    settings["speaker_lambda"] = options.strength
-                key = f"{name}-{rate:g}-{reading}-{settings['speaker_lambda']:g}-{options.seed}"
-                key += f"-{options.loss:g}-{options.head_rate or 'scaled'}"
-                kept = options.folder / f"{key.replace(' ', '')}.json"
-                if not kept.exists():
-                    corpus = corpus or Corpus(checkpoint, options.seed)
-                    began = time.process_time()
-                    row = train(
-                        corpus,
-                        checkpoint,
-                        rate=rate,
-                        head_rate=options.head_rate,
-                        method=MethodConfig(strategy="TAP", **settings),
-                        seed=options.seed,
-                        loss=-math.inf if control else options.loss,
-                        steps=control["steps"] if control else LONGEST,
-                    )
-                    row["seconds"] = round(time.process_time() - began, 1)
-                    write_json(kept, row)
-                row = json.loads(kept.read_text())
-                control = control or row
-                row |= {"upstream": name, "rate": rate, "reading": reading, **settings}
-                row["drop"] = round(control["leakage"] - row["leakage"], 4)
-                rows.append(row)
+    pairs = [(seed, *place) for seed in options.seeds for place in places.items()]
+    rows = [row for seed, name, path in pairs for row in _rows(options, name, path, seed)]
     table = []
     for reading in options.readings:
-        drops = [row["drop"] for row in rows if row["reading"] == reading]
-        ratio = round(max(drops) / min(drops), 2) if min(drops) > 0 else None  # some place rises
-        table.append({"reading": reading, "drops": drops, "ratio": ratio})
+        drops: dict[tuple[str, float], list[float]] = {}
+        for row in rows:
+            if row["reading"] == reading:
+                drops.setdefault((row["upstream"], row["rate"]), []).append(row["drop"])
+        means = [round(float(np.mean(each)), 4) for each in drops.values()]
+        ratio = round(max(means) / min(means), 2) if min(means) > 0 else None  # some place rises
+        spread = [round(float(np.std(each, ddof=1)), 4) for each in drops.values() if each[1:]]
+        table.append({"reading": reading, "drops": means, "deviations": spread, "ratio": ratio})
         print(json.dumps(table[-1]))
     write_json(
         options.out,
         {
-            "command": f"python benchmarks/strength_across_upstreams.py --larger LARGER.pt "
-            f"--seed {options.seed} --loss {options.loss:g}"
-            + (f" --head_rate {options.head_rate:g}" if options.head_rate else ""),
-            "what": "leakage of lambda 0 less that of the reading, same number of steps; places: "
-            "upstream by upstream, rate by rate, in the order of rows",
+            "command": "python benchmarks/strength_across_upstreams.py --larger LARGER.pt",
+            "options": {key: one for key, one in vars(options).items() if key not in PATHS},
+            "what": "leakage of lambda 0 less that of the reading, as many steps, means over "
+            "seeds; places: upstream by upstream, rate by rate, in the order of rows",
             "rates": RATES,
             "versions": versions(),
             "table": table,
