@@ -178,7 +178,7 @@ class Upper:
     @torch.no_grad()
     def front_end(self, wave: Tensor) -> Tensor:
         """Return what the lowest trained layer reads of a waveform, (L,) -> (T, H)."""
-        convolved = self._parts.front_end(wave.unsqueeze(0))[0].T
+        convolved: Tensor = self._parts.convolutions(wave.unsqueeze(0))[0].T
         begun = self._parts.embed(convolved, Layout([len(convolved)], device=wave.device))
         return self._run(self._frozen, begun.x, begun.layout)
 
