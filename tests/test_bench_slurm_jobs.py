@@ -73,6 +73,51 @@ def test_a_job_that_can_never_start_is_cancelled_and_told(cluster, tmp_path):
     assert sorted((tmp_path / "cancelled").read_text().split()) == ["7_0", "7_1", "7_2", "7_3"]
 
 
+@pytest.mark.parametrize("who", ["QOS", "Assoc"])
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("WallDurationPerJobLimit", "more time than is allowed: lower executor.timeout_min"),
+        ("CpuMinutesPerJobLimit", "more core minutes than are allowed: lower executor.timeout_min"),
+        ("CpuPerJobLimit", "more cores than are allowed: lower executor.threads"),
+        ("NodePerJobLimit", "more nodes than are allowed: lower executor.nodes"),
+        ("GRESPerJob", "more GPUs than are allowed: lower executor.gpus"),
+    ],
+)
+def test_a_job_above_a_limit_on_each_of_an_account_or_a_qos_never_starts(who, what, told):
+    reason = f"{who}Max{what}"
+    assert slurm.JobState("PENDING", reason).never() == (
+        f"Slurm will never start it ({reason}): {told}."
+    )
+
+
+@pytest.mark.parametrize("reason", ["QOSMaxJobsPerUserLimit", "QOSGrpCpuLimit", "Resources"])
+def test_one_that_waits_for_others_to_end_may_start(reason):
+    assert slurm.JobState("PENDING", reason).never() is None
+
+
+@pytest.mark.parametrize(
+    ("partition", "told"),
+    [
+        (
+            "gone",
+            "Slurm: its partition gone was removed, and its job with it (NODE_FAIL): name another "
+            "(executor.partition), and the same command goes on.",
+        ),
+        ("main", "Slurm: NODE_FAIL, its node failed."),
+        ('"gone,main"', "Slurm: NODE_FAIL, its node failed."),
+    ],
+)
+def test_a_partition_that_was_removed_is_told_apart_from_a_node(cluster, tmp_path, partition, told):
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/bash\necho Submitted batch job 7\n")
+    (tmp_path / "bin" / "squeue").write_text(
+        "#!/bin/bash\nfor task in 0 1 2 3; do echo 7_$task'|NODE_FAIL|NodeDown||'; done\n"
+    )
+    path = slurm_experiment(tmp_path, f"gpus: 0, partition: {partition}")
+    summary = bench.run(path, tmp_path / "out", command=stub_command(tmp_path))
+    assert {one.error for one in summary.failed} == {told}
+
+
 def test_jobs_that_an_earlier_bench_left_are_taken_over_and_not_asked_for_twice(cluster, tmp_path):
     path = slurm_experiment(tmp_path, "gpus: 0")
     names = [cell.name for cell in bench.expand(path)]

@@ -220,6 +220,12 @@ class SlurmJobs:
             return None
         if name in self._refused:
             return self._refused[name]
+        partition = self._settings.partition
+        if self._state(name).state == "NODE_FAIL" and slurm.is_gone(partition):
+            return (
+                f"Slurm: its partition {partition} was removed, and its job with it (NODE_FAIL): "
+                "name another (executor.partition), and the same command goes on."
+            )
         log = self._out / JOBS / f"{job}_0_log.err"
         if self._state(name).state == "GONE" and not log.exists():
             return f"{_NEVER_BEGUN}."

@@ -30,7 +30,15 @@ _NEVER = {
     "MaxMemPerLimit": "more memory than is allowed: lower executor.mem_gb",
     "QOSMaxMemoryPerJob": "more memory than is allowed: lower executor.mem_gb",
     "QOSMaxGRESPerJob": "more GPUs than are allowed: lower executor.gpus",
+    "AssocMaxMemPerJob": "more memory than is allowed: lower executor.mem_gb",
+    "AssocMaxGRESPerJob": "more GPUs than are allowed: lower executor.gpus",
     "QOSMaxCpuPerJobLimit": "more cores than are allowed: lower executor.threads",
+    "AssocMaxCpuPerJobLimit": "more cores than are allowed: lower executor.threads",
+    "QOSMaxCpuMinutesPerJobLimit": "more core minutes than are allowed: lower executor.timeout_min",
+    "AssocMaxCpuMinutesPerJobLimit": "more core minutes than are allowed: lower "
+    "executor.timeout_min",
+    "QOSMaxNodePerJobLimit": "more nodes than are allowed: lower executor.nodes",
+    "AssocMaxNodePerJobLimit": "more nodes than are allowed: lower executor.nodes",
     "JobHoldMaxRequeue": "it failed to start too often, and is held",
     "launch failed requeued held": "it could not be started on its node, and is held",
     "DependencyNeverSatisfied": "what it waits for was cancelled",
@@ -139,6 +147,13 @@ def longest_minutes(partition: str | None) -> int | None:
         is_meant = name.endswith("*") if wanted is None else name.rstrip("*") in wanted
         limits += [_minutes(limit)] if is_meant else []
     return min((one for one in limits if one is not None), default=None)
+
+
+def is_gone(partition: str | None) -> bool:
+    """Tell whether Slurm knows none of the partitions any more that were asked for by name."""
+    lines = _asked("sinfo", "--noheader", "--format=%P|%l").split()
+    known = {line.partition("|")[0].rstrip("*") for line in lines}
+    return partition is not None and bool(known) and known.isdisjoint(partition.split(","))
 
 
 def _minutes(limit: str) -> int | None:
