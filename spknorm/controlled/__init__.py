@@ -15,7 +15,7 @@ from pathlib import Path
 
 from spknorm.bench.budget import Budget
 
-POOL_SECONDS, FROZEN_SECONDS, TUNED_SECONDS = 20.0, 2.0, 12.0
+POOL_SECONDS, FROZEN_SECONDS, TUNED_SECONDS = 15.0, 2.0, 12.0
 """Of one core, as runs of either benchmark took them: the features of a seed, a model on them, a
 fine-tuned one (7 to 14, or the features of its seed and the frozen one from which it goes on)."""
 _POOL_GB, _PROCESS_GB = 0.0015, 1.0
