@@ -71,7 +71,7 @@ def test_it_computes_in_float32_unless_it_is_told_otherwise_and_predicts_in_that
 
 def test_nothing_that_is_for_cuda_alone_is_asked_of_it():
     assert not Ahead({}, None, APPLE).copies
-    assert not runs_packed(APPLE, torch.bfloat16, 64, 0.0)
+    assert not runs_packed(APPLE, torch.bfloat16, 64)
     assert tf32_in("mps") == []
     assert not fuses("Adam", [types.SimpleNamespace(device=APPLE)])
     elsewhere = torch.device("meta")  # where no memory can be pinned for, either

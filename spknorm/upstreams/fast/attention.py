@@ -35,7 +35,7 @@ def attention_together(
         added: WavLM's bias.
         dropout_rate: Of the weights.
     """
-    if added is None and runs_packed(qkv.device, qkv.dtype, qkv.shape[-1], dropout_rate):
+    if added is None and dropout_rate == 0 and runs_packed(qkv.device, qkv.dtype, qkv.shape[-1]):
         assert layout.bounds is not None
         bounds, longest = layout.bounds, max(layout.lengths)
         q, k, v = qkv.unbind(1)
@@ -55,9 +55,9 @@ def attention_together(
     return layout.unpad(mixed.transpose(1, 2))
 
 
-def runs_packed(device: torch.device, dtype: torch.dtype, width: int, dropout_rate: float) -> bool:
+def runs_packed(device: torch.device, dtype: torch.dtype, width: int) -> bool:
     """Whether flash attention takes utterances end to end: nothing is padded at all."""
-    half = dtype in (torch.bfloat16, torch.float16) and dropout_rate == 0
+    half = dtype in (torch.bfloat16, torch.float16)
     fits = width % _WIDTHS == 0 and width <= _WIDEST
     return device.type == "cuda" and half and fits and _has_flash(device.index)
 
@@ -69,8 +69,9 @@ def _has_flash(number: int | None) -> bool:
 
 
 def name_of(
-    layout: Layout, shape: tuple[int, int], *, dtype: torch.dtype, biased: bool, dropout_rate: float
-) -> str:
+    layout: Layout, shape: tuple[int, int], *, dtype: torch.dtype, biased: bool,
+    dropout_rate: float, whole: bool,
+) -> str:  # fmt: skip
     """Return in words how attention of a layout is computed; on a GPU torch is asked.
 
     Args:
@@ -79,11 +80,15 @@ def name_of(
         dtype: Of queries, keys and values.
         biased: WavLM's bias is added.
         dropout_rate: Of the weights.
+        whole: It is a part of a layer that is one function (`whole.py`).
     """
+    if whole:
+        return "flash, on packed frames"
     if not layout.together:
         written_out = dropout_rate > 0 and layout.device.type == "cpu"
         return f"of each utterance by {'products' if written_out else 'torch'}"
-    if not biased and runs_packed(layout.device, dtype, shape[1], dropout_rate):
+    plain = not biased and dropout_rate == 0
+    if plain and runs_packed(layout.device, dtype, shape[1]):
         return "flash, on packed frames"
     return f"{_chosen(layout, shape, dtype, biased, dropout_rate)}, on padded frames"
 

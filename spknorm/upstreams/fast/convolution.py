@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.weight_norm import WeightNorm
 
 _WIDE = 64
 _LONG = 2
@@ -33,6 +35,31 @@ def pays_off(convolution: nn.Conv1d, x: Tensor) -> bool:
         and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]  # its transforms
         and not torch.compiler.is_compiling()
     )  # fmt: skip
+
+
+def normal_weight(convolution: nn.Conv1d, *, written_out: bool) -> Tensor:
+    """Return the weight (H, g, K) of a convolution after weight norm, if it has one.
+
+    Args:
+        convolution: The module, with either of torch's forms of weight norm.
+        written_out: By elementwise kernels: on a GPU torch's own, made for dimensions longer than
+            K, takes as long as a transformer layer.
+    """
+    hooks = list(convolution._forward_pre_hooks.values())
+    if written_out and len(hooks) == 1 and isinstance(hooks[0], WeightNorm):
+        return _normal(convolution.weight_v, convolution.weight_g, hooks[0].dim)
+    if written_out and is_parametrized(convolution, "weight"):
+        given: Any = convolution.parametrizations["weight"]  # type: ignore[index]
+        if len(given) == 1 and type(given[0]).__name__ == "_WeightNorm":
+            return _normal(given.original1, given.original0, given[0].dim)
+    for prepare in hooks:  # which normalises it
+        prepare(convolution, ())
+    return convolution.weight
+
+
+def _normal(v: Any, g: Any, dim: int) -> Tensor:
+    weight: Tensor = v * (g / torch.norm_except_dim(v, 2, dim))
+    return weight
 
 
 def convolve(x: Tensor, lengths: Sequence[int], weight: Tensor) -> Tensor:

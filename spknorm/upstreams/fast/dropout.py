@@ -32,4 +32,9 @@ def dropout(x: Tensor, rate: float) -> Tensor:
 
 def drop(module: nn.Dropout, x: Tensor) -> Tensor:
     """Return what a dropout module makes of x in its present mode."""
-    return dropout(x, module.p if module.training else 0.0)
+    return dropout(x, rate_of(module))
+
+
+def rate_of(module: nn.Dropout) -> float:
+    """Return the rate of a dropout module in its present mode."""
+    return module.p if module.training else 0.0

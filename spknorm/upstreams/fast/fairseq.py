@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from spknorm.upstreams.fast.dropout import drop, dropout
-from spknorm.upstreams.fast.layers import positions, run_layer
+from spknorm.upstreams.fast.dropout import drop, dropout, rate_of
+from spknorm.upstreams.fast.layers import dropout_rate, positions, products, run_layer
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.parts import Parts
 from spknorm.upstreams.fast.products import project
+from spknorm.upstreams.fast.whole import Layer
 
 
 class FairseqParts(Parts):
@@ -24,6 +25,17 @@ class FairseqParts(Parts):
         self.layers = encoder.layers
         self.final_norm = encoder.layer_norm if encoder.layer_norm_first else None
         self.attention = encoder.layers[0].self_attn
+
+    def described(self, layer: Any) -> Layer:
+        """Return what a layer is made of."""
+        projections, (mix,) = products(layer.self_attn)
+        behind = (layer.dropout1, layer.dropout2, layer.dropout3)
+        return Layer(
+            layer.layer_norm_first, projections, (mix, layer.fc1, layer.fc2),
+            norms=(layer.self_attn_layer_norm, layer.final_layer_norm),
+            rates=(dropout_rate(layer.self_attn), *map(rate_of, behind)),
+            heads=layer.self_attn.num_heads, gelu=layer.activation_fn.__name__ == "gelu",
+        )  # fmt: skip
 
     @property
     def normalizes(self) -> bool:

@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from spknorm.upstreams.fast.dropout import drop
-from spknorm.upstreams.fast.layers import attend, positions, products
+from spknorm.upstreams.fast.dropout import drop, rate_of
+from spknorm.upstreams.fast.layers import attend, dropout_rate, positions, products
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.linears import Linears
 from spknorm.upstreams.fast.parts import Parts
+from spknorm.upstreams.fast.whole import Layer
 
 
 class HuggingFaceParts(Parts):
@@ -28,6 +29,20 @@ class HuggingFaceParts(Parts):
         self._stable = bool(getattr(self.model.config, "do_stable_layer_norm", False))
         self.final_norm = encoder.layer_norm if self._stable else None
         self.attention = encoder.layers[0].attention
+
+    def described(self, layer: Any) -> Layer:
+        """Return what a layer is made of."""
+        attention, feed_forward = layer.attention, layer.feed_forward
+        projections, (mix,) = products(attention)
+        behind = layer.dropout, feed_forward.intermediate_dropout, feed_forward.output_dropout
+        return Layer(
+            self._stable, projections,
+            (mix, feed_forward.intermediate_dense, feed_forward.output_dense),
+            norms=(layer.layer_norm, layer.final_layer_norm),
+            rates=(dropout_rate(attention), *map(rate_of, behind)),
+            heads=attention.num_heads,
+            gelu=type(feed_forward.intermediate_act_fn).__name__ == "GELUActivation",
+        )  # fmt: skip
 
     @property
     def normalizes(self) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.upstreams.fast.attention import attention_together
-from spknorm.upstreams.fast.convolution import convolve, pays_off
+from spknorm.upstreams.fast.convolution import convolve, normal_weight, pays_off
 from spknorm.upstreams.fast.dropout import drop, dropout
 from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.fast.linears import Linears
@@ -127,12 +127,12 @@ def positions(module: Any, x: Tensor, layout: Layout) -> Tensor:
 
     if not isinstance(first, nn.Conv1d):
         return torch.cat([whole(part.unsqueeze(0)).squeeze(0) for part in layout.split(x)])
-    if layout.together:  # what is behind an utterance is zero, as it is for the utterance alone
-        return layout.unpad(whole(layout.pad(x)))
     pad, activation = module[1:] if of_fairseq else (module.padding, module.activation)
-    for prepare in first._forward_pre_hooks.values():  # normalises the weight: once for all
-        prepare(first, ())
-    weight, bias = first.weight, first.bias
+    weight, bias = normal_weight(first, written_out=layout.together), first.bias
+    if layout.together:  # what is behind an utterance is zero, as it is for the utterance alone
+        # In this order in memory: of frames beside each other cuDNN takes one group at a time.
+        batch = layout.pad(x).mT.contiguous()
+        return layout.unpad(activation(pad(first._conv_forward(batch, weight, bias))).mT)
     if pays_off(first, x):  # which needs no padding taken away
         y = convolve(x, layout.lengths, weight)
         activated: Tensor = activation(y if bias is None else y + bias)

@@ -34,7 +34,7 @@ class Linears:
             return
         if torch.compiler.is_compiling():  # which joins casts to what needs them
             return
-        plain = [group for group in groups if all(map(_is_plain, group))]
+        plain = [group for group in groups if all(map(is_plain, group))]
         sources = [[getattr(m, name) for m in g] for g in plain for name in ("weight", "bias")]
         if sources:
             found = iter(cast_together(sources, torch.get_autocast_dtype(kind)))
@@ -44,7 +44,7 @@ class Linears:
         """Return (N, sum of the modules' outputs) of x (N, H)."""
         if (ready := self._cast.get(modules)) is not None:
             return functional.linear(x, *ready)
-        if len(modules) > 1 and self._together and all(map(_is_plain, modules)):
+        if len(modules) > 1 and self._together and all(map(is_plain, modules)):
             weight, bias = (torch.cat([getattr(m, n) for m in modules]) for n in ("weight", "bias"))
             return functional.linear(x, weight, bias)
         products = [project(module, x) for module in modules]
@@ -97,7 +97,7 @@ class _Cast(torch.autograd.Function):
         return None, None, *found
 
 
-def _is_plain(module: nn.Module) -> bool:
+def is_plain(module: nn.Module) -> bool:
     """Whether a module is its weight and bias in float32, and nothing beside them."""
     return (
         type(module) is nn.Linear and module.bias is not None and not module._forward_hooks

@@ -23,6 +23,7 @@ from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
 from spknorm.upstreams.fast.layers import dropout_rate
 from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.fast.parts import Parts
+from spknorm.upstreams.fast.whole import Layer, run_whole, runs_whole
 from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
 from spknorm.upstreams.mixture import mixture
 
@@ -64,12 +65,12 @@ class PackedEncoder:
         assert wanted is not None
         self._wanted = wanted
         self.recomputes = config.checkpoint_activations
-        self._layer: Callable[..., Tensor] = self._parts.run_layer
+        self._layer: Callable[..., Tensor] = self._run_layer
         self.compiled = config.compile
         self.attention: set[str] = set()
         self._named: dict[tuple[object, ...], str] = {}
         if config.compile:
-            self._layer = torch.compile(self._layer, dynamic=True)
+            self._layer = torch.compile(self._parts.run_layer, dynamic=True)
 
     @property
     def frame_bytes(self) -> float:
@@ -155,11 +156,26 @@ class PackedEncoder:
             if number == len(parts.layers) and parts.final_norm is not None:
                 x = parts.final_norm(x)
             if number in self._wanted:
-                kept.append(begun.of(x))
+                kept.append(begun.of(self._given(x)))
         if self._wanted[-1] > len(parts.layers):
             predicted = parts.heads(begun.of(x))
             kept += [predicted[n - last - 1] for n in self._wanted if n > last]
         return kept
+
+    def _run_layer(self, layer: Any, x: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
+        """Return what a layer makes of (N, H), by as few kernels as can be."""
+        if bias is None and (whole := self._whole(layer, layout)) is not None:
+            return run_whole(whole, x, layout)
+        return self._parts.run_layer(layer, x, layout, bias)
+
+    def _given(self, x: Tensor) -> Tensor:
+        """Return a layer's output in the type that its norm gives it under autocast."""
+        ends_in_norm = self._parts.final_norm is None
+        return x.float() if ends_in_norm and torch.is_autocast_enabled(x.device.type) else x
+
+    def _whole(self, layer: Any, layout: Layout) -> Layer | None:
+        known = self._parts.described(layer) if layout.together else None
+        return known if known is not None and runs_whole(known, layout) else None
 
     def _note_attention(self, x: Tensor, layout: Layout, *, biased: bool) -> None:
         """Remember by which kernels a layout is attended to in training."""
@@ -172,8 +188,10 @@ class PackedEncoder:
         kind = dtype, rate, biased, layout.mask is None
         if kind not in self._named:
             shape = attention.num_heads, x.shape[-1] // attention.num_heads
+            whole = not (biased or self.compiled)
+            whole = whole and self._whole(self._parts.layers[0], layout) is not None
             self._named[kind] = name_of(
-                layout, shape, dtype=dtype, biased=biased, dropout_rate=rate
+                layout, shape, dtype=dtype, biased=biased, dropout_rate=rate, whole=whole
             )
         self.attention.add(self._named[kind])
 

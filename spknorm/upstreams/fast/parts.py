@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.relative import position_bias
+from spknorm.upstreams.fast.whole import Layer
 
 
 class Parts:
@@ -45,6 +46,10 @@ class Parts:
     def reason_unsupported(upstream: Any) -> str | None:
         """Return why an upstream cannot be run without padding in one go; None if it can."""
         raise NotImplementedError
+
+    def described(self, layer: Any) -> Layer | None:
+        """Return what a layer is made of, if it is one that can be run as a whole."""
+        return None
 
     @property
     def normalizes(self) -> bool:

@@ -1,0 +1,281 @@
+"""A transformer layer as one function of autograd, in bf16 or fp16 on a GPU.
+
+There the host is what a step waits for: each call of torch costs it more than the device needs for
+what is called. Here it makes a third of the calls that the modules and autocast would make, norms
+read and write 16 bits, and gradients of weights are summed in float32 at once. Norms take their
+weights in 16 bits, too, as products do under autocast.
+
+Legend: N frames of all utterances, H upstream dimension, F that within the feed-forward part, d =
+H / heads.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from spknorm.upstreams.fast.attention import runs_packed
+from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.linears import is_plain
+
+_HALF = (torch.bfloat16, torch.float16)
+
+
+class Layer(NamedTuple):
+    """What a layer is made of.
+
+    Attributes:
+        norm_first: Norms stand before attention and feed-forward part, else behind their sums.
+        projections: Linear modules of queries, keys and values: three, or one of all.
+        others: The linear modules of what attention mixes, into and out of the feed-forward part.
+        norms: Of attention, of the feed-forward part.
+        rates: Of dropout as it is now: of attention's weights, behind attention, within the
+            feed-forward part, behind it.
+        heads: Of attention.
+        gelu: Whether the feed-forward part has torch's gelu.
+    """
+
+    norm_first: bool
+    projections: tuple[nn.Module, ...]
+    others: tuple[Any, Any, Any]
+    norms: tuple[nn.Module, nn.Module]
+    rates: tuple[float, ...]
+    heads: int
+    gelu: bool
+
+
+def runs_whole(layer: Layer, layout: Layout) -> bool:
+    """Whether `run_whole` does what the modules of a layer do under autocast."""
+    kind = layout.device.type
+    if not (layout.together and torch.is_autocast_enabled(kind) and layer.gelu):
+        return False
+    if torch.compiler.is_compiling():  # which joins kernels itself
+        return False
+    dtype = torch.get_autocast_dtype(kind)
+    width = layer.others[0].in_features // layer.heads
+    return (
+        dtype in _HALF
+        and runs_packed(layout.device, dtype, width)
+        and all(map(is_plain, (*layer.projections, *layer.others)))
+        and all(map(_is_plain_norm, layer.norms))
+    )
+
+
+def _is_plain_norm(module: nn.Module) -> bool:
+    return (
+        type(module) is nn.LayerNorm and module.bias is not None and not module._forward_hooks
+        and module.weight.dtype is torch.float32
+    )  # fmt: skip
+
+
+def run_whole(layer: Layer, x: Tensor, layout: Layout) -> Tensor:
+    """Return what a layer makes of x (N, H), in autocast's type.
+
+    Args:
+        layer: One of which `runs_whole` says yes.
+        x: Its input, in any type.
+        layout: Of the utterances.
+    """
+    dtype = torch.get_autocast_dtype(layout.device.type)
+    linears = [*layer.projections, *layer.others, *layer.norms]
+    weights = [getattr(module, name) for module in linears for name in ("weight", "bias")]
+    y: Tensor = _Whole.apply(layer, layout, x.to(dtype), *weights)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Weights(NamedTuple):
+    """All weights in 16 bits: of products (out, in) and (out,), of norms (H,) and (H,)."""
+
+    qkv: Tensor
+    qkv_bias: Tensor
+    mix: Tensor
+    mix_bias: Tensor
+    up: Tensor
+    up_bias: Tensor
+    down: Tensor
+    down_bias: Tensor
+    norm: Tensor
+    norm_bias: Tensor
+    norm_2: Tensor
+    norm_2_bias: Tensor
+
+    @classmethod
+    def cast(cls, weights: Sequence[Tensor], dtype: torch.dtype) -> "_Weights":
+        """Return weights cast at once, those of queries, keys and values on top of each other."""
+        weights = [weight.detach() for weight in weights]
+        sizes = [weight.numel() for weight in weights]
+        count = len(weights) - 10  # of the projections, each with a bias
+        order = [*range(0, count, 2), *range(1, count, 2), *range(count, len(weights))]
+        flat = weights[0].new_empty(sum(sizes), dtype=dtype)
+        pieces = torch.split(flat, [sizes[place] for place in order])
+        views = [piece.view_as(weights[p]) for piece, p in zip(pieces, order, strict=True)]
+        torch._foreach_copy_(views, [weights[place] for place in order])
+        rows = sum(len(weight) for weight in weights[:count:2])
+        wide = rows * weights[0].shape[1]
+        joined = flat[:wide].view(rows, -1), flat[wide : wide + rows]
+        return cls(*joined, *views[count:])
+
+
+class _Whole(torch.autograd.Function):
+    """(N, H) and the weights of `Layer` in its order -> (N, H)."""
+
+    @staticmethod
+    def forward(ctx: Any, layer: Layer, layout: Layout, x: Tensor, *weights: Tensor) -> Tensor:
+        w = _Weights.cast(weights, x.dtype)
+        ctx.layer, ctx.layout = layer, layout
+        ctx.rows = [len(weight) for weight in weights[: 2 * len(layer.projections) : 2]]
+        _, behind, within, last = layer.rates
+        with torch.autocast(x.device.type, enabled=False):
+            h, *norm = _norm(layer.norms[0], x, w.norm, w.norm_bias) if layer.norm_first else (x,)
+            qkv = torch.addmm(w.qkv_bias, h, w.qkv.t())
+            mixed, *sums = _attend(qkv, layer, layout)
+            y = torch.addmm(w.mix_bias, mixed, w.mix.t())
+            y, *dropped = _drop(y, behind)
+            middle = y.add_(x)
+            if not layer.norm_first:
+                before = middle
+                middle, *norm = _norm(layer.norms[0], before, w.norm, w.norm_bias)
+            g = middle
+            if layer.norm_first:
+                g, *norm_2 = _norm(layer.norms[1], middle, w.norm_2, w.norm_2_bias)
+            a = torch.addmm(w.up_bias, g, w.up.t())
+            active, *dropped_within = _drop(functional.gelu(a), within)
+            y = torch.addmm(w.down_bias, active, w.down.t())
+            y, *dropped_last = _drop(y, last)
+            y.add_(middle)
+            if layer.norm_first:
+                ends = [x, middle]
+            else:
+                ends = [before, y]
+                y, *norm_2 = _norm(layer.norms[1], y, w.norm_2, w.norm_2_bias)
+        masks = [dropped, dropped_within, dropped_last]
+        ctx.has_mask = [bool(mask) for mask in masks]
+        ctx.save_for_backward(
+            *w, h, qkv, mixed, *sums, g, a, active, *ends, *norm, *norm_2, *itertools.chain(*masks)
+        )
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        layer, layout = ctx.layer, ctx.layout
+        saved = iter(ctx.saved_tensors)
+        w = _Weights(*(next(saved) for _ in _Weights._fields))
+        h, qkv, mixed, sums, random, g, a, active, start, end = (next(saved) for _ in range(10))
+        norms = [(next(saved), next(saved)) for _ in range(2)]
+        masks = [next(saved) if there else None for there in ctx.has_mask]
+        _, behind, within, last = layer.rates
+        asked = iter(ctx.needs_input_grad[3 + 2 * len(layer.projections) :])
+        wanted = [(next(asked), next(asked)) for _ in range(5)]
+
+        gradient = gradient.contiguous()
+        if not layer.norm_first:
+            gradient, *of_norm_2 = _norm_back(gradient, end, norms[1], w.norm_2, w.norm_2_bias)
+        d = _drop_back(gradient, masks[2], last)
+        of_down = _weight_back(d, active, wanted[2])
+        d = _drop_back(d @ w.down, masks[1], within)
+        d = torch.ops.aten.gelu_backward(d, a)
+        of_up = _weight_back(d, g, wanted[1])
+        d = d @ w.up
+        if layer.norm_first:
+            d, *of_norm_2 = _norm_back(d, end, norms[1], w.norm_2, w.norm_2_bias)
+        gradient = d.add_(gradient)
+        if not layer.norm_first:
+            gradient, *of_norm = _norm_back(gradient, start, norms[0], w.norm, w.norm_bias)
+        d = _drop_back(gradient, masks[0], behind)
+        of_mix = _weight_back(d, mixed, wanted[0])
+        d = _attend_back(d @ w.mix, qkv, mixed, (sums, random), layer, layout)
+        projected = ctx.needs_input_grad[3 : 3 + 2 * len(layer.projections)]
+        of_qkv = _weight_back(d, h, (any(projected[::2]), any(projected[1::2])))
+        parts = [
+            len(ctx.rows) * (None,) if part is None else torch.split(part, ctx.rows)
+            for part in of_qkv
+        ]
+        of_projections = [one for pair in zip(*parts, strict=True) for one in pair]
+        d = d @ w.qkv
+        if layer.norm_first:
+            d, *of_norm = _norm_back(d, start, norms[0], w.norm, w.norm_bias)
+        d.add_(gradient)
+        of_norms = torch.stack((*of_norm, *of_norm_2)).float().unbind()
+        of_weights = [*of_projections, *of_mix, *of_up, *of_down, *of_norms]
+        return None, None, d, *_kept(of_weights, ctx.needs_input_grad[3:])
+
+
+def _kept(gradients: Sequence[Tensor | None], asked: Sequence[bool]) -> list[Tensor | None]:
+    return [one if wanted else None for one, wanted in zip(gradients, asked, strict=True)]
+
+
+def _norm(module: Any, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    """Return the normal x, and mean and inverse deviation of each frame."""
+    return torch.native_layer_norm(x, weight.shape, weight, bias, module.eps)
+
+
+def _norm_back(
+    gradient: Tensor, x: Tensor, kept: tuple[Tensor, Tensor], weight: Tensor, bias: Tensor
+) -> tuple[Tensor, ...]:
+    """Return the gradients of x, weight and bias."""
+    found: tuple[Tensor, ...] = torch.ops.aten.native_layer_norm_backward(
+        gradient, x, weight.shape, *kept, weight, bias, [True, True, True]
+    )
+    return found
+
+
+def _weight_back(
+    gradient: Tensor, x: Tensor, wanted: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of a product's weight and bias, summed in float32."""
+    to_weight = to_bias = None
+    if wanted[0]:
+        to_weight = _product_in_float32(gradient.t(), x)
+    if wanted[1]:
+        to_bias = gradient.sum(dim=0, dtype=torch.float32)
+    return to_weight, to_bias
+
+
+def _product_in_float32(a: Tensor, b: Tensor) -> Tensor:
+    if a.device.type == "cuda":
+        return torch.mm(a, b, out_dtype=torch.float32)
+    return a.float() @ b.float()
+
+
+def _drop(x: Tensor, rate: float) -> tuple[Tensor, ...]:
+    """Return x after dropout, and what is kept where there is any."""
+    return torch.native_dropout(x, rate, True) if rate > 0 else (x,)
+
+
+def _drop_back(gradient: Tensor, mask: Tensor | None, rate: float) -> Tensor:
+    if mask is None:
+        return gradient
+    scale = 0.0 if rate == 1 else 1.0 / (1.0 - rate)
+    found: Tensor = torch.ops.aten.native_dropout_backward(gradient, mask, scale)
+    return found
+
+
+def _attend(qkv: Tensor, layer: Layer, layout: Layout) -> tuple[Tensor, ...]:
+    """Return what flash attention mixes of (N, 3 H), (N, H), its sums and random state."""
+    q, k, v = qkv.view(len(qkv), 3, layer.heads, -1).unbind(1)
+    longest = max(layout.lengths)
+    mixed, *kept = torch.ops.aten._flash_attention_forward(
+        q, k, v, layout.bounds, layout.bounds, longest, longest, layer.rates[0], False, False
+    )
+    return mixed.view(len(qkv), -1), *kept[:2]
+
+
+def _attend_back(
+    gradient: Tensor, qkv: Tensor, mixed: Tensor, kept: tuple[Tensor, Tensor],
+    layer: Layer, layout: Layout,
+) -> Tensor:  # fmt: skip
+    """Return the gradient of queries, keys and values (N, 3 H) of that of `mixed` (N, H)."""
+    shape = len(qkv), 3, layer.heads, qkv.shape[1] // (3 * layer.heads)
+    q, k, v = qkv.view(shape).unbind(1)
+    gradient, mixed = (one.view(shape[0], *shape[2:]) for one in (gradient, mixed))
+    longest = max(layout.lengths)
+    found = torch.ops.aten._flash_attention_backward(
+        gradient, q, k, v, mixed, kept[0], layout.bounds, layout.bounds, longest, longest,
+        layer.rates[0], False, kept[1], qkv.new_empty(0),
+    )  # fmt: skip
+    return torch.stack(found, dim=1).view_as(qkv)
