@@ -16,7 +16,6 @@ import warnings
 from typing import Any
 
 _SINCE = {
-    "spknorm.method.model": ("spknorm.model", ("Heads",)),
     "spknorm.upstreams.fast": ("spknorm.fast", ("make_encoder",)),
     "spknorm.method.optim.world": ("spknorm.runner.distributed", ("World",)),
     "spknorm.runs.state": ("spknorm.runner.state", ("Counters",)),
@@ -36,6 +35,8 @@ def main() -> None:
     for name, (old, wanted) in _SINCE.items():
         module = importlib.import_module(old)
         _put(name, {one: getattr(module, one) for one in wanted})
+    model = importlib.import_module("spknorm.model")
+    _put("spknorm.method.model", {"make_heads": functools.partial(_heads, model)})
     sources = importlib.import_module("spknorm.runner.sources")
     _put("spknorm.features.sources", {"Source": functools.partial(_source, sources)})
     for name, wanted in _NEW.items():
@@ -65,6 +66,14 @@ def _count(
         steps.reset()
         made.iteration([heard] * each, spoken if one["strategy"] != "none" else [])
     return {"done": made.counters.step, **dataclasses.asdict(steps.asked())}
+
+
+def _heads(old: Any, config: Any, upstream_dim: int, **counts: int) -> Any:
+    options = dataclasses.asdict(config.modelrc)
+    kept = {name: options[name] for name in ("projector_dim", "select", "gate", "speaker_head")}
+    chosen = options[options["select"]]
+    strategy = config.spknorm.strategy
+    return old.Heads(upstream_dim, strategy=strategy, select_options=chosen, **kept, **counts)
 
 
 def _iteration(old: type) -> Any:
