@@ -111,6 +111,25 @@ def test_what_auto_clipped_before_it_was_the_same_for_all_is_doubted(tmp_path):
     assert "(joint: none; group: SNP, TAP)" in doubt
 
 
+def test_a_run_that_does_not_say_how_it_clipped_is_not_doubted_for_it(tmp_path):
+    make_bench(tmp_path, **PLAIN)
+    set_keys(tmp_path, "-none-", config__runner__clip="stage")
+    assert doubts(tmp_path) == []
+    set_keys(tmp_path, "-SNP-", config__runner__clip="joint")
+    [doubt] = doubts(tmp_path)
+    assert "(stage: none; joint: SNP)" in doubt
+
+
+def test_what_a_run_recorded_of_its_clipping_goes_before_the_setting(tmp_path):
+    make_bench(tmp_path, **PLAIN)
+    set_keys(tmp_path, "", config__runner__clip="auto")
+    set_keys(tmp_path, "-none-", config__runner__clip="stage", clip="stage")
+    assert doubts(tmp_path) == []  # auto has come to that since there is an `ascent_clip`
+    set_keys(tmp_path, "-TAP-", clip="joint")
+    [doubt] = doubts(tmp_path)
+    assert "(stage: none, SNP; joint: TAP)" in doubt
+
+
 def test_an_audit_that_left_methods_out_is_not_complete(tmp_path):
     make_bench(tmp_path, num_folds=2, features=False)
     for path in tmp_path.glob("*-TAP-*/probe.json"):

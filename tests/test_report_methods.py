@@ -102,6 +102,30 @@ def test_settings_that_differ_between_protocols_alone_are_said_once_and_split_no
     assert "Between protocols differ: total_steps 400 (sd), 3000 (si5)." in table.notes
 
 
+def test_a_setting_that_differs_under_one_protocol_names_a_method_alike_under_all(tmp_path):
+    make_bench(tmp_path, protocols=("si5", "sd"), num_folds=2, features=False, probes=False)
+    set_keys(tmp_path, "", **{f"{METHOD}__ceiling": 0.25})
+    set_keys(tmp_path, "-si5-fold2", **{f"{METHOD}__ceiling": 0.5})
+    blocks = blocks_of(tmp_path)
+    alike = ["none", "SNP, ceiling 0.25", "TAP, ceiling 0.25"]
+    assert labels_of(blocks[1]) == alike
+    assert [one for one in labels_of(blocks[0]) if "0.5" not in one] == alike
+    table = paper_table(blocks, blocks[0].task)
+    [row] = [row for row in table.rows if row.cells[1].endswith("SNP, ceiling 0.25")]
+    assert row.cells[-1] == "1 of 2 / 1 / –"  # noqa: RUF001
+
+
+def test_corpora_that_differ_under_cross_alone_name_no_method_elsewhere(tmp_path):
+    make_bench(tmp_path, protocols=("si5", "sd"), num_folds=2, features=False, probes=False)
+    section = "config__downstream_expert__datarc"
+    for fold, other in (("fold1", "emodb"), ("fold2", "savee")):
+        changed = {"protocol": "cross", f"{section}__protocol": "cross"}
+        set_keys(tmp_path, f"-si5-{fold}", **changed, **{f"{section}__test_on": [other]})
+    labels = {block.protocol: labels_of(block) for block in blocks_of(tmp_path)}
+    assert labels["sd"] == ["none", "SNP", "TAP"]
+    assert "none, test_on ['emodb']" in labels["cross"]
+
+
 def test_lambdas_of_one_strategy_are_in_its_names(tmp_path):
     methods = (("none", 0.0), ("TAP", 0.0), ("TAP", 1e-3), ("TAP", 1e-2), ("SNP", 1e-3))
     make_bench(tmp_path, methods=methods, num_folds=2, features=False, probes=False)

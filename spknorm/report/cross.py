@@ -11,14 +11,12 @@ import numpy as np
 
 from spknorm.errors import DataError
 from spknorm.report.blocks import Block
-from spknorm.report.methods import Method, names_without
+from spknorm.report.methods import Method, names_of_cross
 from spknorm.report.score_tables import title_of
 from spknorm.report.tables import NOTHING, Table, TableRow, percent, with_span
 from spknorm.report.words import table
 from spknorm.statistics import interval, pool_speakers
 from spknorm.statistics.metrics import METRICS, measure
-
-_IN_COLUMNS = [f"downstream_expert.datarc.{name}" for name in ("corpus", "train_with", "test_on")]
 
 
 def cross_tables(blocks: Iterable[Block]) -> list[Table]:
@@ -38,7 +36,7 @@ def _matrix(block: Block, metric: str) -> Table:
                       if is_only or who.partition(":")[0] == name}  # fmt: skip
                 row.setdefault(name, []).append(of)
     tested = [*dict.fromkeys(name for row in cells.values() for name in row)]
-    names = names_without([method for method, _ in cells], _IN_COLUMNS)
+    names = names_of_cross(method for method, _ in cells)
     rows = []
     for (method, sources), row in cells.items():
         heads = (method.upstream, names[method], " + ".join(sources))

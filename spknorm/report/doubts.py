@@ -71,20 +71,21 @@ def _twice(block: Block) -> Iterator[str]:
 
 def _clipping(block: Block) -> Iterator[str]:
     """Say where the methods of a table do not clip gradients alike, so that two changes compare."""
-    found: dict[str, list[str]] = {}
+    found: dict[str | None, list[str]] = {}
     for one in block.estimates:
-        for clip in {_clip_of(run) for run in one.rows["run"]}:
+        for clip in {_clip_of(run) for run in one.rows["run"]} - {None}:
             names = found.setdefault(clip, [])
             names += [one.method.name] * (one.method.name not in names)
     if len(found) > 1:
         yield sentence("clipping", protocol=block.protocol, found=found)
 
 
-def _clip_of(run: Run) -> str:
-    """Return how a run clipped; auto was joint without and per group with an adversary once."""
+def _clip_of(run: Run) -> str | None:
+    """Return how a run clipped, None where it does not say; auto has not always meant the same."""
     config = dict(flatten(run.result.config))
-    clip = config.get("runner.clip")
-    before = clip is not None and "downstream_expert.spknorm.ascent_clip" not in config
-    if clip == "auto" and before:
-        clip = "joint" if run.result.strategy == "none" else "group"
-    return str(clip)
+    clip = run.result.clip or config.get("runner.clip")
+    if clip != "auto":
+        return clip and str(clip)
+    if "downstream_expert.spknorm.ascent_clip" in config:
+        return "joint" if config.get("runner.engine") == "s3prl" else "stage"
+    return "joint" if run.result.strategy == "none" else "group"  # before there was that setting

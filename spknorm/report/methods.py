@@ -27,6 +27,7 @@ _EXPERT = "downstream_expert."
 _METHOD = f"{_EXPERT}spknorm."
 _ERASURE, _LOSS = f"{_METHOD}erasure", f"{_METHOD}adversary"
 _SHUFFLED = f"{_EXPERT}speaker_corpus.shuffle_labels"
+_CORPORA = tuple(f"{_EXPERT}datarc.{key}" for key in ("corpus", "train_with", "test_on"))
 _FIELDS = (
     *(f"{_METHOD}{key}" for key in ("strategy", "update", "adversary", "speaker_lambda")),
     *(f"args.{key}" for key in ("downstream", "upstream", "upstream_trainable")),
@@ -94,14 +95,20 @@ class Method:
 
 
 def with_methods(runs: Runs) -> "DataFrame":
-    """Return the frame of a folder's runs with their `run` and their `method`, names and all."""
+    """Return the frame of a folder's runs with their `run` and their `method`, names and all.
+
+    What differs under one protocol tells methods apart under all, so that they are the same there.
+    """
     table = frame(runs)
     settings = _identities(runs.runs)
     blocks = [table[key].rename(None) for key in ("task", "protocol")]
     differs = _texts(settings).groupby(blocks).nunique() > 1
+    shared = differs.copy()
+    shared.loc[differs.index.get_level_values(1) == "cross", differs.columns.isin(_CORPORA)] = False
+    shared = shared.groupby(level=0).any()
     methods = []
     for run, values in zip(runs.runs, settings, strict=True):
-        own = differs.loc[run.result.task, run.result.protocol]
+        own = differs.loc[run.result.task, run.result.protocol] | shared.loc[run.result.task]
         methods.append(_method(run, values, sorted({*own.index[own]} - {*_FIELDS})))
     names = _names(sorted(set(methods), key=Method.sort_key))
     marks = {method: _mark(method, runs.runs, methods) for method in names}
@@ -110,10 +117,10 @@ def with_methods(runs: Runs) -> "DataFrame":
     return table
 
 
-def names_without(methods: Iterable[Method], keys: Iterable[str]) -> dict[Method, str]:
-    """Return the methods' labels where some settings stand in columns of their own."""
+def names_of_cross(methods: Iterable[Method]) -> dict[Method, str]:
+    """Return the methods' labels under the protocol cross, where corpora stand in columns."""
     reduced = {
-        one: replace(one, extra=tuple(pair for pair in one.extra if pair[0] not in {*keys}))
+        one: replace(one, extra=tuple(pair for pair in one.extra if pair[0] not in _CORPORA))
         for one in methods
     }
     names = _names(sorted(set(reduced.values()), key=Method.sort_key))
