@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spknorm.corpora import CORPORA, read_corpus
+from spknorm.corpora.known import CORPORA
 from spknorm.corpora.labels import word_of
+from spknorm.corpora.reading import read_corpus
 from spknorm.demo.corpus_trees import TREES
 from spknorm.schema import DataConfig, ExpertConfig
 

@@ -1,6 +1,6 @@
 """Files of a corpus for tests of its reader: names without sound, tables, and the reader itself."""
 
-from spknorm.corpora import read_corpus
+from spknorm.corpora.reading import read_corpus
 from spknorm.demo.corpus_trees import TREES
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 

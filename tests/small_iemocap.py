@@ -3,8 +3,8 @@
 import pytest
 from iemocap_trees import write_iemocap
 
-from spknorm.corpora import read_corpus as read_sections
 from spknorm.corpora.iemocap import COUNTS
+from spknorm.corpora.reading import read_corpus as read_sections
 from spknorm.schema import DataConfig, ExpertConfig
 
 SMALL = dict.fromkeys(COUNTS, (5, 6, 4, 3))

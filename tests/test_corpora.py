@@ -9,15 +9,10 @@ import pytest
 import soundfile
 
 from spknorm.audio import AudioError
-from spknorm.corpora import (
-    CORPORA,
-    Utterance,
-    check_records,
-    find_bad_audio,
-    usable,
-)
-from spknorm.corpora import read_corpus as read_sections
-from spknorm.corpora.records import EMOTIONS
+from spknorm.corpora.checks import check_records, find_bad_audio, usable
+from spknorm.corpora.known import CORPORA
+from spknorm.corpora.reading import read_corpus as read_sections
+from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.errors import ConfigError, DataError, MissingError
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from corpus_files import read, touch
 
-from spknorm.corpora import CORPORA, read_coded, read_corpus
-from spknorm.corpora.coded import differences
+from spknorm.corpora.coded import differences, read_coded
+from spknorm.corpora.known import CORPORA
+from spknorm.corpora.reading import read_corpus
 from spknorm.demo.coded_names import CODED, names_of
 from spknorm.errors import DataError, MissingError
 from spknorm.schema import ExpertConfig, SpeakerCorpusConfig

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from corpus_files import plant, read, touch, write
 
-from spknorm.corpora import CORPORA
 from spknorm.corpora.dialogues import read_dialogues
+from spknorm.corpora.known import CORPORA
 from spknorm.errors import DataError, MissingError
 
 MELD = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID"

@@ -147,7 +147,7 @@ def test_without_the_rows_it_is_still_said_that_something_changed(corpus, tmp_pa
 @pytest.fixture
 def manifest(tiny_corpora, tmp_path):
     """Settings of a run on a manifest, and a function that swaps two emotions in it."""
-    from spknorm.corpora import read_iemocap
+    from spknorm.corpora.iemocap import read_iemocap
 
     records = read_iemocap(tiny_corpora / "iemocap")
     path = tmp_path / "emotion.csv"

@@ -7,8 +7,8 @@ import pytest
 from corpus_files import write
 
 from spknorm.audio import load_audio
-from spknorm.corpora import read_corpus
 from spknorm.corpora.doors import read_list
+from spknorm.corpora.reading import read_corpus
 from spknorm.errors import ConfigError, DataError, MissingError
 from spknorm.schema import DataConfig, ExpertConfig
 

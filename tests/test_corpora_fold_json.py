@@ -6,12 +6,9 @@ from dataclasses import replace
 import pytest
 from small_iemocap import read_corpus, small_tree  # noqa: F401 (fixture)
 
-from spknorm.corpora import (
-    EMOTIONS,
-    read_folds,
-    read_iemocap,
-    write_folds,
-)
+from spknorm.corpora.folds import read_folds, write_folds
+from spknorm.corpora.iemocap import read_iemocap
+from spknorm.corpora.records import EMOTIONS
 from spknorm.errors import ConfigError, DataError, MissingError
 
 

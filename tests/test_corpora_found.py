@@ -11,7 +11,10 @@ import soundfile
 from iemocap_trees import write_iemocap
 
 from spknorm.audio import Walk
-from spknorm.corpora import read_iemocap, read_librispeech, read_manifest, read_voxceleb1
+from spknorm.corpora.iemocap import read_iemocap
+from spknorm.corpora.librispeech import read_librispeech
+from spknorm.corpora.manifest import read_manifest
+from spknorm.corpora.voxceleb1 import read_voxceleb1
 from spknorm.errors import DataError, MissingError
 from spknorm.predict import Prediction, find_audio, write_rows
 

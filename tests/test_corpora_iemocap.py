@@ -10,14 +10,9 @@ import pytest
 from iemocap_trees import HEADER, write_dialogue, write_iemocap
 from small_iemocap import read_corpus, small_tree  # noqa: F401 (fixture)
 
-from spknorm.corpora import (
-    EMOTIONS,
-    check_counts,
-    is_full,
-    read_iemocap,
-    write_folds,
-)
-from spknorm.corpora.iemocap import COUNTS, parse_name
+from spknorm.corpora.folds import write_folds
+from spknorm.corpora.iemocap import COUNTS, check_counts, is_full, parse_name, read_iemocap
+from spknorm.corpora.records import EMOTIONS
 from spknorm.errors import DataError, MissingError
 from spknorm.protocols import make_split
 

@@ -10,8 +10,9 @@ import tiny_runs
 from iemocap_trees import write_dialogue
 
 from spknorm import config
-from spknorm.corpora import classes_of, label_set, read_corpus
 from spknorm.corpora.known.words import class_of
+from spknorm.corpora.labels import classes_of
+from spknorm.corpora.reading import label_set, read_corpus
 from spknorm.errors import ConfigError, DataError
 from spknorm.schema import DataConfig, ExpertConfig
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spknorm.corpora import read_librispeech
+from spknorm.corpora.librispeech import read_librispeech
 from spknorm.errors import MissingError
 
 FILES = (

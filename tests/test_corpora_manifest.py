@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from spknorm.corpora import EMOTIONS, check_records, read_manifest, usable
+from spknorm.corpora.checks import check_records, usable
+from spknorm.corpora.manifest import read_manifest
+from spknorm.corpora.records import EMOTIONS
 from spknorm.corpora.tables import text_of
 from spknorm.errors import DataError
 from spknorm.protocols import make_split

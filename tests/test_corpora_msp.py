@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from corpus_files import plant, read, touch, write
 
-from spknorm.corpora import CORPORA
+from spknorm.corpora.known import CORPORA
 from spknorm.corpora.msp_improv import parse_name, read_msp_improv
 from spknorm.corpora.msp_podcast import read_msp_podcast
 from spknorm.demo.corpus_trees import TREES

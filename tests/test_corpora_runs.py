@@ -6,7 +6,7 @@ import pytest
 import tiny_runs
 
 from spknorm import config
-from spknorm.corpora import CORPORA
+from spknorm.corpora.known import CORPORA
 from spknorm.demo.corpus_trees import TREES, write_tree
 from spknorm.doctor import examine
 from spknorm.doctor.check import status_of

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from spknorm.corpora import CORPORA, read_coded
+from spknorm.corpora.coded import read_coded
+from spknorm.corpora.known import CORPORA
 from spknorm.corpora.known.markdown import written_into
 from spknorm.demo.corpus_trees import write_tree
 

@@ -4,7 +4,8 @@ import importlib
 
 import pytest
 
-from spknorm.corpora import read_corpus, read_voxceleb1
+from spknorm.corpora.reading import read_corpus
+from spknorm.corpora.voxceleb1 import read_voxceleb1
 from spknorm.errors import DataError, MissingError
 from spknorm.schema import ExpertConfig, SpeakerCorpusConfig
 

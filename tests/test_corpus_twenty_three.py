@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from spknorm import config, corpora
-from spknorm.corpora import CORPORA, read_corpus
-from spknorm.corpora.known import markdown
+from spknorm.corpora.known import CORPORA, markdown
 from spknorm.corpora.known.corpus import Corpus
+from spknorm.corpora.reading import read_corpus
 from spknorm.errors import ConfigError, MissingError
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 

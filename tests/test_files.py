@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spknorm.corpora import read_manifest
+from spknorm.corpora.manifest import read_manifest
 from spknorm.corpora.tables import text_of
 from spknorm.errors import ConfigError, DataError
 from spknorm.files import (

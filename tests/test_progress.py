@@ -16,7 +16,7 @@ from spknorm.cli import bench as bench_command
 from spknorm.cli import main
 from spknorm.config import progress
 from spknorm.config.progress import Progress, counted
-from spknorm.corpora import Utterance
+from spknorm.corpora.records import Utterance
 from spknorm.doctor import sound
 from spknorm.features.reader import CachedReader
 from spknorm.protocols import Split

@@ -5,7 +5,7 @@ import json
 import pytest
 from acted_corpora import utterance
 
-from spknorm.corpora import read_coded
+from spknorm.corpora.coded import read_coded
 from spknorm.errors import DataError, MissingError
 from spknorm.protocols.emobox import hold_out_by_lists
 

@@ -127,7 +127,7 @@ def test_what_is_neither_a_list_nor_a_corpus_is_refused(name, capsys):
 
 
 def test_iemocaps_dialogue_is_not_the_speaker(tmp_path):
-    from spknorm.corpora import read_manifest
+    from spknorm.corpora.manifest import read_manifest
 
     rows = [
         f"{name}.wav,{name},neu,{name[:6]},test"

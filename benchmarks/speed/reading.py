@@ -39,7 +39,7 @@ _LISTING = (
     + """
 import json, os, sys, time
 from pathlib import Path
-from spknorm.corpora import check_records
+from spknorm.corpora.checks import check_records
 from spknorm.corpora.manifest import read_manifest
 from spknorm.protocols import make_split
 clock = dict(wall=time.perf_counter, cpu=time.process_time)[sys.argv[2]]

@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 
 from spknorm.batches import targets
 from spknorm.batches.several import Divided, read_several
-from spknorm.corpora import CORPORA, check_records, classes_of, label_set, read_corpus, usable
+from spknorm.corpora.checks import check_records, usable
 from spknorm.corpora.digest import CorpusDigest, digest_of
+from spknorm.corpora.known import CORPORA
+from spknorm.corpora.labels import classes_of
+from spknorm.corpora.reading import label_set, read_corpus
 from spknorm.corpora.records import Utterance
 from spknorm.protocols import TITLES, Split, Splitting, check_split, divide
 from spknorm.schema import DataConfig, ExpertConfig, resolved_dev

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spknorm.batches import targets
-from spknorm.corpora import CORPORA, check_records, read_corpus, usable
+from spknorm.corpora.checks import check_records, usable
+from spknorm.corpora.known import CORPORA
+from spknorm.corpora.reading import read_corpus
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.protocols import (

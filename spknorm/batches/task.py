@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spknorm.batches.emotions import EmotionData, read_emotions
-from spknorm.corpora import check_records, read_corpus, usable
+from spknorm.corpora.checks import check_records, usable
 from spknorm.corpora.columns import Utterances
 from spknorm.corpora.digest import CorpusDigest, digest_of
+from spknorm.corpora.reading import read_corpus
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
 from spknorm.protocols import Split

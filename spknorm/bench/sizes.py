@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm.config.memory import LAYER_BYTES
-from spknorm.corpora import CORPORA
+from spknorm.corpora.known import CORPORA
 from spknorm.schema import TaskConfig
 
 _WEIGHT = 4  # bytes: weights stay float32 in every precision

@@ -67,7 +67,8 @@ def _check_temporary_folder() -> None:
 
 
 def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
-    from spknorm.corpora import CORPORA, root_of  # not needed for --help
+    from spknorm.corpora.known import CORPORA
+    from spknorm.corpora.reading import root_of  # not needed for --help
     from spknorm.protocols import folds_of
 
     expert = parse(config).downstream_expert
@@ -92,7 +93,8 @@ def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
 
 
 def _check_speaker_corpus(config: dict[str, Any]) -> None:
-    from spknorm.corpora import CORPORA, root_of
+    from spknorm.corpora.known import CORPORA
+    from spknorm.corpora.reading import root_of
 
     expert = config.get("downstream_expert") or {}
     corpus = expert.get("speaker_corpus") or {}

@@ -10,7 +10,7 @@ from spknorm.cli.parsing import Command, flag, option
 from spknorm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from spknorm.corpora import Utterance
+    from spknorm.corpora.records import Utterance
     from spknorm.protocols import Split
     from spknorm.protocols.leaks import Fold
 
@@ -55,8 +55,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _records(name: str, args: argparse.Namespace) -> "list[Utterance]":
-    from spknorm.corpora import CORPORA, read_corpus
     from spknorm.corpora.doors import read_list
+    from spknorm.corpora.known import CORPORA
+    from spknorm.corpora.reading import read_corpus
     from spknorm.schema import DataConfig, ExpertConfig
 
     is_list = Path(name).suffix.lower() in (".csv", ".jsonl") or Path(name).exists()

@@ -12,17 +12,11 @@ import numpy as np
 from spknorm.audio import SILENT_BELOW, AudioError, AudioIndex, AudioInfo, iter_windows
 from spknorm.audio.faults import listing
 from spknorm.config.progress import Progress
-from spknorm.corpora import (
-    Utterance,
-    check_counts,
-    check_records,
-    classes_among,
-    classes_of,
-    find_bad_audio,
-    is_full,
-    label_set,
-    read_corpus,
-)
+from spknorm.corpora.checks import check_records, find_bad_audio
+from spknorm.corpora.iemocap import check_counts, is_full
+from spknorm.corpora.labels import classes_among, classes_of
+from spknorm.corpora.reading import label_set, read_corpus
+from spknorm.corpora.records import Utterance
 from spknorm.doctor.check import Check
 from spknorm.errors import USER_ERRORS
 from spknorm.schema import ExpertConfig

@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from spknorm.batches.task import label_of
-from spknorm.corpora import check_records, read_corpus, usable
+from spknorm.corpora.checks import check_records, usable
+from spknorm.corpora.reading import read_corpus
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.probe.arrays import Integers

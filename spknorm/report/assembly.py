@@ -4,7 +4,7 @@ What is half-finished is shown as such: n of m runs.
 """
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -27,16 +27,22 @@ from spknorm.report.canvas import Figure
 from spknorm.report.doubts import doubts_of
 from spknorm.report.methods import protocols_note
 from spknorm.report.page import Section, to_html
+from spknorm.report.score_tables import block_tables
 from spknorm.report.scores import dimension_blocks, score_blocks
 from spknorm.report.tables import Table
 from spknorm.report.words import sentence
 from spknorm.runs import Runs, read
 
-T = TypeVar("T")
 Part = Table | Figure
 P = TypeVar("P", Table, Figure, Part)
 
 _STEPS_OF_BLOCK, _STEPS_OF_ALL = 6, 2  # for the bar
+_SECTIONS = {
+    "methods": "Methods", "cross": "Across corpora", "dimensions": "Dimensions",
+    "few-labels": "Few labels", "paper": "Beside the paper", "leakage": "Leakage",
+    "selection": "How λ was chosen", "speakers": "Speakers", "confusions": "Confusions",
+    "training": "Training", "features": "Features",
+}  # fmt: skip
 
 
 class _Parts(NamedTuple):
@@ -68,10 +74,9 @@ def text(folder: Path | str) -> str:
     blocks = score_blocks(runs)
     found = [tables.to_text(score_tables.short_table(blocks), title=False)] if blocks else []
     ranked = dimension_blocks(runs)
-    tables_of = map(_dimension_tables, ranked, map(speakers.among_speakers, ranked))
-    more = [*filled(chain(*tables_of)), *cross.cross_tables(blocks)]
-    doubts = [f"Doubt: {doubt}" for doubt in doubts_of(runs, blocks)]
-    return "\n".join([*found, *map(tables.to_text, more), *doubts])
+    of_dimensions = chain(*map(_dimension_tables, ranked, map(speakers.among_speakers, ranked)))
+    found += map(tables.to_text, [*filled(of_dimensions), *cross.cross_tables(blocks)])
+    return "\n".join([*found, *(f"Doubt: {doubt}" for doubt in doubts_of(runs, blocks))])
 
 
 def filled(parts: Iterable[P | None]) -> list[P]:
@@ -114,72 +119,50 @@ def _contents(runs: Runs, folder: Path, progress: Progress) -> dict[str, str | b
 
 
 def _parts(runs: Runs, blocks: Sequence[Block], folder: Path, progress: Progress) -> _Parts:
-    def each(make: Callable[[Block], T]) -> list[T]:
-        """Do one of the steps of every block."""
-        found = []
-        for block in blocks:
-            found.append(make(block))
-            progress.advance()
-        return found
-
-    ranked = dimension_blocks(runs)
+    parts: dict[str, list[Part | None]] = {name: [] for name in _SECTIONS}
     probed, frontiers = leakage.probed_rows(runs, blocks), leakage.frontiers(runs, blocks)
-    audits, choices = leakage.audit_tables(probed), leakage.selection_table(folder)
+    ranked = dimension_blocks(runs)
     among_ranked = [*map(speakers.among_speakers, ranked)]
+    audits, choices = leakage.audit_tables(probed), leakage.selection_table(folder)
+    matrices = cross.cross_tables(blocks)
     of_dimensions = [*chain(*map(_dimension_tables, ranked, among_ranked))]
     beside = [score_tables.paper_table(blocks, task, protocols_note(runs))
               for task in dict.fromkeys(block.task for block in blocks)]  # fmt: skip
     progress.advance()
-    accuracies = each(lambda block: figures.draw_accuracies(block, frontiers))
-    own = [score_tables.block_tables(block) for block in blocks]
-    leaks = [*map(pictures.draw_frontier, frontiers), pictures.draw_layers(probed)]
-    among = each(speakers.among_speakers)
-    fair, matrices = [*chain(*map(speakers.speaker_tables, among))], cross.cross_tables(blocks)
-    served: list[Part] = [*chain(*map(figures.draw_speakers, among)), *fair]
-    progress.advance(len(blocks) + 1)
-    confusions = each(lambda block: [*figures.draw_confusions(block)])
-    training = each(lambda block: [*pictures.draw_training(block)])
-    methods, few = _of_methods(blocks, accuracies, own)
-    named: dict[tuple[str, str], Iterable[Part | None]] = {
-        ("methods", "Methods"): methods,
-        ("cross", "Across corpora"): matrices,
-        ("dimensions", "Dimensions"): of_dimensions,
-        ("few-labels", "Few labels"): few,
-        ("paper", "Beside the paper"): beside,
-        ("leakage", "Leakage"): [*leaks, *audits],
-        ("selection", "How λ was chosen"): [choices],
-        ("speakers", "Speakers"): served,
-        ("confusions", "Confusions"): chain(*confusions),
-        ("training", "Training"): chain(*training),
-        ("features", "Features"): [pictures.draw_features(runs.features)],
-    }
-    return _Parts(
-        first=accuracies[0] if accuracies else None,
-        sections=[
-            Section(name=name, title=title, parts=filled(parts))
-            for (name, title), parts in named.items()
-        ],
-        listed=filled([*chain(*own), *fair, *matrices, *of_dimensions, *beside, *audits, choices]),
-        records=records([*blocks, *among, *ranked, *among_ranked]),
-    )
-
-
-def _of_methods(
-    blocks: Sequence[Block], pictures_of: Sequence[Figure], tables_of: Sequence[list[Table]]
-) -> tuple[list[Part | None], list[Part | None]]:
-    """Return what stands under Methods, and under Few labels; the first picture is above all."""
-    methods: list[Part | None] = []
-    few: list[Part | None] = []
-    for block, picture, found in zip(blocks, pictures_of, tables_of, strict=True):
+    first, own, among, fair = None, list[Table](), list[Block](), list[Table]()
+    for block in blocks:
+        picture, of_block = figures.draw_accuracies(block, frontiers), block_tables(block)
         if block.is_low_resource:
-            few += [figures.draw_low_resource(block), *found]
+            parts["few-labels"] += [figures.draw_low_resource(block), *of_block]
         else:
-            methods += [picture if block is not blocks[0] else None, *found]
-    return methods, few
+            parts["methods"] += [picture if first else None, *of_block]
+        first = first or picture
+        own += of_block
+        progress.advance(2)
+        among.append(speakers.among_speakers(block))
+        fair += speakers.speaker_tables(among[-1])
+        parts["speakers"] += figures.draw_speakers(among[-1])
+        progress.advance()
+        parts["confusions"] += figures.draw_confusions(block)
+        progress.advance()
+        parts["training"] += pictures.draw_training(block)
+        progress.advance()
+    parts["speakers"] += fair
+    parts |= {"cross": [*matrices], "dimensions": [*of_dimensions], "paper": [*beside]}
+    leaks = (*map(pictures.draw_frontier, frontiers), pictures.draw_layers(probed))
+    parts |= {"leakage": [*leaks, *audits], "selection": [choices]}
+    parts["features"].append(pictures.draw_features(runs.features))
+    progress.advance()
+    sections = [
+        Section(name=name, title=title, parts=filled(parts[name]))
+        for name, title in _SECTIONS.items()
+    ]
+    listed = filled([*own, *fair, *matrices, *of_dimensions, *beside, *audits, choices])
+    return _Parts(first, sections, listed, records([*blocks, *among, *ranked, *among_ranked]))
 
 
 def _dimension_tables(block: Block, among: Block) -> list[Table]:
-    return [*score_tables.block_tables(block), *speakers.speaker_tables(among)]
+    return [*block_tables(block), *speakers.speaker_tables(among)]
 
 
 def _state(runs: Runs) -> dict[str, Any]:

@@ -4,15 +4,13 @@ After `tables.py` and `canvas.py` in the report. Every text is escaped by the te
 page's own policy forbids scripts and the network besides.
 """
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from spknorm.protocols.leaks import Fold
 from spknorm.report.canvas import Figure
-from spknorm.report.tables import Table
-from spknorm.report.words import engine
+from spknorm.report.tables import Table, engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +30,9 @@ def to_html(sections: Iterable[Section], template: str = "page.html.j2", **texts
         template: One of the report's, with more text than `page.html.j2`.
         texts: What it shows: a `title`, a `lead` above the sections, a `footer`.
     """
-    pages = engine(autoescape=True)
-    pages.filters["b64"] = lambda png: base64.b64encode(png).decode("ascii")
     filled = [section for section in sections if section.parts]
-    return str(pages.get_template(template).render(sections=filled, **texts))
+    page = engine(autoescape=True).get_template(template)
+    return str(page.render(sections=filled, **texts))
 
 
 def splits_page(found: Mapping[str, Sequence[Fold]], remarks: Mapping[str, str]) -> str:

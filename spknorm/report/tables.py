@@ -5,6 +5,7 @@ in a table may come from files: each form escapes them, so that no text can beco
 `page.html.j2` is the HTML form.
 """
 
+import base64
 import csv
 import functools
 import io
@@ -12,7 +13,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from spknorm.errors import first_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 NOTHING = "–"  # noqa: RUF001 # an en dash is what a table shows for "no number"
 
@@ -123,12 +129,12 @@ def to_text(table: Table, *, title: bool = True) -> str:
 
 def to_markdown(tables: Iterable[Table], *, title: str, remarks: Sequence[str]) -> str:
     """Return all tables as one Markdown document; rows that are not ours are in italics."""
-    return _fill("table.md.j2", tables=tables, title=title, remarks=remarks)
+    return _filled("table.md.j2", tables=tables, title=title, remarks=remarks)
 
 
 def to_latex(tables: Iterable[Table], *, title: str) -> str:
     """Return all tables as LaTeX; they need booktabs, xcolor and, for UTF-8, a current engine."""
-    return _fill("table.tex.j2", tables=tables, title=title)
+    return _filled("table.tex.j2", tables=tables, title=title)
 
 
 def to_csv(records: Sequence[dict[str, str | int | float | None]]) -> str:
@@ -167,16 +173,38 @@ def escape_latex(text: str) -> str:
     return "".join(special.get(character, character) for character in _one_line(text))
 
 
-def _fill(template: str, **values: Any) -> str:
-    """Return a form of tables; its template escapes by the filters `markdown` and `latex`."""
+@functools.cache
+def engine(*, autoescape: bool) -> "Environment":
+    """Return jinja2 with the report's templates; `autoescape` for pages, filters for the rest."""
     import jinja2
 
-    options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
-    forms = jinja2.Environment(**options)  # neither form is HTML
-    forms.filters |= {"markdown": escape_markdown, "latex": escape_latex, "one_line": _one_line}
-    forms.filters["anchor"] = functools.partial(re.sub, r"[^a-z0-9-]", "-")
-    source = resources.files("spknorm.report").joinpath(template).read_text("utf-8")
-    return str(forms.from_string(source).render(values))
+    found = jinja2.Environment(
+        loader=jinja2.FunctionLoader(source_of),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+    )
+    found.filters |= {"markdown": escape_markdown, "latex": escape_latex, "one_line": _one_line,
+                      "anchor": functools.partial(re.sub, r"[^a-z0-9-]", "-"),
+                      "b64": lambda png: base64.b64encode(png).decode(),
+                      "few": _few, "percent": percent}  # fmt: skip
+    forms = (ccc, n_of_m, p_value, percent, plain, signed_points, span, with_deviation, with_span)
+    found.globals |= {form.__name__: form for form in forms}
+    return found
+
+
+def source_of(template: str) -> str:
+    """Return the text of a template."""
+    return resources.files("spknorm.report").joinpath(template).read_text("utf-8")
+
+
+def _filled(template: str, **values: Any) -> str:
+    forms = engine(autoescape=False).overlay(trim_blocks=True, lstrip_blocks=True)
+    return str(forms.get_template(template).render(values))
+
+
+def _few(names: Iterable[Any]) -> str:
+    """Return the first of some names, each once, and how many more there are."""
+    return first_of([*dict.fromkeys(map(str, names))], 3)
 
 
 def _one_line(text: str) -> str:

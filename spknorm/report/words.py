@@ -7,22 +7,15 @@ may come from files, so that the forms of a table and the page escape it afterwa
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from spknorm.errors import first_of
-from spknorm.report import tables
-from spknorm.report.tables import NOTHING, Table, TableRow
+from spknorm.report.tables import NOTHING, Table, TableRow, engine, source_of
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
+    from jinja2 import Template
 
 Line = TableRow | Mapping[str, Any]
 """A row of a table: done, or what its text makes the cells of; `kind` is the row's."""
-
-_MOST = 3
-_FORMS = ("ccc", "n_of_m", "p_value", "percent", "plain", "signed_points", "span",
-          "with_deviation", "with_span")  # fmt: skip
 
 
 def say(name: str, /, **values: Any) -> list[str]:
@@ -73,25 +66,6 @@ def table(
     )
 
 
-@functools.cache
-def engine(*, autoescape: bool) -> "Environment":
-    """Return jinja2 with the report's templates; `autoescape` for pages."""
-    import jinja2
-
-    found = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
-        autoescape=autoescape,
-        undefined=jinja2.StrictUndefined,
-    )
-    found.filters |= {"percent": tables.percent, "few": _few}
-    found.globals |= {name: getattr(tables, name) for name in _FORMS}
-    return found
-
-
-def _source(name: str) -> str:
-    return resources.files("spknorm.report").joinpath(name).read_text("utf-8")
-
-
 def _filled(text: str, values: Mapping[str, Any]) -> TableRow:
     """Return a row whose cells the text lists; None shows as no number."""
     cells = ((NOTHING if cell is None else str(cell)) for cell in _cells(text)(values))
@@ -118,11 +92,6 @@ def _lists_cells(paragraph: str) -> bool:
 
 @functools.cache
 def _texts() -> dict[str, list[str]]:
-    _, *parts = re.split(r"^== (\S+)$", _source("words.j2"), flags=re.MULTILINE)
+    _, *parts = re.split(r"^== (\S+)$", source_of("words.j2"), flags=re.MULTILINE)
     pairs = zip(parts[::2], parts[1::2], strict=True)
     return {name: re.split(r"\n{2,}", text.strip("\n")) for name, text in pairs}
-
-
-def _few(names: Iterable[Any]) -> str:
-    """Return the first of some names, each once, and how many more there are."""
-    return first_of([*dict.fromkeys(map(str, names))], _MOST)

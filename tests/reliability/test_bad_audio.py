@@ -10,7 +10,8 @@ import soundfile
 
 from spknorm.audio import AudioError, iter_windows, load_audio, read_info
 from spknorm.audio.faults import KINDS, printable
-from spknorm.corpora import Utterance, find_bad_audio
+from spknorm.corpora.checks import find_bad_audio
+from spknorm.corpora.records import Utterance
 
 SHORTEST = "Expected at least 400 samples at 16 kHz"
 

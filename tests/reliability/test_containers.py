@@ -9,7 +9,8 @@ import soundfile
 from sounds import NOISE, kind_of, written
 
 from spknorm.audio import AudioError, iter_windows, load_audio, read_info, streams
-from spknorm.corpora import Utterance, find_bad_audio
+from spknorm.corpora.checks import find_bad_audio
+from spknorm.corpora.records import Utterance
 
 ACCEPTED = {  # (format, subtype): bytes at the end that a cut may take without taking sound
     **{("WAV", s): 1 for s in ("PCM_16", "PCM_24", "FLOAT", "ULAW", "MS_ADPCM", "GSM610")},

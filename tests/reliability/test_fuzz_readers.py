@@ -6,14 +6,11 @@ import os
 from fuzzing import JSON, content_like, fuzz
 from hypothesis import strategies as st
 
-from spknorm.corpora import (
-    EMOTIONS,
-    read_folds,
-    read_iemocap,
-    read_manifest,
-    read_voxceleb1,
-)
-from spknorm.corpora.manifest import COLUMNS
+from spknorm.corpora.folds import read_folds
+from spknorm.corpora.iemocap import read_iemocap
+from spknorm.corpora.manifest import COLUMNS, read_manifest
+from spknorm.corpora.records import EMOTIONS
+from spknorm.corpora.voxceleb1 import read_voxceleb1
 from spknorm.errors import DataError, MissingError
 
 DOCUMENTED = (DataError, MissingError)

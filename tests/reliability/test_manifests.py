@@ -2,7 +2,7 @@
 
 import pytest
 
-from spknorm.corpora import read_manifest
+from spknorm.corpora.manifest import read_manifest
 from spknorm.errors import DataError, MissingError
 
 OUTSIDE = "leads out of the root"

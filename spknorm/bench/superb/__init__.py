@@ -149,7 +149,7 @@ def _environment(plan: SuperbExperiment, out: Path) -> dict[str, str]:
     """Return where the corpora are; those of the demo are made."""
     environment = dict(os.environ)
     if plan.corpora == "demo":
-        from spknorm.corpora import write_folds
+        from spknorm.corpora.folds import write_folds
         from spknorm.demo import make_demo_corpora
 
         roots = make_demo_corpora()
