@@ -237,7 +237,7 @@ def _weight_back(
 
 
 def _product_in_float32(a: Tensor, b: Tensor) -> Tensor:
-    if a.device.type == "cuda":
+    if a.device.type == "cuda" and torch.version.hip is None:
         return torch.mm(a, b, out_dtype=torch.float32)
     return a.float() @ b.float()
 
