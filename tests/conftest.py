@@ -1,5 +1,6 @@
 """Fixtures that several test files share: tiny upstreams, built once per session."""
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -31,6 +32,12 @@ def pytest_addoption(parser):
         type=Path,
         help="write how often each fault of docs/reliability.md was injected, and held",
     )
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass by what was imported: it stays."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config):

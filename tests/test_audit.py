@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from audit_benches import EMOTIONS, make_audit_corpora, make_bench
+from audit_benches import EMOTIONS, make_audit_corpora, make_bench, quicken
 from trained_folders import make_trained
 
 from spknorm.errors import ConfigError, DataError, MissingError
@@ -57,6 +57,7 @@ def audited(tmp_path_factory, corpora, tiny_hubert):
     folder = make_bench(root / "bench", corpora, tiny_hubert, *stages)
     with pytest.MonkeyPatch.context() as patch, _counted() as heard:
         patch.setenv("SPKNORM_CACHE", str(root / "cache"))
+        quicken(patch)
         rows = audit(folder)
         first = sum(heard)
         audit(folder / "TAP")
@@ -65,10 +66,17 @@ def audited(tmp_path_factory, corpora, tiny_hubert):
 
 @pytest.fixture
 def single(tmp_path, corpora, tiny_hubert, monkeypatch):
-    """A benchmark's folder with a run of SNP, and a cache of its own."""
+    """A benchmark's folder with a run of SNP, and a cache of its own; the probes learn as in use."""
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(probing, "KINDS", ("linear", "eer"))
     return make_bench(tmp_path / "bench", corpora, tiny_hubert, "SNP")
+
+
+@pytest.fixture
+def quick(single, monkeypatch):
+    """The same, whose probes learn little."""
+    quicken(monkeypatch)
+    return single
 
 
 def test_each_upstream_hears_each_utterance_once(audited):
@@ -140,9 +148,9 @@ def test_features_for_a_picture_are_small_and_told_apart(audited):
             assert len(set(file["speaker"])) == 10
 
 
-def test_one_run_of_each_variant_is_probed_unless_all_are_asked_for(single, tiny_hubert, corpora):
+def test_one_run_of_each_variant_is_probed_unless_all_are_asked_for(quick, tiny_hubert, corpora):
     make_trained(
-        single / "SNP-fold2",
+        quick / "SNP-fold2",
         tiny_hubert,
         strategy="SNP",
         datarc={
@@ -153,15 +161,15 @@ def test_one_run_of_each_variant_is_probed_unless_all_are_asked_for(single, tiny
         speaker_corpus={"corpus": "manifest", "manifest": str(corpora / "speaker.csv")},
     )
     told = []
-    audit(single, tell=told.append)
+    audit(quick, tell=told.append)
     assert len(told) == 2
-    rows = audit([single / "SNP", single / "SNP-fold2"], every_run=True)
+    rows = audit([quick / "SNP", quick / "SNP-fold2"], every_run=True)
     assert {row.run for row in rows if row.stage == "SNP"} == {"SNP", "SNP-fold2"}
     assert " (2 runs)  " in table(rows)
 
 
-def test_any_column_and_every_layer_can_be_probed(single):
-    rows = audit(single, labels=("channel",), every_layer=True)
+def test_any_column_and_every_layer_can_be_probed(quick):
+    rows = audit(quick, labels=("channel",), every_layer=True)
     layers = {row.layer for row in rows if row.stage == "SNP" and row.label == "channel"}
     assert layers == {"head", "weighted", "0", "1", "2"}
     assert {row.layer for row in rows if row.stage == "raw"} == {"head", "weighted", "0", "1", "2"}
@@ -169,8 +177,8 @@ def test_any_column_and_every_layer_can_be_probed(single):
     assert (channel.corpus, channel.num_classes) == ("speaker", 2)
 
 
-def test_a_column_is_asked_of_each_corpus_that_has_it(single):
-    asked = {(row.corpus, row.label) for row in audit(single, labels=("speaker", "session"))}
+def test_a_column_is_asked_of_each_corpus_that_has_it(quick):
+    asked = {(row.corpus, row.label) for row in audit(quick, labels=("speaker", "session"))}
     assert asked == {
         ("speaker", "speaker"),
         ("emotion", "speaker"),
@@ -196,7 +204,7 @@ def test_the_table_has_a_line_per_probe_and_control_and_a_column_per_stage(audit
     assert sum(line.startswith("emotion  emotion  linear") for line in lines) == 4
 
 
-def test_what_cannot_be_audited_is_told(tmp_path, single):
+def test_what_cannot_be_audited_is_told(tmp_path, quick):
     (tmp_path / "cache").mkdir()
     with pytest.raises(MissingError) as caught:
         audit(tmp_path / "cache")
@@ -204,7 +212,7 @@ def test_what_cannot_be_audited_is_told(tmp_path, single):
         f"{tmp_path / 'cache'} holds no finished experiment (no dev-best.ckpt in it or below it)."
     )
     with pytest.raises(DataError):
-        audit(single, labels=("weather",))
+        audit(quick, labels=("weather",))
 
 
 def test_an_audit_finds_speakers_where_they_are(single, monkeypatch):
@@ -275,24 +283,24 @@ def test_an_independent_verifier_judges_recordings_once_and_features_of_every_st
     assert len(deaf[1]) == NUM_EMOTIONAL + NUM_SPEAKING
 
 
-def test_without_the_verifier_probe_json_is_as_it_was(single):
-    rows = audit(single)
-    assert "verifier" not in json.loads((single / "SNP" / "probe.json").read_text())["asked"]
+def test_without_the_verifier_probe_json_is_as_it_was(quick):
+    rows = audit(quick)
+    assert "verifier" not in json.loads((quick / "SNP" / "probe.json").read_text())["asked"]
     assert not any(row.probe == "verifier" or row.layer == "recording" for row in rows)
 
 
-def test_recordings_in_which_the_verifier_hears_nobody_are_told(single, deaf):
+def test_recordings_in_which_the_verifier_hears_nobody_are_told(quick, deaf):
     deaf[0].append("all")
     text = (
         "The verifier hears someone speak in 0 of 40 recordings of the speaker corpus: "
         "Verification needs two speakers and two utterances of one of them in the test set."
     )
     with pytest.raises(DataError, match=re.escape(text)):
-        audit(single, verifier=True)
+        audit(quick, verifier=True)
 
 
-def test_a_verifier_that_is_not_installed_is_told_before_anything_is_heard(single, monkeypatch):
+def test_a_verifier_that_is_not_installed_is_told_before_anything_is_heard(quick, monkeypatch):
     monkeypatch.setitem(sys.modules, "resemblyzer", None)
     with pytest.raises(ConfigError, match=r"^The independent verifier needs Resemblyzer"):
-        audit(single, verifier=True)
-    assert not (single / "SNP" / "probe.json").exists()
+        audit(quick, verifier=True)
+    assert not (quick / "SNP" / "probe.json").exists()

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from audit_benches import make_audit_corpora, make_bench
+from audit_benches import make_audit_corpora, make_bench, quicken
 from terminals import seen_in_a_terminal
 from trained_folders import make_trained
 
@@ -32,7 +32,7 @@ audit({folder!r}, tell=tell)
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
-    return make_audit_corpora(tmp_path_factory.mktemp("corpora"))
+    return make_audit_corpora(tmp_path_factory.mktemp("corpora"), each=6)
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ def bench(tmp_path, corpora, tiny_hubert, monkeypatch):
     """A benchmark's folder with runs of none, SNP and TAP."""
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(probing, "KINDS", ("linear",))
+    quicken(monkeypatch)
     return make_bench(tmp_path / "bench", corpora, tiny_hubert, "SNP", "TAP", "none")
 
 
@@ -98,6 +99,7 @@ _KILLED_WITHIN = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 import importlib
+import audit_benches, pytest
 from spknorm.probe.audit import audit, probing
 module = importlib.import_module({module!r})
 whole, calls = getattr(module, {name!r}), [0]
@@ -108,6 +110,7 @@ def dies(*args, **options):
     return whole(*args, **options)
 setattr(module, {name!r}, dies)
 probing.KINDS = ("linear",)
+audit_benches.quicken(pytest.MonkeyPatch())
 audit({folder!r}, every_layer=True)
 """
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from audit_benches import make_audit_corpora, make_bench
+from audit_benches import make_audit_corpora, make_bench, quicken
 from tiny_upstreams import make_hugging_face, make_wav2vec2, make_wavlm
 from trained_folders import make_trained
 
@@ -18,11 +18,18 @@ from spknorm.runs.trained import load
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
-    return make_audit_corpora(tmp_path_factory.mktemp("corpora"))
+    return make_audit_corpora(tmp_path_factory.mktemp("corpora"), each=6)
+
+
+@pytest.fixture
+def thorough():
+    """The probes learn as in use, for tests of what they find."""
 
 
 @pytest.fixture(autouse=True)
-def _quick(tmp_path, monkeypatch):
+def _quick(request, tmp_path, monkeypatch):
+    if "thorough" not in request.fixturenames:
+        quicken(monkeypatch)
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(probing, "KINDS", ("linear",))
 
@@ -175,7 +182,7 @@ def test_upstreams_of_any_family_are_audited(name, make, tmp_path, corpora):
     assert sum(heard.values()) == pytest.approx(1.0)
 
 
-def test_erasures_are_stages_of_their_own(tmp_path, corpora, tiny_hubert):
+def test_erasures_are_stages_of_their_own(tmp_path, corpora, tiny_hubert, thorough):
     folder = tmp_path / "b"
     make_bench(folder, corpora, tiny_hubert, "none-frozen")
     for name, method in (

@@ -64,7 +64,7 @@ def weighted(
         return value, np.concatenate([of_mixture, gradient.ravel()])
 
     start = np.zeros(num_layers + (dim + 1) * num_classes)
-    options = {"maxiter": 100, "ftol": 1e-7, "gtol": 1e-5}
+    options = {"maxiter": _MAX_ITERATIONS, "ftol": 1e-7, "gtol": 1e-5}
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
     summed = _summed(test, _softmax(found[:num_layers]))
     return classes_of(_logits(summed, found[num_layers:].reshape(dim + 1, -1)))

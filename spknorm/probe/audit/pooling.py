@@ -182,6 +182,7 @@ def end_to_end(blocks: Sequence[Layers]) -> Layers:
 
 def _stored(arrays: Sequence[NDArray[Any]]) -> Layers:
     """Return stored arrays, N x (1, L, H), that are views of memory-mapped files."""
+    arrays = [np.asarray(array) for array in arrays]  # numpy's memmap takes long to take a part of
 
     def read(layer: int) -> Floats:
         found = np.empty((len(arrays), arrays[0].shape[2]), np.float32)
