@@ -66,7 +66,7 @@ def audited(tmp_path_factory, corpora, tiny_hubert):
 
 @pytest.fixture
 def single(tmp_path, corpora, tiny_hubert, monkeypatch):
-    """A benchmark's folder with a run of SNP, and a cache of its own; the probes learn as in use."""
+    """A benchmark's folder with a run of SNP, a cache of its own, probes that learn as in use."""
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(probing, "KINDS", ("linear", "eer"))
     return make_bench(tmp_path / "bench", corpora, tiny_hubert, "SNP")
