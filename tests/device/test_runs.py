@@ -11,7 +11,7 @@ CASES = {
         {"precision": "auto", "checkpoint": {**STILL, "encoder_attention_heads": 8}}, 90, "bf16",
         "flash, on padded frames", [],
     ),
-    "bf16": ({"precision": "auto"}, 90, "bf16", "flash, on padded frames", []),
+    "bf16": ({"precision": "auto"}, 90, "bf16", "flash, on packed frames", []),
     "WavLM": ({"precision": "auto", "wavlm": True}, 90, "bf16",
               "memory-efficient, on padded frames", []),
     "fp32": (
@@ -22,7 +22,7 @@ CASES = {
         {"precision": "fp16", "checkpoint": STILL}, 75, "fp16",
         "memory-efficient, on padded frames", [],
     ),
-    "the newest card": ({"precision": "auto"}, 120, "bf16", "flash, on padded frames", []),
+    "the newest card": ({"precision": "auto"}, 120, "bf16", "flash, on packed frames", []),
 }  # fmt: skip
 KERNELS = {"flash": "flash_fwd", "memory-efficient": "fmha_cutlassF"}
 
