@@ -5,12 +5,15 @@ import re
 import resource
 import subprocess
 import sys
+import sysconfig
 
 import pytest
-from command_lines import REPOSITORY
+from command_lines import REPOSITORY, fail
 from test_cli_surroundings import run
 
 from spknorm.cli import libraries, status
+from spknorm.config.device import check_compiler
+from spknorm.errors import ConfigError
 
 
 def loaded(tmp_path, monkeypatch, content, *, name="somelib"):
@@ -158,4 +161,72 @@ def test_docstrings_that_python_drops_are_named_as_the_cause(tmp_path):
         "spknorm: The library `somelib` cannot be loaded (none). Python drops docstrings here "
         "(-OO, or PYTHONOPTIMIZE is 2), and transformers reads those of its classes: start it "
         "without, or unset PYTHONOPTIMIZE."
+    )
+
+
+COMPILED = "`config.upstream.compile` needs a compiler"
+
+
+@pytest.mark.parametrize(
+    ("device", "variable", "names"), [("cpu", "CXX", "g++"), ("cuda:0", "CC", "gcc or clang")]
+)
+def test_compiled_layers_without_a_compiler_are_refused(
+    device, variable, names, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(ConfigError) as error:
+        check_compiler(device)
+    assert str(error.value) == (
+        f"{COMPILED} ({names}, or what {variable} names), and there is none here: install one, or "
+        "set it to false."
+    )
+    monkeypatch.setenv(variable, "/nowhere/cc")
+    with pytest.raises(ConfigError) as error:
+        check_compiler(device)
+    assert str(error.value) == (
+        f"{COMPILED}, but `/nowhere/cc` does not compile for this Python ([Errno 2] No such file "
+        "or directory: '/nowhere/cc'): install it and Python's headers (python3-dev), or set it "
+        "to false."
+    )
+
+
+def test_compiled_layers_need_the_headers_of_python(tmp_path, monkeypatch):
+    check_compiler("cpu")
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    with pytest.raises(ConfigError, match=r"for this Python \(.*Python\.h: No such file"):
+        check_compiler("cpu")
+
+
+def test_a_run_without_a_compiler_ends_before_anything_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    folder = tmp_path / "run"
+    settings = [
+        "config.upstream.compile=true",
+        *(
+            f"config.downstream_expert.{corpus}.corpus=demo"
+            for corpus in ("datarc", "speaker_corpus")
+        ),
+    ]
+    argv = ["-d", "emotion_spknorm", "-u", "spknorm_demo_hubert", "--device", "cpu"]
+    found = fail([*argv, "-p", str(folder), "-o", ",,".join(settings)], capsys)
+    assert found == (
+        2,
+        f"spknorm: {COMPILED} (g++, or what CXX names), and there is none here: install one, or "
+        "set it to false.",
+    )
+    assert not list(folder.glob("*.*l"))  # metrics.jsonl, config_*.yaml
+
+
+def test_a_compiler_that_fails_later_is_one_line(capsys):
+    from torch._inductor.exc import InductorError
+
+    def command():
+        raise InductorError(OSError("No space left on device"), None)
+
+    assert status.exit_status_of(command) == 2
+    assert capsys.readouterr().err == (
+        "spknorm: torch.compile cannot compile (OSError: No space left on device): set "
+        "config.upstream.compile to false.\n"
     )

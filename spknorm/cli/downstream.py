@@ -55,6 +55,7 @@ def _run(args: argparse.Namespace) -> int:
 
                 check_unused(Path(args.expdir))
         process.prepare(args)
+        refusals.check_compile(args, config)
         if _may_fork(args, config):
             _follow_fork(args, config, held)
         refusals.check_upstream(args)

@@ -72,6 +72,15 @@ def unloadable(error: BaseException) -> str | None:
     return f"{_named(loading)} cannot be loaded ({lines[0].rstrip('.')}).{_way_out(str(root))}"
 
 
+def uncompiled(error: BaseException) -> str | None:
+    """Return what to say where torch.compile fails; None if the error is of another kind."""
+    if type(error).__name__ not in ("InductorError", "BackendCompilerFailed"):
+        return None
+    lines = str(error).strip().splitlines()
+    why = next((line for line in lines if not line.startswith("backend=")), "no word of it")
+    return f"torch.compile cannot compile ({why}): set config.upstream.compile to false."
+
+
 def _named(loading: str | None) -> str:
     return "A library" if loading is None else f"The library `{loading}`"
 

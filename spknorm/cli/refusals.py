@@ -9,6 +9,7 @@ from typing import Any
 from spknorm import registry
 from spknorm.cli.settings import OUR_TASK, fold_of, is_our_engine
 from spknorm.config import parse
+from spknorm.config.device import check_compiler
 from spknorm.config.launcher import place
 from spknorm.errors import ConfigError, MissingError
 from spknorm.upstreams.hugging_face.names import check_place
@@ -128,6 +129,12 @@ def _check_mode(args: argparse.Namespace) -> None:
         raise MissingError(
             f"`-m inference` needs an audio file, but `-t {args.evaluate_split}` is none."
         )
+
+
+def check_compile(args: argparse.Namespace, config: dict[str, Any]) -> None:
+    """Refuse `upstream.compile` where nothing compiles, once the device is known."""
+    if is_our_engine(args, config) and parse(config).upstream.compile:
+        check_compiler(args.device)
 
 
 def check_upstream(args: argparse.Namespace) -> None:

@@ -52,6 +52,7 @@ def _told(error: Exception) -> tuple[str, int] | None:
         return f"{place} takes no more data ({error.strerror}).", CheckpointError.exit_code
     refusal = surroundings.refusal(error) if isinstance(error, OSError) else None
     text = shortage(error) or refusal or libraries.unloadable(error) or _dead_loader(error)
+    text = text or libraries.uncompiled(error)
     return None if text is None else (text, ConfigError.exit_code)
 
 

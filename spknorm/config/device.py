@@ -5,6 +5,9 @@ A GPU that torch cannot use is an error with its reason, never a quiet run on th
 
 import os
 import re
+import shutil
+import subprocess
+import sysconfig
 from pathlib import Path
 
 from spknorm.errors import ConfigError, is_out_of_memory
@@ -165,6 +168,40 @@ def tf32_in(device: str) -> list[str]:
     products = torch.get_float32_matmul_precision() != "highest"
     places = {"products": products, "convolutions": torch.backends.cudnn.allow_tf32}
     return [place for place, rounded in places.items() if rounded]
+
+
+def check_compiler(device: str) -> None:
+    """Refuse `upstream.compile` where torch.compile would have nothing to compile with.
+
+    On a GPU triton takes CC, else gcc or clang; on the CPU torch takes CXX, else g++.
+
+    Raises:
+        ConfigError: There is no such compiler, or none that works, or Python's headers are missing.
+    """
+    variable, names = ("CC", ("gcc", "clang")) if device.startswith("cuda") else ("CXX", ("g++",))
+    usual = next(filter(shutil.which, names), None)
+    compiler = os.environ.get(variable) or usual
+    if compiler is None:
+        raise ConfigError(
+            f"`config.upstream.compile` needs a compiler ({' or '.join(names)}, or what {variable} "
+            "names), and there is none here: install one, or set it to false."
+        )
+    include = sysconfig.get_paths()["include"]
+    try:
+        subprocess.run(
+            [compiler, f"-I{include}", "-E", "-x", "c", "-", "-o", os.devnull],
+            input="#include <Python.h>\n",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = str(getattr(error, "stderr", None) or error)
+        raise ConfigError(
+            f"`config.upstream.compile` needs a compiler, but `{compiler}` does not compile for "
+            f"this Python ({next(iter(said.strip().splitlines()), 'no word of it')}): install it "
+            "and Python's headers (python3-dev), or set it to false."
+        ) from error
 
 
 def _driver_is_there() -> bool:

@@ -161,3 +161,11 @@ def test_nothing_makes_float64_on_the_device_which_apples_have_not(ask):
     found = ask("in_float64", {"commands": commands})
     assert [*found][4:] == commands
     assert {what for made in found.values() for what in made} == set()
+
+
+def test_compiled_layers_without_a_c_compiler_are_one_line(told, tmp_path):
+    command = [*COMMANDS["run"][:-2], f"{DEMO},,config.upstream.compile=true", "-p"]
+    assert told(command, PATH=str(tmp_path), CC="") == (
+        "spknorm: `config.upstream.compile` needs a compiler (gcc or clang, or what CC names), and "
+        "there is none here: install one, or set it to false."
+    )
