@@ -10,7 +10,8 @@ linear probe for 80 speakers on the mean over time) less its own. A strength tha
 drops alike in all four places: the largest drop over the smallest is printed, one JSON line a
 reading, of means over --seeds. Finished models are kept in --folder. --share .33 trains the
 uppermost third of the layers of each upstream alone; --head_over_upstream .1 lets the emotion head
-learn more slowly than the upstream, which then has to move as far as the loss asks.
+learn more slowly than the upstream, which then has to move as far as the loss asks. Readings with a
+length of their own (ascent_lengths.py) are tried here alone, and only where --readings names them.
 """
 
 import argparse
@@ -26,7 +27,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from ascent_lengths import LENGTHS, Measured
 from torch import Tensor, nn
+from upper_layers import Upper
 
 from spknorm.controlled import pool
 from spknorm.controlled.folds import leakage
@@ -38,19 +41,21 @@ from spknorm.method.updates import Groups, Update
 from spknorm.runs.result import versions
 from spknorm.schema import GroupConfig, GroupsConfig, MethodConfig, OptimizerConfig, UpstreamConfig
 from spknorm.upstreams.fast import PackedEncoder
-from spknorm.upstreams.fast.layout import Layout
-from spknorm.upstreams.fast.packed import parts_of
 
 RATES = (1e-3, 1e-4)
+TOGETHER = ("grown, by tensor", "grown, at most 0.2")
 RELATIVE: dict[str, Any] = {"update": "relative", "speaker_lambda": 2.0}
+CONFUSION = RELATIVE | {"ascent_direction": "raw", "adversary": "confusion"}
 READINGS: dict[str, dict[str, Any]] = {
     "relative, preconditioned": RELATIVE,
     "relative, raw": RELATIVE | {"ascent_direction": "raw"},
     "relative, confusion": RELATIVE | {"adversary": "confusion"},
-    "relative, raw, confusion": RELATIVE | {"ascent_direction": "raw", "adversary": "confusion"},
+    "relative, raw, confusion": CONFUSION,
+    **{f"relative, {length}": CONFUSION | {"length": length} for length in (*LENGTHS, *TOGETHER)},
     "reversal": {"update": "reversal", "speaker_lambda": 0.3},
     "literal": {"update": "literal", "speaker_lambda": 0.03},
 }
+SHIPPED = [reading for reading, settings in READINGS.items() if "length" not in settings]
 PATHS = ("larger", "out", "folder")
 SPEAKER_LR, SPEAKER_PRETRAIN_STEPS = 1e-2, 600
 RHO, FOLD, BATCH, LONGEST = 0.8, 0, 16, 1500
@@ -81,6 +86,7 @@ def train(
     rate: float,
     head_rate: float,
     method: MethodConfig,
+    length: str | None = None,
     seed: int,
     loss: float,
     steps: int,
@@ -104,7 +110,8 @@ def train(
         lr=head_rate,
         groups=GroupsConfig(upstream=GroupConfig(lr=rate), speaker_head=GroupConfig(lr=SPEAKER_LR)),
     )
-    update = Update(groups, method=method, optimizer=optimizer, clipping=1.0)
+    rest: dict[str, Any] = {"method": method, "optimizer": optimizer, "clipping": 1.0}
+    update = Measured(groups, length=length, **rest) if length else Update(groups, **rest)
     of_emotion = torch.Generator().manual_seed(seed + 1000)  # the same batches in every reading
     start = pooled(encode, corpus.neutral)
 
@@ -121,14 +128,18 @@ def train(
         found = heads.emotion(features, corpus.emotion[rows]).loss
         torch.autograd.backward(found)
         losses.append(0.9 * losses[-1] + 0.1 * float(found.detach()))
+        if isinstance(update, Measured):
+            update.fall = max(min(losses[:-1]) - losses[-1], 0.0)
 
     def speaker_pass(coefficient: float) -> None:
         rows = corpus.known[torch.randint(len(corpus.known), (BATCH,), generator=generator)]
         with torch.set_grad_enabled(coefficient > 0):
             features = encode.transform([corpus.neutral[row] for row in rows])
-        torch.autograd.backward(
-            heads.speaker(features, corpus.speaker[rows], coefficient=coefficient).loss
-        )
+        found = heads.speaker(features, corpus.speaker[rows], coefficient=coefficient)
+        torch.autograd.backward(found.loss)
+        if isinstance(update, Measured):
+            uniform = -found.logits.detach().log_softmax(-1).mean()
+            update.excess = float(uniform) - math.log(80)
 
     for _ in range(0 if method.strategy == "none" else SPEAKER_PRETRAIN_STEPS):
         update.train_speaker_head(pretrain_pass)
@@ -167,32 +178,6 @@ def _spoken(seed: int, further: int) -> tuple[list[Any], Any, list[Any]]:
     return emotional, rows.emotion, [*pool.neutral_waves(seed), *more]
 
 
-class Upper:
-    """The uppermost layers of an upstream; what is below is frozen, part of the front end."""
-
-    def __init__(self, upstream: Any, layers: int) -> None:
-        self._parts = parts_of(upstream)
-        every = list(self._parts.layers)
-        self._frozen, self.trained = every[:-layers], every[-layers:]
-
-    @torch.no_grad()
-    def front_end(self, wave: Tensor) -> Tensor:
-        """Return what the lowest trained layer reads of a waveform, (L,) -> (T, H)."""
-        convolved: Tensor = self._parts.convolutions(wave.unsqueeze(0))[0].T
-        begun = self._parts.embed(convolved, Layout([len(convolved)], device=wave.device))
-        return self._run(self._frozen, begun.x, begun.layout)
-
-    def transform(self, fronts: list[Tensor]) -> list[Tensor]:
-        """Return the last hidden states of some utterances, each (T_i, H)."""
-        layout = Layout([len(front) for front in fronts], device=fronts[0].device)
-        return list(layout.split(self._run(self.trained, torch.cat(fronts), layout)))
-
-    def _run(self, layers: list[Any], x: Tensor, layout: Layout) -> Tensor:
-        for layer in layers:
-            x = self._parts.run_layer(layer, x, layout, None)
-        return x
-
-
 def _encoder(checkpoint: Path | None, share: float | None) -> tuple[list[nn.Parameter], int, Any]:
     """Return what is trained of an upstream, its width, and what runs it."""
     from s3prl.upstream.interfaces import Featurizer
@@ -219,7 +204,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--head_over_upstream", type=float, default=3.0, help="of learning rates")
     parser.add_argument("--share", type=float, help="of the layers, uppermost; default: whole")
     parser.add_argument("--further", type=int, default=0, help="utterances a speaker to probe")
-    parser.add_argument("--readings", nargs="+", default=list(READINGS), choices=list(READINGS))
+    parser.add_argument("--readings", nargs="+", default=SHIPPED, choices=list(READINGS))
     parser.add_argument("--lambda", type=float, dest="strength", help="of relative, to choose by")
     return parser
 
@@ -234,6 +219,7 @@ def _rows(options: argparse.Namespace, name: str, checkpoint: Path | None, seed:
             settings = dict(READINGS.get(reading, {"update": "literal", "speaker_lambda": 0.0}))
             if options.strength is not None and settings["update"] == "relative":
                 settings["speaker_lambda"] = options.strength
+            length = settings.pop("length", None)
             strategy = "TAP" if control else "none"
             key = [name, rate, reading, settings["speaker_lambda"], seed, options.loss]
             key += [options.head_over_upstream, options.share, options.further]
@@ -247,6 +233,7 @@ def _rows(options: argparse.Namespace, name: str, checkpoint: Path | None, seed:
                     rate=rate,
                     head_rate=options.head_over_upstream * rate,
                     method=MethodConfig(**{**settings, "strategy": strategy}),
+                    length=length,
                     seed=seed,
                     loss=-math.inf if control else options.loss,
                     steps=control["steps"] if control else LONGEST,
