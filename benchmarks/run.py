@@ -5,12 +5,14 @@
     python benchmarks/run.py --only finetune     one family of figures
     python benchmarks/run.py --quick             two layers and short audio: does it run?
 
-Prints one JSON line per figure, then a table, and writes results/<date>-speed.json. Run it on a
-machine that does nothing else: the load average is in the file.
+Prints one JSON line per figure, then a table, and writes results/<date>-speed.json, as it goes:
+what is cut off is there, marked as incomplete. Run it on a machine that does nothing else: the load
+average is in the file.
 """
 
 import argparse
 import datetime
+import functools
 import importlib.util
 import json
 import logging
@@ -82,8 +84,12 @@ def main() -> int:
     measure.use_clock(arguments.clock)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    figures = []
+    figures: list[dict[str, Any]] = []
     before = measure.machine("cuda") if alone else measure.machine()
+    today = datetime.datetime.now(datetime.UTC).date()
+    path = arguments.out or HERE / "results" / f"{today}-{'gpu' if alone else 'speed'}.json"
+    options = f"--clock {arguments.clock}{' --short' if arguments.short else ''}"
+    keep = functools.partial(write, path, figures, before, options=options)
     with tempfile.TemporaryDirectory(prefix="spknorm-benchmark-") as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,15 +97,11 @@ def main() -> int:
             for figure in FAMILIES[family](folder, quick=arguments.quick, short=arguments.short):
                 figures.append({"family": family, **figure.as_json()})
                 print(json.dumps(figures[-1]), flush=True)
+                if not arguments.quick:
+                    keep(complete=False)
     print(table(figures))
     if not arguments.quick:
-        today = datetime.datetime.now(datetime.UTC).date()
-        write(
-            arguments.out or HERE / "results" / f"{today}-{'gpu' if alone else 'speed'}.json",
-            figures,
-            before,
-            options=f"--clock {arguments.clock}{' --short' if arguments.short else ''}",
-        )
+        keep(complete=True)
     return 0
 
 
@@ -117,28 +119,36 @@ def table(figures: list[dict[str, Any]]) -> str:
 
 
 def write(
-    path: Path, figures: list[dict[str, Any]], before: dict[str, Any], *, options: str
+    path: Path,
+    figures: list[dict[str, Any]],
+    before: dict[str, Any],
+    *,
+    options: str,
+    complete: bool = True,
 ) -> None:
     """Write the result file; families measured earlier stay in it, with their machine's state."""
     content: dict[str, Any] = {"schema": "spknorm.speed/1"}
     if path.exists():
         content = json.loads(path.read_text())
     runs = content.setdefault("runs", [])
-    after = measure.machine("cuda") if before.get("gpu") else measure.machine()
     families = sorted({figure["family"] for figure in figures})
     runs[:] = [run for run in runs if not set(run["families"]) <= set(families)]
-    runs.append(
-        {
-            "families": families,
-            "command": f"python benchmarks/run.py {options} --only {' '.join(families)}",
-            "machine": before,
-            "load_average_after": after["load_average"],
-            "matrix_gflops_after": after["matrix_gflops"],
-            "figures": figures,
-        }
-    )
+    run = {
+        "families": families,
+        "command": f"python benchmarks/run.py {options} --only {' '.join(families)}",
+        "machine": before,
+        "figures": figures,
+    }
+    if complete:
+        after = measure.machine("cuda") if before.get("gpu") else measure.machine()
+        run |= {f"{key}_after": after[key] for key in ("load_average", "matrix_gflops")}
+    else:
+        run["incomplete"] = True
+    runs.append(run)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.replace(path)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# What is tested is the CPU's, here and in each process that a test starts, whatever GPU the machine
+# has, which would be the default; device/test_real_card.py looks for it.
+os.environ.setdefault("SPKNORM_TESTS_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import browser
 import numpy as np
@@ -110,6 +114,14 @@ def snp(tmp_path, tiny_hubert):
     from trained_folders import make_trained
 
     return make_trained(tmp_path / "snp", tiny_hubert, strategy="SNP")
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """No GPU, no driver of one, and nothing that hides it, of which the command line would tell."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("spknorm.config.device._driver_is_there", lambda: False)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The parts of benchmarks/ that decide what a number means."""
 
+import contextlib
 import functools
 import json
 import multiprocessing
@@ -7,15 +8,17 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from torch.autograd import DeviceType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import run
-from speed import measure, timeline, world
+from speed import measure, timeline, watches, world
 from speed.measure import Figure, alternate
-from speed.relay import Relay
+from speed.relay import Leg, OneByOne, Relay
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,63 @@ def test_a_loop_that_breaks_off_is_named_and_the_others_end(tmp_path, loop, told
     assert not multiprocessing.active_children()
 
 
+@contextlib.contextmanager
+def watching():
+    found = []
+    yield found
+    found.append("left")
+
+
+@pytest.mark.parametrize("relay", [Relay(at_once=True), OneByOne()])
+def test_a_loop_does_its_legs_and_is_stopped_after_its_last(tmp_path, relay):
+    path = tmp_path / "order"
+    loops = {name: functools.partial(note_steps, path, name, 0) for name in ("a", "b", "c")}
+    legs = [Leg(("a", "b"), 2), Leg(("b", "c"), 1), Leg(("b",), 2, watching)]
+    first, second, third = relay.run_legs(loops, legs)
+    turns = "a b a b b c b b" if type(relay) is Relay else "a a b b b b b c"
+    assert path.read_text().split() == turns.split()
+    assert {name: len(values) for name, values in {**first, **second}.items()} == {
+        "a": 2, "b": 1, "c": 1,
+    }  # fmt: skip
+    assert all(0 <= value < 10 for value in (*first["a"], *first["b"], *second["c"]))
+    assert third == {"b": [["left"], ["left"]]}
+    assert set(relay.peaks) == {"a", "b", "c"}
+    assert not multiprocessing.active_children()
+
+
+def event(name, start, end, *, device=True, annotation=False):
+    """One of the profiler's, in microseconds."""
+    return SimpleNamespace(
+        name=name, time_range=SimpleNamespace(start=start, end=end), is_user_annotation=annotation,
+        device_type=DeviceType.CUDA if device else DeviceType.CPU,
+    )  # fmt: skip
+
+
+def test_kernels_of_a_step_are_counted_without_the_annotations_that_span_them():
+    found = watches.seen(
+        [
+            event("nvjet_sm90_tst_128x224", 0, 1000),
+            event("Memcpy HtoD (Pinned -> Device)", 500, 1500),  # beside it, on another stream
+            event("pytorch_flash::flash_bwd_convert_dq_kernel", 2000, 2250),
+            event("cutlass__5x_cudnn::Kernel<cutlass_tensorop_bf16_s16816dgrad>", 3000, 3500),
+            event("multi_tensor_apply_kernel<FusedOptimizerTensorListMetadata>", 4000, 5000),
+            event("Optimizer.step#Adam.step", 3900, 5100),
+            event("a part of mine", 0, 9000, annotation=True),
+            event("vectorized_layer_norm_kernel<float>", 6000, 6125),
+            event("cudaLaunchKernel", 100, 110, device=False),
+            event("cudaStreamSynchronize", 110, 2110, device=False),
+        ],
+        taken=10.0,
+    )
+    assert (found["kernels"], found["copies"]) == (5, 1)
+    assert found["device_ms"] == 1.5 + 0.25 + 0.5 + 1.0 + 0.125
+    assert found["host_ms"] == 8.0
+    assert found["kinds"] == {
+        "matrix products": 1.0, "attention": 0.25, "positional convolution": 0.5,
+        "optimiser and copies": 2.0, "everything else": 0.125,
+    }  # fmt: skip
+
+
 ADVICE = (
     "\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1\nCompile with `TORCH_USE_CUDA_DSA`"
 )
@@ -120,7 +180,8 @@ def test_a_part_that_breaks_off_on_a_gpu_says_what_broke_and_not_how_to_debug_it
         raise error
         yield
 
-    (figure,) = _guarded("part", part)
+    figure, took = _guarded("part", part)
+    assert (took.name, took.unit) == ("part, measured in", "s")
     assert (figure.value, figure.note) == (None, expected)
     assert "Traceback" in figure.details["traceback"]
 
@@ -171,6 +232,26 @@ def test_a_result_file_keeps_the_families_of_other_runs(tmp_path, monkeypatch):
         (["frozen"], 2.0),
         (["reading"], 3.0),
     ]
+    assert not any("incomplete" in run for run in runs)
+
+
+def test_a_run_that_is_cut_off_leaves_what_it_measured(tmp_path, monkeypatch):
+    def cut_off(folder, *, quick, short):
+        yield Figure("x", 1.0)
+        yield Figure("y", 2.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "machine", dict)
+    monkeypatch.setitem(run.FAMILIES, "reading", cut_off)
+    path = tmp_path / "speed.json"
+    monkeypatch.setattr(sys, "argv", ["run.py", "--only", "reading", "--out", str(path)])
+    monkeypatch.setattr(run.logging, "disable", lambda level: None)
+    with pytest.raises(KeyboardInterrupt):
+        run.main()
+    [left] = json.loads(path.read_text())["runs"]
+    assert left["incomplete"] is True
+    assert [figure["name"] for figure in left["figures"]] == ["x", "y"]
+    assert [file.name for file in tmp_path.iterdir()] == ["speed.json"]
 
 
 def test_a_missing_peer_is_told_before_anything_is_measured(monkeypatch, capsys):

@@ -70,8 +70,7 @@ def test_a_device_that_is_none_is_told_before_torch_is_loaded(device, capsys, mo
         assert told == f"spknorm: `--device` must be cpu, cuda or cuda:N, but is `{device}`.\n"
 
 
-def test_a_gpu_that_is_not_there_is_told_by_every_command(capsys, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+def test_a_gpu_that_is_not_there_is_told_by_every_command(capsys, monkeypatch, no_gpu):
     assert main(["predict", "x", "y", "--device", "cuda"]) == 2
     assert "`--device cuda`: torch sees no GPU here" in capsys.readouterr().err
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

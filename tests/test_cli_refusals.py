@@ -3,7 +3,6 @@ import os
 from hashlib import sha256
 
 import pytest
-import torch
 from command_lines import fail
 from stock_trees import make_iemocap
 
@@ -228,8 +227,7 @@ def test_a_folder_in_use_is_refused_before_torch_is_loaded(tmp_path, capsys, mon
     assert f"The folder {tmp_path} is in use by process {os.getpid()}" in text
 
 
-def test_a_gpu_that_is_not_there_is_refused(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+def test_a_gpu_that_is_not_there_is_refused(tmp_path, capsys, no_gpu):
     argv = ["-d", "emotion_spknorm", "-u", "fbank", "-p", str(tmp_path), "--device", "cuda:0"]
     assert fail(argv, capsys) == (
         2,

@@ -4,29 +4,28 @@ A part that breaks off is told in the result and does not keep the others from b
 HuBERT Large and Base of random weights; batches of 32 utterances; all but s3prl in bfloat16.
 """
 
-import multiprocessing
-import os
 import re
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
-from speed import gpu_checks
-from speed.finetune import batch_of
-from speed.loops import our_loop, stock_loop, transformers_loop
+from speed import gpu_checks, watches
+from speed.gpu_world import World as _World
+from speed.gpu_world import synced
+from speed.loops import stock_loop, transformers_loop
 from speed.measure import Figure, matrix_rate, median, now, summary
-from speed.relay import Loop, OneByOne, Relay, Tick
-from speed.world import BASE, LARGE, Corpus, make_corpus, make_hubert, useful_flops
+from speed.relay import Leg, Tick
+from speed.world import Corpus, useful_flops
 from spknorm.config.device import reason_unusable
 from spknorm.errors import is_out_of_memory
 
 STRATEGIES = ("none", "SNP", "TAP")
+STEPS = ("none", "TAP")
+"""Of which more is told."""
 SIZES = (32, 16, 8)
 """Utterances of a batch: the next of them where the memory of all contenders is short."""
 
@@ -39,30 +38,40 @@ def reason_unmeasurable() -> str | None:
 
 
 def measure(folder: Path, *, quick: bool = False, short: bool = False) -> Iterator[Figure]:
-    """Yield all figures of a GPU, or say that there is none."""
+    """Yield all figures of a GPU, and how long each part took; or say that there is none."""
     reason = reason_unmeasurable()
     if reason is not None:
         yield Figure("everything on a GPU", None, note=reason)
         return
+    begun = now()
     worlds = [_World.make(folder, name, quick=quick) for name in ("Large", "Base")]
+    yield _took("upstreams and corpora", begun)
     rate = matrix_rate(torch.bfloat16, device="cuda", size=64 if quick else 0)
     yield Figure("bfloat16 matrix rate", rate / 1e12, unit="TFLOP/s")
     for world in worlds:
         yield from _guarded(f"{world.name}, one batch", partial(_one_batch, world, rate))
         yield from _guarded(f"{world.name}, lengths that vary", partial(_varying, world))
-        yield from _guarded(f"{world.name}, waits", partial(_waits, world))
         yield from _guarded(f"{world.name}, resumed", partial(_resumed, world))
     yield from _guarded("features and probe", partial(_features, worlds[-1]))
-    if not quick:
-        yield from _guarded("compiled", partial(_compiled, worlds[-1]))
+    if not quick:  # last, so that what is cut off lacks these
+        large, base = worlds
+        yield from _guarded("Large, compiled", partial(_compiled, large, "none"))
+        yield from _guarded("Base, compiled", partial(_compiled, base, "TAP", varied=True))
+    yield _took("all figures of a GPU", begun, 1200.0)
+
+
+def _took(name: str, begun: float, target: float | None = None) -> Figure:
+    return Figure(f"{name}, measured in", now() - begun, target, at_least=False, unit="s")
 
 
 def _guarded(name: str, part: Callable[[], Iterator[Figure]]) -> Iterator[Figure]:
+    begun = now()
     try:
         yield from part()
     except Exception as error:
         details = {"traceback": traceback.format_exc()}
         yield Figure(name, None, note=_what_broke(error), details=details)
+    yield _took(name, begun)
 
 
 def _what_broke(error: Exception) -> str:
@@ -75,154 +84,107 @@ def _what_broke(error: Exception) -> str:
     return named[-1] if named else told[0]
 
 
-class _World(NamedTuple):
-    """An upstream and corpora of one size.
+class _Fixed(NamedTuple):
+    """What was seen of steps on one batch.
 
     Attributes:
-        name: Large or Base.
-        shape: Of the upstream.
-        ckpt: Its file.
-        fixed: Corpus of the batch that is given again and again.
-        batch: Its places there.
-        lengths: Seconds of its utterances.
-        varied: A corpus of lengths that vary, whose batches are drawn.
-        cache: Of front ends.
-        rounds: Steps that are timed.
-        quick: All in this process, to see that it runs.
+        size: Utterances of the batch, which fit all contenders.
+        peers: Seconds of s3prl, transformers and none, in turns.
+        own: Of none, with activations recomputed, and TAP.
+        profiles: Of steps of none and TAP, see `watches.seen`.
+        peaks: GB of GPU memory.
     """
 
-    name: str
-    shape: dict[str, Any]
-    ckpt: Path
-    fixed: Corpus
-    batch: list[int]
-    lengths: list[float]
-    varied: Corpus
-    cache: Path
-    rounds: int
-    quick: bool
-
-    @classmethod
-    def make(cls, folder: Path, name: str, *, quick: bool) -> "_World":
-        """Write what is measured into a folder, unless it is there."""
-        shape, part = {"Large": LARGE, "Base": BASE}[name], 1
-        if quick:
-            shape, part = {**shape, "layers": 2, "dim": 64, "ffn": 128, "heads": 2}, 8
-        lengths = [(3.0 + 3.0 * place / 31) / part for place in range(32 // part)]
-        fixed, batch = batch_of(folder / "gpu", lengths)
-        seconds = np.random.default_rng(0).uniform(2 / part, 10 / part, 40 if quick else 320)
-        varied = make_corpus(folder / "gpu-varied", [float(length) for length in seconds])
-        ckpt = make_hubert(folder / f"hubert-{name}-{shape['dim']}.pt", shape)
-        return cls(
-            name, shape, ckpt, fixed, batch, lengths, varied, folder / "cache",
-            2 if quick else 5, quick,
-        )  # fmt: skip
-
-    @staticmethod
-    def spread(values: list[Any], size: int) -> list[Any]:
-        """Return `size` of some values, from the first to nearly the last of them."""
-        return values[:: len(values) // size]
-
-    def relay(self, *, rounds: int = 0, warmup: int = 3) -> Relay:
-        """Return what lets loops take turns."""
-        if self.quick:
-            return OneByOne(rounds=1, warmup=1)
-        return Relay(rounds=rounds or self.rounds, warmup=warmup)
-
-    def apart(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Call a function in a process of its own, whose settings of torch are its own, too."""
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # deterministic products ask for it
-        try:
-            if self.quick:
-                return function(*arguments, **options)
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                return process.submit(function, *arguments, **options).result()
-        finally:
-            del os.environ["CUBLAS_WORKSPACE_CONFIG"]
-
-    def ours(self, *, varied: bool = False, strategy: str = "none", **upstream: Any) -> Loop:
-        """Return this project's loop in bfloat16, timed to the end of the GPU's work."""
-        corpus = self.varied if varied else self.fixed
-        return partial(
-            synced,
-            partial(
-                our_loop, self.ckpt, corpus, batch=None if varied else self.batch,
-                batch_size=len(self.batch), strategy=strategy, cache=self.cache, precision="bf16",
-                device="cuda", upstream=upstream,
-            ),
-        )  # fmt: skip
+    size: int
+    peers: dict[str, list[float]]
+    own: dict[str, list[float]]
+    profiles: dict[str, list[dict[str, Any]]]
+    peaks: dict[str, float]
 
 
 def _one_batch(world: _World, rate: float) -> Iterator[Figure]:
     """Compare steps on a batch: s3prl in float32, transformers' Trainer, and this project."""
     large = world.name == "Large"
-    size, times, peaks = _in_turns(world)
-    middle = {name: median(values) for name, values in times.items()}
-    note = f"{size} utterances of {world.lengths[0]:g} to {world.lengths[-1]:g} s, front end cached"
+    found = _in_turns(world)
+    middle = {name: median(values) for name, values in found.peers.items()}
+    own = {name: median(values) for name, values in found.own.items()}
+    lengths = f"{world.lengths[0]:g} to {world.lengths[-1]:g} s"
+    note = f"{found.size} utterances of {lengths}, front end cached"
     yield Figure(
         f"{world.name}, bfloat16, over stock s3prl in float32",
         middle["s3prl"] / middle["none"], 6.0 if large else None, note=note,
-        details=summary(times),
+        details=summary(found.peers),
     )  # fmt: skip
     yield Figure(
         f"{world.name}, bfloat16, over transformers' Trainer in bfloat16",
         middle["transformers"] / middle["none"], 1.5, note=note,
     )  # fmt: skip
-    flops = useful_flops(world.shape, world.spread(world.lengths, size))[1]
+    flops = useful_flops(world.shape, world.spread(world.lengths, found.size))[1]
     yield Figure(
         f"{world.name}, useful FLOPs over the bfloat16 matrix rate",
         flops / middle["none"] / rate, 0.45 if large else None, unit="of the rate", note=note,
     )  # fmt: skip
-    for name, target in (
-        ("none", 24.0 if large else None),
-        ("s3prl", None),
-        ("transformers", None),
-    ):
-        yield Figure(
-            f"{world.name}, peak GPU memory, {name}", peaks[name], target, at_least=False, unit="GB"
-        )
-    relay = world.relay()
-    again = relay.run({"none": world.ours(checkpoint_activations=True)})
     yield Figure(
-        f"{world.name}, peak GPU memory with activations recomputed", relay.peaks["none"],
-        12.0 if large else None,
-        at_least=False, unit="GB",
+        f"{world.name}, TAP, useful FLOPs over the bfloat16 matrix rate",
+        2 * flops / own["TAP"] / rate, unit="of the rate", note=f"the same batch twice: {note}",
+    )  # fmt: skip
+    for name in STEPS:
+        yield Figure(
+            f"{world.name}, a step of {name}", 1e3 * own[name], at_least=False, unit="ms",
+            note=note, details=summary({name: found.own[name]}),
+        )  # fmt: skip
+        yield from _profiled(f"{world.name}, {name}", found.profiles[name], 1e3 * own[name])
+    yield Figure(
+        f"{world.name}, TAP iteration over the emotion-only step", own["TAP"] / own["none"],
+        2.05, at_least=False, note=note,
+    )  # fmt: skip
+    for name, target in {
+        "none": 24.0 if large else None, "TAP": None, "s3prl": None, "transformers": None
+    }.items():  # fmt: skip
+        yield Figure(
+            f"{world.name}, peak GPU memory, {name}", found.peaks[name], target, at_least=False,
+            unit="GB",
+        )  # fmt: skip
+    yield Figure(
+        f"{world.name}, peak GPU memory with activations recomputed", found.peaks["recomputed"],
+        12.0 if large else None, at_least=False, unit="GB",
     )  # fmt: skip
     yield Figure(
         f"{world.name}, activations recomputed, over the plain step",
-        median(again["none"]) / middle["none"], at_least=False, details=summary(again),
+        own["recomputed"] / own["none"], at_least=False,
+        details=summary({"recomputed": found.own["recomputed"]}),
     )  # fmt: skip
 
 
-def _in_turns(world: _World) -> tuple[int, dict[str, list[float]], dict[str, float]]:
-    """Return batch size, times and peaks of the contenders, in batches that fit them all."""
+def _in_turns(world: _World) -> _Fixed:
+    """Let the contenders take turns on one batch, of a size that fits them all."""
     sizes = [size for size in SIZES if size <= len(world.batch)] or [len(world.batch)]
     for size in sizes:
         fewer = world._replace(batch=world.spread(world.batch, size))
         common: dict[str, Any] = {"batch": fewer.batch, "device": "cuda"}
         relay = world.relay()
+        stock = partial(stock_loop, world.ckpt, world.fixed, batch_size=size, **common)
+        trainer = partial(_trainer_loop, world.fixed, shape=world.shape, precision="bf16", **common)
         try:
-            times = relay.run(
+            peers, own, profiles = relay.run_legs(
                 {
-                    "s3prl": partial(
-                        synced,
-                        partial(stock_loop, world.ckpt, world.fixed, batch_size=size, **common),
-                    ),
-                    "transformers": partial(
-                        synced,
-                        partial(
-                            _trainer_loop, world.fixed, shape=world.shape, precision="bf16",
-                            **common,
-                        ),
-                    ),
-                    "none": fewer.ours(),
-                }
-            )  # fmt: skip
+                    "s3prl": partial(synced, stock),
+                    "transformers": partial(synced, trainer),
+                    "none": fewer.ours("none"),
+                    "recomputed": fewer.ours("none", checkpoint_activations=True),
+                    "TAP": fewer.ours("TAP"),
+                },
+                [
+                    world.leg("s3prl", "transformers", "none"),
+                    world.leg("none", "recomputed", "TAP"),
+                    Leg(STEPS, 3, watches.profile),
+                ],
+            )
         except RuntimeError as error:
             if not is_out_of_memory(error) or size == sizes[-1]:
                 raise
         else:
-            return size, times, relay.peaks
+            return _Fixed(size, world.timed(peers), world.timed(own), profiles, relay.peaks)
     raise AssertionError("the last size returns or raises")
 
 
@@ -230,20 +192,68 @@ def _trainer_loop(corpus: Corpus, tick: Tick, *, batch: list[int], **options: An
     transformers_loop(corpus, batch, tick, **options)
 
 
+def _profiled(name: str, profiles: list[dict[str, Any]], step: float) -> Iterator[Figure]:
+    """Tell what the profiler saw of a step that takes `step` ms without it."""
+    seen = profiles[-1]  # by then the profiler itself is warm
+    if not seen["kernels"]:
+        yield Figure(f"{name}, kernels of a step", None, note="the profiler saw none")
+        return
+    share = seen["device_ms"] / step
+    yield Figure(
+        f"{name}, kernels of a step", seen["kernels"], 4000.0, at_least=False, unit="",
+        note=f"and {seen['copies']} copies and fillings",
+    )  # fmt: skip
+    yield Figure(
+        f"{name}, device time of a step", seen["device_ms"], at_least=False, unit="ms",
+        note=f"the device is busy in {share:.0%} of the step",
+        details={"busy": round(share, 4), "steps_ms": [p["device_ms"] for p in profiles]},
+    )  # fmt: skip
+    yield Figure(
+        f"{name}, host time of a step", seen["host_ms"], at_least=False, unit="ms",
+        note="under the profiler, without the calls in which the host waits or copies",
+        details={"steps_ms": [p["host_ms"] for p in profiles]},
+    )  # fmt: skip
+    kinds = seen["kinds"]
+    yield Figure(
+        f"{name}, matrix products in the device time of a step",
+        kinds["matrix products"] / sum(kinds.values()), unit="of it",
+        note="by the names of kernels: "
+        + ", ".join(f"{kind} {taken:.1f} ms" for kind, taken in kinds.items()),
+        details=kinds,
+    )  # fmt: skip
+
+
 def _varying(world: _World) -> Iterator[Figure]:
-    """Compare the strategies on batches that are drawn, as a run draws them."""
-    relay = world.relay(rounds=2 * world.rounds)
-    times = relay.run({name: world.ours(varied=True, strategy=name) for name in STRATEGIES})
+    """Compare the strategies on batches that are drawn, as a run draws them, and count waits."""
+    epoch = -(-len(world.varied.seconds) // len(world.batch))
+    relay = world.relay()
+    loops = {name: world.ours(name, varied=True, cache=name) for name in STRATEGIES}
+    legs = [world.leg(*STRATEGIES, warmup=epoch + 2), Leg(STRATEGIES, 3, watches.waits)]
+    every, waits = relay.run_legs(loops, legs)
+    times = world.timed(every)
     middle = {name: median(values) for name, values in times.items()}
-    seconds = sum(world.varied.seconds) / len(world.varied.seconds) * len(world.batch)
+    mean = sum(world.varied.seconds) / len(world.varied.seconds) * len(world.batch)
     for name in STRATEGIES:
         yield Figure(
             f"{world.name}, lengths that vary, {name}, seconds of emotion audio per second",
-            seconds / middle[name], unit="s/s", details=summary({name: times[name]}),
+            mean / middle[name], unit="s/s", details=summary({name: times[name]}),
+            note="after the first epoch",
+        )  # fmt: skip
+        first = every[name][:epoch]
+        yield Figure(
+            f"{world.name}, lengths that vary, {name}, first epoch, "
+            "seconds of emotion audio per second",
+            mean * len(first) / sum(first), unit="s/s", details=summary({name: first}),
+            note=f"{len(first)} steps, in which the front ends are computed and the GPU warms up",
         )  # fmt: skip
         yield Figure(
             f"{world.name}, lengths that vary, {name}, peak GPU memory", relay.peaks[name],
             unit="GB",
+        )  # fmt: skip
+        counts = [len(told) for told in waits[name]]
+        yield Figure(
+            f"{world.name}, waits of a step, {name}", max(counts), 3, at_least=False, unit="",
+            note=f"by torch.cuda.set_sync_debug_mode; steps: {counts}",
         )  # fmt: skip
     for name, target in (("SNP", 1.5), ("TAP", 2.05)):
         yield Figure(
@@ -252,36 +262,30 @@ def _varying(world: _World) -> Iterator[Figure]:
         )  # fmt: skip
 
 
-def _waits(world: _World) -> Iterator[Figure]:
-    """Count in how many places of a step the host waits for the GPU, as torch itself warns."""
-    for strategy in STRATEGIES:
-        counts = world.apart(
-            gpu_checks.waits, world.ckpt, world.varied, strategy=strategy, cache=world.cache,
-            batch_size=len(world.batch), steps=4,
-        )  # fmt: skip
-        yield Figure(
-            f"{world.name}, waits of a step, {strategy}", max(counts[1:]), 3, at_least=False,
-            unit="", note=f"by torch.cuda.set_sync_debug_mode; steps after the first: {counts[1:]}",
-        )  # fmt: skip
-
-
 def _resumed(world: _World) -> Iterator[Figure]:
     """Compare the weights of a run with those of the same run in two parts."""
-    for exact in (True, False):
-        how = "with deterministic algorithms" if exact else "without them"
-        differing, every = world.apart(
-            gpu_checks.differing_after_resuming, world.ckpt, world.varied, cache=world.cache,
-            batch_size=min(8, len(world.batch)), exact=exact,
-        )  # fmt: skip
+    ways = {True: "with deterministic algorithms", False: "without them"}
+    every = world.apart(
+        *(
+            partial(
+                gpu_checks.differing_after_resuming, world.ckpt, world.varied,
+                cache=world.cache / f"exact-{exact}", batch_size=min(8, len(world.batch)),
+                exact=exact,
+            )
+            for exact in ways
+        )
+    )  # fmt: skip
+    for (exact, how), (differing, tensors) in zip(ways.items(), every, strict=True):
         yield Figure(
             f"{world.name}, tensors that differ in a resumed TAP run, {how}", differing,
-            0 if exact else None, at_least=False, unit=f"of {every}",
+            0 if exact else None, at_least=False, unit=f"of {tensors}",
         )  # fmt: skip
 
 
 def _features(world: _World) -> Iterator[Figure]:
     """Time the features of a frozen upstream, and a probe on them."""
-    seconds, rate, probe = world.apart(gpu_checks.features_and_probe, world.ckpt, world.varied)
+    call = partial(gpu_checks.features_and_probe, world.ckpt, world.varied)
+    [(seconds, rate, probe)] = world.apart(call)
     yield Figure(
         f"features of a frozen HuBERT {world.name}, seconds of audio per second", rate, unit="s/s",
         note=f"{len(world.varied.seconds)} utterances of {sum(world.varied.seconds):.0f} s in all, "
@@ -290,28 +294,22 @@ def _features(world: _World) -> Iterator[Figure]:
     yield Figure("a linear speaker probe on them", probe, unit="s", note="on the CPU")
 
 
-def _compiled(world: _World) -> Iterator[Figure]:
+def _compiled(world: _World, strategy: str, *, varied: bool = False) -> Iterator[Figure]:
     """Time `upstream.compile` once its compilation is done."""
-    relay = world.relay(rounds=2 * world.rounds, warmup=20)
-    started = now()
-    times = relay.run(
-        {
-            "plain": world.ours(varied=True, strategy="TAP"),
-            "compiled": world.ours(varied=True, strategy="TAP", compile=True),
-        }
-    )
+    ours = partial(world.ours, strategy, varied=varied)
+    loops = {"plain": ours(), "compiled": ours(compile=True)}
+    warmup = 20 if varied else 4
+    [every] = world.relay().run_legs(loops, [world.leg(*loops, warmup=warmup)])
+    times = world.timed(every)
+    middle = {name: median(values) for name, values in times.items()}
+    name = f"{world.name}, {strategy} step"
     yield Figure(
-        f"{world.name}, TAP step, upstream.compile, over the plain one",
-        median(times["compiled"]) / median(times["plain"]), at_least=False, details=summary(times),
-        note=f"after 20 steps; all of it took {now() - started:.0f} s",
+        f"{name}, upstream.compile, over the plain one",
+        middle["compiled"] / middle["plain"], at_least=False, details=summary(times),
+        note=f"lengths that {'vary' if varied else 'stay'}, after {warmup} steps",
     )  # fmt: skip
-
-
-def synced(loop: Loop, tick: Tick) -> None:
-    """Let the GPU finish before a step's time is taken."""
-
-    def tick_when_done() -> None:
-        torch.cuda.synchronize()
-        tick()
-
-    loop(tick_when_done)
+    yield Figure(
+        f"{name}, what upstream.compile takes at first",
+        sum(every["compiled"][:warmup]) - sum(every["plain"][:warmup]), unit="s",
+        at_least=False, note=f"{warmup} steps over plain ones",
+    )  # fmt: skip

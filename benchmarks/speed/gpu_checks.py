@@ -1,9 +1,8 @@
-"""What is asked of a GPU beside time: waits, equality after resuming, features; for `gpu.py`.
+"""What is asked of a GPU beside steps: equality after resuming, features; for `gpu.py`.
 
 Each function runs in a process of its own.
 """
 
-import contextlib
 import logging
 import shutil
 import tempfile
@@ -14,44 +13,9 @@ from typing import Any
 
 import torch
 
-from speed.loops import our_loop, our_runner
+from speed.loops import our_runner
 from speed.world import Corpus
 from spknorm import registry
-
-
-class _EnoughError(Exception):
-    """All steps were seen."""
-
-
-def waits(
-    ckpt: Path, corpus: Corpus, *, strategy: str, cache: Path, batch_size: int, steps: int
-) -> list[int]:
-    """Return how often the host waited for the GPU in each step, as torch's sync debug mode says.
-
-    Its warnings name each operation that waits; drawn batches, bfloat16.
-    """
-    logging.disable(logging.WARNING)
-    counts: list[int] = []
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        seen = 0
-
-        def tick() -> None:
-            nonlocal seen
-            torch.cuda.set_sync_debug_mode("default")
-            found = sum("synchronizing" in str(warning.message) for warning in told)
-            counts.append(found - seen)
-            seen = found
-            if len(counts) > steps:
-                raise _EnoughError
-            torch.cuda.set_sync_debug_mode("warn")
-
-        with contextlib.suppress(_EnoughError):
-            our_loop(
-                ckpt, corpus, tick, strategy=strategy, cache=cache, batch_size=batch_size,
-                precision="bf16", device="cuda",
-            )  # fmt: skip
-    return counts[1:]
 
 
 def differing_after_resuming(
@@ -71,17 +35,19 @@ def differing_after_resuming(
     torch.use_deterministic_algorithms(exact)
     folder = Path(tempfile.mkdtemp(prefix="spknorm-benchmark-"))
 
-    def train(name: str, steps: int) -> None:
+    def train(name: str, steps: int, save: int) -> None:
         our_runner(
             ckpt, corpus, strategy="TAP", cache=cache, batch_size=batch_size, precision="bf16",
-            device="cuda", runner={"total_steps": steps, "save_step": 2}, expdir=folder / name,
+            device="cuda", runner={"total_steps": steps, "save_step": save}, expdir=folder / name,
         ).train()  # fmt: skip
 
     try:
-        train("whole", 4)
-        train("parts", 2)
-        train("parts", 4)
-        whole, parts = (_tensors(folder / name / "states-4.ckpt") for name in ("whole", "parts"))
+        train("whole", 4, 4)
+        whole = _tensors(folder / "whole" / "states-4.ckpt")
+        shutil.rmtree(folder / "whole")  # gigabytes
+        train("parts", 2, 2)
+        train("parts", 4, 2)
+        parts = _tensors(folder / "parts" / "states-4.ckpt")
     finally:
         torch.use_deterministic_algorithms(False)
         shutil.rmtree(folder)

@@ -241,7 +241,8 @@ def transformers_loop(
         feat_extract_norm="layer" if shape["large"] else "group",
         **({} if shape["dropout"] else dict.fromkeys(_RATES, 0.0)),
     )
-    model = transformers.HubertForSequenceClassification(settings)
+    with torch.device(device):  # random weights are drawn there
+        model = transformers.HubertForSequenceClassification(settings)
     model.freeze_feature_encoder()
     with tempfile.TemporaryDirectory() as folder:
         arguments = transformers.TrainingArguments(

@@ -5,23 +5,38 @@ threads sleep where one process has several teams of them) and its own allocator
 """
 
 import contextlib
-import itertools
 import logging
 import multiprocessing
 import pickle
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from speed.measure import ROUNDS, clock_name, now, use_clock
 
 Tick = Callable[[], None]
 Loop = Callable[[Tick], Any]
+Watch = Callable[[], contextlib.AbstractContextManager[Any]]
 
-_GO, _STOP = "go", "stop"
+_STOP = "stop"
+
+
+class Leg(NamedTuple):
+    """Steps that some of the loops do in turns.
+
+    Attributes:
+        names: Of the loops. After the last leg that names it a loop is stopped and its memory free.
+        steps: Of each.
+        watch: Is entered before each step and left after it; what entering it gave is kept in place
+            of the step's seconds.
+    """
+
+    names: Sequence[str]
+    steps: int
+    watch: Watch | None = None
 
 
 class Relay:
@@ -32,13 +47,14 @@ class Relay:
     Args:
         rounds: Steps to keep of each loop.
         warmup: First steps of each loop to leave out: its memory still grows in them.
+        at_once: What loops do before their first steps is done at the same time.
 
     Attributes:
         peaks: GB of GPU memory that each loop took at most, by its name.
     """
 
-    def __init__(self, *, rounds: int = ROUNDS, warmup: int = 3) -> None:
-        self._steps, self._warmup = rounds + warmup, warmup
+    def __init__(self, *, rounds: int = ROUNDS, warmup: int = 3, at_once: bool = False) -> None:
+        self._steps, self._warmup, self._at_once = rounds + warmup, warmup, at_once
         self.peaks: dict[str, float] = {}
 
     def run(self, loops: Mapping[str, Loop]) -> dict[str, list[float]]:
@@ -50,19 +66,43 @@ class Relay:
         Raises:
             RuntimeError: A loop failed, or ended before its steps were seen.
         """
-        seconds: dict[str, list[float]] = {name: [] for name in loops}
+        [found] = self.run_legs(loops, [Leg(tuple(loops), self._steps)])
+        return {name: values[self._warmup :] for name, values in found.items()}
+
+    def run_legs(
+        self, loops: Mapping[str, Loop], legs: Sequence[Leg]
+    ) -> list[dict[str, list[Any]]]:
+        """Run loops leg by leg; return of each leg what its steps gave, by loop, with all warm-up.
+
+        Raises:
+            RuntimeError: A loop failed, or ended before its steps were seen.
+        """
         runners = {name: _Runner(name, loop) for name, loop in loops.items()}
         try:
-            for step in range(-1, self._steps):  # -1: everything before the first step
-                for name, runner in runners.items():
-                    passed = runner.pass_baton()
-                    if step >= self._warmup:
-                        seconds[name].append(passed)
-            self.peaks = {name: runner.stop() for name, runner in runners.items()}
+            if self._at_once:
+                for runner in runners.values():
+                    runner.send(None)
+            for runner in runners.values():  # everything before the first step
+                if not self._at_once:
+                    runner.send(None)
+                runner.receive()
+            found: list[dict[str, list[Any]]] = []
+            for place, leg in enumerate(legs):
+                values: dict[str, list[Any]] = {name: [] for name in leg.names}
+                for _ in range(leg.steps):
+                    for name in leg.names:
+                        runners[name].send(leg.watch)
+                        values[name].append(runners[name].receive())
+                found.append(values)
+                later = {name for after in legs[place + 1 :] for name in after.names}
+                for name in set(leg.names) - later:
+                    runners[name].send(_STOP)
+                    self.peaks[name] = float(runners[name].receive())
+                    runners[name].end()
         finally:
             for runner in runners.values():
                 runner.end()
-        return seconds
+        return found
 
 
 class OneByOne(Relay):
@@ -71,25 +111,61 @@ class OneByOne(Relay):
     Peaks are of all loops so far.
     """
 
-    def run(self, loops: Mapping[str, Loop]) -> dict[str, list[float]]:
-        """Run each loop as `Relay.run` does, but by itself."""
-        seconds: dict[str, list[float]] = {name: [] for name in loops}
+    def run_legs(
+        self, loops: Mapping[str, Loop], legs: Sequence[Leg]
+    ) -> list[dict[str, list[Any]]]:
+        """Run each loop through its legs as `Relay.run_legs` does, but by itself."""
+        found: list[dict[str, list[Any]]] = [{name: [] for name in leg.names} for leg in legs]
         for name, loop in loops.items():
-            ticks: list[float] = []
+            course = [place for place, leg in enumerate(legs) if name in leg.names]
+            steps = iter([place for place in course for _ in range(legs[place].steps)])
+            step = _Step()
+            doing: list[int] = []
 
-            def tick(ticks: list[float] = ticks) -> None:
-                ticks.append(now())
-                if len(ticks) > self._steps:
+            def tick(
+                name: str = name,
+                steps: Any = steps,
+                step: _Step = step,
+                doing: list[int] = doing,
+            ) -> None:
+                seen = step.end()
+                if doing:
+                    found[doing.pop()][name].append(seen)
+                place = next(steps, None)
+                if place is None:
                     raise _StopError
+                doing.append(place)
+                step.begin(legs[place].watch)
 
-            with contextlib.suppress(_StopError):
+            ended = True
+            try:
                 pickle.loads(pickle.dumps(loop))(tick)  # as a process of its own gets it
-            if len(ticks) <= self._steps:
+            except _StopError:
+                ended = False
+            if ended:
                 raise RuntimeError(f"The loop `{name}` ended before its steps were seen.")
-            steps = [later - earlier for earlier, later in itertools.pairwise(ticks)]
-            seconds[name] = steps[self._warmup :]
             self.peaks[name] = _peak()
-        return seconds
+        return found
+
+
+class _Step:
+    """One step of a loop: its time, or what a watch found in it."""
+
+    def __init__(self) -> None:
+        self._watching = contextlib.ExitStack()
+        self._found: Any = None
+        self._watched, self._started = False, now()
+
+    def begin(self, watch: Watch | None) -> None:
+        self._watched = watch is not None
+        if watch is not None:
+            self._found = self._watching.enter_context(watch())
+        self._started = now()
+
+    def end(self) -> Any:
+        taken = now() - self._started
+        self._watching.close()
+        return self._found if self._watched else taken
 
 
 class _Runner:
@@ -103,13 +179,21 @@ class _Runner:
         self._process.start()
         theirs.close()
 
-    def pass_baton(self) -> float:
-        """Let the loop run to its next tick; return the seconds since its last one."""
-        return self._ask(_GO)
+    def send(self, what: Watch | str | None) -> None:
+        """Let the loop run to its next tick, under a watch or not, or stop."""
+        with contextlib.suppress(OSError):  # what became of it is received
+            self._connection.send(what)
 
-    def stop(self) -> float:
-        """Break the loop off; return its peak of GPU memory in GB."""
-        return self._ask(_STOP)
+    def receive(self) -> Any:
+        """Return what came of that: of a step seconds or findings, of a stop GB of GPU memory."""
+        try:
+            answer = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join(timeout=10)
+            answer = f"its process ended with {self._process.exitcode}"
+        if isinstance(answer, str):
+            raise RuntimeError(f"The loop `{self._name}` broke off: {answer}")
+        return answer
 
     def end(self) -> None:
         """Make sure that the process is gone."""
@@ -117,17 +201,6 @@ class _Runner:
         self._process.join(timeout=10)
         self._process.kill()
         self._process.join()
-
-    def _ask(self, what: str) -> float:
-        try:
-            self._connection.send(what)
-            answer = self._connection.recv()
-        except (EOFError, OSError):
-            self._process.join(timeout=10)
-            answer = f"its process ended with {self._process.exitcode}"
-        if isinstance(answer, str):
-            raise RuntimeError(f"The loop `{self._name}` broke off: {answer}")
-        return float(answer)
 
 
 class _StopError(Exception):
@@ -139,17 +212,17 @@ def _contend(loop: Loop, connection: Connection, clock: str) -> None:
     use_clock(clock)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    started = 0.0
+    step = _Step()
 
     def wait() -> None:
-        if connection.recv() == _STOP:
+        told = connection.recv()
+        if told == _STOP:
             raise _StopError
+        step.begin(told)
 
     def tick() -> None:
-        nonlocal started
-        connection.send(now() - started)
+        connection.send(step.end())
         wait()
-        started = now()
 
     with contextlib.suppress(EOFError, OSError):  # the parent has given up
         wait()

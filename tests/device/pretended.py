@@ -22,6 +22,7 @@ ROOT = HERE.parents[1]
 _PRODUCT = re.compile(r"cublas(Lt)?\w*(gemm|Gemm|gemv|trsm|dot|Dot|Matmul$|ger|trmm)\w*$")
 _WANTED = re.compile(r"^(cuda|cublas|cu)[A-Z]\w*$")
 _NOT_OURS = re.compile(r"^cu(File|sparse|solver|fft|rand|dnn|tensor)")
+_NVML = "libnvidia-ml.so.1"
 _SETTLED = ("cudaGetErrorName", "cudaGetErrorString", "cudaRuntimeGetVersion")
 
 
@@ -47,6 +48,9 @@ def build(folder: Path) -> Path:
     command = ["cc", "-w", "-O1", "-shared", "-fPIC", "-pthread", "-Wl,-soname,libcuda.so.1"]
     command += [*includes, str(HERE / "pretended.c"), str(answers), "-o", str(library)]
     subprocess.run(command, check=True)
+    # NVML counts real cards, past the device: a library of its name that answers nothing is as none
+    none = ["cc", "-shared", "-Wl,-soname,libnvidia-ml.so.1", "-xc", "/dev/null"]
+    subprocess.run([*none, "-o", str(folder / _NVML)], check=True)
     return library
 
 
@@ -75,7 +79,7 @@ def start(
     cards_are = _environment(cards, capability, gigabytes, refusal)
     return subprocess.run(
         [sys.executable, *arguments],
-        env={**os.environ, **_loaded(library, tree), **cards_are, **environment},
+        env={**_loaded(library, tree), **cards_are, **environment},
         capture_output=True,
         text=True,
         cwd=tree,
@@ -106,7 +110,7 @@ class Server:
         self._folder = folder
         self._process = subprocess.Popen(
             [sys.executable, str(script)],
-            env={**os.environ, **_loaded(library, tree)},
+            env=_loaded(library, tree),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -149,8 +153,13 @@ class Server:
 
 
 def _loaded(library: Path, tree: Path) -> dict[str, str]:
+    """Return the environment of a process on the device, whatever hides real cards."""
     path = os.pathsep.join(map(str, (tree, HERE)))
-    return {"LD_PRELOAD": str(library), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    preloaded = f"{library}:{library.parent / _NVML}"
+    ours = {"LD_PRELOAD": preloaded, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return {
+        name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"
+    } | ours
 
 
 def _environment(cards: int, capability: int, gigabytes: float, refusal: int) -> dict[str, str]:
