@@ -117,35 +117,37 @@ class OneByOne(Relay):
         """Run each loop through its legs as `Relay.run_legs` does, but by itself."""
         found: list[dict[str, list[Any]]] = [{name: [] for name in leg.names} for leg in legs]
         for name, loop in loops.items():
-            course = [place for place, leg in enumerate(legs) if name in leg.names]
-            steps = iter([place for place in course for _ in range(legs[place].steps)])
-            step = _Step()
-            doing: list[int] = []
-
-            def tick(
-                name: str = name,
-                steps: Any = steps,
-                step: _Step = step,
-                doing: list[int] = doing,
-            ) -> None:
-                seen = step.end()
-                if doing:
-                    found[doing.pop()][name].append(seen)
-                place = next(steps, None)
-                if place is None:
-                    raise _StopError
-                doing.append(place)
-                step.begin(legs[place].watch)
-
-            ended = True
+            steps = [
+                (leg.watch, values[name])
+                for leg, values in zip(legs, found, strict=True)
+                if name in leg.names
+                for _ in range(leg.steps)
+            ]
             try:
-                pickle.loads(pickle.dumps(loop))(tick)  # as a process of its own gets it
+                pickle.loads(pickle.dumps(loop))(_through(steps))  # as a process of its own gets it
             except _StopError:
-                ended = False
-            if ended:
+                self.peaks[name] = _peak()
+            else:
                 raise RuntimeError(f"The loop `{name}` ended before its steps were seen.")
-            self.peaks[name] = _peak()
         return found
+
+
+def _through(steps: Sequence[tuple[Watch | None, list[Any]]]) -> Tick:
+    """Return a tick that puts what each step gives into its list, and stops after the last."""
+    left, step = iter(steps), _Step()
+    going_on: list[list[Any]] = []
+
+    def tick() -> None:
+        given = step.end()
+        if going_on:
+            going_on.pop().append(given)
+        following = next(left, None)
+        if following is None:
+            raise _StopError
+        going_on.append(following[1])
+        step.begin(following[0])
+
+    return tick
 
 
 class _Step:

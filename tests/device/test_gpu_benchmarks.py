@@ -32,7 +32,7 @@ def test_every_part_of_the_benchmark_runs_on_a_gpu(figures):
     assert missing == dict.fromkeys(unseen, "the profiler saw none")  # it asks the driver
     for size in SIZES:
         names = [name for name in figures if name.startswith(size)]
-        assert len(names) == 33
+        assert len(names) == 34
     assert "bfloat16 matrix rate" in figures
     assert "features of a frozen HuBERT Base, seconds of audio per second" in figures
     assert "a linear speaker probe on them" in figures
