@@ -119,7 +119,7 @@ def test_a_loop_does_its_legs_and_is_stopped_after_its_last(tmp_path, relay):
     }  # fmt: skip
     assert all(0 <= value < 10 for value in (*first["a"], *first["b"], *second["c"]))
     assert third == {"b": [["left"], ["left"]]}
-    assert set(relay.peaks) == {"a", "b", "c"}
+    assert set(relay.peaks) == set(relay.set_up) == {"a", "b", "c"}
     assert not multiprocessing.active_children()
 
 

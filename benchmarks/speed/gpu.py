@@ -89,6 +89,7 @@ class _Fixed(NamedTuple):
 
     Attributes:
         size: Utterances of the batch, which fit all contenders.
+        set_up: Seconds to the first step of each, all at the same time.
         peers: Seconds of s3prl, transformers and none, in turns.
         own: Of none, with activations recomputed, and TAP.
         profiles: Of steps of none and TAP, see `watches.seen`.
@@ -96,6 +97,7 @@ class _Fixed(NamedTuple):
     """
 
     size: int
+    set_up: dict[str, float]
     peers: dict[str, list[float]]
     own: dict[str, list[float]]
     profiles: dict[str, list[dict[str, Any]]]
@@ -113,7 +115,7 @@ def _one_batch(world: _World, rate: float) -> Iterator[Figure]:
     yield Figure(
         f"{world.name}, bfloat16, over stock s3prl in float32",
         middle["s3prl"] / middle["none"], 6.0 if large else None, note=note,
-        details=summary(found.peers),
+        details={**summary(found.peers), "set_up_s": found.set_up},
     )  # fmt: skip
     yield Figure(
         f"{world.name}, bfloat16, over transformers' Trainer in bfloat16",
@@ -184,7 +186,9 @@ def _in_turns(world: _World) -> _Fixed:
             if not is_out_of_memory(error) or size == sizes[-1]:
                 raise
         else:
-            return _Fixed(size, world.timed(peers), world.timed(own), profiles, relay.peaks)
+            return _Fixed(
+                size, relay.set_up, world.timed(peers), world.timed(own), profiles, relay.peaks
+            )
     raise AssertionError("the last size returns or raises")
 
 
@@ -244,7 +248,8 @@ def _varying(world: _World) -> Iterator[Figure]:
             f"{world.name}, lengths that vary, {name}, first epoch, "
             "seconds of emotion audio per second",
             mean * len(first) / sum(first), unit="s/s", details=summary({name: first}),
-            note=f"{len(first)} steps, in which the front ends are computed and the GPU warms up",
+            note=f"{len(first)} steps, in which the GPU warms up; set up before, with the front "
+            f"ends of all utterances, in {relay.set_up[name]:.1f} s",
         )  # fmt: skip
         yield Figure(
             f"{world.name}, lengths that vary, {name}, peak GPU memory", relay.peaks[name],

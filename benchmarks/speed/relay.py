@@ -50,11 +50,13 @@ class Relay:
         at_once: What loops do before their first steps is done at the same time.
 
     Attributes:
-        peaks: GB of GPU memory that each loop took at most, by its name.
+        set_up: Seconds that each loop took to its first step, by its name.
+        peaks: GB of GPU memory that each loop took at most.
     """
 
     def __init__(self, *, rounds: int = ROUNDS, warmup: int = 3, at_once: bool = False) -> None:
         self._steps, self._warmup, self._at_once = rounds + warmup, warmup, at_once
+        self.set_up: dict[str, float] = {}
         self.peaks: dict[str, float] = {}
 
     def run(self, loops: Mapping[str, Loop]) -> dict[str, list[float]]:
@@ -82,10 +84,10 @@ class Relay:
             if self._at_once:
                 for runner in runners.values():
                     runner.send(None)
-            for runner in runners.values():  # everything before the first step
+            for name, runner in runners.items():  # everything before the first step
                 if not self._at_once:
                     runner.send(None)
-                runner.receive()
+                self.set_up[name] = float(runner.receive())
             found: list[dict[str, list[Any]]] = []
             for place, leg in enumerate(legs):
                 values: dict[str, list[Any]] = {name: [] for name in leg.names}
@@ -124,30 +126,33 @@ class OneByOne(Relay):
                 for _ in range(leg.steps)
             ]
             try:
-                pickle.loads(pickle.dumps(loop))(_through(steps))  # as a process of its own gets it
+                pickle.loads(pickle.dumps(loop))(
+                    self._through(name, steps)
+                )  # as a process of its own gets it
             except _StopError:
                 self.peaks[name] = _peak()
             else:
                 raise RuntimeError(f"The loop `{name}` ended before its steps were seen.")
         return found
 
+    def _through(self, name: str, steps: Sequence[tuple[Watch | None, list[Any]]]) -> Tick:
+        """Return a tick that puts what each step gives into its list, and stops after the last."""
+        left, step = iter(steps), _Step()
+        going_on: list[list[Any]] = []
 
-def _through(steps: Sequence[tuple[Watch | None, list[Any]]]) -> Tick:
-    """Return a tick that puts what each step gives into its list, and stops after the last."""
-    left, step = iter(steps), _Step()
-    going_on: list[list[Any]] = []
+        def tick() -> None:
+            given = step.end()
+            if going_on:
+                going_on.pop().append(given)
+            else:
+                self.set_up[name] = given
+            following = next(left, None)
+            if following is None:
+                raise _StopError
+            going_on.append(following[1])
+            step.begin(following[0])
 
-    def tick() -> None:
-        given = step.end()
-        if going_on:
-            going_on.pop().append(given)
-        following = next(left, None)
-        if following is None:
-            raise _StopError
-        going_on.append(following[1])
-        step.begin(following[0])
-
-    return tick
+        return tick
 
 
 class _Step:
