@@ -133,7 +133,7 @@ def write(
     runs = content.setdefault("runs", [])
     families = sorted({figure["family"] for figure in figures})
     runs[:] = [run for run in runs if not set(run["families"]) <= set(families)]
-    run = {
+    run: dict[str, Any] = {
         "families": families,
         "command": f"python benchmarks/run.py {options} --only {' '.join(families)}",
         "machine": before,

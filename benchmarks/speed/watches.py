@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch.autograd import DeviceType
 
 KINDS = {
     "attention": r"flash|fmha|attention",
@@ -69,7 +68,7 @@ def seen(events: Iterable[Any], taken: float) -> dict[str, Any]:
     copies, waited = 0, 0.0
     for event in events:
         start, end = event.time_range.start, event.time_range.end
-        if event.device_type != DeviceType.CUDA:
+        if event.device_type.name != "CUDA":
             waited += (end - start) if _WAITS.search(event.name) else 0.0
         elif not (event.is_user_annotation or _ANNOTATION.match(event.name)):
             spans.append((start, end))

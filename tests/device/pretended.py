@@ -22,7 +22,9 @@ ROOT = HERE.parents[1]
 _PRODUCT = re.compile(r"cublas(Lt)?\w*(gemm|Gemm|gemv|trsm|dot|Dot|Matmul$|ger|trmm)\w*$")
 _WANTED = re.compile(r"^(cuda|cublas|cu)[A-Z]\w*$")
 _NOT_OURS = re.compile(r"^cu(File|sparse|solver|fft|rand|dnn|tensor)")
-_NVML = "libnvidia-ml.so.1"
+_NO_NVML = "no-nvml"
+"""Folder of a library that cannot be opened: NVML would count a real card, past the device."""
+_LIBRARIES = "LD_LIBRARY_PATH"
 _SETTLED = ("cudaGetErrorName", "cudaGetErrorString", "cudaRuntimeGetVersion")
 
 
@@ -48,9 +50,8 @@ def build(folder: Path) -> Path:
     command = ["cc", "-w", "-O1", "-shared", "-fPIC", "-pthread", "-Wl,-soname,libcuda.so.1"]
     command += [*includes, str(HERE / "pretended.c"), str(answers), "-o", str(library)]
     subprocess.run(command, check=True)
-    # NVML counts real cards, past the device: a library of its name that answers nothing is as none
-    none = ["cc", "-shared", "-Wl,-soname,libnvidia-ml.so.1", "-xc", "/dev/null"]
-    subprocess.run([*none, "-o", str(folder / _NVML)], check=True)
+    (folder / _NO_NVML).mkdir(exist_ok=True)
+    (folder / _NO_NVML / "libnvidia-ml.so.1").touch()
     return library
 
 
@@ -155,8 +156,9 @@ class Server:
 def _loaded(library: Path, tree: Path) -> dict[str, str]:
     """Return the environment of a process on the device, whatever hides real cards."""
     path = os.pathsep.join(map(str, (tree, HERE)))
-    preloaded = f"{library}:{library.parent / _NVML}"
-    ours = {"LD_PRELOAD": preloaded, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    ours = {"LD_PRELOAD": str(library), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    libraries = [str(library.parent / _NO_NVML), *filter(None, [os.environ.get(_LIBRARIES)])]
+    ours[_LIBRARIES] = os.pathsep.join(libraries)
     return {
         name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"
     } | ours

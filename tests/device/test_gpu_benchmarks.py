@@ -46,7 +46,10 @@ def test_torch_itself_sees_three_waits_in_a_step(figures, size):
 
 
 @pytest.mark.slow
-def test_without_a_gpu_it_is_one_line(start):
-    done = start("benchmarks/run.py", "--only", "gpu", refusal=100)
+def test_without_a_gpu_it_is_one_line(start, tmp_path):
+    no_driver = "from spknorm.config import device\ndevice._SIGNS_OF_A_DRIVER = ()\n"
+    (tmp_path / "sitecustomize.py").write_text(no_driver)
+    paths = os.pathsep.join(map(str, (tmp_path, pretended.ROOT)))
+    done = start("benchmarks/run.py", "--only", "gpu", refusal=100, PYTHONPATH=paths)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Nothing was measured on a GPU: there is no GPU.\n"
