@@ -1,9 +1,11 @@
 """Memory that runs out where nothing is trained."""
 
+import gc
+
 import pytest
 import torch
 
-from spknorm.config.memory import in_smaller_parts, once_more
+from spknorm.config.memory import garbage_sought_in_what_is_new, in_smaller_parts, once_more
 from spknorm.errors import ConfigError, is_out_of_memory
 
 
@@ -115,3 +117,12 @@ def test_dev_is_predicted_in_parts_as_in_whole_batches(
     alone = runner._predict("dev")
     assert alone.predicted == whole.predicted
     assert alone.loss == pytest.approx(whole.loss, abs=1e-6)
+
+
+def test_the_garbage_collector_passes_by_what_was_there_until_the_end():
+    there: list[object] = []
+    with garbage_sought_in_what_is_new():
+        new: list[object] = []
+        looked_through = {id(one) for one in gc.get_objects()}
+        assert id(new) in looked_through and id(there) not in looked_through
+    assert id(there) in {id(one) for one in gc.get_objects()}

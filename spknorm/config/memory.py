@@ -1,6 +1,8 @@
 """What a frame takes; and memory that runs out where nothing is trained: fewer at once."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from spknorm.errors import ConfigError, is_out_of_memory
@@ -86,3 +88,18 @@ def release() -> None:
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+@contextlib.contextmanager
+def garbage_sought_in_what_is_new() -> Iterator[None]:
+    """Let Python's garbage collector pass by all that is there already, until the end.
+
+    It looks through every object of every library now and then, which takes as long as several
+    steps of a GPU.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

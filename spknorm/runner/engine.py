@@ -7,12 +7,13 @@ seeded by (seed, s, rank): a resumed run needs weights, optimisers and counters 
 
 import logging
 import signal
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any
 
 from tqdm import tqdm
 
 from spknorm.batches import workers
+from spknorm.config.memory import garbage_sought_in_what_is_new
 from spknorm.corpora.digest import write_rows
 from spknorm.errors import CheckpointError, ConfigError, is_disk_full
 from spknorm.features.ahead import Ahead
@@ -186,7 +187,9 @@ class SpknormRunner(S3prlRunner):
             self.source,
             self.world.device,
         )  # fmt: skip
-        with closing(emotion), closing(speaker), bar:
+        on_gpu = self.world.device.type != "cpu"
+        collecting = garbage_sought_in_what_is_new() if on_gpu else nullcontext()
+        with closing(emotion), closing(speaker), bar, collecting:
             try:
                 while True:
                     self._evaluate_if_due()
