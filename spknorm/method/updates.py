@@ -34,8 +34,8 @@ from spknorm.errors import ConfigError
 from spknorm.method.optim.ascent import (
     Ascent,
     aim,
-    compare,
     compare_ahead,
+    compare_behind,
     compare_gradients,
     make_ascent,
     turn,
@@ -45,13 +45,7 @@ from spknorm.method.optim.groups import EMOTION, Groups, left_out, shared_names
 from spknorm.method.optim.lists import distance
 from spknorm.method.optim.optimizers import make_optimizer
 from spknorm.method.optim.schedule import strength
-from spknorm.method.optim.transaction import (
-    Processes,
-    Transaction,
-    copies,
-    differences,
-    summed_gradients,
-)  # fmt: skip
+from spknorm.method.optim.transaction import Copies, Processes, Transaction, summed_gradients
 from spknorm.schema import MethodConfig, OptimizerConfig
 
 __all__ = ["Groups", "Step", "Update", "strength"]
@@ -257,23 +251,22 @@ class Update:
     ) -> Ascent:
         """Do equation (3), compare it with (1); `size` and `taken` are what `_turn` returned."""
         update, shared = self._method.update, self._shared
-        start = self._kept.before(shared)
+        start = self._kept.before(shared) if measure else []
         if strength == 0:
             stepped = measure and float(distance(shared, start)) > 0
             return Ascent(share=0.0 if stepped else None)
         rate, clipped = aim(self._method, size=size, taken=taken, strength=strength)
         for group in self.ascent.param_groups:
             group["lr"] = rate
-        compared, between = Ascent(), []
+        compared, between = Ascent(), None
         if measure and update == "adaptive":
-            between = copies(shared)
+            between = Copies(shared)
         elif measure:
             compared = compare_ahead(shared, rate=rate, before=start)
         if rate > 0:
             self._move("ascent", kept=True)
-        if between:
-            climbed, first = differences(shared, between), differences(between, start)
-            compared = compare(zip(climbed, first, strict=True))
+        if between is not None:
+            compared = compare_behind(shared, between=between.of(shared), before=start)
         asked = update == "adaptive" or self._method.speaker_lambda > 0
         return compared._replace(clipped=clipped, lost=asked and rate == 0)
 

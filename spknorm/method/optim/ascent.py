@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.optim import Optimizer
 
-from spknorm.method.optim.lists import distance, length, with_gradients
+from spknorm.method.optim.lists import distance, flat_parts, length, with_gradients
 from spknorm.method.optim.optimizers import fuses, precondition
 from spknorm.schema import MethodConfig
 
@@ -124,10 +124,8 @@ def compare_gradients(emotion: Sequence[Tensor], shared: Sequence[nn.Parameter])
         emotion: Gradients of l_er, as they were before those of l_id were added.
         shared: Parameters with the sum of both.
     """
-    return compare(
-        (torch.zeros_like(mine) if p.grad is None else p.grad - mine, mine)
-        for p, mine in zip(shared, emotion, strict=True)
-    )
+    both = [mine if p.grad is None else p.grad for p, mine in zip(shared, emotion, strict=True)]
+    return compare((summed - mine, mine) for mine, summed in flat_parts(emotion, both))
 
 
 @torch.no_grad()
@@ -144,12 +142,26 @@ def compare_ahead(
         rate: Of SGD.
         before: What each parameter was before (1).
     """
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in shared]
     return compare(
-        (
-            torch.zeros_like(p) if p.grad is None else torch.add(p, p.grad, alpha=-rate) - p,
-            p - start.to(p.device),
-        )
-        for p, start in zip(shared, before, strict=True)
+        (torch.add(now, gradient, alpha=-rate) - now, now - start)
+        for now, gradient, start in flat_parts(shared, gradients, before)
+    )
+
+
+@torch.no_grad()
+def compare_behind(
+    shared: Sequence[nn.Parameter], *, between: Sequence[Tensor], before: Sequence[Tensor]
+) -> Ascent:
+    """Compare the step that has been taken from `between` with the one by (1) to there.
+
+    Args:
+        shared: Parameters as (3) has left them.
+        between: What each was between the two.
+        before: What each was before (1).
+    """
+    return compare(
+        (end - middle, middle - start) for end, middle, start in flat_parts(shared, between, before)
     )
 
 
@@ -157,12 +169,10 @@ def compare(steps: Iterable[tuple[Tensor, Tensor]]) -> Ascent:
     """Return share and angle of a step by (3), beside one by (1) on the same weights.
 
     Args:
-        steps: Both steps of each weight, by (3) first.
+        steps: Both steps of some weights, (N,), by (3) first.
     """
     parts = [
-        torch.stack(
-            [vector_norm(climbed), vector_norm(taken), torch.dot(climbed.ravel(), taken.ravel())]
-        )
+        torch.stack([vector_norm(climbed), vector_norm(taken), torch.dot(climbed, taken)])
         for climbed, taken in steps
     ]
     if not parts:

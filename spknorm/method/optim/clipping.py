@@ -53,11 +53,10 @@ def clip(
         Each group's norm as it was before, and what `also` asked for.
     """
     taken = {name: with_gradients(members) for name, members in gradients.items()}
-    each = {
-        name: norms([p.grad for p in parameters if p.grad is not None])
-        for name, parameters in taken.items()
-        if parameters
-    }
+    taken = {name: parameters for name, parameters in taken.items() if parameters}
+    every = [p.grad for parameters in taken.values() for p in parameters if p.grad is not None]
+    found = norms(every).split([len(parameters) for parameters in taken.values()]) if every else ()
+    each = dict(zip(taken, found, strict=True))
     bounds: list[tuple[list[str], Tensor]] = []
     for names in BOUNDED_TOGETHER[together]:
         bounded = [name for name in names if name in each and name not in free]
@@ -69,8 +68,7 @@ def clip(
     values: list[float] = read(wanted)
     for (bounded, total), value in zip(bounds, values[len(own) :], strict=False):
         if value > largest:
-            for name in bounded:
-                clip_grads_with_norm_(taken[name], largest, total)
+            clip_grads_with_norm_([p for name in bounded for p in taken[name]], largest, total)
     return dict(zip(each, values, strict=False)), values[len(own) + len(bounds) :]
 
 
@@ -85,11 +83,11 @@ def unscaled(
     scaler: GradScaler,
 ) -> dict[str, list[nn.Parameter]]:
     """Unscale what the optimisers move; return it by group."""
-    for optimizer in optimizers:
+    for optimizer in optimizers if scaler.is_enabled() else ():
         if with_gradients(parameters_of(optimizer)):
             scaler.unscale_(optimizer)
-    moved = set(parameters_of(*optimizers))
-    return {name: [one for one in members if one in moved] for name, members in groups.items()}
+    moved = set(map(id, parameters_of(*optimizers)))
+    return {name: [one for one in members if id(one) in moved] for name, members in groups.items()}
 
 
 def unscale_again(scaler: GradScaler) -> None:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors
+from torch.linalg import vector_norm
 
 _AT_ONCE = 1 << 25
 """Elements of a part: an eighth of a gigabyte in float32."""
@@ -40,16 +42,25 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
 
 def length(tensors: Sequence[Tensor]) -> Tensor:
     """Return the norm of all tensors together, a scalar; 0 of none."""
-    return torch.linalg.vector_norm(norms(tensors)) if tensors else torch.zeros(())
+    return vector_norm(norms(tensors)) if tensors else torch.zeros(())
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors end to end, (N,); one alone may not be copied."""
+    return _flatten_dense_tensors(tensors)
 
 
 @torch.no_grad()
 def distance(ends: Sequence[Tensor], starts: Sequence[Tensor]) -> Tensor:
     """Return the norm of how far all tensors have come together, a scalar."""
-    found = [
-        norms(torch._foreach_sub(here, _beside(there, here))) for here, there in parts(ends, starts)
-    ]
-    return torch.linalg.vector_norm(torch.cat(found)) if found else torch.zeros(())
+    found = [vector_norm(now - before) for now, before in flat_parts(ends, starts)]
+    return vector_norm(torch.stack(found)) if found else torch.zeros(())
+
+
+def flat_parts(*lists: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+    """Yield lists part by part as `parts` does, each part end to end and where the first one is."""
+    for some in parts(*lists):
+        yield tuple(flat(_beside(one, some[0])) for one in some)
 
 
 def _beside(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:

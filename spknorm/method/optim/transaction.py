@@ -1,14 +1,15 @@
 """An iteration moves everything or nothing: what it is about to move is kept, and put back."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _unflatten_dense_tensors
 from torch.optim import Optimizer
 
 from spknorm.errors import is_out_of_memory
-from spknorm.method.optim.lists import with_gradients
+from spknorm.method.optim.lists import flat, parts, with_gradients
 
 
 class ShortOfMemoryError(MemoryError):
@@ -31,6 +32,45 @@ class Processes(Protocol):
         ...
 
 
+class Copies:
+    """Copies of tensors, end to end in a few large ones: few calls make them and put them back.
+
+    Args:
+        tensors: On any devices, of any types; one tensor may come twice.
+        on_host: Copies lie in the main memory.
+    """
+
+    @torch.no_grad()
+    def __init__(self, tensors: Sequence[Tensor], *, on_host: bool = False) -> None:
+        alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        for tensor in tensors:
+            alike.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+        self._parts = [
+            (part, _copied([one.cpu() for one in part] if on_host else part))
+            for some in alike.values()
+            for (part,) in parts(sorted(some, key=Tensor.numel, reverse=True))  # aligned
+        ]
+
+    def of(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the copy of each tensor, which is a view; one without a copy is where it was."""
+        found = {
+            id(one): kept
+            for part, copy in self._parts
+            for one, kept in zip(part, _unflatten_dense_tensors(copy, part), strict=True)
+        }
+        return [found.get(id(tensor), tensor) for tensor in tensors]
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Make each tensor what it was, bit for bit; needs no memory."""
+        for part, copy in self._parts:
+            torch._foreach_copy_(part, list(_unflatten_dense_tensors(copy, part)))
+
+
+def _copied(tensors: list[Tensor]) -> Tensor:
+    return flat(tensors) if len(tensors) > 1 else tensors[0].flatten().clone()
+
+
 class Transaction:
     """Weights and optimiser states as they were before an iteration.
 
@@ -47,8 +87,10 @@ class Transaction:
     def __init__(self, world: Processes | None = None) -> None:
         self.on_host = False
         self._world = world
-        self._weights: dict[nn.Parameter, Tensor] = {}
-        self._states: dict[tuple[Optimizer, nn.Parameter], dict[str, Any]] = {}
+        self._known: set[int] = set()  # ids of the parameters that are among the weights
+        self._weights: list[Copies] = []
+        self._values: list[Copies] = []
+        self._states: dict[Optimizer, dict[nn.Parameter, dict[str, Any]]] = {}
 
     def move(self, optimizers: Sequence[Optimizer], *, kept: bool) -> None:
         """Let optimisers step.
@@ -82,60 +124,41 @@ class Transaction:
     def _keep(self, optimizer: Optimizer) -> None:
         """Copy what a step of this optimiser would change, unless that is kept already."""
         moved = with_gradients(parameters_of(optimizer))
-        new = [parameter for parameter in moved if parameter not in self._weights]
-        weights = self._copies(new)
-        states = {
-            (optimizer, parameter): dict(optimizer.state.get(parameter, {}))
-            for parameter in moved
-            if (optimizer, parameter) not in self._states
-        }
-        places = [
-            (state, name)
-            for state in states.values()
-            for name, value in state.items()
-            if isinstance(value, Tensor)
+        new = [parameter for parameter in moved if id(parameter) not in self._known]
+        known, state = self._states.get(optimizer, {}), optimizer.state
+        states = {one: dict(state.get(one, ())) for one in moved if one not in known}
+        values = [
+            value for one in states.values() for value in one.values() if isinstance(value, Tensor)
         ]
-        values = self._copies([state[name] for state, name in places])
-        for (state, name), value in zip(places, values, strict=True):
-            state[name] = value
-        self._weights.update(zip(new, weights, strict=True))
-        self._states.update(states)
-
-    def _copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        if self.on_host:
-            return [tensor.detach().to("cpu", copy=True) for tensor in tensors]
-        return copies(tensors)
+        weights = Copies(new, on_host=self.on_host)
+        self._values.append(Copies(values, on_host=self.on_host))
+        self._weights.append(weights)
+        self._known.update(map(id, new))
+        self._states[optimizer] = {**known, **states}
 
     def before(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         """Return what each parameter was, not copied anew; one not kept is where it was."""
-        return [self._weights.get(parameter, parameter) for parameter in parameters]
+        found: list[Tensor] = list(parameters)
+        for copies in self._weights:
+            found = copies.of(found)
+        return found
 
-    @torch.no_grad()
     def take_back(self) -> None:
         """Put everything back, bit for bit; needs no memory. Then nothing is kept any more."""
-        for parameter, weight in self._weights.items():
-            parameter.copy_(weight)
-        for (optimizer, parameter), state in self._states.items():
-            if state:
-                now = optimizer.state[parameter]
-                optimizer.state[parameter] = {
-                    name: _put_back(now.get(name), value) for name, value in state.items()
-                }
-            else:  # the optimiser makes it at the parameter's first step
-                optimizer.state.pop(parameter, None)
+        for copies in (*self._weights, *self._values):
+            copies.put_back()
+        for optimizer, states in self._states.items():
+            for parameter, state in states.items():
+                if state:
+                    optimizer.state[parameter] = state
+                else:  # the optimiser makes it at the parameter's first step
+                    optimizer.state.pop(parameter, None)
         self.forget()
 
     def forget(self) -> None:
         """Let the copies go."""
-        self._weights.clear()
-        self._states.clear()
-
-
-def _put_back(now: Any, before: Any) -> Any:
-    """Return what was before, in the place of what is now if a copy lies elsewhere."""
-    if isinstance(before, Tensor) and isinstance(now, Tensor) and now.device != before.device:
-        return now.copy_(before)
-    return before
+        for kept in (self._known, self._weights, self._values, self._states):
+            kept.clear()
 
 
 class Statistics:
@@ -164,25 +187,6 @@ class Statistics:
 def parameters_of(*optimizers: Optimizer) -> list[nn.Parameter]:
     """Return the parameters of some optimisers, in their order."""
     return [p for optimizer in optimizers for g in optimizer.param_groups for p in g["params"]]
-
-
-@torch.no_grad()
-def copies(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return copies, each device's and type's made at once."""
-    made = [torch.empty_like(tensor) for tensor in tensors]
-    alike: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for place, tensor in enumerate(tensors):
-        alike.setdefault((tensor.device, tensor.dtype), []).append(place)
-    for places in alike.values():
-        torch._foreach_copy_([made[i] for i in places], [tensors[i] for i in places])
-    return made
-
-
-@torch.no_grad()
-def differences(ends: Iterable[Tensor], starts: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield how far each tensor has come: one at a time, so that no further copy of all is made."""
-    for end, start in zip(ends, starts, strict=True):
-        yield end - start.to(end.device)
 
 
 def summed_gradients(shared: Sequence[Tensor], world: Processes | None) -> list[Tensor]:
