@@ -55,7 +55,7 @@ def clip(
     taken = {name: with_gradients(members) for name, members in gradients.items()}
     taken = {name: parameters for name, parameters in taken.items() if parameters}
     every = [p.grad for parameters in taken.values() for p in parameters if p.grad is not None]
-    found = norms(every).split([len(parameters) for parameters in taken.values()]) if every else ()
+    found = torch.split(norms(every), [*map(len, taken.values())]) if every else ()
     each = dict(zip(taken, found, strict=True))
     bounds: list[tuple[list[str], Tensor]] = []
     for names in BOUNDED_TOGETHER[together]:

@@ -19,13 +19,13 @@ _AT_ONCE = 1 << 25
 _T = TypeVar("_T", bound=Tensor)
 
 
-def parts(*lists: Sequence[_T]) -> Iterator[tuple[list[_T], ...]]:
+def parts(*lists: Sequence[_T], most: int = _AT_ONCE) -> Iterator[tuple[list[_T], ...]]:
     """Yield lists of the same length part by part, each part of all lists at once."""
     start = size = 0
     first = lists[0]
     for place, tensor in enumerate(first):
         size += tensor.numel()
-        if tensor.device.type == "cpu" or size >= _AT_ONCE or place + 1 == len(first):
+        if tensor.device.type == "cpu" or size >= most or place + 1 == len(first):
             yield tuple(list(one[start : place + 1]) for one in lists)
             start, size = place + 1, 0
 
@@ -47,7 +47,8 @@ def length(tensors: Sequence[Tensor]) -> Tensor:
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
     """Return tensors end to end, (N,); one alone may not be copied."""
-    return _flatten_dense_tensors(tensors)
+    joined: Tensor = _flatten_dense_tensors(tensors)  # type: ignore[no-untyped-call]
+    return joined
 
 
 @torch.no_grad()

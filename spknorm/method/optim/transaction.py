@@ -1,6 +1,6 @@
 """An iteration moves everything or nothing: what it is about to move is kept, and put back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +10,9 @@ from torch.optim import Optimizer
 
 from spknorm.errors import is_out_of_memory
 from spknorm.method.optim.lists import flat, parts, with_gradients
+
+_MOST = 1 << 24
+"""Elements of a large copy: of larger ones more of a device's memory lies idle beside them."""
 
 
 class ShortOfMemoryError(MemoryError):
@@ -33,7 +36,7 @@ class Processes(Protocol):
 
 
 class Copies:
-    """Copies of tensors, end to end in a few large ones: few calls make them and put them back.
+    """Copies of tensors, on a GPU end to end in a few large ones: few calls make them.
 
     Args:
         tensors: On any devices, of any types; one tensor may come twice.
@@ -42,33 +45,35 @@ class Copies:
 
     @torch.no_grad()
     def __init__(self, tensors: Sequence[Tensor], *, on_host: bool = False) -> None:
-        alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
         for tensor in tensors:
-            alike.setdefault((tensor.device, tensor.dtype), []).append(tensor)
-        self._parts = [
-            (part, _copied([one.cpu() for one in part] if on_host else part))
-            for some in alike.values()
-            for (part,) in parts(sorted(some, key=Tensor.numel, reverse=True))  # aligned
-        ]
+            groups.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+        self._parts: list[tuple[list[Tensor], list[Tensor] | Tensor]] = []
+        for (device, _), alike in groups.items():
+            if on_host or device.type == "cpu":
+                self._parts.append((alike, [one.to("cpu", copy=True) for one in alike]))
+                continue
+            for (part,) in parts(sorted(alike, key=Tensor.numel, reverse=True), most=_MOST):
+                self._parts.append((part, flat(part) if len(part) > 1 else [part[0].clone()]))
+
+    def _pairs(self) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+        """Yield tensors and the copies of them."""
+        for part, copy in self._parts:
+            if isinstance(copy, Tensor):
+                copy = list(_unflatten_dense_tensors(copy, part))  # type: ignore[no-untyped-call]
+            yield part, copy
 
     def of(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the copy of each tensor, which is a view; one without a copy is where it was."""
-        found = {
-            id(one): kept
-            for part, copy in self._parts
-            for one, kept in zip(part, _unflatten_dense_tensors(copy, part), strict=True)
-        }
+        """Return the copy of each tensor; one without a copy is where it was."""
+        pairs = (pair for both in self._pairs() for pair in zip(*both, strict=True))
+        found = {id(tensor): copy for tensor, copy in pairs}
         return [found.get(id(tensor), tensor) for tensor in tensors]
 
     @torch.no_grad()
     def put_back(self) -> None:
         """Make each tensor what it was, bit for bit; needs no memory."""
-        for part, copy in self._parts:
-            torch._foreach_copy_(part, list(_unflatten_dense_tensors(copy, part)))
-
-
-def _copied(tensors: list[Tensor]) -> Tensor:
-    return flat(tensors) if len(tensors) > 1 else tensors[0].flatten().clone()
+        for part, copies in self._pairs():
+            torch._foreach_copy_(part, copies)
 
 
 class Transaction:
