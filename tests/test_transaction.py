@@ -7,7 +7,8 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 from toy_model import Toy
 
-from spknorm.method.optim import transaction
+from spknorm.method.optim import lists, transaction
+from spknorm.method.optim.ascent import compare_ahead, compare_gradients
 from spknorm.method.optim.transaction import HalfMovedError, ShortOfMemoryError
 from spknorm.schema import OptimizerConfig
 
@@ -224,3 +225,59 @@ def test_only_two_stages_keep_copies(monkeypatch):
             toy.step(update)
             found.append(len(kept))
         assert found == counts
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """The CPU is asked for lists at once, too, at most 30 elements in a copy."""
+    for module in (lists, transaction):
+        monkeypatch.setattr(module, "takes_lists", lambda device: True)
+    monkeypatch.setattr(transaction, "_MOST", 30)
+
+
+@pytest.mark.parametrize("on_host", [False, True])
+def test_copies_end_to_end_put_each_tensor_back_bit_for_bit(as_on_a_gpu, on_host):
+    shapes = [(), (3,), (4, 5), (40, 2), (1, 1), (2, 3, 5), ()]
+    tensors = [torch.randn(shape) for shape in shapes]
+    tensors += [torch.randn(6, 4).t(), torch.full((3,), -0.0), torch.tensor([3, 4])]
+    tensors += [torch.randn(5, dtype=torch.float64), torch.tensor([float("nan"), float("inf")])]
+    before = [tensor.clone() for tensor in tensors]
+    copies = transaction.Copies([*tensors, tensors[2]], on_host=on_host)
+    other = torch.zeros(2)
+    for tensor in tensors:
+        tensor.fill_(7)
+    for one, expected in zip(copies.of([*tensors, other]), [*before, other], strict=True):
+        assert torch.equal(one.nan_to_num(), expected.nan_to_num()) and one.shape == expected.shape
+    copies.put_back()
+    for tensor, expected in zip(tensors, before, strict=True):
+        assert tensor.numpy().tobytes() == expected.numpy().tobytes()
+
+
+@pytest.mark.parametrize("update_name", UPDATES)
+def test_a_failed_iteration_is_taken_back_from_copies_end_to_end(as_on_a_gpu, update_name):
+    toy = Toy("TAP")
+    update = toy.update(method=method_of(update_name), optimizer=ADAM, clipping=1.0)
+    for _ in range(2):
+        toy.step(update)
+    before = everything(toy, update)
+    broken = passes_of(toy, speaker=float("nan"))
+    assert not update.step(*broken, 1.0, measure=True).finite
+    assert same(states_of(everything(toy, update)), states_of(before))
+
+
+def test_what_is_measured_of_lists_end_to_end_is_what_is_measured_one_by_one(request):
+    torch.manual_seed(0)
+    shared = [torch.nn.Parameter(torch.randn(shape)) for shape in ((30, 4), (7,), (2, 2))]
+    before = [parameter.detach() + 0.1 * torch.randn_like(parameter) for parameter in shared]
+    for parameter in shared[:2]:
+        parameter.grad = torch.randn_like(parameter)
+
+    def measured():
+        ahead = compare_ahead(shared, rate=0.01, before=before)
+        summed = compare_gradients(before, shared)
+        far = float(lists.distance(shared, before))
+        return [far, ahead.share, ahead.angle, summed.share, summed.angle]
+
+    one_by_one = measured()
+    request.getfixturevalue("as_on_a_gpu")
+    assert measured() == pytest.approx(one_by_one, rel=1e-5)

@@ -19,13 +19,18 @@ _AT_ONCE = 1 << 25
 _T = TypeVar("_T", bound=Tensor)
 
 
+def takes_lists(device: torch.device) -> bool:
+    """Whether a device is asked for many tensors in one call, or for one after the other."""
+    return device.type != "cpu"
+
+
 def parts(*lists: Sequence[_T], most: int = _AT_ONCE) -> Iterator[tuple[list[_T], ...]]:
     """Yield lists of the same length part by part, each part of all lists at once."""
     start = size = 0
     first = lists[0]
     for place, tensor in enumerate(first):
         size += tensor.numel()
-        if tensor.device.type == "cpu" or size >= most or place + 1 == len(first):
+        if not takes_lists(tensor.device) or size >= most or place + 1 == len(first):
             yield tuple(list(one[start : place + 1]) for one in lists)
             start, size = place + 1, 0
 

@@ -9,7 +9,7 @@ from torch._utils import _unflatten_dense_tensors
 from torch.optim import Optimizer
 
 from spknorm.errors import is_out_of_memory
-from spknorm.method.optim.lists import flat, parts, with_gradients
+from spknorm.method.optim.lists import flat, parts, takes_lists, with_gradients
 
 _MOST = 1 << 24
 """Elements of a large copy: of larger ones more of a device's memory lies idle beside them."""
@@ -50,7 +50,7 @@ class Copies:
             groups.setdefault((tensor.device, tensor.dtype), []).append(tensor)
         self._parts: list[tuple[list[Tensor], list[Tensor] | Tensor]] = []
         for (device, _), alike in groups.items():
-            if on_host or device.type == "cpu":
+            if on_host or not takes_lists(device):
                 self._parts.append((alike, [one.to("cpu", copy=True) for one in alike]))
                 continue
             for (part,) in parts(sorted(alike, key=Tensor.numel, reverse=True), most=_MOST):
