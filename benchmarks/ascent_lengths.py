@@ -101,7 +101,7 @@ def norm(tensors: list[Tensor]) -> float:
     return math.hypot(*torch.stack(torch._foreach_norm(tensors)).tolist())
 
 
-SHARES = (0.05, 0.1, 0.2, 0.5, 1.0)
+SHARES = (0.1, 0.2, 0.5, 1.0, 2.0)
 LENGTHS: dict[str, Length] = {
     "grown": grown,
     "fall": fall,
