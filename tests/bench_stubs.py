@@ -3,6 +3,8 @@
 import json
 import sys
 
+from spknorm.config import to_mapping
+
 TEST = {
     "wa": 0.625,
     "ua": 19 / 30,
@@ -50,7 +52,7 @@ os.replace(os.path.join(folder, "result.new"), os.path.join(folder, "result.json
 
 def result_of(cell):
     """What a run of the cell would leave behind, but for the numbers."""
-    made_with = cell.settings()
+    made_with = to_mapping(cell.config())
     method = made_with["downstream_expert"]["spknorm"]
     return {
         "schema": "spknorm.result/1",

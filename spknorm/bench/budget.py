@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spknorm import config
-from spknorm.bench.cells import TASK, Cell
+from spknorm.bench.cells import Cell
 from spknorm.bench.sizes import (
     Shape,
     checkpoint_bytes,
@@ -22,7 +21,6 @@ from spknorm.bench.sizes import (
 )
 from spknorm.errors import ConfigError
 from spknorm.files import read_json
-from spknorm.registry import config_path
 from spknorm.schema import TaskConfig
 
 ASSUMED_RATE = 200e12
@@ -50,19 +48,17 @@ class Budget(NamedTuple):
 
 def budget(cells: Sequence[Cell], seconds: Mapping[str, float]) -> Budget:
     """Return what the cells need; `seconds` are those of one run by variant, where measured."""
-    defaults = config.load_yaml(config_path(TASK))
     disk, memory, gpu_hours, unknown = 0.0, 0.0, 0.0, set()
     for cell in cells:
         shape = shape_of(cell.upstream, cell.upstream_ckpt)
         if shape is None:
             unknown.add(cell.upstream)
             continue
-        settings = config.parse(config.merge(defaults, cell.changes))
-        disk += (
-            checkpoint_bytes(shape, settings, frozen=cell.frozen) * kept_checkpoints(settings) / 1e9
-        )
-        memory = max(memory, memory_bytes(shape, settings, frozen=cell.frozen) / 1e9)
-        gpu_hours += estimated_hours(shape, settings, frozen=cell.frozen)
+        settings, frozen = cell.config(), cell.frozen
+        one = checkpoint_bytes(shape, settings, frozen=frozen)
+        disk += one * kept_checkpoints(settings) / 1e9
+        memory = max(memory, memory_bytes(shape, settings, frozen=frozen) / 1e9)
+        gpu_hours += estimated_hours(shape, settings, frozen=frozen)
     hours = None
     if seconds:
         mean = sum(seconds.values()) / len(seconds)
@@ -81,19 +77,14 @@ def measured_seconds(cells: Iterable[Cell], out: Path) -> dict[str, float]:
     A quick run is short: its seconds are scaled by the steps that it did, so that they say at most.
     """
     found: dict[str, list[float]] = {}
-    defaults = config.load_yaml(config_path(TASK))
     for cell in cells:
         for folder in (out, out.with_name(f"{out.name}-quick")):
-            path = folder / cell.name / "result.json"
-            if not path.is_file():
-                continue
             try:
-                result = read_json(path)
+                result = read_json(folder / cell.name / "result.json")
                 seconds, steps = float(result["seconds"]), int(result["steps"])
             except (ConfigError, KeyError, TypeError, ValueError, OSError):
                 continue
-            wanted = config.parse(config.merge(defaults, cell.changes)).runner.total_steps
-            scale = wanted / max(1, steps) if folder != out else 1.0
+            scale = 1.0 if folder == out else cell.config().runner.total_steps / max(1, steps)
             found.setdefault(cell.variant, []).append(seconds * scale)
             break
     return {variant: sum(times) / len(times) for variant, times in found.items()}

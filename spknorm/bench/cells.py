@@ -1,6 +1,7 @@
 """One run of a grid: its settings, its name and the command that makes it. First in this folder."""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Any
 from spknorm import config, registry
 from spknorm.config import effects
 from spknorm.errors import ConfigError
+from spknorm.schema import TaskConfig
 
 TASK = "emotion_spknorm"
+_PROGRAM = ("-m", "spknorm", "run-downstream", "-m", "train")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,28 +49,19 @@ class Cell:
     def command(self, folder: Path) -> list[str]:
         """Return the command line of the run; `-a` continues what `folder` holds of it."""
         options = ["-d", TASK, "-u", self.upstream, "-v", self.fold, "--seed", str(self.seed)]
-        for flag, value in (
-            ("-k", self.upstream_ckpt),
-            ("-g", self.upstream_config),
-            ("-s", self.selection),
-            ("-l", self.layer),
-        ):
+        named = {"-k": self.upstream_ckpt, "-g": self.upstream_config, "-s": self.selection}
+        for flag, value in (named | {"-l": self.layer}).items():
             options += [] if value is None else [flag, str(value)]
         options.append("--frozen" if self.frozen else "-f")
-        override = ",,".join(f"config.{key}={literal(value)}" for key, value in self.leaves())
+        changes = config.flatten(self.changes)
+        override = ",,".join(f"config.{key}={literal(value)}" for key, value in changes)
         options += ["-o", override] if override else []
-        program = [sys.executable, "-m", "spknorm", "run-downstream"]
-        return [*program, "-m", "train", *options, "-p", str(folder), "-a"]
-
-    def leaves(self) -> list[tuple[str, Any]]:
-        """Return what differs as (dotted key, value) pairs."""
-        return list(config.flatten(self.changes))
+        return [sys.executable, *_PROGRAM, *options, "-p", str(folder), "-a"]
 
     def difference_from(self, result: Mapping[str, Any]) -> str | None:
         """Say what a result.json was made with that this cell is not; None if it is the same.
 
-        Args:
-            result: The content of a result.json; whatever is missing in it counts as different.
+        What is missing in the result.json counts as different.
         """
         args, made_with = result.get("args"), result.get("config")
         if not isinstance(args, Mapping) or not isinstance(made_with, Mapping):
@@ -81,18 +75,14 @@ class Cell:
             "downstream_variant": result.get("fold"),
             "seed": result.get("seed"),
         }
-        changed = effects.differing(
-            (made_with, found), (self.settings(), {**found, **self._arguments()})
-        )
-        for key, (before, now) in changed.items():
+        asked = (self.config(), {**found, **self._arguments()})
+        for key, (before, now) in effects.differing((made_with, found), asked).items():
             return f"{key.removeprefix('args.')} was {before!r}, now it is {now!r}"
         return None
 
-    def settings(self) -> dict[str, Any]:
-        """Return the whole configuration of the run, plain."""
-        whole = config.merge(config.load_yaml(registry.config_path(TASK)), self.changes)
-        plain: dict[str, Any] = config.to_mapping(config.parse(whole))
-        return plain
+    def config(self) -> TaskConfig:
+        """Return the whole configuration of the run."""
+        return config.parse(config.merge(_defaults(), self.changes))
 
     def _arguments(self) -> dict[str, Any]:
         """Return what the command line names, by s3prl's names."""
@@ -110,6 +100,11 @@ class Cell:
             "seed": self.seed,
             **{name: value for name, value in named.items() if value is not None},
         }
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    return config.load_yaml(registry.config_path(TASK))
 
 
 def num_methods(cells: Iterable[Cell]) -> int:

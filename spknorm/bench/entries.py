@@ -19,7 +19,6 @@ from spknorm.schema import DataConfig, MethodConfig
 from spknorm.schema.marks import ABOVE_0, NOT_NEGATIVE
 
 _FOLD = re.compile("fold[1-9][0-9]{0,4}")
-_CORPUS = ("downstream_expert", "datarc", "corpus")
 _LAST_SEED = 2**32 - 1
 
 
@@ -86,11 +85,8 @@ PROTOCOL_KEYS = (*_names(_Grid), *DATA_KEYS)
 def as_mapping(entry: Any, main: str, known: Iterable[str], where: str) -> dict[str, Any]:
     """Return an entry of a list; a bare text stands for the mapping with its main key alone.
 
-    Args:
-        entry: As in the experiment file.
-        main: The key that a bare text is the value of, such as `protocol`.
-        known: Keys that it may have.
-        where: The key of the list in the file, for messages.
+    `where` is the key of the list in the file, `main` what a bare text is the value of in it, such
+    as `protocol`, and `known` the keys that an entry may have.
 
     Raises:
         ConfigError: It is neither, or has a key that is not among `known`.
@@ -220,7 +216,8 @@ def folds_in(entry: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     Raises:
         ConfigError: It must name them and does not, or names one that there is not.
     """
-    name, corpus = entry["protocol"], entry.get("corpus") or _corpus_of(config)
+    name, data = entry["protocol"], config.get("downstream_expert", {}).get("datarc", {})
+    corpus = entry.get("corpus") or data.get("corpus", "iemocap")
     known = folds_of(
         name,
         base=entry.get("base", "si5"),
@@ -257,10 +254,3 @@ def _crossed(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
             data |= {"label": f"cross-to-{name}"}
         found.append({**rest, **data})
     return found
-
-
-def _corpus_of(config: Mapping[str, Any]) -> str:
-    found: Any = config
-    for key in _CORPUS:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return str(found or "iemocap")

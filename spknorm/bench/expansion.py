@@ -29,9 +29,7 @@ _QUICK_STEPS = 20
 def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
     """Return the runs of an experiment: protocol, upstream, variant, fold, seed, in this nesting.
 
-    Args:
-        experiment: The file, or what `read_experiment` made of it.
-        quick: Only the first fold, seed and draw of each, with 20 steps: does it all work?
+    `quick`: only the first fold, seed and draw of each, with 20 steps: does it all work?
 
     Raises:
         ConfigError: A setting is unknown or wrong; found before anything runs.

@@ -14,7 +14,6 @@ from spknorm.bench.worker import RUN_LOG, CellRun, importable, is_running, stopp
 JOBS = ".jobs"
 """In the bench's folder: what submitit keeps, and what the jobs said."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_POLL_SECONDS = 0.2
 _CANCEL_SECONDS = 10
 
 
@@ -36,7 +35,7 @@ class LocalJobs:
     A run whose bench is gone holds its folder, and is waited for as it comes up.
     """
 
-    poll_seconds = _POLL_SECONDS
+    poll_seconds = 0.2
 
     def __init__(self, executor: Executor, out: Path) -> None:
         self._settings = executor
@@ -93,7 +92,7 @@ class LocalJobs:
                 job.cancel(check=False)
         deadline = time.monotonic() + _CANCEL_SECONDS
         while time.monotonic() < deadline and not all(j.done() for j in self._started.values()):
-            time.sleep(_POLL_SECONDS)
+            time.sleep(self.poll_seconds)
 
 
 def max_parallel(executor: Executor) -> int | None:

@@ -27,7 +27,7 @@ FOLDER = "selection"
 """In the bench's folder: the candidates' runs."""
 
 
-SELECTION_SCHEMA = "spknorm.selection/1"
+_SCHEMA = "spknorm.selection/1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Choice:
 class Selection:
     """The whole file; `asked` is what `select` said, and the candidates' runs."""
 
-    schema: str = SELECTION_SCHEMA
+    schema: str = _SCHEMA
     asked: Mapping[str, Any] = field(default_factory=dict)
     choices: tuple[Choice, ...]
 
@@ -80,13 +80,8 @@ def read_selection(path: Path) -> Selection:
         ConfigError: It is malformed; the message names file and key.
     """
     value = read_object(path)
-    check_schema(value, SELECTION_SCHEMA, path)
+    check_schema(value, _SCHEMA, path)
     return build(Selection, value, path)
-
-
-def write_selection(path: Path, selection: Selection) -> None:
-    """Write a selection.json."""
-    write_json(path, config.to_mapping(selection))
 
 
 def candidates_of(experiment: Experiment) -> Experiment:
@@ -148,8 +143,9 @@ def choose(
                 for runs in [[one for one in cells if one.variant == _named(variant, strength)]]
             ]
             choices.append(_decide(label, variant["name"], measured, select.keep))
-    write_selection(path, Selection(asked=asked, choices=tuple(choices)))
-    return tuple(choices)
+    made = Selection(asked=asked, choices=tuple(choices))
+    write_json(path, config.to_mapping(made))
+    return made.choices
 
 
 def with_choices(experiment: Experiment, choices: Iterable[Choice]) -> Experiment:
@@ -163,8 +159,7 @@ def _decide(upstream: str, name: str, measured: Sequence[Candidate], keep: float
     control, *others = measured
     bound = control.dev_wa - keep / 100 - 1e-9
     others = [replace(one, kept=one.dev_wa >= bound) for one in others]
-    kept = [one for one in others if one.kept]
-    doubt = None
+    kept, doubt = [one for one in others if one.kept], None
     if not kept:
         best = min(others, key=lambda one: one.speaker_lambda)
         doubt = f"every lambda lost more than {keep:g} points of dev WA: the smallest was taken"
@@ -190,7 +185,9 @@ def _measure(
         path = folder / "result.json"
         if not path.is_file():
             raise ConfigError(f"The candidate {folder} has no result: run the bench again.")
-        scores.append(_dev_score(read_json(path)))
+        result = read_json(path)
+        dimensions = result.get("dimensions")  # of runs that predict those instead of classes
+        scores.append(dimensions["dev"]["mean"] if dimensions else result["dev"]["wa"])
         left.append(leakage(folder))
     wa, speaker = mean_std(scores), mean_std(left)
     return Candidate(
@@ -201,13 +198,6 @@ def _measure(
         leakage_std=speaker.std,
         num_runs=len(runs),
     )
-
-
-def _dev_score(result: Mapping[str, Any]) -> float:
-    """Return WA on dev, or the mean CCC where dimensions are predicted."""
-    dimensions = result.get("dimensions")
-    found = dimensions["dev"]["mean"] if dimensions else result["dev"]["wa"]
-    return float(found)
 
 
 def _adversaries(experiment: Experiment) -> list[dict[str, Any]]:

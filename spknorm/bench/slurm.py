@@ -3,7 +3,6 @@
 Asked of `squeue` alone, which every cluster has: `sacct` knows nothing without accounting.
 """
 
-import contextlib
 import re
 import subprocess
 from collections.abc import Iterable
@@ -102,14 +101,9 @@ def jobs_of(users: Iterable[int]) -> dict[str, JobState] | None:
 
 
 def _squeue(which: list[str]) -> dict[str, JobState] | None:
-    command = ["squeue", "--noheader", "--array", "--states=all", f"--format={_FORMAT}", *which]
-    try:
-        asked = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if asked.returncode and "Invalid job id" not in asked.stderr:
+    command = ("squeue", "--noheader", "--array", "--states=all", f"--format={_FORMAT}", *which)
+    asked = _run(*command)
+    if asked is None or (asked.returncode and "Invalid job id" not in asked.stderr):
         return None
     found = {}
     for line in asked.stdout.splitlines():
@@ -122,10 +116,8 @@ def _squeue(which: list[str]) -> dict[str, JobState] | None:
 
 def cancel(jobs: Iterable[str]) -> None:
     """End jobs; one that is over is left alone."""
-    some = list(jobs)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        if some:
-            subprocess.run(["scancel", *some], capture_output=True, check=False, timeout=_SECONDS)
+    if some := list(jobs):
+        _run("scancel", *some)
 
 
 def largest_array() -> int:
@@ -168,9 +160,15 @@ def _minutes(limit: str) -> int | None:
 
 
 def _asked(*command: str) -> str:
+    ran = _run(*command)
+    return "" if ran is None or ran.returncode else ran.stdout
+
+
+def _run(*command: str) -> "subprocess.CompletedProcess[str] | None":
+    """Return what became of a command; None where it is not there, or does not answer."""
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
+            command, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None

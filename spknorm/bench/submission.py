@@ -100,7 +100,12 @@ def left_jobs(folder: Path) -> dict[str, tuple[str, JobState]]:
     Raises:
         ConfigError: There may be some, but Slurm does not answer.
     """
-    noted = _notes(folder)
+    noted: dict[str, list[str]] = {}  # the calls in the order of an array's tasks, by comment
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(ConfigError, OSError):
+            content = read_json(path)
+            if isinstance(content, list):
+                noted[_comment(path.stem)] = [str(name) for name in content]
     if not noted:
         return {}
     known = slurm.jobs_of(path.stat().st_uid for path in folder.glob("*.json"))  # maybe another's
@@ -136,17 +141,6 @@ def _options(settings: Executor) -> dict[str, Any]:
         "slurm_signal_delay_s": min(_MOST_AHEAD, 15 + 15 * minutes),
         "slurm_additional_parameters": {"requeue" if settings.requeue else "no-requeue": True},
     }
-
-
-def _notes(folder: Path) -> dict[str, list[str]]:
-    """Return what was handed over, in the order of an array's tasks, by the jobs' comment."""
-    found = {}
-    for path in folder.glob("*.json"):
-        with contextlib.suppress(ConfigError, OSError):
-            content = read_json(path)
-            if isinstance(content, list):
-                found[_comment(path.stem)] = [str(name) for name in content]
-    return found
 
 
 def _is_of_a_job(name: str) -> bool:

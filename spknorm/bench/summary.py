@@ -75,13 +75,12 @@ def status_of(cell: Cell, out: Path) -> CellStatus:
             "Remove that folder, or choose another with --out."
         )
         return CellStatus(cell, "failed", error=error)
-    seconds = result.get("seconds")
-    return CellStatus(
-        cell, "complete", seconds=float(seconds) if isinstance(seconds, (int, float)) else None
-    )
+    took = result.get("seconds")
+    seconds = float(took) if isinstance(took, (int, float)) else None
+    return CellStatus(cell, "complete", seconds=seconds)
 
 
-def lines_of(statuses: Sequence[CellStatus]) -> list[str]:
+def lines_of_cells(statuses: Sequence[CellStatus]) -> list[str]:
     """Return where cells stand: a line each; of more than a screenful, a line per method."""
     lines = []
     if len(statuses) > _SCREENFUL:

@@ -66,7 +66,12 @@ class CellRun:
                 try:
                     return process.wait()
                 finally:
-                    _stop(process)
+                    if process.poll() is None:
+                        process.terminate()
+                        with contextlib.suppress(subprocess.TimeoutExpired):
+                            process.wait(_GRACE_SECONDS)
+                        process.kill()  # nothing to one that has ended
+                        process.wait()
 
     def _on_slurm(self) -> int:
         """Run one node's part of the cell; the first node holds the lock and has run.log."""
@@ -155,13 +160,3 @@ def _lock_in_time(lock: IO[str], folder: Path) -> None:
                     f"{_LOCK_SECONDS} s: wait for it to end, or cancel its job."
                 ) from None
         time.sleep(1)
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -1,11 +1,10 @@
 """`spknorm audit`: what fresh probes still find of the speaker in trained upstreams."""
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from spknorm.cli.bars import bar, tell
 from spknorm.cli.parsing import DEVICE, Command, flag, option
 from spknorm.config.device import default_device
 from spknorm.errors import ConfigError
@@ -20,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     from spknorm.probe import audit
 
     try:
-        with audit_bar() as (tell, progress):
+        with bar("audit", leave=False) as show:
             rows = audit.audit(
                 args.folders,
                 every_run=args.every_run,
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
                 part=_part(args.part),
                 device=args.device,
                 tell=tell,
-                progress=progress,
+                progress=show,
             )
     except KeyboardInterrupt:
         print("\nStopped. The same command continues where it was.", file=sys.stderr)
@@ -53,8 +52,8 @@ def finish(folder: Path) -> None:
     if is_complete(folder):
         return
     device = default_device()
-    with audit_bar() as (tell, progress):
-        audit(folder, device=device, tell=lambda text: tell(f"Audit: {text}"), progress=progress)
+    with bar("audit", leave=False) as show:
+        audit(folder, device=device, tell=lambda text: tell(f"Audit: {text}"), progress=show)
 
 
 def _part(text: str | None) -> tuple[int, int]:
@@ -67,20 +66,6 @@ def _part(text: str | None) -> tuple[int, int]:
     if not (number.isdecimal() and num_parts.isdecimal() and 1 <= int(number) <= int(num_parts)):
         raise ConfigError(f"`--part` must be K/N with K from 1 to N, such as 2/5, but is `{text}`.")
     return int(number), int(num_parts)
-
-
-@contextlib.contextmanager
-def audit_bar() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
-    """Yield `tell` and `progress` of an audit: lines, and below them a bar with the time left."""
-    from tqdm import tqdm
-
-    with tqdm(desc="audit", unit="", file=sys.stderr, disable=None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield lambda text: bar.write(text, file=sys.stderr), progress
 
 
 COMMAND = Command(

@@ -1,17 +1,22 @@
 """`spknorm bench`: an experiment file as a grid of runs, a table and a report."""
 
 import argparse
-import contextlib
 import importlib
 import shlex
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from spknorm import bench, registry
-from spknorm.bench import BenchProgress, Cell, CellStatus, DryRun, Experiment, Summary
+from spknorm.bench.budget import budget, lines_of, measured_seconds, refuse_what_cannot_fit
+from spknorm.bench.cells import Cell
+from spknorm.bench.experiment import Experiment
+from spknorm.bench.grid import BenchProgress, DryRun
+from spknorm.bench.selection import FOLDER as SELECTION
+from spknorm.bench.standing import WORDS
+from spknorm.bench.summary import Summary, lines_of_cells
 from spknorm.cli.audit import finish as finish_audit
+from spknorm.cli.bars import bar
 from spknorm.cli.parsing import Command, flag, option, roots, take_roots
 from spknorm.errors import USER_ERRORS, ConfigError
 
@@ -50,7 +55,11 @@ def _run(args: argparse.Namespace) -> int:
         print(f"FAILED {text}", file=sys.stderr)
     audited = not summary.not_followed
     if audited and experiment.audit and summary.complete:
-        audited = _audit(out)
+        try:
+            finish_audit(out)
+        except USER_ERRORS as error:
+            print(f"The leakage audit failed: {error}", file=sys.stderr)
+            audited = False
     _show_table(summary, out)
     return 1 if summary.failed or not audited else 0
 
@@ -61,7 +70,7 @@ def _with_lambdas(experiment: Experiment, out: Path, args: argparse.Namespace) -
     Raises:
         ConfigError: A candidate failed.
     """
-    candidates, folder = bench.candidates_of(experiment), out / bench.SELECTION_FOLDER
+    candidates, folder = bench.candidates_of(experiment), out / SELECTION
     plan = bench.plan(candidates, folder, quick=args.quick)
     if args.dry_run:
         print("First, to choose each adversary's lambda on dev:\n")
@@ -84,45 +93,16 @@ def _with_lambdas(experiment: Experiment, out: Path, args: argparse.Namespace) -
     return bench.with_choices(experiment, choices)
 
 
-def _audit(out: Path) -> bool:
-    """Measure leakage, or what an earlier call left of that to do; say whether it worked."""
-    try:
-        finish_audit(out)
-    except USER_ERRORS as error:
-        print(f"The leakage audit failed: {error}", file=sys.stderr)
-        return False
-    return True
-
-
 def _run_table(kind: Any, path: Path, out: Path, args: argparse.Namespace) -> int:
     """Run a kind that is one table; its module says how."""
     if args.dry_run:
         print(kind.describe(path, quick=args.quick))
-        print("\n".join(bench.lines_of(kind.needs(path, quick=args.quick), out)))
+        print("\n".join(lines_of(kind.needs(path, quick=args.quick), out)))
         return 0
-    with _parts() as show:
+    with bar("parts", lines=True) as show:
         text, all_ran = kind.complete(path, out, quick=args.quick, progress=show)
     print(f"{text}\n\nReport: {out}")
     return 0 if all_ran else 1
-
-
-@contextlib.contextmanager
-def _parts() -> Iterator[Callable[[int, int], None]]:
-    """Yield what shows how many parts are done: a bar with the time left, or a line for each."""
-    from tqdm import tqdm
-
-    with tqdm(desc="parts", unit="", file=sys.stderr, disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            if bar.disable:
-                print(f"{done} of {total} parts", file=sys.stderr, flush=True)
-            elif bar.total is None:
-                bar.total, bar.initial, bar.n = total, done, done  # of an earlier call: no guide
-                bar.refresh()
-            else:
-                bar.update(done - bar.n)
-
-        yield show
 
 
 def _prepare(plan: DryRun, out: Path) -> None:
@@ -133,7 +113,7 @@ def _prepare(plan: DryRun, out: Path) -> None:
     """
     pending = [one.cell for one in plan.statuses if one.status == "pending"]
     if pending:
-        bench.refuse_what_cannot_fit(bench.budget(pending, {}), out)
+        refuse_what_cannot_fit(budget(pending, {}), out)
         _make_demo_corpora([one.cell for one in plan.statuses])
 
 
@@ -148,25 +128,18 @@ def _make_demo_corpora(cells: list[Cell]) -> None:
     for rho, seed in sorted(wanted):
         from spknorm.demo import make_demo_corpora
 
-        make_demo_corpora(rho=rho, seed=seed, progress=_show_utterances)
-
-
-def _show_utterances(done: int, total: int) -> None:
-    if sys.stderr.isatty() and (done % 50 == 0 or done == total):
-        end = "\n" if done == total else ""
-        print(f"\rMaking the demo corpora: {done} of {total} utterances", end=end, file=sys.stderr)
+        with bar("utterances of the demo") as show:
+            make_demo_corpora(rho=rho, seed=seed, progress=show)
 
 
 def _show_plan(plan: DryRun, out: Path) -> None:
-    print("\n".join(bench.lines_of_cells(plan.statuses)))
+    print("\n".join(lines_of_cells(plan.statuses)))
     states = [one.status for one in plan.statuses]
     print(f"\n{len(states)} runs, of which {states.count('complete')} are complete, in {out}")
     parallel = "as many as the cluster gives" if plan.max_parallel is None else plan.max_parallel
     print(f"At a time: {parallel}")
     cells = [one.cell for one in plan.statuses]
-    needs = bench.budget(cells, bench.measured_seconds(cells, out))
-    for line in bench.lines_of(needs, out):
-        print(line)
+    print("\n".join(lines_of(budget(cells, measured_seconds(cells, out)), out)))
     if plan.seconds_left is not None:
         print(f"Time left: about {_duration(plan.seconds_left)}")
     pending = next((one.cell for one in plan.statuses if one.status == "pending"), None)
@@ -180,9 +153,12 @@ def _show_standing(out: Path) -> int:
     found = bench.standing(out)
     for one in found:
         print(f"{one.word:<9} {one.name}" + (f": {one.detail}" if one.detail else ""))
-    counts = [(sum(one.word == word for one in found), word) for word in bench.WORDS]
+    counts = [(sum(one.word == word for one in found), word) for word in WORDS]
     print(f"\n{len(found)} in all: " + ", ".join(f"{n} {word}" for n, word in counts if n))
     return 0 if all(one.word == "complete" for one in found) else 1
+
+
+_WIDTH = 24
 
 
 class _Display:
@@ -192,39 +168,27 @@ class _Display:
         self._live = sys.stderr.isatty()
 
     def __call__(self, progress: BenchProgress) -> None:
-        ended = progress.ended
+        ended, total = progress.ended, progress.total
+        seconds = progress.seconds_left
+        left = "" if seconds is None else f", about {_duration(seconds)} left"
+        done = progress.complete + progress.failed
         if ended is not None:
             self._clear()
-            print(_ended(ended, progress), file=sys.stderr)
+            failed = f"FAILED {ended.cell.name}: {ended.error}"
+            said = failed if ended.status == "failed" else ended.cell.name
+            print(f"[{done}/{total}{left}] {said}", file=sys.stderr)
         if self._live:
             self._clear()
-            print(_bar(progress), end="", file=sys.stderr, flush=True)
-            if not progress.running and progress.complete + progress.failed == progress.total:
+            filled = _WIDTH * done // max(1, total)
+            counts = f"{done} of {total} runs, {progress.running} running{left}"
+            line = f"[{'#' * filled}{'.' * (_WIDTH - filled)}] {counts}"
+            print(line, end="", file=sys.stderr, flush=True)
+            if not progress.running and done == total:
                 self._clear()
 
     def _clear(self) -> None:
         if self._live:
             print("\r\033[K", end="", file=sys.stderr)
-
-
-def _ended(ended: CellStatus, progress: BenchProgress) -> str:
-    done = f"[{progress.complete + progress.failed}/{progress.total}{_left(progress)}]"
-    if ended.status == "failed":
-        return f"{done} FAILED {ended.cell.name}: {ended.error}"
-    return f"{done} {ended.cell.name}"
-
-
-def _bar(progress: BenchProgress) -> str:
-    done, width = progress.complete + progress.failed, 24
-    filled = width * done // max(1, progress.total)
-    bar = "#" * filled + "." * (width - filled)
-    counts = f"{done} of {progress.total} runs, {progress.running} running"
-    return f"[{bar}] {counts}{_left(progress)}"
-
-
-def _left(progress: BenchProgress) -> str:
-    left = progress.seconds_left
-    return "" if left is None else f", about {_duration(left)} left"
 
 
 def _show_table(summary: Summary, out: Path) -> None:

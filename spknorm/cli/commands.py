@@ -20,18 +20,12 @@ from spknorm.cli import (
 from spknorm.cli.parsing import Command, Parser, add_arguments
 from spknorm.config.device import check_device, default_device
 
-SUBCOMMANDS: dict[str, Command] = {
-    "run-downstream": downstream.COMMAND,
-    "audit": audit.COMMAND,
-    "bench": bench.COMMAND,
-    "corpora": corpora.COMMAND,
-    "demo": demo.COMMAND,
-    "doctor": doctor.COMMAND,
-    "export": export.COMMAND,
-    "predict": predict.COMMAND,
-    "report": report.COMMAND,
-    "serve": serve.COMMAND,
-    "splits": splits.COMMAND,
+SUBCOMMANDS: dict[str, Command] = {"run-downstream": downstream.COMMAND} | {
+    module.__name__.rpartition(".")[2]: module.COMMAND
+    for module in (
+        *(audit, bench, corpora, demo, doctor, export),
+        *(predict, report, serve, splits),
+    )
 }
 
 

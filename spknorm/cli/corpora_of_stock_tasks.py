@@ -39,24 +39,16 @@ def find_corpora(task: str, config: dict[str, Any]) -> None:
     root = Path(data[key])
     if task == "emotion":
         data["meta_data"] = data.get("meta_data") or str(root / "meta_data")
-        _require_folds(Path(data["meta_data"]), root)
+        if not list(Path(data["meta_data"]).glob("Session*/train_meta_data.json")):
+            raise MissingError(
+                f"{data['meta_data']} has no folds (SessionN/train_meta_data.json). Make them with "
+                f"s3prl: python -m s3prl.downstream.emotion.IEMOCAP_preprocess {root}"
+            )
     elif task == "voxceleb1":
-        data["meta_data"] = data.get("meta_data") or _split_list(root)
-
-
-def _require_folds(meta_data: Path, root: Path) -> None:
-    if not list(meta_data.glob("Session*/train_meta_data.json")):
-        raise MissingError(
-            f"{meta_data} has no folds (SessionN/train_meta_data.json). Make them with s3prl: "
-            f"python -m s3prl.downstream.emotion.IEMOCAP_preprocess {root}"
-        )
-
-
-def _split_list(root: Path) -> str:
-    for name in _LISTS:
-        if (root / name).is_file():
-            return str(root / name)
-    raise MissingError(
-        f"VoxCeleb1's identification list is neither {root / _LISTS[0]} nor {root / _LISTS[1]}. "
-        "Put it there, or name it: -o config.downstream_expert.datarc.meta_data=FILE"
-    )
+        lists = [str(root / name) for name in _LISTS]
+        data["meta_data"] = data.get("meta_data") or next(filter(os.path.isfile, lists), None)
+        if data["meta_data"] is None:
+            raise MissingError(
+                f"VoxCeleb1's identification list is neither {' nor '.join(lists)}. Put it there, "
+                "or name it: -o config.downstream_expert.datarc.meta_data=FILE"
+            )

@@ -1,26 +1,20 @@
 """`spknorm demo`: the generated corpora, in the layouts of IEMOCAP, VoxCeleb1 and many others."""
 
 import argparse
-import sys
 from pathlib import Path
 
+from spknorm.cli.bars import bar
 from spknorm.cli.parsing import Command, option
 from spknorm.errors import ConfigError
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the corpora unless they are there, and print how to name them."""
-    from tqdm import tqdm
-
     if args.corpus is not None:
         return _write_one(args)
-    from spknorm.demo import NUM_UTTERANCES, make_demo_corpora
+    from spknorm.demo import make_demo_corpora
 
-    with tqdm(total=NUM_UTTERANCES, desc="utterances", file=sys.stderr, disable=None) as bar:
-
-        def show(done: int, _: int) -> None:
-            bar.update(done - bar.n)
-
+    with bar("utterances") as show:
         roots = make_demo_corpora(args.folder, rho=args.rho, seed=args.seed, progress=show)
     print(f"export IEMOCAP_ROOT={roots.iemocap} VOXCELEB1_ROOT={roots.voxceleb1}")
     return 0

@@ -17,13 +17,9 @@ from spknorm.errors import USER_ERRORS, ConfigError, MissingError
 from spknorm.files import FolderLock, own_place
 
 
+@process.leaving_in_order()
 def run(args: argparse.Namespace) -> int:
     """Prepare the experiment that `args` asks for and run its mode."""
-    with process.leaving_in_order():
-        return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format=logging.BASIC_FORMAT if args.verbose else "%(message)s",  # as other commands do
@@ -56,7 +52,8 @@ def _run(args: argparse.Namespace) -> int:
                 check_unused(Path(args.expdir))
         process.prepare(args)
         refusals.check_compile(args, config)
-        if _may_fork(args, config):
+        asks_for_fork = (config.get("runner") or {}).get("on_config_change") == "fork"
+        if asks_for_fork and args.mode == "train" and settings.is_our_engine(args, config):
             _follow_fork(args, config, held)
         refusals.check_upstream(args)
         if process.is_leader():
@@ -64,20 +61,12 @@ def _run(args: argparse.Namespace) -> int:
         process.seed(args)
         runner = _runner(args, config)
         if args.downstream == settings.OUR_TASK:
-            _compare_fetched(runner, args, begins=begins and args.mode == "train")
+            from spknorm.upstreams import fetched
+
+            source = fetched(runner.upstream.model, args)
+            (note_fetched if begins and args.mode == "train" else check_weights)(args, source)
         _run_mode(runner, args)
     return 0
-
-
-def _compare_fetched(runner: Any, args: argparse.Namespace, *, begins: bool) -> None:
-    """Note what a name of a hub led to, or compare it with what the run began with."""
-    from spknorm.upstreams import fetched
-
-    source = fetched(runner.upstream.model, args)
-    if begins:
-        note_fetched(args, source)
-    else:
-        check_weights(args, source)
 
 
 def _write_elsewhere_if_read_only(args: argparse.Namespace) -> None:
@@ -90,11 +79,6 @@ def _write_elsewhere_if_read_only(args: argparse.Namespace) -> None:
         logging.getLogger("spknorm").warning(
             "%s cannot be written: the results go to %s.", folder, args.expdir
         )
-
-
-def _may_fork(args: argparse.Namespace, config: dict[str, Any]) -> bool:
-    asked = (config.get("runner") or {}).get("on_config_change") == "fork"
-    return asked and args.mode == "train" and settings.is_our_engine(args, config)
 
 
 def _follow_fork(args: argparse.Namespace, config: dict[str, Any], held: ExitStack) -> None:
@@ -127,7 +111,8 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
     except DownloadError as error:
         raise error.of(args.upstream) from error
     except IndexError as error:
-        if args.upstream_layer_selection is None or not _is_raised_in(error, "_select_feature"):
+        where = traceback.extract_tb(error.__traceback__)[-1].name
+        if args.upstream_layer_selection is None or where != "_select_feature":
             raise
         raise ConfigError(
             f"`-l {args.upstream_layer_selection}`: the upstream `{args.upstream}` has no layer of "
@@ -144,12 +129,6 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
             f"the Hugging Face cache, and could not be downloaded ({type(error).__name__}). "
             "Name a folder with -k, or set HF_HOME to a cache that has it."
         ) from error
-
-
-def _is_raised_in(error: BaseException, function: str) -> bool:
-    """Tell whether an error comes from a function of that name."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].name == function
 
 
 def _run_mode(runner: Any, args: argparse.Namespace) -> None:

@@ -69,7 +69,8 @@ def unloadable(error: BaseException) -> str | None:
     while (before := root.__cause__ or root.__context__) is not None:
         root = before
     lines = str(root).strip().splitlines() or [type(root).__name__]
-    return f"{_named(loading)} cannot be loaded ({lines[0].rstrip('.')}).{_way_out(str(root))}"
+    what = "A library" if loading is None else f"The library `{loading}`"
+    return f"{what} cannot be loaded ({lines[0].rstrip('.')}).{_way_out(str(root))}"
 
 
 def uncompiled(error: BaseException) -> str | None:
@@ -79,10 +80,6 @@ def uncompiled(error: BaseException) -> str | None:
     lines = str(error).strip().splitlines()
     why = next((line for line in lines if not line.startswith("backend=")), "no word of it")
     return f"torch.compile cannot compile ({why}): set config.upstream.compile to false."
-
-
-def _named(loading: str | None) -> str:
-    return "A library" if loading is None else f"The library `{loading}`"
 
 
 def _way_out(text: str) -> str:

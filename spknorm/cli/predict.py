@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spknorm.cli.bars import bar
 from spknorm.cli.parsing import DEVICE, Command, flag, option
 from spknorm.errors import DataError
 
@@ -29,6 +30,11 @@ def run(args: argparse.Namespace) -> int:
         check_out(args.out)
     if args.segments not in (None, "vad"):
         check_list(Path(args.segments))
+    segments: Callable[[Path], Sequence[Segment]] | None = None
+    if args.segments == "vad":
+        segments = predict.find_speech
+    elif args.segments is not None:
+        segments = lambda recording: predict.read_segments(args.segments, recording=recording)  # noqa: E731
     files = predict.find_audio(args.paths)
     if args.page is not None:
         check_page(args.page, files)
@@ -39,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         files,
         window_seconds=args.window,
         hop_seconds=args.hop,
-        segments=_segments(args.segments),
+        segments=segments,
         failed=failed if args.skip_bad else None,
     )
     told: Iterable[Prediction] = _with_bar(rows, files)
@@ -58,8 +64,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _with_bar(rows: "Iterable[Prediction]", paths: "Sequence[Path]") -> "Iterator[Prediction]":
     """Yield the rows, and show how much of all recordings is done, with the time left."""
-    from tqdm import tqdm
-
     from spknorm.audio import AudioError, read_info
 
     seconds = dict.fromkeys(paths, 0.0)
@@ -67,26 +71,15 @@ def _with_bar(rows: "Iterable[Prediction]", paths: "Sequence[Path]") -> "Iterato
         for path in paths:
             with contextlib.suppress(AudioError):  # told when it is predicted
                 seconds[path] = read_info(path).seconds
-    done, before = 0.0, None
-    with tqdm(
-        total=round(sum(seconds.values())), desc="seconds", unit="", file=sys.stderr, disable=None
-    ) as bar:
+    total, done, before = round(sum(seconds.values())), 0.0, None
+    with bar("seconds") as show:
+        show(0, total)
         for row in rows:
             if before not in (None, row.path):
                 done += seconds[before]
             before = row.path
-            bar.update(round(done + min(row.end, seconds.get(row.path, 0.0))) - bar.n)
+            show(round(done + min(row.end, seconds.get(row.path, 0.0))), total)
             yield row
-
-
-def _segments(choice: str | None) -> "Callable[[Path], Sequence[Segment]] | None":
-    from spknorm.predict import find_speech, read_segments
-
-    if choice is None:
-        return None
-    if choice == "vad":
-        return find_speech
-    return lambda recording: read_segments(choice, recording=recording)
 
 
 COMMAND = Command(

@@ -36,8 +36,12 @@ def check(args: argparse.Namespace, config: dict[str, Any]) -> None:
             f"count their steps: run `-d {args.downstream}` without torchrun"
             + (", or with config.runner.engine=spknorm." if args.downstream == OUR_TASK else ".")
         )
-    if not is_our_engine(args, config):
-        _check_temporary_folder()
+    folder = os.environ.get("TMPDIR")
+    if folder and not is_our_engine(args, config) and not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(  # torch's data-loading processes would hand over nothing, for ever
+            f"TMPDIR is `{folder}`, which is no folder that can be written: s3prl's data-loading "
+            "processes could hand over nothing. Make it, name another, or unset TMPDIR."
+        )
     args.push_to_hf_hub = str(args.push_to_hf_hub).lower() not in _NO
     if args.push_to_hf_hub:
         raise ConfigError(
@@ -55,16 +59,6 @@ def check(args: argparse.Namespace, config: dict[str, Any]) -> None:
             raise MissingError(f"`{option} {value}`: {what}.")
     _check_checkpoint_of_upstream(args)
     _check_mode(args)
-
-
-def _check_temporary_folder() -> None:
-    """Refuse a TMPDIR without which torch's data-loading processes hand over nothing, for ever."""
-    folder = os.environ.get("TMPDIR")
-    if folder and not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"TMPDIR is `{folder}`, which is no folder that can be written: s3prl's data-loading "
-            "processes could hand over nothing. Make it, name another, or unset TMPDIR."
-        )
 
 
 def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:

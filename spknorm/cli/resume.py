@@ -45,7 +45,12 @@ def resume(
         MissingError: There is no such file or folder.
         CheckpointError: No usable checkpoint in it, or the upstream's own file is another now.
     """
-    file, state = _read(Path(args.past_exp))
+    file = Path(args.past_exp)
+    if not file.exists():
+        raise MissingError(f"`-e {file}`: there is no such checkpoint or experiment folder.")
+    from spknorm.runs import checkpoint
+
+    file, state = checkpoint.latest(file) if file.is_dir() else (file, checkpoint.read(file))
     saved, old = state.get("Args"), state.get("Config")
     if not isinstance(saved, argparse.Namespace) or not isinstance(old, dict):
         raise CheckpointError(
@@ -81,11 +86,3 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "confi
         elif before != after:
             keys.append(f"{path}.{key}")
     return keys
-
-
-def _read(path: Path) -> tuple[Path, dict[str, Any]]:
-    if not path.exists():
-        raise MissingError(f"`-e {path}`: there is no such checkpoint or experiment folder.")
-    from spknorm.runs import checkpoint
-
-    return checkpoint.latest(path) if path.is_dir() else (path, checkpoint.read(path))

@@ -81,9 +81,11 @@ def make_home_usable() -> None:
         raise ConfigError(f"{folder} belongs to somebody else: set HOME or TMPDIR to your own.")
     if home is None or not home.is_dir():
         os.environ["HOME"] = str(folder)
+    kept = ("huggingface", "torch", "s3prl")
+    downloaded = home is not None and any((home / ".cache" / one).is_dir() for one in kept)
     for name in _CACHES:
-        if name in ("HF_HOME", "TORCH_HOME") and home is not None and _has_downloads(home):
-            continue  # what was downloaded can be read
+        if name in ("HF_HOME", "TORCH_HOME") and downloaded:
+            continue  # which can be read
         os.environ.setdefault(name, str(folder / name.lower()))
 
 
@@ -95,10 +97,6 @@ def _takes_files(folder: Path) -> bool:
         return False
 
 
-def _has_downloads(home: Path) -> bool:
-    return any((home / ".cache" / name).is_dir() for name in ("huggingface", "torch", "s3prl"))
-
-
 def refusal(error: OSError) -> str | None:
     """Return what the machine refuses and what to do, or None where it is no matter of its."""
     place, why = error.filename, error.strerror
@@ -107,17 +105,14 @@ def refusal(error: OSError) -> str | None:
             f"{place or 'A folder'} cannot be used ({why}). Name another folder for the results, "
             "copy this one, or change its permissions."
         )
-    if place is not None and (error.errno in _MISPLACED or _makes_no_folder(error)):
+    frames = traceback.extract_tb(error.__traceback__)
+    # A folder was to be made where none can be, such as in /proc.
+    makes = error.errno == errno.ENOENT and bool(frames) and frames[-1].name in _MAKERS
+    if place is not None and (error.errno in _MISPLACED or makes):
         return f"{place} cannot be used as a place for files ({why}). Name another folder."
     if error.errno == errno.ENOENT and place is None:  # what the working folder is asked for
         return f"The working folder is gone ({why}). Change to one that is there (cd)."
     return None
-
-
-def _makes_no_folder(error: OSError) -> bool:
-    """Tell whether a folder was to be made where none can be, such as in /proc."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return error.errno == errno.ENOENT and bool(frames) and frames[-1].name in _MAKERS
 
 
 def close_output() -> None:

@@ -109,18 +109,10 @@ def save(
 ) -> None:
     """Write samples to a file; the signature is torchaudio's, and so are the defaults.
 
-    Args:
-        uri: A path, or an open file with `format`.
-        src: (channels, frames), without `channels_first` (frames, channels); floats in [-1, 1],
-            or int16, int32, uint8.
-        sample_rate: Hz.
-        channels_first: See `src`.
-        format: wav, flac, ogg, mp3, ...; by the path's suffix unless given.
-        encoding: Of wav: PCM_S, PCM_U, PCM_F, ULAW or ALAW; by the type of `src` unless given.
-        bits_per_sample: Of wav and flac.
-        buffer_size: Ignored, as is `backend`.
-        backend: See `buffer_size`.
-        compression: Ignored: libsndfile chooses.
+    `src` is (channels, frames), without `channels_first` (frames, channels): floats in [-1, 1], or
+    int16, int32, uint8. Unless given, the format (wav, flac, ogg, mp3, ...) is that of the path's
+    suffix, and a wav's encoding (PCM_S, PCM_U, PCM_F, ULAW, ALAW) and bits are those of `src`.
+    `buffer_size`, `backend` and `compression` are ignored.
 
     Raises:
         ValueError: `src` has not two dimensions, or a type that no file holds.

@@ -20,8 +20,7 @@ _OPEN_PACKAGES = ("math", "torch", "torchaudio")  # the only modules a name may 
 def read_expression(text: str, *_: Any) -> Any:
     """Return what `text` means in the calling function: a name, an attribute or a literal.
 
-    Args:
-        text: For example `self.get_dev_dataloader`, `UtteranceLevel`, `layers[3]`, `[(8, 10, 5)]`.
+    Such as `self.get_dev_dataloader`, `UtteranceLevel`, `layers[3]`, `[(8, 10, 5)]`.
 
     Raises:
         ConfigError: `text` calls, imports or computes anything else.
@@ -34,8 +33,7 @@ def read_expression(text: str, *_: Any) -> Any:
 def read_conv_layers(text: str, *_: Any) -> list[tuple[int, int, int]]:
     """Return the layers (channels, width, stride) of a front end, as a checkpoint writes them.
 
-    Args:
-        text: As fairseq writes it: `[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2`.
+    fairseq writes `[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2`.
 
     Raises:
         CheckpointError: `text` is anything but a list of triples of positive integers.

@@ -16,12 +16,6 @@ from spknorm.upstreams.weights import first_line, load_weights, unwrap_names
 def or_finetuned(build: Callable[[], Any], hub: Any, name: str, ckpt: str | None) -> Any:
     """Return what `build` makes, or the upstream in the checkpoint of a task of s3prl's.
 
-    Args:
-        build: Builds the upstream `name` of `ckpt` as of an upstream's file.
-        hub: s3prl's.
-        name: As -u names it.
-        ckpt: As -k names it.
-
     Raises:
         MissingError: What it was trained on is gone.
         CheckpointError: An upstream of another kind than `name`, or weights that do not fit it.

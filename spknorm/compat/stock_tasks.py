@@ -53,9 +53,8 @@ def keep_file_list_per_root(module: Any) -> None:
 def add_inference(any_label: Any, prediction: str) -> Callable[[Any], None]:
     """Return a correction that gives a task `-m inference -t FILE`, which these three never had.
 
-    Args:
-        any_label: A label that the task's forward takes; it only enters a loss that is not used.
-        prediction: The key of its records that holds what it predicts.
+    `any_label` is one that the task's forward takes, for a loss that is not used; `prediction` is
+    the key of its records that holds what it predicts.
     """
 
     def correct(module: Any) -> None:

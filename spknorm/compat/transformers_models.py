@@ -15,11 +15,7 @@ _ONLY_FOR_PRETRAINING = {"masked_spec_embed"}
 
 
 class WholeModel:
-    """Stands in for a class of transformers where s3prl calls its `from_pretrained`.
-
-    Args:
-        kind: The class, such as transformers.HubertModel.
-    """
+    """Stands in for a class of transformers where s3prl calls its `from_pretrained`."""
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind

@@ -71,9 +71,8 @@ def settings() -> Mapping[str, Setting]:
 def flat(config: TaskConfig | Mapping[str, Any]) -> dict[str, Any]:
     """Return the plain value of every setting by its path.
 
-    Args:
-        config: A configuration, or a mapping such as a result file's, perhaps of another version:
-            what it leaves out has its default, and what the schema does not know is kept.
+    Of a mapping, such as a result file's of another version, what it leaves out has its default,
+    and what the schema does not know is kept.
     """
     known, found = settings(), dict(flatten(to_mapping(config)))
     for path in [path for path, value in found.items() if value is None and path not in known]:

@@ -27,11 +27,8 @@ def in_smaller_parts(
     A single item for which it is short is tried once more after the device has let go of what it
     holds in reserve.
 
-    Args:
-        compute: What an item comes to does not depend on those beside it.
-        items: At least one.
-        name: What a single one is called for which memory does not suffice.
-        device: Where it computes.
+    What an item comes to must not depend on those beside it; `name` says what a single one is
+    called.
 
     Raises:
         ConfigError: That is so; what it is, and what to do.

@@ -34,13 +34,8 @@ def check_run(
 ) -> list[Check]:
     """Build what a run trains on, by the run's own functions, and answer as it would.
 
-    Args:
-        config: The run's, with the fold in `datarc.test_fold`.
-        seed: The run's.
-        work_dir: A folder that may be written; it has the index of headers, if there is one.
-        folder: Where results are to go.
-        upstream: Its name on s3prl's hub; None: budgets are not known.
-        frozen: Whether the upstream is frozen.
+    `config` has the fold in `datarc.test_fold`; without an `upstream` on s3prl's hub no budget is
+    known.
     """
     from spknorm.batches import task
 

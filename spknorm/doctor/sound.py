@@ -38,11 +38,7 @@ class Levels(NamedTuple):
 def check_corpus(config: ExpertConfig, role: str, *, index: AudioIndex, audio: bool) -> list[Check]:
     """Read a corpus as a run would, and look at its files.
 
-    Args:
-        config: `downstream_expert`, with the fold in `datarc.test_fold`.
-        role: `emotion` or `speaker`.
-        index: Remembers headers for the run's own look at them.
-        audio: Decode every file, instead of headers alone.
+    `index` remembers headers for the run's own look at them; `audio`: decode every file.
     """
     name = f"{role} corpus"
     section = config.datarc if role == "emotion" else config.speaker_corpus

@@ -151,8 +151,7 @@ def _export(
 def load_gate(path: Path | str) -> NormalisingGate | None:
     """Return SNP's gate from an export, in evaluation mode, or None where there is none.
 
-    Args:
-        path: The folder of an export, or its `normalised.pt`.
+    `path` is the folder of an export, or its `normalised.pt`.
 
     It takes all hidden states of the upstream, a sequence of (B, T, H) as transformers gives them
     with `output_hidden_states=True`, and returns the normalised features (B, T, H).

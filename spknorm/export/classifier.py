@@ -12,10 +12,7 @@ def classifier_of(
 ) -> tuple[Classifier | None, str]:
     """Return the emotion head as transformers' classifier, or the reason why it is none.
 
-    Args:
-        trained: The run's model.
-        family: Of its upstream.
-        no_folder: Why transformers has no such upstream; empty if it has.
+    `no_folder` says why transformers has no such upstream; empty if it has.
     """
     if no_folder:
         return None, no_folder

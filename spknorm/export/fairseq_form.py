@@ -52,10 +52,6 @@ _WEIGHT_NORM = {
 def config_of(model_type: str, model_cfg: Mapping[str, Any]) -> Any:
     """Return the transformers configuration of a model.
 
-    Args:
-        model_type: transformers' name of it.
-        model_cfg: fairseq's.
-
     Raises:
         ConfigError: A build that transformers' model does not have; the message says which.
     """

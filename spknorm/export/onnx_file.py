@@ -31,11 +31,7 @@ _CHECKED = (0.5, 2.3)
 
 
 class EmotionModel(nn.Module):
-    """What the file holds: (1, L) at 16 kHz -> logits (1, C).
-
-    Args:
-        exportable: The upstream in transformers' words, featurizer, gate and head.
-    """
+    """What the file holds: (1, L) at 16 kHz -> logits (1, C)."""
 
     def __init__(self, exportable: Exportable) -> None:
         super().__init__()

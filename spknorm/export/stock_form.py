@@ -46,10 +46,7 @@ class StockForm(NamedTuple):
 def stock_form(family: Family, upstream: Any, source: Path | None) -> StockForm | None:
     """Return what s3prl's entry of a family reads, ours of a HuBERT; None if there is no such.
 
-    Args:
-        family: Of the upstream.
-        upstream: s3prl's expert.
-        source: The file that a HuBERT was built from.
+    `source` is the file that a HuBERT was built from.
 
     Raises:
         MissingError, CheckpointError: See `read_upstream_file`.
@@ -106,12 +103,7 @@ def stock_form(family: Family, upstream: Any, source: Path | None) -> StockForm 
 
 
 def layer_of_distiller(upstream: Any, args: argparse.Namespace) -> int | None:
-    """Return the number of the layer that a run on a distilHuBERT reads; None if it is a head's.
-
-    Args:
-        upstream: s3prl's expert.
-        args: s3prl's.
-    """
+    """Return the number of the layer that a run on a distilHuBERT reads; None if it is a head's."""
     parts, selection = parts_of(upstream), args.upstream_feature_selection
     layers = range(1, len(parts.layers) + 1)
     numbers = {**parts.names, "hidden_states": args.upstream_layer_selection}

@@ -45,12 +45,7 @@ class GateState(NamedTuple):
 
 
 class NormalisingGate(nn.Module):
-    """SNP's gate on an upstream's hidden states.
-
-    Args:
-        gate: The gate itself.
-        state: What it stands on.
-    """
+    """SNP's gate on an upstream's hidden states."""
 
     def __init__(self, gate: Gate, state: GateState) -> None:
         super().__init__()
@@ -95,11 +90,7 @@ def write_stock_file(
 ) -> None:
     """Write a file that s3prl's own entry of a family reads, and what we know of it.
 
-    Args:
-        path: The file.
-        content: As s3prl has it; mappings of tensors are copied out of their storage.
-        gate: SNP's, which s3prl's own entries leave out.
-        provenance: Plain JSON values.
+    Mappings of tensors are copied out of their storage; the provenance is of plain JSON values.
     """
     state = {
         **{key: _contiguous(value) if key in WEIGHTS else value for key, value in content.items()},

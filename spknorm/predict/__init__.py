@@ -62,12 +62,7 @@ logger = logging.getLogger(__name__)
 
 
 class Predictor:
-    """A trained upstream with its emotion head.
-
-    Args:
-        trained: The model of a finished run.
-        device: Where it is.
-    """
+    """A trained upstream with its emotion head."""
 
     def __init__(self, trained: Trained, device: torch.device) -> None:
         self.emotions = trained.emotions
@@ -216,10 +211,6 @@ def check_asked(window_seconds: float | None, hop_seconds: float | None) -> None
 def load(path: Path | str, *, device: str = "cpu") -> Predictor:
     """Return the predictor of an experiment folder (its best step on dev).
 
-    Args:
-        path: The folder, with dev-best.ckpt in it.
-        device: cpu, cuda, ...
-
     Raises:
         MissingError: No such folder or checkpoint, or no original upstream.
         CheckpointError: Damaged, or made by something else.
@@ -273,13 +264,9 @@ def predict_files(
 ) -> Iterator[Prediction]:
     """Yield the rows of files and of folders with everything below them, file by file.
 
-    Args:
-        predictor: What `load` returned.
-        paths: Files and folders.
-        window_seconds: As in `Predictor.predict_file`.
-        hop_seconds: As in `Predictor.predict_file`.
-        segments: What gives the segments of a file; None: files are predicted whole.
-        failed: Takes the files that cannot be used, with the reason; None: they raise.
+    Windows are as in `Predictor.predict_file`; `segments` gives those of a file, None: files are
+    predicted whole. `failed` takes the files that cannot be used, with the reason; None: they
+    raise.
 
     Raises:
         MissingError: A path is not there.

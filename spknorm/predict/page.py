@@ -40,10 +40,7 @@ def write_page(rows: Sequence[Prediction], path: Path | str, *, model: str) -> N
     Its sound is in the page as Opus, at 32 kbit/s or what `PAGE_BYTES` leaves; where that is under
     6 kbit/s, as of recordings over about 75 minutes, the page asks for the file to play.
 
-    Args:
-        rows: What was predicted of the recording, in any order.
-        path: Where the page goes, ends in .html.
-        model: What predicted it, as readers know it.
+    `rows` are in any order; `model` is what predicted them, as readers know it.
 
     Raises:
         ConfigError: Another suffix, or rows of several recordings or of none.

@@ -40,14 +40,8 @@ _COMMON = {
 class Server(ThreadingHTTPServer):
     """Listens until `shutdown`; `address` says where, and `pages` has what was made, by path.
 
-    Args:
-        predictor: What `spknorm.predict.load` returned.
-        model: What it is, as readers know it.
-        host: An address of this machine.
-        port: 0 takes a free one.
-        window_seconds: As in `Predictor.predict_file`.
-        hop_seconds: As in `Predictor.predict_file`.
-        allow_others: Listen where other machines can reach it.
+    `model` is what the predictor is, as readers know it; port 0 takes a free one; windows are as in
+    `Predictor.predict_file`. `allow_others`: listen where other machines can reach it.
 
     Raises:
         ConfigError: Others could reach it and `allow_others` is not set, or it cannot listen there.

@@ -135,14 +135,9 @@ def split_by_label(
     A corpus' own split (VoxCeleb1's identification list) is kept; a part that it lacks is taken
     from its training part. Classes that cannot be in all three parts are left out.
 
-    Args:
-        utterances: In any order; the result does not depend on it.
-        label: Column of the classes.
-        seed: Of what is drawn.
-        dev_ratio: Part of each class, at least one utterance; so of `test_ratio`.
-        test_ratio: To test on.
-        max_classes: Keep this many, those with the most training utterances (ties by name), as
-            the adversary does (spknorm.batches.task).
+    The result does not depend on the order. Each ratio is a part of each class, at least one
+    utterance. Of `max_classes` those with the most training utterances are kept (ties by name), as
+    by the adversary (spknorm.batches.task).
 
     Raises:
         ConfigError: Ratios that leave nothing to train on.

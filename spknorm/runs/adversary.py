@@ -32,11 +32,8 @@ def judge(
 ) -> Adversary | None:
     """Return what the adversary of a run did, and the doubts about it; None if it has none.
 
-    Args:
-        method: Strategy, update, lambda.
-        measured: Fields of `Adversary` by name; what is missing or None is not judged.
-        num_speakers: K.
-        shuffled: Speaker labels are permuted: a control, whose head is meant to know nothing.
+    Of `measured`, fields of `Adversary` by name, what is missing or None is not judged. `shuffled`:
+    the speaker labels are permuted, a control whose head is meant to know nothing.
     """
     if method.strategy == "none":
         return None

@@ -81,13 +81,9 @@ def check_schema(value: Mapping[str, Any], expected: str, path: Path) -> None:
 def build(record: type[T], value: Any, path: Path, where: str = "") -> T:
     """Return an object of JSON as a record.
 
-    Args:
-        record: A dataclass; its hints are of str, bool, int, float, Mapping, tuples of texts or of
-            records, other records, Literal, `Share`, `Confusion`, Mapping[str, Confusion], `Layer`,
-            each perhaps `| None`.
-        value: What json gave.
-        path: Its file.
-        where: Its place therein, as a dotted key.
+    Its hints are of str, bool, int, float, Mapping, tuples of texts or of records, other records,
+    Literal, `Share`, `Confusion`, Mapping[str, Confusion], `Layer`, each perhaps `| None`. `where`
+    is the place of `value` in its file, as a dotted key.
 
     Raises:
         ConfigError: A key is missing, of the wrong type or out of range.

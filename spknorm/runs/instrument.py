@@ -151,11 +151,8 @@ def _mapped_file(size: int) -> mmap.mmap | None:
 class Instrument:
     """Sums of a run and of its steps since the last line of metrics.jsonl.
 
-    Args:
-        counters: Of the run: where it stands if it is gone on with.
-        start: What the shared part's drift is measured from.
-        target: What the emotion head predicts.
-        num_speakers: K, 0 without a speaker head.
+    `counters` are of the run, also if it is gone on with; `num_speakers` is 0 without a speaker
+    head.
     """
 
     def __init__(

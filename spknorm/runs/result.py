@@ -200,16 +200,8 @@ def make_result(
 ) -> Result:
     """Return the record of a run that has ended.
 
-    Args:
-        config: All settings.
-        args: The command line; what decides about the numbers is kept.
-        scored: What dev and test scored at the step that was tested.
-        seconds: Wall clock of all parts of the run together.
-        computing: What it computed with; None under s3prl's Runner, which knows fp32 alone.
-        corpora: What the run saw of them; see spknorm.corpora.digest.
-        forked_from: The run whose first steps these are, if any.
-        accepted: Step and changes of each time that changes were accepted.
-        known: Further fields of the record, as they are.
+    `known` are further fields of the record as they are. `computing` is None under s3prl's Runner,
+    which knows fp32 alone; `corpora` is what the run saw of them (spknorm.corpora.digest).
     """
     from spknorm.method.optim import clipping  # with torch, which readers of results do without
 

@@ -41,8 +41,7 @@ class Range:
 class OneOf:
     """Which names a setting takes, where a table of the library says so.
 
-    Args:
-        names: Returns them; asked each time, so that a new row is a new name.
+    `names` is asked each time, so that a new row is a new name.
     """
 
     def __init__(self, names: Callable[[], Sequence[str]]) -> None:

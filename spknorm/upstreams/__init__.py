@@ -136,10 +136,7 @@ def _expert(family: Family) -> Any:
 def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None = None) -> Built:
     """Return the upstream that a command line names, as s3prl's Runner builds it.
 
-    Args:
-        args: s3prl's, as a checkpoint keeps them: upstream, upstream_ckpt, hub, ...
-        device: Where it goes.
-        folder: The experiment that was trained on it, for messages.
+    `args` are s3prl's, as a checkpoint keeps them; `folder` is the experiment, for messages.
 
     Raises:
         ConfigError: An upstream that s3prl's hub does not have.

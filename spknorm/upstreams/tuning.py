@@ -26,10 +26,6 @@ _TARGETS = (
 def adapt(upstream: Any, config: UpstreamConfig) -> None:
     """Choose what of an upstream is trained, and give it the adapters that are asked for.
 
-    Args:
-        upstream: As it was built.
-        config: `upstream` of the configuration.
-
     Raises:
         ConfigError: It has no such layers, or no such modules.
     """

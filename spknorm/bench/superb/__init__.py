@@ -201,24 +201,18 @@ def _cell(
         status = subprocess.run(
             command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
         ).returncode
-    score, step = _score(folder)
-    if status == 0 and score is not None:
-        content = {"schema": SCHEMA, "command": command, "score": score, "step": step}
-        write_json(done, content)
-        return TaskScore(task.name, upstream.name, folder, score, step, "")
-    return TaskScore(task.name, upstream.name, folder, None, None, _reason(folder, status))
-
-
-def _score(folder: Path) -> tuple[float | None, int | None]:
-    """Return the test score at the last best dev step of s3prl's log.log, and the step."""
     text = ""
     with contextlib.suppress(FileNotFoundError):
         text = (folder / "log.log").read_text()
     best = [int(step) for step, _ in _BEST.findall(text)]
     tests = {int(step): float(score) for step, score in _TEST.findall(text)}
-    if not best or best[-1] not in tests:
-        return None, None
-    return tests[best[-1]], best[-1]
+    step = best[-1] if best and best[-1] in tests else None
+    score = None if step is None else tests[step]
+    if status == 0 and score is not None:
+        content = {"schema": SCHEMA, "command": command, "score": score, "step": step}
+        write_json(done, content)
+        return TaskScore(task.name, upstream.name, folder, score, step, "")
+    return TaskScore(task.name, upstream.name, folder, None, None, _reason(folder, status))
 
 
 def _reason(folder: Path, status: int) -> str:

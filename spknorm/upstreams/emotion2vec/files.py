@@ -34,9 +34,7 @@ class Files(NamedTuple):
 def locate(name: str, ckpt: str | None) -> Files:
     """Return the files of an upstream: those named, in a hub's cache, or downloaded now.
 
-    Args:
-        name: A key of `NAMES`.
-        ckpt: A folder, or the model.pt in one; None: the hub's of that name.
+    `ckpt` is a folder, or the model.pt in one; None: the hub's of that name.
 
     Raises:
         MissingError: They are nowhere.

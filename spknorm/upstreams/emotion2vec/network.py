@@ -23,10 +23,7 @@ from spknorm.errors import CheckpointError, ConfigError
 class Network(nn.Module):
     """The network; names of weights are funasr's.
 
-    Args:
-        settings: `model_conf` of config.yaml.
-        package: funasr's, with its modules.
-        source: For messages.
+    `settings` are `model_conf` of config.yaml, `package` is funasr's with its modules.
 
     Raises:
         CheckpointError: Settings that are missing or make no network.

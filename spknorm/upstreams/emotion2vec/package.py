@@ -22,9 +22,6 @@ _PACKAGE, _MODELS = "funasr", "funasr.models.emotion2vec"
 def modules(*, wanted_by: str) -> Iterator[Any]:
     """Give funasr's package with its modules audio, base and modules; within, they build classes.
 
-    Args:
-        wanted_by: The upstream, for messages.
-
     Raises:
         ConfigError: funasr is not installed, or is another version's.
     """

@@ -24,11 +24,7 @@ def merged(
     What was trained whole beside them (biases, modules_to_save) takes the base's place; heads,
     which the base does not have, are left out.
 
-    Args:
-        base: Weights of the model by name, whatever stands before the names.
-        adapters: Of adapter_model.safetensors.
-        options: adapter_config.json.
-        folder: For messages.
+    `options` are those of adapter_config.json; names of the base may have anything before them.
 
     Raises:
         CheckpointError: Adapters of another kind, or for weights that the base does not have.

@@ -126,11 +126,7 @@ def fill(
 ) -> None:
     """Put weights into a model in float32; names may have any prefix, and more may be there.
 
-    Args:
-        model: Built, with weights of any kind.
-        weights: By name.
-        source: For messages.
-        described: The file that says what the model is.
+    `described` is the file that says what the model is.
 
     Raises:
         CheckpointError: Weights of the model are missing, of another shape, or whole numbers.

@@ -21,9 +21,7 @@ _TINY = 1.0e-7  # of Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm
 class Waveforms:
     """Waveforms, each with mean 0 and variance 1 if the model was trained so.
 
-    Args:
-        normalize: Do so.
-        epsilon: Added to the variance.
+    `epsilon` is added to the variance.
     """
 
     longest = math.inf
@@ -59,9 +57,7 @@ class Waveforms:
 class LogMels:
     """Log-mels, as the model's own feature extractor computes them on the CPU.
 
-    Args:
-        extractor: Of transformers.
-        longest: Samples that the model takes at once.
+    `longest`: samples that the model takes at once.
     """
 
     normalize = False
@@ -89,11 +85,7 @@ class LogMels:
 def make_inputs(folder: Path, config: Any, main_input: str, *, source: str) -> Any:
     """Return `Waveforms` or `LogMels` for a model.
 
-    Args:
-        folder: With preprocessor_config.json; without it transformers' defaults count.
-        config: The model's.
-        main_input: The model's `main_input_name`.
-        source: For messages.
+    Without preprocessor_config.json in the folder transformers' defaults count.
 
     Raises:
         ConfigError: The model takes something else, or another sampling rate.

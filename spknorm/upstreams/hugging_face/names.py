@@ -25,10 +25,6 @@ def cached(name: str) -> Path | None:
 def check_place(source: str, upstream: str) -> None:
     """Check that `source` is there, in the cache, or a name that the hub may be asked for.
 
-    Args:
-        source: What `-k` or `-u hf:` names.
-        upstream: As the command line names it.
-
     Raises:
         MissingError: A path of nothing, or a name of the hub that cannot be asked.
     """

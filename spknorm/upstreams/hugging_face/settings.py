@@ -25,10 +25,6 @@ _OF_A_RUN = {
 def read_settings(folder: Path, *, source: str) -> Any:
     """Return the configuration in a folder: nothing masked, no layer dropped, in float32.
 
-    Args:
-        folder: With config.json.
-        source: For messages.
-
     Raises:
         CheckpointError: There is no config.json, or the weights are quantised.
         ConfigError: A model that transformers does not know.

@@ -36,9 +36,6 @@ class TransformersUpstream(AloneUpstream):
     and adapters behind the encoder that leave a frame in eight, are left out. The convolutional
     front end is frozen, as s3prl has it, until `feature_grad_mult` is set to 1.
 
-    Args:
-        source: Folder or name.
-
     Attributes:
         model: transformers' model, or the encoder of one that has a decoder.
         inputs: Makes its arguments.

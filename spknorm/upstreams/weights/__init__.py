@@ -39,9 +39,7 @@ def load_weights(file: Any, **options: Any) -> Any:
 
     A checkpoint of fairseq comes back as s3prl would have converted it.
 
-    Args:
-        file: A path, or an open binary file.
-        options: Of torch.load; `weights_only` is always on.
+    `file` is a path or an open binary file; of the options `weights_only` is always on.
 
     Raises:
         MissingError: No such file.
@@ -65,10 +63,7 @@ def build_from(
 ) -> Any:
     """Return what `build` makes of an upstream's checkpoint, or say what is wrong with the file.
 
-    Args:
-        source: Tells, once `build` has failed, which file or folder it read.
-        build: Makes the upstream.
-        upstream: As the user named it.
+    `source` tells, once `build` has failed, which file or folder it read.
 
     Raises:
         CheckpointError: The file is of another kind, or does not fit the upstream.

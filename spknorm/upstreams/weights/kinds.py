@@ -74,10 +74,8 @@ def _is_safetensors(start: bytes, size: int) -> bool:
 def explain(path: Path | str, error: BaseException | None = None, upstream: str = "") -> str:
     """Return why a file whose content torch read does not build a model, as `describe` does.
 
-    Args:
-        path: The file.
-        error: What building raised.
-        upstream: As the user named it: a file of the very kind that it reads is damaged within.
+    `error` is what building raised; a file of the very kind that `upstream` reads is damaged
+    within.
     """
     try:
         content = load(path, map_location="cpu", mmap=True)

@@ -37,9 +37,7 @@ def unwrap_names(
 ) -> Mapping[str, Any]:
     """Return a mapping with plain names; the same object where nothing is wrapped.
 
-    Args:
-        weights: Tensors by name.
-        wanted: Names that a model has, where they are known: what fits already is left alone.
+    What fits the `wanted` names of a model already is left alone.
     """
     if wanted is not None and set(weights) == set(wanted):
         return weights
