@@ -8,8 +8,7 @@ import tiny_runs
 from spknorm import config
 from spknorm.corpora.known import CORPORA
 from spknorm.demo.corpus_trees import TREES, write_tree
-from spknorm.doctor import examine
-from spknorm.doctor.check import status_of
+from spknorm.doctor import examine, status_of
 from spknorm.protocols import folds_of
 
 

@@ -5,11 +5,16 @@ import pytest
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
-from spknorm.probe import Pooled, index_labels, run_probe, standardise, verification
-from spknorm.probe.arrays import Layers
+from spknorm.probe import Pooled, index_labels, run_probe, verification
+from spknorm.probe.arrays import Layers, scale_of
 from spknorm.probe.audit.questions import Question, sample
 from spknorm.probe.erasure import erase, fit_leace
 from spknorm.probe.verification import equal_error_rate
+
+
+def standardise(train, test):
+    scale = scale_of(train)
+    return scale.apply(train), scale.apply(test)
 
 
 def _planted(separation, *, num_classes=10, each=400, dim=16, seed=0):

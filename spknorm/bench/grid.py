@@ -27,9 +27,8 @@ _TELL_SECONDS = 2.0
 class DryRun(NamedTuple):
     """What a bench would do now.
 
-    Attributes:
-        max_parallel: Runs at a time; None: as many as the cluster gives.
-        seconds_left: Estimate from the finished cells; None before the first one.
+    `max_parallel` runs at a time, None: as many as the cluster gives; `seconds_left` is an estimate
+    from the finished cells, None before the first one.
     """
 
     statuses: tuple[CellStatus, ...]

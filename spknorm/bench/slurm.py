@@ -24,24 +24,21 @@ _NEVER = {
     "BadConstraints": "no node has what it asks for: see executor (gpus, mem_gb, threads, nodes)",
     "InvalidAccount": "its account is not known to Slurm: set SBATCH_ACCOUNT",
     "InvalidQOS": "its quality of service is not known to Slurm: set SBATCH_QOS",
-    "QOSMaxWallDurationPerJobLimit": "more time than is allowed: lower executor.timeout_min",
-    "AssocMaxWallDurationPerJobLimit": "more time than is allowed: lower executor.timeout_min",
-    "MaxMemPerLimit": "more memory than is allowed: lower executor.mem_gb",
-    "QOSMaxMemoryPerJob": "more memory than is allowed: lower executor.mem_gb",
-    "QOSMaxGRESPerJob": "more GPUs than are allowed: lower executor.gpus",
-    "AssocMaxMemPerJob": "more memory than is allowed: lower executor.mem_gb",
-    "AssocMaxGRESPerJob": "more GPUs than are allowed: lower executor.gpus",
-    "QOSMaxCpuPerJobLimit": "more cores than are allowed: lower executor.threads",
-    "AssocMaxCpuPerJobLimit": "more cores than are allowed: lower executor.threads",
-    "QOSMaxCpuMinutesPerJobLimit": "more core minutes than are allowed: lower executor.timeout_min",
-    "AssocMaxCpuMinutesPerJobLimit": "more core minutes than are allowed: lower "
-    "executor.timeout_min",
-    "QOSMaxNodePerJobLimit": "more nodes than are allowed: lower executor.nodes",
-    "AssocMaxNodePerJobLimit": "more nodes than are allowed: lower executor.nodes",
     "JobHoldMaxRequeue": "it failed to start too often, and is held",
     "launch failed requeued held": "it could not be started on its node, and is held",
     "DependencyNeverSatisfied": "what it waits for was cancelled",
 }
+for _amount, _setting, _reasons in (
+    ("time", "timeout_min", "QOSMaxWallDurationPerJobLimit AssocMaxWallDurationPerJobLimit"),
+    ("memory", "mem_gb", "MaxMemPerLimit QOSMaxMemoryPerJob AssocMaxMemPerJob"),
+    ("GPUs", "gpus", "QOSMaxGRESPerJob AssocMaxGRESPerJob"),
+    ("cores", "threads", "QOSMaxCpuPerJobLimit AssocMaxCpuPerJobLimit"),
+    ("core minutes", "timeout_min", "QOSMaxCpuMinutesPerJobLimit AssocMaxCpuMinutesPerJobLimit"),
+    ("nodes", "nodes", "QOSMaxNodePerJobLimit AssocMaxNodePerJobLimit"),
+):
+    _are = "is" if _amount in ("time", "memory") else "are"
+    _text = f"more {_amount} than {_are} allowed: lower executor.{_setting}"
+    _NEVER |= dict.fromkeys(_reasons.split(), _text)
 _WHY = {
     "TIMEOUT": "it reached its time limit before it was saved: raise executor.timeout_min",
     "OUT_OF_MEMORY": "its memory ran out: raise executor.mem_gb",

@@ -27,9 +27,8 @@ WORDS = ("complete", "running", "queued", "failed", "pending")
 class Standing(NamedTuple):
     """Where a run, or a job after the runs, stands.
 
-    Attributes:
-        word: One of `WORDS`.
-        detail: The step, the node, why it waits or failed; may be empty.
+    `word` is one of `WORDS`; `detail` is the step, the node, why it waits or failed, and may be
+    empty.
     """
 
     name: str

@@ -153,11 +153,7 @@ def _comment(token: str) -> str:
 
 
 def _number_of_job(said: bytes | str) -> str:
-    """Return the number in what sbatch says; clusters put words of their own before and after it.
-
-    Raises:
-        ConfigError: There is none.
-    """
+    """Return the number in what sbatch says, among what clusters print before and after it."""
     text = said.decode(errors="replace") if isinstance(said, bytes) else said
     found = re.findall(r"^Submitted batch job (\d+)", text, flags=re.MULTILINE)
     found = found or re.findall(r"^(\d+)(?:;\S+)?$", text, flags=re.MULTILINE)  # --parsable

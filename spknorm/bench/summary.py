@@ -25,10 +25,7 @@ _SCRIPTS_WORD = r"\S*slurm_script: line \d+: +\d+ Killed"
 class CellStatus(NamedTuple):
     """Where a cell stands.
 
-    Attributes:
-        status: `complete`, `failed` or `pending`.
-        error: Why it failed.
-        seconds: How long a complete one took.
+    `error` says why it failed, `seconds` how long a complete one took.
     """
 
     cell: Cell
@@ -40,10 +37,7 @@ class CellStatus(NamedTuple):
 class Summary(NamedTuple):
     """A bench after it ran, or as far as it came.
 
-    Attributes:
-        path: Its summary.json.
-        cells: Where each stands.
-        not_followed: What a cluster's jobs after the runs, audit and report, failed of.
+    `not_followed`: what a cluster's jobs after the runs, audit and report, failed of.
     """
 
     path: Path

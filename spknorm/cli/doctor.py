@@ -12,7 +12,7 @@ from spknorm.cli import overrides
 from spknorm.cli.parsing import Command, flag, option, roots, take_roots
 from spknorm.cli.settings import OUR_TASK
 from spknorm.config import load_yaml, merge, parse
-from spknorm.doctor.check import Check, status_of
+from spknorm.doctor import Check, examine, status_of
 from spknorm.errors import ConfigError, DataError
 
 _WIDEST = 110
@@ -20,8 +20,6 @@ _WIDEST = 110
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; the status is 0, or 3 if a run could not work."""
-    from spknorm.doctor import examine  # not needed for --help
-
     take_roots(args)
     config = load_yaml(registry.config_path(OUR_TASK))
     if args.config is not None:

@@ -159,20 +159,6 @@ def _get(url: str, **options: Any) -> Any:
     return answer
 
 
-def _correct_audio_info(module: Any) -> None:
-    # Its processes import s3prl anew, without what is put back here; threads share it.
-    module.Parallel = functools.partial(module.Parallel, require="sharedmem")
-
-
-def _correct_helper(module: Any) -> None:
-    # It replaces builtins.isinstance for torch < 1.8; isinstance(defaultdict(), (A, B)) fails then.
-    module.hack_isinstance = lambda: None
-
-
-def _correct_interfaces(module: Any) -> None:
-    module.UpstreamBase.__call__ = check_lengths(module.UpstreamBase.__call__)
-
-
 def _correct_hugging_face_upstream(module: Any) -> None:
     # Without `last_hidden_state`, `-s last_hidden_state` silently became a weighted sum; and in
     # train mode transformers masks spans and drops layers, as s3prl's own models do not.
@@ -259,27 +245,31 @@ def _change_when_built(expert: Any, change: Callable[[Any], None]) -> None:
     expert.__init__ = changed
 
 
-def _correct_voxceleb1_dataset(module: Any) -> None:
-    module.pickle = stock_tasks.JsonInPlaceOfPickle
-
-
 def _correct_voxceleb1_expert(module: Any) -> None:
     stock_tasks.keep_file_list_per_root(module)
     stock_tasks.add_inference(0, "predict_speaker")(module)
 
 
 _CORRECTIONS: dict[str, Callable[[Any], None]] = {
-    "s3prl.utility.helper": _correct_helper,
-    "s3prl.util.audio_info": _correct_audio_info,
+    # It replaces builtins.isinstance for torch < 1.8; isinstance(defaultdict(), (A, B)) fails then.
+    "s3prl.utility.helper": lambda module: vars(module).update(hack_isinstance=lambda: None),
+    # Its processes import s3prl anew, without what is put back here; threads share it.
+    "s3prl.util.audio_info": lambda module: vars(module).update(
+        Parallel=functools.partial(module.Parallel, require="sharedmem")
+    ),
     "s3prl.util.download": _correct_download,
-    "s3prl.upstream.interfaces": _correct_interfaces,
+    "s3prl.upstream.interfaces": lambda module: setattr(
+        module.UpstreamBase, "__call__", check_lengths(module.UpstreamBase.__call__)
+    ),
     "s3prl.upstream.hf_hubert.expert": _correct_hugging_face_upstream,
     "s3prl.upstream.hf_wav2vec2.expert": _correct_hugging_face_upstream,
     "s3prl.upstream.multires_hubert.expert": _correct_multires_hubert,
     "s3prl.downstream.runner": _correct_runner,
     "s3prl.downstream.emotion.expert": stock_tasks.add_inference(0, "predict"),
     "s3prl.downstream.fluent_commands.expert": stock_tasks.add_inference([0, 0, 0], "predict"),
-    "s3prl.downstream.voxceleb1.dataset": _correct_voxceleb1_dataset,
+    "s3prl.downstream.voxceleb1.dataset": lambda module: vars(module).update(
+        pickle=stock_tasks.JsonInPlaceOfPickle
+    ),
     "s3prl.downstream.voxceleb1.expert": _correct_voxceleb1_expert,
 }
 

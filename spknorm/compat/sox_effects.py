@@ -76,10 +76,6 @@ def _rate(samples: torch.Tensor, rate: int, *options: str) -> tuple[torch.Tensor
     return torchaudio.functional.resample(samples, rate, new), new
 
 
-def _gain(samples: torch.Tensor, rate: int, decibels: str = "0") -> tuple[torch.Tensor, int]:
-    return (samples * 10 ** (float(decibels) / 20)).clamp(-1, 1), rate
-
-
 def _norm(samples: torch.Tensor, rate: int, decibels: str = "0") -> tuple[torch.Tensor, int]:
     peak = samples.abs().max() if samples.numel() else torch.tensor(0.0)
     return samples * (10 ** (float(decibels) / 20) / peak) if peak > 0 else samples, rate
@@ -92,15 +88,14 @@ def _pad(
     return functional.pad(samples, [round(one * rate) for one in seconds]), rate
 
 
-def _reverse(samples: torch.Tensor, rate: int) -> tuple[torch.Tensor, int]:
-    return samples.flip(-1), rate
-
-
 _EFFECTS: dict[str, Callable[..., tuple[torch.Tensor, int]]] = {
     "channels": _channels,
-    "gain": _gain,
+    "gain": lambda samples, rate, decibels="0": (
+        (samples * 10 ** (float(decibels) / 20)).clamp(-1, 1),
+        rate,
+    ),
     "norm": _norm,
     "pad": _pad,
     "rate": _rate,
-    "reverse": _reverse,
+    "reverse": lambda samples, rate: (samples.flip(-1), rate),
 }

@@ -106,7 +106,11 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), value, path=path)
     if origin is Literal:
-        value = _as_choice(value, options)
+        if value is None or value is False:  # as YAML reads `off` and `none`
+            words = ("none",) if value is None else ("off", "none")
+            value = next((word for word in words if word in options), value)
+        elif value is True and "off" in options and len(options) == 2:
+            value = next(word for word in options if word != "off")
         if not isinstance(value, str) or value not in options:
             raise ConfigError(
                 f"`{path}` must be one of {', '.join(options)}, but is {shown(value)}."
@@ -163,14 +167,12 @@ def _one_of(options: Sequence[Any], value: Any, path: str) -> Any:
         raise ConfigError(f"`{path}` must be {named} or {kind}, but is {shown(value)}.") from error
 
 
-def _as_choice(value: Any, options: Sequence[str]) -> Any:
-    """Return the choice that YAML has read as a boolean or as null: `off` means "off"."""
-    if value is None or value is False:
-        words = ("none",) if value is None else ("off", "none")
-        return next((word for word in words if word in options), value)
-    if value is True and "off" in options and len(options) == 2:
-        return next(word for word in options if word != "off")
-    return value
+def _content(mapping: Any) -> str:
+    """Return what a mapping says as a text; s3prl leaves sections that are null out."""
+    if isinstance(mapping, Mapping):
+        mapping = {**_NULL_IS_NOTHING, **mapping}
+        mapping = sorted(mapping.items(), key=lambda pair: str(pair[0]))
+    return repr(mapping)
 
 
 def _scalar(hint: type, value: Any, path: str) -> Any:
@@ -199,11 +201,3 @@ _KINDS: dict[Any, str] = {
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _PARSED: dict[str, TaskConfig] = {}
 _NULL_IS_NOTHING = {"scheduler": None, "specaug": None}
-
-
-def _content(mapping: Any) -> str:
-    """Return what a mapping says as a text; s3prl leaves sections that are null out."""
-    if isinstance(mapping, Mapping):
-        mapping = {**_NULL_IS_NOTHING, **mapping}
-        mapping = sorted(mapping.items(), key=lambda pair: str(pair[0]))
-    return repr(mapping)

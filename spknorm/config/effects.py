@@ -4,11 +4,11 @@ After `config.py`. Resume, bench, audit and report ask here whether a setting ma
 is at the setting's field in `schema.py`, or in `ARGUMENTS` for what s3prl's command line decides.
 """
 
-import dataclasses
 import functools
 import math
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import is_dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,20 +16,14 @@ from spknorm.config import flatten, to_mapping
 from spknorm.schema import TaskConfig, resolved_dev
 from spknorm.schema.marks import LENGTH, NOTHING, NUMBERS, REPEAT, STRATEGY, Effect, When
 
+_UPSTREAM = (
+    *("upstream", "upstream_ckpt", "upstream_model_config", "upstream_trainable"),
+    *("upstream_feature_selection", "upstream_layer_selection", "upstream_feature_normalize"),
+    *("upstream_model_name", "upstream_revision", "hub", "initial_weights"),
+)
 ARGUMENTS = MappingProxyType(
     {
-        "downstream": NUMBERS,
-        "upstream": NUMBERS,
-        "upstream_ckpt": NUMBERS,
-        "upstream_model_config": NUMBERS,
-        "upstream_trainable": NUMBERS,
-        "upstream_feature_selection": NUMBERS,
-        "upstream_layer_selection": NUMBERS,
-        "upstream_feature_normalize": NUMBERS,
-        "upstream_model_name": NUMBERS,
-        "upstream_revision": NUMBERS,
-        "hub": NUMBERS,
-        "initial_weights": NUMBERS,
+        **dict.fromkeys(("downstream", *_UPSTREAM), NUMBERS),
         "upstream_digest": NOTHING,
         "seed": REPEAT,
         "device": NOTHING,
@@ -51,10 +45,7 @@ Run = tuple[TaskConfig | Mapping[str, Any], Mapping[str, Any]]
 class Setting(NamedTuple):
     """What the schema says of one setting.
 
-    Attributes:
-        effect: What changes with it.
-        conditions: Where it matters: all of them must hold.
-        default: As a plain value.
+    It matters where all its conditions hold; the default is a plain value.
     """
 
     effect: Effect
@@ -83,7 +74,8 @@ def flat(config: TaskConfig | Mapping[str, Any]) -> dict[str, Any]:
     values = {**defaults, **found}
     about = {name: str(values[f"{_DATA}{name}"]) for name in ("protocol", "base", "corpus")}
     values[_DEV] = resolved_dev(str(values[_DEV]), **about)  # auto is what it comes to
-    return {path: _plain(value) for path, value in sorted(values.items())}
+    plain = ((path, list(one) if isinstance(one, tuple) else one) for path, one in values.items())
+    return dict(sorted(plain))
 
 
 def flat_run(
@@ -194,24 +186,15 @@ def _of_class(kind: type, prefix: str, around: tuple[When, ...]) -> Iterator[tup
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
         marks = getattr(hint, "__metadata__", ())
         conditions = (*around, *(mark for mark in marks if isinstance(mark, When)))
-        section = _section(hint)
+        options = (hint, *typing.get_args(hint))
+        held = [one for option in options for one in (option, *typing.get_args(option))]
+        section = next((o for o in held if isinstance(o, type) and is_dataclass(o)), None)
         if section is not None:
             yield from _of_class(section, f"{prefix}{name}.", conditions)
             continue
         effects = [mark for mark in marks if isinstance(mark, Effect)]
         assert len(effects) == 1, f"{kind.__name__}.{name} must state its effect once"
         yield prefix + name, Setting(effects[0], conditions, to_mapping(getattr(default, name)))
-
-
-def _section(hint: Any) -> type | None:
-    """Return the dataclass that a field holds, if it is a section."""
-    options = (hint, *typing.get_args(hint))
-    found = [one for option in options for one in (option, *typing.get_args(option))]
-    return next((o for o in found if isinstance(o, type) and dataclasses.is_dataclass(o)), None)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _same(one: Any, other: Any) -> bool:

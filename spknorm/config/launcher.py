@@ -73,13 +73,9 @@ def requeue_job() -> str | None:
         text=True,
         timeout=_SCONTROL_SECONDS,
         # Slurm ends the job's processes at once, and scontrol would die before it has its answer.
-        preexec_fn=_ignore_sigterm,
+        preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     )
     return job
-
-
-def _ignore_sigterm() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _number(environment: Mapping[str, str], name: str, default: str) -> int:

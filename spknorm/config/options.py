@@ -42,10 +42,6 @@ def _share(*, required: bool = False) -> Option:
     return Option(lambda v: _number(v) and 0 <= v <= 1, "a number between 0 and 1", required)
 
 
-def _are_widths(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(type(v) is int and v > 0 for v in value)
-
-
 _NOT_NEGATIVE = Option(lambda value: _number(value) and value >= 0, "a number of 0 or more")
 _SWITCH = Option(lambda value: type(value) is bool, "true or false")
 _RANGE = Option(
@@ -59,7 +55,12 @@ _NET = Option(
 )
 _NET_OR_NONE = Option(lambda value: value is None or _NET.accepts(value), f"{_NET.what}, or null")
 _FRAME_LEVEL = {
-    "hiddens": Option(lambda v: v is None or _are_widths(v), "a list of whole numbers above 0"),
+    "hiddens": Option(
+        lambda v: (
+            v is None or (isinstance(v, list | tuple) and all(type(n) is int and n > 0 for n in v))
+        ),
+        "a list of whole numbers above 0",
+    ),
     "activation": _one_of(ACTIVATIONS),
 }
 HEADS: dict[str, dict[str, Option]] = {

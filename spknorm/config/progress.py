@@ -57,12 +57,10 @@ class Progress:
             self._told = now
             from tqdm import tqdm
 
-            tqdm.write(self._line(now), file=sys.stderr)  # above a bar if there is one
-
-    def _line(self, now: float) -> str:
-        left = (now - self._start) / self._done * (self._total - self._done)
-        share = f"{self._what}: {self._done} of {self._total}"
-        return f"{share}, about {_duration(left)} left" if left > 0 else share
+            left = (now - self._start) / self._done * (self._total - self._done)
+            share = f"{self._what}: {self._done} of {self._total}"
+            text = f"{share}, about {_duration(left)} left" if left > 0 else share
+            tqdm.write(text, file=sys.stderr)  # above a bar if there is one
 
 
 def counted(what: str, items: Collection[T]) -> Iterator[T]:

@@ -1,22 +1,39 @@
 """What can be known before a run: machine, corpora and the run's own answer, returned as data.
 
-check.py says what a check is; machine.py looks at software, device and disk, sound.py at corpora,
+machine.py looks at software, device and disk, sound.py at corpora,
 run.py builds what a run trains on.
 """
 
 import dataclasses
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from spknorm.doctor.check import Check, status_of
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from spknorm.schema import TaskConfig
 
-__all__ = ["Check", "examine", "status_of"]
+Status = Literal["ok", "warn", "fail"]
 
 _SEED = 1337  # of a run without --seed
+
+
+class Check(NamedTuple):
+    """A line of the report: what was looked at, and what was found.
+
+    The status is `ok`, `warn` for what a run survives, `fail` for what would stop it; where it is
+    not `ok`, the detail also says what to do.
+    """
+
+    name: str
+    status: Status
+    detail: str
+
+
+def status_of(checks: Iterable[Check]) -> Status:
+    """Return the worst status of a report."""
+    found = {check.status for check in checks}
+    return "fail" if "fail" in found else "warn" if "warn" in found else "ok"
 
 
 def examine(

@@ -8,7 +8,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from spknorm.config import device
-from spknorm.doctor.check import Check
+from spknorm.doctor import Check
 
 _PACKAGES = ("torch", "torchaudio", "s3prl", "soundfile", "numpy", "scipy", "librosa")
 _LEAST_DISK_GB = 1.0
@@ -19,7 +19,7 @@ _ADVISED_MEMORY_GB = 8.0
 def check_machine(folder: Path) -> list[Check]:
     """Look at what every run needs, whatever its corpora."""
     return [
-        _check_python(),
+        Check("python", "ok", platform.python_version()),
         *map(_check_package, _PACKAGES),
         _check_s3prl(),
         _check_device(),
@@ -53,10 +53,6 @@ def check_writing(folder: Path) -> Check:
             "permission", "fail", f"{place} cannot be written ({error.strerror}): {advice}"
         )
     return Check("permission", "ok", f"{place} can be written")
-
-
-def _check_python() -> Check:
-    return Check("python", "ok", platform.python_version())
 
 
 def _check_package(name: str) -> Check:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from spknorm.audio import AudioIndex
 from spknorm.corpora.columns import Utterances
 from spknorm.corpora.records import Utterance
-from spknorm.doctor.check import Check
+from spknorm.doctor import Check
 from spknorm.doctor.machine import existing
 from spknorm.errors import USER_ERRORS
 from spknorm.protocols import Split

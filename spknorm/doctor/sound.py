@@ -17,7 +17,7 @@ from spknorm.corpora.iemocap import check_counts, is_full
 from spknorm.corpora.labels import classes_among, classes_of
 from spknorm.corpora.reading import label_set, read_corpus
 from spknorm.corpora.records import Utterance
-from spknorm.doctor.check import Check
+from spknorm.doctor import Check
 from spknorm.errors import USER_ERRORS
 from spknorm.schema import ExpertConfig
 

@@ -134,29 +134,27 @@ def with_defaults(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
     }
     filled |= {"pos_conv_depth": 1, "num_buckets": 320, "max_distance": 1280}
     filled |= model_cfg
-    return {key: str(value) if _is_text_enum(value) else value for key, value in filled.items()}
+    # fairseq's enumerations are texts, too
+    return {key: str(one) if isinstance(one, str) else one for key, one in filled.items()}
 
 
 def _check(model_type: str, cfg: Mapping[str, Any]) -> None:
-    title = _title(model_type)
-    keeps = "export --format s3prl keeps"
-    if cfg["layer_type"] != "transformer":
-        raise ConfigError(f"transformers' {title} has no {cfg['layer_type']} layers; {keeps} them.")
-    if cfg["activation_fn"] not in _ACTIVATIONS:
-        raise ConfigError(
-            f"transformers' {title} has no activation {cfg['activation_fn']}; {keeps} it."
-        )
-    if model_type == "data2vec-audio":
-        if cfg["layer_norm_first"] or cfg["extractor_mode"] != "layer_norm":
-            raise ConfigError(f"transformers' {title} has its norms elsewhere; {keeps} them.")
-    elif cfg["pos_conv_depth"] > 1:
-        raise ConfigError(f"transformers' {title} has one positional convolution; {keeps} it.")
-    if _is_distilled(cfg) and cfg["layer_norm_first"]:
-        raise ConfigError(f"transformers' {title} has its norms elsewhere; {keeps} them.")
-    if model_type == "unispeech-sat" and cfg.get("relative_position_embedding"):
-        raise ConfigError(f"transformers' {title} has no relative positions; {keeps} them.")
-    if cfg.get("relative_position_embedding") and not cfg.get("gru_rel_pos"):
-        raise ConfigError(f"transformers' {title} gates its relative positions; {keeps} them.")
+    relative, activation = cfg.get("relative_position_embedding"), cfg["activation_fn"]
+    elsewhere = ("has its norms elsewhere", "them")
+    data2vec = model_type == "data2vec-audio"
+    norms = cfg["layer_norm_first"] or cfg["extractor_mode"] != "layer_norm"
+    for is_wrong, what, it in (
+        (cfg["layer_type"] != "transformer", f"has no {cfg['layer_type']} layers", "them"),
+        (activation not in _ACTIVATIONS, f"has no activation {activation}", "it"),
+        (data2vec and norms, *elsewhere),
+        (not data2vec and cfg["pos_conv_depth"] > 1, "has one positional convolution", "it"),
+        (_is_distilled(cfg) and cfg["layer_norm_first"], *elsewhere),
+        (model_type == "unispeech-sat" and relative, "has no relative positions", "them"),
+        (relative and not cfg.get("gru_rel_pos"), "gates its relative positions", "them"),
+    ):
+        if is_wrong:
+            title = _title(model_type)
+            raise ConfigError(f"transformers' {title} {what}; export --format s3prl keeps {it}.")
 
 
 def _is_distilled(cfg: Mapping[str, Any]) -> bool:
@@ -214,7 +212,3 @@ def _renamed(model_type: str, name: str, *, layer_norm: bool) -> str:
     raise CheckpointError(
         f"The weight `{name}` has no place in transformers' {_title(model_type)}."
     )
-
-
-def _is_text_enum(value: Any) -> bool:
-    return isinstance(value, str) and type(value) is not str

@@ -57,8 +57,14 @@ class EmotionModel(nn.Module):
         if self.normalize:
             wav = wav - wav.mean(dim=-1, keepdim=True)
             wav = wav / torch.sqrt(wav.square().mean(dim=-1, keepdim=True) + self.epsilon)
-        frames = self.heads.gated(self._read(self._states(wav)))
-        logits: Tensor = self._classify(frames)
+        states = self._states(wav)
+        kept = [states[number] for number in self.wanted]
+        read, told = kept[0], self.featurizer
+        if len(kept) > 1:  # as s3prl's Featurizer does
+            read = mixture(kept, told.weights, normalize=told.normalize)
+        projected = self.heads.projector(self.heads.gated(read))
+        lengths = torch._shape_as_tensor(projected)[1:2]  # a part of the graph, as len() is not
+        logits: Tensor = self.heads.model(projected, lengths)[0]
         return logits
 
     def _states(self, wav: Tensor) -> list[Tensor]:
@@ -73,18 +79,6 @@ class EmotionModel(nn.Module):
             hidden[0] = self.model.feature_projection(features)
             hidden += [head[None] for head in self.parts.heads(hidden[-1][0])]
         return hidden
-
-    def _read(self, hidden: list[Tensor]) -> Tensor:
-        """Return what s3prl's Featurizer makes of all layers, (1, T, H)."""
-        kept = [hidden[number] for number in self.wanted]
-        if len(kept) == 1:
-            return kept[0]
-        return mixture(kept, self.featurizer.weights, normalize=self.featurizer.normalize)
-
-    def _classify(self, frames: Tensor) -> Any:
-        projected = self.heads.projector(frames)
-        lengths = torch._shape_as_tensor(projected)[1:2]  # a part of the graph, as len() is not
-        return self.heads.model(projected, lengths)[0]
 
 
 def write_onnx(path: Path, exportable: Exportable) -> None:

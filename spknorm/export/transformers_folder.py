@@ -47,10 +47,7 @@ class Classifier(NamedTuple):
 class Form(NamedTuple):
     """An upstream in transformers' words.
 
-    Attributes:
-        config: transformers' configuration.
-        weights: By the model's own names.
-        preprocessor: preprocessor_config.json.
+    Weights have the model's own names; `preprocessor` is preprocessor_config.json.
     """
 
     config: Any

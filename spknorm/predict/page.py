@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from spknorm.audio import SAMPLE_RATE, iter_windows, printable
 from spknorm.audio.decoding import Samples
@@ -83,12 +82,15 @@ def _fill(
     samples: Samples,
 ) -> str:
     seconds = len(samples) / SAMPLE_RATE
+    edges = np.linspace(0, len(samples), min(_NUM_PEAKS, len(samples)) + 1).astype(int)[:-1]
+    peaks = np.maximum.reduceat(np.abs(samples), edges)  # the largest sample of each part
+    peaks = np.round(255 * peaks / max(float(peaks.max()), 1e-9)).astype(np.uint8)
     classes = list(rows[0].probabilities)
     data: dict[str, Any] = {
         "seconds": round(seconds, 3),
         "classes": classes,
         "colors": [COLORS[place % len(COLORS)] for place in range(len(classes))],
-        "peaks": base64.b64encode(_peaks(samples).tobytes()).decode(),
+        "peaks": base64.b64encode(peaks.tobytes()).decode(),
         "windows": [
             [round(row.start, 3), round(row.end, 3)]
             + [round(value, 4) for value in row.probabilities.values()]
@@ -131,14 +133,6 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(tenths, 600)
     whole, tenth = divmod(rest, 10)
     return f"{minutes}:{whole:02d}" + (f".{tenth}" if tenth else "")
-
-
-def _peaks(samples: Samples) -> NDArray[np.uint8]:
-    """Return (P,) from 0 to 255, the largest sample of each part."""
-    edges = np.linspace(0, len(samples), min(_NUM_PEAKS, len(samples)) + 1).astype(int)[:-1]
-    peaks = np.maximum.reduceat(np.abs(samples), edges)
-    loudest = max(float(peaks.max()), 1e-9)
-    return np.round(255 * peaks / loudest).astype(np.uint8)
 
 
 def _encoded(samples: Samples, room: int) -> bytes | None:

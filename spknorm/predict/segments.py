@@ -35,10 +35,7 @@ _SLACK_SECONDS = 1.0
 class Segment(NamedTuple):
     """A part of a recording.
 
-    Attributes:
-        start: Second at which it starts.
-        end: Second at which it ends.
-        speaker: Who speaks; None if nobody says.
+    Start and end are in seconds; `speaker` is None if nobody says who speaks.
     """
 
     start: float

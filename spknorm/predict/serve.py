@@ -169,15 +169,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, most)
         else:
             name = parse_qs(address.query).get("name", ["recording.wav"])[0]
-            self._predict(self.rfile.read(int(length)), name)
-
-    def _predict(self, sound: bytes, name: str) -> None:
-        try:
-            path = self.server.predict(sound, name)
-        except USER_ERRORS as error:
-            self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-        else:
-            self._answer(HTTPStatus.OK, path.encode(), "text/plain")
+            try:
+                page = self.server.predict(self.rfile.read(int(length)), name)
+            except USER_ERRORS as error:
+                self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+            else:
+                self._answer(HTTPStatus.OK, page.encode(), "text/plain")
 
     def _is_meant(self) -> bool:
         """Refuse what another site's page asks for in somebody's browser."""
@@ -222,11 +219,7 @@ def _start_page(model: str) -> tuple[bytes, str]:
 
 
 def _safe_name(name: str) -> str:
-    """Return the last part of a name that a browser sent, as a name of a file here.
-
-    Raises:
-        ConfigError: Not one of a kind of sound file.
-    """
+    """Return the last part of a name that a browser sent, as a name of a file here."""
     last = PurePosixPath(name.replace("\\", "/")).name
     suffix = PurePosixPath(last).suffix.lower()
     if suffix not in SUFFIXES:

@@ -19,7 +19,7 @@ from spknorm.probe.curve import extrapolate, nested_parts
 from spknorm.probe.verification import verify
 from spknorm.statistics import MIN_SPEAKERS, interval
 
-__all__ = ["PROBES", "Pooled", "ProbeScore", "index_labels", "run_probe", "standardise"]
+__all__ = ["PROBES", "Pooled", "ProbeScore", "index_labels", "run_probe"]
 
 
 class Pooled(NamedTuple):
@@ -155,12 +155,6 @@ def _predicted(
 
 def _rows(features: Floats | Layers, places: Integers) -> Floats | Layers:
     return features.rows(places.tolist()) if isinstance(features, Layers) else features[places]
-
-
-def standardise(train: Floats, test: Floats) -> tuple[Floats, Floats]:
-    """Return both with mean and standard deviation of `train` taken out of every dimension."""
-    scale = scale_of(train)
-    return scale.apply(train), scale.apply(test)
 
 
 def index_labels(names: Sequence[str], known: Sequence[str] | None = None) -> Integers:

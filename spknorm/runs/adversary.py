@@ -14,6 +14,11 @@ LEAST_GAIN = 0.1
 """Below the one the ascent, below the other the speaker head, is as good as not there."""
 _OFTEN = 0.5
 _PARTS = {"SNP": "gate", "TAP": "upstream"}
+_STRONGER = {
+    "adaptive": "raise ascent_lr",
+    "relative": "raise speaker_lambda, which is that share while nothing pauses the ascent",
+    "literal": "raise speaker_lambda, or set update: relative, whose speaker_lambda is that share",
+}
 
 
 def gain(speaker_loss: float | None, log_num_speakers: float) -> float | None:
@@ -46,7 +51,7 @@ def judge(
     if weak := share is not None and share < LEAST_SHARE:
         doubts.append(
             f"The adversary moved the {_PARTS[method.strategy]} {100 * share:.2g} % as far as the "
-            f"emotion loss did: {_stronger(method)}."
+            f"emotion loss did: {_STRONGER.get(method.update, _STRONGER['literal'])}."
         )
     if ignorant := not shuffled and knows is not None and knows < LEAST_GAIN:
         doubts.append(
@@ -63,11 +68,3 @@ def judge(
     return Adversary(
         **{"chance": chance, **measured}, without_effect=weak or ignorant, doubts=tuple(doubts)
     )
-
-
-def _stronger(method: MethodConfig) -> str:
-    if method.update == "adaptive":
-        return "raise ascent_lr"
-    if method.update == "relative":
-        return "raise speaker_lambda, which is that share while nothing pauses the ascent"
-    return "raise speaker_lambda, or set update: relative, whose speaker_lambda is that share"

@@ -124,7 +124,7 @@ def _fields(record: Any) -> tuple[tuple[str, Any, bool], ...]:
     return tuple(
         (
             field.name,
-            _without_none(hints[field.name]),
+            next(one for one in _options(hints[field.name]) if one is not types.NoneType),
             field.default is not dataclasses.MISSING
             or field.default_factory is not dataclasses.MISSING,
         )
@@ -132,11 +132,9 @@ def _fields(record: Any) -> tuple[tuple[str, Any, bool], ...]:
     )
 
 
-def _without_none(hint: Any) -> Any:
-    if typing.get_origin(hint) not in (types.UnionType, typing.Union):
-        return hint
-    rest = [one for one in typing.get_args(hint) if one is not types.NoneType]
-    return rest[0] if len(rest) == 1 else typing.Union[tuple(rest)]  # noqa: UP007 # made of a list
+def _options(hint: Any) -> tuple[Any, ...]:
+    is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    return typing.get_args(hint) if is_union else (hint,)
 
 
 def _convert(hint: Any, value: Any, path: Path, key: str, num_classes: int) -> Any:

@@ -43,12 +43,8 @@ _SETTINGS_OF_ARGS = (
 class Run:
     """A finished run with what stands beside its result.json.
 
-    Attributes:
-        folder: Relative to the folder that was read.
-        history: metrics.jsonl.
-        probes: probe.json.
-        doubts: What does not fit together, as sentences.
-        config_file: Name of the config_*.yaml that s3prl's layout keeps, None without one.
+    `folder` is relative to the one that was read, `config_file` the name of the config_*.yaml that
+    s3prl's layout keeps; `doubts` are sentences on what does not fit together.
     """
 
     folder: str

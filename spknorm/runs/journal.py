@@ -4,7 +4,7 @@ Only the leader's journal writes; everything is on its way to the disk when a me
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 
+from spknorm.config import flatten
 from spknorm.runs.metrics_log import MetricsLog
 
 NAMES_OF_S3PRL = {"wa": "acc", "emotion_loss": "loss"}
@@ -41,8 +42,11 @@ class Journal:
         if self._expdir is None:
             return
         self._metrics.append({"step": step, "split": split, **values})
-        for name, value in _scalars(values):
-            tag = f"emotion-{self._fold}/{split}-{NAMES_OF_S3PRL.get(name, name)}"
+        for name, value in flatten(values):
+            if not isinstance(value, (int, float)):
+                continue
+            known = NAMES_OF_S3PRL.get(name, name.replace(".", "_"))
+            tag = f"emotion-{self._fold}/{split}-{known}"
             event = Event(wall_time=time.time(), step=step, summary=scalar(tag, value))
             self._events.write_event(event)
         self._events.flush()
@@ -62,11 +66,3 @@ class Journal:
         """End the curves' file."""
         if self._expdir is not None:
             self._events.close()
-
-
-def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _scalars(value, f"{prefix}{name}_")
-        elif isinstance(value, (int, float)):
-            yield prefix + name, value

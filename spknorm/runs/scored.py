@@ -27,8 +27,7 @@ class Scores:
 class TestScores(Scores):
     """Of the test set, with the counts behind them: (C, C), row = true class.
 
-    Attributes:
-        ua_over: The classes that UA is the mean recall of: those with test utterances.
+    `ua_over` are the classes that UA is the mean recall of: those with test utterances.
     """
 
     classes: tuple[str, ...]
@@ -105,11 +104,18 @@ def scored(
                 test=None if test is None else _agreement(target, test, by_speaker),
             )
         )
-    of_speaker = metrics.score_by_speaker(truth, predicted, speakers, len(target.names))
-    return Scored(
-        dev=None if dev is None else Scores(**_numbers(dev)),
-        test=None if test is None else _test_scores(target.names, test, of_speaker),
-    )
+    scored_test = None
+    if test is not None:
+        of_speaker = metrics.score_by_speaker(truth, predicted, speakers, len(target.names))
+        spoken = zip(target.names, test.confusion.sum(axis=1), strict=True)
+        scored_test = TestScores(
+            **_numbers(test),
+            classes=tuple(target.names),
+            confusion=test.confusion.tolist(),
+            by_speaker={name: of_speaker[name].confusion.tolist() for name in sorted(of_speaker)},
+            ua_over=tuple(name for name, count in spoken if count),
+        )
+    return Scored(None if dev is None else Scores(**_numbers(dev)), scored_test)
 
 
 def _agreement(
@@ -123,19 +129,6 @@ def _agreement(
             name: dict(zip(target.names, np.asarray(sums).tolist(), strict=True))
             for name, sums in by_speaker.items()
         },
-    )
-
-
-def _test_scores(
-    classes: Sequence[str], test: metrics.Scores, by_speaker: Mapping[str, metrics.Scores]
-) -> TestScores:
-    spoken = test.confusion.sum(axis=1)
-    return TestScores(
-        **_numbers(test),
-        classes=tuple(classes),
-        confusion=test.confusion.tolist(),
-        by_speaker={name: by_speaker[name].confusion.tolist() for name in sorted(by_speaker)},
-        ua_over=tuple(name for name, count in zip(classes, spoken, strict=True) if count),
     )
 
 

@@ -83,20 +83,21 @@ def load(folder: Path | str, *, device: str = "cpu") -> Trained:
     folder = Path(folder)
     state = read_checkpoint(folder)
     args, settings = state["Args"], configuration.parse(sections(state["Config"]))
+    weights = heads_of(state["Downstream"])
     with torch.random.fork_rng(devices=[]):
         built = upstreams.build(args, device=device, folder=folder)
         featurizer = make_featurizer(built.upstream, args, device=device)
-        heads = _untrained_heads(state["Downstream"], settings, featurizer.output_dim).to(device)
+        heads = _untrained_heads(weights, settings, featurizer.output_dim).to(device)
     parts: dict[str, tuple[nn.Module, Mapping[str, Tensor]]] = {
         "featurizer": (featurizer, state.get("Featurizer", {})),
-        "heads": (heads, heads_of(state["Downstream"])),
+        "heads": (heads, weights),
     }
     if "Upstream" in state:
         tuning.adapt(built.upstream, settings.upstream)
         parts = {"upstream": (built.upstream, state["Upstream"]), **parts}
-    for module, weights in parts.values():
+    for module, kept in parts.values():
         try:
-            tuning.load_state(module, unwrap_names(weights, tuning.state_of(module)))
+            tuning.load_state(module, unwrap_names(kept, tuning.state_of(module)))
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
@@ -107,7 +108,7 @@ def load(folder: Path | str, *, device: str = "cpu") -> Trained:
         module.eval()
     built.upstream.to(device).eval()
     tuning.merge(built.upstream)
-    result = result_of(folder)
+    result = object_in(folder / "result.json")
     return Trained(
         folder=folder,
         args=args,
@@ -115,7 +116,7 @@ def load(folder: Path | str, *, device: str = "cpu") -> Trained:
         upstream=built.upstream,
         featurizer=featurizer,
         heads=heads,
-        target=read_target(state, result, _num_emotions(state["Downstream"])),
+        target=read_target(state, result, len(_last_bias(weights, "model."))),
         frozen="Upstream" not in state,
         best_step=int(state["Step"]),
         result=result,
@@ -161,15 +162,6 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     return state
 
 
-def result_of(folder: Path) -> Mapping[str, Any]:
-    """Return result.json of an experiment folder; empty if there is none.
-
-    Raises:
-        CheckpointError: It is no JSON object.
-    """
-    return object_in(Path(folder) / "result.json")
-
-
 def object_in(path: Path) -> Mapping[str, Any]:
     """Return the object in a JSON file; empty if there is no such file.
 
@@ -206,25 +198,19 @@ def heads_of(downstream: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(mark): v for name, v in downstream.items() if name.startswith(mark)}
 
 
-def _untrained_heads(
-    downstream: Mapping[str, Tensor], settings: TaskConfig, upstream_dim: int
-) -> Heads:
-    """Return heads of the checkpoint's sizes."""
+def _untrained_heads(weights: Mapping[str, Tensor], settings: TaskConfig, size: int) -> Heads:
+    """Return heads of the checkpoint's sizes on an upstream of dimension `size`."""
     try:
         return make_heads(
             settings.downstream_expert,
-            upstream_dim,
-            num_emotions=_num_emotions(downstream),
-            num_speakers=len(_last_bias(heads_of(downstream), "speaker_head.")),
+            size,
+            num_emotions=len(_last_bias(weights, "model.")),
+            num_speakers=len(_last_bias(weights, "speaker_head.")),
         )
     except (TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"The checkpoint's heads cannot be built: {first_line(error)}."
         ) from error
-
-
-def _num_emotions(downstream: Mapping[str, Tensor]) -> int:
-    return len(_last_bias(heads_of(downstream), "model."))
 
 
 def _last_bias(weights: Mapping[str, Tensor], part: str) -> Any:

@@ -9,45 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from spknorm.schema.corpora import DataConfig, SpeakerCorpusConfig, Turns, resolved_dev
+from spknorm.schema.corpora import DataConfig as DataConfig
+from spknorm.schema.corpora import SpeakerCorpusConfig as SpeakerCorpusConfig
+from spknorm.schema.corpora import resolved_dev as resolved_dev
 from spknorm.schema.marks import NUMBERS, THEIR_ENGINE, WITH_SPEAKERS
-from spknorm.schema.method import (
-    Adversary,
-    GateConfig,
-    MethodConfig,
-    ModelConfig,
-    SpeakerHeadConfig,
-    Strategy,
-    Update,
-)
-from spknorm.schema.training import (
-    GroupConfig,
-    GroupsConfig,
-    OptimizerConfig,
-    RunnerConfig,
-    UpstreamConfig,
-)
-
-__all__ = [
-    "Adversary",
-    "DataConfig",
-    "ExpertConfig",
-    "GateConfig",
-    "GroupConfig",
-    "GroupsConfig",
-    "MethodConfig",
-    "ModelConfig",
-    "OptimizerConfig",
-    "RunnerConfig",
-    "SpeakerCorpusConfig",
-    "SpeakerHeadConfig",
-    "Strategy",
-    "TaskConfig",
-    "Turns",
-    "Update",
-    "UpstreamConfig",
-    "resolved_dev",
-]
+from spknorm.schema.method import Adversary as Adversary
+from spknorm.schema.method import GateConfig as GateConfig
+from spknorm.schema.method import MethodConfig as MethodConfig
+from spknorm.schema.method import ModelConfig as ModelConfig
+from spknorm.schema.method import Strategy as Strategy
+from spknorm.schema.method import Update as Update
+from spknorm.schema.training import GroupConfig as GroupConfig
+from spknorm.schema.training import GroupsConfig as GroupsConfig
+from spknorm.schema.training import OptimizerConfig as OptimizerConfig
+from spknorm.schema.training import RunnerConfig as RunnerConfig
+from spknorm.schema.training import UpstreamConfig as UpstreamConfig
 
 
 @dataclass(frozen=True, kw_only=True)

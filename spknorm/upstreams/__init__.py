@@ -91,9 +91,7 @@ OTHER = Family("of another family")
 class Built(NamedTuple):
     """An upstream as training began with it.
 
-    Attributes:
-        upstream: s3prl's.
-        source: The file or folder that its weights came from; None where a family does not say.
+    `source` is the file or folder that its weights came from; None where a family does not say.
     """
 
     upstream: Any
@@ -156,8 +154,12 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
     elsewhere = ckpt and _may_be_elsewhere(name, str(ckpt))
     if ckpt and name.startswith("hf_") and (elsewhere or folder is None):
         check_place(str(ckpt), name)
-    elif ckpt and not on_the_hub and not elsewhere:
-        _require(Path(ckpt), folder)
+    elif ckpt and not on_the_hub and not elsewhere and not Path(ckpt).exists():
+        whose = "The upstream needs" if folder is None else f"{folder} was trained on"
+        raise MissingError(
+            f"{whose} the upstream checkpoint {ckpt}, which is not there. "
+            "Put it back; its configuration is needed to build the model."
+        )
     check_weights(args)
     defaults = {"upstream_model_config": None, "upstream_trainable": False, "from_hf_hub": False}
     asked = {**defaults, **vars(args), "upstream_refresh": False, "device": device}
@@ -203,16 +205,6 @@ def _may_be_elsewhere(name: str, ckpt: str) -> bool:
         return True
     is_a_name = not Path(ckpt).is_absolute() and not ckpt.startswith((".", "~"))
     return name.startswith("hf_") and is_a_name and ckpt.count("/") <= 1
-
-
-def _require(checkpoint: Path, folder: Path | None) -> None:
-    if checkpoint.exists():
-        return
-    whose = "The upstream needs" if folder is None else f"{folder} was trained on"
-    raise MissingError(
-        f"{whose} the upstream checkpoint {checkpoint}, which is not there. "
-        "Put it back; its configuration is needed to build the model."
-    )
 
 
 @contextlib.contextmanager

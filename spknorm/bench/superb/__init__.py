@@ -33,9 +33,7 @@ _TEST = re.compile(r"test at step (\d+): ([\d.e+-]+)")
 class TaskScore(NamedTuple):
     """One task on one upstream.
 
-    Attributes:
-        score: Test accuracy at the best dev step, a fraction; None if the run failed.
-        error: Why there is no score; empty if there is one.
+    The test accuracy at the best dev step, a fraction; or the `error` why there is none.
     """
 
     task: str

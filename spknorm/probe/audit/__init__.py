@@ -188,11 +188,7 @@ class _Work:
         self._done, self._pictured = 0, set[tuple[str, str]]()
 
     def do(self, stage: _Stage) -> list[ProbeRow]:
-        """Return the rows of a stage.
-
-        Raises:
-            NonFiniteError: The upstream gives NaN or infinity; the message names run and stage.
-        """
+        """Return the rows of a stage."""
         run, asked, device = stage.run, self._asked, self._device
         self._tell(f"{run.upstream}, {stage.name}: {run.folder}")
         start = self._done

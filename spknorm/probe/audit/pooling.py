@@ -38,10 +38,7 @@ _MOST_DRAWN = 2000
 class Model(NamedTuple):
     """What an audit runs.
 
-    Attributes:
-        upstream: s3prl's, in evaluation mode.
-        featurizer: s3prl's Featurizer of it.
-        gate: SNP's, None without one.
+    s3prl's upstream and featurizer, in evaluation mode, and SNP's gate if there is one.
     """
 
     upstream: nn.Module

@@ -16,7 +16,7 @@ from spknorm.config import effects
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.files import own_place, require_folder, sha256_of
 from spknorm.runs.checkpoint import BEST
-from spknorm.runs.trained import read_checkpoint, result_of, sections
+from spknorm.runs.trained import object_in, read_checkpoint, sections
 from spknorm.schema import TaskConfig
 
 _PROTOCOLS = (
@@ -41,10 +41,7 @@ _IN_STAGE = {"args.upstream", "args.upstream_trainable"} | {
 class Run(NamedTuple):
     """A finished experiment, as far as an audit needs it.
 
-    Attributes:
-        folder: With dev-best.ckpt.
-        args: s3prl's command line.
-        settings: Its configuration.
+    `folder` has its dev-best.ckpt; `args` are s3prl's command line.
     """
 
     folder: Path
@@ -143,7 +140,15 @@ def find_runs(folders: Sequence[Path], *, every_run: bool) -> list[Run]:
     for folder in map(Path, folders):
         require_folder(folder, "that of a finished experiment or of a benchmark")
         inside = sorted(path.parent for path in folder.rglob(BEST))
-        inside = [path for path in inside if not _is_of_another_bench(path, folder)]
+        inside = [  # not those of another bench below
+            path
+            for path in inside
+            if not any(
+                (above / "summary.json").is_file()
+                for above in path.parents
+                if above.is_relative_to(folder) and above != folder
+            )
+        ]
         if not inside:
             raise MissingError(
                 f"{folder} holds no finished experiment (no {BEST} in it or below it)."
@@ -224,13 +229,8 @@ def _preference(run: Run) -> tuple[Any, ...]:
     return run.speaker_dependent, rank, number, run.seed, str(run.folder)
 
 
-def _is_of_another_bench(path: Path, folder: Path) -> bool:
-    above = [parent for parent in path.parents if parent.is_relative_to(folder)]
-    return any((parent / "summary.json").is_file() for parent in above if parent != folder)
-
-
 def _read(folder: Path) -> Run:
-    result = result_of(folder)
+    result = object_in(folder / "result.json")
     if isinstance(result.get("args"), dict) and isinstance(result.get("config"), dict):
         args, config = argparse.Namespace(**result["args"]), result["config"]
         if getattr(args, "upstream_feature_selection", None):

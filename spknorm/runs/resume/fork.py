@@ -53,8 +53,12 @@ def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
     if not changed:
         return
     fork = _find(expdir, asked)
-    if fork is None and size > 1 and os.environ.get("RANK", "0") != "0":
-        fork = _wait(expdir, asked)
+    waits = fork is None and size > 1 and os.environ.get("RANK", "0") != "0"
+    end = time.monotonic() + _WAIT_SECONDS
+    while waits and (fork := _find(expdir, asked)) is None:
+        if time.monotonic() > end:
+            raise ConfigError(f"The first process has made no fork of {expdir}: see what it says.")
+        time.sleep(0.2)
     if fork is None:
         fork = _make(expdir, states, changed, asked)
     step = read_json(fork / FORKED_FROM)["step"]
@@ -80,15 +84,6 @@ def _find(expdir: Path, asked: Asked) -> Path | None:
             if not state.changes(states, asked):
                 return fork
     raise AssertionError("unreachable: the numbers do not end")
-
-
-def _wait(expdir: Path, asked: Asked) -> Path:
-    end = time.monotonic() + _WAIT_SECONDS
-    while (fork := _find(expdir, asked)) is None:
-        if time.monotonic() > end:
-            raise ConfigError(f"The first process has made no fork of {expdir}: see what it says.")
-        time.sleep(0.2)
-    return fork
 
 
 def _make(

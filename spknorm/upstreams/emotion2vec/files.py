@@ -15,12 +15,7 @@ _KIND = "Emotion2vec"
 
 
 class Files(NamedTuple):
-    """A checkpoint's.
-
-    Attributes:
-        config: config.yaml.
-        weights: model.pt.
-    """
+    """A checkpoint's."""
 
     config: Path
     weights: Path
@@ -47,7 +42,8 @@ def locate(name: str, ckpt: str | None) -> Files:
         folder = path if path.is_dir() else path.parent
         return _files(folder, path if path.is_file() else folder / WEIGHTS_FILE)
     hub_id = f"emotion2vec/{NAMES[name]}"
-    for folder in _of_modelscope(NAMES[name]):
+    cache = Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope/hub").expanduser()
+    for folder in (cache / "models" / "iic" / NAMES[name], cache / "iic" / NAMES[name]):
         if (folder / CONFIG_FILE).is_file() and (folder / WEIGHTS_FILE).is_file():
             return _files(folder, folder / WEIGHTS_FILE)
     import huggingface_hub
@@ -101,9 +97,3 @@ def _files(folder: Path, weights: Path) -> Files:
                 f"{WEIGHTS_FILE}. Copy or download it again."
             )
     return Files(folder / CONFIG_FILE, weights)
-
-
-def _of_modelscope(name: str) -> list[Path]:
-    """Return the folders in which ModelScope's versions keep a model."""
-    cache = Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope/hub").expanduser()
-    return [cache / "models" / "iic" / name, cache / "iic" / name]

@@ -85,7 +85,10 @@ class TransformersUpstream(AloneUpstream):
             hidden[-1] = last  # behind the final norm, as in s3prl
             return hidden
         # Layers between pooling and upsampling: each frame counts as often as it stands for.
-        return [*(_stretched(layer, last.shape[1]) for layer in hidden), last]
+        frames = last.shape[1]
+        times = [math.ceil(frames / layer.shape[1]) for layer in hidden]
+        pairs = zip(hidden, times, strict=True)
+        return [*(one.repeat_interleave(n, dim=1)[:, :frames] for one, n in pairs), last]
 
     def _rate(self, config: Any, source: str) -> int:
         """Return samples per frame, as config.json or the frames of two lengths tell it."""
@@ -165,9 +168,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def _stretched(layer: Tensor, frames: int) -> Tensor:
-    """Return a layer (b, t, H) with each frame repeated, (b, T, H)."""
-    times = math.ceil(frames / layer.shape[1])
-    return layer.repeat_interleave(times, dim=1)[:, :frames]

@@ -10,28 +10,17 @@ from typing import Any
 
 from spknorm.errors import USER_ERRORS, CheckpointError, MissingError, is_out_of_memory
 from spknorm.upstreams.weights import fairseq_file
-from spknorm.upstreams.weights.folders import explain_folder, no_description, no_weights
-from spknorm.upstreams.weights.kinds import describe, explain, first_line, why_unread
-from spknorm.upstreams.weights.names import (
-    plain_name,
-    tensors_in,
-    unwrap_names,
-    unwrapped,
-)
-
-__all__ = [
-    "build_from",
-    "describe",
-    "explain",
-    "first_line",
-    "load_weights",
-    "no_description",
-    "no_weights",
-    "plain_name",
-    "tensors_in",
-    "unwrap_names",
-    "unwrapped",
-]
+from spknorm.upstreams.weights.folders import explain_folder
+from spknorm.upstreams.weights.folders import no_description as no_description
+from spknorm.upstreams.weights.folders import no_weights as no_weights
+from spknorm.upstreams.weights.kinds import describe as describe
+from spknorm.upstreams.weights.kinds import explain as explain
+from spknorm.upstreams.weights.kinds import first_line as first_line
+from spknorm.upstreams.weights.kinds import why_unread
+from spknorm.upstreams.weights.names import plain_name as plain_name
+from spknorm.upstreams.weights.names import tensors_in as tensors_in
+from spknorm.upstreams.weights.names import unwrap_names as unwrap_names
+from spknorm.upstreams.weights.names import unwrapped
 
 
 def load_weights(file: Any, **options: Any) -> Any:

@@ -52,7 +52,8 @@ def no_description(folder: Path) -> str:
         return f"{missing}; {link}"
     steps = [path.parent.name for path in folder.glob("checkpoint-*/config.json")]
     if steps:
-        last = max(steps, key=_number)
+        numbers = ((int(f"0{name.rpartition('-')[2]}"), name) for name in steps)
+        last = max(numbers)[1]
         return f"{missing}, but {last} in it has one, as Trainer saves them: name that folder"
     within = sorted(path.parent.name for path in folder.glob("*/config.json"))
     if within:
@@ -111,27 +112,17 @@ def _wrong_weights(path: Path) -> str:
     found = describe(path)
     if path.suffix != ".safetensors" or found.startswith(("is empty", "is a pointer", "is a web")):
         return found
-    whole = _is_whole_safetensors(path)
-    return (
-        "" if whole else "is cut short, as a download or copy does that was stopped: get it again"
-    )
-
-
-def _is_whole_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
             header = json.loads(file.read(min(length, path.stat().st_size)))
             ends = [e["data_offsets"][1] for key, e in header.items() if key != "__metadata__"]
+            whole = path.stat().st_size == 8 + length + max(ends, default=0)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            return False
-    return bool(path.stat().st_size == 8 + length + max(ends, default=0))
+            whole = False
+    stopped = "is cut short, as a download or copy does that was stopped: get it again"
+    return "" if whole else stopped
 
 
 def _named(path: Path) -> str:
     return f"{'an' if path.name.startswith('a') else 'a'} {path.name}"
-
-
-def _number(name: str) -> int:
-    digits = name.rpartition("-")[2]
-    return int(digits) if digits.isdecimal() else -1

@@ -44,31 +44,23 @@ def describe(path: Path | str) -> str:
         return POINTER
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return "is a web page, not a checkpoint: download the file itself"
-    if _is_safetensors(start, size):
+    length = int.from_bytes(start[:8], "little")
+    if 0 < length < size and start[8:10] in (b'{"', b"{}"):
         return (
             "is a safetensors file, which goes with a config.json beside it: name their folder "
             "with -k, and an upstream of transformers, such as -u hf_hubert_custom"
         )
     if start.startswith(b"PK"):
-        return _describe_zip(path, size)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except Exception:  # zipfile and zlib raise a dozen kinds for a damaged archive
+            return (
+                f"is cut short: its {size} bytes end before its table of contents, as a download "
+                "or copy does that was stopped; get it again (-r downloads again)"
+            )
+        return "" if damaged is None else f"is damaged (checksum of {damaged}): get it again"
     return "" if start.startswith(b"\x80") else "is no file of torch"
-
-
-def _describe_zip(path: Path, size: int) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except Exception:  # zipfile and zlib raise a dozen kinds for a damaged archive
-        return (
-            f"is cut short: its {size} bytes end before its table of contents, as a download or "
-            "copy does that was stopped; get it again (-r downloads again)"
-        )
-    return "" if damaged is None else f"is damaged (checksum of {damaged}): get it again"
-
-
-def _is_safetensors(start: bytes, size: int) -> bool:
-    length = int.from_bytes(start[:8], "little")
-    return 0 < length < size and start[8:10] in (b'{"', b"{}")
 
 
 def explain(path: Path | str, error: BaseException | None = None, upstream: str = "") -> str:
