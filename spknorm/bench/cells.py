@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig
 
 TASK = "emotion_spknorm"
+QUICK = {"total_steps": 20, "log_step": 10, "eval_step": 10, "save_step": 10}
+"""Settings of `runner` in a quick run: does it all work?"""
 _PROGRAM = ("-m", "spknorm", "run-downstream", "-m", "train")
 
 
@@ -105,6 +108,11 @@ class Cell:
 @functools.cache
 def _defaults() -> dict[str, Any]:
     return config.load_yaml(registry.config_path(TASK))
+
+
+def folder_name(name: str) -> str:
+    """Return a name as that of a folder."""
+    return re.sub(r"[^\w.+-]", "_", name)
 
 
 def num_methods(cells: Iterable[Cell]) -> int:

@@ -1,7 +1,6 @@
 """Every run of an experiment file: protocol, upstream, variant, fold, seed. Third here."""
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm import config
-from spknorm.bench.cells import Cell
+from spknorm.bench.cells import QUICK, Cell, folder_name
 from spknorm.bench.entries import (
     METHOD_KEYS,
     as_seed,
@@ -22,8 +21,6 @@ from spknorm.bench.entries import (
 from spknorm.bench.experiment import Experiment, read_experiment
 from spknorm.errors import ConfigError
 from spknorm.protocols import NUM_DRAWS, SAMPLES_PER_LABEL
-
-_QUICK_STEPS = 20
 
 
 def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
@@ -136,15 +133,13 @@ def _cell(
         expert["speaker_corpus"] = {"shuffle_labels": True}
     changes = config.merge(changes, {"downstream_expert": expert})
     if quick:
-        steps = {"total_steps": _QUICK_STEPS, "log_step": _QUICK_STEPS // 2}
-        steps |= {"eval_step": _QUICK_STEPS // 2, "save_step": _QUICK_STEPS // 2}
-        changes = config.merge(changes, {"runner": steps})
+        changes = config.merge(changes, {"runner": QUICK})
     parts = [label_of(upstream), variant["name"], protocol["label"]]
-    group = _as_folder("-".join(parts))
+    group = folder_name("-".join(parts))
     if at.samples_per_label is not None:
         parts += [f"n{at.samples_per_label}", f"draw{at.draw}"]
     return Cell(
-        name=_as_folder("-".join([*parts, at.fold, f"seed{at.seed}"])),
+        name=folder_name("-".join([*parts, at.fold, f"seed{at.seed}"])),
         group=group,
         variant=variant["name"],
         upstream=upstream["name"],
@@ -157,7 +152,3 @@ def _cell(
         seed=at.seed,
         changes=changes,
     )
-
-
-def _as_folder(name: str) -> str:
-    return re.sub(r"[^\w.+-]", "_", name)

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from spknorm import config
 from spknorm.bench.cells import Cell
-from spknorm.runs import status
-from spknorm.runs.status import PlannedRun, Status, whole_result
+from spknorm.files import read_json, write_json
+from spknorm.runs.status import SUMMARY_SCHEMA, Status, whole_result
 
+_LEFT_OUT = ("args", "config", "versions")
 _TAIL_BYTES = 8000
 _MAX_ERROR = 500
 _SCREENFUL = 40
@@ -118,11 +119,19 @@ def _quoted(line: str, path: Path) -> str:
 
 def write_summary(name: str, statuses: Sequence[CellStatus], out: Path) -> Summary:
     """Write summary.json from the result files: equal results give equal bytes."""
-    planned = [
-        PlannedRun(name=one.cell.name, status=one.status, error=one.error) for one in statuses
+    runs = []
+    for one in statuses:
+        if one.status == "complete":
+            result = read_json(out / one.cell.name / "result.json")
+            short = {key: value for key, value in result.items() if key not in _LEFT_OUT}
+            runs.append({**short, "expdir": one.cell.name, "variant": one.cell.variant})
+    cells = [
+        {"name": one.cell.name, "expdir": one.cell.name, "status": one.status, "error": one.error}
+        for one in statuses
     ]
-    variants = {one.cell.name: one.cell.variant for one in statuses}
-    path = status.write_summary(out, name, planned, variants)
+    path = out / "summary.json"
+    content = {"schema": SUMMARY_SCHEMA, "experiment": name, "cells": cells, "runs": runs}
+    write_json(path, content)
     return Summary(path, tuple(statuses))
 
 

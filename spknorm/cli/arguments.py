@@ -69,7 +69,7 @@ ARGUMENTS = (
         "(the default for other tasks)",
         "KEY",
     ),
-    option("-l --upstream_layer_selection", "a single layer of hidden_states", "N", type=int),
+    option("-l --upstream_layer_selection", "a single layer of hidden_states", "N"),
     flag("--upstream_feature_normalize", "normalise each layer before the weighted sum"),
     option(
         "--hub",

@@ -72,17 +72,13 @@ COMMAND = Command(
     "train fresh speaker probes on the upstreams of finished experiments, with controls",
     "example: spknorm audit result/demo --every-layer",
     (
-        option(
-            "folders", "a benchmark's folder, or experiment folders", "DIR", type=Path, nargs="+"
-        ),
+        option("folders", "a benchmark's folder, or experiment folders", "DIR", nargs="+"),
         flag("--every-run", "all folds and seeds, not one run per variant"),
         flag("--every-layer", "also a linear probe of each hidden state"),
         option(
             "--label", "column to probe, repeatable (default: speaker)", "COLUMN", action="append"
         ),
-        option(
-            "--max-speakers", "keep those with the most utterances (default: all)", "N", type=int
-        ),
+        option("--max-speakers", "keep those with the most utterances (default: all)", "N"),
         option("--seed", "of splits, probes and trials (default: 0)", type=int, default=0),
         flag("--whole", "every utterance, not a sample of large corpora"),
         flag("--verifier", "also Resemblyzer's d-vectors (extra: verifier)"),

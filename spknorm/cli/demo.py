@@ -38,11 +38,7 @@ COMMAND = Command(
     "example: spknorm demo trees --corpus ravdess",
     (
         option(
-            "folder",
-            "default: a folder in $SPKNORM_CACHE or ~/.cache/spknorm",
-            "DIR",
-            type=Path,
-            nargs="?",
+            "folder", "default: a folder in $SPKNORM_CACHE or ~/.cache/spknorm", "DIR", nargs="?"
         ),
         option("--corpus", "a small tree in the layout of this corpus, instead of the two", "NAME"),
         option(

@@ -1,7 +1,6 @@
 """`spknorm export`: the normalised upstream of an experiment as files for others."""
 
 import argparse
-from pathlib import Path
 
 from spknorm.cli.parsing import Command, flag, option
 from spknorm.errors import ConfigError
@@ -31,14 +30,9 @@ COMMAND = Command(
     "write an experiment's normalised upstream for s3prl and transformers",
     "example: spknorm export result/downstream/NAME --format transformers",
     (
-        option("expdir", "a finished emotion_spknorm run", "EXPDIR", type=Path, nargs="?"),
+        option("expdir", "a finished emotion_spknorm run", "EXPDIR", nargs="?"),
         flag("--matrix", "print what each family of upstreams can do; no EXPDIR"),
-        option(
-            "--out",
-            "default: EXPDIR/export; in result/export if EXPDIR is read-only",
-            "DIR",
-            type=Path,
-        ),
+        option("--out", "default: EXPDIR/export; in result/export if EXPDIR is read-only", "DIR"),
         option("--format", "s3prl or transformers (default: both)", action="append"),
         flag("--onnx", "also model.onnx: a waveform in, logits out"),
         option("--push", "upload the folder to this repository of a model hub", "USER/NAME"),

@@ -37,9 +37,14 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace], int]
 
 
+_TYPES = {"DIR": Path, "EXPDIR": Path, "SECONDS": float, "N": int}
+"""What is read of an option's text, by what its value is called."""
+
+
 def option(names: str, help: str, metavar: str | None = None, **told: Any) -> Argument:
     """Return an option, such as `-c --config`, or a position, such as `folder`."""
-    return Argument(tuple(names.split()), {"help": help, "metavar": metavar, **told})
+    kind = {"type": _TYPES[metavar]} if metavar in _TYPES else {}
+    return Argument(tuple(names.split()), {"help": help, "metavar": metavar, **kind, **told})
 
 
 def flag(names: str, help: str, **told: Any) -> Argument:
@@ -52,9 +57,7 @@ DEVICE = option("--device", "default: cuda if there is a GPU, else cpu")
 
 def roots(where: str = "") -> list[Argument]:
     """Return the options that say where the corpora of most runs are; see `take_roots`."""
-    return [
-        option(f"--{name}", f"sets {name.upper()}_ROOT{where}", "DIR", type=Path) for name in _ROOTS
-    ]
+    return [option(f"--{name}", f"sets {name.upper()}_ROOT{where}", "DIR") for name in _ROOTS]
 
 
 def add_arguments(parser: argparse.ArgumentParser, arguments: Iterable[Argument | str]) -> None:

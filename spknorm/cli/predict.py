@@ -86,21 +86,15 @@ COMMAND = Command(
     "emotion probabilities of audio files, with windows over long ones",
     "example: spknorm predict result/downstream/NAME a.wav --window 2 --page a.html",
     (
-        option("expdir", "a trained experiment of emotion_spknorm", "EXPDIR", type=Path),
+        option("expdir", "a trained experiment of emotion_spknorm", "EXPDIR"),
         option("paths", "recordings", "FILE_OR_FOLDER", type=Path, nargs="+"),
         option("--out", "write .csv or .jsonl instead of printing CSV", "FILE", type=Path),
         option(
             "--window",
             "predict windows of this length (default: 10 of what is over 60 s, else the whole)",
             "SECONDS",
-            type=float,
         ),
-        option(
-            "--hop",
-            "from one window's start to the next's (default: the window)",
-            "SECONDS",
-            type=float,
-        ),
+        option("--hop", "from one window's start to the next's (default: the window)", "SECONDS"),
         option(
             "--segments",
             "predict these parts alone: a .csv, .rttm or .TextGrid, or `vad` to find speech",

@@ -1,7 +1,6 @@
 """`spknorm report`: tables, figures and a page from the result files of a folder."""
 
 import argparse
-from pathlib import Path
 
 from spknorm.cli.parsing import Command, flag, option
 from spknorm.files import check_folder
@@ -26,12 +25,11 @@ COMMAND = Command(
     "write tables, figures and one HTML page from the result files of a folder, at any time",
     "example: spknorm report result/demo",
     (
-        option("folder", "a benchmark folder, or that of a single run", "DIR", type=Path),
+        option("folder", "a benchmark folder, or that of a single run", "DIR"),
         option(
             "--out",
             "default: DIR itself, or a folder in result/report if DIR cannot be written",
             "DIR",
-            type=Path,
         ),
         flag("--audit", "do what is left of the leakage audit first"),
     ),

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-from pathlib import Path
 
 from spknorm.cli.parsing import DEVICE, Command, flag, option
 
@@ -36,16 +35,14 @@ COMMAND = Command(
     "serve a page on this machine: record from the microphone, see the emotions over time",
     "example: spknorm serve result/downstream/NAME",
     (
-        option("expdir", "a trained experiment of emotion_spknorm", "EXPDIR", type=Path),
-        option("--port", "0 takes a free one (default: 7860)", "N", type=int, default=7860),
+        option("expdir", "a trained experiment of emotion_spknorm", "EXPDIR"),
+        option("--port", "0 takes a free one (default: 7860)", "N", default=7860),
         option(
             "--host", "address to listen at (default: 127.0.0.1)", "ADDRESS", default="127.0.0.1"
         ),
         flag("--allow-others", "with --host: allow an address that other machines reach"),
-        option("--window", "length of a window (default: 3)", "SECONDS", type=float, default=3.0),
-        option(
-            "--hop", "from one window's start to the next's (default: 1)", "SECONDS", type=float
-        ),
+        option("--window", "length of a window (default: 3)", "SECONDS", default=3.0),
+        option("--hop", "from one window's start to the next's (default: 1)", "SECONDS"),
         DEVICE,
     ),
     run,

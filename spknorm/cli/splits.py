@@ -181,20 +181,20 @@ COMMAND = Command(
             "si5, si10, loso, loso-group, sd, emosuperb, audb, emobox or official "
             "(default: the split that is given)",
         ),
-        option("--groups", "of loso-group, or of sentences (default: 5)", "N", type=int, default=5),
+        option("--groups", "of loso-group, or of sentences (default: 5)", "N", default=5),
         option(
             "--unseen",
             "what of test is not in training (default: speakers)",
             default="speakers",
             choices=("speakers", "sentences", "both"),
         ),
-        option("--fold-lists", "emobox: the folder with fold_1, fold_2, ...", "DIR"),
+        option("--fold-lists", "emobox: the folder with fold_1, fold_2, ...", "DIR", type=str),
         option(
             "--dev",
             "superb, speaker_disjoint or given (default: what a run does on that corpus)",
             default="auto",
         ),
-        option("--root", "the corpus' folder, or that of the manifest's paths", "DIR", type=Path),
+        option("--root", "the corpus' folder, or that of the manifest's paths", "DIR"),
         flag("--names", "compare names alone, without reading a file"),
         flag("--near", "decode every file, to find copies that were encoded anew"),
         option("--page", "also write all of it as an HTML page", "FILE", type=Path),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spknorm.config.progress import Progress
-from spknorm.errors import ConfigError
+from spknorm.errors import ConfigError, MissingError
 from spknorm.export.card import model_card
 from spknorm.export.exportable import read_exportable
 from spknorm.export.onnx_file import ONNX_FILE, write_onnx
@@ -31,7 +31,7 @@ from spknorm.export.upstream_file import (
 )
 from spknorm.files import check_folder, own_place, write_atomic
 
-__all__ = ["FORMATS", "Exported", "export", "load_gate", "push"]
+__all__ = ["FORMATS", "Exported", "export", "gate_of", "load_gate", "push"]
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +146,18 @@ def _export(
     if upstream_file is not None and own_file:
         flags = ("-u", run.entry, "-k", str(upstream_file.resolve()))
     return Exported(folder, upstream_file, flags, classifier, run.reason)
+
+
+def gate_of(ckpt: str | None, entry: str) -> NormalisingGate | None:
+    """Return `load_gate` of what -k names for an entry of s3prl's hub.
+
+    Raises:
+        MissingError: It names nothing, or no such file.
+        CheckpointError: The file is not a whole upstream.
+    """
+    if not ckpt:
+        raise MissingError(f"{entry} needs the exported file: -k normalised.pt")
+    return load_gate(ckpt)
 
 
 def load_gate(path: Path | str) -> NormalisingGate | None:

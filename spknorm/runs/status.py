@@ -4,18 +4,16 @@ After `result.py`. A run counts as made only with a whole result file: whatever 
 holds, it is made again or goes on.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from spknorm.errors import ConfigError, MissingError
-from spknorm.files import read_json, write_json
+from spknorm.files import read_json
 from spknorm.runs.checked import build, check_schema, read_object
 from spknorm.runs.result import RESULT_SCHEMA
 
 SUMMARY_SCHEMA = "spknorm.summary/1"
-_LEFT_OUT = ("args", "config", "versions")
 
 Status = Literal["complete", "failed", "pending"]
 
@@ -52,23 +50,6 @@ def whole_result(folder: Path, *, part: str) -> dict[str, Any] | None:
     dimensions = result.get("dimensions") or {}
     scores = result.get(part) or (dimensions.get(part) if isinstance(dimensions, dict) else None)
     return result if isinstance(scores, dict) else None
-
-
-def write_summary(
-    folder: Path, experiment: str, planned: Sequence[PlannedRun], variants: Mapping[str, str]
-) -> Path:
-    """Write the summary.json of a bench: equal results give equal bytes; `variants` by run."""
-    runs = []
-    for one in planned:
-        if one.status == "complete":
-            result = read_json(folder / one.name / "result.json")
-            short = {key: value for key, value in result.items() if key not in _LEFT_OUT}
-            runs.append({**short, "expdir": one.name, "variant": variants[one.name]})
-    cells = [{**vars(one), "expdir": one.name} for one in planned]
-    path = folder / "summary.json"
-    content = {"schema": SUMMARY_SCHEMA, "experiment": experiment, "cells": cells, "runs": runs}
-    write_json(path, content)
-    return path
 
 
 def read_summary(folder: Path) -> SummaryFile:

@@ -11,9 +11,8 @@ _EMBEDDED = Path(__file__).with_name("demo_hubert.pt")
 def spknorm_demo_hubert(ckpt: str | None = None, **kwargs: Any) -> UpstreamExpert:
     """Return the small HuBERT that was pre-trained on the demo's generator; nothing is downloaded.
 
-    Args:
-        ckpt: Another checkpoint of the same format; by default the embedded one.
-        **kwargs: s3prl's own (refresh, model_config, ...), which this upstream has no use for.
+    `ckpt` may be another checkpoint of the same format than the embedded one; s3prl's further
+    arguments (refresh, model_config, ...) are of no use to it.
     """
     kwargs.pop("refresh", None)
     return UpstreamExpert(ckpt or str(_EMBEDDED), **kwargs)

@@ -5,12 +5,7 @@ from spknorm.upstreams.emotion2vec.upstream import Emotion2vecUpstream
 
 
 class UpstreamExpert(Emotion2vecUpstream):
-    """s3prl's upstream contract for a folder of emotion2vec.
-
-    Args:
-        name: As -u takes it.
-        ckpt: Folder, or model.pt in it.
-    """
+    """s3prl's upstream contract for a folder of emotion2vec, or the model.pt in it."""
 
     def __init__(self, name: str, ckpt: str | None) -> None:
         super().__init__(name, ckpt)

@@ -9,11 +9,7 @@ from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
 
 
 class UpstreamExpert(TransformersUpstream):
-    """s3prl's upstream contract for a folder of transformers.
-
-    Args:
-        ckpt: Folder or name.
-    """
+    """s3prl's upstream contract for a folder of transformers, or a name of its hub."""
 
     def __init__(self, ckpt: str) -> None:
         super().__init__(ckpt)

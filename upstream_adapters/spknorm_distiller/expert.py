@@ -5,18 +5,16 @@ from typing import Any
 from s3prl.upstream.distiller.expert import UpstreamExpert as DistillerExpert
 from torch import Tensor
 
-from spknorm.errors import MissingError
-from spknorm.export import load_gate
+from spknorm.export import gate_of
 
 
 class UpstreamExpert(DistillerExpert):  # type: ignore[misc]  # s3prl is untyped
     """s3prl's upstream contract for a file that `spknorm export` wrote; see `spknorm_hubert`."""
 
     def __init__(self, ckpt: str | None, **kwargs: Any) -> None:
-        if not ckpt:
-            raise MissingError("spknorm_distiller_local needs the exported file: -k normalised.pt")
+        gate = gate_of(ckpt, "spknorm_distiller_local")
         super().__init__(ckpt, **kwargs)
-        self.gate = load_gate(ckpt)
+        self.gate = gate
 
     def forward(self, wavs: list[Tensor], no_pred: bool = False) -> Any:
         """Run s3prl's distilHuBERT on B waveforms (L_i,), the gated features behind the others."""

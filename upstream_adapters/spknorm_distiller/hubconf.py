@@ -6,11 +6,9 @@ from s3prl.upstream.spknorm_distiller.expert import UpstreamExpert
 
 
 def spknorm_distiller_local(ckpt: str, **kwargs: Any) -> UpstreamExpert:
-    """Return the distilHuBERT that `spknorm export` wrote, with its gate if it has one.
+    """Return the distilHuBERT in `normalised.pt` of an export, or in s3prl's own checkpoint.
 
-    Args:
-        ckpt: `normalised.pt` of an export; s3prl's own checkpoints work as well.
-        **kwargs: s3prl's own (refresh, model_config, ...).
+    SNP's gate is in it, if the export has one.
     """
     kwargs.pop("refresh", None)
     return UpstreamExpert(ckpt, **kwargs)

@@ -11,8 +11,7 @@ from typing import Any
 from s3prl.upstream.hubert.expert import UpstreamExpert as HubertExpert
 from torch import Tensor
 
-from spknorm.errors import MissingError
-from spknorm.export import load_gate
+from spknorm.export import gate_of
 
 Hidden = list[tuple[str, Tensor]]
 
@@ -20,19 +19,13 @@ Hidden = list[tuple[str, Tensor]]
 class UpstreamExpert(HubertExpert):  # type: ignore[misc]  # s3prl is untyped
     """s3prl's upstream contract for a file that `spknorm export` wrote.
 
-    Args:
-        ckpt: The file; read with weights alone.
-        kwargs: s3prl's own.
-
     Raises:
         MissingError: No `ckpt`, or no such file.
         CheckpointError: The file is not a whole upstream.
     """
 
     def __init__(self, ckpt: str | None, **kwargs: Any) -> None:
-        if not ckpt:
-            raise MissingError("spknorm_hubert_local needs the exported file: -k normalised.pt")
-        gate = load_gate(ckpt)
+        gate = gate_of(ckpt, "spknorm_hubert_local")
         super().__init__(ckpt, **kwargs)
         self.gate = gate
         self._postprocess = self.hook_postprocess

@@ -6,11 +6,9 @@ from s3prl.upstream.spknorm_hubert.expert import UpstreamExpert
 
 
 def spknorm_hubert_local(ckpt: str, **kwargs: Any) -> UpstreamExpert:
-    """Return the upstream that `spknorm export` wrote, with its gate if it has one.
+    """Return the upstream in `normalised.pt` of an export, or in s3prl's converted HuBERT's file.
 
-    Args:
-        ckpt: `normalised.pt` of an export; s3prl's converted HuBERT checkpoints work as well.
-        **kwargs: s3prl's own (refresh, model_config, ...), which this upstream has no use for.
+    SNP's gate is in it, if the export has one; of s3prl's further arguments none is of use.
     """
     kwargs.pop("refresh", None)
     return UpstreamExpert(ckpt, **kwargs)

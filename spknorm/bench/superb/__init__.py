@@ -6,9 +6,7 @@ its number is the test score at the best dev step, read from the run's log.log.
 """
 
 import contextlib
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +14,10 @@ from typing import NamedTuple
 
 from spknorm import config
 from spknorm.bench.budget import ASSUMED_RATE, Budget
-from spknorm.bench.cells import literal
+from spknorm.bench.cells import folder_name, literal
 from spknorm.bench.sizes import shape_of, stock_needs
 from spknorm.bench.superb.plan import SuperbExperiment, Task, Upstream, read_plan
+from spknorm.bench.worker import RUN_LOG, CellRun
 from spknorm.files import FolderLock, read_json, write_atomic, write_json
 from spknorm.registry import config_path
 from spknorm.report.tables import Table, TableRow, percent, to_markdown, to_text
@@ -66,7 +65,7 @@ def run(
         pairs = [(upstream, task) for upstream in plan.upstreams for task in plan.tasks]
         for number, (upstream, task) in enumerate(pairs):
             progress(number, len(pairs))
-            folder = out / re.sub(r"[^\w.+-]", "_", f"{task.name}-{upstream.name}")
+            folder = out / folder_name(f"{task.name}-{upstream.name}")
             command = [*_command(plan, task, out), *_source(upstream, out), "-p", str(folder)]
             cells.append(_cell(task, upstream, folder, command, environment))
         progress(len(pairs), len(pairs))
@@ -145,17 +144,15 @@ def table(cells: Sequence[TaskScore]) -> Table:
 
 def _environment(plan: SuperbExperiment, out: Path) -> dict[str, str]:
     """Return where the corpora are; those of the demo are made."""
-    environment = dict(os.environ)
-    if plan.corpora == "demo":
-        from spknorm.corpora.folds import write_folds
-        from spknorm.demo import make_demo_corpora
+    if plan.corpora != "demo":
+        return {}
+    from spknorm.corpora.folds import write_folds
+    from spknorm.demo import make_demo_corpora
 
-        roots = make_demo_corpora()
-        write_folds(roots.iemocap, out / "meta_data")
-        environment["IEMOCAP_ROOT"] = str(roots.iemocap)
-        environment["VOXCELEB1_ROOT"] = str(roots.voxceleb1)
-        environment.pop("FLUENT_COMMANDS_ROOT", None)
-    return environment
+    roots = make_demo_corpora()
+    write_folds(roots.iemocap, out / "meta_data")
+    variables = {"IEMOCAP_ROOT": str(roots.iemocap), "VOXCELEB1_ROOT": str(roots.voxceleb1)}
+    return {**variables, "FLUENT_COMMANDS_ROOT": ""}  # of which the demo has none
 
 
 def _command(plan: SuperbExperiment, task: Task, out: Path) -> list[str]:
@@ -178,7 +175,7 @@ def _source(upstream: Upstream, out: Path) -> list[str]:
     if upstream.experiment is None:
         assert upstream.upstream is not None
         return ["-u", upstream.upstream, *(["-k", upstream.ckpt] if upstream.ckpt else [])]
-    folder = out / "upstreams" / re.sub(r"[^\w.+-]", "_", upstream.name)
+    folder = out / "upstreams" / folder_name(upstream.name)
     named = folder / "flags.json"
     if not named.is_file():
         from spknorm.export import export
@@ -194,11 +191,7 @@ def _cell(
     done = folder / "superb_cell.json"
     if done.is_file() and (known := read_json(done)).get("command") == command:
         return TaskScore(task.name, upstream.name, folder, known["score"], known["step"], "")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "run.log").open("wb") as log:
-        status = subprocess.run(
-            command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
-        ).returncode
+    status = CellRun(command, folder, environment)()
     text = ""
     with contextlib.suppress(FileNotFoundError):
         text = (folder / "log.log").read_text()
@@ -216,7 +209,7 @@ def _cell(
 def _reason(folder: Path, status: int) -> str:
     if status == 0:
         return f"its dev accuracy never rose above 0 ({folder / 'log.log'})"
-    lines = (folder / "run.log").read_text(errors="replace").splitlines()
+    lines = (folder / RUN_LOG).read_text(errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("spknorm: ")]
     last = errors[-1].removeprefix("spknorm: ") if errors else (lines or ["no output"])[-1]
-    return f"{last[:300]} (exit {status}, {folder / 'run.log'})"
+    return f"{last[:300]} (exit {status}, {folder / RUN_LOG})"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from spknorm import config
+from spknorm.bench.cells import QUICK
 from spknorm.errors import ConfigError, MissingError
 from spknorm.schema.marks import NOT_NEGATIVE
 
@@ -99,8 +100,7 @@ def _task(entry: Any, quick: bool) -> Task:
         raise ConfigError(f"s3prl's task {task.task} does not run: it needs {_DEAD[task.task]}.")
     if not quick:
         return task
-    runner = {"total_steps": 20, "eval_step": 10, "save_step": 10, "log_step": 10}
-    return replace(task, config=config.merge(task.config, {"runner": runner}))
+    return replace(task, config=config.merge(task.config, {"runner": QUICK}))
 
 
 def _upstream(entry: Any) -> Upstream:
