@@ -6,6 +6,7 @@ everything it knows is in the cells' own result files.
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -118,7 +119,7 @@ def _work_off(
     waiting = [one.cell for one in board.statuses.values() if one.status == "pending"]
     for cell in jobs.adopt(waiting) if isinstance(jobs, SlurmJobs) else []:
         waiting.remove(cell)
-        board.begin(cell)
+        board.running[cell.name] = None
     while waiting or board.running:
         for cell in board.running_cells():
             if jobs.is_over(cell):
@@ -135,7 +136,8 @@ def _work_off(
                 if jobs.is_at_work(one.cell):
                     board.work(one.cell)
             left = [one.cell for one in starts[taken:]]
-            board.withdraw(left)
+            for cell in left:
+                del board.running[cell.name]
             waiting[:0] = left
             board.tell()
         if isinstance(jobs, SlurmJobs) and not waiting:
@@ -158,7 +160,7 @@ def _starts(
     starts = []
     for cell in waiting[:room]:
         waiting.remove(cell)
-        board.begin(cell)
+        board.running[cell.name] = None
         folder = board.out / cell.name
         if not is_running(folder):
             if status_of(cell, board.out).status == "pending":  # at most half a result
@@ -190,15 +192,6 @@ class _Board:
         """Return the cells that were started and have not ended, by name."""
         return [self.statuses[name].cell for name in sorted(self.running)]
 
-    def begin(self, cell: Cell) -> None:
-        """Note that a cell was given to the executor."""
-        self.running[cell.name] = None
-
-    def withdraw(self, cells: Iterable[Cell]) -> None:
-        """Note that the executor did not take cells after all."""
-        for cell in cells:
-            del self.running[cell.name]
-
     def work(self, cell: Cell) -> None:
         """Note that a cell is at work, which one in a cluster's queue is not yet."""
         if self.running.get(cell.name) is None:
@@ -218,12 +211,12 @@ class _Board:
         statuses, self.told = list(self.statuses.values()), time.monotonic()
         at_work = {name: since for name, since in self.running.items() if since is not None}
         elapsed = {name: self.told - since for name, since in at_work.items()}
-        counts = [sum(one.status == name for one in statuses) for name in ("complete", "failed")]
+        counts = Counter(one.status for one in statuses)
         self._listener(
             BenchProgress(
                 total=len(statuses),
-                complete=counts[0],
-                failed=counts[1],
+                complete=counts["complete"],
+                failed=counts["failed"],
                 running=len(at_work),
                 seconds_left=_seconds_left(statuses, self._parallel, elapsed),
                 ended=None if ended is None else self.statuses[ended.name],

@@ -13,8 +13,9 @@ from typing import Any
 from spknorm.cli import arguments, overrides, process, refusals, resume, settings
 from spknorm.cli.parsing import Command
 from spknorm.config.weights import check_weights, note_fetched, note_weights
-from spknorm.errors import USER_ERRORS, ConfigError, MissingError
+from spknorm.errors import USER_ERRORS, ConfigError
 from spknorm.files import FolderLock, own_place
+from spknorm.upstreams.hugging_face.names import not_downloaded
 
 
 @process.leaving_in_order()
@@ -124,11 +125,8 @@ def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:
         if isinstance(error, USER_ERRORS) or not on_the_hub:
             raise
         what = args.upstream if args.hub == "huggingface" else args.upstream_ckpt
-        raise MissingError(
-            f"The upstream `{args.upstream}` needs `{what}`, which is neither a folder here nor in "
-            f"the Hugging Face cache, and could not be downloaded ({type(error).__name__}). "
-            "Name a folder with -k, or set HF_HOME to a cache that has it."
-        ) from error
+        why = type(error).__name__
+        raise not_downloaded(args.upstream, what, why, "Name a folder with -k") from error
 
 
 def _run_mode(runner: Any, args: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from spknorm.config.weights import check_weights
 from spknorm.errors import ConfigError, MissingError
 from spknorm.upstreams.hugging_face import PREFIX
-from spknorm.upstreams.hugging_face.names import cached, check_place
+from spknorm.upstreams.hugging_face.names import cached, check_place, not_downloaded
 
 
 class Family(NamedTuple):
@@ -174,11 +174,8 @@ def build(args: argparse.Namespace, *, device: str = "cpu", folder: Path | None 
     except OSError as error:  # transformers and huggingface_hub, without a network
         if isinstance(error, MissingError) or not (on_the_hub or name.startswith("hf_")):
             raise
-        raise MissingError(
-            f"The upstream `{name}` needs `{name if on_the_hub else ckpt}`, which is neither a "
-            "folder here nor in the Hugging Face cache, and could not be downloaded "
-            f"({type(error).__name__}). Put the folder back, or set HF_HOME to a cache that has it."
-        ) from error
+        what, why = name if on_the_hub else ckpt, type(error).__name__
+        raise not_downloaded(name, what, why, "Put the folder back") from error
     check_weights(args, fetched(upstream, args))
     return Built(upstream, _own_source(upstream) or (Path(files[-1]) if files else None))
 

@@ -140,15 +140,7 @@ def find_runs(folders: Sequence[Path], *, every_run: bool) -> list[Run]:
     for folder in map(Path, folders):
         require_folder(folder, "that of a finished experiment or of a benchmark")
         inside = sorted(path.parent for path in folder.rglob(BEST))
-        inside = [  # not those of another bench below
-            path
-            for path in inside
-            if not any(
-                (above / "summary.json").is_file()
-                for above in path.parents
-                if above.is_relative_to(folder) and above != folder
-            )
-        ]
+        inside = [path for path in inside if not _is_of_another_bench(path, folder)]
         if not inside:
             raise MissingError(
                 f"{folder} holds no finished experiment (no {BEST} in it or below it)."
@@ -227,6 +219,11 @@ def _preference(run: Run) -> tuple[Any, ...]:
     fold = run.fold.removeprefix("fold")
     number = int(fold) if fold.isdecimal() else 0
     return run.speaker_dependent, rank, number, run.seed, str(run.folder)
+
+
+def _is_of_another_bench(path: Path, folder: Path) -> bool:
+    above = [parent for parent in path.parents if parent.is_relative_to(folder)]
+    return any((parent / "summary.json").is_file() for parent in above if parent != folder)
 
 
 def _read(folder: Path) -> Run:

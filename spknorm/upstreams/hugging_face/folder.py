@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.upstreams.hugging_face.adapters import merged
 from spknorm.upstreams.hugging_face.names import cached, check_place
+from spknorm.upstreams.hugging_face.settings import quantised_weights
 from spknorm.upstreams.weights import (
     explain,
     load_weights,
@@ -145,10 +146,7 @@ def fill(
     own = {plain_name(name): value for name, value in model.state_dict().items()}
     for name, value in found.items():
         if own[name].is_floating_point() and not value.is_floating_point():
-            raise CheckpointError(
-                f"{source} holds weights that are quantised ({name} is of {value.dtype}), which "
-                "cannot be trained: name the folder of the model that they were made of."
-            )
+            raise quantised_weights(source, f"{name} is of {value.dtype}")
         if value.shape != own[name].shape:
             raise CheckpointError(
                 f"{source} does not hold the weights of a {type(model).__name__} as its "
@@ -164,10 +162,7 @@ def _refuse_other_forms(names: Iterable[str], source: str) -> None:
     """Refuse weights that are nothing without others beside them: their scales, or adapters."""
     for name in names:
         if _SCALES.search(name):
-            raise CheckpointError(
-                f"{source} holds weights that are quantised ({name} is beside them), which cannot "
-                "be trained: name the folder of the model that they were made of."
-            )
+            raise quantised_weights(source, f"{name} is beside them")
         if ".lora_" in name:
             raise CheckpointError(
                 f"{source} holds adapters that are not added to their weights ({name}): merge them "

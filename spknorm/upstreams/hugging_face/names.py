@@ -37,11 +37,16 @@ def check_place(source: str, upstream: str) -> None:
         hint = f" Did you mean {path.parent / near[0]}?" if near else ""
         raise MissingError(f"The upstream `{upstream}` needs {source}, which is not there.{hint}")
     if reason := _out_of_reach():
-        raise MissingError(
-            f"The upstream `{upstream}` needs `{source}`, which is neither a folder here nor in "
-            f"the Hugging Face cache, and could not be downloaded ({reason}). Name a folder, or "
-            "set HF_HOME to a cache that has it."
-        )
+        raise not_downloaded(upstream, source, reason, "Name a folder")
+
+
+def not_downloaded(upstream: str, source: object, why: str, advice: str) -> MissingError:
+    """Return (not raise) the error of a name that the hub does not give."""
+    return MissingError(
+        f"The upstream `{upstream}` needs `{source}`, which is neither a folder here nor in the "
+        f"Hugging Face cache, and could not be downloaded ({why}). {advice}, or set HF_HOME to a "
+        "cache that has it."
+    )
 
 
 def _is_path(source: str) -> bool:

@@ -36,10 +36,7 @@ def read_settings(folder: Path, *, source: str) -> Any:
     content, _ = PretrainedConfig.get_config_dict(folder)
     if quantised := content.get("quantization_config"):
         how = quantised.get("quant_method", "some") if isinstance(quantised, dict) else quantised
-        raise CheckpointError(
-            f"{folder} holds weights that are quantised ({how}), which cannot be trained: name "
-            "the folder of the model that they were made of."
-        )
+        raise quantised_weights(folder, how)
     kind = content.pop("model_type", None)
     try:
         config = AutoConfig.for_model(kind, **_of_the_model(content))
@@ -63,6 +60,14 @@ def read_settings(folder: Path, *, source: str) -> Any:
     config.apply_spec_augment = False
     config.dtype = torch.float32
     return config
+
+
+def quantised_weights(source: object, why: str) -> CheckpointError:
+    """Return (not raise) the error of weights that are quantised; `why` says how that shows."""
+    return CheckpointError(
+        f"{source} holds weights that are quantised ({why}), which cannot be trained: name the "
+        "folder of the model that they were made of."
+    )
 
 
 def _of_the_model(content: dict[str, Any]) -> dict[str, Any]:
