@@ -156,3 +156,12 @@ def test_the_bar_of_a_report_is_seen_in_a_terminal(tmp_path):
     status, seen = seen_in_a_terminal([sys.executable, "-m", "spknorm", "report", str(tmp_path)])
     assert status == 0
     assert "report" in bars(seen)
+
+
+def test_work_of_which_nothing_is_done_yet_has_no_time_left(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    with Progress("blocks", 3) as work:
+        work.advance(0)
+        assert capsys.readouterr().err == ""
+        work.advance()
+    assert capsys.readouterr().err.startswith("blocks: 1 of 3, about ")

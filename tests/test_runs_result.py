@@ -1,11 +1,13 @@
 import json
+import os
 
 import numpy as np
 import pytest
 
 import spknorm
 from spknorm import config
-from spknorm.runs.metrics_log import MetricsLog, write_predictions
+from spknorm.runs.journal import Journal
+from spknorm.runs.metrics_log import MetricsLog, read_predictions, write_predictions
 from spknorm.runs.result import make_result, read_result, to_plain, versions
 from spknorm.runs.scored import scored
 from spknorm.statistics.metrics import score
@@ -23,6 +25,16 @@ def test_predictions_have_s3prls_names_and_format(tmp_path):
 def test_predictions_and_ids_must_be_as_many(tmp_path):
     with pytest.raises(ValueError, match="zip"):
         write_predictions(tmp_path, "dev", "fold1", ["a"], ["neu", "sad"], ["neu"])
+
+
+def test_ids_of_files_with_names_of_any_bytes_are_written_and_read(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    write_predictions(tmp_path, "test", "fold1", [name], ["neu"], ["sad"])
+    path = tmp_path / "test_fold1_predict.txt"
+    assert path.read_bytes() == b"caf\xe9 neu\n"
+    assert read_predictions(path) == {name: "neu"}
+    Journal(tmp_path, fold="fold1", lines=0).say(f"batch skipped: {name}")
+    assert (tmp_path / "log.log").read_bytes() == b"batch skipped: caf\xe9\n"
 
 
 def test_metrics_are_a_line_each_and_what_is_not_finite_is_null(tmp_path):

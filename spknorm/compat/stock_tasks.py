@@ -62,8 +62,9 @@ def add_inference(any_label: Any, prediction: str) -> Callable[[Any], None]:
             records: dict[str, list[Any]] = defaultdict(list)
             self.forward("inference", features, [any_label], list(names), records)
             values = [v if isinstance(v, str) else " ".join(v) for v in records[prediction]]
-            with (Path(self.expdir) / "inference.txt").open("a") as file:
-                file.writelines(f"{n} {v}\n" for n, v in zip(names, values, strict=True))
+            lines = (f"{n} {v}\n" for n, v in zip(names, values, strict=True))
+            with (Path(self.expdir) / "inference.txt").open("ab") as file:
+                file.write("".join(lines).encode("utf-8", "surrogateescape"))
             return values
 
         refuse_nonfinite_scores(module.DownstreamExpert)

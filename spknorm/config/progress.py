@@ -53,7 +53,7 @@ class Progress:
             self._bar.update(count)
             return
         now = time.monotonic()
-        if now - self._told >= LINE_EVERY and _is_first():
+        if self._done and now - self._told >= LINE_EVERY and _is_first():
             self._told = now
             from tqdm import tqdm
 

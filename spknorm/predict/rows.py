@@ -43,7 +43,7 @@ def write_rows(rows: Iterable[Prediction], path: Path | str) -> int:
     path = Path(path)
     check_out(path)
     count = 0
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for row in rows:
             if path.suffix == ".csv":
                 file.write(to_csv(row, header=count == 0))

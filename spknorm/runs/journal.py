@@ -54,8 +54,8 @@ class Journal:
     def say(self, text: str) -> None:
         """Append a line to log.log."""
         if self._expdir is not None:
-            with (self._expdir / "log.log").open("a") as file:
-                file.write(text + "\n")
+            with (self._expdir / "log.log").open("ab") as file:
+                file.write(f"{text}\n".encode("utf-8", "surrogateescape"))
 
     def sync(self) -> None:
         """Return once metrics.jsonl is on the disk."""

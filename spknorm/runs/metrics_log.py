@@ -88,13 +88,16 @@ def write_predictions(
     Names and format are those of s3prl/downstream/emotion/expert.py.
     """
     for kind, names in (("predict", predicted), ("truth", truth)):
-        lines = [f"{key} {name}\n" for key, name in zip(ids, names, strict=True)]
-        write_atomic(Path(expdir) / f"{split}_{fold}_{kind}.txt", "".join(lines))
+        lines = "".join(f"{key} {name}\n" for key, name in zip(ids, names, strict=True))
+        # A file's name, and so an id, may be any bytes.
+        content = lines.encode("utf-8", "surrogateescape")
+        write_atomic(Path(expdir) / f"{split}_{fold}_{kind}.txt", content)
 
 
 def read_predictions(path: Path) -> dict[str, str]:
     """Return utterance -> class of a prediction file."""
-    pairs = (line.rpartition(" ") for line in path.read_text(errors="replace").splitlines())
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    pairs = (line.rpartition(" ") for line in text.splitlines())
     return {utterance: label for utterance, _, label in pairs}
 
 
