@@ -12,8 +12,8 @@ from trained_folders import make_trained
 
 from spknorm import export, report
 from spknorm.audio import AudioIndex
-from spknorm.cli import bench as bench_command
 from spknorm.cli import main
+from spknorm.cli.bars import bar
 from spknorm.config import progress
 from spknorm.config.progress import Progress, counted
 from spknorm.corpora.records import Utterance
@@ -140,12 +140,12 @@ def test_predictions_are_told_in_seconds_of_sound(seen, utterances, tmp_path, ti
 
 
 def test_parts_of_a_table_have_a_bar_or_lines(seen, monkeypatch):
-    with bench_command._parts() as show:
+    with bar("parts", lines=True) as show:
         for done in (2, 3, 5):
             show(done, 5)
     assert bars(seen()) == ["parts"]
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: False)
-    with bench_command._parts() as show:
+    with bar("parts", lines=True) as show:
         show(4, 5)
     assert seen() == "4 of 5 parts\n"
 
