@@ -16,7 +16,7 @@ from spknorm.config import to_mapping
 from spknorm.method.adversaries import ADVERSARIES, Prediction
 from spknorm.method.emotion_heads import ACTIVATIONS, make_emotion_head
 from spknorm.method.objectives import Objective, class_objective, concordance_objective
-from spknorm.method.pooling import lengths_of, means, padded
+from spknorm.method.pooling import means, padded
 from spknorm.schema import ExpertConfig
 
 
@@ -175,8 +175,8 @@ class Heads(nn.Module):
 
     def emotion_logits(self, features: Sequence[Tensor]) -> Tensor:
         """Return emotion logits (B, C) of B features (T_i, H)."""
-        together = padded(self._gated(features))  # (B, T, H)
-        logits: Tensor = self.model(self.projector(together), lengths_of(features))[0]
+        together, lengths = padded(self._gated(features))  # (B, T, H)
+        logits: Tensor = self.model(self.projector(together), lengths)[0]
         return logits
 
     def speaker(

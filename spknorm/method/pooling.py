@@ -35,27 +35,22 @@ def mean_over_time(features: Tensor, lengths: Tensor) -> Tensor:
     return (features * valid).sum(dim=1) / lengths.unsqueeze(1)
 
 
-def lengths_of(features: Sequence[Tensor]) -> Tensor:
-    """Return T_i of B tensors (T_i, H), (B,), on their device."""
-    lengths = torch.tensor([len(frames) for frames in features], dtype=torch.int32)
-    return ship([lengths], features[0].device)[0]
-
-
-def padded(features: Sequence[Tensor]) -> Tensor:
-    """Return (B, T, H) with zeros behind each of B tensors (T_i, H)."""
+def padded(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return (B, T, H) with zeros behind each of B tensors (T_i, H), and T_i, (B,)."""
     if features[0].device.type == "cpu":
-        return pad_sequence(list(features), batch_first=True)
+        lengths = torch.tensor([len(frames) for frames in features], dtype=torch.int32)
+        return pad_sequence(list(features), batch_first=True), lengths
     return _padded_at_once(features)
 
 
-def _padded_at_once(features: Sequence[Tensor]) -> Tensor:
-    lengths = [len(frames) for frames in features]
-    longest, flat = max(lengths), torch.cat(list(features))
-    if min(lengths) < longest:
-        valid = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)  # (B, T)
-        (rows,) = ship([valid.flatten().nonzero().squeeze(1)], flat.device)
-        flat = flat.new_zeros(len(lengths) * longest, flat.shape[1]).index_copy_(0, rows, flat)
-    return flat.view(len(lengths), longest, -1)
+def _padded_at_once(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    lengths, flat = torch.tensor([len(frames) for frames in features]), torch.cat(list(features))
+    number, longest = len(features), int(lengths.max())
+    valid = torch.arange(longest) < lengths.unsqueeze(1)  # (B, T)
+    rows, lengths = ship([valid.flatten().nonzero().squeeze(1), lengths], flat.device)
+    if len(flat) < number * longest:
+        flat = flat.new_zeros(number * longest, flat.shape[1]).index_copy_(0, rows, flat)
+    return flat.view(number, longest, -1), lengths
 
 
 def means(features: Sequence[Tensor]) -> Tensor:
@@ -66,7 +61,7 @@ def means(features: Sequence[Tensor]) -> Tensor:
 
 
 def _means_at_once(features: Sequence[Tensor]) -> Tensor:
-    together = _padded_at_once(features)
-    if all(len(frames) == together.shape[1] for frames in features):
-        return together.mean(dim=1)
-    return together.sum(dim=1) / lengths_of(features).unsqueeze(1)
+    if len({len(frames) for frames in features}) == 1:
+        return torch.stack(list(features)).mean(dim=1)
+    together, lengths = _padded_at_once(features)
+    return together.sum(dim=1) / lengths.unsqueeze(1)

@@ -197,7 +197,7 @@ class Update:
             self._move("emotion", kept=True)
         self.groups.drop_gradients()
         speaker_pass(1.0 if strength > 0 else 0.0)
-        turned = self._turn if finite and strength > 0 else tuple
+        turned = self._turn if finite and strength > 0 else None
         second, lengths = self._clip("ascent", "speaker", also=turned)
         norms["speaker_head"] = second.get("speaker_head", 0.0)
         norms["ascent"] = math.hypot(*(second.get(name, 0.0) for name in self._shared_names))
@@ -242,9 +242,15 @@ class Update:
         self.groups.drop_gradients()
         return Step(norms, finite)
 
-    def _turn(self) -> list[Tensor]:
-        before = self._kept.before(self._shared)
-        return turn(self._method, self._shared, emotion=self.emotion, before=before)
+    def _turn(self, norms: Mapping[str, Tensor]) -> list[Tensor]:
+        relative = self._method.update == "relative"
+        return turn(
+            self._method,
+            self._shared,
+            emotion=self.emotion,
+            before=self._kept.before(self._shared) if relative else (),
+            sizes=[norms[name] for name in self._shared_names if name in norms],
+        )
 
     def _ascend(
         self, strength: float, measure: bool, size: float = 0.0, taken: float = 0.0
@@ -274,11 +280,13 @@ class Update:
         self._kept.move([self.optimizers[name] for name in names], kept=kept)
 
     def _clip(
-        self, *names: str, also: Callable[[], Sequence[Tensor]] = tuple
+        self,
+        *names: str,
+        also: Callable[[Mapping[str, Tensor]], Sequence[Tensor]] | None = None,
     ) -> tuple[dict[str, float], list[float]]:
         """Unscale the gradients of the named optimisers and clip them; return norms by group.
 
-        Beside them come the values of what `also` returns when the norms are taken.
+        Beside them come the values of what `also` makes of the norms of single gradients.
         An ascent's own gradient is left alone: (3) has no bound but `ascent_clip`.
         """
         optimizers = [self.optimizers[name] for name in names]

@@ -74,6 +74,7 @@ def turn(
     *,
     emotion: Optimizer,
     before: Sequence[Tensor],
+    sizes: Sequence[Tensor],
 ) -> list[Tensor]:
     """Turn the gradients of `shared` into the ascent's direction; return what `aim` goes by.
 
@@ -81,7 +82,8 @@ def turn(
         method: Reading, direction.
         shared: What (3) moves.
         emotion: The optimiser of (1), which has stepped; its state is only read.
-        before: What each parameter was before (1).
+        before: What each parameter was before (1), where `relative` needs it.
+        sizes: Norms of the gradients as they are, (n_i,).
 
     Returns:
         Two scalars: the direction's length, and that of the step that (1) took on `shared`, where
@@ -90,7 +92,9 @@ def turn(
     relative = method.update == "relative"
     if relative and method.ascent_direction == "preconditioned":
         precondition(with_gradients(shared), emotion)
-    size = length([p.grad for p in shared if p.grad is not None])
+        size = length([p.grad for p in shared if p.grad is not None])
+    else:
+        size = vector_norm(torch.cat([*sizes])) if sizes else torch.zeros(())
     return [size, distance(shared, before) if relative else torch.zeros_like(size)]
 
 

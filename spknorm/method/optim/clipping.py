@@ -36,7 +36,7 @@ def clip(
     *,
     together: str,
     free: Container[str] = (),
-    also: Callable[[], Sequence[Tensor]] = tuple,
+    also: Callable[[Mapping[str, Tensor]], Sequence[Tensor]] | None = None,
 ) -> tuple[dict[str, float], list[float]]:
     """Scale gradients down where they are too large.
 
@@ -47,7 +47,7 @@ def clip(
         largest: Norm above which gradients are scaled; infinity: never.
         together: A key of `BOUNDED_TOGETHER`.
         free: Groups whose gradients stay as they are.
-        also: Called when all norms are taken; returns scalars to be read with them.
+        also: Is given the norm of each gradient by group; returns scalars to be read with them.
 
     Returns:
         Each group's norm as it was before, and what `also` asked for.
@@ -64,7 +64,7 @@ def clip(
             continue
         bounds.append((bounded, vector_norm(torch.cat([each[name] for name in bounded]))))
     own = [vector_norm(found) for found in each.values()]
-    wanted = [*own, *(total + _EPSILON for _, total in bounds), *also()]
+    wanted = [*own, *(total + _EPSILON for _, total in bounds), *(also(each) if also else ())]
     values: list[float] = read(wanted)
     for (bounded, total), value in zip(bounds, values[len(own) :], strict=False):
         if value > largest:
