@@ -6,7 +6,7 @@ Directions are the raw gradient's, or what is said below.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -41,8 +41,8 @@ class Measured(Update):
         self.come = 0.0  # its length before this step
 
     @torch.no_grad()
-    def _turn(self) -> list[Tensor]:
-        size, taken = super()._turn()
+    def _turn(self, norms: Mapping[str, Tensor]) -> list[Tensor]:
+        size, taken = super()._turn(norms)
         last = [
             p - start
             for p, start in zip(self._shared, self._kept.before(self._shared), strict=True)
