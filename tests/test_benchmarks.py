@@ -4,13 +4,13 @@ import contextlib
 import functools
 import json
 import multiprocessing
-import os
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import relay_loops
 from torch.autograd import DeviceType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
@@ -45,34 +45,11 @@ def test_contenders_take_turns_and_their_warmup_is_left_out():
     assert [len(values) for values in seconds.values()] == [3, 3]
 
 
-def note_steps(path, name, pause, tick):
-    """A loop that writes its name into a file at each step."""
-    while True:
-        tick()
-        with path.open("a") as stream:
-            stream.write(f"{name} ")
-        time.sleep(pause)
-
-
-def break_down(tick):
-    tick()
-    raise KeyError("broken")
-
-
-def end_early(tick):
-    tick()
-
-
-def die(tick):
-    tick()
-    os._exit(7)
-
-
 def test_loops_take_turns_step_by_step_and_only_their_own_time_counts(tmp_path):
     path = tmp_path / "order"
     loops = {
-        "slow": functools.partial(note_steps, path, "slow", 0.05),
-        "fast": functools.partial(note_steps, path, "fast", 0),
+        "slow": functools.partial(relay_loops.note_steps, path, "slow", 0.05),
+        "fast": functools.partial(relay_loops.note_steps, path, "fast", 0),
     }
     relay = Relay(rounds=3, warmup=1)
     seconds = relay.run(loops)
@@ -87,13 +64,13 @@ def test_loops_take_turns_step_by_step_and_only_their_own_time_counts(tmp_path):
 @pytest.mark.parametrize(
     ("loop", "told"),
     [
-        (break_down, "KeyError: 'broken'"),
-        (end_early, "before its steps were seen"),
-        (die, "its process ended with 7"),
+        (relay_loops.break_down, "KeyError: 'broken'"),
+        (relay_loops.end_early, "before its steps were seen"),
+        (relay_loops.die, "its process ended with 7"),
     ],
 )
 def test_a_loop_that_breaks_off_is_named_and_the_others_end(tmp_path, loop, told):
-    other = functools.partial(note_steps, tmp_path / "order", "other", 0)
+    other = functools.partial(relay_loops.note_steps, tmp_path / "order", "other", 0)
     with pytest.raises(RuntimeError, match=f"(?s)The loop `faulty` broke off: .*{told}"):
         Relay(rounds=2).run({"other": other, "faulty": loop})
     assert not multiprocessing.active_children()

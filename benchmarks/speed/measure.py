@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch  # imported where needed: a relay begins a process for each loop
 
 ROUNDS = 5
 
@@ -36,6 +37,8 @@ def use_clock(name: str) -> None:
     """
     _clock[0] = name
     if name == "cpu":
+        import torch
+
         torch.set_num_threads(1)
 
 
@@ -116,8 +119,10 @@ def summary(seconds: Mapping[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def matrix_rate(dtype: torch.dtype, *, device: str = "cpu", size: int = 0) -> float:
+def matrix_rate(dtype: "torch.dtype", *, device: str = "cpu", size: int = 0) -> float:
     """Return the rate of a large matrix product in FLOP/s: the median of five."""
+    import torch
+
     size = size or (8192 if device.startswith("cuda") else 2048)
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
 
@@ -131,6 +136,8 @@ def matrix_rate(dtype: torch.dtype, *, device: str = "cpu", size: int = 0) -> fl
 
 def machine(device: str = "cpu") -> dict[str, Any]:
     """Return hardware, versions and load, without anything that names the machine."""
+    import torch
+
     names = ("torch", "torchaudio", "s3prl", "transformers", "numpy")
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
