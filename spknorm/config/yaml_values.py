@@ -6,6 +6,8 @@ to a setting is said by the setting's type, in `config.py`.
 """
 
 import ast
+import copy
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         given = read_file(Path(path))
         if is_pointer(given):
             raise ConfigError(f"{path} {POINTER}.")
-        content = yaml.load(given.decode("utf-8-sig"), Loader=_Loader)  # a SafeLoader
+        content = copy.deepcopy(_content(given.decode("utf-8-sig")))
     except FileNotFoundError as error:
         raise MissingError(f"There is no configuration file {path}. Name one with -c.") from error
     except OSError as error:
@@ -48,6 +50,12 @@ def load_yaml(path: Path) -> dict[str, Any]:
             f"{what.get(kind, f'a {kind}')}."
         )
     return content
+
+
+@functools.lru_cache(maxsize=32)
+def _content(text: str) -> Any:
+    """Return what a text holds: a bench asks for the defaults once for each of its runs."""
+    return yaml.load(text, Loader=_Loader)  # a SafeLoader
 
 
 def read_value(text: str) -> Any:
