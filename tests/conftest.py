@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,6 +46,10 @@ def pytest_collection_finish():
 
 
 def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # processes of a session share one, as a user's do
+        cache = tempfile.TemporaryDirectory(prefix="spknorm-tests-")
+        config.add_cleanup(cache.cleanup)
+        os.environ["SPKNORM_CACHE"] = cache.name
     config.stash[FAULTS] = {}
     if config.getoption("--fault-counts") and config.getoption("numprocesses", None):
         raise pytest.UsageError("--fault-counts counts in one process: leave out -n.")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_runs
 import torch
+from audit_benches import quicken
 from test_families import STRATEGIES, TUNED, hidden_states, load_raw, train  # noqa: F401
 from tiny_upstreams import make_distiller
 from trained_folders import make_trained
@@ -85,7 +86,7 @@ def check_resumed(runs, name, strategy, steps, **options):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_trained_resumed_audited_predicted_with_exported_and_read_back(
-    name, strategy, runs, tone, tmp_path
+    name, strategy, runs, tone, tmp_path, monkeypatch
 ):
     from spknorm.probe.audit import audit
 
@@ -95,6 +96,7 @@ def test_it_is_trained_resumed_audited_predicted_with_exported_and_read_back(
     moved = hidden_states(trained.upstream, wav)
     assert len(moved) == STATES[name]
     assert sum(predict.load(whole).predict(tone(1.0), 16000).values()) == pytest.approx(1.0)
+    quicken(monkeypatch)
     audit([whole], labels=("speaker",))
     assert json.loads((whole / "probe.json").read_text())
     exported = export(whole, tmp_path / "export")

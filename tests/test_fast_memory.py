@@ -36,7 +36,7 @@ def test_kept_memory_is_not_cleared_again_by_the_kernel():
     one_step = 16 * 8 * 2**20 // 4096  # pages
     assert page_faults("given back") > one_step / 2
     # A kernel that is short of memory may take pages away meanwhile.
-    assert min(page_faults("kept") for _ in range(3)) < one_step / 10
+    assert any(page_faults("kept") < one_step / 10 for _ in range(3))
 
 
 _TRIM = """

@@ -10,11 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 import steps
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tiny_runs
 import tiny_upstreams
+from audit_benches import quicken
 
 from spknorm import predict
 from spknorm.cli.status import exit_status_of
@@ -207,11 +209,15 @@ class Commands:
 
     def _audit(self) -> list[Any]:
         copied = Path(shutil.copytree(self._run, self._new()))
-        return audit(copied, device="cuda", every_layer=True)
+        with pytest.MonkeyPatch.context() as patch:
+            quicken(patch)
+            return audit(copied, device="cuda", every_layer=True)
 
     def _leakage(self) -> float:
         self._new()
-        return 1.0 + dev_leakage(self._run, device="cuda")
+        with pytest.MonkeyPatch.context() as patch:
+            quicken(patch)
+            return 1.0 + dev_leakage(self._run, device="cuda")
 
     def _export(self) -> Path:
         return export(self._run, self._new(), onnx=True).folder
