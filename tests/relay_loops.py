@@ -1,5 +1,6 @@
 """Loops for tests of the relay, which imports them in processes of their own: without torch."""
 
+import contextlib
 import os
 import time
 
@@ -25,3 +26,10 @@ def end_early(tick):
 def die(tick):
     tick()
     os._exit(7)
+
+
+@contextlib.contextmanager
+def watching():
+    found = []
+    yield found
+    found.append("left")

@@ -1,6 +1,5 @@
 """The parts of benchmarks/ that decide what a number means."""
 
-import contextlib
 import functools
 import json
 import multiprocessing
@@ -76,18 +75,13 @@ def test_a_loop_that_breaks_off_is_named_and_the_others_end(tmp_path, loop, told
     assert not multiprocessing.active_children()
 
 
-@contextlib.contextmanager
-def watching():
-    found = []
-    yield found
-    found.append("left")
-
-
 @pytest.mark.parametrize("relay", [Relay(at_once=True), OneByOne()])
 def test_a_loop_does_its_legs_and_is_stopped_after_its_last(tmp_path, relay):
     path = tmp_path / "order"
-    loops = {name: functools.partial(note_steps, path, name, 0) for name in ("a", "b", "c")}
-    legs = [Leg(("a", "b"), 2), Leg(("b", "c"), 1), Leg(("b",), 2, watching)]
+    loops = {
+        name: functools.partial(relay_loops.note_steps, path, name, 0) for name in ("a", "b", "c")
+    }
+    legs = [Leg(("a", "b"), 2), Leg(("b", "c"), 1), Leg(("b",), 2, relay_loops.watching)]
     first, second, third = relay.run_legs(loops, legs)
     turns = "a b a b b c b b" if type(relay) is Relay else "a a b b b b b c"
     assert path.read_text().split() == turns.split()
