@@ -270,6 +270,8 @@ class FolderLock:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         self._file = file
+        # Processes that load data outlive a killed one by seconds, and would hold its lock on.
+        os.register_at_fork(after_in_child=self.release)
 
     def release(self) -> None:
         """Give the lock back; does nothing when it is not held."""

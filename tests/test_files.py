@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,28 @@ def test_a_folder_in_use_is_refused_and_a_dead_owners_lock_is_free(tmp_path):
         owner.kill()
     with FolderLock(tmp_path):
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
+def test_a_killed_owners_lock_is_free_though_its_processes_outlive_it(tmp_path):
+    hold = (
+        "import os, sys, time; from spknorm.files import FolderLock as L\n"
+        "lock = L(sys.argv[1]); lock.acquire()\n"
+        "if os.fork(): time.sleep(60)\n"
+        "else: print(os.getpid(), flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", hold, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        left = int(owner.stdout.readline())
+        try:
+            with pytest.raises(ConfigError, match=f"is in use by process {owner.pid} on "):
+                FolderLock(tmp_path).acquire()
+            owner.kill()
+            owner.wait()
+            os.kill(left, 0)  # is there
+            with FolderLock(tmp_path):
+                pass
+        finally:
+            os.kill(left, signal.SIGKILL)
 
 
 def test_what_is_made_of_another_s_folder_goes_into_a_folder_of_one_s_own(tmp_path, monkeypatch):
