@@ -26,17 +26,20 @@ class Measured(Update):
     Attributes:
         fall: How far the running emotion loss has come below its lowest before, in nats.
         excess: The adversary's objective over that of a uniform guess, in nats, at this step.
+        shares: Of the excess, which each step's ascent would take to first order if it were as long
+            as lambda says; above 1 it overshoots.
 
     Args:
         groups: All trainable parameters.
-        length: A key of `LENGTHS`.
+        length: Keys of `LENGTHS`, one after the other; None: the step's, which is only measured.
         rest: Of `Update`.
     """
 
-    def __init__(self, groups: Groups, *, length: str, **rest: Any) -> None:
+    def __init__(self, groups: Groups, *, length: str | None, **rest: Any) -> None:
         super().__init__(groups, **rest)
         self.fall = self.excess = 0.0
-        self._lengths = [LENGTHS[one] for one in length.split(", ")]
+        self._lengths = [LENGTHS[one] for one in length.split(", ")] if length else []
+        self.shares: list[float] = []
         self.net = [torch.zeros_like(p) for p in self._shared]  # the sum of all steps by (1)
         self.come = 0.0  # its length before this step
 
@@ -47,6 +50,8 @@ class Measured(Update):
             p - start
             for p, start in zip(self._shared, self._kept.before(self._shared), strict=True)
         ]
+        far = self._method.speaker_lambda * float(taken)
+        self.shares.append(far * float(size) / max(self.excess, 1e-6))
         for length in self._lengths:
             size, taken = length(self, size, taken, last)
         return [size, taken]

@@ -111,7 +111,8 @@ def train(
         groups=GroupsConfig(upstream=GroupConfig(lr=rate), speaker_head=GroupConfig(lr=SPEAKER_LR)),
     )
     rest: dict[str, Any] = {"method": method, "optimizer": optimizer, "clipping": 1.0}
-    update = Measured(groups, length=length, **rest) if length else Update(groups, **rest)
+    is_measured = method.update == "relative" and method.strategy == "TAP"
+    update = Measured(groups, length=length, **rest) if is_measured else Update(groups, **rest)
     of_emotion = torch.Generator().manual_seed(seed + 1000)  # the same batches in every reading
     start = pooled(encode, corpus.neutral)
 
@@ -147,11 +148,13 @@ def train(
     while losses[-1] > loss and done < steps:
         update.step(emotion_pass, speaker_pass, 1.0)
         done += 1
+    shares = update.shares if isinstance(update, Measured) else []
     seen = pooled(encode, corpus.neutral).numpy()
     speaker, known = corpus.speaker.numpy(), corpus.is_train
     return {
         "steps": done,
         "emotion_loss": round(losses[-1], 4),
+        **({"share": round(float(np.median(shares)), 3)} if shares else {}),
         "leakage": leakage(seen[known], speaker[known], seen[~known], speaker[~known]),
     }
 
