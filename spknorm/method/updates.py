@@ -191,14 +191,14 @@ class Update:
         self, speaker_pass: Callable[[float], None], strength: float, measure: bool
     ) -> Step:
         """Finish stage 1 and do stage 2, whose pass runs even if stage 1 is lost: it may report."""
-        norms, _ = self._clip("emotion")
+        norms, _ = self._clip("emotion", kept=True)
         finite = all_finite(norms)
         if finite:  # (1), (2)
             self._move("emotion", kept=True)
         self.groups.drop_gradients()
         speaker_pass(1.0 if strength > 0 else 0.0)
         turned = self._turn if finite and strength > 0 else None
-        second, lengths = self._clip("ascent", "speaker", also=turned)
+        second, lengths = self._clip("ascent", "speaker", kept=finite, also=turned)
         norms["speaker_head"] = second.get("speaker_head", 0.0)
         norms["ascent"] = math.hypot(*(second.get(name, 0.0) for name in self._shared_names))
         finite = finite and all_finite(second)
@@ -282,17 +282,25 @@ class Update:
     def _clip(
         self,
         *names: str,
+        kept: bool = False,
         also: Callable[[Mapping[str, Tensor]], Sequence[Tensor]] | None = None,
     ) -> tuple[dict[str, float], list[float]]:
         """Unscale the gradients of the named optimisers and clip them; return norms by group.
 
-        Beside them come the values of what `also` makes of the norms of single gradients.
+        Beside them come the values of what `also` makes of the norms of single gradients. What the
+        optimisers are about to move is `kept` before the host waits for all that.
         An ascent's own gradient is left alone: (3) has no bound but `ascent_clip`.
         """
         optimizers = [self.optimizers[name] for name in names]
         gradients = unscaled(optimizers, self.groups._asdict(), self._scaler)
         free = self._shared_names if "ascent" in names else ()
-        return clip(gradients, self._clipping, together=self._together, free=free, also=also)
+
+        def queued(norms: Mapping[str, Tensor]) -> Sequence[Tensor]:
+            found = also(norms) if also else ()
+            self._kept.keep_ahead(optimizers if kept else ())
+            return found
+
+        return clip(gradients, self._clipping, together=self._together, free=free, also=queued)
 
     def _take_back(self) -> None:
         """Put weights and optimiser states back to where `step` found them."""

@@ -36,7 +36,7 @@ def clip(
     *,
     together: str,
     free: Container[str] = (),
-    also: Callable[[Mapping[str, Tensor]], Sequence[Tensor]] | None = None,
+    also: Callable[[Mapping[str, Tensor]], Sequence[Tensor]] = lambda norms: (),
 ) -> tuple[dict[str, float], list[float]]:
     """Scale gradients down where they are too large.
 
@@ -64,7 +64,7 @@ def clip(
             continue
         bounds.append((bounded, vector_norm(torch.cat([each[name] for name in bounded]))))
     own = [vector_norm(found) for found in each.values()]
-    wanted = [*own, *(total + _EPSILON for _, total in bounds), *(also(each) if also else ())]
+    wanted = [*own, *(total + _EPSILON for _, total in bounds), *also(each)]
     values: list[float] = read(wanted)
     for (bounded, total), value in zip(bounds, values[len(own) :], strict=False):
         if value > largest:

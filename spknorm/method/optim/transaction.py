@@ -96,6 +96,21 @@ class Transaction:
         self._weights: list[Copies] = []
         self._values: list[Copies] = []
         self._states: dict[Optimizer, dict[nn.Parameter, dict[str, Any]]] = {}
+        self._ahead: set[Optimizer] = set()
+
+    def keep_ahead(self, optimizers: Iterable[Optimizer]) -> None:
+        """Keep now what `move` would, while the device is busy; if memory is short, it will tell.
+
+        Args:
+            optimizers: With the gradients by which they will step.
+        """
+        try:
+            for optimizer in optimizers:
+                self._keep(optimizer)
+                self._ahead.add(optimizer)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
 
     def move(self, optimizers: Sequence[Optimizer], *, kept: bool) -> None:
         """Let optimisers step.
@@ -111,7 +126,9 @@ class Transaction:
         error: BaseException | None = None
         try:
             for optimizer in optimizers if kept else ():
-                self._keep(optimizer)
+                if optimizer not in self._ahead:
+                    self._keep(optimizer)
+                self._ahead.discard(optimizer)
             for optimizer in optimizers:
                 optimizer.step()
         except (RuntimeError, MemoryError) as raised:
@@ -162,7 +179,7 @@ class Transaction:
 
     def forget(self) -> None:
         """Let the copies go."""
-        for kept in (self._known, self._weights, self._values, self._states):
+        for kept in (self._known, self._weights, self._values, self._states, self._ahead):
             kept.clear()
 
 
