@@ -197,8 +197,8 @@ class Update:
             self._move("emotion", kept=True)
         self.groups.drop_gradients()
         speaker_pass(1.0 if strength > 0 else 0.0)
-        turned = self._turn if finite and strength > 0 else None
-        second, lengths = self._clip("ascent", "speaker", kept=finite, also=turned)
+        turned = finite and strength > 0
+        second, lengths = self._clip("ascent", "speaker", kept=finite, turned=turned)
         norms["speaker_head"] = second.get("speaker_head", 0.0)
         norms["ascent"] = math.hypot(*(second.get(name, 0.0) for name in self._shared_names))
         finite = finite and all_finite(second)
@@ -243,14 +243,9 @@ class Update:
         return Step(norms, finite)
 
     def _turn(self, norms: Mapping[str, Tensor]) -> list[Tensor]:
-        relative = self._method.update == "relative"
-        return turn(
-            self._method,
-            self._shared,
-            emotion=self.emotion,
-            before=self._kept.before(self._shared) if relative else (),
-            sizes=[norms[name] for name in self._shared_names if name in norms],
-        )
+        before = self._kept.before(self._shared) if self._method.update == "relative" else ()
+        sizes = [norms[name] for name in self._shared_names if name in norms]
+        return turn(self._method, self._shared, emotion=self.emotion, before=before, sizes=sizes)
 
     def _ascend(
         self, strength: float, measure: bool, size: float = 0.0, taken: float = 0.0
@@ -264,10 +259,9 @@ class Update:
         rate, clipped = aim(self._method, size=size, taken=taken, strength=strength)
         for group in self.ascent.param_groups:
             group["lr"] = rate
-        compared, between = Ascent(), None
-        if measure and update == "adaptive":
-            between = Copies(shared)
-        elif measure:
+        between = Copies(shared) if measure and update == "adaptive" else None
+        compared = Ascent()
+        if measure and between is None:
             compared = compare_ahead(shared, rate=rate, before=start)
         if rate > 0:
             self._move("ascent", kept=True)
@@ -280,27 +274,24 @@ class Update:
         self._kept.move([self.optimizers[name] for name in names], kept=kept)
 
     def _clip(
-        self,
-        *names: str,
-        kept: bool = False,
-        also: Callable[[Mapping[str, Tensor]], Sequence[Tensor]] | None = None,
+        self, *names: str, kept: bool = False, turned: bool = False
     ) -> tuple[dict[str, float], list[float]]:
         """Unscale the gradients of the named optimisers and clip them; return norms by group.
 
-        Beside them come the values of what `also` makes of the norms of single gradients. What the
-        optimisers are about to move is `kept` before the host waits for all that.
+        Beside them come the values of what `_turn` returns, if asked for. What the optimisers are
+        about to move is `kept` before the host waits for all that.
         An ascent's own gradient is left alone: (3) has no bound but `ascent_clip`.
         """
         optimizers = [self.optimizers[name] for name in names]
         gradients = unscaled(optimizers, self.groups._asdict(), self._scaler)
         free = self._shared_names if "ascent" in names else ()
 
-        def queued(norms: Mapping[str, Tensor]) -> Sequence[Tensor]:
-            found = also(norms) if also else ()
+        def also(norms: Mapping[str, Tensor]) -> Sequence[Tensor]:
+            found = self._turn(norms) if turned else []
             self._kept.keep_ahead(optimizers if kept else ())
             return found
 
-        return clip(gradients, self._clipping, together=self._together, free=free, also=queued)
+        return clip(gradients, self._clipping, together=self._together, free=free, also=also)
 
     def _take_back(self) -> None:
         """Put weights and optimiser states back to where `step` found them."""
