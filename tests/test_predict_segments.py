@@ -168,6 +168,16 @@ def test_a_list_that_cannot_be_read_is_named_with_its_line(
         read_segments(tmp_path / name, recording=talk)
 
 
+def test_turns_of_a_file_of_the_same_name_in_another_folder_are_left_out(tmp_path):
+    ours, theirs = tmp_path / "a" / "talk.wav", tmp_path / "b" / "talk.wav"
+    path = tmp_path / "turns.csv"
+    path.write_text(f"path,start,end\n{ours},0,1\n{theirs},2,3\n")
+    assert read_segments(path, recording=ours) == [Segment(0.0, 1.0)]
+    assert read_segments(path, recording=theirs) == [Segment(2.0, 3.0)]
+    moved = read_segments(path, recording=tmp_path / "c" / "talk.wav")
+    assert moved == [Segment(0.0, 1.0), Segment(2.0, 3.0)]
+
+
 @pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
 def test_a_short_textgrid_in_any_of_praats_codings_is_read_though_turns_overlap(
     tmp_path, talk, coding

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 WHOLE_SECONDS = 60.0
 """Longer recordings are heard window by window."""
 WINDOW_SECONDS = 10.0
+_TIMES = ("start", "end")
 _SLACK_SECONDS = 1.0
 """How much longer a recording may be than its header says."""
 
@@ -47,8 +48,9 @@ def read_segments(path: Path | str, *, recording: Path | str) -> list[Segment]:
     """Return the turns that a .csv, .rttm or .TextGrid file lists for a recording, by start.
 
     CSV: columns start and end (seconds), perhaps speaker, and file or path where it lists several
-    recordings. RTTM: its SPEAKER lines. TextGrid: the intervals with a text in them; a tier's name
-    is the speaker's where there are several tiers.
+    recordings: of files of one name in several folders, those of the place. RTTM: its SPEAKER
+    lines. TextGrid: the intervals with a text in them; a tier's name is the speaker's where there
+    are several tiers.
 
     Raises:
         MissingError: No such file, or what reads a TextGrid is not installed.
@@ -169,11 +171,17 @@ def cut_segment(
 
 
 def _from_csv(path: Path, recording: Path) -> Iterator[tuple[str, Segment]]:
-    for line, row in lines_of(path, ("start", "end")):
-        place = f"line {line}"
-        if (name := row.get("file") or row.get("path")) and not _is_of(name, recording):
+    lines = [
+        (line, row, row.get("file") or row.get("path")) for line, row in lines_of(path, _TIMES)
+    ]
+    named = {name for _, _, name in lines if name}
+    own = {name for name in named if Path(name).absolute() == recording.absolute()}
+    own = own or {name for name in named if _is_of(name, recording)}
+    for line, row, name in lines:
+        if name and name not in own:
             continue
-        start, end = (_second(row[name], path, place) for name in ("start", "end"))
+        place = f"line {line}"
+        start, end = (_second(row[key], path, place) for key in _TIMES)
         yield place, Segment(start, end, row.get("speaker"))  # "": every row has the column
 
 
