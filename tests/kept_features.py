@@ -6,7 +6,21 @@ import tiny_upstreams
 import torch
 
 from spknorm.corpora.records import Utterance
+from spknorm.features.reader import Reading, upstream_reader
 from spknorm.schema import UpstreamConfig
+
+
+def pooled_features(upstream, utterances, *, config, selection="hidden_states", max_seconds=None):
+    """Return each utterance's mean over time of each layer, (N, L, H), cached as `config` says."""
+    rate = upstream.get_downsample_rates(selection)
+    reading = Reading(selection, None, normalize=False, rate=rate, pooled=True)
+    reader = upstream_reader(upstream, reading, config=config)
+    keys = None
+    if config.cache != "off":
+        keys = reader.fill(utterances, max_seconds=max_seconds)
+    if keys is None:
+        return reader.read(utterances, max_seconds=max_seconds)
+    return reader.gather(keys)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def _probe(ckpt: Path, folder: Path, *, quick: bool) -> Iterator[Figure]:
 
     from spknorm.audio import load_audio
     from spknorm.corpora.manifest import read_manifest
-    from spknorm.features import pooled_features
+    from spknorm.features.reader import Reading, upstream_reader
     from spknorm.probe import Pooled, index_labels, run_probe
     from spknorm.schema import UpstreamConfig
 
@@ -110,6 +110,7 @@ def _probe(ckpt: Path, folder: Path, *, quick: bool) -> Iterator[Figure]:
     upstream = UpstreamExpert(str(ckpt)).eval()
     labels = index_labels([str(utterance.speaker) for utterance in utterances])
     cache = folder / "probe-cache"
+    reading = Reading("hidden_states", None, normalize=False, rate=320, pooled=True)
 
     @torch.no_grad()
     def forward() -> None:
@@ -119,7 +120,8 @@ def _probe(ckpt: Path, folder: Path, *, quick: bool) -> Iterator[Figure]:
     def probe() -> Any:
         shutil.rmtree(cache, ignore_errors=True)
         where = UpstreamConfig(cache_dir=str(cache))
-        pooled = pooled_features(upstream, utterances, config=where)[:, -1]
+        reader = upstream_reader(upstream, reading, config=where)
+        pooled = reader.gather(reader.fill(utterances, max_seconds=None))[:, -1]
         half = len(labels) // 2
         return run_probe(
             "linear", Pooled(pooled[:half], labels[:half]), Pooled(pooled[half:], labels[half:])

@@ -62,17 +62,19 @@ def features_and_probe(ckpt: Path, corpus: Corpus) -> tuple[float, float, float]
     from s3prl.upstream.hubert.expert import UpstreamExpert
 
     from spknorm.corpora.manifest import read_manifest
-    from spknorm.features import pooled_features
+    from spknorm.features.reader import Reading, upstream_reader
     from spknorm.probe import Pooled, index_labels, run_probe
     from spknorm.schema import UpstreamConfig
 
     utterances = read_manifest(corpus.manifest)
     labels = index_labels([str(utterance.speaker) for utterance in utterances])
     upstream = UpstreamExpert(str(ckpt)).eval().to("cuda")
+    reading = Reading("hidden_states", None, normalize=False, rate=320, pooled=True)
     config = UpstreamConfig(cache="off")
-    pooled_features(upstream, utterances[:8], config=config, device="cuda")  # warm
+    reader = upstream_reader(upstream, reading, config=config, device="cuda")
+    reader.read(utterances[:8])  # warm
     started = time.perf_counter()
-    pooled = pooled_features(upstream, utterances, config=config, device="cuda")[:, -1]
+    pooled = reader.read(utterances)[:, -1]
     taken = time.perf_counter() - started
     train, test = (Pooled(pooled[start::2], labels[start::2]) for start in (0, 1))
     begun = time.perf_counter()

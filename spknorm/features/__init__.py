@@ -30,7 +30,7 @@ from spknorm.features.front_ends import FrontEnds
 from spknorm.features.reader import Reading, upstream_reader
 from spknorm.schema import TaskConfig, UpstreamConfig
 
-__all__ = ["FrontEnds", "FrozenFeatures", "Plan", "fingerprint", "plan", "pooled_features"]
+__all__ = ["FrontEnds", "FrozenFeatures", "Plan", "fingerprint", "plan"]
 
 Plan = Literal["pooled", "frames", "off"]
 _ON_THE_DEVICE = 2 << 30
@@ -167,41 +167,3 @@ class FrozenFeatures:
             return layers.squeeze(-2)
         weights: Tensor = self._featurizer.weights.softmax(dim=-1)
         return (weights.unsqueeze(-1) * layers).sum(dim=-2)
-
-
-def pooled_features(
-    upstream: nn.Module,
-    utterances: Sequence[Utterance],
-    *,
-    selection: str = "hidden_states",
-    layer: int | None = None,
-    gate: nn.Module | None = None,
-    config: UpstreamConfig | None = None,
-    max_seconds: float | None = None,
-    device: torch.device | str = "cpu",
-) -> Floats:
-    """Return each utterance's mean over time of each layer, (N, L, H) in float32.
-
-    One forward pass per upstream and utterance, none for what the cache already has; L is 1 for
-    a single layer.
-
-    Args:
-        upstream: s3prl's, in evaluation mode while it is read.
-        utterances: Read from their files.
-        selection: Key of the upstream's output.
-        layer: One of its layers; None for all.
-        gate: Applied to every layer's frames before the mean, as SNP's heads see them.
-        config: Where to cache and how much; the defaults of the schema if None.
-        max_seconds: Longer utterances are cropped, each at its own fixed place.
-        device: Where the upstream is.
-    """
-    config = config or UpstreamConfig()
-    rate = upstream.get_downsample_rates(selection)  # type: ignore[operator]  # s3prl's contract
-    reading = Reading(selection, layer, normalize=False, rate=rate, pooled=True)
-    reader = upstream_reader(upstream, reading, config=config, gate=gate, device=device)
-    keys = None
-    if config.cache != "off":
-        keys = reader.fill(utterances, max_seconds=max_seconds)
-    if keys is None:
-        return reader.read(utterances, max_seconds=max_seconds)
-    return reader.gather(keys)

@@ -69,9 +69,7 @@ class Reading(NamedTuple):
             pooled=pooled,
         )
 
-    def __call__(
-        self, output: dict[str, Any], num_samples: int, gate: nn.Module | None = None
-    ) -> Tensor:
+    def __call__(self, output: dict[str, Any], num_samples: int) -> Tensor:
         """Return (B, T or 1, L, H) of what the upstream said of B utterances of one length."""
         chosen = output.get(self.selection)
         if chosen is None:
@@ -86,8 +84,6 @@ class Reading(NamedTuple):
         stacked = torch.stack([layer[:, :num_frames] for layer in layers], dim=2).float()
         if self.normalize and len(layers) > 1:
             stacked = nn.functional.layer_norm(stacked, stacked.shape[-1:])
-        if gate is not None:
-            stacked = gate(stacked)
         return stacked.mean(dim=1, keepdim=True) if self.pooled else stacked
 
 
@@ -243,10 +239,9 @@ def upstream_reader(
     reading: Reading,
     *,
     config: UpstreamConfig,
-    gate: nn.Module | None = None,
     device: torch.device | str = "cpu",
 ) -> CachedReader:
-    """Return the reader of what `reading` keeps of an upstream, behind a gate if there is one.
+    """Return the reader of what `reading` keeps of an upstream.
 
     The upstream is in evaluation mode while it is read.
     """
@@ -260,13 +255,11 @@ def upstream_reader(
         finally:
             if training:
                 upstream.train()
-        kept = reading(output, len(wavs[0]), gate)
-        return list(kept.cpu().numpy())
+        return list(reading(output, len(wavs[0])).cpu().numpy())
 
-    weights = fingerprint(upstream, *([gate] if gate is not None else []))
     return CachedReader(
         compute,
-        about={"upstream": weights, **reading._asdict()},
+        about={"upstream": fingerprint(upstream), **reading._asdict()},
         folder=config.cache_dir,
         limit_gb=config.cache_limit_gb,
         pooled=reading.pooled,
