@@ -121,7 +121,9 @@ def _probe(ckpt: Path, folder: Path, *, quick: bool) -> Iterator[Figure]:
         shutil.rmtree(cache, ignore_errors=True)
         where = UpstreamConfig(cache_dir=str(cache))
         reader = upstream_reader(upstream, reading, config=where)
-        pooled = reader.gather(reader.fill(utterances, max_seconds=None))[:, -1]
+        keys = reader.fill(utterances)
+        assert keys is not None
+        pooled = reader.gather(keys)[:, -1]
         half = len(labels) // 2
         return run_probe(
             "linear", Pooled(pooled[:half], labels[:half]), Pooled(pooled[half:], labels[half:])
