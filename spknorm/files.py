@@ -270,7 +270,7 @@ class FolderLock:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         self._file = file
-        # Processes that load data outlive a killed one by seconds, and would hold its lock on.
+        # Processes that load data outlive a killed one by a moment, and would hold its lock on.
         os.register_at_fork(after_in_child=self.release)
 
     def release(self) -> None:

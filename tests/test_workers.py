@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +130,35 @@ def test_a_process_that_dies_is_told(number):
     assert str(caught.value) == (
         f"A data-loading process died; the system kills one where memory runs out. {WAY_OUT}"
     )
+
+
+@pytest.mark.fault("data loading")
+def test_processes_end_with_a_run_that_is_killed(tmp_path):
+    def run():
+        iterator = load(Batches(arrays), range(1000), num_workers=2)
+        next(iterator)
+        children = multiprocessing.active_children()
+        (tmp_path / "there").write_text(" ".join(str(child.pid) for child in children))
+        time.sleep(1)  # both are handing over a batch that nobody reads
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    killed = multiprocessing.get_context("fork").Process(target=run)
+    killed.start()
+    killed.join()
+    children = [int(pid) for pid in (tmp_path / "there").read_text().split()]
+    until = time.monotonic() + 30
+    while (left := [pid for pid in children if _is_there(pid)]) and time.monotonic() < until:
+        time.sleep(0.1)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert len(children) == 2 and left == []
+
+
+def _is_there(pid):
+    try:
+        return b") Z" not in Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("how", ["stopped", "asleep"])

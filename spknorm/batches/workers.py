@@ -156,11 +156,24 @@ def explain(told: Connection | None = None) -> str:
 
 
 def prepare(_: int = 0) -> None:
-    """Leave signals to the run, and end where a batch cannot be handed over: `worker_init_fn`."""
+    """Leave signals to the run, end with it, and where a batch cannot be handed over.
+
+    `worker_init_fn` of a DataLoader.
+    """
     # Clusters signal every process of a job; a worker that died would break off the last step.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_give_up)  # type: ignore[attr-defined]  # Python's hook
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    # A run that was killed reads no more, but its other processes hold the pipe open: one that is
+    # handing over a batch would do so for ever.
+    run = multiprocessing.parent_process()
+    while run is None or os.getppid() == run.pid:
+        time.sleep(1)
+    os._exit(_CANNOT_DELIVER)
 
 
 def _prepare(tells: Connection, _: int) -> None:
