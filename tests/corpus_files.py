@@ -1,5 +1,11 @@
 """Files of a corpus for tests of its reader: names without sound, tables, and the reader itself."""
 
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+
+from spknorm.corpora.known import CORPORA
+from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.reading import read_corpus
 from spknorm.demo.corpus_trees import TREES
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
@@ -26,6 +32,12 @@ def plant(root, corpus):
 def write(root, place, *lines):
     """Write the lines of a table."""
     touch(root, [place], ("\n".join(lines) + "\n").encode())
+
+
+def read_tree(root, corpus, role="emotion"):
+    """Return what a corpus' own reader makes of a folder, before settings leave any of it out."""
+    ask = Ask(CORPORA[corpus], Path(root), role, None, SimpleNamespace(targets="classes"))
+    return importlib.import_module(ask.corpus.reader).read(ask)
 
 
 def read(root, corpus, role="emotion", **settings):

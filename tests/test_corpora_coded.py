@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from corpus_files import read, touch
+from corpus_files import read, read_tree, touch
 
-from spknorm.corpora.coded import differences, read_coded
+from spknorm.corpora.coded import differences
 from spknorm.corpora.known import CORPORA
 from spknorm.corpora.reading import read_corpus
 from spknorm.demo.coded_names import CODED, names_of
@@ -41,7 +41,7 @@ def test_asvp_esds_stray_emotion_and_its_sounds_that_are_no_speech_are_not_taken
     tail = "01-01-02-02-01.wav"
     touch(tmp_path, [f"Audio/actor_02/03-01-{code}-{tail}" for code in ("05", "17")])
     touch(tmp_path, [f"Bonus/actor_02/03-02-05-{tail}"])
-    (one,) = read_coded(tmp_path, "asvp_esd")
+    (one,) = read_tree(tmp_path, "asvp_esd")
     assert (one.emotion, one.speaker, one.label("sex")) == ("ang", "asvp_esd_02", "male")
     assert "1 of channel 02" in caplog.text
     assert "1 not where the corpus has its recordings" in caplog.text
@@ -58,7 +58,7 @@ def test_every_layout_has_a_name_in_the_schema_a_tree_and_published_counts():
 )
 def test_a_whole_tree_of_names_has_the_published_counts(corpus, tmp_path, caplog):
     names = names_of(corpus)
-    records = read_coded(touch(tmp_path, [name.path for name in names]), corpus)
+    records = read_tree(touch(tmp_path, [name.path for name in names]), corpus)
     known = CORPORA[corpus]
     total, four, sexes = PUBLISHED[corpus]
     assert (known.num_utterances or sum(known.counts.values())) == total
@@ -86,7 +86,7 @@ def test_a_whole_tree_of_names_has_the_published_counts(corpus, tmp_path, caplog
 
 def test_a_corpus_that_lacks_some_says_which(tmp_path, caplog):
     paths = [name.path for name in names_of("savee") if not name.path.endswith("KL/su07.wav")]
-    read_coded(touch(tmp_path, paths), "savee")
+    read_tree(touch(tmp_path, paths), "savee")
     assert caplog.messages == [
         "This SAVEE differs from the published one (480 utterances): "
         "59 utterances of `surprise` instead of 60"
@@ -94,7 +94,7 @@ def test_a_corpus_that_lacks_some_says_which(tmp_path, caplog):
 
 
 def test_a_part_of_a_corpus_is_not_compared(tmp_path):
-    records = read_coded(touch(tmp_path, ["DC/a01.wav", "JE/n01.wav"]), "savee")
+    records = read_tree(touch(tmp_path, ["DC/a01.wav", "JE/n01.wav"]), "savee")
     assert differences(records, CORPORA["savee"]) == []
 
 
@@ -103,15 +103,15 @@ def test_ravdess_videos_and_songs_are_not_its_speech(tmp_path, caplog):
     name = "01-05-01-02-01-01.wav"
     paths = [f"Actor_01/{modality}-{name}" for modality in ("01", "03")]
     touch(tmp_path, [*paths, "Actor_01/03-02-05-01-02-01-01.wav", "Actor_01/notes.wav"])
-    (one,) = read_coded(tmp_path, "ravdess")
+    (one,) = read_tree(tmp_path, "ravdess")
     assert one.id == "03-01-05-01-02-01-01"
-    assert [song.id for song in read_coded(tmp_path, "ravdess_song")] == ["03-02-05-01-02-01-01"]
+    assert [song.id for song in read_tree(tmp_path, "ravdess_song")] == ["03-02-05-01-02-01-01"]
     assert caplog.messages[0].startswith(f"3 files under {tmp_path} are not taken: ")
     assert "1 of modality 01" in caplog.text
 
 
 def test_what_a_ravdess_name_says(tmp_path):
-    (one,) = read_coded(touch(tmp_path, ["Actor_02/03-01-02-02-01-02-02.wav"]), "ravdess")
+    (one,) = read_tree(touch(tmp_path, ["Actor_02/03-01-02-02-01-02-02.wav"]), "ravdess")
     assert (one.emotion, one.speaker, one.session, one.split) == ("calm", "ravdess_02", None, None)
     assert (one.original, one.sentence, one.intensity, one.language) == (
         "calm", "01", "strong", "en"
@@ -140,7 +140,7 @@ def test_corpora_without_all_four_train_all_they_have(tmp_path):
 
 def test_crema_ds_old_name_and_its_silent_recording(tmp_path, caplog):
     paths = ["1040_ITH_SAD_X.wav", "1076_MTI_SAD_XX.wav", "1001_IEO_ANG_HI.wav"]
-    records = read_coded(touch(tmp_path / "AudioWAV", paths).parent, "crema_d")
+    records = read_tree(touch(tmp_path / "AudioWAV", paths).parent, "crema_d")
     assert [one.id for one in records] == ["1001_IEO_ANG_HI", "1040_ITH_SAD_XX"]
     assert "1 recordings of CREMA-D are known to be damaged and are left out: " in caplog.text
     assert "1076_MTI_SAD_XX (no signal)" in caplog.text
@@ -148,37 +148,37 @@ def test_crema_ds_old_name_and_its_silent_recording(tmp_path, caplog):
 
 def test_crema_ds_wav_goes_before_its_mp3(tmp_path):
     touch(tmp_path, ["AudioMP3/1001_IEO_ANG_HI.mp3"], b"another")
-    assert read_coded(tmp_path, "crema_d")[0].path.suffix == ".mp3"
+    assert read_tree(tmp_path, "crema_d")[0].path.suffix == ".mp3"
     touch(tmp_path, ["AudioWAV/1001_IEO_ANG_HI.wav"])
-    assert read_coded(tmp_path, "crema_d")[0].path.suffix == ".wav"
+    assert read_tree(tmp_path, "crema_d")[0].path.suffix == ".wav"
 
 
 def test_crema_ds_sexes_are_in_its_table(tmp_path):
     touch(tmp_path, ["AudioWAV/1001_IEO_ANG_HI.wav", "AudioWAV/1002_IEO_ANG_HI.wav"])
-    assert {one.label("sex") for one in read_coded(tmp_path, "crema_d")} == {None}
+    assert {one.label("sex") for one in read_tree(tmp_path, "crema_d")} == {None}
     table = "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,C,N\n1002,21,Female,C,N\n"
     (tmp_path / "VideoDemographics.csv").write_text(table)
     for root in (tmp_path, tmp_path / "AudioWAV"):
-        assert [one.label("sex") for one in read_coded(root, "crema_d")] == ["male", "female"]
+        assert [one.label("sex") for one in read_tree(root, "crema_d")] == ["male", "female"]
 
 
 def test_tess_has_one_name_without_its_f_and_folders_of_any_case(tmp_path):
     paths = ["OAF_neutral/OA_bite_neutral.wav", "YAF_pleasant_surprised/YAF_bite_ps.wav"]
-    one, other = read_coded(touch(tmp_path, [*paths, "OAF_Sad/OAF_bite_sad.wav"]), "tess")[::2]
+    one, other = read_tree(touch(tmp_path, [*paths, "OAF_Sad/OAF_bite_sad.wav"]), "tess")[::2]
     assert (one.id, one.speaker) == ("OAF_bite_neutral", "tess_OAF")
     assert (other.emotion, other.label("original")) == ("pleasant surprise",) * 2
 
 
 def test_a_mirror_that_holds_everything_twice_is_read_once(tmp_path):
     names = ["OAF_Sad/OAF_bite_sad.wav", "tess/OAF_Sad/OAF_bite_sad.wav"]
-    assert len(read_coded(touch(tmp_path, names, b"same"), "tess")) == 1
+    assert len(read_tree(touch(tmp_path, names, b"same"), "tess")) == 1
 
 
 def test_two_files_of_one_name_that_differ_are_refused(tmp_path):
     touch(tmp_path, ["a/OAF_bite_sad.wav"], b"one")
     touch(tmp_path, ["b/OAF_bite_sad.wav"], b"another")
     with pytest.raises(DataError) as error:
-        read_coded(tmp_path, "tess")
+        read_tree(tmp_path, "tess")
     assert str(error.value) == (
         "1 utterances of TESS have several files that differ; which one is meant cannot be known, "
         f"so remove the others:\n  OAF_bite_sad: {tmp_path}/a/OAF_bite_sad.wav, "
@@ -188,16 +188,16 @@ def test_two_files_of_one_name_that_differ_are_refused(tmp_path):
 
 def test_savees_two_letters_are_not_one(tmp_path):
     paths = ["AudioData/DC/sa01.wav", "AudioData/DC/su01.wav", "AudioData/DC/a01.wav"]
-    found = {one.id: one.emotion for one in read_coded(touch(tmp_path, paths), "savee")}
+    found = {one.id: one.emotion for one in read_tree(touch(tmp_path, paths), "savee")}
     assert found == {"DC_a01": "ang", "DC_sa01": "sad", "DC_su01": "sur"}
     flat = touch(tmp_path / "flat", ["DC_sa01.wav"])
-    assert read_coded(flat, "savee")[0].id == "DC_sa01"
+    assert read_tree(flat, "savee")[0].id == "DC_sa01"
 
 
 @pytest.mark.parametrize("number", [1, 10])
 def test_subescos_women_and_men_of_one_number_are_two_people(tmp_path, number):
     names = [f"{sex}_{number:02d}_{who}_S_6_FEAR_5.wav" for sex, who in (("F", "A"), ("M", "B"))]
-    records = read_coded(touch(tmp_path, names), "subesco")
+    records = read_tree(touch(tmp_path, names), "subesco")
     assert [one.speaker for one in records] == [
         f"subesco_F_{number:02d}",
         f"subesco_M_{number:02d}",
@@ -206,11 +206,11 @@ def test_subescos_women_and_men_of_one_number_are_two_people(tmp_path, number):
 
 def test_esds_number_tells_the_emotion_whatever_its_folders_are_called(tmp_path):
     paths = [f"0011/x/0011_{number:06d}.wav" for number in (1, 350, 351, 701, 1051, 1401, 1750)]
-    records = read_coded(touch(tmp_path, paths), "esd")
+    records = read_tree(touch(tmp_path, paths), "esd")
     assert [one.emotion for one in records] == ["neu", "neu", "ang", "hap", "sad", "sur", "sur"]
     assert [one.label("sentence") for one in records][:3] == ["en001", "en350", "en001"]
     official = touch(tmp_path / "b", ["0001/Angry/evaluation/0001_000351.wav"])
-    (one,) = read_coded(official, "esd")
+    (one,) = read_tree(official, "esd")
     assert (one.split, one.label("language"), one.label("sentence")) == ("dev", "zh", "zh001")
 
 
@@ -219,13 +219,13 @@ def test_cafes_accents_may_be_spelt_either_way(tmp_path, form):
     import unicodedata
 
     path = unicodedata.normalize(form, "Colère/Fort/01-C-2-1.wav")
-    (one,) = read_coded(touch(tmp_path, [path]), "cafe")
+    (one,) = read_tree(touch(tmp_path, [path]), "cafe")
     assert (one.emotion, one.label("intensity"), one.label("sex")) == ("ang", "strong", "male")
 
 
 def test_cafes_letters_are_its_own(tmp_path):
     paths = [f"x/01-{letter}-1-1.wav" for letter in "CDJNPST"]
-    found = [one.emotion for one in read_coded(touch(tmp_path, paths), "cafe")]
+    found = [one.emotion for one in read_tree(touch(tmp_path, paths), "cafe")]
     assert found == ["ang", "dis", "hap", "neu", "fea", "sur", "sad"]
 
 
@@ -236,7 +236,7 @@ def test_aesdds_brackets_and_its_corrupt_recording(tmp_path, caplog):
         "sadness/s01 (5b).wav",
         "sadness/s05 (3).wav",
     ]
-    records = read_coded(touch(tmp_path, paths), "aesdd")
+    records = read_tree(touch(tmp_path, paths), "aesdd")
     assert [one.id for one in records] == ["a03-3", "f10-1", "s01-5b"]
     assert [one.speaker for one in records] == ["aesdd_3", "aesdd_1", "aesdd_5"]
     assert "s05-3 (corrupt)" in caplog.text
@@ -252,7 +252,7 @@ def test_enterfaces_folder_names_the_subject(tmp_path, caplog):
     ]
     for number, path in enumerate(paths):
         touch(tmp_path, [path], bytes([number]))
-    records = read_coded(tmp_path, "enterface")
+    records = read_tree(tmp_path, "enterface")
     assert [one.speaker for one in records] == [f"enterface_{who}" for who in (11, 12, 16, 3)]
     assert "subject6_anger_0 (uncut)" in caplog.text
 
@@ -264,18 +264,18 @@ def test_emov_dbs_folders_are_spelt_in_several_ways(tmp_path):
         "jenie_anger/anger_1-28_0011.wav",
         "josh/Sleepiness/x_0011.wav",
     ]
-    records = read_coded(touch(tmp_path, paths), "emov_db")
+    records = read_tree(touch(tmp_path, paths), "emov_db")
     assert [one.label("original") for one in records] == ["disgust", "angry", "sleepy", "disgust"]
     assert {one.label("sentence") for one in records} == {"0011"}
 
 
 def test_hidden_files_of_a_mac_are_passed_over(tmp_path):
-    assert len(read_coded(touch(tmp_path, ["wav/03a01Wa.wav", "wav/._03a01Wa.wav"]), "emodb")) == 1
+    assert len(read_tree(touch(tmp_path, ["wav/03a01Wa.wav", "wav/._03a01Wa.wav"]), "emodb")) == 1
 
 
 def test_a_code_that_the_corpus_does_not_have_is_named(tmp_path):
     with pytest.raises(DataError) as error:
-        read_coded(touch(tmp_path, ["wav/03a01Xa.wav", "wav/03a01Wa.wav"]), "emodb")
+        read_tree(touch(tmp_path, ["wav/03a01Xa.wav", "wav/03a01Wa.wav"]), "emodb")
     assert str(error.value) == (
         f"1 names cannot be EmoDB's:\n  {tmp_path}/wav/03a01Xa.wav: emotion `X`, EmoDB has "
         "W, L, E, A, F, T, N"
@@ -284,7 +284,7 @@ def test_a_code_that_the_corpus_does_not_have_is_named(tmp_path):
 
 def test_a_folder_of_something_else_says_what_was_expected(tmp_path):
     with pytest.raises(MissingError) as error:
-        read_coded(touch(tmp_path, ["song.wav", "a.mp4"]), "ravdess")
+        read_tree(touch(tmp_path, ["song.wav", "a.mp4"]), "ravdess")
     assert str(error.value) == (
         f"{tmp_path} is not RAVDESS (speech): expected names such as "
         "Actor_01/03-01-05-01-02-01-01.wav. Not taken: 1 .mp4, 1 not where the corpus has "
@@ -295,8 +295,8 @@ def test_a_folder_of_something_else_says_what_was_expected(tmp_path):
 def test_the_order_is_that_of_the_ids_wherever_files_lie(tmp_path):
     paths = [name.path for name in names_of("emovo")][:40]
     flat = [Path(path).name for path in reversed(paths)]
-    one = [record.id for record in read_coded(touch(tmp_path / "a", paths), "emovo")]
-    assert one == [record.id for record in read_coded(touch(tmp_path / "b", flat), "emovo")]
+    one = [record.id for record in read_tree(touch(tmp_path / "a", paths), "emovo")]
+    assert one == [record.id for record in read_tree(touch(tmp_path / "b", flat), "emovo")]
 
 
 def test_an_emotion_corpus_can_carry_the_speaker_labels(tmp_path):

@@ -3,9 +3,8 @@
 from collections import Counter
 
 import pytest
-from corpus_files import plant, read, touch, write
+from corpus_files import plant, read, read_tree, touch, write
 
-from spknorm.corpora.dialogues import read_dialogues
 from spknorm.corpora.known import CORPORA
 from spknorm.errors import DataError, MissingError
 
@@ -34,7 +33,7 @@ def test_melds_numbers_begin_anew_in_each_part(tmp_path):
     touch(tmp_path, ["dev_splits_complete/dia0_utt0.mp4"], b"another")
     for part in ("train", "dev"):
         write(tmp_path, f"{part}_sent_emo.csv", MELD, "1,Hi,Joey,joy,positive,0,0")
-    one, other = read_dialogues(tmp_path, "meld")
+    one, other = read_tree(tmp_path, "meld")
     assert (one.id, other.id) == ("train_dia0_utt0", "dev_dia0_utt0")
     assert (one.split, other.split) == ("train", "dev")
     assert (one.channel, one.speaker, one.label("sex")) == ("centre", "meld_Joey", "male")
@@ -46,7 +45,7 @@ def test_melds_clips_without_a_row_and_rows_without_a_clip_are_counted(tmp_path,
     touch(tmp_path, ["train_splits/._dia0_utt0.mp4", "train_splits/final_videos_testdia0_utt0.mp4"])
     rows = ["1,Hi,Joey,joy,positive,0,0", "2,Hi,Joey,joy,positive,0,1"]
     write(tmp_path, "train_sent_emo.csv", MELD, *rows)
-    assert len(read_dialogues(tmp_path, "meld")) == 1
+    assert len(read_tree(tmp_path, "meld")) == 1
     assert "1 utterances in MELD's tables have no recording and are left out, the first: " in (
         caplog.text
     )
@@ -57,7 +56,7 @@ def test_a_wav_beside_a_video_of_meld_is_read_instead(tmp_path):
     touch(tmp_path, ["train_splits/dia0_utt0.mp4"], b"video")
     touch(tmp_path, ["train_splits/dia0_utt0.wav"], b"sound")
     write(tmp_path, "train_sent_emo.csv", MELD, "1,Hi,Joey,joy,positive,0,0")
-    (one,) = read_dialogues(tmp_path, "meld")
+    (one,) = read_tree(tmp_path, "meld")
     assert one.path.suffix == ".wav"
 
 
@@ -74,7 +73,7 @@ def test_a_meld_table_without_a_column_is_named(tmp_path):
     touch(tmp_path, ["train_splits/dia0_utt0.mp4"])
     write(tmp_path, "train_sent_emo.csv", "Utterance,Emotion", "Hi,joy")
     with pytest.raises(DataError) as error:
-        read_dialogues(tmp_path, "meld")
+        read_tree(tmp_path, "meld")
     assert str(error.value) == (
         f"{tmp_path}/train_sent_emo.csv lacks the columns Speaker, Dialogue_ID, Utterance_ID; it "
         "has Utterance, Emotion."
@@ -83,7 +82,7 @@ def test_a_meld_table_without_a_column_is_named(tmp_path):
 
 def test_what_is_not_meld_says_what_was_expected(tmp_path):
     with pytest.raises(MissingError) as error:
-        read_dialogues(tmp_path, "meld")
+        read_tree(tmp_path, "meld")
     assert str(error.value) == f"{tmp_path} is not MELD: expected train_sent_emo.csv in it."
 
 
@@ -106,7 +105,7 @@ def test_emorynlps_lists_of_several_speakers_are_left_out(tmp_path, caplog):
     header = "Utterance,Speaker,Emotion,Scene_ID,Utterance_ID,Season,Episode"
     rows = ["Hi,['Joey Tribbiani'],Joyful,3,1,1,2", """Hi,"['Joey T', 'Ross G']",Mad,3,2,1,2"""]
     write(tmp_path, "emorynlp_dev_final.csv", header, *rows)
-    (one,) = read_dialogues(tmp_path, "emorynlp")
+    (one,) = read_tree(tmp_path, "emorynlp")
     assert (one.speaker, one.emotion, one.original) == ("emorynlp_Joey Tribbiani", "hap", "joyful")
     assert (one.split, one.label("sex")) == ("dev", "male")
     assert "1 with several speakers" in caplog.text

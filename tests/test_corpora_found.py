@@ -8,11 +8,11 @@ import unicodedata
 import numpy as np
 import pytest
 import soundfile
+from corpus_files import read_tree
 from iemocap_trees import write_iemocap
 
 from spknorm.audio import Walk
 from spknorm.corpora.iemocap import read_iemocap
-from spknorm.corpora.librispeech import read_librispeech
 from spknorm.corpora.manifest import read_manifest
 from spknorm.corpora.voxceleb1 import read_voxceleb1
 from spknorm.errors import DataError, MissingError
@@ -59,7 +59,7 @@ def test_a_linked_chapter_speaker_and_subset_of_librispeech_are_read(tmp_path):
     elsewhere(root / "dev-clean/1/2", tmp_path / "disk/a")
     elsewhere(root / "dev-clean/4", tmp_path / "disk/b")
     elsewhere(root / "test-clean", tmp_path / "disk/c")
-    found = read_librispeech(root)
+    found = read_tree(root, "librispeech")
     assert [(one.id, one.speaker) for one in found] == [
         ("1-2-0000", "1"),
         ("1-3-0000", "1"),
@@ -139,7 +139,7 @@ def test_the_same_name_as_wav_and_flac_is_named_too(tmp_path):
     touch(root / "1-2-0000.flac", b"a")
     touch(root / "1-2-0000.wav", b"b")
     with pytest.raises(DataError, match=r"1-2-0000: .*1-2-0000\.flac, .*1-2-0000\.wav"):
-        read_librispeech(tmp_path / "L")
+        read_tree(tmp_path / "L", "librispeech")
 
 
 def voxceleb1(tmp_path, ending="wav", listed="1 id10001/x/00001.wav\n3 id10002/y/00001.wav\n"):
@@ -266,7 +266,7 @@ def test_names_that_are_not_utf_8_are_read_and_printed(tmp_path):
     folder.mkdir(parents=True)
     soundfile.write(tmp_path / "a.wav", NOISE, 16000)
     os.rename(tmp_path / "a.wav", os.fsencode(folder) + b"/Zo\xeb.wav")  # noqa: PTH104
-    (found,) = read_librispeech(tmp_path / "L")
+    (found,) = read_tree(tmp_path / "L", "librispeech")
     assert found.id == "Zo\\xeb"
     assert found.path.is_file()
 

@@ -1,8 +1,8 @@
 """LibriSpeech's layout."""
 
 import pytest
+from corpus_files import read_tree
 
-from spknorm.corpora.librispeech import read_librispeech
 from spknorm.errors import MissingError
 
 FILES = (
@@ -23,7 +23,7 @@ def tree(tmp_path):
 
 
 def test_the_speaker_is_the_first_part_below_the_subset(tree):
-    records = read_librispeech(tree)
+    records = read_tree(tree, "librispeech")
     assert [(one.id, one.speaker, one.labels["subset"]) for one in records] == [
         ("84-121123-0000", "84", "dev-clean"),
         ("103-1240-0000", "103", "train-clean-100"),
@@ -36,8 +36,8 @@ def test_the_speaker_is_the_first_part_below_the_subset(tree):
 
 
 def test_the_folder_above_or_a_single_subset_will_do(tree):
-    assert read_librispeech(tree.parent) == read_librispeech(tree)
-    assert [one.speaker for one in read_librispeech(tree / "train-clean-100")] == [
+    assert read_tree(tree.parent, "librispeech") == read_tree(tree, "librispeech")
+    assert [one.speaker for one in read_tree(tree / "train-clean-100", "librispeech")] == [
         "103",
         "103",
         "26",
@@ -48,7 +48,7 @@ def test_the_folder_above_or_a_single_subset_will_do(tree):
 def test_a_tree_that_is_not_librispeech_is_refused(tree, tmp_path, name):
     root = tmp_path / "other" if name == "" else tmp_path / name
     with pytest.raises(MissingError) as error:
-        read_librispeech(root)
+        read_tree(root, "librispeech")
     assert str(error.value) == (
         f"{root} is not LibriSpeech: expected <subset>/<speaker>/<chapter>/*.flac, for instance "
         "train-clean-100/103/1240/103-1240-0000.flac."

@@ -3,11 +3,10 @@
 from collections import Counter
 
 import pytest
-from corpus_files import plant, read, touch, write
+from corpus_files import plant, read, read_tree, touch, write
 
 from spknorm.corpora.known import CORPORA
-from spknorm.corpora.msp_improv import parse_name, read_msp_improv
-from spknorm.corpora.msp_podcast import read_msp_podcast
+from spknorm.corpora.msp_improv import parse_name
 from spknorm.demo.corpus_trees import TREES
 from spknorm.errors import DataError
 
@@ -72,7 +71,7 @@ def test_what_a_line_of_msp_improv_says(tmp_path):
         "WORKER00000002; Neutral; Neutral; A:2.0; V:3.5; D:3.0; N:4.0; ",
         "WORKER00000003; Happy; Happy; A:1.5; V:3.0; D:2.0; N:4.0; ",
     )
-    (one,) = read_msp_improv(tmp_path)
+    (one,) = read_tree(tmp_path, "msp_improv")
     assert (one.speaker, one.session, one.turn) == ("msp_improv_M01", "Session1", "improvised")
     assert (one.sentence, one.part, one.label("sex")) == ("S01", "P", "male")
     assert one.votes == (("happy", 2.0), ("neutral", 1.0))
@@ -85,7 +84,7 @@ def test_what_raters_do_not_agree_on_is_left_out_and_counted(tmp_path, caplog):
     touch(tmp_path, [f"{IMPROV}FM0{n}.wav" for n in (1, 2)])
     lines = [f"UTD-IMPROV-S01A-F01-P-FM0{n}.avi; {code}; A:1; V:1; D:1;" for n, code in ((1, "X"), (2, "N"))]  # fmt: skip # noqa: E501
     write(tmp_path, "Evalution.txt", *lines)
-    assert [one.emotion for one in read_msp_improv(tmp_path)] == ["neu"]
+    assert [one.emotion for one in read_tree(tmp_path, "msp_improv")] == ["neu"]
     both = read(tmp_path, "msp_improv", targets="dimensions")
     assert [(one.emotion, one.arousal) for one in both] == [(None, 5.0), ("neu", 5.0)]
     assert "1 without agreement (X)" in caplog.text
@@ -94,7 +93,7 @@ def test_what_raters_do_not_agree_on_is_left_out_and_counted(tmp_path, caplog):
 def test_a_class_that_msp_improv_does_not_have_is_named(tmp_path):
     write(tmp_path, "Evalution.txt", "UTD-IMPROV-S01A-F01-P-FM01.avi; Q; A:1; V:1; D:1;")
     with pytest.raises(DataError, match="line 1: unknown class `Q`, MSP-IMPROV has A, S, H, N, O"):
-        read_msp_improv(tmp_path)
+        read_tree(tmp_path, "msp_improv")
 
 
 # --- MSP-Podcast
@@ -117,7 +116,7 @@ HEADER = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"
 def test_both_spellings_of_msp_podcasts_releases(name, folder, tmp_path):
     touch(tmp_path, [f"{folder}/a.wav"])
     write(tmp_path, f"Labels/{name}", HEADER, "a.wav,H,5.2,4.8,4.0,12,Female,Development")
-    (one,) = read_msp_podcast(tmp_path)
+    (one,) = read_tree(tmp_path, "msp_podcast")
     assert (one.speaker, one.split, one.part) == ("msp_podcast_12", "dev", "Development")
     assert (one.arousal, one.valence, one.dominance) == (5.2, 4.8, 4.0)
     assert one.label("sex") == "female"
@@ -172,7 +171,7 @@ def test_votes_come_from_each_form_of_the_detailed_table(name, lines, tmp_path):
     touch(tmp_path, ["Audios/a.wav"])
     write(tmp_path, "Labels/labels_consensus.csv", HEADER, "a.wav,H,5,4,4,1,Female,Train")
     write(tmp_path, f"Labels/{name}", *lines)
-    assert read_msp_podcast(tmp_path)[0].votes == (("happy", 2.0), ("other", 1.0))
+    assert read_tree(tmp_path, "msp_podcast")[0].votes == (("happy", 2.0), ("other", 1.0))
 
 
 def test_withheld_labels_of_test3_are_left_out_and_counted(tmp_path, caplog):
@@ -180,7 +179,7 @@ def test_withheld_labels_of_test3_are_left_out_and_counted(tmp_path, caplog):
     touch(tmp_path, ["Audios/a.wav", "Audios/MSP-PODCAST_test3_0001.wav"])
     rows = ["a.wav,N,5,4,4,1,Female,Test1", "MSP-PODCAST_test3_0001.wav,,,,,,,Test3"]
     write(tmp_path, "Labels/labels_consensus.csv", HEADER, *rows, "b.wav,X,4,4,4,1,Female,Train")
-    assert [one.part for one in read_msp_podcast(tmp_path)] == ["Test1"]
+    assert [one.part for one in read_tree(tmp_path, "msp_podcast")] == ["Test1"]
     touch(tmp_path, ["Audios/b.wav"])
     both = read(tmp_path, "msp_podcast", targets="dimensions")
     assert [(one.emotion, one.arousal) for one in both] == [("neu", 5.0), (None, 4.0)]
@@ -192,7 +191,7 @@ def test_speakers_may_be_in_a_file_of_their_own(tmp_path):
     rows = ["a.wav,N,5,4,4,,Female,Test1", "b.wav,N,5,4,4,,Female,Test1"]
     write(tmp_path, "Labels/labels_consensus.csv", HEADER, *rows)
     write(tmp_path, "Speaker_ids.txt", "a.wav; 17", "b.wav; Unknown")
-    assert [one.speaker for one in read_msp_podcast(tmp_path)] == ["msp_podcast_17", None]
+    assert [one.speaker for one in read_tree(tmp_path, "msp_podcast")] == ["msp_podcast_17", None]
 
 
 def test_biic_podcast_is_read_alike(tmp_path):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from corpus_files import read_tree
 
-from spknorm.corpora.coded import read_coded
 from spknorm.corpora.known import CORPORA
 from spknorm.corpora.known.markdown import written_into
 from spknorm.demo.corpus_trees import write_tree
@@ -51,6 +51,6 @@ def test_the_command_writes_a_tree_once_and_says_its_root(tmp_path, capsys):
     line = ["demo", "--corpus", "casia", str(tmp_path)]
     assert main(line) == 0
     assert capsys.readouterr().out == f"48 utterances\nexport CASIA_ROOT={tmp_path}/casia\n"
-    assert len(read_coded(tmp_path / "casia", "casia")) == 48
+    assert len(read_tree(tmp_path / "casia", "casia")) == 48
     assert main(line) == 2
     shutil.rmtree(tmp_path / "casia")

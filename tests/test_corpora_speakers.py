@@ -3,27 +3,12 @@
 from collections import Counter
 
 import pytest
+from corpus_files import read_tree
 
-from spknorm.corpora import cn_celeb, vctk, voxceleb2
-from spknorm.corpora.common_voice import read_common_voice
-from spknorm.corpora.known.corpus import Ask
-from spknorm.corpora.librispeech import read_librispeech
 from spknorm.demo.corpus_trees import TREES
 from spknorm.errors import DataError, MissingError
 
-
-def reader(module):
-    return lambda root: module.read(Ask(None, root, "speaker", None, None))
-
-
-read_cn_celeb, read_vctk, read_voxceleb2 = map(reader, (cn_celeb, vctk, voxceleb2))
-READERS = {
-    "voxceleb2": read_voxceleb2,
-    "vctk": read_vctk,
-    "common_voice": read_common_voice,
-    "libritts": read_librispeech,
-    "cn_celeb": read_cn_celeb,
-}
+CORPORA = ("voxceleb2", "vctk", "common_voice", "libritts", "cn_celeb")
 
 
 def plant(root, corpus):
@@ -37,10 +22,10 @@ def plant(root, corpus):
     return names
 
 
-@pytest.mark.parametrize("corpus", READERS)
+@pytest.mark.parametrize("corpus", CORPORA)
 def test_a_tree_as_handed_out_is_read_with_its_speakers_and_sexes(corpus, tmp_path):
     names = plant(tmp_path, corpus)
-    records = READERS[corpus](tmp_path)
+    records = read_tree(tmp_path, corpus)
     by_path = {tmp_path / name.path: name for name in names}
     pairs = {(one.speaker, by_path[one.path].speaker) for one in records}
     assert len(pairs) == len({ours for ours, _ in pairs})
@@ -52,10 +37,10 @@ def test_a_tree_as_handed_out_is_read_with_its_speakers_and_sexes(corpus, tmp_pa
     assert [one.id for one in records] == list(dict.fromkeys(one.id for one in records))
 
 
-@pytest.mark.parametrize("corpus", READERS)
+@pytest.mark.parametrize("corpus", CORPORA)
 def test_another_folder_says_what_was_expected(corpus, tmp_path):
     with pytest.raises(MissingError, match=f"{tmp_path} is not "):
-        READERS[corpus](tmp_path)
+        read_tree(tmp_path, corpus)
 
 
 def test_voxceleb2s_copies_in_wav_go_before_its_m4a(tmp_path):
@@ -63,7 +48,7 @@ def test_voxceleb2s_copies_in_wav_go_before_its_m4a(tmp_path):
     copy = tmp_path / names[0].path.replace("/aac/", "/wav/").replace(".m4a", ".wav")
     copy.parent.mkdir(parents=True)
     copy.write_bytes(b"sound")
-    records = read_voxceleb2(tmp_path)
+    records = read_tree(tmp_path, "voxceleb2")
     assert len(records) == len(names)
     assert Counter(one.path.suffix for one in records) == {".m4a": len(names) - 1, ".wav": 1}
     assert {one.part for one in records} == {"dev", "test"}
@@ -75,14 +60,14 @@ def test_voxceleb2s_sexes_are_in_its_table(tmp_path):
     (tmp_path / "vox2_meta.csv").write_text(
         "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,f ,dev \n"
     )
-    found = {one.speaker: one.label("sex") for one in read_voxceleb2(tmp_path)}
+    found = {one.speaker: one.label("sex") for one in read_tree(tmp_path, "voxceleb2")}
     assert (found["id00012"], found["id00013"]) == ("female", None)
 
 
 def test_of_vctk_one_microphone_is_read_and_the_other_counted(tmp_path, caplog):
     plant(tmp_path, "vctk")
     caplog.set_level("INFO")
-    records = read_vctk(tmp_path)
+    records = read_tree(tmp_path, "vctk")
     assert all(one.path.stem.endswith("_mic1") for one in records)
     assert Counter(one.speaker for one in records) == dict.fromkeys(
         ("p225", "p226", "p280", "p315", "s5"), 6
@@ -94,41 +79,43 @@ def test_the_older_vctk_has_no_microphone_in_its_names(tmp_path):
     (tmp_path / "wav48/p225").mkdir(parents=True)
     (tmp_path / "wav48/p225/p225_001.wav").touch()
     (tmp_path / "speaker-info.txt").write_text("ID  AGE  GENDER\n225  23  F  English\n")
-    (one,) = read_vctk(tmp_path)
+    (one,) = read_tree(tmp_path, "vctk")
     assert (one.id, one.speaker, one.label("sex")) == ("p225_001", "p225", "female")
 
 
-def test_people_with_few_clips_of_common_voice_are_left_out(tmp_path, caplog):
+def test_people_with_few_clips_of_common_voice_are_left_out(tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO")
     plant(tmp_path, "common_voice")
-    records = read_common_voice(tmp_path)
+    records = read_tree(tmp_path, "common_voice")
     assert set(Counter(one.speaker for one in records).values()) == {6}
     assert len({one.speaker for one in records}) == 8
     assert "2 of 10 speakers of CommonVoice have fewer than 5 clips and are left out" in caplog.text
-    assert len(read_common_voice(tmp_path, least=1)) == len(records) + 2
+    monkeypatch.setattr("spknorm.corpora.common_voice.LEAST", 1)
+    assert len(read_tree(tmp_path, "common_voice")) == len(records) + 2
 
 
 def test_one_client_of_common_voice_in_two_languages_is_two_speakers(tmp_path):
     plant(tmp_path, "common_voice")
-    names = {one.speaker for one in read_common_voice(tmp_path / "en")}
+    names = {one.speaker for one in read_tree(tmp_path / "en", "common_voice")}
     assert len(names) == 4
-    assert not names & {one.speaker for one in read_common_voice(tmp_path / "it")}
+    assert not names & {one.speaker for one in read_tree(tmp_path / "it", "common_voice")}
 
 
-def test_what_listeners_rejected_is_not_taken(tmp_path):
+def test_what_listeners_rejected_is_not_taken(tmp_path, monkeypatch):
     plant(tmp_path, "common_voice")
     bad = tmp_path / "en/clips/common_voice_en_9999.mp3"
     bad.touch()
     header = "client_id\tpath\tsentence"
     (tmp_path / "en/invalidated.tsv").write_text(f"{header}\nx\t{bad.name}\tHello\n")
-    assert bad not in {one.path for one in read_common_voice(tmp_path, least=1)}
+    monkeypatch.setattr("spknorm.corpora.common_voice.LEAST", 1)
+    assert bad not in {one.path for one in read_tree(tmp_path, "common_voice")}
 
 
 def test_librittss_folders_may_lie_in_one_of_its_name(tmp_path):
     plant(tmp_path, "libritts")
-    records = read_librispeech(tmp_path, title="LibriTTS")
+    records = read_tree(tmp_path, "libritts")
     assert {one.speaker for one in records} == {"19", "26", "103", "911", "1034"}
-    assert read_librispeech(tmp_path / "LibriTTS") == records
+    assert read_tree(tmp_path / "LibriTTS", "libritts") == records
 
 
 def test_cn_celebs_evaluation_does_not_train_and_its_copies_are_not_read(tmp_path):
@@ -136,7 +123,7 @@ def test_cn_celebs_evaluation_does_not_train_and_its_copies_are_not_read(tmp_pat
     copy = tmp_path / "CN-Celeb_flac/eval/test/id00003-singing-01-001.flac"
     copy.parent.mkdir(parents=True)
     copy.touch()
-    records = read_cn_celeb(tmp_path)
+    records = read_tree(tmp_path, "cn_celeb")
     assert copy not in {one.path for one in records}
     assert {one.speaker for one in records if one.split == "test"} == {"id00003"}
     assert {one.label("genre") for one in records} == {"singing", "vlog"}
@@ -148,4 +135,4 @@ def test_two_recordings_of_one_name_are_refused(tmp_path):
         (tmp_path / folder / "p225").mkdir(parents=True)
         (tmp_path / folder / "p225/p225_001_mic1.flac").write_bytes(content)
     with pytest.raises(DataError, match="1 utterances of VCTK have several files that differ"):
-        read_vctk(tmp_path)
+        read_tree(tmp_path, "vctk")

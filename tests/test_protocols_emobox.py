@@ -4,8 +4,8 @@ import json
 
 import pytest
 from acted_corpora import utterance
+from corpus_files import read_tree
 
-from spknorm.corpora.coded import read_coded
 from spknorm.errors import DataError, MissingError
 from spknorm.protocols.emobox import hold_out_by_lists
 
@@ -88,7 +88,7 @@ def test_a_key_of_a_list_finds_the_recording_that_was_handed_out_so(corpus, tmp_
         keys[key].write_bytes(key.encode())
     first, *others = keys
     folder = lists(tmp_path / "lists", test=[first], train=others)
-    train, _, test = hold_out_by_lists(read_coded(tmp_path / "corpus", corpus), "fold1", folder)
+    train, _, test = hold_out_by_lists(read_tree(tmp_path / "corpus", corpus), "fold1", folder)
     assert [one.path for one in test] == [keys[first]]
     assert {one.path for one in train} == {keys[key] for key in others}
 

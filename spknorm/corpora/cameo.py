@@ -28,34 +28,29 @@ def read(ask: Ask) -> list[Utterance]:
         MissingError: There is no table, or pyarrow is not installed.
         DataError: A row lacks its sound, emotion or speaker.
     """
-    root = ask.root
     records = []
-    for row in rows_of(root):
-        cells = row.cells
-        lacking = [name for name in ("audio", "emotion", "speaker_id") if not cells.get(name)]
-        if lacking:
+    for row in rows_of(ask.root):
+        cells = {column: str(cell or "") for column, cell in row.cells.items() if column != "audio"}
+        needed = {**cells, "audio": row.cells.get("audio")}
+        if lacking := [one for one in ("audio", "emotion", "speaker_id") if not needed.get(one)]:
             raise DataError(
-                f"Row {row.place} of `{row.part}` in {root} lacks {', '.join(lacking)}: it is not "
-                "CAMEO's."
+                f"Row {row.place} of `{row.part}` in {ask.root} lacks {', '.join(lacking)}: it is "
+                "not CAMEO's."
             )
-        word = str(cells["emotion"]).lower()
-        language = str(cells.get("language") or "").lower()
-        known = {
-            "corpus": row.part,
-            "sex": str(cells.get("gender") or "").lower(),
-            "licence": str(cells.get("license") or ""),
-        }
-        name = str(cells.get("file_id") or f"{row.place:06d}")
+        word, language = cells["emotion"].lower(), cells.get("language", "").lower()
+        sex, licence = cells.get("gender", "").lower(), cells.get("license", "")
+        known = {"corpus": row.part, "sex": sex, "licence": licence}
+        name = cells.get("file_id") or f"{row.place:06d}"
         records.append(
             Utterance(
                 id=printable(f"{row.part}_{Path(name).stem}"),
-                path=sound_of(row, "audio", root),
+                path=sound_of(row, "audio", ask.root),
                 emotion=class_of(word),
                 original=word,
                 speaker=f"cameo_{row.part}_{cells['speaker_id']}",
                 part=row.part,
                 language=_LANGUAGES.get(language, language) or None,
-                sentence=str(cells.get("transcription") or "") or None,
+                sentence=cells.get("transcription") or None,
                 labels={column: value for column, value in known.items() if value},
             )
         )

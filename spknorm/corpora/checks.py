@@ -39,12 +39,8 @@ def check_records(
 ) -> None:
     """Check that a corpus can serve a role.
 
-    Args:
-        records: The utterances.
-        role: `emotion` needs one of `classes` everywhere and each of them somewhere;
-            `speaker` needs `label` everywhere and at least two different ones.
-        label: The column that a speaker corpus is taken for.
-        classes: Of an emotion corpus.
+    As `emotion` it needs one of `classes` everywhere and each of them somewhere, as `speaker` the
+    column `label` everywhere and at least two different ones.
 
     Raises:
         ConfigError: The role is unknown.
@@ -64,10 +60,9 @@ def check_records(
     codes, values = records.coded(column)
     there = {code: values[code] for code in np.unique(codes).tolist()}
     empty = [code for code, value in there.items() if not value]
-    unlabelled = [
-        f"`{records[number].id}`" for number in np.flatnonzero(np.isin(codes, empty)).tolist()
-    ]
-    refuse(unlabelled, f"utterances of the {role} corpus have no label `{column}`")
+    unlabelled = records.take(np.isin(codes, empty)).ids()
+    noun = f"utterances of the {role} corpus have no label `{column}`"
+    refuse([f"`{name}`" for name in unlabelled], noun)
     if role == "emotion":
         _check_emotions(records, classes)
         _tell_contradictions(records, ("emotion", "speaker"))
@@ -85,10 +80,8 @@ def find_bad_audio(
 ) -> list[BadAudio]:
     """Return the utterances whose audio cannot be used, in the order of the records.
 
-    Args:
-        records: The utterances; several of their files are read at a time.
-        index: Remembers what was found good, between runs.
-        decode: Decode every file to its end, which also finds NaN and damage past the header.
+    Several files are read at a time. `index` remembers what was found good, between runs; `decode`
+    reads every file to its end, which also finds NaN and damage past the header.
     """
     index = AudioIndex(None) if index is None else index
     errors = index.look_up(Utterances.of(records).sounds(), decode=decode).errors
@@ -100,11 +93,8 @@ def usable(
 ) -> Utterances:
     """Return the utterances whose audio can be used, or stop at those that cannot.
 
-    Args:
-        records: The utterances.
-        work_dir: Keeps the list of what was left out (`SKIPPED`).
-        skip_bad: Leave bad files out, after decoding all of them once. Otherwise headers alone
-            are looked at, and any bad file is an error.
+    With `skip_bad` bad files are left out, after decoding all of them once, and `work_dir` keeps
+    the list (`SKIPPED`). Otherwise headers alone are looked at, and any bad file is an error.
 
     Raises:
         DataError: Files are bad and `skip_bad` is off: at most 20 are named, with the count.
@@ -115,26 +105,17 @@ def usable(
         return records
     heading = f"{len(bad)} of {len(records)} audio files cannot be used"
     if not skip_bad:
-        raise DataError(
-            listing(
-                [str(one.error) for one in bad],
-                f"{heading} (`--skip-bad` leaves them out and records which):",
-            )
-        )
+        heading += " (`--skip-bad` leaves them out and records which):"
+        raise DataError(listing([str(one.error) for one in bad], heading))
     path = Path(work_dir) / SKIPPED
     skipped = read_json(path) if path.exists() else {}
-    for utterance, error in bad:
-        skipped[utterance.audio.key] = {
-            "id": utterance.id,
-            "kind": error.kind,
-            "message": str(error),
-        }
+    for one, error in bad:
+        about = {"id": one.id, "kind": error.kind, "message": str(error)}
+        skipped[one.audio.key] = about
     write_json(path, skipped)
     logger.warning("%s and are left out; %s lists them", heading, path)
     left_out = {utterance.id for utterance, _ in bad}
-    return records.take(
-        [number for number, name in enumerate(records.ids()) if name not in left_out]
-    )
+    return records.take(np.array([name not in left_out for name in records.ids()]))
 
 
 def _check_emotions(records: Utterances, classes: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ probe. eval/ holds copies under other names and is not read.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from spknorm.corpora.gathering import present, recordings
@@ -35,23 +36,14 @@ def read(ask: Ask) -> list[Utterance]:
     found, walk = recordings(root, key)
     expected = f"{root} is not CN-Celeb: expected data/id00000/singing-01-001.flac in it."
     chosen = present(found, sorted(found), corpus="CN-Celeb", missing=expected)
-    lists = find(root, r"dev\.lst")
-    listed = {name for file in lists for name in text_of(file).split()}
+    listed = {name for file in find(root, r"dev\.lst") for name in text_of(file).split()}
     walk.report(root)
     records = []
     for name, path in chosen.items():
         speaker, _, stem = name.partition("/")
         genre, recording, _ = stem.rsplit("-", 2)
-        first = "CN-Celeb2" not in str(path)
-        held = bool(listed) and first and speaker not in listed
-        records.append(
-            Utterance(
-                id=name,
-                path=path,
-                speaker=speaker,
-                split="test" if held else "train",
-                language="zh",
-                labels={"genre": genre, "recording": f"{speaker}-{genre}-{recording}"},
-            )
-        )
+        held = bool(listed) and "CN-Celeb2" not in str(path) and speaker not in listed
+        labels = {"genre": genre, "recording": f"{speaker}-{genre}-{recording}"}
+        own = Utterance(id=name, path=path, speaker=speaker, language="zh", labels=labels)
+        records.append(replace(own, split="test" if held else "train"))
     return records

@@ -15,7 +15,6 @@ from spknorm.audio import Walk, printable
 from spknorm.audio.faults import refuse
 from spknorm.audio.walking import ELSEWHERE
 from spknorm.corpora.gathering import one_file_each, undamaged
-from spknorm.corpora.known import CORPORA
 from spknorm.corpora.known.corpus import FULL_FROM, Ask, Corpus
 from spknorm.corpora.known.layout import sex_by, template_of
 from spknorm.corpora.known.words import class_of
@@ -29,29 +28,19 @@ _SPLITS = {"train": "train", "evaluation": "dev", "test": "test"}
 
 
 def read(ask: Ask) -> list[Utterance]:
-    """Return what the settings ask for; see `read_coded`."""
-    return read_coded(ask.root, ask.corpus.name)
-
-
-def read_coded(root: Path | str, key: str) -> list[Utterance]:
-    """Return a corpus' utterances in the order of their ids.
+    """Return a corpus' utterances in the order of their ids; its row has `names`.
 
     Each has its class, the corpus' own word (`original`), its speaker (corpus and every field that
     identifies), and, where the name says so, sex, sentence, intensity, language and given split.
     Other recordings of the corpus (RAVDESS' videos) and those that are known to be damaged are left
     out and counted; what has no name of the corpus' pattern, too.
 
-    Args:
-        root: Its folder, or one of it.
-        key: Of `CORPORA`, a row with `names`.
-
     Raises:
         MissingError: There is no recording with such a name.
         DataError: A name has a code that the corpus does not, or two files of one name differ.
     """
-    corpus = CORPORA[key]
+    corpus, root = ask.corpus, Path(os.path.abspath(ask.root))  # noqa: PTH100 (keeps links)
     template = corpus.id or template_of(corpus.names)
-    root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
     walk = Walk(containers=corpus.containers)
     found: dict[str, list[Path]] = {}
     fields: dict[str, dict[str, str]] = {}

@@ -25,33 +25,24 @@ _TABLES = ("validated", "train", "dev", "test")  # not `invalidated` and `other`
 
 
 def read(ask: Ask) -> list[Utterance]:
-    """Return what the settings ask for; see `read_common_voice`."""
-    return read_common_voice(ask.root)
+    """Return the clips that listeners accepted of speakers with at least `LEAST`.
 
-
-def read_common_voice(root: Path, *, least: int = LEAST) -> list[Utterance]:
-    """Return the clips that listeners accepted of speakers with at least `least`.
-
-    Args:
-        root: Folder of a release, of a language, or of several languages.
-        least: Clips of a speaker.
+    The root is the folder of a release, of a language, or of several languages.
 
     Raises:
         MissingError: There are no tables, or none of their clips.
     """
+    root = ask.root
     languages = [folder for folder in (root, *sorted(root.glob("*")), *sorted(root.glob("*/*")))
                  if (folder / "clips").is_dir()]  # fmt: skip
     records: list[Utterance] = []
     for folder in languages:
         rows: dict[str, dict[str, str]] = {}
-        for table in _TABLES:
-            if (folder / f"{table}.tsv").is_file():
-                columns = ("client_id", "path")
-                for line in lines_of(folder / f"{table}.tsv", columns, delimiter="\t"):
-                    name = Path(line.cells["path"]).stem
-                    rows[name] = {**rows.get(name, {"table": table}), **line.cells}
-                    if table != "validated":
-                        rows[name]["table"] = table
+        tables = (folder / f"{table}.tsv" for table in _TABLES)
+        for table in filter(Path.is_file, tables):
+            for line in lines_of(table, ("client_id", "path"), delimiter="\t"):
+                name = Path(line.cells["path"]).stem
+                rows[name] = {**rows.get(name, {}), **line.cells, "table": table.stem}
         found, walk = recordings(folder / "clips", partial(_stem_of, rows))
         chosen = present(found, sorted(rows), corpus=f"CommonVoice ({folder.name})")
         walk.report(folder)
@@ -63,12 +54,12 @@ def read_common_voice(root: Path, *, least: int = LEAST) -> list[Utterance]:
             f"{root} is not CommonVoice: expected <language>/validated.tsv and clips/*.mp3 in it."
         )
     counts = Counter(one.speaker for one in records)
-    kept = [one for one in records if counts[one.speaker] >= least]
+    kept = [one for one in records if counts[one.speaker] >= LEAST]
     if len(kept) < len(records):
-        few = sum(count < least for count in counts.values())
+        few = sum(count < LEAST for count in counts.values())
         logger.info(
             "%d of %d speakers of CommonVoice have fewer than %d clips and are left out with them",
-            few, len(counts), least,
+            few, len(counts), LEAST,
         )  # fmt: skip
     return kept
 

@@ -9,8 +9,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from spknorm.corpora.gathering import present, recordings, tell
-from spknorm.corpora.known import CORPORA
+from spknorm.corpora.gathering import NOT_LISTED, present, recordings, tell
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.layout import pattern_of, template_of
 from spknorm.corpora.known.words import class_of
@@ -37,14 +36,6 @@ _SEVERAL = re.compile(r"(?i)\b(all|both|everyone|everybody|girls|guys|others|and
 
 
 def read(ask: Ask) -> list[Utterance]:
-    """Return what the settings ask for; a speaker corpus has one person per utterance."""
-    records = read_dialogues(ask.root, ask.corpus.name)
-    if ask.role == "speaker":
-        return [one for one in records if not _SEVERAL.search(str(one.speaker).partition("_")[2])]
-    return records
-
-
-def read_dialogues(root: Path, key: str) -> list[Utterance]:
     """Return the utterances of `meld` or `emorynlp`, by part, dialogue and number.
 
     Of surround sound the centre is heard, where the voices are. Several speakers at once are a
@@ -56,27 +47,25 @@ def read_dialogues(root: Path, key: str) -> list[Utterance]:
         MissingError: There is no table, or none of its clips.
         DataError: A table cannot be read, or lacks a column.
     """
-    title = CORPORA[key].title
+    root, key, title = ask.root, ask.corpus.name, ask.corpus.title
     tables = {_part(file.name): file for file in reversed(find(root, _TABLES[key]))}
     if not tables:
         expected = {"meld": "train_sent_emo.csv", "emorynlp": "emorynlp_train_final.csv"}[key]
         raise MissingError(f"{root} is not {title}: expected {expected} in it.")
     found, walk = recordings(root, lambda file: _name_of(file, key), containers=True)
+    needed = ("Speaker", "Emotion", *pattern_of(_NAMES[key]).groupindex)
     rows: dict[str, tuple[str, Line]] = {}
     for part in [one for one in _PARTS if one in tables]:
-        needed = ("Speaker", "Emotion", *pattern_of(_NAMES[key]).groupindex)
         for line in lines_of(tables[part], needed):
-            name = f"{part}_{_clip(key, line, tables[part])}"
-            rows[name] = (part, line)
+            rows[f"{part}_{_clip(key, line, tables[part])}"] = (part, line)
     words = Counter(line.cells["Emotion"].lower() for _, line in rows.values())
     people = {line.cells["Speaker"] for _, line in rows.values()} if key == "meld" else ()
-    if differs := CORPORA[key].differences(words, len(people) or None):
+    if differs := ask.corpus.differences(words, len(people) or None):
         logger.warning("The tables of this %s differ from the published ones: %s", title, differs)
-    stray = found.keys() - rows.keys()
-    if stray:
-        walk.left_out["without a row in the corpus' tables"] += len(stray)
+    if stray := found.keys() - rows.keys():
+        walk.left_out[NOT_LISTED] += len(stray)
     none = f"None of the {len(rows)} clips in {title}'s tables lies under {root}."
-    chosen = present(found, rows, corpus=title, missing=none, damaged=CORPORA[key].damaged)
+    chosen = present(found, rows, corpus=title, missing=none, damaged=ask.corpus.damaged)
     left_out: Counter[str] = Counter()
     records = []
     for name, path in chosen.items():
@@ -103,6 +92,8 @@ def read_dialogues(root: Path, key: str) -> list[Utterance]:
         )
     tell(left_out, title)
     walk.report(root)
+    if ask.role == "speaker":
+        return [one for one in records if not _SEVERAL.search(str(one.speaker).partition("_")[2])]
     return records
 
 

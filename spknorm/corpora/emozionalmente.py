@@ -25,7 +25,7 @@ def read(ask: Ask) -> list[Utterance]:
     Raises:
         MissingError: There is no samples.csv, or none of its recordings.
     """
-    root = ask.root
+    root, heard = ask.root, "emotion_recognized"
     table = find_one(root, r"samples\.csv", of=_TITLE, expected="metadata/samples.csv")
     rows = {
         Path(line.cells["file_name"]).stem: line.cells
@@ -33,9 +33,9 @@ def read(ask: Ask) -> list[Utterance]:
     }
     votes: dict[str, Counter[str]] = {}
     for file in find(root, r"evaluations\.csv")[:1]:
-        for line in lines_of(file, ("file_name", "emotion_recognized")):
-            heard = line.cells["emotion_recognized"].lower()
-            votes.setdefault(Path(line.cells["file_name"]).stem, Counter())[heard] += 1
+        for line in lines_of(file, ("file_name", heard)):
+            own = votes.setdefault(Path(line.cells["file_name"]).stem, Counter())
+            own[line.cells[heard].lower()] += 1
     sexes = _sexes(root)
     found, walk = recordings(root, lambda file: file.stem if file.stem in rows else None)
     none = f"None of the {len(rows)} recordings in {table} lies under {root}."

@@ -20,23 +20,16 @@ _SPEAKER = re.compile(r"\d+", re.ASCII)
 
 
 def read(ask: Ask) -> list[Utterance]:
-    """Return what the settings ask for; see `read_librispeech`."""
-    return read_librispeech(ask.root, title=ask.corpus.title)
+    """Return the utterances in the order of their names, with speaker and chapter.
 
-
-def read_librispeech(root: Path | str, *, title: str = "LibriSpeech") -> list[Utterance]:
-    """Return LibriSpeech's utterances in the order of their names, with speaker and chapter.
-
-    Args:
-        root: Folder with subsets (train-clean-100, ...), one with a folder LibriSpeech that has
-            them, or one subset. The speaker is the first part of the path below the subset.
-        title: For messages.
+    The root is a folder with subsets (train-clean-100, ...), one with a folder LibriSpeech that has
+    them, or one subset. The speaker is the first part of the path below the subset.
 
     Raises:
         MissingError: The folder has no such layout, or no audio.
         DataError: An utterance has two files that differ.
     """
-    root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
+    title, root = ask.corpus.title, Path(os.path.abspath(ask.root))  # noqa: PTH100 (keeps links)
     walk = Walk()
     found: dict[str, list[Path]] = {}
     speakers: dict[str, tuple[Path, str]] = {}

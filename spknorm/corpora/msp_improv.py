@@ -44,11 +44,6 @@ class Name(NamedTuple):
     kind: str
 
 
-def read(ask: Ask) -> list[Utterance]:
-    """Return what the settings ask for; dimensions are trained whether or not raters agree."""
-    return read_msp_improv(ask.root, unlabelled=ask.data.targets == "dimensions")
-
-
 def parse_name(name: str) -> Name:
     """Read a name.
 
@@ -63,16 +58,17 @@ def parse_name(name: str) -> Name:
     return Name(f"{sentence}{aim}", f"{actor}{number_}", f"{talker}{number_}", session, kind)
 
 
-def read_msp_improv(root: Path, *, unlabelled: bool = False) -> list[Utterance]:
+def read(ask: Ask) -> list[Utterance]:
     """Return the utterances on whose class raters agree, in the order of their names.
 
     Each has its raters' votes, and arousal (turned the right way up), valence and dominance from 1
-    to 5. What is marked X has no class and is left out, and counted, unless `unlabelled`.
+    to 5. What is marked X has no class and is left out, and counted, unless dimensions are trained.
 
     Raises:
         MissingError: There is no table, or none of its recordings.
         DataError: A line of the table cannot be read.
     """
+    root, unlabelled = ask.root, ask.data.targets == "dimensions"
     table = find_one(root, r"evalu?[at]*tion\.txt", of="MSP-IMPROV", expected="Evalution.txt")
     found, walk = recordings(root, lambda file: file.stem if _NAME.fullmatch(file.stem) else None)
     rows: dict[str, Utterance] = {}

@@ -14,7 +14,7 @@ from typing import Any
 
 from spknorm.audio.faults import refuse
 from spknorm.corpora.gathering import present, recordings, tell
-from spknorm.corpora.known.corpus import Ask
+from spknorm.corpora.known.corpus import Ask, Corpus
 from spknorm.corpora.known.words import class_of, sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import find, find_one, lines_of, number, ranked, text_of
@@ -40,25 +40,17 @@ _DETAIL = re.compile(r"WORKER\w*;\s*([^;]+);")
 
 
 def read(ask: Ask) -> list[Utterance]:
-    """Return what the settings ask for; dimensions are trained whether or not raters agree."""
-    whole = ask.data.targets == "dimensions"
-    return read_msp_podcast(ask.root, ask.corpus.name, unlabelled=whole)
-
-
-def read_msp_podcast(
-    root: Path, key: str = "msp_podcast", *, unlabelled: bool = False
-) -> list[Utterance]:
     """Return the labelled utterances in the order of their names.
 
     The speaker `Unknown` is nobody's name: such utterances have no speaker. What raters do not
-    agree on (X) has no class and is left out, unless `unlabelled`; what is withheld (Test3) has
-    nothing and is left out. Both are counted.
+    agree on (X) has no class and is left out, unless dimensions are trained; what is withheld
+    (Test3) has nothing and is left out. Both are counted.
 
     Raises:
         MissingError: There is no table, or none of its recordings.
         DataError: A line of the table cannot be read.
     """
-    title = {"msp_podcast": "MSP-Podcast", "biic_podcast": "BIIC-Podcast"}[key]
+    root, title, unlabelled = ask.root, ask.corpus.title, ask.data.targets == "dimensions"
     table = find_one(
         root, r"labels_con[cs]ensus\.csv", of=title, expected="Labels/labels_consensus.csv"
     )
@@ -69,21 +61,19 @@ def read_msp_podcast(
     left_out: Counter[str] = Counter()
     parts: Counter[str] = Counter()
     for line in lines_of(table, ("FileName", "EmoClass", "Split_Set")):
-        name, cells = line.cells["FileName"], line.cells
-        parts[cells["Split_Set"]] += 1
-        if cells["EmoClass"] == _NO_AGREEMENT and not unlabelled:
+        code, part = line.cells["EmoClass"], line.cells["Split_Set"]
+        parts[part] += 1
+        if code == _NO_AGREEMENT and not unlabelled:
             left_out["without agreement (X)"] += 1
-        elif not cells["EmoClass"] or cells["EmoClass"].lower() in ("nan", "na", "none"):
-            left_out[f"without a label ({cells['Split_Set']})"] += 1
-        elif cells["EmoClass"] not in (*_WORDS, _NO_AGREEMENT):
+        elif not code or code.lower() in ("nan", "na", "none"):
+            left_out[f"without a label ({part})"] += 1
+        elif code not in (*_WORDS, _NO_AGREEMENT):
             known = ", ".join((*_WORDS, _NO_AGREEMENT))
-            problems.append(
-                f"line {line.number}: unknown class `{cells['EmoClass']}`, {title} has {known}"
-            )
-        elif cells["Split_Set"].lower() not in _SPLITS:
-            problems.append(f"line {line.number}: unknown part `{cells['Split_Set']}`")
+            problems.append(f"line {line.number}: unknown class `{code}`, {title} has {known}")
+        elif part.lower() not in _SPLITS:
+            problems.append(f"line {line.number}: unknown part `{part}`")
         else:
-            rows[re.sub(r"\.\w+$", "", name)] = cells
+            rows[_stem(line.cells["FileName"])] = line.cells
     refuse(problems, f"lines of {table} cannot be used")
     _compare(parts, title)
     found, walk = recordings(root, lambda file: file.stem)
@@ -94,7 +84,7 @@ def read_msp_podcast(
     walk.left_out = +walk.left_out
     walk.report(root)
     return [
-        _utterance(name, path, rows[name], key, speakers.get(name), votes.get(name, {}))
+        _utterance(name, path, rows[name], ask.corpus, speakers.get(name), votes.get(name, {}))
         for name, path in chosen.items()
     ]
 
@@ -103,7 +93,7 @@ def _utterance(
     name: str,
     path: Path,
     cells: Mapping[str, str],
-    key: str,
+    corpus: Corpus,
     listed: str | None,
     votes: Mapping[str, float],
 ) -> Utterance:
@@ -120,10 +110,10 @@ def _utterance(
         path=path,
         emotion=None if word is None else class_of(word),
         original=word,
-        speaker=None if speaker.lower() in ("unknown", "nan") else f"{key}_{speaker}",
+        speaker=None if speaker.lower() in ("unknown", "nan") else f"{corpus.name}_{speaker}",
         split=_SPLITS[part.lower()],
         part=part,
-        language={"msp_podcast": "en", "biic_podcast": "zh"}[key],
+        language=corpus.language,
         votes=ranked(votes),
         arousal=numbers["EmoAct"],
         valence=numbers["EmoVal"],
@@ -148,14 +138,14 @@ def _votes(root: Path) -> dict[str, Counter[str]]:
             ]
         else:
             pairs = []
-            for line in lines_of(file, ("FileName",)):
-                detail = _DETAIL.search(line.cells.get("EmoDetail", ""))
-                word = detail[1] if detail else line.cells.get("EmoClass_Major", "")
-                pairs.append((line.cells["FileName"], word))
+            for _, cells in lines_of(file, ("FileName",)):
+                detail = _DETAIL.search(cells.get("EmoDetail", ""))
+                word = detail[1] if detail else cells.get("EmoClass_Major", "")
+                pairs.append((cells["FileName"], word))
         for name, word in pairs:
             word = re.split(r"[-(,]", word)[0].strip().lower()
             if word:
-                found.setdefault(re.sub(r"\.\w+$", "", name), Counter())[word] += 1
+                found.setdefault(_stem(name), Counter())[word] += 1
     return found
 
 
@@ -173,8 +163,12 @@ def _speakers(root: Path) -> dict[str, str]:
         for line in text_of(file).splitlines():
             fields = re.split(r"[;,\s]+", line.strip())
             if len(fields) >= 2:
-                found[re.sub(r"\.\w+$", "", fields[0])] = fields[1].removeprefix("Speaker_")
+                found[_stem(fields[0])] = fields[1].removeprefix("Speaker_")
     return found
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"\.\w+$", "", name)
 
 
 def _compare(parts: Counter[str], title: str) -> None:
