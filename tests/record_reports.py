@@ -101,7 +101,7 @@ def controlled_text():
     from spknorm.controlled.plan import Plan
 
     with tempfile.TemporaryDirectory() as folder:
-        return write_outcome(Plan(), rows_of(world_of()), Path(folder)).text + "\n"
+        return write_outcome(Plan(), rows_of(world_of()), Path(folder)) + "\n"
 
 
 def main():

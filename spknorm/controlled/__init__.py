@@ -48,7 +48,7 @@ def complete(
     plan = read_plan(path, quick=quick)
     with FolderLock(out):
         rows = run_grid(plan, out, workers=workers, progress=progress)
-        return write_outcome(plan, rows, out).text, True
+        return write_outcome(plan, rows, out), True
 
 
 def describe(path: Path, *, quick: bool = False) -> str:
@@ -72,7 +72,7 @@ def needs(path: Path, *, quick: bool = False) -> Budget:
 
 
 def budget_of(frozen: int, tuned: int, *, num_seeds: int) -> Budget:
-    """Return what so many models take, on the features of so many seeds, one after another."""
+    """Return what so many models take, on the features of so many seeds."""
     seconds = num_seeds * POOL_SECONDS + frozen * FROZEN_SECONDS + tuned * TUNED_SECONDS
     disk, models = num_seeds * _POOL_GB, frozen + tuned
     return Budget(models, disk, _PROCESS_GB, hours=seconds / 3600, unknown=())

@@ -5,6 +5,8 @@ After `verdicts.py`, whose means they show; every figure stands on one number pe
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from spknorm.controlled.plan import Variant
 from spknorm.controlled.verdicts import VariantMeans
 from spknorm.report.canvas import COLOURS, GREY, INK, Figure, drawing, label_points, spread
@@ -19,13 +21,13 @@ def draw_accuracy(means: Sequence[VariantMeans], *, num_seeds: int) -> Figure:
         axes, ends = picture.axes, []
         for line in lines:
             rho = [point.rho for point in line]
-            accuracy = [100 * point.unseen for point in line]
+            accuracy = np.array([100 * point.unseen for point in line])
             reach = [found for point in line if (found := point.reach) is not None]
             colour, dash = _colour(line[0]), "--" if line[0].is_control else "-"
             if len(reach) == len(rho) > 1:
-                low = [at - 100 * down for at, (down, _) in zip(accuracy, reach, strict=True)]
-                high = [at + 100 * up for at, (_, up) in zip(accuracy, reach, strict=True)]
-                axes.fill_between(rho, low, high, color=colour, alpha=0.13, linewidth=0)
+                down, up = 100 * np.transpose(reach)
+                around = (accuracy - down, accuracy + up)
+                axes.fill_between(rho, *around, color=colour, alpha=0.13, linewidth=0)
             axes.plot(rho, accuracy, dash, color=colour, marker="o", markersize=4)
             ends.append((rho[-1], accuracy[-1], line[0].label, colour))
             values = (f"{100 * point.unseen:.1f} % at rho {point.rho:g}" for point in line)
@@ -43,14 +45,11 @@ def draw_accuracy(means: Sequence[VariantMeans], *, num_seeds: int) -> Figure:
 
 def draw_regained(means: Sequence[VariantMeans], *, num_seeds: int) -> Figure | None:
     """Draw which share of the loss from rho 0 to rho each method gives back; None if unknown."""
-    known = [
-        (one.regained, one)
-        for one in means
-        if one.regained is not None and one.rho > 0 and one.variant.method != "none"
-    ]
-    if not known:
+    known = [one for one in means if one.rho > 0 and one.variant.method != "none"]
+    rows = [(one.regained, one) for one in known if one.regained is not None]
+    if not rows:
         return None
-    rows = sorted(known, key=lambda row: (row[1].rho, row[0]))
+    rows.sort(key=lambda row: (row[1].rho, row[0]))
     with drawing(7.2, 1.2 + 0.28 * len(rows)) as picture:
         axes = picture.axes
         for place, (regained, one) in enumerate(rows):
@@ -75,7 +74,7 @@ def draw_trade(means: Sequence[VariantMeans], *, rho: float, num_seeds: int) -> 
         axes, places = picture.axes, []
         for one in rows:
             x, y, colour = 100 * one.leakage, 100 * one.unseen, _colour(one)
-            reach = None if one.reach is None else [[100 * end] for end in one.reach]
+            reach = one.reach and [[100 * end] for end in one.reach]
             inside = "white" if one.is_control else colour
             axes.errorbar(x, y, yerr=reach, color=colour, marker="o", markersize=7,
                           markerfacecolor=inside, elinewidth=1, capsize=2)  # fmt: skip

@@ -47,22 +47,17 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
     import torch
 
     torch.set_num_threads(1)
-    missing = _missing(plan, out, part)
-    if not missing:
+    if not (missing := _missing(plan, out, part)):
         return  # another process was faster
     began = time.perf_counter()
     known = _known(plan, out, part)
     for row in _rows(plan, out, part, missing):
         known.setdefault(Variant(*row[:3]), []).append(row)
     seconds = round(time.perf_counter() - began, 1)
-    content = [
-        {
-            "key": _key(plan, part, variant),
-            "variant": variant._asdict(),
-            "rows": [row._asdict() for row in rows],
-        }
-        for variant, rows in known.items()
-    ]
+    content = []
+    for variant, rows in known.items():
+        about = {"key": _key(plan, part, variant), "variant": variant._asdict()}
+        content.append({**about, "rows": [row._asdict() for row in rows]})
     write_json(_path(out, part), {"seconds": seconds, "variants": content})
 
 

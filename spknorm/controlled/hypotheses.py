@@ -67,28 +67,16 @@ def _removal(name: str, label: str, variant: Variant, shuffled: Variant) -> list
 
 
 _START = "fine-tuning loses less than 1.5 points to its frozen start at rho"
+_COST: Terms = ((1.0, "unseen", NONE, 0.9), (-1.0, "unseen", NONE, 0.0))
+_MORE: Terms = (*_gain(SNP, NONE, 0.9), *_gain(SNP, NONE, 0.0, -1.0))
+_NOTHING = "SNP with shuffled speakers gains less than 1 point at rho .9"
+_BOTH = "fine-tuning behind an eraser beats the frozen upstream behind one at rho .9"
 _FROZEN = (
-    Hypothesis(
-        "H1",
-        "accuracy of none is lower at rho .9 than at 0",
-        ((1.0, "unseen", NONE, 0.9), (-1.0, "unseen", NONE, 0.0)),
-        -1,
-    ),
+    Hypothesis("H1", "accuracy of none is lower at rho .9 than at 0", _COST, -1),
     Hypothesis("H2a", "SNP beats none at rho .8", _gain(SNP, NONE, 0.8), 1),
     Hypothesis("H2b", "SNP beats none at rho .9", _gain(SNP, NONE, 0.9), 1),
-    Hypothesis(
-        "H3",
-        "SNP's gain at rho .9 exceeds that at 0",
-        (*_gain(SNP, NONE, 0.9), *_gain(SNP, NONE, 0.0, -1.0)),
-        1,
-    ),
-    Hypothesis(
-        "H4",
-        "SNP with shuffled speakers gains less than 1 point at rho .9",
-        _gain(SHUFFLED, NONE, 0.9),
-        -1,
-        MARGIN,
-    ),
+    Hypothesis("H3", "SNP's gain at rho .9 exceeds that at 0", _MORE, 1),
+    Hypothesis("H4", _NOTHING, _gain(SHUFFLED, NONE, 0.9), -1, MARGIN),
     Hypothesis("H5a", "SNP leaks less than its gate alone at rho .9", _leak(SNP, GATE, 0.9), -1),
 )
 _TUNED = (
@@ -97,11 +85,6 @@ _TUNED = (
     *_removal("H8", "TAP", TAP, TAP_SHUFFLED),
     *_removal("H9", "TAP by confusion", CONFUSED, CONFUSED_SHUFFLED),
     *_removal("H10", "fine-tuning behind an eraser", ERASED, ERASED_SHUFFLED),
-    Hypothesis(
-        "H10d",
-        "fine-tuning behind an eraser beats the frozen upstream behind one at rho .9",
-        _gain(ERASED, ERASED_START, 0.9),
-        1,
-    ),
+    Hypothesis("H10d", _BOTH, _gain(ERASED, ERASED_START, 0.9), 1),
 )
 HYPOTHESES = (*_FROZEN, *(one._replace(family="tuned") for one in _TUNED))

@@ -7,7 +7,7 @@ controlled.json.
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from spknorm.controlled.figures import draw_accuracy, draw_regained, draw_trade
 from spknorm.controlled.folds import ModelRow
@@ -23,20 +23,15 @@ SCHEMA = "spknorm.controlled/1"
 _HEADLINE_RHO = 0.9
 
 
-class Written(NamedTuple):
-    """What was written: tables, as text for a terminal, and files."""
-
-    text: str
-    files: list[Path]
-
-
-def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> Written:
-    """Write controlled.json, table.md, report.html and figures/*.png into `out`."""
+def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> str:
+    """Write controlled.json, table.md, report.html and figures/*.png; return the tables as text."""
     cells, verdicts = summarise(rows), judge(rows)
     shown = sorted(cells, key=_order)
     numbers, judged = _table(shown), table("verdicts", [{"one": one} for one in verdicts])
     figures = _figures(shown, plan.num_seeds)
-    written = write_page(
+    for figure in figures:
+        write_atomic(out / "figures" / f"{figure.name}.png", figure.png)
+    return write_page(
         out / "controlled.json",
         to_record(plan, cells, verdicts),
         [numbers, judged],
@@ -49,10 +44,6 @@ def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> Written:
         remark=f"Seeds {plan.first_seed} to {plan.seeds[-1]}. "
         "Hypotheses, settings and tests: docs/controlled.md.",
     )
-    for figure in figures:
-        written.files.append(out / "figures" / f"{figure.name}.png")
-        write_atomic(written.files[-1], figure.png)
-    return written
 
 
 def write_page(
@@ -63,13 +54,13 @@ def write_page(
     *,
     title: str,
     remark: str,
-) -> Written:
-    """Write a record as JSON, and beside it its tables as table.md and report.html."""
-    files = [path, path.with_name("table.md"), path.with_name("report.html")]
-    write_json(files[0], record)
-    write_atomic(files[1], to_markdown(tables, title=title, remarks=[remark]))
-    write_atomic(files[2], to_html(sections, title=title, lead=remark))
-    return Written("\n\n".join(map(to_text, tables)), files)
+) -> str:
+    """Write a record as JSON, and its tables as table.md and report.html; return them as text."""
+    write_json(path, record)
+    markdown = to_markdown(tables, title=title, remarks=[remark])
+    write_atomic(path.with_name("table.md"), markdown)
+    write_atomic(path.with_name("report.html"), to_html(sections, title=title, lead=remark))
+    return "\n\n".join(map(to_text, tables))
 
 
 def to_record(
@@ -98,8 +89,7 @@ def _table(cells: Sequence[VariantMeans]) -> Table:
 def _figures(cells: Sequence[VariantMeans], num_seeds: int) -> list[Figure]:
     frozen = [cell for cell in cells if "fine-tun" not in cell.label]
     figures = [draw_accuracy(frozen, num_seeds=num_seeds)] if frozen else []
-    regained = draw_regained(cells, num_seeds=num_seeds)
-    if regained is not None:
+    if regained := draw_regained(cells, num_seeds=num_seeds):
         figures.append(regained)
     if any(cell.rho == _HEADLINE_RHO for cell in cells):
         figures.append(draw_trade(cells, rho=_HEADLINE_RHO, num_seeds=num_seeds))
@@ -107,12 +97,6 @@ def _figures(cells: Sequence[VariantMeans], num_seeds: int) -> list[Figure]:
 
 
 def _order(cell: VariantMeans) -> tuple[bool, bool, str, bool, str, float]:
-    one = cell.variant
-    return (
-        one.features in ("fine-tuned", "start"),
-        cell.is_control,
-        one.features,
-        one.method != "none",
-        one.method,
-        cell.rho,
-    )
+    features, method, _ = cell.variant
+    is_later = features in ("fine-tuned", "start")
+    return is_later, cell.is_control, features, method != "none", method, cell.rho

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from spknorm.controlled.folds import ModelRow
-from spknorm.controlled.hypotheses import CONFUSED, ERASED, HYPOTHESES, Hypothesis
+from spknorm.controlled.hypotheses import HYPOTHESES, Hypothesis
 from spknorm.controlled.plan import Variant
 from spknorm.demo.synthesis import FloatArray
 from spknorm.statistics import MIN_SPEAKERS, holm, mean_std
@@ -73,15 +73,13 @@ class VariantMeans(NamedTuple):
     @property
     def label(self) -> str:
         """How a reader sees the variant."""
-        text = {"gate": "gate alone"}.get(self.variant.method, self.variant.method)
-        if self.variant == CONFUSED._replace(labels=self.variant.labels):
-            text = "TAP by confusion"
-        if self.variant == ERASED._replace(labels=self.variant.labels):
-            text = "behind an eraser"
-        if self.variant.labels == "shuffled":
-            text += ", shuffled speakers"
+        features, method, labels = self.variant
+        text = "gate alone" if method == "gate" else method
+        if features == "fine-tuned":
+            text = {"confusion": "TAP by confusion", "erasure": "behind an eraser"}.get(text, text)
+        text += ", shuffled speakers" if labels == "shuffled" else ""
         where = {"fine-tuned": ", fine-tuned", "start": ", before fine-tuning"}
-        return text + where.get(self.variant.features, "")
+        return text + where.get(features, "")
 
     @property
     def reach(self) -> tuple[float, float] | None:
@@ -101,14 +99,13 @@ def judge(rows: Iterable[ModelRow], hypotheses: Sequence[Hypothesis] = HYPOTHESE
     groups = by_seed(rows, _variant_and_rho)
     found = [(one, _differences(one, groups)) for one in hypotheses]
     tested = [(one, values) for one, values in found if len(values) >= MIN_SEEDS]
-    ps = {one.name: p_value(values, one.bound, one.direction) for one, values in tested}
-    corrected: dict[str, float] = {}
-    for family in {one.family for one, _ in tested}:
-        names = [one.name for one, _ in tested if one.family == family]
-        corrected |= zip(names, holm([ps[name] for name in names]), strict=True)
+    ps: dict[str, dict[str, float]] = {}  # by family and name
+    for one, values in tested:
+        ps.setdefault(one.family, {})[one.name] = p_value(values, one.bound, one.direction)
+    corrected = {key: dict(zip(own, holm([*own.values()]), strict=True)) for key, own in ps.items()}
     verdicts = []
     for one, values in tested:
-        p, p_holm = ps[one.name], corrected[one.name]
+        p, p_holm = (family[one.family][one.name] for family in (ps, corrected))
         mean = float(np.mean(values))
         word = "confirmed" if one.bound is not None or mean * one.direction > 0 else "refuted"
         word = word if p_holm < LEVEL else "not shown"
@@ -121,23 +118,14 @@ def summarise(rows: Iterable[ModelRow]) -> list[VariantMeans]:
     """Return the means of each variant and rho, in the order of the rows."""
     found = []
     for (variant, rho), seeds in by_seed(rows, _variant_and_rho).items():
-        of_seeds = [
-            [_mean(of, measure) for of in seeds.values()]
+        values = {
+            measure: [_mean(of, measure) for of in seeds.values()]
             for measure in ("unseen", "seen", "leakage")
-        ]
-        unseen, seen, leakage = map(mean_std, of_seeds)
-        found.append(
-            VariantMeans(
-                variant,
-                rho,
-                *unseen[:2],
-                *confidence(of_seeds[0]),
-                seen.mean,
-                *leakage[:2],
-                len(seeds),
-                sum(map(len, seeds.values())),
-            )
-        )
+        }
+        unseen, seen, leakage = map(mean_std, values.values())
+        accuracy = (*unseen[:2], *confidence(values["unseen"]), seen.mean)
+        counts = (len(seeds), sum(map(len, seeds.values())))
+        found.append(VariantMeans(variant, rho, *accuracy, *leakage[:2], *counts))
     return [one._replace(regained=_regained(one, found)) for one in found]
 
 

@@ -11,7 +11,7 @@ import operator
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +41,7 @@ class Texts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    @overload
-    def __getitem__(self, number: int) -> str: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[str]: ...
-    def __getitem__(self, number: int | slice) -> Any:
+    def __getitem__(self, number: Any) -> Any:
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
         ends = self._ends
@@ -55,12 +51,7 @@ class Texts(Sequence[str]):
 
 
 class Coded(Sequence[Any]):
-    """Values that repeat: each once, and a number for each place.
-
-    Args:
-        default: What the first `size` places have.
-        size: How many there are already.
-    """
+    """Values that repeat: each once, and a number per place; the first `size` have `default`."""
 
     def __init__(self, default: Any = None, size: int = 0) -> None:
         self.codes = array("I", bytes(4 * size))
@@ -77,12 +68,14 @@ class Coded(Sequence[Any]):
         self.codes.append(code)
 
     def finish(self) -> None:
-        """Let go of what is needed to add more; many texts go into a buffer."""
+        """Let go of what is needed to add more; many texts or numbers go into a buffer."""
         self._known = None
-        if len(self.values) > _FEW and all(isinstance(one, str) for one in self.values[1:]):
-            self.values = _AfterDefault(self.values[0], Texts(self.values[1:]))
-        elif len(self.values) > _FEW and all(type(one) is float for one in self.values[1:]):
-            self.values = _AfterDefault(self.values[0], array("d", self.values[1:]))
+        if len(self.values) > _FEW:
+            kinds = set(map(type, self.values[1:]))
+            if kinds == {str}:
+                self.values = _AfterDefault(self.values[0], Texts(self.values[1:]))
+            elif kinds == {float}:
+                self.values = _AfterDefault(self.values[0], array("d", self.values[1:]))
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -145,13 +138,9 @@ class Utterances(Sequence[Utterance]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, number: int) -> Utterance: ...
-    @overload
-    def __getitem__(self, number: slice) -> "Utterances": ...
-    def __getitem__(self, number: int | slice) -> Any:
+    def __getitem__(self, number: Any) -> Any:
         if isinstance(number, slice):
-            return self.take(self.rows[number], of_store=True)
+            return self.take(number)
         row = int(self.rows[number])
         store = self._store
         labels = {name: column[row] for name, column in store.labels.items()}
@@ -169,9 +158,9 @@ class Utterances(Sequence[Utterance]):
 
     __hash__ = None  # type: ignore[assignment]  # as of a list
 
-    def take(self, places: Any, *, of_store: bool = False) -> "Utterances":
+    def take(self, places: Any) -> "Utterances":
         """Return those at some places, or those for which a mask (N,) is true."""
-        return Utterances(self._store, np.asarray(places) if of_store else self.rows[places])
+        return Utterances(self._store, self.rows[places])
 
     def ids(self) -> Iterator[str]:
         """Yield the ids in their order."""
@@ -179,7 +168,8 @@ class Utterances(Sequence[Utterance]):
 
     def id_of(self, number: int) -> str:
         """Return the id of one, without the rest of it."""
-        return self._store.ids[int(self.rows[number])]
+        name: str = self._store.ids[int(self.rows[number])]
+        return name
 
     def coded(self, column: str) -> tuple[NDArray[np.integer], Sequence[str | None]]:
         """Return the labels of a column as numbers (N,) of values, of which some may not occur."""

@@ -75,13 +75,10 @@ def digest_of(
     labels: Iterable[str],
     parts: Mapping[str, Sequence[Utterance]],
 ) -> CorpusDigest:
-    """Return the digest of a corpus that can be used.
+    """Return the digest of a corpus that can be used, all of it in any order.
 
-    Args:
-        records: All of it, in any order.
-        labels: Which columns count, such as emotion and speaker; votes or arousal where they are
-            what is trained on.
-        parts: Its training utterances and, of an emotion corpus, dev and test, in their order.
+    `labels` are the columns that count: emotion and speaker, or votes or arousal where they are
+    trained; `parts` what trains and, of an emotion corpus, dev and test, in their order.
     """
     packed = Utterances.of(records)
     read = heapq.nsmallest(_NUM_READ, enumerate(packed.ids()), key=lambda one: _rank(one[1]))
@@ -160,12 +157,8 @@ def changes(
 ) -> dict[str, tuple[str, str]]:
     """Return which corpora are others than a run began with, and how: texts by `corpora.<role>`.
 
-    A role that was not read on one side does not count: its settings say so.
-
-    Args:
-        before: `summaries` in the run's checkpoint; None in one of an earlier version.
-        now: What is there now.
-        folder: Of the run, with the rows that it began with.
+    A role that was not read on one side does not count: its settings say so. `before` are the
+    `summaries` in the run's checkpoint (None in one of an earlier version), rows in its folder.
     """
     found = {}
     for role, one in now.items():
@@ -173,8 +166,8 @@ def changes(
         if old is None or one is None:
             continue
         new = one.summary()
-        same = (old["digest"], old["parts"]) == (new["digest"], new["parts"])
-        if not same or _both_and_other(old.get("content"), new["content"]):
+        other = any(old[key] != new[key] for key in ("digest", "parts"))
+        if other or _both_and_other(old.get("content"), new["content"]):
             kept = _read_rows(folder).get(role) or [None]
             rows = [Row(*row) for row in kept[1:]] if kept[0] == old["digest"] else None
             what = f"{old['num_utterances']} utterances, digest {old['digest'][:12]}"
@@ -196,15 +189,15 @@ def _describe(old: list[Row] | None, new: CorpusDigest) -> str:
         ("in another part", [n for n in both if now[n].part != before[n].part]),
     )
     told = [f"{len(names)} {kind} ({first_of(names, _SHOWN)})" for kind, names in kinds if names]
-    return f"{text}: {', '.join(told) if told else 'in another order'}"
-
-
-def _is_other_audio(before: Row, now: Row) -> bool:
-    return before.audio != now.audio or _both_and_other(before.middle, now.middle)
+    return f"{text}: {', '.join(told) or 'in another order'}"
 
 
 def _both_and_other(before: str | None, now: str | None) -> bool:
     return bool(before and now and before != now)
+
+
+def _is_other_audio(before: Row, now: Row) -> bool:
+    return before.audio != now.audio or _both_and_other(before.middle, now.middle)
 
 
 def _middle(utterance: Utterance) -> str:

@@ -16,12 +16,7 @@ from spknorm.errors import DataError, MissingError
 from spknorm.files import sha256_of, write_atomic
 
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?")
-_SUFFIXES = {
-    b"fLaC": ".flac",
-    b"OggS": ".ogg",
-    b"ID3": ".mp3",
-    b"\xff\xfb": ".mp3",
-}
+_SUFFIXES = {b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3", b"\xff\xfb": ".mp3"}
 _BATCH = 64
 
 

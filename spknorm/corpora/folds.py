@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,15 @@ def read_folds(
 ) -> list[Utterance]:
     """Return a fold as its JSON lists it: the training pool, then the test session.
 
-    Args:
-        meta_data: Folder with SessionN/{train,test}_meta_data.json.
-        fold: `fold1` and on; foldN is SessionN's, as in s3prl.
-        root: What the paths in the JSON are relative to.
-        allow_outside: Accept paths that lead out of the root.
+    Of the folder `meta_data` with SessionN/{train,test}_meta_data.json; foldN is SessionN's, as in
+    s3prl. Paths in the JSON are relative to `root`, and may leave it if `allow_outside`.
 
     Raises:
         MissingError: There is no such JSON.
         DataError: It is not s3prl's, a path leads out of the root, or the training list holds
             utterances of the session that is held out.
     """
-    match = re.fullmatch(r"fold(\d{1,3})", fold, re.ASCII)
-    if match is None:
+    if not (match := re.fullmatch(r"fold(\d{1,3})", fold, re.ASCII)):
         raise DataError(f"`test_fold` must be fold1 ... fold5 with fold JSON, but is `{fold}`.")
     session = f"Session{match[1]}"
     guard = PathGuard(Path(root), allow_outside=allow_outside)
@@ -70,12 +66,10 @@ def read_folds(
         path = Path(meta_data) / session / f"{part}_meta_data.json"
         content = _load(path)
         found = _utterances(path, content, guard)
-        held_out = [one.id for one in found if (one.session == session) != (part == "test")]
-        if held_out:
+        if held := [one.id for one in found if (one.session == session) != (part == "test")]:
             verb = "holds" if part == "train" else "must hold nothing but"
-            raise DataError(
-                listing(held_out, f"{path} {verb} utterances of {session}; these are wrong:")
-            )
+            heading = f"{path} {verb} utterances of {session}; these are wrong:"
+            raise DataError(listing(held, heading))
         records += found
     return records
 
@@ -116,7 +110,8 @@ def _utterances(path: Path, content: Any, guard: PathGuard) -> list[Utterance]:
             records.append(_utterance(item, guard))
         except ValueError as error:
             problems.append(f"meta_data[{number}]: {error}")
-    problems += _repeated(record.id for record in records)
+    counts = Counter(one.id for one in records)
+    problems += [f"`{one}` is listed more than once" for one, count in counts.items() if count > 1]
     refuse(problems, f"entries of {path} cannot be used")
     if not records:
         raise DataError(f"{path} lists no utterance.")
@@ -140,13 +135,3 @@ def _utterance(item: Any, guard: PathGuard) -> Utterance:
         session=turn.session,
         turn=turn.kind,
     )
-
-
-def _repeated(ids: Iterable[str]) -> Sequence[str]:
-    seen: set[str] = set()
-    twice: dict[str, None] = {}
-    for one in ids:
-        if one in seen:
-            twice[one] = None
-        seen.add(one)
-    return [f"`{one}` is listed more than once" for one in twice]

@@ -61,9 +61,9 @@ def present(
     Args:
         found: Files by utterance, as they lie in the corpus.
         wanted: Utterances that its tables list.
-        corpus: Its name, for messages.
+        corpus: Its title, for messages, as in the functions below.
         missing: The message if none is there; empty: that is no error.
-        damaged: Utterances that are known to be damaged, and why.
+        damaged: Why, by utterance.
 
     Raises:
         MissingError: None is there; `missing` is the message. Without one, none is fine.
@@ -71,8 +71,7 @@ def present(
     """
     good = undamaged(wanted, damaged or {}, corpus=corpus)
     chosen = one_file_each(found, good, corpus=corpus)
-    lacking = [name for name in good if name not in chosen]
-    if lacking:
+    if lacking := [name for name in good if name not in chosen]:
         logger.warning(
             "%d utterances in %s's tables have no recording and are left out, the first: %s",
             len(lacking), corpus, printable(lacking[0]),
@@ -85,8 +84,7 @@ def present(
 def undamaged(names: Iterable[str], damaged: Mapping[str, str], *, corpus: str) -> list[str]:
     """Return the names without those of which is known what is damaged; these are told."""
     names = list(names)
-    bad = [name for name in names if name in damaged]
-    if bad:
+    if bad := [name for name in names if name in damaged]:
         listed = "; ".join(f"{printable(name)} ({damaged[name]})" for name in bad)
         logger.warning(
             "%d recordings of %s are known to be damaged and are left out: %s",
@@ -100,10 +98,7 @@ def one_file_each(
 ) -> dict[str, Path]:
     """Return the file of each wanted utterance that has any: the first by name.
 
-    Args:
-        found: The files by utterance, in the order in which they were walked.
-        wanted: Utterances that are going to be used; copies of others do not matter.
-        corpus: Its title, for the message.
+    `wanted` are those that are going to be used; copies of others do not matter.
 
     Raises:
         DataError: Files of one utterance differ in content; they are named side by side.
@@ -111,12 +106,10 @@ def one_file_each(
     chosen: dict[str, Path] = {}
     problems: list[str] = []
     for name in wanted:
-        files = found.get(name, ())
-        if not files:
+        if not (files := found.get(name, ())):
             continue
         chosen[name] = files[0]
-        others = [file for file in files[1:] if not _same(files[0], file)]
-        if others:
+        if others := [file for file in files[1:] if not _same(files[0], file)]:
             places = ", ".join(printable(file) for file in (files[0], *others))
             problems.append(f"{printable(name)}: {places}")
     refuse(
@@ -136,6 +129,5 @@ def _same(first: Path, second: Path) -> bool:
 
 def tell(counts: Mapping[str, int], corpus: str) -> None:
     """Log how many utterances are left out, by reason."""
-    some = [f"{count} {reason}" for reason, count in counts.items() if count]
-    if some:
+    if some := [f"{count} {reason}" for reason, count in counts.items() if count]:
         logger.info("Utterances of %s that are left out: %s", corpus, ", ".join(some))

@@ -144,9 +144,7 @@ def read_iemocap(
                 session=session,
                 turn=one.turn.kind,
                 votes=one.votes,
-                valence=one.dimensions.get("valence"),
-                arousal=one.dimensions.get("arousal"),
-                dominance=one.dimensions.get("dominance"),
+                **one.dimensions,  # type: ignore[arg-type]  # floats
             )
             for one in labelled
         ]
@@ -154,19 +152,16 @@ def read_iemocap(
     if silent:
         logger.warning(
             "%d labelled utterances of IEMOCAP have no sound file and are left out, the first: %s",
-            len(silent),
-            silent[0].name,
-        )
+            len(silent), silent[0].name,
+        )  # fmt: skip
     walk.report(root)
     return records
 
 
 def check_counts(records: Sequence[Utterance]) -> list[str]:
-    """Compare a tree that is meant to be the full corpus with its published counts.
+    """Return a text per session and class whose count is not the published one.
 
-    Returns:
-        One text per session and class that differs; nothing for a tree with the published counts,
-        nor for a part or a demo, which `is_full` tells apart.
+    Nothing for a part or a demo, which `is_full` tells apart.
     """
     if not is_full(records):
         return []

@@ -38,7 +38,8 @@ def labelled(
     if isinstance(labels, str):
         kept = [one for one in records if labels != "four" or one.emotion in EMOTIONS]
     else:
-        classes = _total(labels["map"], records)
+        classes = labels["map"]
+        _check_total(classes, records)
         kept = [
             replace(one, emotion=name, original=word_of(one))
             for one in records
@@ -47,12 +48,9 @@ def labelled(
     if len(kept) < len(records):
         ids = {one.id for one in kept}
         words = Counter(str(word_of(one)) for one in records if one.id not in ids)
-        logger.info(
-            "%d of %d utterances are left out by their label: %s",
-            len(records) - len(kept),
-            len(records),
-            ", ".join(f"{count} {word}" for word, count in words.most_common()),
-        )
+        told = ", ".join(f"{count} {word}" for word, count in words.most_common())
+        lost = len(records) - len(kept)
+        logger.info("%d of %d utterances are left out by their label: %s", lost, len(records), told)
     return kept
 
 
@@ -80,9 +78,7 @@ def classes_of(
     return classes
 
 
-def _total(
-    classes: Mapping[str, str | None], records: Sequence[Utterance]
-) -> Mapping[str, str | None]:
+def _check_total(classes: Mapping[str, str | None], records: Sequence[Utterance]) -> None:
     words = {str(word_of(one)) for one in records}
     for problem, those in (
         ("lacks words of the corpus (null leaves one out)", words - classes.keys()),
@@ -93,4 +89,3 @@ def _total(
                 f"`downstream_expert.datarc.labels.map` {problem}: {', '.join(sorted(those))}. "
                 f"The corpus has {', '.join(sorted(words))}."
             )
-    return classes

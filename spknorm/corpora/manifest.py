@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from spknorm.corpora.tables import (
     ranked,
     refuse_zeros,
     whole_object,
-)
+)  # fmt: skip
 from spknorm.errors import DataError, MissingError
 from spknorm.files import POINTER, is_pointer, read_file
 
@@ -54,16 +54,12 @@ def read_manifest(
     allow_outside: bool = False,
     by_part: bool = False,
 ) -> list[Utterance]:
-    """Return a manifest's utterances in its order.
+    """Return a manifest's utterances in its order; see `read_list` for what else is given.
 
-    Args:
-        file: `.csv` (with commas, semicolons, tabs or `|`; pandas' unnamed index column, Excel's
-            line `sep=;` and empty columns at the end are passed over), or `.jsonl`, whose `COLUMNS`
-            are text or whole numbers; UTF-8, with a byte order mark or not, or UTF-16 with one. An
-            empty cell, null and NaN are absent values. Without `id` the path's text is the id.
-        root: What paths are relative to and may not leave; None: the manifest's own folder.
-        allow_outside: Let paths leave the root (by `..`, absolute or by a symbolic link).
-        by_part: An id may stand once in each `split` of each `fold`, instead of once.
+    It is `.csv` (with commas, semicolons, tabs or `|`; pandas' unnamed index column, Excel's line
+    `sep=;` and empty columns at the end are passed over), or `.jsonl`, whose `COLUMNS` are text or
+    whole numbers; UTF-8, with a byte order mark or not, or UTF-16 with one. An empty cell, null and
+    NaN are absent values. Without `id` the path's text is the id.
 
     Raises:
         MissingError: There is no such file or root.
@@ -147,8 +143,10 @@ def _csv_rows(text: str) -> Iterator[_Row]:
         if not any(cell.strip() for cell in cells):
             continue
         if header is None:
-            header = _without_empty_end([name.strip() for name in cells])
-            named = header[1:] if header[0] == "" else header  # pandas' index has no name
+            header = [name.strip() for name in cells]
+            while header and not header[-1]:  # spreadsheets write columns without a name
+                header.pop()
+            named = header[1:] if header[:1] == [""] else header  # pandas' index has no name
             if "path" not in named or "" in named or len(set(named)) < len(named):
                 wrong = f"expected a header of different columns with `path`, but found {header}"
                 yield _Row(reader.line_num, wrong[:500])
@@ -159,12 +157,6 @@ def _csv_rows(text: str) -> Iterator[_Row]:
         else:
             pairs = zip(header, cells, strict=False)
             yield _Row(reader.line_num, {name: cell for name, cell in pairs if name})
-
-
-def _without_empty_end(cells: list[str]) -> list[str]:
-    """Return the columns up to the last that has a name; spreadsheets write further ones."""
-    last = max((place for place, cell in enumerate(cells) if cell), default=-1)
-    return cells[: last + 1]
 
 
 def _delimiter(text: str) -> str:
@@ -192,12 +184,10 @@ def _cells(value: Any) -> dict[str, str]:
         raise ValueError("expected a JSON object")
     cells: dict[str, str] = {}
     for name, cell in value.items():
-        if cell is None:
-            continue
-        if isinstance(cell, str):
-            cells[name] = cell
-        elif isinstance(cell, int) and not isinstance(cell, bool):
+        if isinstance(cell, str | int) and not isinstance(cell, bool):
             cells[name] = str(cell)
+        elif cell is None:
+            continue
         elif name == _VOTES and isinstance(cell, dict):
             cells[name] = ";".join(f"{word}={weight}" for word, weight in cell.items())
         elif name in COLUMNS:
@@ -207,9 +197,7 @@ def _cells(value: Any) -> dict[str, str]:
     return cells
 
 
-_READERS: Mapping[str, Callable[[str], Iterator[_Row]]] = MappingProxyType(
-    {".csv": _csv_rows, ".jsonl": _jsonl_rows}
-)
+_READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
 
 
 def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
@@ -235,7 +223,7 @@ def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
         turn=values.get("turn"),
         split=values.get("split"),
         **{name: values[name] for name in _TEXTS if name in values},  # type: ignore[arg-type]
-        **{name: _number(name, values[name]) for name in _NUMBERS if name in values},  # type: ignore[arg-type]
+        **{name: number(values[name], f"`{name}`") for name in _NUMBERS if name in values},  # type: ignore[arg-type]
         channel=check_channel(values[_CHANNEL]) if _CHANNEL in values else None,
         votes=_votes(values.get(_VOTES, "")),
         labels={name: value for name, value in values.items() if name not in _MEANT},
@@ -253,12 +241,8 @@ def _votes(text: str) -> tuple[tuple[str, float], ...]:
     votes: dict[str, float] = {}
     for pair in filter(None, (one.strip() for one in text.split(";"))):
         word, equals, weight = pair.rpartition("=")
-        value = _number("votes", weight) if equals and word.strip() else -1.0
+        value = number(weight, "`votes`") if equals and word.strip() else -1.0
         if value < 0:
             raise ValueError(f"`votes` must read word=number;word=number, but is `{text}`")
         votes[word.strip()] = value
     return ranked(votes)
-
-
-def _number(name: str, text: str) -> float:
-    return number(text, f"`{name}`")

@@ -17,29 +17,23 @@ from spknorm.corpora.known.corpus import Ask, Corpus
 from spknorm.corpora.labels import labelled, word_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, MissingError
-from spknorm.schema import DataConfig, SpeakerCorpusConfig
+from spknorm.schema import DataConfig
 
 logger = logging.getLogger(__name__)
 
 _KEYS = {"emotion": "datarc", "speaker": "speaker_corpus"}
 
 
-class Sections(Protocol):
-    """What names corpora: `downstream_expert` of a task.
-
-    `datarc` says what demo is made, and for the role emotion which corpus and fold.
-    """
+class _Sections(Protocol):
+    """What names corpora: `downstream_expert` of a task."""
 
     @property
-    def datarc(self) -> Any:
-        """The emotion corpus."""
-
+    def datarc(self) -> Any: ...
     @property
-    def speaker_corpus(self) -> SpeakerCorpusConfig:
-        """The speaker corpus."""
+    def speaker_corpus(self) -> Any: ...
 
 
-def read_corpus(config: Sections, role: str) -> Sequence[Utterance]:
+def read_corpus(config: _Sections, role: str) -> Sequence[Utterance]:
     """Return the utterances of a corpus; `check_records` and `usable` say what they are good for.
 
     Args:
@@ -48,7 +42,7 @@ def read_corpus(config: Sections, role: str) -> Sequence[Utterance]:
             `meta_data` (IEMOCAP: folder with s3prl's fold JSON, whose order is kept,
             training pool, then test; VoxCeleb1: the identification split list), `test_fold`
             (which fold of the JSON), `manifest`, `allow_outside`, `labels` (which classes of
-            the emotion corpus are taken). `demo` is a generated tree in
+            the emotion corpus are taken). `demo`, made as `datarc` says, is a generated tree in
             IEMOCAP's layout for the role emotion, in VoxCeleb1's for the role speaker.
         role: `emotion` or `speaker`.
 
@@ -57,7 +51,7 @@ def read_corpus(config: Sections, role: str) -> Sequence[Utterance]:
         MissingError: The corpus is not where it was looked for; the message says how to name it.
         DataError: It is there and cannot be read.
     """
-    section = getattr(config, _KEYS[role]) if role in _KEYS else config.datarc
+    section = config.speaker_corpus if role == "speaker" else config.datarc
     name = section.corpus
     if name not in CORPORA or role not in _KEYS:
         raise ConfigError(
@@ -109,16 +103,12 @@ def root_of(name: str, role: str, given: Path | str | None) -> Path:
     """
     title, variable = CORPORA[name].title, CORPORA[name].variable
     assert variable is not None
-    where = Path(given or os.environ.get(variable) or "")
-    if (given or os.environ.get(variable)) and where.is_dir():
-        return where
-    key = f"downstream_expert.{_KEYS[role]}"
-    if given:
-        looked = f"`{key}.root` is {given}, which is not a folder"
-    elif os.environ.get(variable):
-        looked = f"{variable} is {where}, which is not a folder"
-    else:
-        looked = f"`{key}.root` is not set, nor is {variable}"
+    where, key = given or os.environ.get(variable), f"downstream_expert.{_KEYS[role]}"
+    if where and Path(where).is_dir():
+        return Path(where)
+    looked = f"`{key}.root` is not set, nor is {variable}"
+    if where:
+        looked = f"{f'`{key}.root`' if given else variable} is {Path(where)}, which is not a folder"
     raise MissingError(
         f"The {role} corpus {title} was not found: {looked}.\n"
         "Say where it is in one of three ways:\n"

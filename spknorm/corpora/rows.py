@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import operator
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,14 +32,9 @@ class Row(NamedTuple):
 class Rows(Sequence[Row]):
     """Rows in the order of their ids, made as they are asked for: as many as a corpus has files.
 
-    Args:
-        records: The utterances (N,).
-        labels: The number of each's text, and the texts.
-        stamps: `size`, `samples` and `rate` of each.
-        contents: A hash of the content of some files, by place.
-        parts: In which of `names` each is.
-        names: Of parts.
-        middles: A hash of the middle of each file, or nothing.
+    Of the utterances (N,): the number of each's text of labels, and the texts; size, samples and
+    rate; hashes of some files' content, by place; in which of the parts' names it is; hashes of
+    the middle of each file, or nothing.
     """
 
     def __init__(
@@ -56,9 +52,9 @@ class Rows(Sequence[Row]):
         self._contents, self._parts, self._names = contents, parts, names
         self._middles = middles
         self._order: Sequence[int] = range(len(records))
-        if not all(one <= next_one for one, next_one in itertools.pairwise(records.ids())):
+        if not all(itertools.starmap(operator.le, itertools.pairwise(records.ids()))):
             ids = list(records.ids())
-            self._order = array("q", sorted(range(len(ids)), key=ids.__getitem__))
+            self._order = array("q", sorted(self._order, key=ids.__getitem__))
 
     def __len__(self) -> int:
         return len(self._order)

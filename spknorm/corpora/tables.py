@@ -19,7 +19,6 @@ from spknorm.files import POINTER, is_pointer, read_file
 
 _DEPTH = 3  # so many folders below the root are looked into
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_CODINGS = ("utf-8-sig", "cp1252")
 
 
 class Line(NamedTuple):
@@ -48,17 +47,10 @@ def find(root: Path, pattern: str) -> list[Path]:
 def find_one(root: Path, pattern: str, *, of: str, expected: str) -> Path:
     """Return the nearest file that fits.
 
-    Args:
-        root: Where to look, in all folders below.
-        pattern: As `find` takes it.
-        of: Name of the corpus, for the message.
-        expected: What the file is called, for the message.
-
     Raises:
-        MissingError: There is none; the message says of which corpus and what was expected.
+        MissingError: There is none; the message says `of` which corpus and what was `expected`.
     """
-    found = find(root, pattern)
-    if not found:
+    if not (found := find(root, pattern)):
         raise MissingError(f"{root} is not {of}: expected {expected} in it.")
     return found[0]
 
@@ -66,12 +58,10 @@ def find_one(root: Path, pattern: str, *, of: str, expected: str) -> Path:
 def lines_of(
     file: Path, columns: Sequence[str] = (), *, delimiter: str | None = None
 ) -> Iterator[Line]:
-    """Yield the lines of a table with a header; blank ones are passed over.
+    """Yield the lines of a table with a header, read by `text_of`; blank ones are passed over.
 
-    Args:
-        file: UTF-8, with a byte order mark or not, or Windows' Latin.
-        columns: Those that are needed.
-        delimiter: None: a tab if the header has one, else a semicolon, else a comma.
+    Some columns may be needed. Without a delimiter it is a tab if the header has one, else a
+    semicolon, else a comma.
 
     Raises:
         DataError: It cannot be read, lacks one of the columns, or has it twice.
@@ -84,14 +74,12 @@ def lines_of(
     try:
         header = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = header
-        lacking = [name for name in columns if name not in header]
-        if lacking:
+        if lacking := [name for name in columns if name not in header]:
             raise DataError(
                 f"{printable(file)} lacks the columns {', '.join(lacking)}; it has "
                 f"{', '.join(header) or 'none'}."
             )
-        twice = [name for name in columns if header.count(name) > 1]
-        if twice:
+        if twice := [name for name in columns if header.count(name) > 1]:
             raise DataError(f"{printable(file)} has two columns `{twice[0]}`: rename one of them.")
         for row in reader:
             cells = {name: (cell or "").strip() for name, cell in row.items() if name is not None}
@@ -104,22 +92,16 @@ def lines_of(
 def objects_of(file: Path, hook: Any = None) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Yield the number of each line of JSON that is not blank, and its object or what is wrong.
 
-    Args:
-        file: As `text_of` takes it.
-        hook: Of pairs, such as `whole_object`.
-
-    Raises:
-        DataError: It cannot be read.
+    A `hook` is of pairs, such as `whole_object`; the text is that of `text_of`.
     """
     for number, line in enumerate(text_of(file).splitlines(), start=1):
         if line.strip():
             try:
                 value = json.loads(line, object_pairs_hook=hook)
             except ValueError as error:
-                value = f"not JSON ({error})"
+                yield number, f"not JSON ({error})"
             else:
-                value = value if isinstance(value, dict) else "expected a JSON object"
-            yield number, value
+                yield number, value if isinstance(value, dict) else "expected a JSON object"
 
 
 def text_of(file: Path) -> str:
@@ -136,9 +118,9 @@ def text_of(file: Path) -> str:
         raise DataError(f"{printable(file)} {POINTER}.")
     refuse_zeros(content, printable(file))
     try:
-        return content.decode("utf-16" if content.startswith(UTF_16) else _CODINGS[0])
+        return content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
     except UnicodeDecodeError:
-        return content.decode(_CODINGS[1], errors="replace")
+        return content.decode("cp1252", errors="replace")
 
 
 def refuse_zeros(content: bytes, name: str) -> None:

@@ -6,7 +6,7 @@ Of the two microphones the first is read: two speakers lack the second.
 import re
 from pathlib import Path
 
-from spknorm.corpora.gathering import present, recordings
+from spknorm.corpora.gathering import NOT_LISTED, present, recordings
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import sex_of
 from spknorm.corpora.records import Utterance
@@ -36,22 +36,18 @@ def read(ask: Ask) -> list[Utterance]:
     found, walk = recordings(root, key)
     if others:
         walk.left_out["of the second microphone"] = others
-        walk.left_out["without a row in the corpus' tables"] -= others
+        walk.left_out[NOT_LISTED] -= others
         walk.left_out = +walk.left_out
     expected = f"{root} is not VCTK: expected wav48_silence_trimmed/p225/p225_001_mic1.flac in it."
     chosen = present(found, sorted(found), corpus="VCTK", missing=expected)
     sexes = _sexes(root)
     walk.report(root)
-    return [
-        Utterance(
-            id=name,
-            path=path,
-            speaker=name.partition("_")[0],
-            language="en",
-            labels={"sex": sexes[who]} if (who := name.partition("_")[0]) in sexes else {},
-        )
-        for name, path in chosen.items()
-    ]
+    records = []
+    for name, path in chosen.items():
+        who = name.partition("_")[0]
+        labels = {"sex": sexes[who]} if who in sexes else {}
+        records.append(Utterance(id=name, path=path, speaker=who, language="en", labels=labels))
+    return records
 
 
 def _sexes(root: Path) -> dict[str, str]:

@@ -49,7 +49,10 @@ def read_voxceleb1(root: Path | str, *, split_file: Path | str | None = None) ->
     """
     root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
     found = _sound_files(root)
-    file = _split_file(root, split_file)
+    if split_file is not None and not Path(split_file).is_file():
+        raise MissingError(f"There is no VoxCeleb1 identification split list {split_file}.")
+    places = (root / name for name in _LISTS) if split_file is None else (Path(split_file),)
+    file = next(filter(Path.is_file, places), None)
     if file is None:
         chosen = one_file_each(found, sorted(found), corpus="VoxCeleb1")
         return [_utterance(name, path, None) for name, path in chosen.items()]
@@ -60,32 +63,24 @@ def read_voxceleb1(root: Path | str, *, split_file: Path | str | None = None) ->
         found[_stem(name)] = exact or files
     chosen = one_file_each(found, map(_stem, listed), corpus="VoxCeleb1")
     records = [
-        _utterance(_stem(name), chosen[_stem(name)], split)
+        _utterance(stem, chosen[stem], split)
         for name, split in listed.items()
-        if _stem(name) in chosen
+        if (stem := _stem(name)) in chosen
     ]
     if not records:
         raise DataError(f"None of the {len(listed)} utterances in {file} is under {root}.")
     if len(records) < len(listed):
         logger.warning(
             "%d of the %d utterances in %s are not under %s and are left out",
-            len(listed) - len(records),
-            len(listed),
-            file,
-            root,
-        )
+            len(listed) - len(records), len(listed), file, root,
+        )  # fmt: skip
     return records
 
 
 def _utterance(name: str, path: Path, split: str | None) -> Utterance:
     speaker, video, _ = name.split("/")
-    return Utterance(
-        id=printable(name),
-        path=path,
-        speaker=speaker,
-        split=split,
-        labels={"video": printable(video)},
-    )
+    labels = {"video": printable(video)}
+    return Utterance(id=printable(name), path=path, speaker=speaker, split=split, labels=labels)
 
 
 def _stem(name: str) -> str:
@@ -114,14 +109,6 @@ def _sound_files(root: Path) -> dict[str, list[Path]]:
         raise MissingError(f"No audio lies under {', '.join(map(str, present))}{aside}.")
     walk.report(root)
     return found
-
-
-def _split_file(root: Path, given: Path | str | None) -> Path | None:
-    if given is not None:
-        if not Path(given).is_file():
-            raise MissingError(f"There is no VoxCeleb1 identification split list {given}.")
-        return Path(given)
-    return next((root / name for name in _LISTS if (root / name).is_file()), None)
 
 
 def _read_list(file: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ Below it, in data-flow order: `synthesis.py` (a voice), `population.py` (who say
 `trees.py` (folders in IEMOCAP's and VoxCeleb1's layouts).
 """
 
-import hashlib
 import itertools
 import logging
 import os
@@ -60,9 +59,8 @@ def make_demo_corpora(
         raise ConfigError(f"The demo's `seed` must be 0 or more, but is {seed}.")
     stamp = _stamp(rho, seed)
     folder = default_folder(rho=rho, seed=seed) if folder is None else Path(folder).absolute()
-    roots = DemoRoots(
-        folder / "iemocap", folder / "voxceleb1", folder / "voxceleb1" / "iden_split.txt"
-    )
+    split = folder / "voxceleb1" / "iden_split.txt"
+    roots = DemoRoots(folder / "iemocap", split.parent, split)
     if _is_current(folder, stamp):
         return roots
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -78,8 +76,8 @@ def make_demo_corpora(
                 progress(next(done), NUM_UTTERANCES)
 
             trees.write_iemocap(beside / "iemocap", rho=rho, seed=seed, spoken=spoken)
-            split = beside / "voxceleb1" / "iden_split.txt"
-            trees.write_voxceleb1(beside / "voxceleb1", split, seed=seed, spoken=spoken)
+            place = beside / split.parent.name
+            trees.write_voxceleb1(place, place / split.name, seed=seed, spoken=spoken)
         write_json(beside / _STAMP, stamp)
         beside.chmod(0o755)
         _install(beside, folder, stamp)
@@ -90,17 +88,14 @@ def make_demo_corpora(
 
 def default_folder(*, rho: float = 0.8, seed: int = 0) -> Path:
     """Return where `make_demo_corpora` writes when no folder is named."""
-    cache = os.environ.get("SPKNORM_CACHE")
-    base = Path(cache) if cache else Path.home() / ".cache" / "spknorm"
+    base = Path(os.environ.get("SPKNORM_CACHE") or Path.home() / ".cache" / "spknorm")
     key = sha256_of(repr(sorted(_stamp(rho, seed).items())).encode())[:12]
     return base.absolute() / f"demo-{key}"
 
 
 def _stamp(rho: float, seed: int) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for name in _SOURCES:
-        digest.update((Path(__file__).parent / name).read_bytes())
-    return {"rho": float(rho), "seed": int(seed), "generator": digest.hexdigest()}
+    sources = b"".join(Path(__file__).with_name(name).read_bytes() for name in _SOURCES)
+    return {"rho": float(rho), "seed": int(seed), "generator": sha256_of(sources)}
 
 
 def _is_current(folder: Path, stamp: dict[str, Any]) -> bool:

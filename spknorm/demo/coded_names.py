@@ -9,6 +9,8 @@ from itertools import product
 from types import MappingProxyType
 from typing import NamedTuple
 
+from spknorm.corpora.known import words
+
 
 class Name(NamedTuple):
     """A recording of a corpus: where it lies, who speaks, and how.
@@ -28,16 +30,9 @@ class Name(NamedTuple):
     part: str = ""
 
 
-_CLASSES = {
-    "neutral": "neu", "neutrality": "neu", "happy": "hap", "happiness": "hap", "joy": "hap",
-    "joyful": "hap", "angry": "ang", "anger": "ang", "mad": "ang", "sad": "sad", "sadness": "sad",
-    "fear": "fea", "disgust": "dis", "surprise": "sur",
-}  # fmt: skip
-
-
 def class_of(word: str) -> str:
     """Return the class of an English word for an emotion; the word itself if there is none."""
-    return _CLASSES.get(word.lower(), word.lower())
+    return words.class_of(word.lower())
 
 
 def names_of(corpus: str) -> list[Name]:

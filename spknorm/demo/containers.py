@@ -29,20 +29,19 @@ def write_container(path: Path, samples: FloatArray, rate: int, *, video: bool =
             "'spknorm[containers]'` (or `pip install av`)."
         ) from error
     block = np.atleast_2d(samples.T).astype(np.float32)
-    codec = _CODECS[path.suffix]
+    layout = _LAYOUTS[len(block)]
     with av.open(str(path), "w") as file:
         pictures: Any = file.add_stream("mpeg4", rate=10) if video else None
         if pictures is not None:
             pictures.width = pictures.height = 32
             pictures.pix_fmt = "yuv420p"
-        sound: Any = file.add_stream(codec, rate=rate, layout=_LAYOUTS[len(block)])
+        sound: Any = file.add_stream(_CODECS[path.suffix], rate=rate, layout=layout)
         if pictures is not None:
             for number in range(max(1, block.shape[1] * 10 // rate)):
                 picture = av.VideoFrame.from_ndarray(np.full((48, 32), 128, np.uint8), "yuv420p")
                 picture.pts, picture.time_base = number, Fraction(1, 10)
                 file.mux(pictures.encode(picture))
             file.mux(pictures.encode(None))
-        layout = _LAYOUTS[len(block)]
         size = sound.codec_context.frame_size or 1024
         fitted = av.AudioResampler(sound.codec_context.format, layout, rate, frame_size=size)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", layout)

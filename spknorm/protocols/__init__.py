@@ -3,17 +3,19 @@
 After the corpora in the flow.
 """
 
-from spknorm.protocols.cross import cross_split as cross_split
-from spknorm.protocols.cross import in_common as in_common
-from spknorm.protocols.cross import renamed as renamed
-from spknorm.protocols.folds import NUM_DRAWS as NUM_DRAWS
-from spknorm.protocols.folds import PROTOCOLS as PROTOCOLS
-from spknorm.protocols.folds import SAMPLES_PER_LABEL as SAMPLES_PER_LABEL
-from spknorm.protocols.folds import divide as divide
-from spknorm.protocols.folds import folds_of as folds_of
-from spknorm.protocols.folds import make_split as make_split
-from spknorm.protocols.overlap import Split as Split
-from spknorm.protocols.overlap import check_split as check_split
-from spknorm.protocols.owners import TITLES as TITLES
-from spknorm.protocols.owners import Splitting as Splitting
-from spknorm.protocols.parts import speakers_of as speakers_of
+from spknorm.protocols.cross import cross_split, in_common, renamed
+from spknorm.protocols.folds import (
+    NUM_DRAWS,
+    PROTOCOLS,
+    SAMPLES_PER_LABEL,
+    divide,
+    folds_of,
+    make_split,
+)
+from spknorm.protocols.overlap import Split, check_split
+from spknorm.protocols.owners import TITLES, Splitting
+from spknorm.protocols.parts import speakers_of
+
+__all__ = ["NUM_DRAWS", "PROTOCOLS", "SAMPLES_PER_LABEL", "TITLES", "Split", "Splitting",
+           "check_split", "cross_split", "divide", "folds_of", "in_common", "make_split", "renamed",
+           "speakers_of"]  # fmt: skip

@@ -24,17 +24,11 @@ Corpora = Mapping[str, Sequence[Utterance]]
 
 def renamed(records: Sequence[Utterance], corpus: str) -> list[Utterance]:
     """Return a corpus' utterances with its name before their ids and speakers."""
-    people = _SAME_PEOPLE.get(corpus, corpus)
-    return [
-        replace(
-            one,
-            id=f"{corpus}:{one.id}",
-            speaker=None
-            if one.speaker is None
-            else f"{people}:{one.speaker.removeprefix(f'{corpus}_')}",
-        )
-        for one in records
-    ]
+    people, found = _SAME_PEOPLE.get(corpus, corpus), []
+    for one in records:
+        who = one.speaker and f"{people}:{one.speaker.removeprefix(f'{corpus}_')}"
+        found.append(replace(one, id=f"{corpus}:{one.id}", speaker=who))
+    return found
 
 
 def in_common(corpora: Corpora) -> tuple[tuple[str, ...], dict[str, list[Utterance]]]:
@@ -55,10 +49,8 @@ def in_common(corpora: Corpora) -> tuple[tuple[str, ...], dict[str, list[Utteran
     left = sum(map(len, corpora.values())) - sum(map(len, kept.values()))
     logger.info(
         "Classes in common: %s (%s); %d utterances of others are left out.",
-        ", ".join(found),
-        told,
-        left,
-    )
+        ", ".join(found), told, left,
+    )  # fmt: skip
     return found, kept
 
 

@@ -59,16 +59,13 @@ def hold_out_by_lists(
         logger.warning(
             "EmoBox's %s: %d of %d listed utterances are not in the corpus (or have a class that "
             "is left out), %d of %d of the corpus are on no list; both are left out.",
-            fold,
-            lost,
-            listed,
-            len(records) - len(place),
-            len(records),
-        )
-    train, dev, test = (
-        [one for one in records if place.get(one.id) == part] for part in ("train", "dev", "test")
-    )
-    return train, dev, test
+            fold, lost, listed, len(records) - len(place), len(records),
+        )  # fmt: skip
+    parts: dict[str, Part] = {"train": [], "dev": [], "test": []}
+    for one in records:
+        if one.id in place:
+            parts[place[one.id]].append(one)
+    return parts["train"], parts["dev"], parts["test"]
 
 
 def _files(folder: Path, number: int) -> list[tuple[str, Path]]:

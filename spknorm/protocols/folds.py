@@ -19,7 +19,7 @@ from spknorm.protocols.owners import (
     hold_out_listed,
     hold_out_official,
     num_folds,
-)
+)  # fmt: skip
 from spknorm.protocols.sentences import hold_out_sentences, without_shared_sentences
 
 logger = logging.getLogger(__name__)
@@ -143,10 +143,15 @@ def divide(
     """
     _choice("dev", dev, DEVS)
     _choice("unseen", unseen, UNSEEN)
-    _choice("train_turns", train_turns, TURNS)
-    _choice("test_turns", test_turns, TURNS)
+    for name, turns in (("train_turns", train_turns), ("test_turns", test_turns)):
+        _choice(name, turns, TURNS)
     kind = base if protocol == "low_resource" else protocol
-    _check_fold(fold, protocol=protocol, base=base, groups=groups, unseen=unseen)
+    folds = folds_of(protocol, base=base, groups=groups, unseen=unseen)
+    if fold not in folds and not (not folds and re.fullmatch(r"fold[1-9][0-9]{0,4}", fold)):
+        names = ", ".join(folds) or "fold1, fold2, ..."
+        raise ConfigError(
+            f"`test_fold` must be one of {names} under the protocol {protocol}, but is `{fold}`."
+        )
     _check_settings(protocol, kind, dev, valid_ratio, samples_per_label, seed, draw)
     if unseen != "speakers" and kind in ("sd", "cross", *LISTED):
         raise ConfigError(
@@ -163,7 +168,8 @@ def divide(
         logger.info("The list of %s has no dev part: training speakers are held out.", protocol)
         dev = "speaker_disjoint"
     elif dev != "given":
-        pool, given = _in_order_of(records, [*pool, *given]), []
+        kept = {one.id for one in (*pool, *given)}
+        pool, given = [one for one in records if one.id in kept], []
     pool, given = parts.of_turns(pool, train_turns), parts.of_turns(given, train_turns)
     test = parts.of_turns(test, test_turns)
     about = (
@@ -210,7 +216,16 @@ def _parts_of(
         return hold_out_by_lists(records, fold, lists)
     if kind in LISTED:
         return hold_out_listed(records, fold, owner=kind, corpus=corpus)
-    pool, test = _hold_out(kind, records, fold, groups, unseen)
+    if unseen == "sentences":
+        pool, test = hold_out_sentences(records, fold, groups)
+    elif kind == "si5":
+        pool, test = parts.hold_out_session(records, fold)
+    elif kind == "loso-group":
+        pool, test = hold_out_group(records, fold, groups)
+    else:
+        pool, test = parts.hold_out_speaker(records, fold, kind)
+    if unseen == "both":
+        pool, test = without_shared_sentences(records, pool, test, fold, groups)
     return pool, [], test
 
 
@@ -218,37 +233,6 @@ def _refuse_empty(about: str, **members: Sequence[Utterance]) -> None:
     for name, part in members.items():
         if not part:
             raise DataError(f"The {name} part of {about}.")
-
-
-def _in_order_of(records: parts.Part, chosen: parts.Part) -> parts.Part:
-    """Return chosen records in the order of all, whatever part they came from."""
-    kept = {one.id for one in chosen}
-    return [one for one in records if one.id in kept]
-
-
-def _check_fold(fold: str, *, protocol: str, base: str, groups: int, unseen: str) -> None:
-    folds = folds_of(protocol, base=base, groups=groups, unseen=unseen)
-    if fold not in folds and not (not folds and re.fullmatch(r"fold[1-9][0-9]{0,4}", fold)):
-        names = ", ".join(folds) or "fold1, fold2, ..."
-        raise ConfigError(
-            f"`test_fold` must be one of {names} under the protocol {protocol}, but is `{fold}`."
-        )
-
-
-def _hold_out(
-    kind: str, records: Sequence[Utterance], fold: str, groups: int, unseen: str
-) -> tuple[parts.Part, parts.Part]:
-    if unseen == "sentences":
-        return hold_out_sentences(records, fold, groups)
-    if kind == "si5":
-        pool, test = parts.hold_out_session(records, fold)
-    elif kind == "loso-group":
-        pool, test = hold_out_group(records, fold, groups)
-    else:
-        pool, test = parts.hold_out_speaker(records, fold, kind)
-    if unseen == "both":
-        return without_shared_sentences(records, pool, test, fold, groups)
-    return pool, test
 
 
 def _check_settings(

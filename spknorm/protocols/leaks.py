@@ -6,7 +6,7 @@ overlap.py refuses a split of ours; this file counts, over any list that says wh
 import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,9 @@ from spknorm.audio.index import content_hash
 from spknorm.config.progress import counted
 from spknorm.corpora.records import Utterance
 from spknorm.protocols.fingerprint import fingerprint, groups_of
-from spknorm.protocols.overlap import Split
+from spknorm.protocols.overlap import PAIRS, Key, Split
 
 _SHOWN = 5
-_PAIRS = (("train", "test"), ("dev", "test"), ("train", "dev"))
 _DIALOGUE = re.compile(r"(Ses\d\d[FM])_\w+_([FM])\d+", re.ASCII)
 
 
@@ -85,18 +84,14 @@ class Fold(NamedTuple):
 
 
 def count_shared(name: str, split: Split, *, content: bool = True, near: bool = False) -> Fold:
-    """Count what the parts of a fold share.
+    """Count what the parts of a fold share; any of them may be empty.
 
-    Args:
-        name: Of the fold.
-        split: Its parts; any of them may be empty.
-        content: Read the files and compare their content, byte by byte.
-        near: Decode them, too, and compare their fingerprints.
+    With `content` files are compared byte by byte, with `near` by their fingerprints, too.
     """
     every = [one for part in split for one in part]
     hashes = {one.path: _hash(one) for one in counted("contents", every)} if content else {}
     alike = _alike(every, hashes) if near else {}
-    kinds: tuple[tuple[str, Callable[[Utterance], str | None]], ...] = (
+    kinds: tuple[tuple[str, Key], ...] = (
         ("utterances", lambda one: one.id),
         ("speakers", lambda one: one.speaker),
         ("sentences", lambda one: one.label("sentence")),
@@ -106,20 +101,19 @@ def count_shared(name: str, split: Split, *, content: bool = True, near: bool = 
     shared = [
         one
         for what, key in kinds
-        for first, second in _PAIRS
+        for first, second in PAIRS
         if (one := _shared(split, what, first, second, key)) is not None
     ]
     parts = split._asdict()
+    classes = {part: Counter(str(one.emotion) for one in own) for part, own in parts.items()}
+    sounds = {one.audio for one in every} if near else ()
     return Fold(
         name,
         {part: len(members) for part, members in parts.items()},
-        {
-            part: dict(Counter(str(one.emotion) for one in members))
-            for part, members in parts.items()
-        },
+        {part: dict(counts) for part, counts in classes.items()},
         tuple(shared),
-        sum(value is None for value in hashes.values()),
-        sum(not _decoded(sound).fine for sound in {one.audio for one in every}) if near else 0,
+        unread=sum(value is None for value in hashes.values()),
+        undecoded=sum(not _decoded(sound).fine for sound in sounds),
     )
 
 
@@ -173,13 +167,7 @@ def _hash(utterance: Utterance) -> str | None:
         return None
 
 
-def _shared(
-    split: Split,
-    what: str,
-    first: str,
-    second: str,
-    key: Callable[[Utterance], str | None],
-) -> Shared | None:
+def _shared(split: Split, what: str, first: str, second: str, key: Key) -> Shared | None:
     ours = {value for one in getattr(split, first) if (value := key(one))}
     theirs = [(one, value) for one in getattr(split, second) if (value := key(one))]
     if not ours or not theirs:
@@ -187,12 +175,5 @@ def _shared(
     common = [(one, value) for one, value in theirs if value in ours]
     by_file = what in ("recordings", "near-duplicates")
     shown = {value: one.id if by_file else value for one, value in common}
-    return Shared(
-        what,
-        first,
-        second,
-        len(shown),
-        len({value for _, value in theirs}),
-        len(common),
-        tuple(sorted(shown.values())[:_SHOWN]),
-    )
+    counts = (len(shown), len({value for _, value in theirs}), len(common))
+    return Shared(what, first, second, *counts, tuple(sorted(shown.values())[:_SHOWN]))

@@ -15,6 +15,7 @@ from spknorm.protocols.owners import LISTED
 logger = logging.getLogger(__name__)
 
 Key = Callable[[Utterance], str | None]
+PAIRS = (("train", "test"), ("dev", "test"), ("train", "dev"))
 _SHOWN = 5
 
 
@@ -44,10 +45,10 @@ def check_split(
 
     Args:
         split: The parts.
-        protocol: As for `make_split`, like `base`, `dev` and `unseen`.
+        protocol: As for `divide`, like `base`, `dev` and `unseen`.
         base: What low_resource draws from.
         dev: How the dev part was made.
-        unseen: speakers, sentences or both.
+        unseen: What of the test part does not train.
         allow_leak: Return what test shares with the others instead of refusing it.
         check_audio: Decode every file and compare by content, at 16 bits.
 
@@ -77,7 +78,7 @@ def check_split(
         hashes = _sound_hashes(split)
         checks.append(("audio", lambda one: hashes[one.audio.key]))
     for noun, key in checks:
-        for first, second in (("train", "test"), ("dev", "test"), ("train", "dev")):
+        for first, second in PAIRS:
             _refuse(split, first, second, noun, protocol, key)
     return tuple(leaks)
 
@@ -99,9 +100,8 @@ def warn_of_twins(split: Split) -> None:
         logger.warning(
             "%d test speakers differ from training ones in capitals or spaces alone (%s): if they "
             "are the same people, write them alike, or the test is not on unseen speakers.",
-            len(twins),
-            ", ".join(f"`{name}` and `{other}`" for name, other in twins[:_SHOWN]),
-        )
+            len(twins), ", ".join(f"`{name}` and `{other}`" for name, other in twins[:_SHOWN]),
+        )  # fmt: skip
 
 
 def _plain(name: str) -> str:
@@ -123,23 +123,15 @@ def _leak(split: Split, noun: str, key: Key) -> list[str]:
 
 
 def _refuse(
-    split: Split,
-    first: str,
-    second: str,
-    noun: str,
-    rule: str,
-    key: Key,
-    *,
-    advice: bool = False,
+    split: Split, first: str, second: str, noun: str, rule: str, key: Key, *, advice: bool = False
 ) -> None:
     seen = {value: one for one in getattr(split, first) if (value := key(one)) is not None}
     twice = {value: one for one in getattr(split, second) if (value := key(one)) in seen}
     if not twice:
         return
+    shown = sorted(map(str, twice))
     if noun == "audio":
         shown = sorted(f"{seen[value].path} = {one.path}" for value, one in twice.items())
-    else:
-        shown = sorted(str(value) for value in twice)
     names = first_of(shown, _SHOWN)
     message = f"{first} and {second} share {noun}, which {rule} forbids: {names}."
     if advice:

@@ -31,13 +31,10 @@ class Chance(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Accuracy against training samples per label; (P,) points each.
+    """WA over runs against training samples per label; (P,) points each.
 
     Attributes:
-        num_samples: Where.
-        mean: WA over runs.
         std: Over draws and seeds of the mean over folds; 0 for one draw.
-        num_runs: How many runs.
         paper_auc: The paper's area (trapezoid / 1000), None unless the points span 50..1000.
         normalised_auc: The area over the width of the curve's own range, None for a single point.
     """
@@ -81,13 +78,11 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """One method under one protocol.
+    """One method under one protocol: its runs by place in the grid, its scores by metric.
 
     Attributes:
-        rows: Its runs, by place in the grid.
-        num_planned: How many there will be.
-        scores: By name of the metric.
-        no_interval: Why they have no interval.
+        num_planned: How many runs there will be.
+        no_interval: Why the scores have no interval.
         spread: Accuracy per speaker, None where no speaker is known.
         curve: Under low_resource.
     """
@@ -134,13 +129,14 @@ class Block:
 
 def records(blocks: Iterable[Block]) -> list[dict[str, Any]]:
     """Return the rows of table.csv: every number of the score tables in full precision."""
-    found = []
-    for block in blocks:
-        for one in block.estimates:
-            names = {"upstream": one.method.upstream, "method": one.method.label}
-            runs = {"runs": len(one.rows), "runs_planned": one.num_planned}
-            for metric, score in one.scores.items():
-                row = {"task": block.task, "protocol": block.protocol, **names, "metric": metric}
-                numbers = {name: getattr(score, name) for name in _NUMBERS}
-                found.append(row | numbers | runs | {"chance": score.chance})
-    return found
+    return [
+        {
+            "task": block.task, "protocol": block.protocol, "upstream": one.method.upstream,
+            "method": one.method.label, "metric": metric,
+            **{name: getattr(score, name) for name in _NUMBERS},
+            "runs": len(one.rows), "runs_planned": one.num_planned, "chance": score.chance,
+        }
+        for block in blocks
+        for one in block.estimates
+        for metric, score in one.scores.items()
+    ]  # fmt: skip

@@ -37,14 +37,12 @@ _LABEL_PLACES = (*_SIDES, (0, 1.2), (0, -1.2), *_CORNERS)
 
 
 class Figure(NamedTuple):
-    """A finished picture.
+    """A finished picture, as PNG.
 
     Attributes:
         name: File name without `.png`.
-        title: One line.
         caption: How to read it: metric, bands, what the numbers stand on.
         alt: What is seen, in words and numbers, for those who do not see it.
-        png: The bytes.
     """
 
     name: str
@@ -94,12 +92,7 @@ class Drawing:
 
 @contextmanager
 def drawing(
-    width: float,
-    height: float,
-    *,
-    rows: int = 1,
-    columns: int = 1,
-    shares: Sequence[float] | None = None,
+    width: float, height: float, *, rows: int = 1, columns: int = 1, shares: Sequence[float] = ()
 ) -> Iterator[Drawing]:
     """Draw in the report's style, whatever the user's own matplotlibrc says, and windowless.
 
@@ -115,8 +108,7 @@ def drawing(
         engine = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
         plot = Plot(figsize=(width, height), layout=engine, dpi=_DPI)
         FigureCanvasAgg(plot)
-        ratios = list(shares)[:columns] if shares else None
-        axes = plot.subplots(rows, columns, squeeze=False, width_ratios=ratios)
+        axes = plot.subplots(rows, columns, squeeze=False, width_ratios=shares[:columns] or None)
         yield Drawing(plot, [list(row) for row in axes])
 
 
@@ -149,11 +141,6 @@ def colours_of(families: Sequence[str]) -> list[str]:
         parts = bytes.fromhex(colour_of(family)[1:])
         colours.append("#" + bytes(round(255 + (part - 255) * strength) for part in parts).hex())
     return colours
-
-
-def marker_of(family: str) -> str:
-    """Return the marker of a family of methods."""
-    return MARKERS.get(family, "P")
 
 
 def file_name(*parts: str) -> str:

@@ -42,15 +42,9 @@ def _matrix(block: Block, metric: str) -> Table:
         heads = (method.upstream, names[method], " + ".join(sources))
         texts = (_pooled(row.get(name, []), metric) for name in tested)
         rows.append(TableRow(cells=(*heads, *texts), kind=method.row_kind))
-    return table(
-        "cross",
-        rows,
-        metric,
-        columns=[f"on {name}" for name in tested],
-        title=title_of(block),
-        metric=METRICS[metric],
-        classes=[*dict.fromkeys(name for names in block.rows["classes"] for name in names)],
-    )
+    classes = dict.fromkeys(name for names in block.rows["classes"] for name in names)
+    about = {"title": title_of(block), "metric": METRICS[metric], "classes": [*classes]}
+    return table("cross", rows, metric, columns=[f"on {name}" for name in tested], **about)
 
 
 def _pooled(runs: Iterable[Mapping[str, Any]], metric: str) -> str:
@@ -61,7 +55,6 @@ def _pooled(runs: Iterable[Mapping[str, Any]], metric: str) -> str:
     try:
         around = interval(pooled, metric)
     except DataError:
-        return (
-            f"{percent(float(measure(np.sum([*pooled.values()], axis=0), metric)))} (no interval)"
-        )
+        value = float(measure(np.sum([*pooled.values()], axis=0), metric))
+        return f"{percent(value)} (no interval)"
     return with_span(around.value, around.low, around.high)

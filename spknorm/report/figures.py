@@ -15,12 +15,12 @@ from spknorm.report.blocks import Block, Estimate
 from spknorm.report.canvas import (
     GREY,
     INK,
+    MARKERS,
     Figure,
     colour_of,
     colours_of,
     draw_limit,
     drawing,
-    marker_of,
     shorten,
     spread,
     write_beside,
@@ -81,11 +81,8 @@ def draw_accuracies(block: Block, frontiers: list[Frontier]) -> Figure:
 
 def draw_low_resource(block: Block) -> Figure | None:
     """Draw WA against training utterances per label, with bands over draws and seeds."""
-    drawn = [
-        (one.method, one.curve)
-        for one in block.estimates
-        if one.curve is not None and len(one.curve.num_samples) > 1
-    ]
+    curves = [(one.method, one.curve) for one in block.estimates if one.curve is not None]
+    drawn = [(method, curve) for method, curve in curves if len(curve.num_samples) > 1]
     if not drawn:
         return None
     comparable = corpora_of([block]) == [paper.CORPUS]
@@ -100,7 +97,7 @@ def draw_low_resource(block: Block) -> Figure | None:
         for (method, found), colour in zip(drawn, colours, strict=True):
             x, mean, std = found.num_samples, 100 * found.mean, 100 * found.std
             axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
-            axes.plot(x, mean, color=colour, marker=marker_of(method.family), markersize=5)
+            axes.plot(x, mean, color=colour, marker=MARKERS.get(method.family, "P"), markersize=5)
             name = f"{method.upstream}: {method.label}" if several else method.label
             ends.append((x[-1], float(mean[-1]), name, colour))
             picture.say("curve-of", name=name, curve=found)
@@ -139,19 +136,19 @@ def draw_confusions(block: Block) -> Iterator[Figure]:
 def draw_speakers(block: Block) -> Iterator[Figure]:
     """Draw the UA of every test speaker, and how sure the worst is, one figure per upstream."""
     for upstream, estimates in block.by_upstream().items():
-        drawn = [one for one in estimates if one.spread and not one.method.shuffled]
+        spreads = [(one, one.spread) for one in estimates if not one.method.shuffled]
+        drawn = [(one, spread) for one, spread in spreads if spread]
         if not drawn:
             continue
-        spreads = [one.spread for one in drawn if one.spread is not None]
-        base = spreads[0].ua
+        base = drawn[0][1].ua
         names = sorted(base, key=lambda name: (base[name], name))
         cut = names[:_MOST_SPEAKERS]
-        colours = colours_of([one.method.family for one in drawn])
+        colours = colours_of([one.method.family for one, _ in drawn])
         with drawing(8.4, 3.6 if len(cut) < 21 else 4.4) as picture:
-            axes, width = picture.axes, 0.8 / len(spreads)
-            for number, (one, found) in enumerate(zip(drawn, spreads, strict=True)):
+            axes, width = picture.axes, 0.8 / len(drawn)
+            for number, (one, found) in enumerate(drawn):
                 heights = [100 * found.ua.get(name, float("nan")) for name in cut]
-                shifted = np.arange(len(cut)) + (number - (len(spreads) - 1) / 2) * width
+                shifted = np.arange(len(cut)) + (number - (len(drawn) - 1) / 2) * width
                 label = shorten(one.method.label, 40)
                 axes.bar(shifted, heights, width * 0.92, color=colours[number], label=label)
                 worst = one.scores["ua_worst"]
@@ -166,7 +163,7 @@ def draw_speakers(block: Block) -> Iterator[Figure]:
                             rotation=0 if few else 40, ha="center" if few else "right")  # fmt: skip
             axes.grid(axis="x", visible=False)
             axes.set_ylabel("UA, %")
-            picture.plot.legend(loc="outside upper left", ncols=min(3, len(spreads)))
+            picture.plot.legend(loc="outside upper left", ncols=min(3, len(drawn)))
             counts = {"num_drawn": len(cut), "num_speakers": len(names)}
             at = {"upstream": upstream, "protocol": block.protocol}
             yield picture.finish("speakers", "speakers", block.protocol, upstream, **at, **counts)
@@ -175,21 +172,19 @@ def draw_speakers(block: Block) -> Iterator[Figure]:
 def _draw_accuracy(axes: "Axes", one: Estimate, place: float, published: float | None) -> None:
     colour, wa = colour_of(one.method.family), one.scores["wa"]
     assert wa.mean is not None  # of classes
-    mean = 100 * wa.mean
+    mean = right = 100 * wa.mean
     values = [100 * float(value) for value in one.rows["wa"]]
     axes.plot(values, [place] * len(values), ".", color=colour, alpha=0.35, markersize=5)
-    right = max([mean, *values, published or 0.0])
     if wa.low is not None and wa.high is not None:
-        ends = [100 * wa.low, 100 * wa.high]
-        axes.plot(ends, [place, place], color=colour, linewidth=2.2, alpha=0.75)
-        right = max([ends[1], *values, published or 0.0])
-    axes.plot(mean, place, marker_of(one.method.family), color=colour, markersize=8,
+        right = 100 * wa.high
+        axes.plot([100 * wa.low, right], [place, place], color=colour, linewidth=2.2, alpha=0.75)
+    right = max(right, *values, published or 0.0)
+    axes.plot(mean, place, MARKERS.get(one.method.family, "P"), color=colour, markersize=8,
               markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
     if published is not None:
         axes.plot(published, place, "D", color=GREY, markersize=6, markerfacecolor="none")
     told = f"{mean:.1f}"
-    if wa.difference is not None:
-        told += f" ({signed_points(wa.difference)})"
+    told += "" if wa.difference is None else f" ({signed_points(wa.difference)})"
     weight = "bold" if is_found(wa) else "normal"
     write_beside(axes, told, (right, place), (7, 0), va="center", fontsize=9.5, fontweight=weight)
 
@@ -209,8 +204,8 @@ def _finish_leakage(axes: "Axes", frontiers: list[Frontier], bottom: float) -> N
     axes.set_xlabel("Speaker leakage, % (less is better)")
     for one in frontiers:
         if one.raw is not None:
-            look = {"at": bottom - 0.45, "ha": "right", "va": "bottom"}
-            draw_limit(axes, 100 * one.raw, "raw", (-2, 0), **look)
+            place = bottom - 0.45
+            draw_limit(axes, 100 * one.raw, "raw", (-2, 0), at=place, ha="right", va="bottom")
         if one.chance is not None:
             draw_limit(axes, 100 * one.chance)
 

@@ -42,10 +42,8 @@ class Frontier(NamedTuple):
     """Accuracy against leakage for one upstream.
 
     Attributes:
-        upstream: Its name.
         axis: What the leakage is: probe, layer and corpus in words.
         protocol: Of the accuracies.
-        points: The methods.
         raw: Leakage of the upstream as it came, None where not probed.
         chance: What guessing the speaker scores, None where not told.
     """
@@ -65,12 +63,10 @@ def probed_rows(runs: Runs, blocks: Iterable[Block]) -> "DataFrame":
     found: dict[tuple[ProbeRow, str], str] = {}
     for block in blocks:
         for number, one in enumerate(block.estimates, start=1):
-            name = one.method.label
             for row in (row for run in one.rows["run"] for row in run.probes):
                 is_raw = row.stage == "raw"
-                subject = row.stage if is_raw else name
-                rank = 0 if is_raw else number
-                found[row, _STAGE_NAMES.get(subject, subject)] = f"{rank:04}"
+                subject = row.stage if is_raw else one.method.label
+                found[row, _STAGE_NAMES.get(subject, subject)] = f"{0 if is_raw else number:04}"
     for row in runs.probes:
         found[row, _STAGE_NAMES.get(row.stage, row.stage)] = f"{rank_of(row.stage):04}"
     names = [*(one.name for one in fields(ProbeRow)), "subject", "rank"]
@@ -80,12 +76,10 @@ def probed_rows(runs: Runs, blocks: Iterable[Block]) -> "DataFrame":
 
 def audit_tables(probed: "DataFrame") -> list[Table]:
     """Return one table per probed corpus and label."""
-    kinds = {*zip(probed["label"], probed["corpus"], strict=True)}
-    order = sorted(kinds, key=lambda kind: (kind[0] != "speaker", kind[1] != "speaker", kind))
-    return [
-        _audit_table(probed[(probed["label"] == label) & (probed["corpus"] == corpus)])
-        for label, corpus in order
-    ]
+    kinds = [*{*zip(probed["label"], probed["corpus"], strict=True)}]
+    kinds = sorted(kinds, key=lambda kind: (kind[0] != "speaker", kind[1] != "speaker", kind))
+    every = (probed[(probed["label"] == one) & (probed["corpus"] == on)] for one, on in kinds)
+    return [*map(_audit_table, every)]
 
 
 def selection_table(folder: Path) -> Table | None:
@@ -97,10 +91,10 @@ def selection_table(folder: Path) -> Table | None:
     path = folder / "selection.json"
     if not path.is_file():
         return None
-    rows, doubts = [], []
-    for choice in read_selection(path).choices:
-        if choice.doubt:
-            doubts.append(f"{choice.upstream}, {choice.variant}: {choice.doubt}.")
+    choices = read_selection(path).choices
+    doubts = [f"{one.upstream}, {one.variant}: {one.doubt}." for one in choices if one.doubt]
+    rows = []
+    for choice in choices:
         for one in choice.candidates:
             chosen = one.speaker_lambda == choice.speaker_lambda
             kind = "ours" if chosen else "control"
@@ -122,11 +116,8 @@ def frontiers(runs: Runs, blocks: Iterable[Block]) -> list[Frontier]:
 def not_audited(blocks: Iterable[Block]) -> list[str]:
     """Return the methods of which nothing was probed though others of the same table were."""
     for block in blocks:
-        left = [
-            one.method
-            for one in block.estimates
-            if not any(_own_rows(one, run) for run in one.rows["run"])
-        ]
+        left = [one.method for one in block.estimates
+                if not any(_own_rows(one, run) for run in one.rows["run"])]  # fmt: skip
         if len(left) < len(block.estimates):
             return [f"{one.upstream}, {one.label}" for one in left if not one.erasure]
     return []

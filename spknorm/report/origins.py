@@ -14,13 +14,9 @@ from spknorm.report.words import Line, table
 from spknorm.runs import Run, Runs
 
 _OPTIONS = {
-    "upstream_ckpt": "-k",
-    "upstream_model_config": "-g",
-    "upstream_feature_selection": "-s",
-    "upstream_layer_selection": "-l",
-    "hub": "--hub",
-    "device": "--device",
-}
+    "upstream_ckpt": "-k", "upstream_model_config": "-g", "upstream_feature_selection": "-s",
+    "upstream_layer_selection": "-l", "hub": "--hub", "device": "--device",
+}  # fmt: skip
 _NOT_SETTINGS = ("downstream_expert.datarc.test_fold",)
 
 

@@ -15,13 +15,13 @@ from spknorm.report.blocks import Block, Estimate
 from spknorm.report.canvas import (
     CYCLE,
     GREY,
+    MARKERS,
     Figure,
     colour_of,
     colours_of,
     draw_limit,
     drawing,
     label_points,
-    marker_of,
     shorten,
     write_beside,
 )
@@ -60,12 +60,8 @@ def draw_training(block: Block) -> Iterator[Figure]:
                     picture.said += _log_k(axes, drawn)
                 axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
                 if not any(logged):
-                    look: dict[str, Any] = {
-                        "ha": "center",
-                        "color": GREY,
-                        "transform": axes.transAxes,
-                    }
-                    axes.text(0.5, 0.5, "not logged", **look)
+                    at = axes.transAxes
+                    axes.text(0.5, 0.5, "not logged", ha="center", color=GREY, transform=at)
             for one in drawn:
                 mean = _mean_curve(one.rows["run"], "emotion_loss")
                 if len(mean):
@@ -73,8 +69,8 @@ def draw_training(block: Block) -> Iterator[Figure]:
             handles, names = cells[0].get_legend_handles_labels()
             columns = min(3, len(drawn))
             picture.plot.legend(handles, names, loc="outside lower center", ncols=columns)
-            at = {"upstream": upstream, "protocol": block.protocol}
-            yield picture.finish("training", "training", block.protocol, upstream, **at)
+            where = {"upstream": upstream, "protocol": block.protocol}
+            yield picture.finish("training", "training", block.protocol, upstream, **where)
 
 
 def draw_frontier(frontier: Frontier) -> Figure:
@@ -85,9 +81,9 @@ def draw_frontier(frontier: Frontier) -> Figure:
         axes = picture.axes
         for method, leakage, wa in frontier.points:
             x, y, colour = 100 * leakage.mean, 100 * wa.mean, colour_of(method.family)
-            bars: dict[str, Any] = {"xerr": 100 * leakage.std or None, "yerr": 100 * wa.std or None}
-            bars |= {"ecolor": f"{colour}59", "elinewidth": 1.2, "fmt": marker_of(method.family)}
-            axes.errorbar(x, y, color=colour, markersize=8, **bars)
+            axes.errorbar(x, y, xerr=100 * leakage.std or None, yerr=100 * wa.std or None,
+                          color=colour, fmt=MARKERS.get(method.family, "P"), markersize=8,
+                          ecolor=f"{colour}59", elinewidth=1.2)  # fmt: skip
             labels.append((x, y, shorten(method.label, 44), colour))
             picture.say("trade-of", method=method, x=x, y=y, num_runs=wa.n)
             if method.speaker_lambda is not None and not method.is_reference:
@@ -98,8 +94,8 @@ def draw_frontier(frontier: Frontier) -> Figure:
             axes.plot(xs, ys, color=colour_of(str(family)), linewidth=1.2, alpha=0.6, zorder=1)
         for value, name in ((frontier.raw, "raw upstream"), (frontier.chance, "chance")):
             if value is not None:
-                look: dict[str, Any] = {"rotation": 90, "xycoords": ("data", "axes fraction")}
-                draw_limit(axes, 100 * value, name, (3, 4), va="bottom", **look)
+                draw_limit(axes, 100 * value, name, (3, 4), va="bottom", rotation=90,
+                           xycoords=("data", "axes fraction"))  # fmt: skip
                 picture.say("limit-of", name=name, value=value)
         axes.margins(x=0.12, y=0.1)
         axes.set_xlim(left=max(axes.get_xlim()[0], -1.5))
@@ -117,8 +113,7 @@ def draw_layers(probed: "DataFrame") -> Figure | None:
     if not len(rows):
         return None
     kinds = {*zip(rows["probe"], rows["corpus"], strict=True)}
-    order = {kind: (kind[0] != "linear", kind[0], kind[1] != "speaker", kind[1]) for kind in kinds}
-    probe, corpus = min(order, key=order.__getitem__)
+    _, probe, _, corpus = min((one != "linear", one, on != "speaker", on) for one, on in kinds)
     rows = rows[(rows["probe"] == probe) & (rows["corpus"] == corpus)]
     rows = rows.assign(layer=rows["layer"].astype(int), percent=100 * rows["accuracy"])
     with drawing(8.4, 3.8) as picture:
@@ -154,12 +149,8 @@ def draw_features(paths: Sequence[Path]) -> Figure | None:
             for axes, labels in ((above, entry.speaker[::step]), (below, entry.emotion[::step])):
                 num_names = _draw_points(axes, flat, labels)
                 if column == len(stages) - 1 and num_names <= _MOST_NAMES:
-                    beside: dict[str, Any] = {
-                        "loc": "center left",
-                        "bbox_to_anchor": (1.0, 0.5),
-                        "fontsize": 8,
-                    }
-                    axes.legend(handletextpad=0.1, markerscale=1.6, **beside)
+                    axes.legend(handletextpad=0.1, markerscale=1.6, fontsize=8, loc="center left",
+                                bbox_to_anchor=(1.0, 0.5))  # fmt: skip
             name = _STAGES.get(entry.stage, entry.stage)
             where = f"{shorten(entry.upstream, 24)}\n" if entry.upstream else ""
             above.set_title(f"{where}{shorten(name, 26)}", fontsize=9.5)
@@ -189,14 +180,9 @@ def _draw_points(axes: "Axes", flat: Any, labels: Sequence[str]) -> int:
     for number, name in enumerate(names):
         chosen = np.array([label == name for label in labels])
         colour, marker = CYCLE[number % len(CYCLE)], "o^sDv"[number // len(CYCLE) % 5]
-        look: dict[str, Any] = {
-            "s": 9,
-            "alpha": 0.75,
-            "linewidths": 0,
-            "color": colour,
-            "marker": marker,
-        }
-        axes.scatter(*flat[chosen].T, label=shorten(name, 12), **look)
+        x, y = flat[chosen].T
+        axes.scatter(x, y, label=shorten(name, 12), s=9, alpha=0.75, linewidths=0, color=colour,
+                     marker=marker)  # fmt: skip
     axes.set_xticks([])
     axes.set_yticks([])
     return len(names)
@@ -219,8 +205,8 @@ def _mean_curve(runs: Sequence[Run], key: str) -> "Series[float]":
 
 
 def _draw_curve(axes: "Axes", one: Estimate, colour: str, key: str) -> bool:
-    for run in one.rows["run"][:_MOST_RUNS]:
-        if len(curve := _curve(run, key)):
+    for curve in (_curve(run, key) for run in one.rows["run"][:_MOST_RUNS]):
+        if len(curve):
             axes.plot(curve.index, curve, color=colour, linewidth=0.5, alpha=0.25)
     mean = _mean_curve(one.rows["run"], key)
     label = shorten(one.method.label, 44)
@@ -233,6 +219,6 @@ def _log_k(axes: "Axes", drawn: Sequence[Estimate]) -> list[str]:
     values = sorted({round(step.log_num_speakers, 6) for step in steps if step.log_num_speakers})
     for value in values:
         axes.axhline(value, color=GREY, linewidth=1, linestyle=(0, (4, 2)))
-        look: dict[str, Any] = {"color": GREY, "xycoords": ("axes fraction", "data")}
-        write_beside(axes, "log K", (0, value), (4, 3), **look)
+        write_beside(axes, "log K", (0, value), (4, 3), color=GREY,
+                     xycoords=("axes fraction", "data"))  # fmt: skip
     return [f"log K is {value:.2f}" for value in values]

@@ -26,7 +26,7 @@ from spknorm.report.tables import (
     signed_points,
     span,
     with_deviation,
-)
+)  # fmt: skip
 from spknorm.report.words import Line, sentence, table
 from spknorm.statistics import mean_std, pool_speakers, speaker_spread
 from spknorm.statistics.agreement import CCC
@@ -78,13 +78,8 @@ def paper_table(blocks: Sequence[Block], task: str, remark: str = "") -> Table:
         numbers = map(plain, (line.si5_wa, line.sd_wa, line.auc, normalised))
         rows.append(TableRow(cells=("paper", line.name, *numbers, NOTHING), kind="paper"))
     corpora = corpora_of(own.values())
-    is_other = corpora != [paper.CORPUS]
-    more = [
-        settings_note(methods),
-        remark,
-        sentence("chance", blocks=[*own.values()]),
-        sentence("other-corpus", corpora=corpora) if is_other else "",
-    ]
+    other = sentence("other-corpus", corpora=corpora) if corpora != [paper.CORPUS] else ""
+    more = [settings_note(methods), remark, sentence("chance", blocks=[*own.values()]), other]
     return table("paper", rows, more=more, paper=paper)
 
 
@@ -105,20 +100,12 @@ def accuracy_table(block: Block) -> Table:
         shown = [_over_runs(one, wa), span(wa.low, wa.high)]
         shown += [_over_runs(one, score) for score in others]
         lines.append(line_of(one, shown=shown, spread=one.spread))
-    return table(
-        "accuracy",
-        lines,
-        block.protocol,
-        columns=beside.values(),
-        more=(
-            settings_note(block.methods),
-            _classes_note(block),
-            sentence("chance", blocks=[block]),
-        ),
-        title=title_of(block),
-        block=block,
-        reasons=[*dict.fromkeys(one.no_interval for one in block.estimates if one.no_interval)],
-    )
+    reasons = dict.fromkeys(one.no_interval for one in block.estimates if one.no_interval)
+    chance = sentence("chance", blocks=[block])
+    more = (settings_note(block.methods), _classes_note(block), chance)
+    about = {"title": title_of(block), "block": block, "reasons": [*reasons]}
+    columns = beside.values()
+    return table("accuracy", lines, block.protocol, columns=columns, more=more, **about)
 
 
 def short_table(blocks: Sequence[Block]) -> Table:
@@ -144,14 +131,12 @@ def comparison_table(block: Block) -> Table:
     show, text = signed_points, "comparison"
     if block.chance is None:
         show, text = signed_ccc, "dimensions-comparison"
-    lines = [
-        line_of(
-            one, metric=name.removeprefix(f"{CCC}_"), score=score, tested=change_of(score, show)
-        )
-        for one in block.estimates
-        for name, score in one.scores.items()
-        if score.difference is not None
-    ]
+    lines = []
+    for one in block.estimates:
+        for name, score in one.scores.items():
+            if score.difference is not None:
+                about = {"metric": name.removeprefix(f"{CCC}_"), "score": score}
+                lines.append(line_of(one, tested=change_of(score, show), **about))
     return table(text, lines, block.protocol, block=block)
 
 
@@ -205,11 +190,9 @@ def findings(blocks: Iterable[Block]) -> list[tuple[str, list[str]]]:
         if known:
             counts = {"num_tests": len(known), "most": _MOST_FINDINGS}
             head = sentence("findings", protocol=block.protocol, found=found, **counts)
-            below = [
-                sentence("finding", method=method, change=change_of(score), score=score)
-                for method, score in found[:_MOST_FINDINGS]
-            ]
-            sentences.append((head, below))
+            shown = ({"method": method, "score": score, "change": change_of(score)}
+                     for method, score in found[:_MOST_FINDINGS])  # fmt: skip
+            sentences.append((head, [sentence("finding", **one) for one in shown]))
     return sentences
 
 
@@ -234,15 +217,11 @@ def _dimension_table(block: Block) -> Table:
         mean = mean_std(found.test.mean for found in one.rows["dimensions"])
         lines.append(line_of(one, shown=shown, mean=mean))
     names = [name.removeprefix(f"{CCC}_") for name in block.estimates[0].scores]
-    return table(
-        "dimensions",
-        lines,
-        block.protocol,
-        columns=[head for name in names for head in (f"{name} CCC", "interval")],
-        more=[settings_note(block.methods)],
-        title=title_of(block),
-        scales=[*dict.fromkeys((one.low, one.high) for one in block.rows["dimensions"])],
-    )
+    columns = [head for name in names for head in (f"{name} CCC", "interval")]
+    scales = dict.fromkeys((one.low, one.high) for one in block.rows["dimensions"])
+    about = {"title": title_of(block), "scales": [*scales]}
+    more = [settings_note(block.methods)]
+    return table("dimensions", lines, block.protocol, columns=columns, more=more, **about)
 
 
 def _classes_note(block: Block) -> str:

@@ -27,7 +27,7 @@ from spknorm.statistics import (
     mean_std,
     pool_speakers,
     speaker_spread,
-)
+)  # fmt: skip
 from spknorm.statistics.agreement import CCC
 from spknorm.statistics.curves import paper_auc
 from spknorm.statistics.metrics import METRICS
@@ -68,12 +68,10 @@ def dimension_blocks(runs: Runs) -> list[Block]:
         known = [one.names for one in rows["dimensions"]]
         names = [name for name in known[0] if all(name in other for other in known)]
         metrics = [Metric(f"{CCC}_{name}", CCC, f"{COUNTS}_{name}", True, 0.0) for name in names]
-        tests = [one.test for one in rows["dimensions"]]
         for name, metric in zip(names, metrics, strict=True):
-            rows[metric.name] = [test.ccc[name] for test in tests]
-            rows[metric.counts] = [
-                {who: sums[name] for who, sums in test.by_speaker.items()} for test in tests
-            ]
+            tests = [(one.test.ccc, one.test.by_speaker) for one in rows["dimensions"]]
+            rows[metric.name] = [ccc[name] for ccc, _ in tests]
+            rows[metric.counts] = [{who: sums[name] for who, sums in by.items()} for _, by in tests]
         blocks.append(_block(rows, metrics, runs, None))
     return blocks
 
@@ -105,9 +103,8 @@ def _block(
     groups = rows.groupby("method", sort=False)
     for method, found in sorted(groups, key=lambda pair: pair[0].sort_key()):
         found = found.sort_values(["place", "folder"])
-        own: dict[str, Any] = {"method": method, "rows": found}
-        own["num_planned"] = num_planned(found, runs, num_places)
-        estimates.append(Estimate(**own, **_measured(found, metrics)))
+        planned, own = num_planned(found, runs, num_places), _measured(found, metrics)
+        estimates.append(Estimate(method=method, rows=found, num_planned=planned, **own))
     return Block(
         task=str(rows["task"].iloc[0]),
         protocol=str(rows["protocol"].iloc[0]),

@@ -43,9 +43,9 @@ def table(
     The third, where it is in square brackets, is the list of a row's cells, in jinja2's terms.
 
     Args:
-        text: Its name, and the table's.
+        text: Its name, and the table's, with `names` such as a protocol behind it.
         rows: Of the table; the text may say `num_rows`.
-        names: What else the table's name consists of, such as a protocol.
+        names: See `text`.
         columns: The headings that a text calls `*`.
         more: Further notes.
         values: What the text is filled with.

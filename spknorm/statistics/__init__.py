@@ -118,12 +118,8 @@ def interval(
 ) -> Interval:
     """Return a metric over all utterances and its interval by bootstrap over speakers.
 
-    Args:
-        by_speaker: Confusion matrices; use `pool_speakers` for several runs.
-        metric: `wa`, `ua`, `macro_f1` or `ccc`.
-        level: Share of data sets whose interval should hold the truth.
-        num_resamples: Bootstrap replicates.
-        seed: Of the resampling; equal input and seed give equal numbers.
+    The metric is `wa`, `ua`, `macro_f1` or `ccc`; `pool_speakers` makes one run of several. `level`
+    is the share of data sets whose interval should hold the truth.
 
     Raises:
         DataError: Fewer than `MIN_SPEAKERS`.
@@ -148,36 +144,25 @@ def compare(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Test a variant against a reference, paired by run and by speaker.
+    """Test a variant against a reference (strategy none), paired by run and by speaker.
 
-    Args:
-        variant: Run key, such as (fold, seed, draw) -> confusion matrices by speaker.
-        reference: The same runs of the reference (strategy none).
-        metric: `wa`, `ua`, `macro_f1` or `ccc`.
-        num_resamples: Bootstrap replicates.
-        seed: Of the resampling.
+    Both are by run, whose key is such as (fold, seed, draw), and within it by speaker; the metric
+    is `wa`, `ua`, `macro_f1` or `ccc`.
 
     Raises:
         DataError: The two differ in their runs or speakers, or have too few speakers.
     """
-    if variant.keys() != reference.keys():
-        odd = sorted(map(str, variant.keys() ^ reference.keys()))
-        raise DataError(f"A paired test needs the same runs on both sides; unpaired: {odd[0]}.")
+    check_paired("runs", variant, reference)
     pools = [pool_speakers(side.values()) for side in (variant, reference)]
-    if pools[0].keys() != pools[1].keys():
-        odd = sorted(pools[0].keys() ^ pools[1].keys())
-        raise DataError(f"A paired test needs the same speakers on both sides; unpaired: {odd[0]}.")
+    check_paired("speakers", *pools)
     check_speakers(pools[0])
     new, old = map(stacked, pools)
     difference = float(_measure(new.sum(axis=0), metric) - _measure(old.sum(axis=0), metric))
     weights = _resamples(len(new), num_resamples, seed)
     ours, theirs = (_measure(_weighted(weights, side), metric) for side in (new, old))
-    replicates = ours - theirs
-    error = standard_error(replicates, len(new))
+    error = standard_error(ours - theirs, len(new))
     reach = quantile(0.975, len(new) - 1) * error
-    pairs = [
-        float(_total(variant[key], metric) - _total(reference[key], metric)) for key in variant
-    ]
+    pairs = [_total(variant[key], metric) - _total(reference[key], metric) for key in variant]
     return Comparison(
         difference=difference,
         low=difference - reach,
@@ -219,20 +204,14 @@ def speaker_spread(by_speaker: BySpeaker) -> SpeakerSpread:
     Raises:
         DataError: There is no speaker.
     """
-    if not by_speaker:
-        raise DataError("There is no speaker to compare.")
-    ua = {name: _total({name: by_speaker[name]}, "ua") for name in sorted(by_speaker)}
-    worst = min(ua, key=lambda name: ua[name])
-    values = list(ua.values())
+    names, values = sorted(by_speaker), measure(stacked(by_speaker), "ua").tolist()
+    ua = dict(zip(names, values, strict=True))
+    worst = min(names, key=lambda name: ua[name])
     return SpeakerSpread(ua, worst, ua[worst], max(values) - ua[worst], mean_std(values).std)
 
 
 def check_speakers(by_speaker: BySpeaker) -> None:
-    """Refuse fewer than `MIN_SPEAKERS`.
-
-    Raises:
-        DataError: There are fewer.
-    """
+    """Raise a DataError for fewer than `MIN_SPEAKERS`."""
     count = len(by_speaker)
     if count < MIN_SPEAKERS:
         raise DataError(
@@ -241,8 +220,20 @@ def check_speakers(by_speaker: BySpeaker) -> None:
         )
 
 
+def check_paired(what: str, one: Mapping[Any, Any], other: Mapping[Any, Any]) -> None:
+    """Raise a DataError if two sides have other runs, or speakers."""
+    if odd := sorted(map(str, one.keys() ^ other.keys())):
+        raise DataError(f"A paired test needs the same {what} on both sides; unpaired: {odd[0]}.")
+
+
 def stacked(by_speaker: BySpeaker) -> NDArray[np.float64]:
-    """Return (G, C, C), or (G, 6) of sums; speakers in the order of names."""
+    """Return (G, C, C), or (G, 6) of sums; speakers in the order of names.
+
+    Raises:
+        DataError: There is no speaker.
+    """
+    if not by_speaker:
+        raise DataError("There is no speaker to compare.")
     return np.stack([np.asarray(by_speaker[name], dtype=np.float64) for name in sorted(by_speaker)])
 
 

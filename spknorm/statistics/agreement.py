@@ -22,12 +22,10 @@ NUM_SUMS = 6
 
 
 class Agreement(NamedTuple):
-    """How predictions agree with the truth.
+    """How predictions of n utterances agree with the truth.
 
     Attributes:
-        ccc: (D,) concordance correlations, -1 to 1.
-        mean: Of them.
-        n: Number of utterances.
+        ccc: (D,) concordance correlations, -1 to 1, with their `mean`.
         sums: (D, 6), what they come of.
     """
 

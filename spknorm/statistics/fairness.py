@@ -13,14 +13,14 @@ is too often the same one: benchmarks/coverage_of_ccc.py --among-speakers.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spknorm.errors import DataError
-from spknorm.statistics import BySpeaker, Interval, check_speakers, stacked
+from spknorm.statistics import BySpeaker, Interval, check_paired, check_speakers, stacked
 from spknorm.statistics.agreement import concordance
 from spknorm.statistics.metrics import METRICS
 from spknorm.statistics.resampling import around, p_value, quantile, standard_error
@@ -37,15 +37,7 @@ FloatArray = NDArray[np.float64]
 
 
 class Difference(NamedTuple):
-    """A variant minus its reference, on the same speakers.
-
-    Attributes:
-        value: Of one of `MEASURES`.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-        p: Two-sided.
-        num_speakers: How many.
-    """
+    """A variant minus its reference, on the same speakers, with its 95 % interval; p: two-sided."""
 
     value: float
     low: float
@@ -84,11 +76,7 @@ def gini(values: Sequence[float]) -> float:
 
 
 def measure(by_speaker: BySpeaker) -> dict[str, float]:
-    """Return all `MEASURES` of the speakers' UA.
-
-    Raises:
-        DataError: There is no speaker.
-    """
+    """Return all `MEASURES` of the speakers' UA; a DataError says that there are none."""
     return _measured(_ua(*_counts(by_speaker)), MEASURES)
 
 
@@ -103,22 +91,17 @@ def intervals(
         DataError: Fewer than `MIN_SPEAKERS`.
     """
     check_speakers(by_speaker)
+    size, found = len(by_speaker), {}
     (drawn,) = _drawn([by_speaker], num_resamples, seed)
-    return {
-        name: Interval(
-            value, *around(value, _reach(_MEASURES[name](drawn), drawn)), len(by_speaker)
-        )
-        for name, value in measure(by_speaker).items()
-    }
+    for name, value in measure(by_speaker).items():
+        reach = quantile(0.975, size - 1) * standard_error(_MEASURES[name](drawn), size)
+        found[name] = Interval(value, *around(value, reach), size)
+    return found
 
 
 def measure_ccc(by_speaker: BySpeaker) -> dict[str, float]:
-    """Return all `MEASURES_OF_CCC` of the speakers' CCC, each of six sums.
-
-    Raises:
-        DataError: There is no speaker.
-    """
-    return _measured(concordance(_stacked(by_speaker)), MEASURES_OF_CCC)
+    """Return all `MEASURES_OF_CCC` of the speakers' CCC, each of six sums; see `measure`."""
+    return _measured(concordance(stacked(by_speaker)), MEASURES_OF_CCC)
 
 
 def intervals_of_ccc(
@@ -130,7 +113,7 @@ def intervals_of_ccc(
         DataError: Fewer than `MIN_SPEAKERS`.
     """
     check_speakers(by_speaker)
-    drawn = _drawn_ccc(concordance(_stacked(by_speaker)), num_resamples, seed)
+    drawn = _drawn_ccc(concordance(stacked(by_speaker)), num_resamples, seed)
     student, found = quantile(0.975, len(by_speaker) - 1), {}
     for name, value in measure_ccc(by_speaker).items():
         reach = student * float(_MEASURES[name](drawn).std(ddof=1))
@@ -152,18 +135,14 @@ def compare(
 ) -> dict[str, Difference]:
     """Test whether a variant helps the worst speaker, or the worst few, of the same speakers.
 
-    The worst are those of each side: whoever is worst under the reference alone would gain by
-    chance.
-
-    Both sides are confusion matrices, pooled over the runs that both have; the reference is of
-    strategy none.
+    The worst are those of each side: whoever is worst under the reference (strategy none) alone
+    would gain by chance. Both sides are pooled over the runs that both have.
 
     Raises:
         DataError: Other speakers on either side, or fewer than `MIN_SPEAKERS`.
     """
     check_speakers(variant)
-    if odd := sorted(variant.keys() ^ reference.keys()):
-        raise DataError(f"A paired test needs the same speakers on both sides; unpaired: {odd[0]}.")
+    check_paired("speakers", variant, reference)
     size = len(variant)
     new, old = measure(variant), measure(reference)
     ours, theirs = _drawn([variant, reference], num_resamples, seed)
@@ -177,26 +156,14 @@ def compare(
     return found
 
 
-def _stacked(by_speaker: BySpeaker) -> FloatArray:
-    if not by_speaker:
-        raise DataError("There is no speaker to compare.")
-    return stacked(by_speaker)
-
-
 def _counts(by_speaker: BySpeaker) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return hits and utterances (S, C) of each class; speakers in the order of names."""
-    counts = np.rint(_stacked(by_speaker)).astype(np.int64)
+    counts = np.rint(stacked(by_speaker)).astype(np.int64)
     return np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2)
 
 
 def _measured(values: FloatArray, measures: Sequence[str]) -> dict[str, float]:
     return {name: float(_MEASURES[name](values)) for name in measures}
-
-
-def _reach(replicates: FloatArray, drawn: FloatArray) -> float:
-    """Return half of a 95 % interval by replicates (R,) of what was drawn (R, S)."""
-    size = drawn.shape[1]
-    return quantile(0.975, size - 1) * standard_error(replicates, size)
 
 
 def _ua(hits: NDArray[np.int64], totals: NDArray[np.int64]) -> FloatArray:
@@ -208,8 +175,9 @@ def _drawn(sides: Sequence[BySpeaker], num_resamples: int, seed: int) -> list[Fl
     generator = np.random.default_rng(seed)
     counts = [_counts(side) for side in sides]
     found: list[list[FloatArray]] = [[] for _ in sides]
-    for block in _blocks(num_resamples, counts[0][0].size):
-        size = len(counts[0][0])
+    size, most = len(counts[0][0]), max(1, _BLOCK // counts[0][0].size)
+    for start in range(0, num_resamples, most):
+        block = min(most, num_resamples - start)
         chosen = generator.integers(size, size=(block, size))
         for place, (hits, totals) in enumerate(counts):
             shares = hits / np.maximum(totals, 1)
@@ -223,13 +191,6 @@ def _drawn_ccc(values: FloatArray, num_resamples: int, seed: int) -> FloatArray:
     z = np.arctanh(np.clip(values, -_ALL_BUT_ONE, _ALL_BUT_ONE))
     shape, generator = (num_resamples, len(z)), np.random.default_rng(seed)
     return np.tanh(generator.normal(z.mean(), z.std(ddof=1), shape))
-
-
-def _blocks(num_resamples: int, size: int) -> Iterator[int]:
-    """Yield how many replicates of so many numbers are drawn at once."""
-    most = max(1, _BLOCK // size)
-    for start in range(0, num_resamples, most):
-        yield min(most, num_resamples - start)
 
 
 def _lowest(values: FloatArray, count: int) -> FloatArray:

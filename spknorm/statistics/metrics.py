@@ -91,9 +91,7 @@ class Scores(NamedTuple):
 
 
 def score(truth: ArrayLike, predicted: ArrayLike, num_classes: int) -> Scores:
-    """Score predictions.
-
-    Of (N,) true and predicted class indices in 0 ... C-1.
+    """Score (N,) predictions against the truth, class indices in 0 ... C-1.
 
     Raises:
         DataError: Nothing to score, lengths that differ, or an index outside the classes.

@@ -1,7 +1,4 @@
-"""From replicates of a bootstrap over speakers to intervals and p-values.
-
-Before `__init__.py` in the flow, which says why it is done so.
-"""
+"""From replicates of a bootstrap over speakers to intervals and p-values: see `__init__.py`."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -13,23 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spknorm.statistics.agreement import (
-    CCC,
-    NUM_SUMS,
-    Agreement,
-    agreement_of,
-    sums_of,
-)
+from spknorm.statistics.agreement import CCC, NUM_SUMS, Agreement, agreement_of, sums_of
 from spknorm.statistics.metrics import METRICS, Scores, confusion_matrix, score_confusion
 
 
 @dataclass(frozen=True)
 class Classes:
-    """One of C classes per utterance; what is counted is the confusion matrix.
-
-    Attributes:
-        names: By label index.
-    """
+    """One of C classes per utterance, by label index; what is counted is the confusion matrix."""
 
     names: tuple[str, ...]
 
@@ -142,9 +132,8 @@ class Dimensions:
     def logged(self, scores: Any) -> dict[str, float | None]:
         """Return what metrics.jsonl has of an agreement, or of none."""
         keys = (CCC, *(f"{CCC}_{name}" for name in self.names))
-        if scores is None:
-            return dict.fromkeys(keys)
-        return dict(zip(keys, (scores.mean, *scores.ccc), strict=True))
+        values = [None] * len(keys) if scores is None else (scores.mean, *scores.ccc)
+        return dict(zip(keys, values, strict=True))
 
     def selected(self, scores: Any, by: str) -> float:
         """Return the mean CCC, by which the best step is chosen."""
@@ -178,5 +167,4 @@ def target_of(names: Sequence[str], scale: Sequence[float] | None) -> Target:
     """Return the target of an emotion head: classes, or dimensions where there is a scale."""
     if scale is None:
         return Classes(tuple(names))
-    low, high = scale
-    return Dimensions(tuple(names), (float(low), float(high)))
+    return Dimensions(tuple(names), (float(scale[0]), float(scale[1])))

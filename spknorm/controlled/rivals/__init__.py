@@ -125,7 +125,7 @@ def complete(
     plan = read_plan(path, quick=quick)
     with FolderLock(out):
         chosen, rows = run_grid(plan, out, workers=workers, progress=progress)
-        return write_outcome(plan, chosen, rows, out).text, True
+        return write_outcome(plan, chosen, rows, out), True
 
 
 def describe(path: Path, *, quick: bool = False) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spknorm.controlled.outcome import Written, write_page
+from spknorm.controlled.outcome import write_page
 from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.grid import RivalRow
 from spknorm.controlled.rivals.plan import Plan
@@ -21,10 +21,8 @@ SCHEMA = "spknorm.rivals/1"
 _BASELINES = {"none": "emotion head alone", "gate": "gate without adversary"}
 
 
-def write_outcome(
-    plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow], out: Path
-) -> Written:
-    """Write rivals.json, table.md and report.html into `out`."""
+def write_outcome(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow], out: Path) -> str:
+    """Write rivals.json, table.md and report.html into `out`; return the tables as text."""
     standings = rank(plan, chosen, rows)
     lines, seeds = [_line(one) for one in standings], sorted({row.seed for row in rows})
     ranking = table(
@@ -64,15 +62,14 @@ def _points(gain: Gain | None) -> list[str]:
     """Return a gain in points, and its interval."""
     if gain is None:
         return [NOTHING, NOTHING]
-    if gain.low is None or gain.high is None:
-        return [signed_points(gain.mean), NOTHING]
-    return [signed_points(gain.mean), span(gain.low, gain.high, signed_points)]
+    around = NOTHING if gain.low is None else span(gain.low, gain.high, signed_points)
+    return [signed_points(gain.mean), around]
 
 
 def _place(found: Rank | None) -> str:
-    if found is None or found.best is None:
-        return NOTHING if found is None else str(found.place)
-    return f"{found.place} ({found.best}-{found.worst})"
+    if found is None:
+        return NOTHING
+    return f"{found.place}{f' ({found.best}-{found.worst})' if found.best else ''}"
 
 
 def _line(one: Standing) -> Line:

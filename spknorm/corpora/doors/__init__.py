@@ -38,23 +38,14 @@ class Door(NamedTuple):
 
 
 DOORS = (
-    Door(
-        "audformat",
-        "the folder with db.yaml",
-        audformat,
-        each="rows in",
-        nothing="/db.yaml has no filewise or segmented table with rows.",
-    ),
+    Door("audformat", "the folder with db.yaml", audformat, "rows in",
+         "/db.yaml has no filewise or segmented table with rows."),
     Door("Kaldi", "the folder with wav.scp", kaldi, nothing="/wav.scp lists nothing."),
     Door("EmoBox", "data/<corpus>, a fold of it or a .jsonl file", emobox),
-    Door(
-        "Hugging Face datasets",
-        "the folder with .arrow or .parquet files, or with metadata.csv",
-        hugging_face,
-        each="rows in",
-    ),
-    Door("nkululeko", "the .csv file with a column `file`", nkululeko, each="lines of"),
-)
+    Door("Hugging Face datasets", "the folder with .arrow or .parquet files, or with metadata.csv",
+         hugging_face, "rows in"),
+    Door("nkululeko", "the .csv file with a column `file`", nkululeko, "lines of"),
+)  # fmt: skip
 """In the order in which they are tried."""
 
 
@@ -121,7 +112,7 @@ def _once(records: list[Utterance]) -> list[Utterance]:
             kept[one.id] = replace(before, split=None)
     if len(kept) == len(records):
         return records
-    return [
-        replace(one, labels={key: value for key, value in one.labels.items() if key != "fold"})
-        for one in kept.values()
-    ]
+    for one in kept.values():
+        labels = {key: value for key, value in one.labels.items() if key != "fold"}
+        kept[one.id] = replace(one, labels=labels)
+    return [*kept.values()]

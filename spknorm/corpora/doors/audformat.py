@@ -90,14 +90,11 @@ def _more(
     """Return what a scheme knows of a label, such as the gender of a speaker."""
     scheme = ((table.get("columns") or {}).get(column) or {}).get("scheme_id", column)
     labels = (schemes.get(scheme) or {}).get("labels")
-    known = labels.get(cell, labels.get(_number(cell))) if isinstance(labels, Mapping) else None
+    number = int(cell) if cell.isascii() and cell.isdigit() else cell
+    known = labels.get(cell, labels.get(number)) if isinstance(labels, Mapping) else None
     if not isinstance(known, Mapping):
         return {}
     return {str(key): str(value) for key, value in known.items() if value is not None}
-
-
-def _number(cell: str) -> int | str:
-    return int(cell) if cell.isascii() and cell.isdigit() else cell
 
 
 def _inherit(rows: dict[tuple[str, str, str], dict[str, str]]) -> None:

@@ -29,11 +29,9 @@ class ListFile(NamedTuple):
 
 def fits(path: Path) -> bool:
     """Whether this is one of its .jsonl files, or a folder with such."""
-    files = [path] if path.suffix == ".jsonl" else []
-    if path.is_dir():
-        files = [one.path for one in lists_in(path)[:1]]
+    files = [one.path for one in lists_in(path)[:1]] if path.is_dir() else [path]
     for file in files:
-        if file.is_file():
+        if file.suffix == ".jsonl" and file.is_file():
             with file.open(encoding="utf-8", errors="replace") as lines:
                 first = next((line for line in lines if line.strip()), "")
             return '"key"' in first and '"wav"' in first and '"path"' not in first
@@ -56,11 +54,10 @@ def rows(path: Path) -> Rows:
                 yield f"{where}: {row}"
                 continue
             name, wav, emotion = str(row["key"]), str(row["wav"]), str(row.get("emo", ""))
+            listed = speakers.get(name) or speakers.get(Path(wav).stem)
             cells = {
                 "emotion": words.get(emotion.lower(), emotion),
-                "speaker": speakers.get(name, "")
-                or speakers.get(Path(wav).stem, "")
-                or str(row.get("spk", "")),
+                "speaker": listed or str(row.get("spk", "")),
                 "split": file.part or "",
                 "fold": f"fold_{file.fold}" if file.fold else "",
                 "start": str(row.get("start_time") or ""),

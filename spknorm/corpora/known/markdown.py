@@ -1,5 +1,7 @@
 """The table of corpora in Markdown, for docs/corpora.md: `spknorm corpora --markdown PAGE`."""
 
+from collections import Counter
+
 from spknorm.corpora.known import CORPORA
 from spknorm.corpora.known.corpus import Corpus
 from spknorm.corpora.known.words import EMOTIONS, class_of
@@ -37,15 +39,12 @@ def written_into(page: str) -> str:
 
 
 def _emotion_row(one: Corpus) -> str:
-    counts: dict[str, int] = {}
+    counts = Counter[str]()
     for word, count in one.counts.items():
-        counts[class_of(word)] = counts.get(class_of(word), 0) + count
-    four = " / ".join(str(counts.get(emotion, 0)) for emotion in EMOTIONS)
-    others = ", ".join(
-        f"{word} {count}" if count else word
-        for word, count in counts.items()
-        if word not in EMOTIONS
-    )
+        counts[class_of(word)] += count
+    four = " / ".join(str(counts[emotion]) for emotion in EMOTIONS)
+    further = ((word, count) for word, count in counts.items() if word not in EMOTIONS)
+    others = ", ".join(f"{word} {count}" if count else word for word, count in further)
     total = one.num_utterances or sum(counts.values())
     return _row(
         f"`{one.name}`", one.title, total or "by release", four if total else "by release", others,
