@@ -46,8 +46,7 @@ def draw_accuracy(means: Sequence[VariantMeans], *, num_seeds: int) -> Figure:
 def draw_regained(means: Sequence[VariantMeans], *, num_seeds: int) -> Figure | None:
     """Draw which share of the loss from rho 0 to rho each method gives back; None if unknown."""
     known = [one for one in means if one.rho > 0 and one.variant.method != "none"]
-    rows = [(one.regained, one) for one in known if one.regained is not None]
-    if not rows:
+    if not (rows := [(one.regained, one) for one in known if one.regained is not None]):
         return None
     rows.sort(key=lambda row: (row[1].rho, row[0]))
     with drawing(7.2, 1.2 + 0.28 * len(rows)) as picture:

@@ -29,16 +29,11 @@ _HEAD_BATCH = 96
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuning:
-    """How the upstream is fine-tuned.
+    """How the upstream is fine-tuned; batches are utterances per step.
 
     Attributes:
-        steps: Optimiser steps.
         lr: Of AdamW for the upstream, with a cosine to 0.
-        head_lr: Of the emotion head.
-        speaker_lr: Of the speaker head.
-        weight_decay: Of the emotion head.
-        emotion_batch: Utterances per step.
-        speaker_batch: Utterances per step.
+        head_lr: Of the emotion head, as is `weight_decay`.
         update: Reading of lambda under TAP.
         ascent_direction: raw or preconditioned; of the reading `relative`.
         speaker_lambda: Of that reading; with `adaptive`, the rate of the ascent.

@@ -23,12 +23,10 @@ from spknorm.probe.erasure import erase, fit_leace, normalise_per_speaker
 
 
 class ModelRow(NamedTuple):
-    """One model.
+    """One model of a `Variant`.
 
     Attributes:
-        features, method, labels: See `Variant`.
         rho: Confounding of its training utterances.
-        seed: Of corpus and model.
         fold: 0-4, the session held out.
         unseen: Accuracy on the balanced utterances of unseen speakers.
         seen: Accuracy on the balanced utterances of the training speakers.

@@ -29,18 +29,14 @@ NUM_EMOTIONS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a model on frozen features is trained.
+    """How a model on frozen features is trained; batches are utterances per step.
 
     Attributes:
-        steps: Optimiser steps.
         lr: Of AdamW for gate and emotion head, with a cosine to 0.
-        weight_decay: Of gate and emotion head.
+        weight_decay: Of the same.
         dropout: In the emotion head.
-        emotion_batch: Utterances per step.
-        speaker_batch: Utterances per step.
-        speaker_lr: Of the speaker head.
-        speaker_hidden: Width of its hidden layer.
-        gate_width: Width of the gate's hidden layer.
+        speaker_hidden: Width of the speaker head's hidden layer.
+        gate_width: The same of the gate's.
         residual: Whether the gate adds its input to its output.
         speaker_lambda: Coefficient of the reversed gradient.
         confusion_lambda: Coefficient of the confusion loss.
@@ -63,11 +59,9 @@ class Settings:
 
 
 class Data(NamedTuple, Generic[Features]):
-    """What one model is trained on.
+    """What one model is trained on: features of N utterances with their emotions, and others.
 
     Attributes:
-        emotional: Features of N training utterances.
-        emotion: (N,) their emotions.
         neutral: Features of M utterances, the training part of the speaker corpus.
         speaker: (M,) its speakers, from 0.
         who: (N,) speakers of the training utterances, where a method asks for them.
@@ -81,10 +75,9 @@ class Data(NamedTuple, Generic[Features]):
 
 
 class Model(NamedTuple):
-    """A trained model.
+    """A trained model: gate and heads, in evaluation mode.
 
     Attributes:
-        heads: Gate and heads, in evaluation mode.
         speaker_loss: Of the last tenth of the steps; None without an adversary.
         view: What the heads see of a fine-tuned upstream's frames; None: features are pooled.
     """
@@ -189,7 +182,6 @@ class PooledPasses:
         self._losses.append(float(loss.detach()))
 
     def _draw(self, size: int, labels: Integers) -> tuple[Tensor, Tensor]:
-        """Return random rows and their labels."""
         rows = torch.randint(len(labels), (size,), generator=self._generator)
         return rows, torch.from_numpy(labels)[rows]
 

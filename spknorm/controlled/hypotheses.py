@@ -27,12 +27,9 @@ Terms = tuple[tuple[float, str, Variant, float], ...]
 
 
 class Hypothesis(NamedTuple):
-    """A difference and what is claimed of it.
+    """A difference, the sum of terms, and what is claimed of it.
 
     Attributes:
-        name: H1 ... H10d.
-        claim: In words.
-        terms: The sum that it is about.
         direction: 1: the sum is greater than `bound`; -1: less.
         bound: Of a one-sided test; None: two-sided, of 0.
         family: Hypotheses that share Holm's correction.

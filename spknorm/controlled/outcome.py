@@ -15,8 +15,7 @@ from spknorm.controlled.plan import Plan
 from spknorm.controlled.verdicts import VariantMeans, Verdict, judge, summarise
 from spknorm.files import write_atomic, write_json
 from spknorm.report.canvas import Figure
-from spknorm.report.page import Section, to_html
-from spknorm.report.tables import Table, to_markdown, to_text
+from spknorm.report.tables import Section, Table, to_html, to_markdown, to_text
 from spknorm.report.words import table
 
 SCHEMA = "spknorm.controlled/1"

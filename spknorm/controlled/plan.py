@@ -22,12 +22,11 @@ FIRST_CONFIRMATION_SEED = 100
 
 
 class Variant(NamedTuple):
-    """One method under one condition; a row of the table.
+    """One method (`gate` is SNP's with lambda 0) under one condition; a row of the table.
 
     Attributes:
         features: `hubert` (frozen), `fine-tuned`, or `start`: the frozen model of the same fold
             from which a fine-tuned one goes on.
-        method: none, gate (SNP's gate with lambda 0), SNP, confusion, erasure, znorm, TAP.
         labels: `true`, or `shuffled`: the control with permuted speaker labels.
     """
 
@@ -37,13 +36,7 @@ class Variant(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Rows that are computed together.
-
-    Attributes:
-        kind: `frozen` or `tuned`.
-        rho: Confounding.
-        seed: Of the corpus.
-    """
+    """Rows that are computed together, `frozen` or `tuned`: one confounding, one corpus."""
 
     kind: str
     rho: float
@@ -72,8 +65,6 @@ class Plan:
     """The experiment file.
 
     Attributes:
-        name: Of the experiment and its folder.
-        kind: `controlled`.
         rho: Values of the confounding, in the order in which they are run.
         methods: Methods on frozen features, at every rho.
         controls: Further methods on frozen features, at `control_rho`.
@@ -84,18 +75,15 @@ class Plan:
         tuned_starts: Frozen models from which these go on, as rows of their own.
         tuned_rho: Values of the confounding for these.
         baseline_rho: Further ones, at which only `none` is fine-tuned.
-        num_folds: Folds of the frozen models, at most 5.
-        tuned_folds: Folds of the fine-tuned models.
+        num_folds: Folds of the frozen models, as `tuned_folds` of the others; at most 5.
         first_seed: Seeds from 100 on confirm; 0 to 4 are for choosing settings.
         tuned_first_seed: Of the fine-tuned models, where it is another one.
         num_seeds: Corpora.
         tuned_num_seeds: Corpora of the fine-tuned models, where it is another number.
         rank: Directions that erasure removes; there are more speakers than dimensions, so removing
             all would leave nothing.
-        frozen: Settings of the frozen models.
         fine_tuning: Settings of TAP, by ascent and by confusion, and of its control.
         erasure_tuning: Settings of fine-tuning behind an eraser.
-        quick: What `--quick` leaves.
     """
 
     name: str = "controlled"

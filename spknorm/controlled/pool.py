@@ -7,9 +7,7 @@ rho is a choice of rows. Nothing is written but the features.
 Legend: N utterances, T frames, H dimensions of a frame, D of a pooled feature.
 """
 
-import contextlib
 import functools
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ import numpy.typing as npt
 
 from spknorm.demo import population
 from spknorm.demo.synthesis import FloatArray, to_pcm16
-from spknorm.files import atomic_path
+from spknorm.files import atomic_path, sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,13 +32,7 @@ _BATCH = 40
 
 
 class Rows(NamedTuple):
-    """Utterances of one part of one corpus.
-
-    Attributes:
-        row: (N,) rows of the pool's arrays.
-        emotion: (N,) index into EMOTIONS.
-        speaker: (N,) 0-9.
-    """
+    """Utterances of a part of a corpus (N,): rows of the pool, index into EMOTIONS, speaker 0-9."""
 
     row: Integers
     emotion: Integers
@@ -48,13 +40,7 @@ class Rows(NamedTuple):
 
 
 class Pool(NamedTuple, Generic[Features]):
-    """The features of one seed.
-
-    Attributes:
-        seed: Of the corpora.
-        emotional: Those of `utterances_of`, in that order.
-        neutral: The speaker corpus (1280 utterances).
-    """
+    """The features of one seed: of `utterances_of` in that order, and of the speaker corpus."""
 
     seed: int
     emotional: Features
@@ -96,14 +82,10 @@ def fingerprint() -> str:
     """Return a hash of the generator's code and the upstream's checkpoint."""
     from spknorm import demo, registry
 
-    digest = hashlib.sha256()
-    folder = Path(demo.__file__).parent
-    sources = [folder / f"{name}.py" for name in ("synthesis", "population")]
+    sources = [Path(demo.__file__).with_name(name) for name in ("synthesis.py", "population.py")]
     checkpoint = registry.plugin_root() / "upstream_adapters" / "demo_hubert" / "demo_hubert.pt"
-    for path in (*sources, checkpoint):
-        with contextlib.suppress(FileNotFoundError):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    found = filter(Path.exists, (*sources, checkpoint))
+    return sha256_of(b"".join(path.read_bytes() for path in found))[:12]
 
 
 def keep_pool(pool: Pool[Floats], cache: Path) -> None:

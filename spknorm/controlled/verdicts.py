@@ -29,14 +29,9 @@ class Verdict(NamedTuple):
     """One hypothesis.
 
     Attributes:
-        name: H1 ... H10d.
-        claim: What it says.
         difference: Mean over seeds of what it is about, in accuracy (0-1).
-        low: Lower end of its 95 % interval; None of fewer than `MIN_SEEDS`.
-        high: Upper end.
-        p: Of its own test.
+        low: Lower end of its 95 % interval; None of fewer than `MIN_SEEDS`, as is `high`.
         p_holm: Corrected for all of its family that are judged.
-        num_seeds: n.
         verdict: `confirmed`, `refuted` (significant in the other direction) or `not shown`.
     """
 

@@ -64,7 +64,10 @@ def check_records(
     noun = f"utterances of the {role} corpus have no label `{column}`"
     refuse([f"`{name}`" for name in unlabelled], noun)
     if role == "emotion":
-        _check_emotions(records, classes)
+        unknown = [f"`{one.id}`: `{one.emotion}`" for one in records if one.emotion not in classes]
+        refuse(unknown, f"utterances have an emotion that is none of {', '.join(classes)}")
+        if absent := sorted(set(classes) - set(there.values())):
+            raise DataError(f"The emotion corpus has no utterance of {', '.join(absent)}.")
         _tell_contradictions(records, ("emotion", "speaker"))
     elif len(there) < 2:
         raise DataError(
@@ -100,8 +103,7 @@ def usable(
         DataError: Files are bad and `skip_bad` is off: at most 20 are named, with the count.
     """
     records = Utterances.of(records)
-    bad = find_bad_audio(records, index=AudioIndex.shared(), decode=skip_bad)
-    if not bad:
+    if not (bad := find_bad_audio(records, index=AudioIndex.shared(), decode=skip_bad)):
         return records
     heading = f"{len(bad)} of {len(records)} audio files cannot be used"
     if not skip_bad:
@@ -116,15 +118,6 @@ def usable(
     logger.warning("%s and are left out; %s lists them", heading, path)
     left_out = {utterance.id for utterance, _ in bad}
     return records.take(np.array([name not in left_out for name in records.ids()]))
-
-
-def _check_emotions(records: Utterances, classes: Sequence[str]) -> None:
-    unknown = [f"`{one.id}`: `{one.emotion}`" for one in records if one.emotion not in classes]
-    known = ", ".join(classes)
-    refuse(unknown, f"utterances have an emotion that is none of {known}")
-    absent = sorted(set(classes) - {str(record.emotion) for record in records})
-    if absent:
-        raise DataError(f"The emotion corpus has no utterance of {', '.join(absent)}.")
 
 
 def _tell_contradictions(records: Utterances, columns: Sequence[str]) -> None:
@@ -142,7 +135,5 @@ def _tell_contradictions(records: Utterances, columns: Sequence[str]) -> None:
     if odd:
         logger.warning(
             "%d recordings are listed more than once and labelled differently, which trains and "
-            "scores both: %s. Correct the list.",
-            len(odd),
-            first_of(odd, 3),
-        )
+            "scores both: %s. Correct the list.", len(odd), first_of(odd, 3),
+        )  # fmt: skip

@@ -16,7 +16,7 @@ from spknorm.audio.faults import refuse
 from spknorm.audio.walking import ELSEWHERE
 from spknorm.corpora.gathering import one_file_each, undamaged
 from spknorm.corpora.known.corpus import FULL_FROM, Ask, Corpus
-from spknorm.corpora.known.layout import sex_by, template_of
+from spknorm.corpora.known.layout import Fields, sex_by, template_of
 from spknorm.corpora.known.words import class_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import MissingError
@@ -43,7 +43,7 @@ def read(ask: Ask) -> list[Utterance]:
     template = corpus.id or template_of(corpus.names)
     walk = Walk(containers=corpus.containers)
     found: dict[str, list[Path]] = {}
-    fields: dict[str, dict[str, str]] = {}
+    fields: dict[str, Fields] = {}
     problems: list[str] = []
     for file in walk.files(root):
         parts = (*file.parts[-_DEPTH:-1], os.path.splitext(file.name)[0])  # noqa: PTH122
@@ -54,11 +54,9 @@ def read(ask: Ask) -> list[Utterance]:
         other = next((k for k, wanted in corpus.wanted.items() if parsed[k] != wanted), None)
         if other is not None:
             walk.left_out[f"of {other} {parsed[other]}"] += 1
-        elif parsed["emotion"] not in corpus.words:
+        elif (code := parsed["emotion"]) not in corpus.words:
             known = ", ".join(corpus.words)
-            problems.append(
-                f"{printable(file)}: emotion `{parsed['emotion']}`, {corpus.title} has {known}"
-            )
+            problems.append(f"{printable(file)}: emotion `{code}`, {corpus.title} has {known}")
         else:
             name = template.format_map(parsed)
             found.setdefault(name, []).append(file)
@@ -99,7 +97,7 @@ def differences(records: Sequence[Utterance], corpus: Corpus) -> list[str]:
 
 
 def _utterance(
-    corpus: Corpus, name: str, file: Path, parsed: dict[str, str], sexes: dict[str, str]
+    corpus: Corpus, name: str, file: Path, parsed: Fields, sexes: dict[str, str]
 ) -> Utterance:
     word = corpus.words[parsed["emotion"]]
     speaker = corpus.speaker.format_map(parsed)

@@ -179,8 +179,7 @@ class Utterances(Sequence[Utterance]):
             for one in self:
                 texts.append(one.label(column))
             return np.array(texts.codes), texts.values
-        found = own or shared
-        if found is None:
+        if (found := own or shared) is None:
             return np.zeros(len(self), np.uint32), [None]
         codes = np.frombuffer(found.codes, np.uint32)[self.rows]
         if shared is None or all(value is None or isinstance(value, str) for value in found.values):

@@ -34,7 +34,7 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(
         file
         for file in found
-        if not file.name.startswith(("cache-", "."))
+        if not file.name.startswith("cache-")
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     )
 
@@ -46,8 +46,7 @@ def rows_of(folder: Path) -> Iterator[Row]:
         MissingError: pyarrow is not installed, or there is no such file.
         DataError: A file cannot be read.
     """
-    files = files_of(folder)
-    if not files:
+    if not (files := files_of(folder)):
         raise MissingError(f"{folder} has no .parquet and no .arrow file.")
     places: dict[str, int] = {}
     for file in files:
@@ -55,8 +54,9 @@ def rows_of(folder: Path) -> Iterator[Row]:
         for batch, names in _batches(file):
             for cells in batch.to_pylist():
                 for column, words in names.items():
-                    if isinstance(cells.get(column), int) and 0 <= cells[column] < len(words):
-                        cells[column] = words[cells[column]]
+                    code = cells.get(column)
+                    if isinstance(code, int) and 0 <= code < len(words):
+                        cells[column] = words[code]
                 places[part] = places.get(part, 0) + 1
                 yield Row(part, places[part], cells)
 
@@ -128,13 +128,13 @@ def _batches(file: Path) -> Iterator[tuple[Any, Mapping[str, list[str]]]]:
 
 def _class_names(metadata: Mapping[bytes, bytes] | None, file: Path) -> dict[str, list[str]]:
     """Return the names of class labels by column, from the schema or dataset_info.json beside."""
-    features: Any = {}
+    info: Any = {}
     if metadata and b"huggingface" in metadata:
-        features = json.loads(metadata[b"huggingface"]).get("info", {}).get("features", {})
+        info = json.loads(metadata[b"huggingface"]).get("info", {})
     elif (beside := file.parent / "dataset_info.json").is_file():
-        features = json.loads(beside.read_text(encoding="utf-8")).get("features", {})
+        info = json.loads(beside.read_text(encoding="utf-8"))
     return {
         column: [str(name) for name in feature["names"]]
-        for column, feature in (features or {}).items()
+        for column, feature in (info.get("features") or {}).items()
         if isinstance(feature, Mapping) and isinstance(feature.get("names"), list)
     }

@@ -36,7 +36,13 @@ def read(ask: Ask) -> list[Utterance]:
         for line in lines_of(file, ("file_name", heard)):
             own = votes.setdefault(Path(line.cells["file_name"]).stem, Counter())
             own[line.cells[heard].lower()] += 1
-    sexes = _sexes(root)
+    sexes = {}
+    for file in find(root, r"users\.csv")[:1]:
+        for _, cells in lines_of(file):
+            who, word = (next((cells[one] for one in names if one in cells), "")
+                         for names in (_ID_COLUMNS, _SEX_COLUMNS))  # fmt: skip
+            if known := sex_of(word):
+                sexes[who] = known
     found, walk = recordings(root, lambda file: file.stem if file.stem in rows else None)
     none = f"None of the {len(rows)} recordings in {table} lies under {root}."
     chosen = present(found, sorted(rows), corpus=_TITLE, missing=none)
@@ -60,14 +66,3 @@ def read(ask: Ask) -> list[Utterance]:
             )
         )
     return records
-
-
-def _sexes(root: Path) -> dict[str, str]:
-    found = {}
-    for file in find(root, r"users\.csv")[:1]:
-        for line in lines_of(file):
-            who = next((line.cells[name] for name in _ID_COLUMNS if name in line.cells), "")
-            sex = next((line.cells[name] for name in _SEX_COLUMNS if name in line.cells), "")
-            if known := sex_of(sex):
-                found[who] = known
-    return found

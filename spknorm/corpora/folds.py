@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,12 @@ def write_folds(root: Path | str, out: Path | str) -> list[Path]:
     root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
     records = read_iemocap(root)
     written = []
-    for session in sorted({str(record.session) for record in records}):
-        parts = {
-            "train": [record for record in records if record.session != session],
-            "test": [record for record in records if record.session == session],
-        }
-        for part, chosen in parts.items():
-            path = Path(out) / session / f"{part}_meta_data.json"
-            write_json(path, {"labels": LABELS, "meta_data": [_item(one, root) for one in chosen]})
-            written.append(path)
+    for session in sorted({str(one.session) for one in records}):
+        for part in _PARTS:
+            chosen = [one for one in records if (one.session == session) == (part == "test")]
+            written.append(Path(out) / session / f"{part}_meta_data.json")
+            items = [_item(one, root) for one in chosen]
+            write_json(written[-1], {"labels": LABELS, "meta_data": items})
     return written
 
 
@@ -126,12 +124,6 @@ def _utterance(item: Any, guard: PathGuard) -> Utterance:
     if not isinstance(emotion, str) or emotion not in EMOTIONS:
         raise ValueError(f"the label must be one of {', '.join(EMOTIONS)}, but is {emotion!r}")
     path = guard(text)
-    turn = parse_name(path.stem)
-    return Utterance(
-        id=path.stem,
-        path=path,
-        emotion=emotion,
-        speaker=turn.speaker,
-        session=turn.session,
-        turn=turn.kind,
-    )
+    session, speaker, turn = parse_name(path.stem)
+    about = Utterance(id=path.stem, path=path, emotion=emotion, speaker=speaker)
+    return replace(about, session=session, turn=turn)

@@ -33,8 +33,7 @@ def recordings(
     walk = Walk(containers=containers)
     found: dict[str, list[Path]] = {}
     for file in walk.files(root):
-        name = key(file)
-        if name is None:
+        if (name := key(file)) is None:
             walk.left_out[NOT_LISTED] += 1
         else:
             found.setdefault(name, []).append(file)

@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from spknorm.audio import Walk
@@ -24,18 +23,16 @@ from spknorm.errors import ConfigError, DataError, MissingError
 
 logger = logging.getLogger(__name__)
 
-COUNTS = MappingProxyType(
-    {  # in the order of EMOTIONS
-        "Session1": (384, 278, 229, 194),
-        "Session2": (362, 327, 137, 197),
-        "Session3": (320, 286, 240, 305),
-        "Session4": (258, 303, 327, 143),
-        "Session5": (384, 442, 170, 245),
-    }
-)
+COUNTS = {  # in the order of EMOTIONS
+    "Session1": (384, 278, 229, 194),
+    "Session2": (362, 327, 137, 197),
+    "Session3": (320, 286, 240, 305),
+    "Session4": (258, 303, 327, 143),
+    "Session5": (384, 442, 170, 245),
+}
 """Utterances per session and class of the full corpus, 5531 together (Gat et al. 2022; SUPERB)."""
 _FULL_FROM = 4400  # with all five sessions: meant to be the full corpus (80 % of 5531)
-_MERGED = MappingProxyType({**{emotion: emotion for emotion in EMOTIONS}, "exc": "hap"})
+_MERGED = {**{emotion: emotion for emotion in EMOTIONS}, "exc": "hap"}
 _FURTHER = frozenset({"fru", "sur", "fea", "dis", "oth"})
 _NO_AGREEMENT = "xxx"
 _DIMENSIONS = ("valence", "arousal", "dominance")  # in the order of the release
@@ -69,8 +66,7 @@ def parse_name(name: str) -> Turn:
     Raises:
         ValueError: The name is not of IEMOCAP's pattern.
     """
-    match = _NAME.fullmatch(name)
-    if match is None:
+    if (match := _NAME.fullmatch(name)) is None:
         raise ValueError(f"`{name}` is not an IEMOCAP name such as Ses01F_impro01_M013")
     number, kind, letter = match.groups()
     turn = "improvised" if kind == "impro" else "scripted"
@@ -193,23 +189,13 @@ def _sessions(root: Path) -> list[str]:
         names = [entry.name for entry in root.iterdir() if entry.is_dir()]
     except OSError as error:
         raise MissingError(f"The IEMOCAP root {root} cannot be read: {error.strerror}.") from error
-    sessions = sorted(name for name in names if _SESSION.fullmatch(name))
-    if not sessions:
+    if not (sessions := sorted(name for name in names if _SESSION.fullmatch(name))):
         inner = [name for name in sorted(names) if (root / name / "Session1").is_dir()]
         hint = f" Did you mean {root / inner[0]}?" if inner else ""
         raise MissingError(
             f"{root} is not an IEMOCAP release: it has no folder Session1 ... Session5.{hint}"
         )
     return sessions
-
-
-def _label_files(folder: Path) -> list[Path]:
-    try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 (names are what is sorted)
-    except OSError as error:
-        raise MissingError(f"IEMOCAP's labels are missing: no folder {folder}.") from error
-    # `._*.txt` are what some unpackers make of a Mac's file attributes
-    return [folder / name for name in names if name.endswith(".txt") and not name.startswith(".")]
 
 
 def _sound_files(folder: Path, walk: Walk) -> dict[str, list[Path]]:
@@ -226,7 +212,13 @@ def _sound_files(folder: Path, walk: Walk) -> dict[str, list[Path]]:
 
 def _labels_of(folder: Path, session: str, problems: list[str]) -> Iterator[_Labelled]:
     """Yield what a session's label files say, in their order; what is not as released is noted."""
-    for file in _label_files(folder):
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 (names are what is sorted)
+    except OSError as error:
+        raise MissingError(f"IEMOCAP's labels are missing: no folder {folder}.") from error
+    # `._*.txt` are what some unpackers make of a Mac's file attributes
+    labels = (name for name in names if name.endswith(".txt") and not name.startswith("."))
+    for file in map(folder.joinpath, labels):
         for number, text, raters in _lines(file):
             try:
                 name, emotion, dimensions = _parse_line(text)
@@ -276,7 +268,6 @@ def _parse_line(text: str) -> tuple[str, str, dict[str, float]]:
     if emotion not in {*_MERGED, *_FURTHER, _NO_AGREEMENT}:
         known = ", ".join((*_MERGED, *sorted({*_FURTHER, _NO_AGREEMENT})))
         raise ValueError(f"unknown emotion `{emotion}`, IEMOCAP has {known}")
-    numbers = _NUMBERS.fullmatch(rest[2].strip()) if len(rest) > 2 else None
-    if numbers is None:
+    if (numbers := _NUMBERS.fullmatch(rest[2].strip()) if len(rest) > 2 else None) is None:
         return name, emotion, {}
     return name, emotion, dict(zip(_DIMENSIONS, map(float, numbers.groups()), strict=True))

@@ -44,8 +44,7 @@ def read(ask: Ask) -> list[Utterance]:
     for name, file in one_file_each(found, found, corpus=title).items():
         subset, speaker = speakers[name]
         labels = {"subset": subset.name, "chapter": file.parent.name}
-        if speaker in sexes:
-            labels["sex"] = sexes[speaker]
+        labels |= {"sex": sexes[speaker]} if speaker in sexes else {}
         records.append(Utterance(id=name, path=file, speaker=speaker, labels=labels))
     if not records:
         aside = f" Not taken: {walk.summary()}." if walk.left_out else ""
@@ -59,8 +58,7 @@ def read(ask: Ask) -> list[Utterance]:
 
 def _subsets(root: Path) -> list[Path]:
     for folder in (root, *(root / name for name in ("LibriSpeech", "LibriTTS", "LibriTTS_R"))):
-        subsets = [folder / name for name in _folders(folder, _SUBSET)]
-        if subsets:
+        if subsets := [folder / name for name in _folders(folder, _SUBSET)]:
             return subsets
     return [root]
 

@@ -67,8 +67,7 @@ def read_manifest(
             are named, with the count.
     """
     file = Path(file)
-    rows = _READERS.get(file.suffix.lower())
-    if rows is None:
+    if (rows := _READERS.get(file.suffix.lower())) is None:
         raise DataError(f"The manifest {file} must end in .csv or .jsonl.")
     folder = file.parent if root is None else Path(root)
     if not folder.is_dir():

@@ -50,8 +50,7 @@ def parse_name(name: str) -> Name:
     Raises:
         ValueError: It is not of MSP-IMPROV's pattern.
     """
-    match = _NAME.fullmatch(name)
-    if match is None:
+    if (match := _NAME.fullmatch(name)) is None:
         raise ValueError(f"`{name}` is not an MSP-IMPROV name such as MSP-IMPROV-S01A-F01-P-FM01")
     sentence, aim, actor, number_, kind, talker, _, _ = match.groups()
     session = f"Session{int(number_)}"

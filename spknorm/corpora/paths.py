@@ -75,8 +75,7 @@ class PathGuard:
 
     def _is_inside(self, path: Path) -> bool:
         folder, name = os.path.split(path)
-        real_folder = self._real_folders.get(folder)
-        if real_folder is None:
+        if (real_folder := self._real_folders.get(folder)) is None:
             real_folder = self._real_folders[folder] = os.path.realpath(folder)
         real = f"{real_folder}/{name}"
         if name == ".." or os.path.islink(real):  # noqa: PTH114 (50 000 times)

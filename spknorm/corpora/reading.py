@@ -126,12 +126,9 @@ def _check_settings(corpus: Corpus, role: str, section: Any) -> None:
             f"The {role} corpus is a manifest, so `{key}.manifest` must name the .csv or .jsonl "
             "file."
         )
-    if "manifest" not in corpus.takes and section.manifest is not None:
-        raise ConfigError(
-            f"`{key}.manifest` has no effect with the corpus `{corpus.name}`: "
-            "set `corpus: manifest`, or leave it out."
-        )
-    if "meta_data" not in corpus.takes and section.meta_data is not None:
-        raise ConfigError(
-            f"`{key}.meta_data` has no effect with the corpus `{corpus.name}`: leave it out."
-        )
+    for name, instead in (("manifest", "set `corpus: manifest`, or "), ("meta_data", "")):
+        if name not in corpus.takes and getattr(section, name) is not None:
+            raise ConfigError(
+                f"`{key}.{name}` has no effect with the corpus `{corpus.name}`: {instead}leave it "
+                "out."
+            )

@@ -29,8 +29,6 @@ class Utterance:
         votes: Raters' votes over the corpus' own words, as (word, weight) by falling weight, which
             need not add up to one; empty where they are not known.
         arousal: On the scale that the corpus' record states, as are the next two.
-        valence: See arousal.
-        dominance: See arousal.
         intensity: Of the emotion, in the corpus' own words.
         language: ISO 639-1.
         sentence: What is said, by a name that holds in its corpus.

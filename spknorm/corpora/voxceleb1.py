@@ -52,8 +52,7 @@ def read_voxceleb1(root: Path | str, *, split_file: Path | str | None = None) ->
     if split_file is not None and not Path(split_file).is_file():
         raise MissingError(f"There is no VoxCeleb1 identification split list {split_file}.")
     places = (root / name for name in _LISTS) if split_file is None else (Path(split_file),)
-    file = next(filter(Path.is_file, places), None)
-    if file is None:
+    if (file := next(filter(Path.is_file, places), None)) is None:
         chosen = one_file_each(found, sorted(found), corpus="VoxCeleb1")
         return [_utterance(name, path, None) for name, path in chosen.items()]
     listed = _read_list(file)
@@ -90,8 +89,7 @@ def _stem(name: str) -> str:
 def _sound_files(root: Path) -> dict[str, list[Path]]:
     """Return the files by their name in the split list without its ending."""
     folders = (root / "dev/wav", root / "test/wav", root / "wav")
-    present = [folder for folder in folders if folder.is_dir()]
-    if not present:
+    if not (present := [folder for folder in folders if folder.is_dir()]):
         raise MissingError(
             f"{root} is not VoxCeleb1: it has none of the folders dev/wav, test/wav and wav."
         )

@@ -13,12 +13,9 @@ from spknorm.corpora.known import words
 
 
 class Name(NamedTuple):
-    """A recording of a corpus: where it lies, who speaks, and how.
+    """A recording of a corpus: where it lies below the root, who speaks, and how.
 
     Attributes:
-        path: Below the corpus' root.
-        speaker: As the corpus calls them.
-        is_female: Whether the voice is a woman's.
         emotion: The class, or the word where there is no class for it.
         part: Whatever else a corpus' tables say of it.
     """

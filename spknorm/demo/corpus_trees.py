@@ -4,6 +4,7 @@ Beside trees.py, after the names of each corpus.
 """
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,10 +36,9 @@ _RATES = {"tess": 24414, "savee": 44100, "ravdess": 48000, "ravdess_song": 48000
 
 
 class Tree(NamedTuple):
-    """How a corpus is handed out.
+    """How a corpus is handed out: its recordings, and what goes with them.
 
     Attributes:
-        names: All its recordings.
         tables: The text files that go with some of them, by path.
         faults: What lies there and is damaged or no part of it: contents by path.
     """
@@ -85,12 +85,7 @@ TREES: Mapping[str, Tree] = MappingProxyType(
 
 
 def write_tree(
-    root: Path,
-    corpus: str,
-    *,
-    seed: int = 0,
-    num_speakers: int = 6,
-    per_emotion: int = 2,
+    root: Path, corpus: str, *, seed: int = 0, num_speakers: int = 6, per_emotion: int = 2
 ) -> list[Name]:
     """Write a small tree of a corpus with synthetic voices; return what was written.
 
@@ -102,10 +97,8 @@ def write_tree(
     """
     tree = TREES[corpus]
     names = list(tree.names())
-    without = not names[0].emotion
-    chosen = choose(
-        names, num_speakers=num_speakers, per_emotion=len(names) if without else per_emotion
-    )
+    most = per_emotion if names[0].emotion else len(names)
+    chosen = choose(names, num_speakers=num_speakers, per_emotion=most)
     speakers = {name: place for place, name in enumerate(dict.fromkeys(n.speaker for n in chosen))}
     embedded: dict[str, list[dict[str, object]]] = {}
     for number, name in enumerate(chosen):
@@ -165,12 +158,10 @@ def choose(names: Sequence[Name], *, num_speakers: int, per_emotion: int) -> lis
     speakers = list(dict.fromkeys(name.speaker for name in names))
     count = min(num_speakers, len(speakers))
     kept = {speakers[place * len(speakers) // count] for place in range(count)}
-    taken: dict[tuple[str, str], int] = {}
-    chosen = []
+    chosen, taken = [], Counter[tuple[str, str]]()
     for name in names:
-        key = (name.speaker, name.emotion)
-        if name.speaker in kept and taken.get(key, 0) < per_emotion:
-            taken[key] = taken.get(key, 0) + 1
+        taken[name.speaker, name.emotion] += 1
+        if name.speaker in kept and taken[name.speaker, name.emotion] <= per_emotion:
             chosen.append(name)
     return chosen
 
@@ -178,9 +169,8 @@ def choose(names: Sequence[Name], *, num_speakers: int, per_emotion: int) -> lis
 def _speak(seed: int, voice: int, number: int, emotion: str) -> FloatArray:
     rng = generator_of(seed, _STREAM, voice, number)
     mean = np.array(PROSODY.get(emotion) or _OTHERS.get(emotion, _CALM))
-    cues = np.maximum(
-        mean + np.array(PROSODY_NOISE) * rng.standard_normal(5), [0.1, 2, -12, 0.1, 0]
-    )
+    noise = np.array(PROSODY_NOISE) * rng.standard_normal(5)
+    cues = np.maximum(mean + noise, [0.1, 2, -12, 0.1, 0])
     return synthesize(voice_of(seed, EMOTION_CORPUS, voice), Prosody(*cues.tolist()), rng)
 
 

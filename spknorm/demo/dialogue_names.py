@@ -67,10 +67,8 @@ def meld() -> Iterator[Name]:
 def meld_tables(names: Sequence[Name]) -> dict[str, str]:
     """Return train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv."""
     words = {class_of(word): word for word in _MELD_WORDS}
-    header = (
-        "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,"
-        "StartTime,EndTime"
-    )
+    header = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode"
+    header += ",StartTime,EndTime"
     tables: dict[str, list[str]] = {}
     for number, name in enumerate(names, start=1):
         dialogue, _, utterance = name.path.rsplit("/", 1)[1][3:-4].partition("_utt")
@@ -131,9 +129,8 @@ def msp_improv_tables(names: Sequence[Name]) -> dict[str, str]:
         lines.append(f"{stem}.avi; {name.part}; A:{arousal:.6f}; V:3.000000; D:2.500000; N:4.0; ")
         for rater in range(3):
             word = _WORDS[name.part] if rater else "Neutral"
-            lines.append(
-                f"WORKER{rater:08d}; {word}; {word},Other; A:{arousal:.6f}; V:3.0; D:2.5; N:4.0; "
-            )
+            rated = f"A:{arousal:.6f}; V:3.0; D:2.5; N:4.0; "
+            lines.append(f"WORKER{rater:08d}; {word}; {word},Other; {rated}")
         lines.append("")
     return {"Evalution.txt": "\r\n".join(lines) + "\r\n"}
 
@@ -174,10 +171,8 @@ def podcast_tables(names: Sequence[Name]) -> dict[str, str]:
     rows.append(f"{prefix}_9999_0001.wav,X,4.0,4.0,4.0,7,Female,{part}")
     if prefix == "MSP-PODCAST":
         rows.append(f"{prefix}_test3_0001.wav,,,,,,,Test3")
-    return {
-        "Labels/labels_consensus.csv": "\n".join(rows) + "\n",
-        "Labels/labels_detailed.csv": "\n".join(details) + "\n",
-    }
+    tables = {"consensus": rows, "detailed": details}
+    return {f"Labels/labels_{kind}.csv": "\n".join(own) + "\n" for kind, own in tables.items()}
 
 
 def iemocap() -> Iterator[Name]:
@@ -215,9 +210,7 @@ def iemocap_tables(names: Sequence[Name]) -> dict[str, str]:
 
 def _spread(words: Sequence[str], counts: Sequence[int]) -> list[str]:
     """Return so many of each word, mixed evenly, so that a part of them has all."""
-    places = [
-        ((place + 0.5) / count, order, word)
-        for order, (word, count) in enumerate(zip(words, counts, strict=True))
-        for place in range(count)
-    ]
+    kinds = enumerate(zip(words, counts, strict=True))
+    places = [((place + 0.5) / count, order, word)
+              for order, (word, count) in kinds for place in range(count)]  # fmt: skip
     return [word for _, _, word in sorted(places)]

@@ -33,11 +33,8 @@ def emozionalmente_tables(names: Sequence[Name]) -> dict[str, str]:
         samples.append(f"{file},{name.part},{name.speaker},{word}")
         heard += [f"{file},{rater},good,{word if rater else 'joy'}" for rater in range(5)]
     lines = ["username,gender,age", *(f"{name},{sex},30" for name, sex in users.items())]
-    return {
-        "metadata/users.csv": "\n".join(lines) + "\n",
-        "metadata/samples.csv": "\n".join(samples) + "\n",
-        "metadata/evaluations.csv": "\n".join(heard) + "\n",
-    }
+    tables = {"users": lines, "samples": samples, "evaluations": heard}
+    return {f"metadata/{table}.csv": "\n".join(rows) + "\n" for table, rows in tables.items()}
 
 
 def cameo() -> Iterator[Name]:

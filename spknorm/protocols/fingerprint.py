@@ -54,11 +54,7 @@ def fingerprint(sound: Sound) -> tuple[float, Floats]:
 
 
 def groups_of(prints: Sequence[tuple[float, Floats] | None]) -> list[int | None]:
-    """Return a number per recording, the same for those that are alike; None where there is none.
-
-    Args:
-        prints: Of recordings; None for one that could not be decoded.
-    """
+    """Return a number per recording, the same for those that are alike; None where no print is."""
     places = [place for place, one in enumerate(prints) if one is not None]
     known = [one for one in prints if one is not None]
     parents = list(range(len(known)))
@@ -80,10 +76,8 @@ def groups_of(prints: Sequence[tuple[float, Floats] | None]) -> list[int | None]
             for row, column in np.argwhere(alike):
                 if column < row + start:
                     parents[root(row + start)] = root(int(column))
-    found: list[int | None] = [None] * len(prints)
-    for own, place in enumerate(places):
-        found[place] = root(own)
-    return found
+    groups = {place: root(own) for own, place in enumerate(places)}
+    return [groups.get(place) for place in range(len(prints))]
 
 
 @functools.cache

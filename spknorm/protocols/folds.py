@@ -4,14 +4,17 @@ import functools
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.protocols import parts
 from spknorm.protocols.emobox import hold_out_by_lists
-from spknorm.protocols.groups import hold_out_group
+from spknorm.protocols.groups import (
+    hold_out_group,
+    hold_out_sentences,
+    without_shared_sentences,
+)
 from spknorm.protocols.overlap import Split, check_split
 from spknorm.protocols.owners import (
     LISTED,
@@ -20,7 +23,6 @@ from spknorm.protocols.owners import (
     hold_out_official,
     num_folds,
 )  # fmt: skip
-from spknorm.protocols.sentences import hold_out_sentences, without_shared_sentences
 
 logger = logging.getLogger(__name__)
 
@@ -34,20 +36,13 @@ SAMPLES_PER_LABEL = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 NUM_DRAWS = 5
 """Random draws per point of that curve."""
 
-_NUM_FOLDS = MappingProxyType(
-    {"si5": 5, "si10": 10, "loso": 0, "sd": 1, "official": 0, "emobox": 0, "cross": 1}
-)
+_NUM_FOLDS = {"si5": 5, "si10": 10, "loso": 0, "sd": 1, "official": 0, "emobox": 0, "cross": 1}
 _BY_SPEAKER = ("loso", "loso-group")
 _DIMENSIONS = ("arousal", "valence", "dominance")
 
 
 def folds_of(
-    protocol: str,
-    *,
-    base: str = "si5",
-    groups: int = 5,
-    unseen: str = "speakers",
-    corpus: str = "",
+    protocol: str, *, base: str = "si5", groups: int = 5, unseen: str = "speakers", corpus: str = ""
 ) -> tuple[str, ...]:
     """Return the names of a protocol's folds; none where the corpus or its lists say how many.
 
@@ -67,13 +62,7 @@ def folds_of(
 
 
 class Divided(NamedTuple):
-    """A split, and how it came about.
-
-    Attributes:
-        split: Train, dev and test.
-        dev: How dev was made: superb, speaker_disjoint or given.
-        leaks: What test shares with the others, as sentences, where that is allowed.
-    """
+    """A split, how its dev part was made, and what test shares with the others (if allowed)."""
 
     split: Split
     dev: str
@@ -108,8 +97,8 @@ def divide(
     """Divide emotion utterances as a protocol says, and check the result by name.
 
     Args:
-        utterances: Records with an emotion; si5 needs their session, si10 and speaker_disjoint
-            their speaker.
+        utterances: With an emotion; si5 needs their session, si10 and speaker_disjoint their
+            speaker.
         protocol: `si5` holds out SessionN (s3prl's folds), `si10` the N-th speaker by name, `sd`
             is random and stratified, 80/10/10; `loso` is si10 for any number of speakers,
             `loso-group` holds out the N-th of `groups` groups of speakers that are alike in sex
@@ -124,8 +113,7 @@ def divide(
         valid_ratio: Share of the training pool that validates (all but sd without speakers).
         seed: Chooses the split of sd and the speakers of speaker_disjoint.
         samples_per_label: Utterances per emotion for low_resource, "up to" where there are fewer.
-        draw: Which random draw of low_resource; the draws of one number are nested over
-            `samples_per_label`.
+        draw: Which random draw of low_resource; those of one number are nested over the sizes.
         base: `si5` or `sd`, what low_resource draws from.
         train_turns: `all`, `improvised` or `scripted`: what trains and validates.
         test_turns: The same for the test part.

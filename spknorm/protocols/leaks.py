@@ -27,12 +27,10 @@ class Shared(NamedTuple):
     Attributes:
         what: `utterances`, `speakers`, `sentences`, `recordings` (files of equal content) or
             `near-duplicates` (equal to the ear, of other content).
-        first: The part that trains or validates.
         second: The part whose values are counted.
-        number: Of them that are in `first`, too.
+        number: Of them that are in the `first`, too, which trains or validates.
         of: Of them in all.
         utterances: Of `second` that have one of them.
-        examples: Some of them.
     """
 
     what: str
@@ -50,12 +48,9 @@ class Shared(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """One fold of a split, counted.
+    """One fold of a split, counted: utterances by part, and by part and emotion.
 
     Attributes:
-        name: As the list or protocol calls it.
-        utterances: By part.
-        classes: Utterances by part and emotion.
         shared: By kind and pair of parts, where both have such values.
         unread: Files whose content was not compared, since they are not there.
         undecoded: Files that were not compared by ear, since they cannot be decoded.

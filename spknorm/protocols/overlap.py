@@ -112,8 +112,7 @@ def _leak(split: Split, noun: str, key: Key) -> list[str]:
     """Return what of test is in train or dev, as one sentence; none if nothing is."""
     seen = {key(one) for one in (*split.train, *split.dev)} - {None}
     tested = sorted({value for one in split.test if (value := key(one)) is not None})
-    shared = [value for value in tested if value in seen]
-    if not shared:
+    if not (shared := [value for value in tested if value in seen]):
         return []
     count = sum(key(one) in seen for one in split.test)
     return [

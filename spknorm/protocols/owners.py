@@ -38,8 +38,6 @@ class Splitting:
     """Who made the folds of a run, and what has to be said of them; a part of result.json.
 
     Attributes:
-        protocol: Its name in the settings.
-        title: What it is, in words.
         dev: How the dev part was made: superb, speaker_disjoint or given.
         unseen: What of the test part did not train: speakers, sentences or both.
         leaks: What test and training share all the same, as sentences.
@@ -138,10 +136,12 @@ def hold_out_listed(
     chosen = folds[number - 1]
     parts: tuple[Part, Part, Part] = ([], [], [])
     for one in records:
-        value = one.session if column == "session" else one.speaker
-        if value is None:
+        if (value := one.session if column == "session" else one.speaker) is None:
             raise DataError(f"The protocol {owner} needs the {column} of {one.id}, which has none.")
-        name = _short(value, column)
+        if column == "session":  # `4` of Session4, `1001` of crema_d_1001
+            name = str((re.findall(r"\d+", value) or [value])[-1]).lstrip("0")
+        else:
+            name = re.split(r"[^0-9A-Za-z]", value)[-1]
         parts[2 if name in chosen.test else 1 if name in chosen.dev else 0].append(one)
     return parts
 
@@ -152,8 +152,7 @@ def hold_out_official(records: Sequence[Utterance], fold: str) -> tuple[Part, Pa
     Raises:
         DataError: An utterance is in no part, or there are fewer test parts.
     """
-    lost = next((one for one in records if one.split is None), None)
-    if lost is not None:
+    if lost := next((one for one in records if one.split is None), None):
         raise DataError(
             "The protocol official needs a corpus that says who trains and who is tested (a "
             f"manifest: in a column `split`), but {lost.id} is in no part."
@@ -165,12 +164,10 @@ def hold_out_official(records: Sequence[Utterance], fold: str) -> tuple[Part, Pa
             f"{fold} of the protocol official tests on test part {number} of the corpus, which has "
             f"{len(tests)}: {', '.join(tests) or 'none'}."
         )
-    held = tests[number - 1]
-    return (
-        [one for one in records if one.split == "train"],
-        [one for one in records if one.split == "dev"],
-        [one for one in records if one.split == "test" and (one.part or "test") == held],
+    train, dev, test = (
+        [one for one in records if one.split == part] for part in ("train", "dev", "test")
     )
+    return train, dev, [one for one in test if (one.part or "test") == tests[number - 1]]
 
 
 def _list_of(owner: str, corpus: str) -> tuple[str, tuple[_Fold, ...]]:
@@ -180,10 +177,3 @@ def _list_of(owner: str, corpus: str) -> tuple[str, tuple[_Fold, ...]]:
             f"The protocol {owner} is known for {known}, but not for the corpus {corpus}."
         )
     return _LISTS[owner, corpus]
-
-
-def _short(value: str, column: str) -> str:
-    """Return `4` of Session4, `1001` of crema_d_1001."""
-    if column == "session":
-        return str((re.findall(r"\d+", value) or [value])[-1]).lstrip("0")
-    return re.split(r"[^0-9A-Za-z]", value)[-1]

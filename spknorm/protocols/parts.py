@@ -26,8 +26,7 @@ def parted(records: Records, is_held: Callable[[Utterance], bool]) -> tuple[Part
 def hold_out_session(records: Records, fold: str) -> tuple[Part, Part]:
     """Return (the others, the utterances of SessionN) for foldN."""
     session = fold.replace("fold", "Session")
-    lost = next((one for one in records if one.session is None), None)
-    if lost is not None:
+    if lost := next((one for one in records if one.session is None), None):
         raise DataError(
             f"The protocol si5 needs the session of every utterance; {lost.id} has none. Without "
             "sessions, groups of speakers can be held out (protocol loso-group, dev "
@@ -81,11 +80,8 @@ def stratified(records: Records, seed: int) -> tuple[Part, Part, Part]:
         tenth = round(len(order) / 10)
         test.update(order[:tenth])
         dev.update(order[tenth : 2 * tenth])
-    return (
-        [one for one in records if one.id not in (dev | test)],
-        [one for one in records if one.id in dev],
-        [one for one in records if one.id in test],
-    )
+    others, tested = parted(records, lambda one: one.id in test)
+    return (*parted(others, lambda one: one.id in dev), tested)
 
 
 def up_to(records: Records, count: int, draw: int) -> Part:

@@ -1,6 +1,6 @@
 """Tables, figures and one HTML page, from result files alone, at any time.
 
-    tables        a table as data, and as text, Markdown, LaTeX, CSV
+    tables        a table as data, and as text, Markdown, LaTeX, CSV and HTML (page.html.j2)
     words         what is said beside numbers (words.j2): titles, headings, notes, captions
     methods       which runs belong together, and their names
     blocks, scores   averages, intervals, tests, of classes and dimensions: runs.frame() by groupby
@@ -8,8 +8,7 @@
     doubts        what speaks against them
     paper         the paper's own numbers
     canvas, figures, pictures   what is drawn
-    page          HTML (page.html.j2, report.html.j2)
-    assembly      all of it
+    assembly      all of it (report.html.j2)
 
 `build` writes the same bytes for the same result files. No clock, no network, no random state.
 """

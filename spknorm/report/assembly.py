@@ -26,10 +26,9 @@ from spknorm.report.blocks import Block, records
 from spknorm.report.canvas import Figure
 from spknorm.report.doubts import doubts_of
 from spknorm.report.methods import protocols_note
-from spknorm.report.page import Section, to_html
 from spknorm.report.score_tables import block_tables
 from spknorm.report.scores import dimension_blocks, score_blocks
-from spknorm.report.tables import Table
+from spknorm.report.tables import Section, Table, to_html
 from spknorm.report.words import sentence
 from spknorm.runs import Runs, read
 

@@ -49,8 +49,7 @@ def _matrix(block: Block, metric: str) -> Table:
 
 def _pooled(runs: Iterable[Mapping[str, Any]], metric: str) -> str:
     """Return a metric over all runs pooled, with its interval over speakers."""
-    pooled = pool_speakers(runs)
-    if not pooled:
+    if not (pooled := pool_speakers(runs)):
         return NOTHING
     try:
         around = interval(pooled, metric)

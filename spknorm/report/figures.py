@@ -10,21 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spknorm.report import paper
+from spknorm.report import canvas, paper
 from spknorm.report.blocks import Block, Estimate
-from spknorm.report.canvas import (
-    GREY,
-    INK,
-    MARKERS,
-    Figure,
-    colour_of,
-    colours_of,
-    draw_limit,
-    drawing,
-    shorten,
-    spread,
-    write_beside,
-)
+from spknorm.report.canvas import GREY, INK, Figure, drawing, shorten
 from spknorm.report.leakage import Frontier
 from spknorm.report.score_tables import corpora_of, is_found
 from spknorm.report.tables import signed_points, with_span
@@ -50,7 +38,7 @@ def draw_accuracies(block: Block, frontiers: list[Frontier]) -> Figure:
         axes, *beside = picture.grid[0]
         ticks, place = [], 0.0
         for upstream, estimates in block.by_upstream().items():
-            write_beside(axes, shorten(upstream, 60), (0, place - 0.12), (4, 0), va="center",
+            canvas.write_beside(axes, shorten(upstream, 60), (0, place - 0.12), (4, 0), va="center",
                          fontsize=9.5, fontweight="bold",
                          xycoords=("axes fraction", "data"))  # fmt: skip
             place += 0.8
@@ -64,7 +52,7 @@ def draw_accuracies(block: Block, frontiers: list[Frontier]) -> Figure:
                 place += 1
             place += 0.2
         if near:
-            draw_limit(axes, chance)
+            canvas.draw_limit(axes, chance)
         axes.set_yticks(*map(list, zip(*ticks, strict=True)))
         axes.set_xlabel("WA on the test set, %")
         for each in (axes, *beside):
@@ -93,11 +81,13 @@ def draw_low_resource(block: Block) -> Figure | None:
             axes.plot(paper.NUM_POINTS, values, color="#bbbbbb", linewidth=1, zorder=1)
             ends.append((1000, values[-1], f"paper: {strategy}", "#8a8a8a"))
         several = len({method.upstream for method, _ in drawn}) > 1
-        colours = colours_of([method.family for method, _ in drawn])
+        colours = canvas.colours_of([method.family for method, _ in drawn])
         for (method, found), colour in zip(drawn, colours, strict=True):
             x, mean, std = found.num_samples, 100 * found.mean, 100 * found.std
             axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
-            axes.plot(x, mean, color=colour, marker=MARKERS.get(method.family, "P"), markersize=5)
+            axes.plot(
+                x, mean, color=colour, marker=canvas.MARKERS.get(method.family, "P"), markersize=5
+            )
             name = f"{method.upstream}: {method.label}" if several else method.label
             ends.append((x[-1], float(mean[-1]), name, colour))
             picture.say("curve-of", name=name, curve=found)
@@ -143,7 +133,7 @@ def draw_speakers(block: Block) -> Iterator[Figure]:
         base = drawn[0][1].ua
         names = sorted(base, key=lambda name: (base[name], name))
         cut = names[:_MOST_SPEAKERS]
-        colours = colours_of([one.method.family for one, _ in drawn])
+        colours = canvas.colours_of([one.method.family for one, _ in drawn])
         with drawing(8.4, 3.6 if len(cut) < 21 else 4.4) as picture:
             axes, width = picture.axes, 0.8 / len(drawn)
             for number, (one, found) in enumerate(drawn):
@@ -170,7 +160,7 @@ def draw_speakers(block: Block) -> Iterator[Figure]:
 
 
 def _draw_accuracy(axes: "Axes", one: Estimate, place: float, published: float | None) -> None:
-    colour, wa = colour_of(one.method.family), one.scores["wa"]
+    colour, wa = canvas.colour_of(one.method.family), one.scores["wa"]
     assert wa.mean is not None  # of classes
     mean = right = 100 * wa.mean
     values = [100 * float(value) for value in one.rows["wa"]]
@@ -179,14 +169,16 @@ def _draw_accuracy(axes: "Axes", one: Estimate, place: float, published: float |
         right = 100 * wa.high
         axes.plot([100 * wa.low, right], [place, place], color=colour, linewidth=2.2, alpha=0.75)
     right = max(right, *values, published or 0.0)
-    axes.plot(mean, place, MARKERS.get(one.method.family, "P"), color=colour, markersize=8,
+    axes.plot(mean, place, canvas.MARKERS.get(one.method.family, "P"), color=colour, markersize=8,
               markeredgecolor="white", markeredgewidth=0.8)  # fmt: skip
     if published is not None:
         axes.plot(published, place, "D", color=GREY, markersize=6, markerfacecolor="none")
     told = f"{mean:.1f}"
     told += "" if wa.difference is None else f" ({signed_points(wa.difference)})"
     weight = "bold" if is_found(wa) else "normal"
-    write_beside(axes, told, (right, place), (7, 0), va="center", fontsize=9.5, fontweight=weight)
+    canvas.write_beside(
+        axes, told, (right, place), (7, 0), va="center", fontsize=9.5, fontweight=weight
+    )
 
 
 def _draw_leakage(axes: "Axes", one: Estimate, leaks: dict[Any, float], place: float) -> None:
@@ -194,8 +186,8 @@ def _draw_leakage(axes: "Axes", one: Estimate, leaks: dict[Any, float], place: f
         axes.text(0, place, " not probed", va="center", fontsize=8.5, color=GREY)
         return
     value = 100 * leaks[one.method]
-    axes.barh(place, value, height=0.5, color=colour_of(one.method.family), alpha=0.75)
-    write_beside(axes, f"{value:.1f}", (value, place), (4, 0), va="center", fontsize=9)
+    axes.barh(place, value, height=0.5, color=canvas.colour_of(one.method.family), alpha=0.75)
+    canvas.write_beside(axes, f"{value:.1f}", (value, place), (4, 0), va="center", fontsize=9)
 
 
 def _finish_leakage(axes: "Axes", frontiers: list[Frontier], bottom: float) -> None:
@@ -205,9 +197,11 @@ def _finish_leakage(axes: "Axes", frontiers: list[Frontier], bottom: float) -> N
     for one in frontiers:
         if one.raw is not None:
             place = bottom - 0.45
-            draw_limit(axes, 100 * one.raw, "raw", (-2, 0), at=place, ha="right", va="bottom")
+            canvas.draw_limit(
+                axes, 100 * one.raw, "raw", (-2, 0), at=place, ha="right", va="bottom"
+            )
         if one.chance is not None:
-            draw_limit(axes, 100 * one.chance)
+            canvas.draw_limit(axes, 100 * one.chance)
 
 
 def _draw_confusion(axes: "Axes", share: Any, classes: tuple[str, ...]) -> None:
@@ -227,7 +221,7 @@ def _draw_confusion(axes: "Axes", share: Any, classes: tuple[str, ...]) -> None:
 def _label_ends(axes: "Axes", ends: list[tuple[float, float, str, str]]) -> None:
     """Write each curve's name at its end, pushed apart where they would collide."""
     low, high = axes.get_ylim()
-    heights = spread([end[1] for end in ends], (high - low) / 20)
+    heights = canvas.spread([end[1] for end in ends], (high - low) / 20)
     for (x, y, name, colour), height in zip(ends, heights, strict=True):
         arrow = {"arrowstyle": "-", "color": colour, "alpha": 0.35, "shrinkA": 1, "shrinkB": 4}
         axes.annotate(shorten(name, 36), (x, y), xytext=(1.02, height), va="center", fontsize=9,

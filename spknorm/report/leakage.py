@@ -175,8 +175,12 @@ def _preference(key: tuple[str, str, str]) -> tuple[bool, int, bool, tuple[str, 
 
 def _audit_table(probed: "DataFrame") -> Table:
     label, corpus = probed.iloc[0]["label"], probed.iloc[0]["corpus"]
-    named = {*probed["layer"]} & {"head", "last", "weighted", "recording"}
-    if named:  # single layers are drawn, not listed
+    if named := {*probed["layer"]} & {
+        "head",
+        "last",
+        "weighted",
+        "recording",
+    }:  # single layers are drawn, not listed
         probed = probed[probed["layer"].isin(named)]
     probes = sorted({*probed["probe"]}, key=_probe_rank)
     rows = []

@@ -179,8 +179,9 @@ def _texts(settings: Iterable[dict[str, Any]]) -> "DataFrame":
 
 
 def _method(run: Run, settings: dict[str, Any], varying: Sequence[str]) -> Method:
-    result, erasure = run.result, settings.get(_ERASURE)
-    plain = Method(
+    result, erasure, loss = run.result, settings.get(_ERASURE), settings.get(_LOSS)
+    on = result.strategy != "none"
+    return Method(
         task=result.task,
         upstream=result.upstream,
         frozen=result.frozen,
@@ -188,16 +189,10 @@ def _method(run: Run, settings: dict[str, Any], varying: Sequence[str]) -> Metho
         adapters=bool(settings.get("upstream.lora.rank")),
         erasure=erasure if isinstance(erasure, str) and erasure not in ("none", "") else None,
         extra=tuple((key, _text(settings[key])) for key in varying if key in settings),
-    )
-    if result.strategy == "none":
-        return plain
-    loss = settings.get(_LOSS)
-    return replace(
-        plain,
-        shuffled=settings.get(_SHUFFLED) is True,
-        update=result.update,
-        adversary=loss if isinstance(loss, str) else None,
-        speaker_lambda=None if result.update == "adaptive" else result.speaker_lambda,  # unused
+        shuffled=on and settings.get(_SHUFFLED) is True,
+        update=result.update if on else None,
+        adversary=loss if on and isinstance(loss, str) else None,
+        speaker_lambda=result.speaker_lambda if on and result.update != "adaptive" else None,
     )
 
 

@@ -11,20 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spknorm.report import canvas
 from spknorm.report.blocks import Block, Estimate
-from spknorm.report.canvas import (
-    CYCLE,
-    GREY,
-    MARKERS,
-    Figure,
-    colour_of,
-    colours_of,
-    draw_limit,
-    drawing,
-    label_points,
-    shorten,
-    write_beside,
-)
+from spknorm.report.canvas import CYCLE, GREY, Figure, drawing, shorten
 from spknorm.report.leakage import Frontier
 from spknorm.runs import Run
 from spknorm.runs.pooled import read_features
@@ -49,7 +38,7 @@ def draw_training(block: Block) -> Iterator[Figure]:
         drawn = [one for one in estimates if any(run.history for run in one.rows["run"])]
         if not drawn:
             continue
-        colours = colours_of([one.method.family for one in drawn])
+        colours = canvas.colours_of([one.method.family for one in drawn])
         with drawing(9.6, 3.5, columns=3) as picture:
             cells = picture.grid[0]
             for axes, (key, title) in zip(cells, _CURVES, strict=True):
@@ -80,9 +69,9 @@ def draw_frontier(frontier: Frontier) -> Figure:
     with drawing(8.4, 4.8) as picture:
         axes = picture.axes
         for method, leakage, wa in frontier.points:
-            x, y, colour = 100 * leakage.mean, 100 * wa.mean, colour_of(method.family)
+            x, y, colour = 100 * leakage.mean, 100 * wa.mean, canvas.colour_of(method.family)
             axes.errorbar(x, y, xerr=100 * leakage.std or None, yerr=100 * wa.std or None,
-                          color=colour, fmt=MARKERS.get(method.family, "P"), markersize=8,
+                          color=colour, fmt=canvas.MARKERS.get(method.family, "P"), markersize=8,
                           ecolor=f"{colour}59", elinewidth=1.2)  # fmt: skip
             labels.append((x, y, shorten(method.label, 44), colour))
             picture.say("trade-of", method=method, x=x, y=y, num_runs=wa.n)
@@ -91,10 +80,12 @@ def draw_frontier(frontier: Frontier) -> Figure:
                 lines.setdefault(key, []).append((method.speaker_lambda, x, y))
         for (family, *_), places in lines.items():
             _, xs, ys = zip(*sorted(places), strict=True)
-            axes.plot(xs, ys, color=colour_of(str(family)), linewidth=1.2, alpha=0.6, zorder=1)
+            axes.plot(
+                xs, ys, color=canvas.colour_of(str(family)), linewidth=1.2, alpha=0.6, zorder=1
+            )
         for value, name in ((frontier.raw, "raw upstream"), (frontier.chance, "chance")):
             if value is not None:
-                draw_limit(axes, 100 * value, name, (3, 4), va="bottom", rotation=90,
+                canvas.draw_limit(axes, 100 * value, name, (3, 4), va="bottom", rotation=90,
                            xycoords=("data", "axes fraction"))  # fmt: skip
                 picture.say("limit-of", name=name, value=value)
         axes.margins(x=0.12, y=0.1)
@@ -102,7 +93,7 @@ def draw_frontier(frontier: Frontier) -> Figure:
         leakage_of = f"Speaker leakage: accuracy of a fresh probe, %   ({frontier.axis})"
         axes.set_xlabel(leakage_of, fontsize=9.5)
         axes.set_ylabel("WA on the test set, %")
-        label_points(picture, labels)
+        canvas.label_points(picture, labels)
         return picture.finish("frontier", "frontier", frontier.upstream, frontier=frontier)
 
 
@@ -121,7 +112,10 @@ def draw_layers(probed: "DataFrame") -> Figure | None:
         groups = rows.groupby(["upstream", "rank", "subject"])
         for number, ((upstream, _, subject), found) in enumerate(groups):
             means = found.groupby("layer")["percent"].mean()
-            name, colour = shorten(f"{upstream}: {subject}", 60), CYCLE[number % len(CYCLE)]
+            name, colour = (
+                shorten(f"{upstream}: {subject}", 60),
+                CYCLE[number % len(CYCLE)],
+            )
             axes.plot(means.index, means, "o-", markersize=4, label=name, color=colour)
             picture.say("layers-of", name=name, layers=[*means.items()])
         axes.set(xlabel="Layer", ylabel="Speaker accuracy, %")
@@ -179,7 +173,10 @@ def _draw_points(axes: "Axes", flat: Any, labels: Sequence[str]) -> int:
     names = sorted(set(labels))
     for number, name in enumerate(names):
         chosen = np.array([label == name for label in labels])
-        colour, marker = CYCLE[number % len(CYCLE)], "o^sDv"[number // len(CYCLE) % 5]
+        colour, marker = (
+            CYCLE[number % len(CYCLE)],
+            "o^sDv"[number // len(CYCLE) % 5],
+        )
         x, y = flat[chosen].T
         axes.scatter(x, y, label=shorten(name, 12), s=9, alpha=0.75, linewidths=0, color=colour,
                      marker=marker)  # fmt: skip
@@ -219,6 +216,6 @@ def _log_k(axes: "Axes", drawn: Sequence[Estimate]) -> list[str]:
     values = sorted({round(step.log_num_speakers, 6) for step in steps if step.log_num_speakers})
     for value in values:
         axes.axhline(value, color=GREY, linewidth=1, linestyle=(0, (4, 2)))
-        write_beside(axes, "log K", (0, value), (4, 3), color=GREY,
+        canvas.write_beside(axes, "log K", (0, value), (4, 3), color=GREY,
                      xycoords=("axes fraction", "data"))  # fmt: skip
     return [f"log K is {value:.2f}" for value in values]

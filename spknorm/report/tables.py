@@ -1,8 +1,7 @@
-"""A table as data, and as text for a terminal, Markdown, LaTeX (booktabs) and CSV.
+"""A table as data, and as text for a terminal, Markdown, LaTeX (booktabs), CSV and HTML.
 
 A room of its own above `audit/`, since everything that prints a table prints it through here. Texts
 in a table may come from files: each form escapes them, so that no text can become markup.
-`page.html.j2` is the HTML form.
 """
 
 import base64
@@ -53,6 +52,15 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[TableRow, ...]
     num_heads: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading, its anchor (letters and hyphens), and the tables and figures under it."""
+
+    name: str
+    title: str
+    parts: Sequence[Any]
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -135,6 +143,18 @@ def to_markdown(tables: Iterable[Table], *, title: str, remarks: Sequence[str]) 
 def to_latex(tables: Iterable[Table], *, title: str) -> str:
     """Return all tables as LaTeX; they need booktabs, xcolor and, for UTF-8, a current engine."""
     return _filled("table.tex.j2", tables=tables, title=title)
+
+
+def to_html(sections: Iterable[Section], template: str = "page.html.j2", **texts: Any) -> str:
+    """Return a page of one file, nothing loaded, no script; a section without parts is left out.
+
+    Every text is escaped by the template's engine; the page's own policy forbids scripts and the
+    network besides. It is one of the report's templates, with more text than `page.html.j2`, which
+    shows a `title`, a `lead` above the sections and a `footer`.
+    """
+    filled = [section for section in sections if section.parts]
+    page = engine(autoescape=True).get_template(template)
+    return str(page.render(sections=filled, **texts))
 
 
 def to_csv(records: Sequence[dict[str, str | int | float | None]]) -> str:

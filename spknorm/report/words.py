@@ -7,7 +7,7 @@ may come from files, so that the forms of a table and the page escape it afterwa
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spknorm.report.tables import NOTHING, Table, TableRow, engine, source_of
 
@@ -20,7 +20,7 @@ Line = TableRow | Mapping[str, Any]
 
 def say(name: str, /, **values: Any) -> list[str]:
     """Return the paragraphs of a text, filled in; one that has nothing to say is empty."""
-    return [paragraph.render(values) for paragraph in _paragraphs(name)]
+    return [paragraph.render(values) for paragraph in _text(name).paragraphs]
 
 
 def sentence(name: str, /, **values: Any) -> str:
@@ -68,30 +68,25 @@ def table(
 
 def _filled(text: str, values: Mapping[str, Any]) -> TableRow:
     """Return a row whose cells the text lists; None shows as no number."""
-    cells = ((NOTHING if cell is None else str(cell)) for cell in _cells(text)(values))
+    [listed] = _text(text).cells
+    cells = ((NOTHING if cell is None else str(cell)) for cell in listed(values))
     return TableRow(cells=(*cells,), kind=values.get("kind", "ours"))
 
 
-@functools.cache
-def _cells(name: str) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
-    [listed] = filter(_lists_cells, _texts()[name])
-    pages: Any = engine(autoescape=False)
-    found: Callable[..., Sequence[Any]] = pages.compile_expression(listed, undefined_to_none=False)
-    return found
+class _Text(NamedTuple):
+    paragraphs: "list[Template]"
+    cells: list[Callable[[Mapping[str, Any]], Sequence[Any]]]  # of a table's row
 
 
 @functools.cache
-def _paragraphs(name: str) -> "list[Template]":
-    texts = (text for text in _texts()[name] if not _lists_cells(text))
-    return [engine(autoescape=False).from_string(" ".join(text.splitlines())) for text in texts]
-
-
-def _lists_cells(paragraph: str) -> bool:
-    return paragraph.startswith("[")
-
-
-@functools.cache
-def _texts() -> dict[str, list[str]]:
+def _text(name: str) -> _Text:
     _, *parts = re.split(r"^== (\S+)$", source_of("words.j2"), flags=re.MULTILINE)
-    pairs = zip(parts[::2], parts[1::2], strict=True)
-    return {name: re.split(r"\n{2,}", text.strip("\n")) for name, text in pairs}
+    texts = re.split(r"\n{2,}", parts[parts.index(name) + 1].strip("\n"))
+    pages: Any = engine(autoescape=False)
+    found = _Text([], [])
+    for text in texts:
+        if text.startswith("["):
+            found.cells.append(pages.compile_expression(text, undefined_to_none=False))
+        else:
+            found.paragraphs.append(pages.from_string(" ".join(text.splitlines())))
+    return found

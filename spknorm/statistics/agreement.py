@@ -45,8 +45,7 @@ def sums_of(truth: ArrayLike, predicted: ArrayLike) -> NDArray[np.float64]:
     x, y = (np.atleast_2d(np.asarray(one, dtype=np.float64)) for one in (truth, predicted))
     if x.shape != y.shape:
         raise DataError(f"There are {x.shape} true values but {y.shape} predictions.")
-    bad = int((~np.isfinite(y)).any(axis=1).sum())
-    if bad:
+    if bad := int((~np.isfinite(y)).any(axis=1).sum()):
         raise NonFiniteError(nonfinite_message(bad))
     columns = (np.ones_like(x), x, y, x * x, y * y, x * y)
     return np.stack([one.sum(axis=0) for one in columns], axis=1)

@@ -36,11 +36,9 @@ class Rival(NamedTuple):
     """A way to deal with the speaker.
 
     Attributes:
-        title: As tables name it.
         source: Whose idea it is.
         needs: What it needs beside emotion labels; of several the rarest.
         strengths: Three candidates, of which selection seeds choose one.
-        fit: Trains it on a fold at a strength with a seed.
     """
 
     title: str

@@ -14,9 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spknorm.controlled import fitted, folds, pool
-from spknorm.controlled.fitted import Fitted
 from spknorm.controlled.folds import Fold
-from spknorm.controlled.frozen import Data
 from spknorm.controlled.grid import OnProgress, compute, key_of
 from spknorm.controlled.pool import Floats
 from spknorm.controlled.rivals import RIVALS
@@ -26,18 +24,13 @@ from spknorm.files import read_json, write_json
 
 
 class RivalRow(NamedTuple):
-    """One model.
+    """One model: as `folds.ModelRow` has them, where nothing else is said.
 
     Attributes:
         method: A key of `RIVALS` or of `BASELINES`.
         strength: Of the rival; 0 of a baseline.
         labels: `true`, or `shuffled`: the control with permuted speakers.
-        rho: Confounding of the training utterances.
-        seed: Of corpus and model.
-        fold: 0-4, the session held out.
         unseen: Accuracy on the balanced utterances of each unseen speaker, by number.
-        seen: Accuracy on the balanced utterances of the training speakers.
-        leakage: Accuracy of a fresh linear probe for 80 speakers on what the emotion head sees.
         num_parameters: What is kept for prediction.
         seconds: Of the processor, to train.
     """
@@ -130,26 +123,18 @@ def run_part(plan: Plan, out: Path, strength: float | None, part: Part) -> None:
 def _row(fold: Fold[Floats], plan: Plan, method: str, strength: float, labels: str) -> RivalRow:
     known = fold.data(labels)
     began = time.process_time()
-    model = _fit(known, plan, method, strength, fold.seed)
+    if method == "none":
+        model = fitted.plain(known, plan.frozen, fold.seed)
+    elif method == "gate":
+        model = train(known, plan.frozen, None, weight=0.0, seed=fold.seed)
+    else:
+        model = RIVALS[method].fit(known, plan.frozen, strength, fold.seed)
     seconds = time.process_time() - began
     scores, who = fold.score(model, labels), fold.test.speaker
     unseen = {str(one): float(np.mean(scores.correct[who == one])) for one in np.unique(who)}
-    return RivalRow(
-        *(method, strength, labels, fold.rho, fold.seed, fold.number),
-        unseen,
-        scores.seen,
-        scores.leakage,
-        model.num_parameters,
-        round(seconds, 3),
-    )
-
-
-def _fit(known: Data[Floats], plan: Plan, method: str, strength: float, seed: int) -> Fitted:
-    if method == "none":
-        return fitted.plain(known, plan.frozen, seed)
-    if method == "gate":
-        return train(known, plan.frozen, None, weight=0.0, seed=seed)
-    return RIVALS[method].fit(known, plan.frozen, strength, seed)
+    place = (method, strength, labels, fold.rho, fold.seed, fold.number)
+    cost = (model.num_parameters, round(seconds, 3))
+    return RivalRow(*place, unseen, scores.seen, scores.leakage, *cost)
 
 
 def _path(out: Path, part: Part) -> Path:

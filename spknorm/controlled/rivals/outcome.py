@@ -13,8 +13,7 @@ from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.grid import RivalRow
 from spknorm.controlled.rivals.plan import Plan
 from spknorm.controlled.rivals.ranking import Gain, Rank, Standing, rank
-from spknorm.report.page import Section
-from spknorm.report.tables import NOTHING, signed_points, span
+from spknorm.report.tables import NOTHING, Section, signed_points, span
 from spknorm.report.words import Line, table
 
 SCHEMA = "spknorm.rivals/1"

@@ -20,13 +20,10 @@ FIRST_CONFIRMATION_SEED = 310
 
 
 class Part(NamedTuple):
-    """Rows that are computed together: all folds of one method.
+    """Rows that are computed together: all folds of a key of `RIVALS` or of `BASELINES`.
 
     Attributes:
         stage: `select` or `confirm`.
-        method: A key of `RIVALS` or of `BASELINES`.
-        rho: Confounding.
-        seed: Of the corpus.
     """
 
     stage: str
@@ -52,18 +49,14 @@ class Plan:
     """The experiment file.
 
     Attributes:
-        name: Of the experiment and its folder.
-        kind: `rivals`.
         rivals: Keys of `RIVALS`.
         rho: Values of the confounding; the first is that of the ranking, at which strengths are
             chosen and controls are run.
         select_seeds: Corpora on which each rival's strength is chosen.
         select_folds: Folds of them.
-        first_seed: Of the corpora that are reported.
-        num_seeds: How many.
+        first_seed: Of the `num_seeds` corpora that are reported.
         num_folds: Folds of each, at most 5.
         frozen: Settings of head and gate, the same for all.
-        quick: What `--quick` leaves.
     """
 
     name: str = "rivals"
@@ -106,10 +99,8 @@ class Plan:
     def num_models(self) -> tuple[int, int]:
         """How many models choose strengths, and how many are reported."""
         controls = len(self.rivals) * self.num_seeds
-        return (
-            3 * len(self.selecting) * self.select_folds,
-            (len(self.confirming) + controls) * self.num_folds,
-        )
+        reported = (len(self.confirming) + controls) * self.num_folds
+        return 3 * len(self.selecting) * self.select_folds, reported
 
 
 def read_plan(path: Path, *, quick: bool = False) -> Plan:
@@ -123,11 +114,9 @@ def read_plan(path: Path, *, quick: bool = False) -> Plan:
     plan = config.build(Plan, config.load_yaml(path), path=Path(path).name)
     if quick:
         plan = replace(plan, name=f"{plan.name}-quick", **vars(plan.quick))
-    unknown = sorted(set(plan.rivals) - set(RIVALS))
-    if unknown:
-        raise ConfigError(
-            f"{path}: there is no rival `{unknown[0]}`. There are {', '.join(RIVALS)}."
-        )
+    if unknown := sorted(set(plan.rivals) - set(RIVALS)):
+        known = ", ".join(RIVALS)
+        raise ConfigError(f"{path}: there is no rival `{unknown[0]}`. There are {known}.")
     if not plan.rho or not all(0.0 <= rho <= 1.0 for rho in plan.rho):
         raise ConfigError(f"{path}: `rho` must be numbers within 0 and 1, at least one.")
     if not (1 <= plan.num_folds <= 5 and 1 <= plan.select_folds <= 5):

@@ -46,11 +46,9 @@ class Rank(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """One rival, or a baseline.
+    """One rival, or a baseline: a key of `RIVALS` or of `BASELINES`, at the chosen strength.
 
     Attributes:
-        method: A key of `RIVALS` or of `BASELINES`.
-        strength: The one that was chosen.
         unseen: Accuracy on unseen speakers at the first rho, mean over seeds.
         gain: Over the emotion head alone; None of that head itself.
         p_holm: Of the gain's paired t-test, corrected; None of a baseline or of one seed.
@@ -98,15 +96,11 @@ def rank(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]) -> list
     groups = by_seed(rows, lambda row: (row.method, row.labels, row.rho))
     first = plan.rho[0]
     wanted = [*BASELINES, *plan.rivals]
-    seeds = _shared(groups.get((one, "true", first), {}) for one in wanted)
-    if not seeds:
+    if not (seeds := _shared(groups.get((one, "true", first), {}) for one in wanted)):
         return []
 
     def values(method: str, measure: str, labels: str = "true") -> FloatArray:
         return _values(groups[method, labels, first], seeds, measure)
-
-    def mean(method: str, measure: str) -> float:
-        return float(values(method, measure).mean())
 
     def gain(method: str, measure: str, labels: str = "true") -> FloatArray:
         return values(method, measure, labels) - values("none", measure)
@@ -123,21 +117,19 @@ def rank(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]) -> list
     found = []
     for method in wanted:
         is_base, is_rival = method == "none", method in plan.rivals
+        means = {name: float(values(method, name).mean()) for name in _MEASURES}
+        means["seconds"] /= float(values("none", "seconds").mean())
         found.append(
             Standing(
                 method=method,
                 strength=chosen.get(method, 0.0),
-                unseen=mean(method, "unseen"),
                 gain=None if is_base else _gain(gain(method, "unseen")),
                 p_holm=corrected.get(method),
                 rank=ranks.get(method),
                 control=_gain(gain(method, "unseen", "shuffled")) if is_rival else None,
                 cost=None if is_base else cost(method),
-                worst=mean(method, "worst"),
                 worst_gain=None if is_base else _gain(gain(method, "worst")),
-                gini=mean(method, "gini"),
-                leakage=mean(method, "leakage"),
-                seconds=float(values(method, "seconds").mean() / values("none", "seconds").mean()),
+                **means,
                 num_parameters=groups[method, "true", first][seeds[0]][0].num_parameters,
             )
         )

@@ -25,12 +25,7 @@ from spknorm.method.model import Heads
 class Batch(NamedTuple):
     """One step's emotion batch.
 
-    Attributes:
-        seen: (B, D) behind the gate.
-        logits: (B, C).
-        losses: (B,) cross-entropy of each utterance.
-        emotion: (B,).
-        who: (B,) speakers.
+    Behind the gate (B, D), logits (B, C), cross-entropy, emotion and speaker of each (B,).
     """
 
     seen: Tensor
@@ -77,16 +72,10 @@ def train(
     offset: Tensor | None = None,
     gate: bool = True,
 ) -> Fitted:
-    """Train gate and head on cross-entropy + weight * penalty.
+    """Train gate (if there is one) and head on cross-entropy + weight * penalty of a rule.
 
-    Args:
-        known: What is trained on.
-        settings: Steps, rates and sizes, as for SNP; `speaker_lr` is that of the rule's own parts.
-        rule: What is added; None: nothing.
-        weight: Strength of the penalty once it has grown (over `settings.ramp`).
-        seed: Of weights and batches.
-        offset: (N, C) added to the logits in training alone.
-        gate: Whether there is one.
+    Settings are those for SNP; `speaker_lr` is that of the rule's own parts, and the penalty grows
+    over `ramp`. An `offset` (N, C) is added to the logits in training alone.
     """
     generator = torch.Generator().manual_seed(seed)
     features, emotion = torch.from_numpy(known.emotional), torch.from_numpy(known.emotion)

@@ -71,8 +71,7 @@ def read_list(
         DataError: It cannot be read, or rows of it cannot be used: at most 20 are named.
     """
     path = Path(path)
-    door = next((one for one in DOORS if one.module.fits(path)), None)
-    if door is None:
+    if (door := next((one for one in DOORS if one.module.fits(path)), None)) is None:
         if path.is_dir():
             known = "; ".join(f"{one.title}: {one.what}" for one in DOORS)
             raise ConfigError(f"The folder {path} is of no known kind. Known are {known}.")

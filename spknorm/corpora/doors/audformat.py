@@ -31,10 +31,15 @@ def rows(folder: Path) -> Rows:
         DataError: db.yaml or a table cannot be read.
         MissingError: A table is in db.yaml and nowhere else.
     """
-    header = _header(folder / "db.yaml")
+    try:
+        header = yaml.safe_load(text_of(folder / "db.yaml"))
+    except yaml.YAMLError as error:
+        raise DataError(f"{folder / 'db.yaml'} cannot be read: {error}.") from error
+    if not isinstance(header, Mapping) or not isinstance(header.get("tables"), Mapping):
+        raise DataError(f"{folder / 'db.yaml'} is not audformat's: it has no `tables`.")
     schemes = header.get("schemes") or {}
     found: dict[tuple[str, str, str], dict[str, str]] = {}
-    for name, table in sorted((header.get("tables") or {}).items()):
+    for name, table in sorted(header["tables"].items()):
         if table.get("type") not in _KINDS:
             continue
         split = table.get("split_id")
@@ -51,21 +56,14 @@ def rows(folder: Path) -> Rows:
                 row |= {column: cell, **_more(schemes, table, column, cell)}
             if split and "split" not in row:
                 row["split"] = str(split)
-    _inherit(found)
+    for (file, start, end), row in found.items():  # parts inherit what is known of the whole
+        whole = found.get((file, "", "")) if start or end else None
+        for column, cell in (whole or {}).items():
+            row.setdefault(column, cell)
     labelled = {key: row for key, row in found.items() if "emotion" in row} or found
     for (file, start, end), row in labelled.items():
         cells = {**row, "start": start, "end": end}
         yield Listed(f"`{file}`", excerpt_name(file, cells), file, cells)
-
-
-def _header(file: Path) -> Mapping[str, Any]:
-    try:
-        header = yaml.safe_load(text_of(file))
-    except yaml.YAMLError as error:
-        raise DataError(f"{file} cannot be read: {error}.") from error
-    if not isinstance(header, Mapping) or not isinstance(header.get("tables"), Mapping):
-        raise DataError(f"{file} is not audformat's: it has no `tables`.")
-    return header
 
 
 def _lines(folder: Path, name: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -95,11 +93,3 @@ def _more(
     if not isinstance(known, Mapping):
         return {}
     return {str(key): str(value) for key, value in known.items() if value is not None}
-
-
-def _inherit(rows: dict[tuple[str, str, str], dict[str, str]]) -> None:
-    """Give the parts of a file what is known of the whole file."""
-    for (file, start, end), row in rows.items():
-        whole = rows.get((file, "", "")) if start or end else None
-        for column, cell in (whole or {}).items():
-            row.setdefault(column, cell)

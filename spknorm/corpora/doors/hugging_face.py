@@ -30,8 +30,7 @@ def rows(folder: Path) -> Rows:
         return
     for row in rows_of(folder):
         where = f"row {row.place} of {row.part}"
-        sound = next((name for name in _SOUNDS if row.cells.get(name)), None)
-        if sound is None:
+        if (sound := next((name for name in _SOUNDS if row.cells.get(name)), None)) is None:
             yield f"{where}: it has none of the columns {', '.join(_SOUNDS)}"
             continue
         cells = {
@@ -47,12 +46,9 @@ def rows(folder: Path) -> Rows:
             continue
         inside = row.cells[sound]
         is_embedded = isinstance(inside, Mapping) and bool(inside.get("bytes"))
-        yield Listed(
-            where,
-            name or f"{row.part}-{row.place:06d}",
-            path if is_embedded else str(path),
-            {"split": row.part, **cells},
-        )
+        name = name or f"{row.part}-{row.place:06d}"
+        listed = path if is_embedded else str(path)
+        yield Listed(where, name, listed, {"split": row.part, **cells})
 
 
 def _lists(folder: Path) -> list[Path]:

@@ -17,8 +17,6 @@ class Corpus:
     """A corpus by name: a row of the table. What follows `names` is of those whose names say all.
 
     Attributes:
-        name: What `corpus:` says.
-        title: As people call it.
         reader: The module whose `read` takes an `Ask`.
         variable: Of the environment, where its root may be said; None: it has no tree of its own.
         roles: What it can serve as, `emotion` and `speaker`.
@@ -95,8 +93,7 @@ class Corpus:
 
     def fields_of(self, path: str) -> Fields | None:
         """Return the fields of a path without its suffix; None if it is not of the corpus."""
-        match = pattern_of(self.names).search(path)
-        if match is None:
+        if (match := pattern_of(self.names).search(path)) is None:
             return None
         fields = {name: value or "" for name, value in match.groupdict().items()}
         return DERIVED[self.name](fields) if self.name in DERIVED else fields

@@ -6,7 +6,6 @@ Before corpus.py, whose records hold templates; spknorm/corpora/coded.py reads b
 import functools
 import re
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 Fields = dict[str, str]
 
@@ -87,13 +86,8 @@ def _lower_case(fields: Fields) -> Fields:
     return {**fields, "emotion": fields["emotion"].lower()}
 
 
-DERIVED: Mapping[str, Callable[[Fields], Fields]] = MappingProxyType(
-    {
-        "tess": _of_tess,
-        "crema_d": _of_crema_d,
-        "esd": _of_esd,
-        "enterface": _of_enterface,
-        "emov_db": _of_emov_db,
-    }
-)
+DERIVED: Mapping[str, Callable[[Fields], Fields]] = {
+    "tess": _of_tess, "crema_d": _of_crema_d, "esd": _of_esd, "enterface": _of_enterface,
+    "emov_db": _of_emov_db,
+}  # fmt: skip
 """By corpus: fields from fields, where a name does not say it plainly."""
