@@ -63,11 +63,11 @@ def among_speakers(
     def dataset() -> dict[str, Any]:
         return {str(name): speaker() for name in range(num_speakers)}
 
-    many = [fairness.measure_ccc(dataset()) for _ in range(3000)]
+    many = [fairness.measure(dataset(), "ccc") for _ in range(3000)]
     truth = {name: np.mean([one[name] for one in many]) for name in fairness.MEASURES_OF_CCC}
     held = dict.fromkeys(truth, 0)
     for index in range(num_datasets):
-        around = fairness.intervals_of_ccc(dataset(), num_resamples=400, seed=index)
+        around = fairness.intervals(dataset(), "ccc", num_resamples=400, seed=index)
         for name, one in around.items():
             held[name] += bool(one.low <= truth[name] <= one.high)
     return {name: round(count / num_datasets, 3) for name, count in held.items()}

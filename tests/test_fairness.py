@@ -74,17 +74,17 @@ OFFSETS = (0.0, 0.1, -0.2, 0.3, -0.5, 0.6, 0.9, 1.4)
 
 def test_the_measures_of_ccc_are_those_of_the_speakers_ccc():
     values = sorted(float(concordance(one)) for one in raters(*OFFSETS).values())
-    assert fairness.measure_ccc(raters(*OFFSETS)) == pytest.approx(
+    assert fairness.measure(raters(*OFFSETS), "ccc") == pytest.approx(
         {"worst": values[0], "worst_few": np.mean(values[:2]), "spread": values[-1] - values[0]}
     )
 
 
 def test_intervals_of_ccc_lie_around_and_are_wider_of_few_utterances():
-    found = fairness.intervals_of_ccc(raters(*OFFSETS))
+    found = fairness.intervals(raters(*OFFSETS), "ccc")
     assert all(one.low < one.value < one.high for one in found.values())
     turned = dict(reversed(list(raters(*OFFSETS).items())))
-    assert fairness.intervals_of_ccc(turned) == found
-    few, many = (fairness.intervals_of_ccc(raters(*OFFSETS, size=size)) for size in (10, 1000))
+    assert fairness.intervals(turned, "ccc") == found
+    few, many = (fairness.intervals(raters(*OFFSETS, size=size), "ccc") for size in (10, 1000))
     for name in fairness.MEASURES_OF_CCC:
         assert few[name].high - few[name].low > many[name].high - many[name].low
 
@@ -109,12 +109,12 @@ def test_a_speaker_of_whom_nothing_varies_gives_no_nan(flat):
     truth, predicted = np.random.default_rng(0).normal(size=(2, 30, 1))
     one = sums_of(0 * truth if flat != "predicted" else truth, 0 * predicted
                   if flat != "truth" else predicted)[0]  # fmt: skip
-    found = fairness.intervals_of_ccc({**raters(*OFFSETS), "odd": one})
+    found = fairness.intervals({**raters(*OFFSETS), "odd": one}, "ccc")
     assert all(np.isfinite([one.low, one.value, one.high]).all() for one in found.values())
 
 
 def test_speakers_who_are_alike_are_not_told_to_differ_by_anything_up_to_two():
-    found = fairness.intervals_of_ccc(raters(*[0.0] * 10, size=100))["spread"]
+    found = fairness.intervals(raters(*[0.0] * 10, size=100), "ccc")["spread"]
     assert found.low < found.value < found.high < 0.6
 
 
@@ -122,7 +122,7 @@ def test_an_interval_of_ccc_over_few_speakers_is_refused():
     with pytest.raises(
         DataError, match=r"^An interval over speakers needs \d of them, but there are 2\.$"
     ):
-        fairness.intervals_of_ccc(raters(0.0, 0.1))
+        fairness.intervals(raters(0.0, 0.1), "ccc")
 
 
 def test_a_method_that_lifts_every_speaker_helps_the_worst_and_one_that_swaps_them_does_not():

@@ -26,12 +26,8 @@ def complete(
 ) -> tuple[str, bool]:
     """Run an experiment file, or continue it, and write its table, figures and page.
 
-    Args:
-        path: Of `kind: controlled`.
-        out: Folder of the results; rows in it are not computed again.
-        quick: The essential figure alone.
-        progress: Called with (parts done, parts in all).
-        workers: Processes of one core each.
+    Rows that are in `out` are not computed again; `quick` is the essential figure alone. Progress
+    is called with (parts done, parts in all); workers are processes of one core each.
 
     Returns:
         The tables as text, and whether every part ran.

@@ -20,6 +20,7 @@ from spknorm.controlled.pool import Features, Floats, Integers, Pool
 from spknorm.controlled.upstream import front_end, load_upstream
 from spknorm.demo.synthesis import FloatArray
 from spknorm.probe.erasure import erase, fit_leace, normalise_per_speaker
+from spknorm.schema import Adversary, Strategy
 
 
 class ModelRow(NamedTuple):
@@ -68,13 +69,11 @@ class Fold(Generic[Features]):
 
     def data(self, labels: str = "true") -> Data[Features]:
         """Return what is trained on, with permuted speakers if `labels` is `shuffled`."""
-        return Data(
-            self.emotional[self.train.row],
-            self.train.emotion,
-            self.neutral[self.is_train],
-            self._told(self.speaker[self.is_train], labels),
-            self._told(self.train.speaker, labels),
+        speaker, who = (
+            self._told(one, labels) for one in (self.speaker[self.is_train], self.train.speaker)
         )
+        emotional, neutral = self.emotional[self.train.row], self.neutral[self.is_train]
+        return Data(emotional, self.train.emotion, neutral, speaker, who)
 
     def score(self, model: Fitted, labels: str = "true") -> FoldScores:
         """Return how good a model is that is told the speakers, permuted or not."""
@@ -122,14 +121,9 @@ def fit(data: Data[Floats], method: str, plan: Plan, seed: int) -> Fitted:
     if method == "znorm":
         return behind(normalise_per_speaker, data, plan.frozen, seed)
     settings = replace(plan.frozen, speaker_lambda=0.0) if method == "gate" else plan.frozen
-    model = frozen.train(
-        data,
-        settings,
-        strategy="none" if method == "none" else "SNP",
-        adversary="confusion" if method == "confusion" else "ascent",
-        seed=seed,
-    )
-    return of_model(model)
+    strategy: Strategy = "none" if method == "none" else "SNP"
+    adversary: Adversary = "confusion" if method == "confusion" else "ascent"
+    return of_model(frozen.train(data, settings, strategy=strategy, adversary=adversary, seed=seed))
 
 
 def tuned_rows(fold: Fold[Tensor], plan: Plan, variants: Iterable[Variant]) -> Iterator[ModelRow]:

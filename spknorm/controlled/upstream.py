@@ -50,11 +50,8 @@ def front_end(upstream: Any, waves: Iterable[FloatArray]) -> Tensor:
     """Return the output (N, T, H) of the frozen convolutions, normalised, for waves (L,)."""
     model = upstream.model
     rows = torch.stack([torch.from_numpy(wave).float() for wave in waves])
-    parts = [
-        model.layer_norm(model.forward_features(block).transpose(1, 2))
-        for block in torch.split(rows, _BLOCK)
-    ]
-    return torch.cat(parts)
+    outputs = (model.forward_features(block).transpose(1, 2) for block in torch.split(rows, _BLOCK))
+    return torch.cat([*map(model.layer_norm, outputs)])
 
 
 class View:

@@ -33,7 +33,6 @@ class Name(NamedTuple):
         sentence: `S01A`, the sentence and the emotion that was aimed at.
         scenario: `F01`, whose scenario it is: what the third field says.
         speaker: `M01`, who speaks: the first letter of the last field, and the session.
-        session: `Session1`.
         kind: P talk in breaks, R target sentence read, S other turns, T target improvised.
     """
 
@@ -111,11 +110,8 @@ def _utterance(label: list[str], raters: list[list[str]]) -> Utterance:
         raise ValueError(f"unknown class `{code}`, MSP-IMPROV has {', '.join(_WORDS)}, X")
     scores = dict(field.split(":", 1) for field in label[2:] if ":" in field)
     values = {key: number(scores[key], key) for key in "AVD" if scores.get(key, "").strip()}
-    votes = Counter(
-        fields[1].split("(")[0].split("-")[0].strip().lower()
-        for fields in raters
-        if len(fields) > 1 and fields[1]
-    )
+    told = (fields[1] for fields in raters if len(fields) > 1 and fields[1])
+    votes = Counter(one.split("(")[0].split("-")[0].strip().lower() for one in told)
     word = _WORDS.get(code)
     return Utterance(
         id=name,

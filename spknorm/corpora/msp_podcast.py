@@ -131,11 +131,8 @@ def _votes(root: Path) -> dict[str, Counter[str]]:
                 content = json.loads(text_of(file))
             except ValueError as error:
                 raise DataError(f"{file} is not JSON ({error}).") from error
-            pairs = [
-                (name, str(rating.get("EmoClass_Major", "")))
-                for name, raters in content.items()
-                for rating in _ratings(raters)
-            ]
+            ratings = ((name, one) for name, raters in content.items() for one in _ratings(raters))
+            pairs = [(name, str(rating.get("EmoClass_Major", ""))) for name, rating in ratings]
         else:
             pairs = []
             for _, cells in lines_of(file, ("FileName",)):
@@ -174,10 +171,7 @@ def _stem(name: str) -> str:
 def _compare(parts: Counter[str], title: str) -> None:
     for release, published in _RELEASES.items():
         near = abs(parts.total() - sum(published.values())) < _NEAR * parts.total()
-        differs = "; ".join(
-            f"{parts[part]} recordings of {part} instead of {count}"
-            for part, count in published.items()
-            if parts[part] != count
-        )
+        odd = [(part, count) for part, count in published.items() if parts[part] != count]
+        differs = "; ".join(f"{parts[one]} recordings of {one} instead of {n}" for one, n in odd)
         if title == "MSP-Podcast" and near and differs:
             logger.warning("This %s differs from release %s: %s", title, release, differs)

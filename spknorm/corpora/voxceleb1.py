@@ -37,10 +37,8 @@ def read_voxceleb1(root: Path | str, *, split_file: Path | str | None = None) ->
             iden_split.txt or veri_test_class.txt in the root. Without any list all utterances
             are returned, in the order of their names, and have no split.
 
-    Returns:
-        In the list's order. An utterance may be kept in another format than the list says
-        (flac beside a list of wav). Listed utterances that are not there are left out, and counted
-        in a warning: many people have a part of VoxCeleb1.
+    They are in the list's order. One may be kept in another format than the list says (flac beside
+    a list of wav); those that are not there are left out, and counted in a warning.
 
     Raises:
         MissingError: The root has no such layout, or `split_file` does not exist.

@@ -6,7 +6,6 @@ misunderstands a name is caught. corpus_trees.py gives some of them voices.
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from types import MappingProxyType
 from typing import NamedTuple
 
 from spknorm.corpora.known import words
@@ -219,13 +218,11 @@ def _asvp_esd() -> Iterator[Name]:
             yield Name(path, f"{actor:02d}", actor % 2 == 1, word)
 
 
-_NAMES: MappingProxyType[str, Callable[[], Iterator[Name]]] = MappingProxyType(
-    {
-        "ravdess": _ravdess, "ravdess_song": lambda: _ravdess("02"), "crema_d": _crema_d,
-        "emodb": _emodb, "tess": _tess, "savee": _savee, "emovo": _emovo, "esd": _esd,
-        "cafe": _cafe, "aesdd": _aesdd, "jl": _jl, "subesco": _subesco, "shemo": _shemo,
-        "enterface": _enterface, "emov_db": _emov_db, "casia": _casia, "asvp_esd": _asvp_esd,
-    }
-)  # fmt: skip
+_NAMES: dict[str, Callable[[], Iterator[Name]]] = {
+    "ravdess": _ravdess, "ravdess_song": lambda: _ravdess("02"), "crema_d": _crema_d,
+    "emodb": _emodb, "tess": _tess, "savee": _savee, "emovo": _emovo, "esd": _esd,
+    "cafe": _cafe, "aesdd": _aesdd, "jl": _jl, "subesco": _subesco, "shemo": _shemo,
+    "enterface": _enterface, "emov_db": _emov_db, "casia": _casia, "asvp_esd": _asvp_esd,
+}  # fmt: skip
 CODED = tuple(_NAMES)
 """The corpora of which trees can be written."""

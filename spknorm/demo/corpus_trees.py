@@ -78,9 +78,7 @@ _TREES = {
     "libritts": Tree(further_names.libritts, further_names.libritts_tables),
     "cn_celeb": Tree(further_names.cn_celeb, further_names.cn_celeb_tables),
 }
-TREES: Mapping[str, Tree] = MappingProxyType(
-    {key: tree._replace(faults=_FAULTS.get(key, {})) for key, tree in _TREES.items()}
-)
+TREES = {key: tree._replace(faults=_FAULTS.get(key, {})) for key, tree in _TREES.items()}
 """The corpora of which trees can be written."""
 
 

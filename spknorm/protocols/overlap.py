@@ -43,17 +43,11 @@ def check_split(
     of all protocols but sd may be in no other part (or its sentences, or both, as `unseen` says),
     nor the dev speakers in train under speaker_disjoint.
 
-    Args:
-        split: The parts.
-        protocol: As for `divide`, like `base`, `dev` and `unseen`.
-        base: What low_resource draws from.
-        dev: How the dev part was made.
-        unseen: What of the test part does not train.
-        allow_leak: Return what test shares with the others instead of refusing it.
-        check_audio: Decode every file and compare by content, at 16 bits.
+    Settings are those of `divide`; `check_audio` decodes every file and compares by content, at 16
+    bits.
 
     Returns:
-        Under `allow_leak` a sentence for each thing that leaks; else nothing.
+        Under `allow_leak` a sentence for each thing that test shares with the others; else nothing.
 
     Raises:
         DataError: They do overlap; the message names the speakers or files.

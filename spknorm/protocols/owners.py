@@ -7,28 +7,25 @@ its files (`emobox.py`), a corpus' own are in its records (`split`, `part`).
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.protocols.parts import Part
 
-TITLES: Mapping[str, str] = MappingProxyType(
-    {
-        "si5": "5-fold, one session held out (speaker-independent)",
-        "si10": "10-fold, one speaker held out (speaker-independent)",
-        "loso": "one speaker held out (speaker-independent)",
-        "loso-group": "groups of speakers held out (speaker-independent)",
-        "sd": "random split (speaker-dependent)",
-        "low_resource": "few training utterances per label",
-        "official": "the corpus' own parts",
-        "emobox": "EmoBox's published fold lists",
-        "emosuperb": "EMO-SUPERB's folds",
-        "audb": "the split of audb's data sets (audEERING)",
-        "cross": "trained on some corpora, tested on others",
-    }
-)
+TITLES: Mapping[str, str] = {
+    "si5": "5-fold, one session held out (speaker-independent)",
+    "si10": "10-fold, one speaker held out (speaker-independent)",
+    "loso": "one speaker held out (speaker-independent)",
+    "loso-group": "groups of speakers held out (speaker-independent)",
+    "sd": "random split (speaker-dependent)",
+    "low_resource": "few training utterances per label",
+    "official": "the corpus' own parts",
+    "emobox": "EmoBox's published fold lists",
+    "emosuperb": "EMO-SUPERB's folds",
+    "audb": "the split of audb's data sets (audEERING)",
+    "cross": "trained on some corpora, tested on others",
+}
 LISTED = ("official", "emobox", "emosuperb", "audb")
 """Protocols whose parts somebody else chose."""
 
@@ -71,41 +68,25 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _folds(*pairs: str) -> tuple[_Fold, ...]:
-    """Return the folds of texts such as `16 17 > 21-24`: who validates, who is tested."""
-    return tuple(_Fold(*map(_names, pair.split(">"))) for pair in pairs)
-
-
-_LISTS: Mapping[tuple[str, str], tuple[str, tuple[_Fold, ...]]] = MappingProxyType(
-    {
-        # EMO-SUPERB, data of September 2024; a fold's number is not that of its session
-        ("emosuperb", "iemocap"): ("session", _folds("5 > 4", "4 > 3", "3 > 2", "2 > 1", "1 > 5")),
-        ("emosuperb", "msp_improv"): (
-            "session",
-            _folds("3 > 4", "2 > 3", "1 > 2", "6 > 1", "5 > 6", "4 > 5"),
-        ),
-        ("emosuperb", "crema_d"): (
-            "speaker",
-            _folds(
-                "1019-1036 > 1001-1018",
-                "1037-1054 > 1019-1036",
-                "1055-1072 > 1037-1054",
-                "1073-1091 > 1055-1072",
-                "1001-1018 > 1073-1091",
-            ),
-        ),
-        # audEERING's data sets, as their packages split them
-        ("audb", "ravdess"): ("speaker", _folds("16 17 19 20 > 21-24")),
-        ("audb", "crema_d"): (
-            "speaker",
-            _folds(
-                "1049 1053 1054 1055 1058 1059 1061-1068 1070 1075 1080 1085 > "
-                "1048 1069 1071 1074 1076-1079 1082-1084 1086-1091"
-            ),
-        ),
-        ("audb", "emodb"): ("speaker", _folds("> 12 14 15 16")),
-    }
-)
+_LISTS = {
+    # EMO-SUPERB, data of September 2024; a fold's number is not that of its session
+    ("emosuperb", "iemocap"): ("session", "5 > 4, 4 > 3, 3 > 2, 2 > 1, 1 > 5"),
+    ("emosuperb", "msp_improv"): ("session", "3 > 4, 2 > 3, 1 > 2, 6 > 1, 5 > 6, 4 > 5"),
+    ("emosuperb", "crema_d"): (
+        "speaker",
+        "1019-1036 > 1001-1018, 1037-1054 > 1019-1036, 1055-1072 > 1037-1054, "
+        "1073-1091 > 1055-1072, 1001-1018 > 1073-1091",
+    ),
+    # audEERING's data sets, as their packages split them
+    ("audb", "ravdess"): ("speaker", "16 17 19 20 > 21-24"),
+    ("audb", "crema_d"): (
+        "speaker",
+        "1049 1053 1054 1055 1058 1059 1061-1068 1070 1075 1080 1085 > "
+        "1048 1069 1071 1074 1076-1079 1082-1084 1086-1091",
+    ),
+    ("audb", "emodb"): ("speaker", "> 12 14 15 16"),
+}
+"""By owner and corpus: what is held out, and per fold who validates > who is tested."""
 
 
 def num_folds(owner: str, corpus: str) -> int:
@@ -176,4 +157,5 @@ def _list_of(owner: str, corpus: str) -> tuple[str, tuple[_Fold, ...]]:
         raise ConfigError(
             f"The protocol {owner} is known for {known}, but not for the corpus {corpus}."
         )
-    return _LISTS[owner, corpus]
+    column, folds = _LISTS[owner, corpus]
+    return column, tuple(_Fold(*map(_names, fold.split(">"))) for fold in folds.split(", "))

@@ -21,12 +21,8 @@ from spknorm.files import own_place
 def build(folder: Path | str, out: Path | str | None = None) -> list[Path]:
     """Write table.md, table.tex, table.csv, report.html and figures/*.png.
 
-    Args:
-        folder: A benchmark folder, or the folder of a single run.
-        out: Where to; None: into `folder`, or below `result/report` if that cannot be written.
-
-    Returns:
-        The files written.
+    The folder is of a benchmark or of a single run. Without `out` they go into it, or below
+    `result/report` if that cannot be written. Their paths are returned.
 
     Raises:
         MissingError: No such folder, or no result files in it.

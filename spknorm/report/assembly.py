@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from spknorm.config.progress import Progress
 from spknorm.files import write_atomic
@@ -44,15 +44,6 @@ _SECTIONS = {
 }  # fmt: skip
 
 
-class _Parts(NamedTuple):
-    """What a report shows: `first` stands above all sections, `listed` are the tables in files."""
-
-    first: Figure | None
-    sections: list[Section]
-    listed: list[Table]
-    records: list[dict[str, Any]]
-
-
 def build(folder: Path, out: Path) -> list[Path]:
     """Write the report; see `spknorm.report.build`."""
     runs = read(folder)
@@ -87,18 +78,18 @@ def _contents(runs: Runs, folder: Path, progress: Progress) -> dict[str, str | b
     """Return what each file holds, by its name below the report's folder."""
     blocks = score_blocks(runs)
     progress.advance(len(blocks))
-    parts = _parts(runs, blocks, folder, progress)
+    first, sections, listed, numbers = _parts(runs, blocks, folder, progress)
     title = f"Speaker normalisation: {runs.experiment}"
     state, doubts = _state(runs), doubts_of(runs, blocks)
     corpora = score_tables.corpora_of(blocks)
     said = sentence("state", **state)
     page = to_html(
-        parts.sections,
+        sections,
         "report.html.j2",
         title=title,
         state=said,
         corpora=corpora if corpora != [paper.CORPUS] else [],
-        first=parts.first,
+        first=first,
         findings=score_tables.findings(blocks),
         doubts=doubts,
         footer=sentence("footer", paper=paper),
@@ -106,18 +97,21 @@ def _contents(runs: Runs, folder: Path, progress: Progress) -> dict[str, str | b
         **_origins(runs),
     )
     contents: dict[str, str | bytes] = {
-        "table.md": tables.to_markdown(parts.listed, title=title, remarks=[said, *doubts]),
-        "table.tex": tables.to_latex(parts.listed, title=title),
-        "table.csv": tables.to_csv(parts.records),
+        "table.md": tables.to_markdown(listed, title=title, remarks=[said, *doubts]),
+        "table.tex": tables.to_latex(listed, title=title),
+        "table.csv": tables.to_csv(numbers),
         "report.html": page,
     }
-    for part in (parts.first, *chain(*(section.parts for section in parts.sections))):
+    for part in (first, *chain(*(section.parts for section in sections))):
         if isinstance(part, Figure):
             contents[f"figures/{part.name}.png"] = part.png
     return contents
 
 
-def _parts(runs: Runs, blocks: Sequence[Block], folder: Path, progress: Progress) -> _Parts:
+def _parts(
+    runs: Runs, blocks: Sequence[Block], folder: Path, progress: Progress
+) -> tuple[Figure | None, list[Section], list[Table], list[dict[str, Any]]]:
+    """Return the picture above all sections, these, the tables of files, and their numbers."""
     parts: dict[str, list[Part | None]] = {name: [] for name in _SECTIONS}
     probed, frontiers = leakage.probed_rows(runs, blocks), leakage.frontiers(runs, blocks)
     ranked = dimension_blocks(runs)
@@ -157,7 +151,7 @@ def _parts(runs: Runs, blocks: Sequence[Block], folder: Path, progress: Progress
         for name, title in _SECTIONS.items()
     ]
     listed = filled([*own, *fair, *matrices, *of_dimensions, *beside, *audits, choices])
-    return _Parts(first, sections, listed, records([*blocks, *among, *ranked, *among_ranked]))
+    return first, sections, listed, records([*blocks, *among, *ranked, *among_ranked])
 
 
 def _dimension_tables(block: Block, among: Block) -> list[Table]:

@@ -27,6 +27,8 @@ _PROBE_NAMES = dict(zip(_PROBES, ("Linear", "MLP", "k-NN", "EER", "EER, d-vector
 _RATES = ("eer", "verifier")
 """Probes whose score is an error rate of trials, not an accuracy of utterances."""
 _STAGE_NAMES = {"raw": "raw upstream", "none": "fine-tuned, adversary off"}
+_LAYERS = {"head": "as the head sees it", "last": "last layer", "weighted": "weighted sum",
+           "recording": "the recordings"}  # fmt: skip
 _CONTROL_NAMES = {"shuffled": "control: shuffled labels", "chance": "control: chance"}
 
 
@@ -175,12 +177,7 @@ def _preference(key: tuple[str, str, str]) -> tuple[bool, int, bool, tuple[str, 
 
 def _audit_table(probed: "DataFrame") -> Table:
     label, corpus = probed.iloc[0]["label"], probed.iloc[0]["corpus"]
-    if named := {*probed["layer"]} & {
-        "head",
-        "last",
-        "weighted",
-        "recording",
-    }:  # single layers are drawn, not listed
+    if named := {*probed["layer"]} & _LAYERS.keys():  # single ones are drawn
         probed = probed[probed["layer"].isin(named)]
     probes = sorted({*probed["probe"]}, key=_probe_rank)
     rows = []
@@ -218,9 +215,7 @@ def _accuracy(rows: "DataFrame") -> str:
 
 
 def _layer(layer: str) -> str:
-    names = {"head": "as the head sees it", "last": "last layer", "weighted": "weighted sum"}
-    names["recording"] = "the recordings"
-    return names.get(layer, f"layer {layer}")
+    return _LAYERS.get(layer, f"layer {layer}")
 
 
 def _probe_rank(probe: str) -> tuple[int, str]:

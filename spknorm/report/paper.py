@@ -54,13 +54,8 @@ CURVES = {
 LEAKAGE = {"before": 60.7, "after": 45.9}
 """Speaker-ID accuracy of a head on frozen HuBERT Large; corpus and head are not known."""
 
-_UPSTREAMS = {
-    "hubert": "HuBERT Base",
-    "hubert_base": "HuBERT Base",
-    "hubert_base_ls960": "HuBERT Base",
-    "hubert_ls960": "HuBERT Base",
-    "hubert_large_ll60k": "HuBERT Large",
-}
+_BASE = ("hubert", "hubert_base", "hubert_base_ls960", "hubert_ls960")
+_UPSTREAMS = {**dict.fromkeys(_BASE, "HuBERT Base"), "hubert_large_ll60k": "HuBERT Large"}
 
 
 def published(method: Method, protocol: str) -> float | None:

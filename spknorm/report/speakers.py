@@ -83,12 +83,9 @@ def _of_ccc(one: Estimate) -> dict[str, Score]:
 
 def _among(metric: str, pooled: Mapping[str, Any], worst: str) -> dict[str, Score]:
     """Return what the speakers' scores are among themselves, from their pooled counts or sums."""
-    measure, intervals = fairness.measure, fairness.intervals
-    if metric != "ua":
-        measure, intervals = fairness.measure_ccc, fairness.intervals_of_ccc
-    scores, size = {}, len(pooled)
-    around = intervals(pooled) if size >= MIN_SPEAKERS else {}
-    for name, value in measure(pooled).items():
+    scores, size, kind = {}, len(pooled), "ua" if metric == "ua" else CCC
+    around = fairness.intervals(pooled, kind) if size >= MIN_SPEAKERS else {}
+    for name, value in fairness.measure(pooled, kind).items():
         score = Score(pooled=value, worst=(worst, size))
         if around:
             score = score._replace(low=around[name].low, high=around[name].high)

@@ -35,14 +35,11 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table.
+    """A table; its rows have as many cells as there are columns.
 
     Attributes:
         name: Short and fixed; the anchor in the page.
-        title: One line.
         notes: What the numbers are: metric, averaging, runs, chance.
-        columns: Their headings.
-        rows: As many cells each as there are columns.
         num_heads: The first columns that name the row instead of telling numbers.
     """
 
@@ -125,13 +122,10 @@ def to_text(table: Table, *, title: bool = True) -> str:
     """Return a table as aligned columns for a terminal, its notes below."""
     grid = [table.columns, *(row.cells for row in table.rows)]
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if number < table.num_heads else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
-        for cells in grid
-    ]
+    sides = [str.ljust if at < table.num_heads else str.rjust for at in range(len(widths))]
+    padded = ([side(cell, width) for side, cell, width in zip(sides, cells, widths, strict=True)]
+              for cells in grid)  # fmt: skip
+    lines = ["  ".join(cells).rstrip() for cells in padded]
     return "\n".join([*([table.title] if title else []), *lines, *table.notes])
 
 
@@ -177,18 +171,10 @@ def escape_markdown(text: str) -> str:
 def escape_latex(text: str) -> str:
     """Return `text` with nothing in it that LaTeX would act on."""
     special = {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "±": r"$\pm$",
-        "λ": r"$\lambda$",
-        "Δ": r"$\Delta$",
-        "≥": r"$\geq$",
-        "×": r"$\times$",  # noqa: RUF001 # the sign itself
-        "\N{MINUS SIGN}": r"$-$",
-        "<": r"$<$",
-        ">": r"$>$",
-    }
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "±": r"$\pm$", "λ": r"$\lambda$", "Δ": r"$\Delta$", "≥": r"$\geq$",
+        "×": r"$\times$", "\N{MINUS SIGN}": r"$-$", "<": r"$<$", ">": r"$>$",  # noqa: RUF001
+    }  # fmt: skip
     special |= {character: "\\" + character for character in "&%$#_{}"}
     return "".join(special.get(character, character) for character in _one_line(text))
 

@@ -42,13 +42,9 @@ def table(
     Its second paragraph holds the headings between bars; a double one ends those that name a row.
     The third, where it is in square brackets, is the list of a row's cells, in jinja2's terms.
 
-    Args:
-        text: Its name, and the table's, with `names` such as a protocol behind it.
-        rows: Of the table; the text may say `num_rows`.
-        names: See `text`.
-        columns: The headings that a text calls `*`.
-        more: Further notes.
-        values: What the text is filled with.
+    The table is called as the text, with `names` such as a protocol behind it. `columns` are the
+    headings that a text calls `*`, `more` further notes, `values` what it is filled with, beside
+    `num_rows`.
     """
     lines = [row if isinstance(row, TableRow) else _filled(text, row) for row in rows]
     title, headings, *notes = say(text, num_rows=len(lines), **values)

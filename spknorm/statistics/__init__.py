@@ -53,17 +53,14 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Variant minus reference on identical folds and seeds.
+    """Variant minus reference on identical folds and seeds, over pooled utterances.
 
     Attributes:
-        difference: Of the metric over pooled utterances.
-        low: Lower end of its 95 % interval over speakers.
-        high: Upper end.
+        low: Lower end of the 95 % interval over speakers, `high` the upper one.
         p_bootstrap: Two-sided, paired bootstrap over speakers.
         p_wilcoxon: Two-sided Wilcoxon signed-rank over the runs (fold x seed x draw). Runs of one
             fold share their test speakers, so this one treats seeds as if they were new data.
-        num_speakers: G.
-        num_pairs: Pairs of runs.
+        num_pairs: Of runs.
     """
 
     difference: float

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from spknorm.errors import DataError
 from spknorm.statistics import BySpeaker, Interval, check_paired, check_speakers, stacked
-from spknorm.statistics.agreement import concordance
+from spknorm.statistics.agreement import CCC, concordance
 from spknorm.statistics.metrics import METRICS
 from spknorm.statistics.resampling import around, p_value, quantile, standard_error
 
@@ -75,53 +75,41 @@ def gini(values: Sequence[float]) -> float:
     return float(_gini(np.asarray(values, dtype=np.float64)))
 
 
-def measure(by_speaker: BySpeaker) -> dict[str, float]:
-    """Return all `MEASURES` of the speakers' UA; a DataError says that there are none."""
-    return _measured(_ua(*_counts(by_speaker)), MEASURES)
+def measure(by_speaker: BySpeaker, metric: str = "ua") -> dict[str, float]:
+    """Return all `MEASURES` of the speakers' UA, or `MEASURES_OF_CCC` of their CCC (`ccc`).
+
+    Raises:
+        DataError: There is no speaker.
+    """
+    is_ccc = metric == CCC
+    values = concordance(stacked(by_speaker)) if is_ccc else _ua(*_counts(by_speaker))
+    names = MEASURES_OF_CCC if is_ccc else MEASURES
+    return {name: float(_MEASURES[name](values)) for name in names}
 
 
 def intervals(
-    by_speaker: BySpeaker, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    by_speaker: BySpeaker, metric: str = "ua", *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> dict[str, Interval]:
-    """Return all `MEASURES` with their 95 % intervals.
-
-    Of confusion matrices; `pool_speakers` adds those of several runs.
+    """Return what `measure` does with 95 % intervals; `pool_speakers` adds several runs.
 
     Raises:
         DataError: Fewer than `MIN_SPEAKERS`.
     """
     check_speakers(by_speaker)
-    size, found = len(by_speaker), {}
-    (drawn,) = _drawn([by_speaker], num_resamples, seed)
-    for name, value in measure(by_speaker).items():
-        reach = quantile(0.975, size - 1) * standard_error(_MEASURES[name](drawn), size)
-        found[name] = Interval(value, *around(value, reach), size)
-    return found
-
-
-def measure_ccc(by_speaker: BySpeaker) -> dict[str, float]:
-    """Return all `MEASURES_OF_CCC` of the speakers' CCC, each of six sums; see `measure`."""
-    return _measured(concordance(stacked(by_speaker)), MEASURES_OF_CCC)
-
-
-def intervals_of_ccc(
-    by_speaker: BySpeaker, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> dict[str, Interval]:
-    """Return all `MEASURES_OF_CCC` with their 95 % intervals.
-
-    Raises:
-        DataError: Fewer than `MIN_SPEAKERS`.
-    """
-    check_speakers(by_speaker)
-    drawn = _drawn_ccc(concordance(stacked(by_speaker)), num_resamples, seed)
-    student, found = quantile(0.975, len(by_speaker) - 1), {}
-    for name, value in measure_ccc(by_speaker).items():
-        reach = student * float(_MEASURES[name](drawn).std(ddof=1))
-        if name == SPREAD:  # from 0 to 2, and far from normal on the logit where speakers are alike
+    size, is_ccc, found = len(by_speaker), metric == CCC, {}
+    if is_ccc:
+        drawn = _drawn_ccc(concordance(stacked(by_speaker)), num_resamples, seed)
+    else:
+        (drawn,) = _drawn([by_speaker], num_resamples, seed)
+    for name, value in measure(by_speaker, metric).items():
+        replicates = _MEASURES[name](drawn)
+        error = float(replicates.std(ddof=1)) if is_ccc else standard_error(replicates, size)
+        reach = quantile(0.975, size - 1) * error
+        if is_ccc and name == SPREAD:  # to 2, and not normal on the logit where speakers are alike
             low, high = max(0.0, value - reach), min(2.0, value + reach)
         else:
-            low, high = around(value, reach, least=-1.0)
-        found[name] = Interval(value, low, high, len(by_speaker))
+            low, high = around(value, reach, least=-1.0 if is_ccc else 0.0)
+        found[name] = Interval(value, low, high, size)
     return found
 
 
@@ -160,10 +148,6 @@ def _counts(by_speaker: BySpeaker) -> tuple[NDArray[np.int64], NDArray[np.int64]
     """Return hits and utterances (S, C) of each class; speakers in the order of names."""
     counts = np.rint(stacked(by_speaker)).astype(np.int64)
     return np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2)
-
-
-def _measured(values: FloatArray, measures: Sequence[str]) -> dict[str, float]:
-    return {name: float(_MEASURES[name](values)) for name in measures}
 
 
 def _ua(hits: NDArray[np.int64], totals: NDArray[np.int64]) -> FloatArray:

@@ -5,7 +5,6 @@ confusion matrices.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,14 +28,10 @@ class Metric(NamedTuple):
 
 
 def classes_of(logits: Any, names: Sequence[str] | None = None) -> NDArray[np.int64]:
-    """Return the class (N,) with the largest of each row of logits (N, C).
-
-    Args:
-        logits: An array, or a tensor on any device.
-        names: (N,) utterances, for the message.
+    """Return the class (N,) with the largest of each row of logits (N, C), on any device.
 
     Raises:
-        NonFiniteError: A row holds NaN or infinity, of which no class comes.
+        NonFiniteError: A row holds NaN or infinity, of which no class comes; of `names` (N,).
     """
     if hasattr(logits, "detach"):
         logits = logits.detach().float().cpu().numpy()
@@ -79,7 +74,6 @@ class Scores(NamedTuple):
         wa: Weighted accuracy: the share of right utterances (`accuracy_score`).
         ua: Unweighted accuracy: mean recall over the classes present (`balanced_accuracy_score`).
         macro_f1: F1 averaged over the classes that are present or predicted (`f1_score`, macro).
-        n: Number of utterances.
         confusion: (C, C) counts; row = true class, column = predicted class.
     """
 
@@ -166,24 +160,12 @@ def _ratio(over: NDArray[Any], under: NDArray[Any]) -> NDArray[np.float64]:
     return ratio
 
 
-def _weighted_accuracy(hits: Any, truths: Any, guesses: Any) -> NDArray[np.float64]:
-    return _ratio(hits.sum(axis=-1), truths.sum(axis=-1))
-
-
-def _unweighted_accuracy(hits: Any, truths: Any, guesses: Any) -> NDArray[np.float64]:
-    return _ratio(_ratio(hits, truths).sum(axis=-1), (truths > 0).sum(axis=-1))
-
-
-def _macro_f1(hits: Any, truths: Any, guesses: Any) -> NDArray[np.float64]:
-    involved = (truths + guesses) > 0
-    return _ratio(_ratio(2 * hits, truths + guesses).sum(axis=-1), involved.sum(axis=-1))
-
-
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        "wa": Metric("WA", "weighted accuracy", _weighted_accuracy),
-        "ua": Metric("UA", "unweighted accuracy", _unweighted_accuracy),
-        "macro_f1": Metric("macro-F1", "macro F1", _macro_f1),
-    }
-)
+METRICS: Mapping[str, Metric] = {
+    "wa": Metric("WA", "weighted accuracy", lambda hits, truths, _: _ratio(
+        hits.sum(axis=-1), truths.sum(axis=-1))),
+    "ua": Metric("UA", "unweighted accuracy", lambda hits, truths, _: _ratio(
+        _ratio(hits, truths).sum(axis=-1), (truths > 0).sum(axis=-1))),
+    "macro_f1": Metric("macro-F1", "macro F1", lambda hits, truths, guesses: _ratio(
+        _ratio(2 * hits, truths + guesses).sum(axis=-1), (truths + guesses > 0).sum(axis=-1))),
+}  # fmt: skip
 """By the name that result.json has; each is a field of `Scores`, here and in `spknorm.runs`."""

@@ -37,8 +37,7 @@ class Adversary(Rule):
         super().__init__()
         dim: int = known.neutral.shape[1]
         widths = {"conditional": dim * NUM_EMOTIONS, "joint": dim + NUM_EMOTIONS}
-        self._view = view
-        self._batches = SpeakerRows(known, settings)
+        self._view, self._batches = view, SpeakerRows(known, settings)
         self.head = self._batches.head(widths.get(view, dim))
 
     def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
@@ -135,10 +134,9 @@ class SpeakerRows:
 
     def head(self, dim: int) -> nn.Sequential:
         """Return a speaker head of the size that SNP's has."""
-        width, num_speakers = self._settings.speaker_hidden, int(self._speaker.max()) + 1
-        return nn.Sequential(
-            nn.Linear(dim, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, num_speakers)
-        )
+        width, last = self._settings.speaker_hidden, int(self._speaker.max()) + 1
+        layers = (nn.Linear(dim, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, last))
+        return nn.Sequential(*layers)
 
 
 def _only(known: Data[Floats], rows: npt.NDArray[np.bool_]) -> Data[Floats]:

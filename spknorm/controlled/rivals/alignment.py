@@ -49,12 +49,11 @@ class Alignment(Rule):
 
     def _draw(self, generator: torch.Generator) -> Tensor:
         """Return rows of some utterances of some speakers, speaker after speaker."""
-        chosen = torch.randperm(len(self._rows), generator=generator)[:_SPEAKERS]
-        of_speakers = [self._rows[speaker] for speaker in chosen.tolist()]
-        size = (_PER_SPEAKER,)
-        return torch.cat(
-            [rows[torch.randint(len(rows), size, generator=generator)] for rows in of_speakers]
-        )
+        found = []
+        for speaker in torch.randperm(len(self._rows), generator=generator)[:_SPEAKERS].tolist():
+            rows = self._rows[speaker]
+            found.append(rows[torch.randint(len(rows), (_PER_SPEAKER,), generator=generator)])
+        return torch.cat(found)
 
 
 def mmd(one: Tensor, other: Tensor) -> Tensor:
@@ -110,8 +109,7 @@ def contrast(rows: Tensor, emotion: Tensor, who: Tensor) -> Tensor:
     Positives are of the same emotion and another speaker; negatives are all other utterances but
     the speaker's own of that emotion.
     """
-    alike = emotion[:, None] == emotion
-    same = who[:, None] == who
+    alike, same = emotion[:, None] == emotion, who[:, None] == who
     positive, left_out = alike & ~same, alike & same
     scores = (rows @ rows.T / _TEMPERATURE).masked_fill(left_out, -torch.inf)
     log_shares = scores - scores.logsumexp(1, keepdim=True)

@@ -73,58 +73,46 @@ def appended(known: Data[Floats], settings: Settings, strength: float, seed: int
     return behind(with_embedding, known, settings, seed, num_parameters=embedder.num_parameters)
 
 
-class Film(nn.Module):
-    """A head whose input is scaled and shifted by the embedding."""
-
-    def __init__(self, dim: int, embedding: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.modulate = nn.Linear(embedding, 2 * dim)
-        nn.init.zeros_(self.modulate.weight)
-        nn.init.zeros_(self.modulate.bias)
-        self.head = nn.Sequential(
-            nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, NUM_EMOTIONS)
-        )
-
-    def represent(self, features: Tensor, embedding: Tensor) -> Tensor:
-        """Return the modulated features (B, D)."""
-        scale, shift = self.modulate(embedding).chunk(2, dim=1)
-        seen: Tensor = features * (1 + scale) + shift
-        return seen
-
-    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
-        """Return logits (B, C)."""
-        logits: Tensor = self.head(self.represent(features, embedding))
-        return logits
-
-
 def modulated(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
     """Scale and shift the features by the embedding, times `strength`."""
-    embedder = Embedder(known)
+    embedder, width = Embedder(known), settings.gate_width
 
     def inputs(rows: Floats, who: Integers) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(rows), strength * torch.from_numpy(embedder(rows, who))
 
     generator, emotion = torch.Generator().manual_seed(seed), torch.from_numpy(known.emotion)
     features, embedding = inputs(known.emotional, known.who)
+    dim = features.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        film = Film(features.shape[1], embedding.shape[1], settings.gate_width, settings.dropout)
-        groups = [{"params": list(film.parameters()), "weight_decay": settings.weight_decay}]
+        film = nn.Linear(embedding.shape[1], 2 * dim)
+        nn.init.zeros_(film.weight)
+        nn.init.zeros_(film.bias)
+        head = nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Dropout(settings.dropout),
+                             nn.Linear(width, NUM_EMOTIONS))  # fmt: skip
+        parameters = [*film.parameters(), *head.parameters()]
+
+        def seen(rows: Tensor, embedded: Tensor) -> Tensor:
+            scale, shift = film(embedded).chunk(2, dim=1)
+            modulated: Tensor = rows * (1 + scale) + shift
+            return modulated
 
         def loss_of(_: int, rows: Tensor) -> Tensor:
-            return functional.cross_entropy(film(features[rows], embedding[rows]), emotion[rows])
+            logits = head(seen(features[rows], embedding[rows]))
+            return functional.cross_entropy(logits, emotion[rows])
 
+        groups = [{"params": parameters, "weight_decay": settings.weight_decay}]
         minimise(loss_of, groups, settings, len(emotion), generator)
-    film.eval()
+    head.eval()
 
     @torch.no_grad()
     def predict(rows: Floats, who: Integers) -> Integers:
-        return classes_of(film(*inputs(rows, who)))
+        return classes_of(head(seen(*inputs(rows, who))))
 
     @torch.no_grad()
     def represent(rows: Floats, who: Integers) -> Floats:
-        seen: Floats = film.represent(*inputs(rows, who)).numpy()
-        return seen
+        found: Floats = seen(*inputs(rows, who)).numpy()
+        return found
 
-    size = sum(one.numel() for one in film.parameters()) + embedder.num_parameters
+    size = sum(one.numel() for one in parameters) + embedder.num_parameters
     return Fitted(predict, represent, size)

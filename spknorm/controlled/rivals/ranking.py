@@ -58,9 +58,7 @@ class Standing(NamedTuple):
         worst: Accuracy of the worst speaker, mean over seeds.
         worst_gain: The same over the emotion head alone.
         gini: Of the speakers' accuracies, mean over seeds.
-        leakage: Accuracy of a fresh speaker probe.
         seconds: Of the processor, to train, over those of the emotion head alone.
-        num_parameters: Kept for prediction.
     """
 
     method: str

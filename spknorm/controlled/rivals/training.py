@@ -6,7 +6,6 @@ and may bring a head of its own.
 Legend: B utterances, D dimensions, C emotions.
 """
 
-import abc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +18,6 @@ from spknorm.controlled import frozen
 from spknorm.controlled.fitted import Fit, Fitted, of_model
 from spknorm.controlled.frozen import Data, Settings
 from spknorm.controlled.pool import Floats
-from spknorm.method.model import Heads
 
 
 class Batch(NamedTuple):
@@ -42,12 +40,8 @@ class Terms(NamedTuple):
     penalty: Tensor
 
 
-class Rule(nn.Module, abc.ABC):
-    """A rival's term, with its parameters."""
-
-    @abc.abstractmethod
-    def forward(self, heads: Heads, batch: Batch, generator: torch.Generator) -> Terms:
-        """Return the terms of one step."""
+class Rule(nn.Module):
+    """A rival's term, with its parameters: called with heads, `Batch` and generator -> `Terms`."""
 
 
 def by_rule(make: Callable[[Data[Floats], Settings], Rule], *, gate: bool = True) -> Fit:

@@ -102,8 +102,7 @@ def adapted(known: Data[Floats], settings: Settings, strength: float, seed: int)
     std = known.emotional.std(0).astype(np.float64) + 1e-6
 
     def of_one(rows: FloatArray) -> FloatArray:
-        own, spread = rows.mean(0), rows.std(0) + 1e-6
-        moved = (rows - own) / spread * std + mean
+        moved = (rows - rows.mean(0)) / (rows.std(0) + 1e-6) * std + mean
         mixed: FloatArray = (1 - strength) * rows + strength * moved
         return mixed
 
@@ -137,11 +136,8 @@ def inlp(known: Data[Floats], settings: Settings, strength: float, seed: int) ->
 def kernelised(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:
     """Erase as `leace` does, among the features of a Gaussian kernel."""
     everything = np.concatenate([known.emotional, known.neutral])
-    kernel = Nystroem(
-        gamma=0.5 / everything.shape[1],
-        n_components=min(_NUM_KERNELS, len(everything)),
-        random_state=seed,
-    ).fit(everything)
+    gamma, size = 0.5 / everything.shape[1], min(_NUM_KERNELS, len(everything))
+    kernel = Nystroem(gamma=gamma, n_components=size, random_state=seed).fit(everything)
     placed = kernel.transform(everything)
     mean, std = placed.mean(0), placed.std(0) + 1e-6
 

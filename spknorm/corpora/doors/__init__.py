@@ -22,7 +22,6 @@ class Door(NamedTuple):
     """A kind of list.
 
     Attributes:
-        title: As people call it.
         what: What `manifest:` has to name.
         module: `fits` says whether a file or folder is of this kind, `rows` yields what it lists,
             an utterance perhaps once per fold and part.
@@ -61,9 +60,9 @@ def read_list(
     Args:
         path: A file or folder; what it is, its content says.
         root: What its paths are relative to and may not leave; None: its own folder.
-        allow_outside: Let paths leave the root.
-        by_part: Keep an utterance that is in several folds once for each; otherwise it is there
-            once, with its part if that is the same in all.
+        allow_outside: Let paths leave the root (by `..`, absolute or by a symbolic link).
+        by_part: Keep an utterance that is in several folds (or parts) once for each; otherwise it
+            is there once, with its part if that is the same in all.
 
     Raises:
         ConfigError: A folder is of no known kind.

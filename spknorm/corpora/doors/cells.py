@@ -28,13 +28,11 @@ _NOBODY = ("none", "null", "unknown")
 
 
 class Listed(NamedTuple):
-    """A row of a list.
+    """A row of a list, of the utterance `name`, its cells by another tool's names.
 
     Attributes:
         where: What a message calls it.
-        name: The utterance's id.
         path: As it is written; a Path is known to be right.
-        cells: By another tool's names.
         channel: Which one is heard; None: the mean of all.
     """
 

@@ -1,22 +1,19 @@
 """What corpora call emotions, and the class that a word stands for. First in this folder."""
 
-from collections.abc import Iterable
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping
 
 EMOTIONS = ("neu", "hap", "ang", "sad")
 """The four classes in the order of s3prl's IEMOCAP labels (downstream/emotion)."""
 
-CLASSES = MappingProxyType(
-    {
-        **dict.fromkeys(("neutral", "neutrality"), "neu"),
-        **dict.fromkeys(("happy", "happiness", "joy", "joyful"), "hap"),
-        **dict.fromkeys(("angry", "anger", "mad"), "ang"),
-        **dict.fromkeys(("sad", "sadness"), "sad"),
-        **dict.fromkeys(("fear", "fearful"), "fea"),
-        "disgust": "dis",
-        **dict.fromkeys(("surprise", "surprised"), "sur"),
-    }
-)
+CLASSES: Mapping[str, str] = {
+    **dict.fromkeys(("neutral", "neutrality"), "neu"),
+    **dict.fromkeys(("happy", "happiness", "joy", "joyful"), "hap"),
+    **dict.fromkeys(("angry", "anger", "mad"), "ang"),
+    **dict.fromkeys(("sad", "sadness"), "sad"),
+    **dict.fromkeys(("fear", "fearful"), "fea"),
+    "disgust": "dis",
+    **dict.fromkeys(("surprise", "surprised"), "sur"),
+}
 """Classes by word. No other word is any of these: calm is not neutral, amused and excited are not
 happy, scared is not fear, a pleasant surprise is not a surprise, unless `labels: {map: ...}` says
 so."""
