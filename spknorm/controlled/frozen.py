@@ -8,7 +8,7 @@ Legend: B utterances, D pooled dimension, K speakers, C emotions.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple
 
 import numpy as np
@@ -145,49 +145,44 @@ def train(
     return Model(heads, passes.last_loss(settings.steps))
 
 
+@dataclass
 class PooledPasses:
     """The emotion and the speaker pass of a step, on random utterances.
 
     Settings are those of frozen or of fine-tuned models; the heads see `view` of the features.
     """
 
-    def __init__(
-        self,
-        heads: Heads,
-        data: Data[Tensor],
-        settings: Any,
-        adversary: schema.Adversary,
-        generator: torch.Generator,
-        view: Callable[[Tensor], Tensor] = lambda features: features,
-    ) -> None:
-        self._heads, self._data, self._adversary, self._view = heads, data, adversary, view
-        self._sizes = settings.emotion_batch, settings.speaker_batch
-        self._generator = generator
-        self._losses: list[float] = []
+    heads: Heads
+    data: Data[Tensor]
+    settings: Any
+    adversary: schema.Adversary
+    generator: torch.Generator
+    view: Callable[[Tensor], Tensor] = lambda features: features
+    losses: list[float] = field(default_factory=list)
 
     def emotion(self) -> None:
         """Compute the gradients of the emotion loss."""
-        rows, labels = self._draw(self._sizes[0], self._data.emotion)
-        gated = self._heads.gated(self._view(self._data.emotional[rows]))
-        logits = head_logits(self._heads, gated)
+        rows, labels = self._draw(self.settings.emotion_batch, self.data.emotion)
+        gated = self.heads.gated(self.view(self.data.emotional[rows]))
+        logits = head_logits(self.heads, gated)
         torch.autograd.backward(functional.cross_entropy(logits, labels))
 
     def speaker(self, reversed_by: float) -> None:
         """Compute the gradients of the speaker loss, which reach the upstream if reversed."""
-        rows, labels = self._draw(self._sizes[1], self._data.speaker)
+        rows, labels = self._draw(self.settings.speaker_batch, self.data.speaker)
         with torch.set_grad_enabled(reversed_by > 0):
-            seen = self._view(self._data.neutral[rows])
-        loss = speaker_loss(self._heads, seen, labels, reversed_by, self._adversary)
+            seen = self.view(self.data.neutral[rows])
+        loss = speaker_loss(self.heads, seen, labels, reversed_by, self.adversary)
         torch.autograd.backward(loss)
-        self._losses.append(float(loss.detach()))
+        self.losses.append(float(loss.detach()))
 
     def _draw(self, size: int, labels: Integers) -> tuple[Tensor, Tensor]:
-        rows = torch.randint(len(labels), (size,), generator=self._generator)
+        rows = torch.randint(len(labels), (size,), generator=self.generator)
         return rows, torch.from_numpy(labels)[rows]
 
     def last_loss(self, steps: int) -> float | None:
         """Return the mean speaker loss of the last tenth of the steps; None without any."""
-        return float(np.mean(self._losses[-max(1, steps // 10) :])) if self._losses else None
+        return float(np.mean(self.losses[-max(1, steps // 10) :])) if self.losses else None
 
 
 def head_logits(heads: Heads, gated: Tensor) -> Tensor:

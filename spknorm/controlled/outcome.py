@@ -77,11 +77,8 @@ def to_record(
 
 
 def _table(cells: Sequence[VariantMeans]) -> Table:
-    rows = []
-    for one in cells:
-        costs_nothing = one.variant.method == "none" or one.rho == 0
-        kind = "control" if one.is_control else "ours"
-        rows.append({"one": one, "costs_nothing": costs_nothing, "kind": kind})
+    rows = ({"one": one, "costs_nothing": one.variant.method == "none" or one.rho == 0,
+             "kind": "control" if one.is_control else "ours"} for one in cells)  # fmt: skip
     return table("controlled", rows)
 
 

@@ -181,9 +181,11 @@ def _describe(old: list[Row] | None, new: CorpusDigest) -> str:
         return text
     before, now = {row.id: row for row in old}, {row.id: row for row in new.rows}
     both = [name for name in sorted(now) if name in before]
+    heard = [name for name in both if before[name].audio != now[name].audio
+             or _both_and_other(before[name].middle, now[name].middle)]  # fmt: skip
     kinds = (
         ("with other labels", [n for n in both if now[n].labels != before[n].labels]),
-        ("with other audio", [n for n in both if _is_other_audio(before[n], now[n])]),
+        ("with other audio", heard),
         ("new", [name for name in sorted(now) if name not in before]),
         ("gone", [name for name in sorted(before) if name not in now]),
         ("in another part", [n for n in both if now[n].part != before[n].part]),
@@ -194,10 +196,6 @@ def _describe(old: list[Row] | None, new: CorpusDigest) -> str:
 
 def _both_and_other(before: str | None, now: str | None) -> bool:
     return bool(before and now and before != now)
-
-
-def _is_other_audio(before: Row, now: Row) -> bool:
-    return before.audio != now.audio or _both_and_other(before.middle, now.middle)
 
 
 def _middle(utterance: Utterance) -> str:

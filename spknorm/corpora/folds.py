@@ -35,9 +35,15 @@ def write_folds(root: Path | str, out: Path | str) -> list[Path]:
     written = []
     for session in sorted({str(one.session) for one in records}):
         for part in _PARTS:
-            chosen = [one for one in records if (one.session == session) == (part == "test")]
+            items = [
+                {
+                    "path": one.path.relative_to(root).as_posix(), "label": one.emotion,
+                    "speaker": one.id.split("_")[0],  # the dialogue's prefix, not who speaks
+                }
+                for one in records
+                if (one.session == session) == (part == "test")
+            ]  # fmt: skip
             written.append(Path(out) / session / f"{part}_meta_data.json")
-            items = [_item(one, root) for one in chosen]
             write_json(written[-1], {"labels": LABELS, "meta_data": items})
     return written
 
@@ -70,14 +76,6 @@ def read_folds(
             raise DataError(listing(held, heading))
         records += found
     return records
-
-
-def _item(record: Utterance, root: Path) -> dict[str, str | None]:
-    return {
-        "path": record.path.relative_to(root).as_posix(),
-        "label": record.emotion,
-        "speaker": record.id.split("_")[0],  # s3prl's field: the dialogue's prefix, not who speaks
-    }
 
 
 def _load(path: Path) -> Any:

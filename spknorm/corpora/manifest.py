@@ -6,23 +6,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from spknorm.audio.excerpt import check_channel
 from spknorm.audio.faults import refuse
+from spknorm.corpora import tables
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import CLASSES
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
-from spknorm.corpora.tables import (
-    UTF_16,
-    is_absent,
-    number,
-    ranked,
-    refuse_zeros,
-    whole_object,
-)  # fmt: skip
 from spknorm.errors import DataError, MissingError
 from spknorm.files import POINTER, is_pointer, read_file
 
@@ -34,9 +26,8 @@ _CHANNEL, _VOTES = "audio_channel", "votes"
 """These have a meaning, too; further ones become labels (`channel` is one that people have)."""
 _MEANT = frozenset((*COLUMNS, *_TEXTS, *_NUMBERS, _CHANNEL, _VOTES))
 
-_CLASSES = frozenset(CLASSES.values())
 _WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # of today and of before 2007
-_CHOICES = MappingProxyType({"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")})
+_CHOICES = {"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")}
 
 
 def read(ask: Ask) -> list[Utterance]:
@@ -114,9 +105,9 @@ def _text(file: Path) -> str:
         raise DataError(f"The manifest {file} {POINTER}.")
     if content.startswith(_WORKBOOKS):
         raise DataError(f"The manifest {file} is a workbook, not CSV: save it as `CSV UTF-8`.")
-    refuse_zeros(content, f"The manifest {file}")
+    tables.refuse_zeros(content, f"The manifest {file}")
     try:
-        return content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
+        return content.decode("utf-16" if content.startswith(tables.UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
@@ -171,7 +162,7 @@ def _jsonl_rows(text: str) -> Iterator[_Row]:
     for place, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                yield _Row(place, _cells(json.loads(line, object_pairs_hook=whole_object)))
+                yield _Row(place, _cells(json.loads(line, object_pairs_hook=tables.whole_object)))
             except json.JSONDecodeError as error:
                 yield _Row(place, f"not JSON ({error.msg} at character {error.pos + 1})")
             except (ValueError, RecursionError) as error:
@@ -200,7 +191,7 @@ _READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
 
 
 def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
-    values = {name: cell.strip() for name, cell in cells.items() if not is_absent(cell)}
+    values = {name: cell.strip() for name, cell in cells.items() if not tables.is_absent(cell)}
     if "path" not in values:
         raise ValueError("`path` is missing")
     for name, choices in _CHOICES.items():
@@ -208,8 +199,10 @@ def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
             raise ValueError(
                 f"`{name}` must be one of {', '.join(choices)}, but is `{values[name]}`"
             )
-    word = values.get("emotion")
-    emotion = _class_of(word) if word else None
+    word = emotion = values.get("emotion")
+    if word:  # our class of it, in whatever case both are written; any other word as it is
+        small = word.lower()
+        emotion = CLASSES.get(small, small if small in CLASSES.values() else word)
     if emotion != word:
         values.setdefault("original", str(word))
     path = cells["path"]  # not stripped: a file name may begin or end with a space
@@ -222,17 +215,11 @@ def _utterance(cells: Mapping[str, str], guard: PathGuard) -> Utterance:
         turn=values.get("turn"),
         split=values.get("split"),
         **{name: values[name] for name in _TEXTS if name in values},  # type: ignore[arg-type]
-        **{name: number(values[name], f"`{name}`") for name in _NUMBERS if name in values},  # type: ignore[arg-type]
+        **{name: tables.number(values[name], f"`{name}`") for name in _NUMBERS if name in values},  # type: ignore[arg-type]
         channel=check_channel(values[_CHANNEL]) if _CHANNEL in values else None,
         votes=_votes(values.get(_VOTES, "")),
         labels={name: value for name, value in values.items() if name not in _MEANT},
     )
-
-
-def _class_of(word: str) -> str:
-    """Return our class of a word, in whatever case both are written; any other word as it is."""
-    small = word.lower()
-    return CLASSES.get(small, small if small in _CLASSES else word)
 
 
 def _votes(text: str) -> tuple[tuple[str, float], ...]:
@@ -240,8 +227,8 @@ def _votes(text: str) -> tuple[tuple[str, float], ...]:
     votes: dict[str, float] = {}
     for pair in filter(None, (one.strip() for one in text.split(";"))):
         word, equals, weight = pair.rpartition("=")
-        value = number(weight, "`votes`") if equals and word.strip() else -1.0
+        value = tables.number(weight, "`votes`") if equals and word.strip() else -1.0
         if value < 0:
             raise ValueError(f"`votes` must read word=number;word=number, but is `{text}`")
         votes[word.strip()] = value
-    return ranked(votes)
+    return tables.ranked(votes)

@@ -6,6 +6,7 @@ import json
 import operator
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,31 +30,31 @@ class Row(NamedTuple):
     middle: str = ""
 
 
+@dataclass(eq=False)
 class Rows(Sequence[Row]):
     """Rows in the order of their ids, made as they are asked for: as many as a corpus has files.
 
-    Of the utterances (N,): the number of each's text of labels, and the texts; size, samples and
-    rate; hashes of some files' content, by place; in which of the parts' names it is; hashes of
-    the middle of each file, or nothing.
+    Attributes:
+        labels: The number of each record's text (N,), and the texts.
+        stamps: Size, samples and rate of each.
+        contents: Hashes of the content of some files, by place.
+        parts: In which of `names` each is.
+        middles: A hash of the middle of each file, or nothing.
     """
 
-    def __init__(
-        self,
-        records: Utterances,
-        labels: tuple[NDArray[np.integer], Sequence[str]],
-        stamps: NDArray[Any],
-        contents: Mapping[int, str],
-        parts: NDArray[np.integer],
-        names: Sequence[str | None],
-        middles: Sequence[str],
-    ) -> None:
-        self._records, self._stamps = records, stamps
-        self._labels, self._texts = labels
-        self._contents, self._parts, self._names = contents, parts, names
-        self._middles = middles
-        self._order: Sequence[int] = range(len(records))
-        if not all(itertools.starmap(operator.le, itertools.pairwise(records.ids()))):
-            ids = list(records.ids())
+    records: Utterances
+    labels: tuple[NDArray[np.integer], Sequence[str]]
+    stamps: NDArray[Any]
+    contents: Mapping[int, str]
+    parts: NDArray[np.integer]
+    names: Sequence[str | None]
+    middles: Sequence[str]
+
+    def __post_init__(self) -> None:
+        """Sort by ids, where they are not in their order already."""
+        self._order: Sequence[int] = range(len(self.records))
+        if not all(itertools.starmap(operator.le, itertools.pairwise(self.records.ids()))):
+            ids = list(self.records.ids())
             self._order = array("q", sorted(self._order, key=ids.__getitem__))
 
     def __len__(self) -> int:
@@ -61,22 +62,22 @@ class Rows(Sequence[Row]):
 
     def __getitem__(self, number: Any) -> Any:
         place = self._order[number]
-        size, samples, rate = self._stamps[place].item()[:3]
+        size, samples, rate = self.stamps[place].item()[:3]
         audio = f"{size} bytes, {samples} at {rate} Hz"
-        if place in self._contents:
-            audio += f", sha256 {self._contents[place]}"
+        if place in self.contents:
+            audio += f", sha256 {self.contents[place]}"
         return Row(
-            self._records.id_of(place),
-            self._texts[self._labels[place]],
+            self.records.id_of(place),
+            self.labels[1][self.labels[0][place]],
             audio,
-            self._names[self._parts[place]],
-            self._middles[place] if self._middles else "",
+            self.names[self.parts[place]],
+            self.middles[place] if self.middles else "",
         )
 
     def sizes(self) -> dict[str | None, int]:
         """Return how many rows are in each part."""
-        counts = np.bincount(self._parts, minlength=len(self._names))
-        return dict(zip(self._names, counts.tolist(), strict=True))
+        counts = np.bincount(self.parts, minlength=len(self.names))
+        return dict(zip(self.names, counts.tolist(), strict=True))
 
 
 def json_of(values: Iterable[Any]) -> Iterator[str]:

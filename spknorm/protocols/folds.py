@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
-from spknorm.protocols import parts
+from spknorm.protocols import owners, parts
 from spknorm.protocols.emobox import hold_out_by_lists
 from spknorm.protocols.groups import (
     hold_out_group,
@@ -16,17 +16,10 @@ from spknorm.protocols.groups import (
     without_shared_sentences,
 )
 from spknorm.protocols.overlap import Split, check_split
-from spknorm.protocols.owners import (
-    LISTED,
-    TITLES,
-    hold_out_listed,
-    hold_out_official,
-    num_folds,
-)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
-PROTOCOLS = (*TITLES,)
+PROTOCOLS = (*owners.TITLES,)
 BASES = ("si5", "sd")
 DEVS = ("superb", "speaker_disjoint", "given")
 UNSEEN = ("speakers", "sentences", "both")
@@ -57,7 +50,7 @@ def folds_of(
     elif kind in _NUM_FOLDS:
         count = _NUM_FOLDS[kind]
     else:
-        count = num_folds(kind, corpus) if corpus else 0
+        count = owners.num_folds(kind, corpus) if corpus else 0
     return tuple(f"fold{number}" for number in range(1, count + 1))
 
 
@@ -141,7 +134,7 @@ def divide(
             f"`test_fold` must be one of {names} under the protocol {protocol}, but is `{fold}`."
         )
     _check_settings(protocol, kind, dev, valid_ratio, samples_per_label, seed, draw)
-    if unseen != "speakers" and kind in ("sd", "cross", *LISTED):
+    if unseen != "speakers" and kind in ("sd", "cross", *owners.LISTED):
         raise ConfigError(
             f"`unseen: {unseen}` has no effect under the protocol {protocol}, whose parts are what "
             "they are: take loso-group, loso, si5 or si10."
@@ -199,11 +192,11 @@ def _parts_of(
     if kind == "sd":
         return parts.stratified(records, seed)
     if kind == "official":
-        return hold_out_official(records, fold)
+        return owners.hold_out_official(records, fold)
     if kind == "emobox":
         return hold_out_by_lists(records, fold, lists)
-    if kind in LISTED:
-        return hold_out_listed(records, fold, owner=kind, corpus=corpus)
+    if kind in owners.LISTED:
+        return owners.hold_out_listed(records, fold, owner=kind, corpus=corpus)
     if unseen == "sentences":
         pool, test = hold_out_sentences(records, fold, groups)
     elif kind == "si5":
@@ -232,10 +225,10 @@ def _check_settings(
     seed: int,
     draw: int,
 ) -> None:
-    if dev == "given" and kind not in LISTED:
+    if dev == "given" and kind not in owners.LISTED:
         raise ConfigError(
-            f"`dev: given` is the dev part of a list ({', '.join(LISTED)}), which {kind} has not: "
-            "set `dev` to speaker_disjoint."
+            f"`dev: given` is the dev part of a list ({', '.join(owners.LISTED)}), which {kind} "
+            "has not: set `dev` to speaker_disjoint."
         )
     if kind in _BY_SPEAKER and dev == "superb":
         raise ConfigError(

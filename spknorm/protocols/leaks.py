@@ -84,7 +84,7 @@ def count_shared(name: str, split: Split, *, content: bool = True, near: bool = 
     With `content` files are compared byte by byte, with `near` by their fingerprints, too.
     """
     every = [one for part in split for one in part]
-    hashes = {one.path: _hash(one) for one in counted("contents", every)} if content else {}
+    hashes = {one.path: _hash(one.path) for one in counted("contents", every)} if content else {}
     alike = _alike(every, hashes) if near else {}
     kinds: tuple[tuple[str, Key], ...] = (
         ("utterances", lambda one: one.id),
@@ -155,9 +155,9 @@ def _decoded(sound: Excerpt) -> _Decoded:
         return _Decoded(None, fine=False)
 
 
-def _hash(utterance: Utterance) -> str | None:
+def _hash(path: Path) -> str | None:
     try:
-        return content_hash(utterance.path)
+        return content_hash(path)
     except OSError:
         return None
 

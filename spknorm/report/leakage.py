@@ -140,12 +140,15 @@ def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream:
     key = min(keys, key=_preference, default=("", "", ""))
     chosen = [row for row in wanted if (row.corpus, row.probe, row.layer) == key]
     plain = {row for row in chosen if row.control is None}
+    methods = [one.method for one in estimates]
     points = []
     for one in estimates:
+        alike = [other for other in methods if other.strategy == one.method.strategy]
+        is_only = [m for m in alike if not (m.erasure or m.shuffled)] == [one.method]
         found = []
         for run in one.rows["run"]:
             own = [row for row in _own_rows(one, run) if row in plain]
-            if not own and _is_only_of_its_stage(one, estimates):
+            if not own and is_only:  # of its stage, which an audit of the whole bench names
                 own = [row for row in runs.probes if row in plain]
                 own = [row for row in own if row.stage == one.method.strategy]
             found += [row.accuracy for row in own[:1]]
@@ -162,12 +165,6 @@ def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream:
         raw=mean_std(raw).mean if raw else None,
         chance=least[0] if least else None,
     )
-
-
-def _is_only_of_its_stage(one: Estimate, estimates: Sequence[Estimate]) -> bool:
-    methods = [other.method for other in estimates]
-    plain = [other for other in methods if not (other.erasure or other.shuffled)]
-    return [other for other in plain if other.strategy == one.method.strategy] == [one.method]
 
 
 def _preference(key: tuple[str, str, str]) -> tuple[bool, int, bool, tuple[str, str, str]]:

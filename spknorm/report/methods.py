@@ -100,7 +100,7 @@ def with_methods(runs: Runs) -> "DataFrame":
     What differs under one protocol tells methods apart under all, so that they are the same there.
     """
     table = frame(runs)
-    settings = _identities(runs.runs)
+    settings = _identities(runs)
     blocks = [table[key].rename(None) for key in ("task", "protocol")]
     differs = _texts(settings).groupby(blocks).nunique() > 1
     shared = differs.copy()
@@ -131,7 +131,7 @@ def protocols_note(runs: Runs) -> str:
     """Return which settings differ between protocols alone, so that no name tells them."""
     if not runs.runs:
         return ""
-    texts = _texts(_identities(runs.runs))
+    texts = _texts(_identities(runs))
     texts = texts.groupby([run.result.protocol for run in runs.runs], sort=False)
     alone, first = (texts.nunique() == 1).all(), texts.first()
     keys = [key for key in first if alone[key] and first[key].nunique() > 1 and key not in _FIELDS]
@@ -166,9 +166,8 @@ def settings_note(methods: Sequence[Method]) -> str:
     return sentence("settings", told=whose) if whose else ""
 
 
-def _identities(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return each run's settings that decide its method: those that change its numbers."""
-    return effects.identities((run.result.config, run.result.args) for run in runs)
+def _identities(runs: Runs) -> list[dict[str, Any]]:
+    return effects.identities((run.result.config, run.result.args) for run in runs.runs)
 
 
 def _texts(settings: Iterable[dict[str, Any]]) -> "DataFrame":

@@ -9,24 +9,10 @@ from itertools import chain
 from typing import Any
 
 from spknorm.protocols import TITLES
-from spknorm.report import paper
+from spknorm.report import paper, tables
 from spknorm.report.blocks import Block, Estimate, Score
 from spknorm.report.methods import Method, settings_note
-from spknorm.report.tables import (
-    NOTHING,
-    Show,
-    Table,
-    TableRow,
-    ccc,
-    n_of_m,
-    p_value,
-    percent,
-    plain,
-    signed_ccc,
-    signed_points,
-    span,
-    with_deviation,
-)  # fmt: skip
+from spknorm.report.tables import NOTHING, Show, Table, TableRow
 from spknorm.report.words import Line, sentence, table
 from spknorm.statistics import mean_std, pool_speakers, speaker_spread
 from spknorm.statistics.agreement import CCC
@@ -44,15 +30,15 @@ _SHARES = {"Ascent / descent": "ascent_share", "Head's gain": "speaker_gain",
 
 def line_of(one: Estimate, **values: Any) -> Line:
     """Return what a method's line is made of: the method, how many runs, and `values`."""
-    runs = n_of_m(len(one.rows), one.num_planned)
+    runs = tables.n_of_m(len(one.rows), one.num_planned)
     return {"method": one.method, "kind": one.method.row_kind, "runs": runs, **values}
 
 
-def change_of(score: Score, show: Show = signed_points) -> list[str]:
+def change_of(score: Score, show: Show = tables.signed_points) -> list[str]:
     """Return a tested difference, its interval and its p."""
     assert score.difference is not None  # it was tested
-    around = span(score.difference_low, score.difference_high, show)
-    return [show(score.difference), around, p_value(score.p_speakers_holm)]
+    around = tables.span(score.difference_low, score.difference_high, show)
+    return [show(score.difference), around, tables.p_value(score.p_speakers_holm)]
 
 
 def is_found(score: Score) -> bool:
@@ -75,7 +61,7 @@ def paper_table(blocks: Sequence[Block], task: str, remark: str = "") -> Table:
     rows = [_our_row(method, columns) for method in sorted(methods, key=Method.sort_key)]
     for line in paper.TABLE_1:
         normalised = None if line.auc is None else line.auc * 1000 / 950
-        numbers = map(plain, (line.si5_wa, line.sd_wa, line.auc, normalised))
+        numbers = map(tables.plain, (line.si5_wa, line.sd_wa, line.auc, normalised))
         rows.append(TableRow(cells=("paper", line.name, *numbers, NOTHING), kind="paper"))
     corpora = corpora_of(own.values())
     other = sentence("other-corpus", corpora=corpora) if corpora != [paper.CORPUS] else ""
@@ -97,7 +83,7 @@ def accuracy_table(block: Block) -> Table:
     lines = []
     for one in block.estimates:
         wa, *others = (one.scores[name] for name in ("wa", *beside))
-        shown = [_over_runs(one, wa), span(wa.low, wa.high)]
+        shown = [_over_runs(one, wa), tables.span(wa.low, wa.high)]
         shown += [_over_runs(one, score) for score in others]
         lines.append(line_of(one, shown=shown, spread=one.spread))
     reasons = dict.fromkeys(one.no_interval for one in block.estimates if one.no_interval)
@@ -114,13 +100,13 @@ def short_table(blocks: Sequence[Block]) -> Table:
     for block in blocks:
         for one in block.estimates:
             for size, found in one.rows.groupby(one.rows["samples_per_label"].fillna(0)):
-                scores = [with_deviation(*mean_std(found[name])) for name in ("wa", "ua")]
+                scores = [tables.with_deviation(*mean_std(found[name])) for name in ("wa", "ua")]
                 pooled = pool_speakers(found["by_speaker"])
                 worst = speaker_spread(pooled).worst_ua if pooled else None
                 where = f"{block.protocol} n={size:.0f}" if size else block.protocol
                 rows.append(line_of(one, where=where, scores=scores, worst=worst, found=found))
         if block.chance:
-            guess = (percent(block.chance.wa), percent(block.chance.ua))
+            guess = (tables.percent(block.chance.wa), tables.percent(block.chance.ua))
             cells = ("", "chance", block.protocol, *guess, "", "")
             rows.append(TableRow(cells=cells, kind="control"))
     return table("short", rows, more=[settings_note([*chain(*(one.methods for one in blocks))])])
@@ -128,9 +114,9 @@ def short_table(blocks: Sequence[Block]) -> Table:
 
 def comparison_table(block: Block) -> Table:
     """Return the paired tests of one protocol against strategy none: a line for each metric."""
-    show, text = signed_points, "comparison"
+    show, text = tables.signed_points, "comparison"
     if block.chance is None:
-        show, text = signed_ccc, "dimensions-comparison"
+        show, text = tables.signed_ccc, "dimensions-comparison"
     lines = []
     for one in block.estimates:
         for name, score in one.scores.items():
@@ -162,7 +148,7 @@ def low_resource_table(block: Block) -> Table:
     for strategy, values in paper.CURVES.items() if {*points} & {*paper.NUM_POINTS} else ():
         known = dict(zip(paper.NUM_POINTS, values, strict=True))
         drawn = [area(paper.NUM_POINTS, values) for area in (paper_auc, normalised_auc)]
-        numbers = map(plain, (*map(known.get, points), *drawn))
+        numbers = map(tables.plain, (*map(known.get, points), *drawn))
         cells = ("HuBERT Large", f"paper: {strategy}", *numbers, NOTHING)
         rows.append(TableRow(cells=cells, kind="paper"))
     more = settings_note([one.method for one, _ in curves]), sentence("chance", blocks=[block])
@@ -201,9 +187,9 @@ def _our_row(method: Method, columns: Sequence[Mapping[Method, Estimate]]) -> Ta
     curve = low.curve if low else None
     texts = [_over_runs(one, one.scores["wa"]) if one else NOTHING for one in (si, sd)]
     areas = (curve.paper_auc, curve.normalised_auc) if curve else (None, None)
-    counts = [n_of_m(len(one.rows), one.num_planned) if one else NOTHING for one in (si, sd)]
+    counts = [tables.n_of_m(len(one.rows), one.num_planned) if one else NOTHING for one in (si, sd)]
     counts.append(str(sum(curve.num_runs)) if curve else NOTHING)
-    cells = (f"{method.upstream}, {method.label}", *texts, *map(percent, areas))
+    cells = (f"{method.upstream}, {method.label}", *texts, *map(tables.percent, areas))
     return TableRow(cells=("ours", *cells, " / ".join(counts)), kind=method.row_kind)
 
 
@@ -213,7 +199,10 @@ def _dimension_table(block: Block) -> Table:
     for one in block.estimates:
         shown = []
         for score in one.scores.values():
-            shown += [_over_runs(one, score, ccc), span(score.low, score.high, ccc)]
+            shown += [
+                _over_runs(one, score, tables.ccc),
+                tables.span(score.low, score.high, tables.ccc),
+            ]
         mean = mean_std(found.test.mean for found in one.rows["dimensions"])
         lines.append(line_of(one, shown=shown, mean=mean))
     names = [name.removeprefix(f"{CCC}_") for name in block.estimates[0].scores]
@@ -234,10 +223,10 @@ def _classes_note(block: Block) -> str:
     return sentence("classes-left-out", found=found) if found else ""
 
 
-def _over_runs(one: Estimate, score: Score, show: Show = percent) -> str:
+def _over_runs(one: Estimate, score: Score, show: Show = tables.percent) -> str:
     """Return a score's mean over a method's runs, with its deviation."""
     assert score.mean is not None and score.std is not None
-    return with_deviation(score.mean, score.std, len(one.rows), show)
+    return tables.with_deviation(score.mean, score.std, len(one.rows), show)
 
 
 def _mean(one: Estimate, key: str) -> float | None:

@@ -19,10 +19,16 @@ _SPEAKER = (
 
 def table() -> str:
     """Return a row per corpus that has a tree of its own, those with emotions first."""
-    rows = [one for one in CORPORA.values() if one.variable is not None]
-    emotion = [_emotion_row(one) for one in rows if "emotion" in one.roles]
-    speaker = [_speaker_row(one) for one in rows if one.roles == ("speaker",)]
-    return "\n".join([_EMOTION, *emotion, "", _SPEAKER, *speaker])
+    emotion, speaker = [_EMOTION], [_SPEAKER]
+    for one in CORPORA.values():
+        if one.variable is not None:
+            only_speakers = one.roles == ("speaker",)
+            counted = (one.num_speakers or "by release", one.language)
+            cells = (f"`{one.name}`", one.title, *(counted if only_speakers else _emotion_row(one)),
+                     one.licence, one.source, f"`{one.example}`")  # fmt: skip
+            row = "| " + " | ".join(map(str, cells)) + " |"
+            (speaker if only_speakers else emotion).append(row)
+    return "\n".join([*emotion, "", *speaker])
 
 
 def written_into(page: str) -> str:
@@ -38,7 +44,7 @@ def written_into(page: str) -> str:
     return f"{before}{START}\n\n{table()}\n\n{END}{after}"
 
 
-def _emotion_row(one: Corpus) -> str:
+def _emotion_row(one: Corpus) -> tuple[object, ...]:
     counts = Counter[str]()
     for word, count in one.counts.items():
         counts[class_of(word)] += count
@@ -46,19 +52,6 @@ def _emotion_row(one: Corpus) -> str:
     further = ((word, count) for word, count in counts.items() if word not in EMOTIONS)
     others = ", ".join(f"{word} {count}" if count else word for word, count in further)
     total = one.num_utterances or sum(counts.values())
-    return _row(
-        f"`{one.name}`", one.title, total or "by release", four if total else "by release", others,
-        one.num_speakers or "unsure", one.language or "several", ", ".join(one.protocols),
-        one.licence, one.source, f"`{one.example}`",
-    )  # fmt: skip
-
-
-def _speaker_row(one: Corpus) -> str:
-    return _row(
-        f"`{one.name}`", one.title, one.num_speakers or "by release", one.language, one.licence,
-        one.source, f"`{one.example}`",
-    )  # fmt: skip
-
-
-def _row(*cells: object) -> str:
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+    sizes = (total or "by release", four if total else "by release", others)
+    return (*sizes, one.num_speakers or "unsure", one.language or "several",
+            ", ".join(one.protocols))  # fmt: skip
