@@ -125,10 +125,7 @@ def _started(loader: DataLoader[Any]) -> tuple[Any, "_Watch"]:
 
 
 def end_processes() -> None:
-    """End what this process has started for loading data, for whose end Python waits at exit.
-
-    They leave every signal to the run (`prepare`) but this one.
-    """
+    """End the loading processes, for which Python waits at exit; they heed no other signal."""
     for process in multiprocessing.active_children():
         process.kill()
         process.join()
