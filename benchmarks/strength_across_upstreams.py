@@ -10,8 +10,9 @@ linear probe for 80 speakers on the mean over time) less its own. A strength tha
 drops alike in all four places: the largest drop over the smallest is printed, one JSON line a
 reading, of means over --seeds. Finished models are kept in --folder. --share .33 trains the
 uppermost third of the layers of each upstream alone; --head_over_upstream .1 lets the emotion head
-learn more slowly than the upstream, which then has to move as far as the loss asks. Readings with a
-length of their own (ascent_lengths.py) are tried here alone, and only where --readings names them.
+learn more slowly than the upstream, which then has to move as far as the loss asks. `share` in a
+row is the median over steps of what an ascent as long as lambda says would to first order take of
+what the speaker head knows more than a uniform guess; above 1 it overshoots.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from ascent_lengths import LENGTHS, Measured
 from torch import Tensor, nn
 from upper_layers import Upper
 
@@ -43,7 +44,6 @@ from spknorm.schema import GroupConfig, GroupsConfig, MethodConfig, OptimizerCon
 from spknorm.upstreams.fast import PackedEncoder
 
 RATES = (1e-3, 1e-4)
-TOGETHER = ("grown, by tensor", "grown, at most 0.2")
 RELATIVE: dict[str, Any] = {"update": "relative", "speaker_lambda": 2.0}
 CONFUSION = RELATIVE | {"ascent_direction": "raw", "adversary": "confusion"}
 READINGS: dict[str, dict[str, Any]] = {
@@ -51,14 +51,33 @@ READINGS: dict[str, dict[str, Any]] = {
     "relative, raw": RELATIVE | {"ascent_direction": "raw"},
     "relative, confusion": RELATIVE | {"adversary": "confusion"},
     "relative, raw, confusion": CONFUSION,
-    **{f"relative, {length}": CONFUSION | {"length": length} for length in (*LENGTHS, *TOGETHER)},
+    **{f"relative, reach {reach:g}": CONFUSION | {"ascent_reach": reach} for reach in (0.5, 1.0)},
     "reversal": {"update": "reversal", "speaker_lambda": 0.3},
     "literal": {"update": "literal", "speaker_lambda": 0.03},
 }
-SHIPPED = [reading for reading, settings in READINGS.items() if "length" not in settings]
 PATHS = ("larger", "out", "folder")
 SPEAKER_LR, SPEAKER_PRETRAIN_STEPS = 1e-2, 600
 RHO, FOLD, BATCH, LONGEST = 0.8, 0, 16, 1500
+
+
+class Measured(Update):
+    """An update that notes how far its raw ascents are asked to go.
+
+    Attributes:
+        excess: The adversary's objective over that of a uniform guess, in nats, at this step.
+        shares: Of it, taken to first order by an ascent as long as lambda says; one a step.
+    """
+
+    def __init__(self, groups: Groups, **rest: Any) -> None:
+        super().__init__(groups, **rest)
+        self.excess, self.shares = 1.0, list[float]()
+
+    def _turn(self, norms: Mapping[str, Tensor]) -> list[Tensor]:
+        size, taken, *rest = super()._turn(norms)
+        of_logarithm = self._method.ascent_reach is not None
+        share = self._method.speaker_lambda * float(taken) * float(size)
+        self.shares.append(share if of_logarithm else share / max(self.excess, 1e-6))
+        return [size, taken, *rest]
 
 
 class Corpus:
@@ -86,7 +105,6 @@ def train(
     rate: float,
     head_rate: float,
     method: MethodConfig,
-    length: str | None = None,
     seed: int,
     loss: float,
     steps: int,
@@ -98,7 +116,8 @@ def train(
     heads = Heads(
         dim, num_emotions=4, num_speakers=80, strategy="TAP", projector_dim=64,
         speaker_head={"hidden": (64,), "batch_norm": True}, adversary=method.adversary,
-    )  # fmt: skip
+        reach=method.ascent_reach is not None,
+    ).to(weights[0].device)  # fmt: skip
     assert heads.speaker_head is not None
     groups = Groups(
         upstream=weights,
@@ -110,9 +129,9 @@ def train(
         lr=head_rate,
         groups=GroupsConfig(upstream=GroupConfig(lr=rate), speaker_head=GroupConfig(lr=SPEAKER_LR)),
     )
-    rest: dict[str, Any] = {"method": method, "optimizer": optimizer, "clipping": 1.0}
-    is_measured = method.update == "relative" and method.strategy == "TAP"
-    update = Measured(groups, length=length, **rest) if is_measured else Update(groups, **rest)
+    is_measured = (method.update, method.ascent_direction) == ("relative", "raw")
+    kind = Measured if is_measured and method.adversary == "confusion" else Update
+    update = kind(groups, method=method, optimizer=optimizer, clipping=1.0)
     of_emotion = torch.Generator().manual_seed(seed + 1000)  # the same batches in every reading
     start = pooled(encode, corpus.neutral)
 
@@ -129,8 +148,6 @@ def train(
         found = heads.emotion(features, corpus.emotion[rows]).loss
         torch.autograd.backward(found)
         losses.append(0.9 * losses[-1] + 0.1 * float(found.detach()))
-        if isinstance(update, Measured):
-            update.fall = max(min(losses[:-1]) - losses[-1], 0.0)
 
     def speaker_pass(coefficient: float) -> None:
         rows = corpus.known[torch.randint(len(corpus.known), (BATCH,), generator=generator)]
@@ -149,8 +166,8 @@ def train(
         update.step(emotion_pass, speaker_pass, 1.0)
         done += 1
     shares = update.shares if isinstance(update, Measured) else []
-    seen = pooled(encode, corpus.neutral).numpy()
-    speaker, known = corpus.speaker.numpy(), corpus.is_train
+    seen = pooled(encode, corpus.neutral).cpu().numpy()
+    speaker, known = corpus.speaker.cpu().numpy(), corpus.is_train
     return {
         "steps": done,
         "emotion_loss": round(losses[-1], 4),
@@ -207,7 +224,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--head_over_upstream", type=float, default=3.0, help="of learning rates")
     parser.add_argument("--share", type=float, help="of the layers, uppermost; default: whole")
     parser.add_argument("--further", type=int, default=0, help="utterances a speaker to probe")
-    parser.add_argument("--readings", nargs="+", default=SHIPPED, choices=list(READINGS))
+    parser.add_argument("--readings", nargs="+", default=list(READINGS), choices=list(READINGS))
     parser.add_argument("--lambda", type=float, dest="strength", help="of relative, to choose by")
     return parser
 
@@ -222,7 +239,6 @@ def _rows(options: argparse.Namespace, name: str, checkpoint: Path | None, seed:
             settings = dict(READINGS.get(reading, {"update": "literal", "speaker_lambda": 0.0}))
             if options.strength is not None and settings["update"] == "relative":
                 settings["speaker_lambda"] = options.strength
-            length = settings.pop("length", None)
             strategy = "TAP" if control else "none"
             key = [name, rate, reading, settings["speaker_lambda"], seed, options.loss]
             key += [options.head_over_upstream, options.share, options.further]
@@ -236,7 +252,6 @@ def _rows(options: argparse.Namespace, name: str, checkpoint: Path | None, seed:
                     rate=rate,
                     head_rate=options.head_over_upstream * rate,
                     method=MethodConfig(**{**settings, "strategy": strategy}),
-                    length=length,
                     seed=seed,
                     loss=-math.inf if control else options.loss,
                     steps=control["steps"] if control else LONGEST,

@@ -114,6 +114,16 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
             "leave it out, or choose update literal.",
         ),
         (
+            expert(spknorm={"ascent_reach": 1.0, "adversary": "confusion"}),
+            "`config.downstream_expert.spknorm.ascent_reach` has no effect under update literal: "
+            "leave it out, or choose update relative.",
+        ),
+        (
+            expert(spknorm={"update": "relative", "ascent_reach": 1.0}),
+            "`config.downstream_expert.spknorm.ascent_reach` goes with adversary confusion or "
+            "entropy: the paper's ascent has no end that it could reach.",
+        ),
+        (
             expert(spknorm={"ascent_direction": "raw"}),
             "`config.downstream_expert.spknorm.ascent_direction` has no effect under update "
             "literal: leave it out, or choose update relative.",

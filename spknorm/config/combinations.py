@@ -55,12 +55,19 @@ def _of_ascent(config: TaskConfig) -> Rules:
         ("ascent_lr", None, "adaptive"),
         ("ascent_direction", "preconditioned", "relative"),
         ("ascent_clip", None, "literal"),
+        ("ascent_reach", None, "relative"),
     ):
         yield (
             getattr(method, key) != default and method.update != update,
             f"`{_METHOD}.{key}` has no effect under update {method.update}: leave it out, or "
             f"choose update {update}.",
         )
+
+    yield (
+        method.ascent_reach is not None and method.adversary == "ascent",
+        f"`{_METHOD}.ascent_reach` goes with adversary confusion or entropy: the paper's ascent "
+        "has no end that it could reach.",
+    )
 
 
 def _of_protocol(config: TaskConfig) -> Rules:

@@ -5,14 +5,21 @@ Cross-entropy trains the head as it is (equation 4); what is below, the gate or 
 `coefficient` times the gradient of the adversary's own objective (equation 3). Used by `model.py`.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.method.gradients import reverse_gradient
+
+Objective = Callable[[Tensor], Tensor]
+"""From logits (B, K) to a scalar."""
+
+_NOTHING = 1.0e-6
+"""Nats: of less than this over the uniform guess there is nothing to take."""
 
 
 class Prediction(NamedTuple):
@@ -28,19 +35,32 @@ def _ascent(head: nn.Module, pooled: Tensor, labels: Tensor, coefficient: float)
     return Prediction(functional.cross_entropy(logits, labels), logits)
 
 
-def _confusion(head: nn.Module, pooled: Tensor, labels: Tensor, coefficient: float) -> Prediction:
-    """Drive the shared part to the uniform guess: cross-entropy against 1/K (Nagrani et al.)."""
+def _driven(objective: Objective, *of_batch: Any, logarithmic: bool = False) -> Prediction:
+    """Cross-entropy for the head, the gradient of an objective for what is below.
+
+    Args:
+        objective: Falls as the shared part is driven to the uniform guess.
+        of_batch: What an adversary takes.
+        logarithmic: Of the logarithm of what the objective has over the uniform guess, so that the
+            inverse of the gradient's norm is the length that to first order takes all of it.
+    """
+    head, pooled, labels, coefficient = of_batch
     prediction, seen = _two_views(head, pooled, labels)
-    uniform = -seen.log_softmax(dim=-1).mean()
-    return _with_gradient_of(prediction, coefficient * uniform)
+    found = objective(seen)
+    if logarithmic:
+        found = (found - objective(torch.zeros_like(seen))).clamp(min=_NOTHING).log()
+    return _with_gradient_of(prediction, coefficient * found)
 
 
-def _entropy(head: nn.Module, pooled: Tensor, labels: Tensor, coefficient: float) -> Prediction:
-    """Drive the shared part to the largest entropy of the speaker posterior."""
-    prediction, seen = _two_views(head, pooled, labels)
-    log_posterior = seen.log_softmax(dim=-1)
-    negative_entropy = (log_posterior.exp() * log_posterior).sum(dim=-1).mean()
-    return _with_gradient_of(prediction, coefficient * negative_entropy)
+def _against_uniform(logits: Tensor) -> Tensor:
+    """Cross-entropy against 1/K (Nagrani et al.)."""
+    return -logits.log_softmax(dim=-1).mean()
+
+
+def _negative_entropy(logits: Tensor) -> Tensor:
+    """The speaker posterior's entropy, which the uniform guess has the largest of, negated."""
+    log_posterior = logits.log_softmax(dim=-1)
+    return (log_posterior.exp() * log_posterior).sum(dim=-1).mean()
 
 
 def _two_views(head: nn.Module, pooled: Tensor, labels: Tensor) -> tuple[Prediction, Tensor]:
@@ -60,8 +80,16 @@ def _with_gradient_of(prediction: Prediction, objective: Tensor) -> Prediction:
     return Prediction(prediction.loss + (objective - objective.detach()), prediction.logits)
 
 
-ADVERSARIES: dict[str, Callable[[nn.Module, Tensor, Tensor, float], Prediction]] = {
-    "ascent": _ascent,
-    "confusion": _confusion,
-    "entropy": _entropy,
+_OBJECTIVES: dict[str, Objective] = {
+    "confusion": _against_uniform,
+    "entropy": _negative_entropy,
 }
+Adversary = Callable[[nn.Module, Tensor, Tensor, float], Prediction]
+ADVERSARIES: dict[str, Adversary] = {
+    "ascent": _ascent,
+    **{name: functools.partial(_driven, each) for name, each in _OBJECTIVES.items()},
+}
+LOGARITHMIC: dict[str, Adversary] = {
+    name: functools.partial(_driven, each, logarithmic=True) for name, each in _OBJECTIVES.items()
+}
+"""The same of the logarithm, for an ascent with a reach."""

@@ -247,16 +247,14 @@ class Update:
         sizes = [norms[name] for name in self._shared_names if name in norms]
         return turn(self._method, self._shared, emotion=self.emotion, before=before, sizes=sizes)
 
-    def _ascend(
-        self, strength: float, measure: bool, size: float = 0.0, taken: float = 0.0
-    ) -> Ascent:
-        """Do equation (3), compare it with (1); `size` and `taken` are what `_turn` returned."""
+    def _ascend(self, strength: float, measure: bool, *lengths: float) -> Ascent:
+        """Do equation (3), compare it with (1); `lengths` are what `_turn` returned."""
         update, shared = self._method.update, self._shared
         start = self._kept.before(shared) if measure else []
         if strength == 0:
             stepped = measure and float(distance(shared, start)) > 0
             return Ascent(share=0.0 if stepped else None)
-        rate, clipped = aim(self._method, size=size, taken=taken, strength=strength)
+        rate, clipped = aim(self._method, *lengths, strength=strength)
         for group in self.ascent.param_groups:
             group["lr"] = rate
         between = Copies(shared) if measure and update == "adaptive" else None

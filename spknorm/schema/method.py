@@ -18,6 +18,7 @@ from spknorm.schema.marks import (
     RELATIVE,
     SCHEDULED,
     SHARE,
+    TOWARDS_UNIFORM,
     Range,
     When,
 )
@@ -92,6 +93,12 @@ class MethodConfig:
     )
     """relative only. raw: along the gradient of the speaker loss. preconditioned: along what the
     emotion loss's own optimiser (Adam) would make of it."""
+    ascent_reach: Annotated[
+        float | None, ABOVE_0, NUMBERS, ADVERSARY, RELATIVE, TOWARDS_UNIFORM
+    ] = None
+    """relative only, with adversary confusion or entropy: the ascent is at most as long as would to
+    first order take this share of what the speaker head knows more than a uniform guess; 1: all,
+    so that it never overshoots. null: as long as lambda says."""
     ascent_clip: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, LITERAL] = None
     """literal only: longest step of equation (3); null: as long as it is."""
     ascent_lr: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, ADAPTIVE] = None

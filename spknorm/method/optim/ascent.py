@@ -28,7 +28,7 @@ class Ascent(NamedTuple):
     """What equation (3) did in one iteration.
 
     Attributes:
-        clipped: `ascent_clip` has shortened it.
+        clipped: `ascent_clip` or `ascent_reach` has shortened it.
         lost: It was asked for and moved nothing: no gradient, or under `relative` no step of (1).
         share: Length of the shared part's step by (3) over its step by (1); under reversal of the
             two gradients in the one step. None if not measured, or if (1) took no step.
@@ -46,7 +46,7 @@ class Aim(NamedTuple):
 
     Attributes:
         rate: Learning rate of its optimiser; 0: it does not step.
-        clipped: `ascent_clip` has lowered it.
+        clipped: `ascent_clip` or `ascent_reach` has lowered it.
     """
 
     rate: float
@@ -86,25 +86,39 @@ def turn(
         sizes: Norms of the gradients as they are, (n_i,).
 
     Returns:
-        Two scalars: the direction's length, and that of the step that (1) took on `shared`, where
-        `relative` needs it.
+        Scalars: the direction's length, that of the step that (1) took on `shared`, where
+        `relative` needs it, and where anything needs it the gradient's before it was turned.
     """
     relative = method.update == "relative"
-    if relative and method.ascent_direction == "preconditioned":
-        precondition(with_gradients(shared), emotion)
-        size = length([p.grad for p in shared if p.grad is not None])
-    else:
-        size = vector_norm(torch.cat([*sizes])) if sizes else torch.zeros(())
-    return [size, distance(shared, before) if relative else torch.zeros_like(size)]
+    if not relative or method.ascent_direction == "raw":
+        size = _whole(sizes)
+        return [size, distance(shared, before) if relative else torch.zeros_like(size), size]
+    slope = [] if method.ascent_reach is None else [_whole(sizes)]
+    precondition(with_gradients(shared), emotion)
+    size = length([p.grad for p in shared if p.grad is not None])
+    return [size, distance(shared, before), *slope]
 
 
-def aim(method: MethodConfig, *, size: float, taken: float, strength: float) -> Aim:
+def _whole(sizes: Sequence[Tensor]) -> Tensor:
+    return vector_norm(torch.cat([*sizes])) if sizes else torch.zeros(())
+
+
+def aim(
+    method: MethodConfig,
+    size: float = 0.0,
+    taken: float = 0.0,
+    slope: float = 0.0,
+    *,
+    strength: float,
+) -> Aim:
     """Return how far the ascent goes.
 
     Args:
         method: Reading, lambda, cap.
         size: Length of its direction.
         taken: Length of the step that (1) took, where `relative` needs it.
+        slope: Length of the gradient before it was turned: under `ascent_reach` the logarithm of
+            the adversary's excess falls by no more than this over a unit of length.
         strength: Of lambda, above 0.
     """
     if not 0 < size < math.inf:
@@ -113,7 +127,10 @@ def aim(method: MethodConfig, *, size: float, taken: float, strength: float) -> 
         assert method.ascent_lr is not None
         return Aim(strength * method.ascent_lr)
     if method.update == "relative":
-        return Aim(strength * method.speaker_lambda * taken / size)
+        far = strength * method.speaker_lambda * taken
+        if method.ascent_reach is not None and far * slope > method.ascent_reach:
+            return Aim(method.ascent_reach / slope / size, clipped=True)
+        return Aim(far / size)
     rate = strength * method.speaker_lambda
     if method.ascent_clip is not None and rate * size > method.ascent_clip:
         return Aim(method.ascent_clip / size, clipped=True)
