@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from spknorm.errors import is_out_of_memory
 from spknorm.features.sources import Source
 from spknorm.method.adversaries import Prediction
 from spknorm.method.model import Heads
-from spknorm.method.optim.lists import read
+from spknorm.method.optim.lists import ask
 from spknorm.method.optim.precision import autocast
 from spknorm.method.optim.transaction import ShortOfMemoryError
 from spknorm.method.optim.world import World
@@ -87,12 +87,12 @@ class Passes:
         self.tally = Tally(self._target.size)
         self.bad_ids: list[str] = []
         self._done: list[_Done] = []
+        self._asked: list[Callable[[], list[Any]]] = []
         self._short: BaseException | None = None
 
     def finish(self) -> None:
-        """Fill the tally; all losses and guesses are read in one copy."""
-        wanted = [tensor for done in self._done for tensor in (done.loss, done.guesses)]
-        values = iter(read(wanted))
+        """Fill the tally; losses and guesses are one copy of each pass."""
+        values = iter([value for asked in self._asked for value in asked()])
         for kind, batch, _, _, share in self._done:
             value, predicted = next(values), next(values)
             if not math.isfinite(value):
@@ -108,7 +108,7 @@ class Passes:
             hits = sum(one == other for one, other in zip(predicted, batch.labels, strict=True))
             self.tally.add("speaker_utterances", len(predicted))
             self.tally.add("speaker_hits", hits)
-        self._done = []
+        self._done, self._asked = [], []
 
     def emotion(self, batches: Sequence[Batch]) -> None:
         """Leave the gradients of l_er (equations 1, 2)."""
@@ -207,8 +207,11 @@ class Passes:
         """Go forward and backward; out of memory beside other processes, only remember it."""
         if empty or self._short is not None:
             return
+        before = len(self._done)
         try:
             run()
+            new = [(done.loss, done.guesses) for done in self._done[before:]]
+            self._asked.append(ask([tensor for pair in new for tensor in pair]))
         except (RuntimeError, MemoryError) as error:
             if self._world.size == 1 or not is_out_of_memory(error):
                 raise

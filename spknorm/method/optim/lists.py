@@ -1,10 +1,13 @@
 """Many tensors at once: their norms, how far they have come, and one reading of what is wanted.
 
 A GPU is asked for a list of tensors in a few calls, a part of the list at a time where that makes
-new tensors; the CPU for one tensor after the other. The host waits for the device in `read` alone.
+new tensors; the CPU for one tensor after the other. The host waits for the device in `read` alone,
+and in what `ask` returns.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -75,15 +78,36 @@ def _beside(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]
 
 
 def read(tensors: Sequence[Tensor]) -> list[Any]:
-    """Return what `tolist` gives of each tensor, in floats: the one place where the host waits."""
+    """Return what `tolist` gives of each tensor, in floats: here the host waits for all of them."""
     if not tensors:
         return []
+    try:
+        return _listed(_joined(tensors).cpu(), tensors)
+    except RuntimeError:  # no memory for it: one by one, which needs none
+        return _listed(_joined([tensor.cpu() for tensor in tensors]), tensors)
+
+
+def ask(tensors: Sequence[Tensor]) -> Callable[[], list[Any]]:
+    """Return what does `read`; a GPU copies now, and is not waited for beyond that."""
+    if all(tensor.device.type == "cuda" for tensor in tensors):
+        with contextlib.suppress(RuntimeError):  # no memory for it
+            copy = _joined(tensors).to("cpu", non_blocking=True)
+            copied = torch.cuda.current_stream(tensors[0].device).record_event()
+            return lambda: _listed(copy, tensors, copied)
+    return functools.partial(read, tensors)
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
     double = any(tensor.dtype is torch.float64 for tensor in tensors)  # an Apple GPU has none
     kind = torch.float64 if double else torch.float32
-    try:
-        flat = torch.cat([tensor.detach().reshape(-1).to(kind) for tensor in tensors]).cpu()
-    except RuntimeError:  # no memory for it: one by one, which needs none
-        flat = torch.cat([tensor.detach().cpu().reshape(-1).to(kind) for tensor in tensors])
-    sizes = [tensor.numel() for tensor in tensors]
-    pairs = zip(torch.split(flat, sizes), tensors, strict=True)
+    return torch.cat([tensor.detach().reshape(-1).to(kind) for tensor in tensors])
+
+
+def _listed(
+    joined: Tensor, tensors: Sequence[Tensor], copied: torch.cuda.Event | None = None
+) -> list[Any]:
+    if copied is not None and not copied.query():
+        copied.synchronize()
+    each = torch.split(joined, [tensor.numel() for tensor in tensors])
+    pairs = zip(each, tensors, strict=True)
     return [values.view(tensor.shape).tolist() for values, tensor in pairs]
