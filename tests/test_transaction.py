@@ -8,7 +8,7 @@ from torch.amp.grad_scaler import GradScaler
 from toy_model import Toy
 
 from spknorm.method.optim import lists, transaction
-from spknorm.method.optim.ascent import compare_ahead, compare_gradients
+from spknorm.method.optim.ascent import compare_gradients, compare_steps
 from spknorm.method.optim.transaction import HalfMovedError, ShortOfMemoryError
 from spknorm.schema import OptimizerConfig
 
@@ -273,7 +273,7 @@ def test_what_is_measured_of_lists_end_to_end_is_what_is_measured_one_by_one(req
         parameter.grad = torch.randn_like(parameter)
 
     def measured():
-        ahead = compare_ahead(shared, rate=0.01, before=before)
+        ahead = compare_steps(shared, rate=0.01, before=before)
         summed = compare_gradients(before, shared)
         far = float(lists.distance(shared, before))
         return [far, ahead.share, ahead.angle, summed.share, summed.angle]

@@ -34,9 +34,8 @@ from spknorm.errors import ConfigError
 from spknorm.method.optim.ascent import (
     Ascent,
     aim,
-    compare_ahead,
-    compare_behind,
     compare_gradients,
+    compare_steps,
     make_ascent,
     turn,
 )  # fmt: skip
@@ -45,7 +44,8 @@ from spknorm.method.optim.groups import EMOTION, Groups, left_out, shared_names
 from spknorm.method.optim.lists import distance
 from spknorm.method.optim.optimizers import make_optimizer
 from spknorm.method.optim.schedule import strength
-from spknorm.method.optim.transaction import Copies, Processes, Transaction, summed_gradients
+from spknorm.method.optim.transaction import Copies, Transaction, summed_gradients
+from spknorm.method.optim.world import World
 from spknorm.schema import MethodConfig, OptimizerConfig
 
 __all__ = ["Groups", "Step", "Update", "strength"]
@@ -87,7 +87,7 @@ class Update:
         clipping: float = math.inf,
         clip: str = "group",
         scaler: GradScaler | None = None,
-        world: Processes | None = None,
+        world: World | None = None,
     ) -> None:
         self.groups = groups
         self._method = method
@@ -226,7 +226,7 @@ class Update:
 
     def _train_speaker_head(self, speaker_pass: Callable[[float], None]) -> Step:
         speaker_pass(0.0)
-        norms, _ = self._clip("speaker")
+        norms, _ = self._clip("speaker", kept=True)
         finite = all_finite(norms)
         if finite:
             self._move("speaker", kept=True)
@@ -235,7 +235,7 @@ class Update:
 
     def _one_stage(self, *names: str) -> Step:
         """Move everything at once: only the first step, which makes states, keeps a copy."""
-        norms, _ = self._clip(*names)
+        norms, _ = self._clip(*names, kept=not self._stepped)
         finite = all_finite(norms)
         if finite:
             self._move(*names, kept=not self._stepped)
@@ -260,11 +260,11 @@ class Update:
         between = Copies(shared) if measure and update == "adaptive" else None
         compared = Ascent()
         if measure and between is None:
-            compared = compare_ahead(shared, rate=rate, before=start)
+            compared = compare_steps(shared, rate=rate, before=start)
         if rate > 0:
             self._move("ascent", kept=True)
         if between is not None:
-            compared = compare_behind(shared, between=between.of(shared), before=start)
+            compared = compare_steps(shared, between=between.of(shared), before=start)
         asked = update == "adaptive" or self._method.speaker_lambda > 0
         return compared._replace(clipped=clipped, lost=asked and rate == 0)
 
@@ -286,7 +286,7 @@ class Update:
 
         def also(norms: Mapping[str, Tensor]) -> Sequence[Tensor]:
             found = self._turn(norms) if turned else []
-            self._kept.keep_ahead(optimizers if kept else ())
+            self._kept.keep(optimizers if kept else ())
             return found
 
         return clip(gradients, self._clipping, together=self._together, free=free, also=also)

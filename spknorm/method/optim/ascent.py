@@ -150,39 +150,31 @@ def compare_gradients(emotion: Sequence[Tensor], shared: Sequence[nn.Parameter])
 
 
 @torch.no_grad()
-def compare_ahead(
-    shared: Sequence[nn.Parameter], *, rate: float, before: Sequence[Tensor]
+def compare_steps(
+    shared: Sequence[nn.Parameter],
+    *,
+    before: Sequence[Tensor],
+    rate: float = 0.0,
+    between: Sequence[Tensor] | None = None,
 ) -> Ascent:
-    """Compare the step that plain SGD is about to take with the one by (1).
+    """Compare the step by (3) with the one by (1).
 
-    What SGD will add is computed as it will compute it, weight by weight, so that a step which is
-    lost in rounding counts as none and no copy of the shared part is made.
+    What plain SGD will add is computed as it will compute it, weight by weight, so that a step
+    which is lost in rounding counts as none and no copy of the shared part is made.
 
     Args:
-        shared: Parameters as (1) has left them, with the gradients of (3).
-        rate: Of SGD.
+        shared: Parameters as (1) has left them, with the gradients of (3); or as (3) has.
         before: What each parameter was before (1).
+        rate: Of SGD, which has not stepped yet.
+        between: What each parameter was before (3), where that has been done.
     """
+    if between is not None:
+        ends = flat_parts(shared, between, before)
+        return compare((end - middle, middle - start) for end, middle, start in ends)
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in shared]
     return compare(
         (torch.add(now, gradient, alpha=-rate) - now, now - start)
         for now, gradient, start in flat_parts(shared, gradients, before)
-    )
-
-
-@torch.no_grad()
-def compare_behind(
-    shared: Sequence[nn.Parameter], *, between: Sequence[Tensor], before: Sequence[Tensor]
-) -> Ascent:
-    """Compare the step that has been taken from `between` with the one by (1) to there.
-
-    Args:
-        shared: Parameters as (3) has left them.
-        between: What each was between the two.
-        before: What each was before (1).
-    """
-    return compare(
-        (end - middle, middle - start) for end, middle, start in flat_parts(shared, between, before)
     )
 
 

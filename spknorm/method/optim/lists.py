@@ -1,18 +1,15 @@
 """Many tensors at once: their norms, how far they have come, and one reading of what is wanted.
 
 A GPU is asked for a list of tensors in a few calls, a part of the list at a time where that makes
-new tensors; the CPU for one tensor after the other. The host waits for the device in `read` alone,
-and in what `ask` returns.
+new tensors; the CPU for one tensor after the other. The host waits for the device in `read` alone.
 """
 
-import contextlib
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch._utils import _flatten_dense_tensors
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.linalg import vector_norm
 
 _AT_ONCE = 1 << 25
@@ -59,6 +56,11 @@ def flat(tensors: Sequence[Tensor]) -> Tensor:
     return joined
 
 
+def apart(joined: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return what `flat` has joined, in the shapes of `tensors`: views."""
+    return list(_unflatten_dense_tensors(joined, tensors))  # type: ignore[no-untyped-call]
+
+
 @torch.no_grad()
 def distance(ends: Sequence[Tensor], starts: Sequence[Tensor]) -> Tensor:
     """Return the norm of how far all tensors have come together, a scalar."""
@@ -67,47 +69,35 @@ def distance(ends: Sequence[Tensor], starts: Sequence[Tensor]) -> Tensor:
 
 
 def flat_parts(*lists: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
-    """Yield lists part by part as `parts` does, each part end to end and where the first one is."""
+    """Yield lists part by part as `parts` does, each end to end and on the first one's device."""
     for some in parts(*lists):
-        yield tuple(flat(_beside(one, some[0])) for one in some)
-
-
-def _beside(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
-    """Return tensors on the devices of others, where some are kept elsewhere."""
-    return [one.to(other.device) for one, other in zip(tensors, others, strict=True)]
+        yield tuple(flat([tensor.to(some[0][0].device) for tensor in one]) for one in some)
 
 
 def read(tensors: Sequence[Tensor]) -> list[Any]:
-    """Return what `tolist` gives of each tensor, in floats: here the host waits for all of them."""
+    """Return what `tolist` gives of each tensor, in floats: the one place where the host waits."""
+    return ask(tensors, waits=True)()
+
+
+def ask(tensors: Sequence[Tensor], *, waits: bool = False) -> Callable[[], list[Any]]:
+    """Return what does `read`, of now: it waits for what a GPU was told before, not since."""
     if not tensors:
-        return []
-    try:
-        return _listed(_joined(tensors).cpu(), tensors)
-    except RuntimeError:  # no memory for it: one by one, which needs none
-        return _listed(_joined([tensor.cpu() for tensor in tensors]), tensors)
-
-
-def ask(tensors: Sequence[Tensor]) -> Callable[[], list[Any]]:
-    """Return what does `read`; a GPU copies now, and is not waited for beyond that."""
-    if all(tensor.device.type == "cuda" for tensor in tensors):
-        with contextlib.suppress(RuntimeError):  # no memory for it
-            copy = _joined(tensors).to("cpu", non_blocking=True)
-            copied = torch.cuda.current_stream(tensors[0].device).record_event()
-            return lambda: _listed(copy, tensors, copied)
-    return functools.partial(read, tensors)
-
-
-def _joined(tensors: Sequence[Tensor]) -> Tensor:
+        return list
     double = any(tensor.dtype is torch.float64 for tensor in tensors)  # an Apple GPU has none
     kind = torch.float64 if double else torch.float32
-    return torch.cat([tensor.detach().reshape(-1).to(kind) for tensor in tensors])
+    copied = None
+    try:
+        joined = torch.cat([tensor.detach().reshape(-1).to(kind) for tensor in tensors])
+        ahead = joined.is_cuda and not waits
+        host = joined.to("cpu", non_blocking=ahead)
+        copied = torch.cuda.current_stream(joined.device).record_event() if ahead else None
+    except RuntimeError:  # no memory for it: one by one, which needs none
+        host = torch.cat([tensor.detach().cpu().reshape(-1).to(kind) for tensor in tensors])
 
+    def found() -> list[Any]:
+        if copied is not None and not copied.query():
+            copied.synchronize()
+        pairs = zip(torch.split(host, [t.numel() for t in tensors]), tensors, strict=True)
+        return [values.view(tensor.shape).tolist() for values, tensor in pairs]
 
-def _listed(
-    joined: Tensor, tensors: Sequence[Tensor], copied: torch.cuda.Event | None = None
-) -> list[Any]:
-    if copied is not None and not copied.query():
-        copied.synchronize()
-    each = torch.split(joined, [tensor.numel() for tensor in tensors])
-    pairs = zip(each, tensors, strict=True)
-    return [values.view(tensor.shape).tolist() for values, tensor in pairs]
+    return found

@@ -64,7 +64,8 @@ def make_optimizer(
         return OPTIMIZERS[config.torch_optim_name](groups, **{"lr": config.lr, **options})
     except (TypeError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"`config.optimizer`: {config.torch_optim_name} refuses {_names(options)}: {error}."
+            f"`config.optimizer`: {config.torch_optim_name} refuses "
+            f"{', '.join(options) or 'its options'}: {error}."
         ) from error
 
 
@@ -159,7 +160,3 @@ def _size(state: dict[str, Any]) -> Tensor:
 
 def _size_names(state: dict[str, Any]) -> list[str]:
     return [name for name in (*_SQUARES, "row_var", *_SIZES) if name in state]
-
-
-def _names(options: Iterable[str]) -> str:
-    return ", ".join(options) or "its options"

@@ -1,15 +1,15 @@
 """An iteration moves everything or nothing: what it is about to move is kept, and put back."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._utils import _unflatten_dense_tensors
 from torch.optim import Optimizer
 
 from spknorm.errors import is_out_of_memory
-from spknorm.method.optim.lists import flat, parts, takes_lists, with_gradients
+from spknorm.method.optim.lists import apart, flat, parts, takes_lists, with_gradients
+from spknorm.method.optim.world import World
 
 _MOST = 1 << 24
 """Elements of a large copy: of larger ones more of a device's memory lies idle beside them."""
@@ -21,18 +21,6 @@ class ShortOfMemoryError(MemoryError):
 
 class HalfMovedError(MemoryError):
     """Memory ran out within a step of which no copy was kept: some weights may have moved."""
-
-
-class Processes(Protocol):
-    """The processes that do each step together (spknorm.method.optim.world.World)."""
-
-    def largest(self, value: int) -> int:
-        """Return the largest `value` of all processes."""
-        ...
-
-    def sum_tensors(self, tensors: Sequence[Tensor]) -> None:
-        """Sum tensors over all processes, in place."""
-        ...
 
 
 class Copies:
@@ -59,9 +47,7 @@ class Copies:
     def _pairs(self) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
         """Yield tensors and the copies of them."""
         for part, copy in self._parts:
-            if isinstance(copy, Tensor):
-                copy = list(_unflatten_dense_tensors(copy, part))  # type: ignore[no-untyped-call]
-            yield part, copy
+            yield part, apart(copy, part) if isinstance(copy, Tensor) else copy
 
     def of(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the copy of each tensor; one without a copy is where it was."""
@@ -89,47 +75,41 @@ class Transaction:
         world: Processes that move the same weights; None if this one is alone.
     """
 
-    def __init__(self, world: Processes | None = None) -> None:
+    def __init__(self, world: World | None = None) -> None:
         self.on_host = False
         self._world = world
-        self._known: set[int] = set()  # ids of the parameters that are among the weights
         self._weights: list[Copies] = []
         self._values: list[Copies] = []
         self._states: dict[Optimizer, dict[nn.Parameter, dict[str, Any]]] = {}
-        self._ahead: set[Optimizer] = set()
+        self._error: BaseException | None = None
 
-    def keep_ahead(self, optimizers: Iterable[Optimizer]) -> None:
-        """Keep now what `move` would, while the device is busy; if memory is short, it will tell.
+    def keep(self, optimizers: Iterable[Optimizer]) -> None:
+        """Copy what a step of optimisers would change, unless that is kept already.
 
-        Args:
-            optimizers: With the gradients by which they will step.
+        That memory is short is told by `move`, when all processes are.
         """
         try:
             for optimizer in optimizers:
                 self._keep(optimizer)
-                self._ahead.add(optimizer)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            self._error = error.with_traceback(None)  # which would hold on to memory
 
     def move(self, optimizers: Sequence[Optimizer], *, kept: bool) -> None:
         """Let optimisers step.
 
         Args:
             optimizers: With gradients.
-            kept: Keep copies first, so that `take_back` can undo it.
+            kept: By `keep`, so that `take_back` can undo it.
 
         Raises:
             ShortOfMemoryError: In some process; `take_back` puts it right in all.
             HalfMovedError: In this process, and no copy is kept.
         """
-        error: BaseException | None = None
+        error = self._error
         try:
-            for optimizer in optimizers if kept else ():
-                if optimizer not in self._ahead:
-                    self._keep(optimizer)
-                self._ahead.discard(optimizer)
-            for optimizer in optimizers:
+            for optimizer in optimizers if error is None else ():
                 optimizer.step()
         except (RuntimeError, MemoryError) as raised:
             if not is_out_of_memory(raised):
@@ -144,18 +124,15 @@ class Transaction:
             raise ShortOfMemoryError(str(error or "in another process")) from error
 
     def _keep(self, optimizer: Optimizer) -> None:
-        """Copy what a step of this optimiser would change, unless that is kept already."""
+        every, state = self._states.values(), optimizer.state
         moved = with_gradients(parameters_of(optimizer))
-        new = [parameter for parameter in moved if id(parameter) not in self._known]
-        known, state = self._states.get(optimizer, {}), optimizer.state
+        new = [one for one in moved if not any(one in states for states in every)]
+        known = self._states.get(optimizer, {})
         states = {one: dict(state.get(one, ())) for one in moved if one not in known}
-        values = [
-            value for one in states.values() for value in one.values() if isinstance(value, Tensor)
-        ]
+        values = [v for one in states.values() for v in one.values() if isinstance(v, Tensor)]
         weights = Copies(new, on_host=self.on_host)
         self._values.append(Copies(values, on_host=self.on_host))
         self._weights.append(weights)
-        self._known.update(map(id, new))
         self._states[optimizer] = {**known, **states}
 
     def before(self, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
@@ -179,8 +156,7 @@ class Transaction:
 
     def forget(self) -> None:
         """Let the copies go."""
-        for kept in (self._known, self._weights, self._values, self._states, self._ahead):
-            kept.clear()
+        self._weights, self._values, self._states, self._error = [], [], {}, None
 
 
 class Statistics:
@@ -211,7 +187,7 @@ def parameters_of(*optimizers: Optimizer) -> list[nn.Parameter]:
     return [p for optimizer in optimizers for g in optimizer.param_groups for p in g["params"]]
 
 
-def summed_gradients(shared: Sequence[Tensor], world: Processes | None) -> list[Tensor]:
+def summed_gradients(shared: Sequence[Tensor], world: World | None) -> list[Tensor]:
     """Return copies of the shared part's gradients, of all processes together."""
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in shared]
     if world is not None:

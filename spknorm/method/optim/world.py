@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from spknorm.config.launcher import place
 from spknorm.errors import ConfigError
+from spknorm.method.optim.lists import apart, flat
 
 logger = logging.getLogger(__name__)
 
@@ -92,22 +93,17 @@ class World:
         has = has.to(self.device)
         torch.distributed.all_reduce(has)
         used = [p for p, count in zip(parameters, has.tolist(), strict=True) if count]
-        gradients = []
         for parameter in used:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            gradients.append(parameter.grad)
-        self.sum_tensors(gradients)
+        self.sum_tensors([parameter.grad for parameter in used if parameter.grad is not None])
 
     def sum_tensors(self, tensors: Sequence[Tensor]) -> None:
         """Sum tensors over all processes, in place."""
         for bucket in _buckets(tensors if self.size > 1 else ()):
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            torch.distributed.all_reduce(flat)
-            start = 0
-            for tensor in bucket:
-                tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
-                start += tensor.numel()
+            joined = flat(bucket)  # of one tensor that tensor itself
+            torch.distributed.all_reduce(joined)
+            torch._foreach_copy_(bucket, apart(joined, bucket))
 
     def same_weights(self, *modules: nn.Module) -> None:
         """Give every process the leader's weights."""
