@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tiny_runs
 import tiny_upstreams
 from audit_benches import quicken
+from kept_features import pooled_features
 
 from spknorm import predict
 from spknorm.cli.status import exit_status_of
 from spknorm.errors import ConfigError
 from spknorm.export import export
-from spknorm.features import pooled_features
 from spknorm.probe.audit import audit, dev_leakage
 from spknorm.schema import UpstreamConfig
 

@@ -18,8 +18,8 @@ COMBINATIONS = [
     )
     for precision in ("fp32", "bf16", "fp16")
 ]
-WAITS = {"fp32": 3, "bf16": 3, "fp16": 5}
-LAUNCHES = {"none": 290, "SNP": 570, "TAP": 610}
+WAITS = {"fp32": 2, "bf16": 2, "fp16": 4}
+LAUNCHES = {"none": 280, "SNP": 550, "TAP": 605}
 """Of a HuBERT of two layers. More than these is a step back: find what asks for it."""
 
 
@@ -47,7 +47,7 @@ def test_a_step_runs_on_the_device_and_asks_no_more_of_it_than_it_did(counted, c
 
 @pytest.mark.parametrize(
     ("shape", "accumulated", "launches", "gigabytes"),
-    [("base", 1, 1760, 9.0), ("large", 1, 3230, 15.5), ("large", 8, 3350, 15.5)],
+    [("base", 1, 1560, 9.0), ("large", 1, 2750, 15.5), ("large", 8, 2870, 15.5)],
 )
 def test_a_tap_step_of_64_utterances_asks_for_no_more_than_the_docs_say(
     ask, shape, accumulated, launches, gigabytes
@@ -60,6 +60,6 @@ def test_a_tap_step_of_64_utterances_asks_for_no_more_than_the_docs_say(
          "speaker": [4.0] * 32, "runner": {"gradient_accumulate_steps": accumulated}},
     )  # fmt: skip
     assert row["done"] == 2 and row["said"] == []
-    assert row["waits"] <= 3
+    assert row["waits"] <= 2
     assert row["launches"] <= launches
     assert row["reserved_gb"] < gigabytes
