@@ -95,7 +95,15 @@ def system_errors(path: Path) -> Iterator[None]:
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` so that readers see the old file or the new one, never a part."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(bytes_of(content) if isinstance(content, str) else content)
+
+
+def bytes_of(text: str) -> bytes:
+    """Return a text in UTF-8, a name of a file in it (which may be any bytes) as its bytes."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that is of no name
+        return text.encode("utf-8", "surrogatepass")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -11,6 +11,7 @@ from tiny_upstreams import make_transformers
 
 from spknorm.errors import USER_ERRORS
 from spknorm.upstreams import build
+from spknorm.upstreams.weights import no_description
 
 PARTS = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
 INDEX = "model.safetensors.index.json"
@@ -326,3 +327,13 @@ def lost_base(folder, options):
 def test_what_is_wrong_with_a_folder_of_pefts_is_named(change, part, folder, whole):
     change(folder, adapters(folder, whole))
     assert part in refusal(folder)
+
+
+def test_of_checkpoints_in_a_folder_the_last_numbered_one_is_named(tmp_path):
+    for name in ("checkpoint-500", "checkpoint-best", "checkpoint-1000"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    assert no_description(tmp_path) == (
+        "has no config.json, but checkpoint-1000 in it has one, as Trainer saves them: name that "
+        "folder"
+    )

@@ -50,6 +50,11 @@ class CellRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
             return self._on_slurm()
+        return self.here()
+
+    def here(self) -> int:
+        """Run the command as a process of this machine."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with _open_lock(self.folder) as lock:
             lock_file(lock, self.folder, wait=True)
             if (self.folder / "result.json").is_file():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spknorm.compat.audio_files import load
 from spknorm.errors import NonFiniteError
-from spknorm.files import sha256_of, write_atomic
+from spknorm.files import bytes_of, sha256_of, write_atomic
 
 SAMPLE_RATE = 16000
 
@@ -64,7 +64,7 @@ def add_inference(any_label: Any, prediction: str) -> Callable[[Any], None]:
             values = [v if isinstance(v, str) else " ".join(v) for v in records[prediction]]
             lines = (f"{n} {v}\n" for n, v in zip(names, values, strict=True))
             with (Path(self.expdir) / "inference.txt").open("ab") as file:
-                file.write("".join(lines).encode("utf-8", "surrogateescape"))
+                file.write(bytes_of("".join(lines)))
             return values
 
         refuse_nonfinite_scores(module.DownstreamExpert)

@@ -13,6 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 
 from spknorm.config import flatten
+from spknorm.files import bytes_of
 from spknorm.runs.metrics_log import MetricsLog
 
 NAMES_OF_S3PRL = {"wa": "acc", "emotion_loss": "loss"}
@@ -55,7 +56,7 @@ class Journal:
         """Append a line to log.log."""
         if self._expdir is not None:
             with (self._expdir / "log.log").open("ab") as file:
-                file.write(f"{text}\n".encode("utf-8", "surrogateescape"))
+                file.write(bytes_of(f"{text}\n"))
 
     def sync(self) -> None:
         """Return once metrics.jsonl is on the disk."""

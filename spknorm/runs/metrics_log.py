@@ -88,10 +88,8 @@ def write_predictions(
     Names and format are those of s3prl/downstream/emotion/expert.py.
     """
     for kind, names in (("predict", predicted), ("truth", truth)):
-        lines = "".join(f"{key} {name}\n" for key, name in zip(ids, names, strict=True))
-        # A file's name, and so an id, may be any bytes.
-        content = lines.encode("utf-8", "surrogateescape")
-        write_atomic(Path(expdir) / f"{split}_{fold}_{kind}.txt", content)
+        lines = [f"{key} {name}\n" for key, name in zip(ids, names, strict=True)]
+        write_atomic(Path(expdir) / f"{split}_{fold}_{kind}.txt", "".join(lines))
 
 
 def read_predictions(path: Path) -> dict[str, str]:

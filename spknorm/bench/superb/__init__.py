@@ -191,7 +191,7 @@ def _cell(
     done = folder / "superb_cell.json"
     if done.is_file() and (known := read_json(done)).get("command") == command:
         return TaskScore(task.name, upstream.name, folder, known["score"], known["step"], "")
-    status = CellRun(command, folder, environment)()
+    status = CellRun(command, folder, environment).here()
     text = ""
     with contextlib.suppress(FileNotFoundError):
         text = (folder / "log.log").read_text()

@@ -55,7 +55,7 @@ def merged(
         rank = down.shape[0]
         patterns = (options.get("alpha_pattern") or {}).items()
         own = (v for end, v in patterns if module == end or module.endswith(f".{end}"))
-        alpha = float(next(own, None) or options["lora_alpha"])
+        alpha = float(next(own, options.get("lora_alpha")))
         scale = alpha / (math.sqrt(rank) if options.get("use_rslora") else rank)
         up = adapters[name.removesuffix(_A) + _B]
         weights[target] = weights[target].float() + scale * (up.float() @ down.float())

@@ -52,8 +52,7 @@ def no_description(folder: Path) -> str:
         return f"{missing}; {link}"
     steps = [path.parent.name for path in folder.glob("checkpoint-*/config.json")]
     if steps:
-        numbers = ((int(f"0{name.rpartition('-')[2]}"), name) for name in steps)
-        last = max(numbers)[1]
+        last = max(steps, key=_number)
         return f"{missing}, but {last} in it has one, as Trainer saves them: name that folder"
     within = sorted(path.parent.name for path in folder.glob("*/config.json"))
     if within:
@@ -122,6 +121,11 @@ def _wrong_weights(path: Path) -> str:
             whole = False
     stopped = "is cut short, as a download or copy does that was stopped: get it again"
     return "" if whole else stopped
+
+
+def _number(name: str) -> int:
+    digits = name.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else -1
 
 
 def _named(path: Path) -> str:
