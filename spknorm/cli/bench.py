@@ -55,11 +55,7 @@ def _run(args: argparse.Namespace) -> int:
         print(f"FAILED {text}", file=sys.stderr)
     audited = not summary.not_followed
     if audited and experiment.audit and summary.complete:
-        try:
-            finish_audit(out)
-        except USER_ERRORS as error:
-            print(f"The leakage audit failed: {error}", file=sys.stderr)
-            audited = False
+        audited = _audit(out)
     _show_table(summary, out)
     return 1 if summary.failed or not audited else 0
 
@@ -91,6 +87,16 @@ def _with_lambdas(experiment: Experiment, out: Path, args: argparse.Namespace) -
             f"{one.upstream} {one.variant}: lambda {one.speaker_lambda:g}{doubt}", file=sys.stderr
         )
     return bench.with_choices(experiment, choices)
+
+
+def _audit(out: Path) -> bool:
+    """Measure leakage, or what an earlier call left of that to do; say whether it worked."""
+    try:
+        finish_audit(out)
+    except USER_ERRORS as error:
+        print(f"The leakage audit failed: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _run_table(kind: Any, path: Path, out: Path, args: argparse.Namespace) -> int:

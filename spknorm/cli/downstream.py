@@ -62,12 +62,20 @@ def run(args: argparse.Namespace) -> int:
         process.seed(args)
         runner = _runner(args, config)
         if args.downstream == settings.OUR_TASK:
-            from spknorm.upstreams import fetched
-
-            source = fetched(runner.upstream.model, args)
-            (note_fetched if begins and args.mode == "train" else check_weights)(args, source)
+            _compare_fetched(runner, args, begins=begins and args.mode == "train")
         _run_mode(runner, args)
     return 0
+
+
+def _compare_fetched(runner: Any, args: argparse.Namespace, *, begins: bool) -> None:
+    """Note what a name of a hub led to, or compare it with what the run began with."""
+    from spknorm.upstreams import fetched
+
+    source = fetched(runner.upstream.model, args)
+    if begins:
+        note_fetched(args, source)
+    else:
+        check_weights(args, source)
 
 
 def _write_elsewhere_if_read_only(args: argparse.Namespace) -> None:

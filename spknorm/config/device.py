@@ -109,7 +109,7 @@ def reason_unusable() -> str | None:
     """Return why a GPU whose driver is there cannot be used, as torch says it; None if none is."""
     import torch
 
-    if not any(Path(sign).exists() for sign in _SIGNS_OF_A_DRIVER) or not torch.version.cuda:
+    if not _driver_is_there() or not torch.version.cuda:
         return None
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
@@ -198,3 +198,7 @@ def check_compiler(device: str) -> None:
             f"this Python ({next(iter(said.strip().splitlines()), 'no word of it')}): install it "
             "and Python's headers (python3-dev), or set it to false."
         ) from error
+
+
+def _driver_is_there() -> bool:
+    return any(Path(sign).exists() for sign in _SIGNS_OF_A_DRIVER)

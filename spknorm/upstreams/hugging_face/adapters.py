@@ -53,9 +53,7 @@ def merged(
                 f"{options.get('base_model_name_or_path')} does not have."
             )
         rank = down.shape[0]
-        patterns = (options.get("alpha_pattern") or {}).items()
-        own = (v for end, v in patterns if module == end or module.endswith(f".{end}"))
-        alpha = float(next(own, options.get("lora_alpha")))
+        alpha = _alpha(options, module)
         scale = alpha / (math.sqrt(rank) if options.get("use_rslora") else rank)
         up = adapters[name.removesuffix(_A) + _B]
         weights[target] = weights[target].float() + scale * (up.float() @ down.float())
@@ -71,3 +69,10 @@ def _target(weights: Mapping[str, Tensor], wanted: str) -> str | None:
         if len(found) == 1:
             return found[0]
     return None
+
+
+def _alpha(options: Mapping[str, Any], module: str) -> float:
+    for ending, value in (options.get("alpha_pattern") or {}).items():
+        if module == ending or module.endswith(f".{ending}"):
+            return float(value)
+    return float(options["lora_alpha"])
