@@ -187,9 +187,7 @@ def check_folder(path: Path) -> None:
 def own_place(folder: Path, kind: str) -> Path:
     """Return `folder`, or where what is made of it goes if it is somebody else's to write.
 
-    Args:
-        folder: An experiment's or a benchmark's; one that is not there yet is returned as it is.
-        kind: What is made: the name of a folder below `result` in the working folder.
+    A folder that is not there yet is returned as it is; `kind` names one below `result`.
     """
     folder = Path(folder)
     if not folder.is_dir() or os.access(folder, os.W_OK | os.X_OK):
@@ -201,10 +199,8 @@ def own_place(folder: Path, kind: str) -> Path:
 def lock_file(file: IO[Any], folder: Path, *, wait: bool = False, shared: bool = False) -> bool:
     """Take the kernel's lock of a folder's open file; it ends with the process.
 
-    A shared one, to see whether another holds it, needs no right to write.
-
-    Returns:
-        Whether it was taken: a file system without locks is warned of, and used without.
+    A shared one, to see whether another holds it, needs no right to write. Tells whether it was
+    taken: a file system without locks is warned of, and used without.
 
     Raises:
         BlockingIOError: Another process holds it, and `wait` is false.
@@ -234,8 +230,7 @@ def lock_file(file: IO[Any], folder: Path, *, wait: bool = False, shared: bool =
 class FolderLock:
     """Keeps two processes out of one folder; a dead owner's lock is free by itself.
 
-    The lock is the kernel's (flock), so it vanishes with its process; the
-    file only says who held it.
+    The lock is the kernel's (flock), so it vanishes with its process; the file says who held it.
     """
 
     def __init__(self, folder: Path) -> None:
