@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _unflatten_dense_tensors
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
@@ -81,8 +82,8 @@ def run_whole(layer: Layer, x: Tensor, layout: Layout) -> Tensor:
         layout: Of the utterances.
     """
     dtype = torch.get_autocast_dtype(layout.device.type)
-    linears = [*layer.projections, *layer.others, *layer.norms]
-    weights = [getattr(module, name) for module in linears for name in ("weight", "bias")]
+    modules = [*layer.projections, *layer.others, *layer.norms]
+    weights = [module._parameters[name] for module in modules for name in ("weight", "bias")]
     y: Tensor = _Whole.apply(layer, layout, x.to(dtype), *weights)  # type: ignore[no-untyped-call]
     return y
 
@@ -106,14 +107,11 @@ class _Weights(NamedTuple):
     @classmethod
     def cast(cls, weights: Sequence[Tensor], dtype: torch.dtype) -> "_Weights":
         """Return weights cast at once, those of queries, keys and values on top of each other."""
-        weights = [weight.detach() for weight in weights]
-        sizes = [weight.numel() for weight in weights]
         count = len(weights) - 10  # of the projections, each with a bias
-        order = [*range(0, count, 2), *range(1, count, 2), *range(count, len(weights))]
-        flat = weights[0].new_empty(sum(sizes), dtype=dtype)
-        pieces = torch.split(flat, [sizes[place] for place in order])
-        views = [piece.view_as(weights[p]) for piece, p in zip(pieces, order, strict=True)]
-        torch._foreach_copy_(views, [weights[place] for place in order])
+        ordered = [*weights[:count:2], *weights[1:count:2], *weights[count:]]
+        flat = weights[0].new_empty(sum(weight.numel() for weight in weights), dtype=dtype)
+        views = _unflatten_dense_tensors(flat, ordered)  # type: ignore[no-untyped-call]
+        torch._foreach_copy_(views, ordered)
         rows = sum(len(weight) for weight in weights[:count:2])
         wide = rows * weights[0].shape[1]
         joined = flat[:wide].view(rows, -1), flat[wide : wide + rows]
@@ -163,8 +161,9 @@ class _Whole(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         layer, layout = ctx.layer, ctx.layout
-        saved = iter(ctx.saved_tensors)
-        w = _Weights(*(next(saved) for _ in _Weights._fields))
+        every = ctx.saved_tensors  # once: under `checkpoint` they are computed here
+        w = _Weights(*every[: len(_Weights._fields)])
+        saved = iter(every[len(_Weights._fields) :])
         h, qkv, mixed, sums, random, g, a, active, start, end = (next(saved) for _ in range(10))
         norms = [(next(saved), next(saved)) for _ in range(2)]
         masks = [next(saved) if there else None for there in ctx.has_mask]
