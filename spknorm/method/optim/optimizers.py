@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from spknorm.errors import ConfigError
-from spknorm.method.optim.lists import norms, parts, with_gradients
+from spknorm.method.optim.lists import flat, parts, with_gradients
 from spknorm.schema import GroupConfig, OptimizerConfig
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -121,9 +121,9 @@ def precondition(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> No
     for parameter, state in states.items():
         if not _size_names(state):
             parameter.grad = None
-    squares: list[Tensor] = []
-    for (few,) in parts(known):  # no further copy of all is made
-        squares += _sums_of_squares(_sizes([states[p] for p in few]))
+    squares = [  # no further copy of all is made
+        flat(_sizes([states[p] for p in few])).square().sum() for (few,) in parts(known)
+    ]
     typical = (torch.stack(squares).sum() / sum(p.numel() for p in known)).sqrt()
     # a scale of 0: no gradient so far, so no weight is smaller than another
     unit, whole = torch.where(typical > 0, typical, 1.0), torch.where(typical > 0, 1.0, _DAMPING)
@@ -132,12 +132,6 @@ def precondition(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> No
         torch._foreach_add_(scales, _DAMPING)
         torch._foreach_div_(scales, whole)
         torch._foreach_div_([p.grad for p in few if p.grad is not None], scales)
-
-
-def _sums_of_squares(tensors: list[Tensor]) -> list[Tensor]:
-    if tensors[0].device.type == "cpu":
-        return [tensor.square().sum() for tensor in tensors]
-    return list(norms(tensors).square())
 
 
 def _sizes(states: Sequence[dict[str, Any]]) -> list[Tensor]:

@@ -167,9 +167,9 @@ class Statistics:
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
-        parts = (part for module in modules for part in module.modules() if part.training)
-        self._parts = [part for part in parts if isinstance(part, nn.modules.batchnorm._NormBase)]
-        self._kept = [(b, b.clone()) for part in self._parts for b in part.buffers()]
+        parts = [part for module in modules for part in module.modules() if part.training]
+        norms = [part for part in parts if isinstance(part, nn.modules.batchnorm._NormBase)]
+        self._kept = [(b, b.clone()) for part in norms for b in part.buffers()]
 
     def keep(self) -> None:
         """Copy them as they are; needs no memory."""
