@@ -1,5 +1,6 @@
 import os
 import signal
+import warnings
 
 import pytest
 import torch
@@ -266,3 +267,13 @@ def test_a_folder_in_place_of_a_file_is_told_as_that(tmp_path, capsys):
         f"spknorm: `-k {tmp_path}`: it is a folder, and `hubert_local` takes a file; a folder of "
         f"transformers goes with -u hf:{tmp_path}.\n"
     )
+
+
+def test_what_python_says_of_the_grammar_of_s3prl_is_silenced():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        process.hush()
+        compile('"a" is "b"', "/site/s3prl/upstream/expert.py", "exec")
+        assert caught == []
+        compile('"a" is "b"', "/site/mine/expert.py", "exec")
+        assert [one.category for one in caught] == [SyntaxWarning]
