@@ -12,10 +12,15 @@ from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 
 
 def touch(root, paths, content=b""):
-    """Write files of one content, and return the folder."""
+    """Write files of one content, of which there may be a hundred thousand; return the folder."""
+    made = set()
     for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content)
+        place = root / path
+        if place.parent not in made:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            made.add(place.parent)
+        with place.open("wb", buffering=0) as file:
+            file.write(content)
     return root
 
 

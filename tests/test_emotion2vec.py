@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from audit_benches import quicken
 from test_families import hidden_states, settings_of
 from test_families_own import FUNASR, hub, make
 from test_fast_families import check_alone
@@ -201,6 +202,7 @@ def test_its_command_lines_train_audit_predict_and_export(
     tiny_corpora, tmp_path, tone, monkeypatch
 ):
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    quicken(monkeypatch)
     checkpoint, run, wav = make("emotion2vec", tmp_path / "m"), tmp_path / "run", tmp_path / "a.wav"
     (tmp_path / "task.yaml").write_text(yaml.safe_dump(settings_of(tiny_corpora, "TAP", 1)))
     soundfile.write(wav, tone(0.5), 16000)

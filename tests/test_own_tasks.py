@@ -75,12 +75,12 @@ def test_a_run_reads_its_configuration_once(begin, monkeypatch):
     check = combinations.check_combinations
     monkeypatch.setattr(config, "check_combinations", lambda one: checked.append(one) or check(one))
     monkeypatch.setattr(config, "_PARSED", {})
-    assert run_downstream([*begin, "-p", "x", "-o", SHORT.format(steps=2)]) == 0
+    assert run_downstream([*begin, "-p", "x", "-o", SHORT.format(steps=2) + NO_START]) == 0
     assert len(checked) == 1
 
 
 def test_a_second_run_does_not_write_over_the_first(begin, capsys):
-    argv = [*begin, "-p", "x", "-o", SHORT.format(steps=2)]
+    argv = [*begin, "-p", "x", "-o", SHORT.format(steps=2) + NO_START]
     assert run_downstream(argv) == 0
     assert run_downstream(argv) == 2
     assert "go on with it (-a), or choose another folder" in capsys.readouterr().err

@@ -155,9 +155,18 @@ def test_steps_are_done_on_a_device_that_is_neither_a_cpu_nor_of_cuda(ask):
     assert found == [[2, [], ["by products, on padded frames"]]] * 6  # steps, float64, attention
 
 
-def test_nothing_makes_float64_on_the_device_which_apples_have_not(ask):
-    commands = ["train", "train_frozen", "train_none", "train_dimensions"]
-    commands += ["predict", "audit", "leakage"]
+@pytest.mark.parametrize(
+    "commands",
+    [
+        ["predict"],
+        pytest.param(
+            ["train", "train_frozen", "train_none", "train_dimensions", "audit", "leakage"],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["predict", "all others"],
+)
+def test_nothing_makes_float64_on_the_device_which_apples_have_not(ask, commands):
     found = ask("in_float64", {"commands": commands})
     assert [*found][4:] == commands
     assert {what for made in found.values() for what in made} == set()

@@ -87,6 +87,7 @@ TOLD = (
 SAID_BY_CUDNN = ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
+@pytest.mark.slow
 def test_whole_commands_survive_memory_that_runs_out_or_end_with_one_line(ask):
     found = ask("run_out_in_commands", {"asked": COMMANDS}, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
     ends = {}

@@ -127,6 +127,7 @@ def test_the_command_line_forks_before_it_writes_into_the_folder(
         "config.runner.{}=1,,config.runner.save_step=1,,config.runner.eval_step=1,,"
         f"config.downstream_expert.datarc.root={tiny_corpora / 'iemocap'},,"
         f"config.downstream_expert.speaker_corpus.root={tiny_corpora / 'voxceleb1'},,"
+        "config.downstream_expert.spknorm.speaker_pretrain_steps=0,,"
         "config.downstream_expert.datarc.num_workers=0,,config.runner.total_steps={}{}"
     )
     run = tmp_path / "run"

@@ -63,13 +63,13 @@ def size_of(folder, pattern):
 @pytest.mark.parametrize("share", [0.5, 1.5, 2.5])
 @pytest.mark.fault("full disk")
 def test_a_full_disk_ends_the_run_with_the_last_good_checkpoint_whole(
-    tiny_hubert, tiny_corpora, tmp_path, disk_of, share
+    tiny_hubert, tiny_corpora, tmp_path, disk_of, share, undisturbed
 ):
     """The disk has room for so many checkpoints."""
     options = {"save_step": 1, "eval_step": 1, "total_steps": 8}
     mapping = tiny_runs.settings_of(tiny_corpora, **options)
-    tiny_runs.train(tiny_hubert, mapping, tmp_path / "whole")
-    each = size_of(tmp_path / "whole", "states-*.ckpt")
+    whole = undisturbed("TAP", "literal", **options)
+    each = size_of(whole, "states-*.ckpt")
     disk = disk_of(int(share * each) + 60_000)
     if disk is None:
         run_with_small_files(int(min(share, 0.9) * each), tiny_hubert, tiny_corpora, tmp_path)
@@ -85,7 +85,7 @@ def test_a_full_disk_ends_the_run_with_the_last_good_checkpoint_whole(
         checkpoint.read(path)
     subprocess.run(["mount", "-o", "remount,size=50M", str(disk)], check=True)
     tiny_runs.train(tiny_hubert, mapping, disk, resume=True)
-    assert tiny_runs.outcome_of(disk) == tiny_runs.outcome_of(tmp_path / "whole")
+    assert tiny_runs.outcome_of(disk) == tiny_runs.outcome_of(whole)
 
 
 @pytest.mark.parametrize("room", [0, 300, 3000])
