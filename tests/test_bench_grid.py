@@ -11,11 +11,17 @@ from pathlib import Path
 
 import pytest
 from bench_files import experiment  # noqa: F401 (fixtures)
-from bench_stubs import EXPERIMENT, result_of, starts, stub_command
+from bench_stubs import EXPERIMENT, DirectJobs, result_of, starts, stub_command
 
 from spknorm import bench
 from spknorm.bench.worker import is_running
 from spknorm.errors import ConfigError
+
+
+@pytest.fixture
+def direct(monkeypatch):
+    """Without submitit, where it is not how cells run that counts."""
+    monkeypatch.setattr("spknorm.bench.grid.LocalJobs", DirectJobs)
 
 
 def test_a_bench_runs_every_cell_and_a_second_call_runs_none(experiment, tmp_path):
@@ -48,7 +54,9 @@ def test_a_failed_cell_stops_nothing_and_says_why(experiment, tmp_path):
     assert bench.run(experiment, out, command=stub_command(tmp_path)).failed == ()
 
 
-def test_a_result_made_with_other_settings_is_neither_used_nor_overwritten(experiment, tmp_path):
+def test_a_result_made_with_other_settings_is_neither_used_nor_overwritten(
+    experiment, tmp_path, direct
+):
     out = tmp_path / "out"
     bench.run(experiment, out, command=stub_command(tmp_path))
     experiment.write_text(EXPERIMENT.replace("total_steps: 30", "total_steps: 40"))
@@ -85,7 +93,7 @@ def test_a_plan_estimates_from_the_finished_cells_and_runs_nothing(experiment, t
     assert plan.seconds_left == pytest.approx(3 * 10 / 2)
 
 
-def test_two_benches_in_one_folder_are_refused(experiment, tmp_path):
+def test_two_benches_in_one_folder_are_refused(experiment, tmp_path, direct):
     out = tmp_path / "out"
 
     def second(progress):

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from bench_stubs import EXPERIMENT, stub_command
+from bench_stubs import EXPERIMENT, DirectJobs, stub_command
 
 from spknorm import bench
 from spknorm.cli import main
@@ -25,11 +25,13 @@ def experiment(tmp_path, monkeypatch):
 def stubbed(tmp_path, monkeypatch):
     """Let `spknorm bench` run stubs; the function says which strategy fails on fold2.
 
-    Unless asked for, no report is made of them: it takes longer than all the rest.
+    Unless asked for, they are no jobs of submitit's and no report is made of them: either takes
+    longer than all the rest.
     """
 
-    def stub(failing="nobody", *, report=False):
-        if not report:
+    def stub(failing="nobody", *, whole=False):
+        if not whole:
+            monkeypatch.setattr("spknorm.bench.grid.LocalJobs", DirectJobs)
             monkeypatch.setattr("spknorm.report.build", lambda out: [])
             monkeypatch.setattr("spknorm.report.text", lambda out: "")
         command = stub_command(tmp_path, failing=failing)
@@ -51,7 +53,7 @@ def test_a_dry_run_prints_the_grid_and_the_first_command(experiment, capsys):
 
 
 def test_a_bench_ends_with_one_table_chance_and_the_report(experiment, stubbed, capsys):
-    stubbed(report=True)
+    stubbed(whole=True)
     assert main(["bench", str(experiment)]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
