@@ -10,11 +10,13 @@ from spknorm.features.reader import Reading, upstream_reader
 from spknorm.schema import UpstreamConfig
 
 
-def pooled_features(upstream, utterances, *, config, selection="hidden_states", max_seconds=None):
+def pooled_features(
+    upstream, utterances, *, config, selection="hidden_states", max_seconds=None, device="cpu"
+):
     """Return each utterance's mean over time of each layer, (N, L, H), cached as `config` says."""
     rate = upstream.get_downsample_rates(selection)
     reading = Reading(selection, None, normalize=False, rate=rate, pooled=True)
-    reader = upstream_reader(upstream, reading, config=config)
+    reader = upstream_reader(upstream, reading, config=config, device=device)
     keys = None
     if config.cache != "off":
         keys = reader.fill(utterances, max_seconds=max_seconds)
