@@ -25,14 +25,15 @@ def takes_lists(device: torch.device) -> bool:
 
 
 def parts(*lists: Sequence[_T], most: int = _AT_ONCE) -> Iterator[tuple[list[_T], ...]]:
-    """Yield lists of the same length part by part, each part of all lists at once."""
+    """Yield lists of the same length and one device part by part, each of all lists at once."""
     start = size = 0
     first = lists[0]
-    for place, tensor in enumerate(first):
+    alone = bool(first) and not takes_lists(first[0].device)
+    for stop, tensor in enumerate(first, start=1):
         size += tensor.numel()
-        if not takes_lists(tensor.device) or size >= most or place + 1 == len(first):
-            yield tuple(list(one[start : place + 1]) for one in lists)
-            start, size = place + 1, 0
+        if alone or size >= most or stop == len(first):
+            yield tuple([*one[start:stop]] for one in lists)
+            start, size = stop, 0
 
 
 def with_gradients(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
