@@ -134,7 +134,7 @@ def _make_demo_corpora(cells: list[Cell]) -> None:
     for rho, seed in sorted(wanted):
         from spknorm.demo import make_demo_corpora
 
-        with bar("utterances of the demo") as show:
+        with bar("utterances of the demo", leave=False) as show:
             make_demo_corpora(rho=rho, seed=seed, progress=show)
 
 
