@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from spknorm.controlled.grid import in_parallel
+from spknorm.controlled.parallel import in_parallel
 
 
 def note(folder: str) -> None:

@@ -5,6 +5,7 @@
     fitted     what a method gives back     finetuning  fine-tuning, TAP, behind an eraser
     folds      the models of a fold         grid        rows per (rho, seed), resumable
     verdicts   hypotheses, judged by code   outcome     table, figures, page
+    parallel   jobs in processes
     rivals/    other ways to deal with the speaker, in the same world
 
 Hypotheses, settings and results are in docs/controlled.md.

@@ -15,7 +15,8 @@ import numpy as np
 
 from spknorm.controlled import fitted, folds, pool
 from spknorm.controlled.folds import Fold
-from spknorm.controlled.grid import OnProgress, compute, key_of
+from spknorm.controlled.grid import key_of
+from spknorm.controlled.parallel import OnProgress, compute
 from spknorm.controlled.pool import Floats
 from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.plan import BASELINES, Part, Plan

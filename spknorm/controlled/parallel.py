@@ -1,0 +1,51 @@
+"""Jobs in processes of their own, which import no more than the jobs do."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context, parent_process
+
+OnProgress = Callable[[int, int], None]
+"""Called with (parts done, parts in all)."""
+
+
+def compute(
+    jobs: Sequence[Callable[[], None]], workers: int, progress: OnProgress, *, done: int, total: int
+) -> int:
+    """Run jobs and tell of each; return how many are done, with `done` before them."""
+    progress(done, total)
+    for _ in in_parallel(jobs, workers):
+        done += 1
+        progress(done, total)
+    return done
+
+
+def in_parallel(jobs: Sequence[Callable[[], None]], workers: int) -> Iterator[None]:
+    """Run jobs in processes of their own (in this one where one suffices); yield after each."""
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            job()
+            yield
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as executor:
+        try:
+            for future in as_completed([executor.submit(job) for job in jobs]):
+                future.result()
+                yield
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that gives it jobs is gone: it would wait for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
