@@ -48,12 +48,12 @@ def simulate(
         one_stage = _one_stage(ours, theirs, generator)
         for name in fairness.MEASURES:
             error, error_of_difference = one_stage[name]
-            value, difference = around[name].value, tests[name].value
+            value, difference = around[name].value, tests[name].difference
             reach = quantile(0.975, num_speakers - 1) * error
             p = p_value(difference, error_of_difference, num_speakers - 1)
             hits[name]["coverage"] += around[name].low <= truth[name] <= around[name].high
             hits[name]["coverage_of_one_stage"] += abs(value - truth[name]) <= reach
-            hits[name]["false_positives"] += tests[name].p < 0.05
+            hits[name]["false_positives"] += tests[name].p_bootstrap < 0.05
             hits[name]["false_positives_of_one_stage"] += p < 0.05
     return {
         name: {key: count / num_datasets for key, count in found.items()}

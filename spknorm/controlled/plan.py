@@ -70,16 +70,13 @@ class Plan:
         controls: Further methods on frozen features, at `control_rho`.
         shuffled: Methods that are also run with shuffled speaker labels, at `control_rho`.
         control_rho: Some of `rho`.
-        tuned: Methods that fine-tune the upstream.
-        tuned_shuffled: Some of them, run with shuffled speaker labels, too.
+        tuned: Methods that fine-tune the upstream, as `tuned_shuffled`.
         tuned_starts: Frozen models from which these go on, as rows of their own.
         tuned_rho: Values of the confounding for these.
         baseline_rho: Further ones, at which only `none` is fine-tuned.
         num_folds: Folds of the frozen models, as `tuned_folds` of the others; at most 5.
         first_seed: Seeds from 100 on confirm; 0 to 4 are for choosing settings.
         tuned_first_seed: Of the fine-tuned models, where it is another one.
-        num_seeds: Corpora.
-        tuned_num_seeds: Corpora of the fine-tuned models, where it is another number.
         rank: Directions that erasure removes; there are more speakers than dimensions, so removing
             all would leave nothing.
         fine_tuning: Settings of TAP, by ascent and by confusion, and of its control.

@@ -19,8 +19,7 @@ from spknorm.files import read_json, write_json
 logger = logging.getLogger(__name__)
 
 ROLES = ("emotion", "speaker")
-SKIPPED = "skipped.json"
-"""In the work folder: the files that were left out, by path, with id, kind and message."""
+SKIPPED = "skipped.json"  # in the work folder: files that were left out, by path
 
 
 class BadAudio(NamedTuple):

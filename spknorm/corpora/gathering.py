@@ -55,14 +55,8 @@ def present(
 ) -> dict[str, Path]:
     """Return the file of each wanted utterance, without those that are damaged or not there.
 
-    Both are counted in a warning.
-
-    Args:
-        found: Files by utterance, as they lie in the corpus.
-        wanted: Utterances that its tables list.
-        corpus: Its title, for messages, as in the functions below.
-        missing: The message if none is there; empty: that is no error.
-        damaged: Why, by utterance.
+    Both are counted in a warning. `wanted` are those that the corpus' tables have; `damaged` says
+    why, by utterance.
 
     Raises:
         MissingError: None is there; `missing` is the message. Without one, none is fine.

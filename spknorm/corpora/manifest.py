@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from spknorm.audio.excerpt import check_channel
 from spknorm.audio.faults import refuse
@@ -26,6 +26,8 @@ _CHANNEL, _VOTES = "audio_channel", "votes"
 """These have a meaning, too; further ones become labels (`channel` is one that people have)."""
 _MEANT = frozenset((*COLUMNS, *_TEXTS, *_NUMBERS, _CHANNEL, _VOTES))
 
+_Row = tuple[int, Mapping[str, str] | str]
+"""A line's number and its cells by column, or what is wrong with it."""
 _WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # of today and of before 2007
 _CHOICES = {"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")}
 
@@ -67,31 +69,24 @@ def read_manifest(
     records: list[Utterance] = []
     problems: list[str] = []
     first_line: dict[tuple[str | None, ...], int] = {}
-    for row in rows(_text(file)):
+    for number, cells in rows(_text(file)):
         try:
-            if isinstance(row.cells, str):
-                raise ValueError(row.cells)
-            record = _utterance(row.cells, guard)
+            if isinstance(cells, str):
+                raise ValueError(cells)
+            record = _utterance(cells, guard)
             part = (record.label("fold"), record.split) if by_part else ()
             key = (record.id, *part)
             if key in first_line:
                 raise ValueError(f"the id `{record.id}` is that of line {first_line[key]}")
         except ValueError as error:
-            problems.append(f"line {row.number}: {error}")
+            problems.append(f"line {number}: {error}")
             continue
-        first_line[key] = row.number
+        first_line[key] = number
         records.append(record)
     refuse(problems, f"lines of {file} cannot be used")
     if not records:
         raise DataError(f"The manifest {file} lists no utterance.")
     return records
-
-
-class _Row(NamedTuple):
-    """A line and its cells by column, or what is wrong with it."""
-
-    number: int
-    cells: Mapping[str, str] | str
 
 
 def _text(file: Path) -> str:
@@ -122,31 +117,29 @@ def _csv_rows(text: str) -> Iterator[_Row]:
     delimiter = told[1] if told else _delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield _Row(reader.line_num, f"not CSV ({error})")
-            return
-        if not any(cell.strip() for cell in cells):
-            continue
-        if header is None:
-            header = [name.strip() for name in cells]
-            while header and not header[-1]:  # spreadsheets write columns without a name
-                header.pop()
-            named = header[1:] if header[:1] == [""] else header  # pandas' index has no name
-            if "path" not in named or "" in named or len(set(named)) < len(named):
-                wrong = f"expected a header of different columns with `path`, but found {header}"
-                yield _Row(reader.line_num, wrong[:500])
-                return
-        elif len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
-            wrong = f"{len(cells)} cells, but the header has {len(header)} columns"
-            yield _Row(reader.line_num, wrong)
-        else:
-            pairs = zip(header, cells, strict=False)
-            yield _Row(reader.line_num, {name: cell for name, cell in pairs if name})
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if header is None:
+                header = [name.strip() for name in cells]
+                while header and not header[-1]:  # spreadsheets write columns without a name
+                    header.pop()
+                named = header[1:] if header[:1] == [""] else header  # pandas' index has no name
+                if "path" not in named or "" in named or len(set(named)) < len(named):
+                    wrong = (
+                        f"expected a header of different columns with `path`, but found {header}"
+                    )
+                    yield reader.line_num, wrong[:500]
+                    return
+            elif len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
+                wrong = f"{len(cells)} cells, but the header has {len(header)} columns"
+                yield reader.line_num, wrong
+            else:
+                pairs = zip(header, cells, strict=False)
+                yield reader.line_num, {name: cell for name, cell in pairs if name}
+    except csv.Error as error:
+        yield reader.line_num, f"not CSV ({error})"
 
 
 def _delimiter(text: str) -> str:
@@ -162,11 +155,11 @@ def _jsonl_rows(text: str) -> Iterator[_Row]:
     for place, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                yield _Row(place, _cells(json.loads(line, object_pairs_hook=tables.whole_object)))
+                yield place, _cells(json.loads(line, object_pairs_hook=tables.whole_object))
             except json.JSONDecodeError as error:
-                yield _Row(place, f"not JSON ({error.msg} at character {error.pos + 1})")
+                yield place, f"not JSON ({error.msg} at character {error.pos + 1})"
             except (ValueError, RecursionError) as error:
-                yield _Row(place, str(error))
+                yield place, str(error)
 
 
 def _cells(value: Any) -> dict[str, str]:

@@ -36,15 +36,11 @@ class _Sections(Protocol):
 def read_corpus(config: _Sections, role: str) -> Sequence[Utterance]:
     """Return the utterances of a corpus; `check_records` and `usable` say what they are good for.
 
-    Args:
-        config: `downstream_expert`. The section of the role says which corpus and where: `root`
-            (None: what IEMOCAP_ROOT, RAVDESS_ROOT, ... says, or the manifest's folder),
-            `meta_data` (IEMOCAP: folder with s3prl's fold JSON, whose order is kept,
-            training pool, then test; VoxCeleb1: the identification split list), `test_fold`
-            (which fold of the JSON), `manifest`, `allow_outside`, `labels` (which classes of
-            the emotion corpus are taken). `demo`, made as `datarc` says, is a generated tree in
-            IEMOCAP's layout for the role emotion, in VoxCeleb1's for the role speaker.
-        role: `emotion` or `speaker`.
+    The section of the role, `emotion` or `speaker`, says which corpus and where: `root` (None: what
+    IEMOCAP_ROOT, RAVDESS_ROOT, ... says, or the manifest's folder), `meta_data` (IEMOCAP: folder
+    with s3prl's fold JSON, whose order is kept; VoxCeleb1: the identification split list),
+    `manifest`, `labels`. `demo`, made as `datarc` says, is a generated tree in IEMOCAP's layout for
+    the role emotion, in VoxCeleb1's for the role speaker.
 
     Raises:
         ConfigError: The name or role is unknown, or a setting is missing or has no effect.

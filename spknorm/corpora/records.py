@@ -21,7 +21,6 @@ class Utterance:
         speaker: Who speaks (not who wears the motion-capture markers); in emotion corpora the
             corpus and every field that identifies a person. None: not known, in which case it is
             drawn for no speaker head.
-        session: `Session1` ... `Session5` in IEMOCAP.
         turn: `improvised` or `scripted`.
         split: `train`, `dev` or `test` where the corpus itself says so (VoxCeleb1).
         part: The same as the corpus itself calls it (`Test2`, `Development`).
@@ -29,7 +28,6 @@ class Utterance:
         votes: Raters' votes over the corpus' own words, as (word, weight) by falling weight, which
             need not add up to one; empty where they are not known.
         arousal: On the scale that the corpus' record states, as are the next two.
-        intensity: Of the emotion, in the corpus' own words.
         language: ISO 639-1.
         sentence: What is said, by a name that holds in its corpus.
         start: Second at which the utterance begins in its file; None: at the beginning.

@@ -172,7 +172,6 @@ def _state(runs: Runs) -> dict[str, Any]:
 
 
 def _origins(runs: Runs) -> dict[str, Any]:
-    """Return what the page's last section shows."""
     name = shlex.quote(f"configs/{runs.experiment}.yaml")
     every = (*runs.runs, *runs.of_dimensions)
     return {

@@ -48,7 +48,6 @@ def _matrix(block: Block, metric: str) -> Table:
 
 
 def _pooled(runs: Iterable[Mapping[str, Any]], metric: str) -> str:
-    """Return a metric over all runs pooled, with its interval over speakers."""
     if not (pooled := pool_speakers(runs)):
         return NOTHING
     try:

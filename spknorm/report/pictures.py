@@ -186,7 +186,6 @@ def _draw_points(axes: "Axes", flat: Any, labels: Sequence[str]) -> int:
 
 
 def _curve(run: Run, key: str) -> "Series[float]":
-    """Return what a run logged of its training, by step."""
     import pandas as pd
 
     steps = [step for step in run.history if step.split == "train"]

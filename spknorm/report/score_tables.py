@@ -194,7 +194,6 @@ def _our_row(method: Method, columns: Sequence[Mapping[Method, Estimate]]) -> Ta
 
 
 def _dimension_table(block: Block) -> Table:
-    """Return CCC per method and dimension, with intervals."""
     lines = []
     for one in block.estimates:
         shown = []
@@ -224,7 +223,6 @@ def _classes_note(block: Block) -> str:
 
 
 def _over_runs(one: Estimate, score: Score, show: Show = tables.percent) -> str:
-    """Return a score's mean over a method's runs, with its deviation."""
     assert score.mean is not None and score.std is not None
     return tables.with_deviation(score.mean, score.std, len(one.rows), show)
 

@@ -115,7 +115,6 @@ def _block(
 
 
 def _measured(rows: "DataFrame", metrics: Iterable[Metric]) -> dict[str, Any]:
-    """Return what an Estimate has from its runs alone."""
     scores, reason, spread, curve = {}, "", None, None
     for one in metrics:
         mean, std, _ = mean_std(rows[one.name])
@@ -135,7 +134,6 @@ def _measured(rows: "DataFrame", metrics: Iterable[Metric]) -> dict[str, Any]:
 
 
 def _curve_of(rows: "DataFrame") -> Curve:
-    """Return the low-resource curve of one method's runs."""
     found = rows[rows["samples_per_label"].notna()]
     places = [found["seed"], found["draw"].fillna(0)]
     groups = {int(n): wa for n, wa in found.groupby("samples_per_label")["wa"]}

@@ -8,8 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from spknorm.errors import DataError
 from spknorm.report.blocks import Block, Estimate, Score
 from spknorm.report.score_tables import change_of, line_of
@@ -98,5 +96,5 @@ def _compare_worst(one: Estimate, reference: Estimate) -> Iterator[tuple[str, Co
     sides = shared_runs(one, reference)
     with suppress(DataError):  # too few speakers, or not the same ones
         ours, theirs = (pool_speakers(side.values()) for side in sides)
-        for name, (value, low, high, p, size) in fairness.compare(ours, theirs).items():
-            yield f"ua_{name}", Comparison(value, low, high, p, np.nan, size, len(sides[0]))
+        for name, test in fairness.compare(ours, theirs).items():
+            yield f"ua_{name}", test._replace(num_pairs=len(sides[0]))

@@ -79,7 +79,6 @@ class SpeakerSpread(NamedTuple):
     worst: str
     worst_ua: float
     spread: float
-    std: float
 
 
 def mean_std(values: Iterable[float]) -> MeanStd:
@@ -204,7 +203,7 @@ def speaker_spread(by_speaker: BySpeaker) -> SpeakerSpread:
     names, values = sorted(by_speaker), measure(stacked(by_speaker), "ua").tolist()
     ua = dict(zip(names, values, strict=True))
     worst = min(names, key=lambda name: ua[name])
-    return SpeakerSpread(ua, worst, ua[worst], max(values) - ua[worst], mean_std(values).std)
+    return SpeakerSpread(ua, worst, ua[worst], max(values) - ua[worst])
 
 
 def check_speakers(by_speaker: BySpeaker) -> None:

@@ -5,9 +5,6 @@ from numpy.typing import ArrayLike
 
 from spknorm.errors import DataError
 
-PAPER_AUC_DIVISOR = 1000.0
-NORMALISED_AUC_DIVISOR = 950.0
-
 
 def paper_auc(num_samples: ArrayLike, accuracy: ArrayLike) -> float:
     """Return the AUC of the paper's table 1: trapezoid area over 50 ... 1000 samples, over 1000.
@@ -18,12 +15,12 @@ def paper_auc(num_samples: ArrayLike, accuracy: ArrayLike) -> float:
     Raises:
         DataError: The points do not run from 50 to 1000 in ascending order.
     """
-    return _area(num_samples, accuracy) / PAPER_AUC_DIVISOR
+    return _area(num_samples, accuracy) / 1000.0
 
 
 def normalised_auc(num_samples: ArrayLike, accuracy: ArrayLike) -> float:
     """Return the same area over 950, the width of the curve: a perfect classifier scores 1."""
-    return _area(num_samples, accuracy) / NORMALISED_AUC_DIVISOR
+    return _area(num_samples, accuracy) / 950.0
 
 
 def _area(num_samples: ArrayLike, accuracy: ArrayLike) -> float:

@@ -14,13 +14,19 @@ is too often the same one: benchmarks/coverage_of_ccc.py --among-speakers.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spknorm.errors import DataError
-from spknorm.statistics import BySpeaker, Interval, check_paired, check_speakers, stacked
+from spknorm.statistics import (
+    BySpeaker,
+    Comparison,
+    Interval,
+    check_paired,
+    check_speakers,
+    stacked,
+)
 from spknorm.statistics.agreement import CCC, concordance
 from spknorm.statistics.metrics import METRICS
 from spknorm.statistics.resampling import around, p_value, quantile, standard_error
@@ -34,16 +40,6 @@ _BLOCK = 4_000_000  # counts that are drawn at once
 _ALL_BUT_ONE = 1 - 1e-9  # of a CCC of 1 Fisher's z is infinite
 
 FloatArray = NDArray[np.float64]
-
-
-class Difference(NamedTuple):
-    """A variant minus its reference, on the same speakers, with its 95 % interval; p: two-sided."""
-
-    value: float
-    low: float
-    high: float
-    p: float
-    num_speakers: int
 
 
 def num_few(num_speakers: int) -> int:
@@ -120,7 +116,7 @@ def compare(
     *,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
-) -> dict[str, Difference]:
+) -> dict[str, Comparison]:
     """Test whether a variant helps the worst speaker, or the worst few, of the same speakers.
 
     The worst are those of each side: whoever is worst under the reference (strategy none) alone
@@ -139,8 +135,8 @@ def compare(
         of, difference = _MEASURES[name], new[name] - old[name]
         error = standard_error(of(ours) - of(theirs), size)
         reach = quantile(0.975, size - 1) * error
-        p = p_value(difference, error, size - 1)
-        found[name] = Difference(difference, difference - reach, difference + reach, p, size)
+        ends, p = (difference - reach, difference + reach), p_value(difference, error, size - 1)
+        found[name] = Comparison(difference, *ends, p, math.nan, size, num_pairs=1)
     return found
 
 

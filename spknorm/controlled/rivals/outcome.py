@@ -58,7 +58,6 @@ def _plain(one: Standing) -> dict[str, Any]:
 
 
 def _points(gain: Gain | None) -> list[str]:
-    """Return a gain in points, and its interval."""
     if gain is None:
         return [NOTHING, NOTHING]
     around = NOTHING if gain.low is None else span(gain.low, gain.high, signed_points)
@@ -72,7 +71,6 @@ def _place(found: Rank | None) -> str:
 
 
 def _line(one: Standing) -> Line:
-    """Return what a method's line is made of, in either table."""
     return {
         "one": one,
         "rival": RIVALS.get(one.method),

@@ -55,9 +55,7 @@ class Standing(NamedTuple):
         rank: Among the rivals; None of a baseline.
         control: Gain of the same with permuted speakers; None of a baseline.
         cost: Gain at rho 0, where there is nothing to be regained; None if it was not run.
-        worst: Accuracy of the worst speaker, mean over seeds.
-        worst_gain: The same over the emotion head alone.
-        gini: Of the speakers' accuracies, mean over seeds.
+        worst: Accuracy of the worst speaker, mean over seeds, as is the speakers' `gini`.
         seconds: Of the processor, to train, over those of the emotion head alone.
     """
 

@@ -153,12 +153,10 @@ def kernelised(known: Data[Floats], settings: Settings, strength: float, seed: i
 
 
 def _eraser(rows: Floats, speaker: Integers, most: int) -> Eraser:
-    """Return the eraser of at most so many directions."""
     return fit_leace(rows, speaker, rank=min(most, count_directions(rows, speaker)))
 
 
 def _rank(known: Data[Floats], strength: float) -> int:
-    """Return how many directions, fewer than there are dimensions."""
     dim: int = known.neutral.shape[1]
     return min(round(strength), dim - 1)
 

@@ -25,9 +25,6 @@ class Corpus:
         num_speakers: In the published corpus; None: not told, or not to be trusted.
         num_utterances: Published, where `counts` does not add up to it.
         language: ISO 639-1, several with commas.
-        licence: Whatever is known.
-        source: Where to get it.
-        example: A name that fits.
         protocols: By owner, those that somebody publishes (spknorm.protocols).
         scale: From the lowest to the highest value of arousal, valence and dominance.
         takes: Settings besides `root` that have an effect, such as `meta_data`.
@@ -37,14 +34,13 @@ class Corpus:
         names: The end of a path without its suffix: fields with their patterns between other
             patterns, `{emotion:[A-Z]}-{take}`; two digits need no pattern. `emotion` and `speaker`
             are fields, or come from `DERIVED`.
-        words: The corpus' own words by the code in the name.
+        words: The corpus' own words by the code in the name, as `intensities`.
         id: From the fields; None: as `names` has them.
         speaker: From every field that identifies a person.
         sentence: From the fields; None: the field of that name, if there is one.
         sex: `all women`, `all men`, `odd are men`, `even are men` (speakers with such numbers),
             `by letter` (the first of the field `sex`, or of the speaker), or who are the women.
         sex_table: A CSV table in the corpus' folder: its name, the columns of speaker and sex.
-        intensities: By the code in the field `intensity`.
         wanted: Values of fields; recordings with others are not of this corpus.
         other_total: A second number of utterances with which it is whole.
         containers: Whether it is handed out as video.
