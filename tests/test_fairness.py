@@ -128,13 +128,13 @@ def test_an_interval_of_ccc_over_few_speakers_is_refused():
 def test_a_method_that_lifts_every_speaker_helps_the_worst_and_one_that_swaps_them_does_not():
     lifted = fairness.compare(speakers(*(recall + 0.1 for recall in EIGHT)), speakers(*EIGHT))
     for found in lifted.values():
-        assert found.value == pytest.approx(0.05)
+        assert found.difference == pytest.approx(0.05)
         assert found.low > 0
-        assert found.p < 0.05
+        assert found.p_bootstrap < 0.05
     swapped = fairness.compare(speakers(*reversed(EIGHT)), speakers(*EIGHT))
     for found in swapped.values():
-        assert found.value == 0.0
-        assert found.p == pytest.approx(1.0)
+        assert found.difference == 0.0
+        assert found.p_bootstrap == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
