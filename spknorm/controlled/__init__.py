@@ -28,10 +28,8 @@ def complete(
     """Run an experiment file, or continue it, and write its table, figures and page.
 
     Rows that are in `out` are not computed again; `quick` is the essential figure alone. Progress
-    is called with (parts done, parts in all); workers are processes of one core each.
-
-    Returns:
-        The tables as text, and whether every part ran.
+    is called with (parts done, parts in all); workers are processes of one core each. The tables
+    are returned as text, and whether every part ran.
 
     Raises:
         ConfigError: The file has an unknown key or a wrong value, or another process uses `out`.

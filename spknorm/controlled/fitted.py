@@ -57,11 +57,6 @@ def of_model(
     )
 
 
-def plain(data: Data[Floats], settings: frozen.Settings, seed: int) -> Fitted:
-    """Train the emotion head alone, as strategy none does."""
-    return of_model(frozen.train(data, settings, seed=seed))
-
-
 def behind(
     transform: Transform,
     data: Data[Floats],

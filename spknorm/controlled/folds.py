@@ -27,7 +27,6 @@ class ModelRow(NamedTuple):
     """One model of a `Variant`.
 
     Attributes:
-        rho: Confounding of its training utterances.
         fold: 0-4, the session held out.
         unseen: Accuracy on the balanced utterances of unseen speakers.
         seen: Accuracy on the balanced utterances of the training speakers.

@@ -32,11 +32,9 @@ class Settings:
     """How a model on frozen features is trained; batches are utterances per step.
 
     Attributes:
-        lr: Of AdamW for gate and emotion head, with a cosine to 0.
-        weight_decay: Of the same.
+        lr: Of AdamW for gate and emotion head, with a cosine to 0, as `weight_decay`.
         dropout: In the emotion head.
-        speaker_hidden: Width of the speaker head's hidden layer.
-        gate_width: The same of the gate's.
+        speaker_hidden: Width of the speaker head's hidden layer, as `gate_width` of the gate's.
         residual: Whether the gate adds its input to its output.
         speaker_lambda: Coefficient of the reversed gradient.
         confusion_lambda: Coefficient of the confusion loss.

@@ -10,7 +10,6 @@ a single file that was replaced by another of as many bytes is seen, too.
 """
 
 import gzip
-import hashlib
 import heapq
 import itertools
 import json
@@ -81,7 +80,11 @@ def digest_of(
     trained; `parts` what trains and, of an emotion corpus, dev and test, in their order.
     """
     packed = Utterances.of(records)
-    read = heapq.nsmallest(_NUM_READ, enumerate(packed.ids()), key=lambda one: _rank(one[1]))
+
+    def rank(one: tuple[int, str]) -> str:
+        return sha256_of(f"spknorm corpus content\0{one[1]}".encode())
+
+    read = heapq.nsmallest(_NUM_READ, enumerate(packed.ids()), key=rank)
     rows = Rows(
         packed,
         _labels_of(packed, tuple(labels)),
@@ -213,10 +216,6 @@ def _read_rows(folder: Path) -> dict[str, Any]:
     except (OSError, EOFError, ValueError, zlib.error):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _rank(name: str) -> bytes:
-    return hashlib.sha256(f"spknorm corpus content\0{name}".encode()).digest()
 
 
 def _as_json(corpora: Mapping[str, CorpusDigest | None]) -> Iterator[str]:

@@ -24,8 +24,7 @@ _PARTS = ("train", "test")
 def write_folds(root: Path | str, out: Path | str) -> list[Path]:
     """Write `out`/SessionN/{train,test}_meta_data.json as s3prl's generator does, in sorted order.
 
-    Returns:
-        The files written, two per session; `-d emotion` takes `out` as datarc.meta_data.
+    `-d emotion` takes `out` as datarc.meta_data. The files written are returned.
 
     Raises:
         MissingError, DataError: See `read_iemocap`.

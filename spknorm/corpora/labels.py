@@ -26,11 +26,9 @@ def labelled(
 ) -> list[Utterance]:
     """Return the utterances of a label set, each with its class as `emotion`.
 
-    Args:
-        records: Of one corpus.
-        labels: `auto` keeps every record as it is; `four` leaves out what is none of `EMOTIONS`;
-            `all` keeps every class; {map: {word: class}} names a class for every word of the
-            corpus, or null to leave the word out. What is left out is counted in the log.
+    `auto` keeps every record as it is; `four` leaves out what is none of `EMOTIONS`; `all` keeps
+    every class; {map: {word: class}} names a class for every word of the corpus, or null to leave
+    the word out. What is left out is counted in the log.
 
     Raises:
         ConfigError: The map lacks a word of the corpus, or has one that is none.

@@ -30,7 +30,7 @@ class Name(NamedTuple):
     """What a name says.
 
     Attributes:
-        sentence: `S01A`, the sentence and the emotion that was aimed at.
+        sentence: `S01A`, with the emotion that was aimed at.
         scenario: `F01`, whose scenario it is: what the third field says.
         speaker: `M01`, who speaks: the first letter of the last field, and the session.
         kind: P talk in breaks, R target sentence read, S other turns, T target improvised.

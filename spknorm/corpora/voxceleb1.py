@@ -31,11 +31,9 @@ def read(ask: Ask) -> list[Utterance]:
 def read_voxceleb1(root: Path | str, *, split_file: Path | str | None = None) -> list[Utterance]:
     """Return VoxCeleb1's utterances with their speaker (`id10001`), video and, if listed, split.
 
-    Args:
-        root: Folder with `dev/wav` and `test/wav`, either of them, or `wav`.
-        split_file: The identification split list (lines `1 id10001/<video>/00001.wav`); None:
-            iden_split.txt or veri_test_class.txt in the root. Without any list all utterances
-            are returned, in the order of their names, and have no split.
+    The root has `dev/wav` and `test/wav`, either of them, or `wav`. The identification split list
+    (lines `1 id10001/<video>/00001.wav`) is iden_split.txt or veri_test_class.txt there if none is
+    given. Without any all utterances are returned, in the order of their names, and have no split.
 
     They are in the list's order. One may be kept in another format than the list says (flac beside
     a list of wav); those that are not there are left out, and counted in a warning.

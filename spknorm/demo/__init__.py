@@ -43,12 +43,10 @@ def make_demo_corpora(
     Up to 16 s of one core, 106 MB. They are built beside `folder` and renamed, so a folder is
     whole or absent, and stamped, so that other parameters or a changed generator build them anew.
 
-    Args:
-        folder: To hold iemocap/, voxceleb1/ and the stamp; by default demo-<key> in $SPKNORM_CACHE
-            or ~/.cache/spknorm, where the key stands for parameters and generator.
-        rho: Confounding of speaker and emotion in the improvised dialogues, 0-1.
-        seed: Of voices, words and noise.
-        progress: Called with (utterances written, utterances in all).
+    The folder holds iemocap/, voxceleb1/ and the stamp; by default it is demo-<key> in
+    $SPKNORM_CACHE or ~/.cache/spknorm, where the key stands for parameters and generator. `rho` is
+    the confounding of speaker and emotion in the improvised dialogues, 0-1; progress is called with
+    (utterances written, utterances in all).
 
     Raises:
         ConfigError: `rho` is not within 0-1, `seed` is negative, or `folder` holds something else.

@@ -28,8 +28,7 @@ _BLOCK = 512
 def fingerprint(sound: Sound) -> tuple[float, Floats]:
     """Return the seconds that hold nearly all the energy, and the envelope there.
 
-    Returns:
-        Seconds, and a vector (bands * times,) of mean 0 in each band and length 1.
+    It is a vector (bands * times,) of mean 0 in each band and length 1.
 
     Raises:
         AudioError: It cannot be decoded.

@@ -89,34 +89,20 @@ def divide(
 ) -> Divided:
     """Divide emotion utterances as a protocol says, and check the result by name.
 
-    Args:
-        utterances: With an emotion; si5 needs their session, si10 and speaker_disjoint their
-            speaker.
-        protocol: `si5` holds out SessionN (s3prl's folds), `si10` the N-th speaker by name, `sd`
-            is random and stratified, 80/10/10; `loso` is si10 for any number of speakers,
-            `loso-group` holds out the N-th of `groups` groups of speakers that are alike in sex
-            and classes; `low_resource` keeps up to `samples_per_label`
-            training utterances of each emotion of `base`, dev and test stay those of `base`.
-            `official`, `emobox`, `emosuperb`, `audb`: as others divide it (owners.py).
-        fold: `fold1` and on, see `folds_of`.
-        dev: `superb` takes `valid_ratio` of the training pool at random, so that train and dev
-            share speakers, exactly as s3prl's emotion task does: torch's random_split under seed
-            0, whatever `seed` is. `speaker_disjoint` takes that share of the speakers. `given` is
-            a list's own dev part, or speaker_disjoint where the list has none.
-        valid_ratio: Share of the training pool that validates (all but sd without speakers).
-        seed: Chooses the split of sd and the speakers of speaker_disjoint.
-        samples_per_label: Utterances per emotion for low_resource, "up to" where there are fewer.
-        draw: Which random draw of low_resource; those of one number are nested over the sizes.
-        base: `si5` or `sd`, what low_resource draws from.
-        train_turns: `all`, `improvised` or `scripted`: what trains and validates.
-        test_turns: The same for the test part.
-        ordered: Keep the order of the records (s3prl's fold JSON) instead of sorting them by id.
-        groups: How many groups of speakers loso-group makes, and how many of sentences.
-        unseen: `speakers`: the test speakers do not train. `sentences`: foldN tests on the N-th of
-            `groups` groups of sentences, whoever says them. `both`: neither trains.
-        corpus: Its name, for emosuperb and audb.
-        fold_lists: Folder of EmoBox's lists.
-        allow_leak: Accept that test speakers train, too.
+    Settings are those of `datarc`. si5 holds out SessionN (s3prl's folds), si10 the N-th speaker by
+    name, loso is si10 for any number of speakers, loso-group holds out the N-th of `groups` groups
+    that are alike in sex and classes; sd is random and stratified, 80/10/10 by `seed`; low_resource
+    keeps up to `samples_per_label` training utterances of each emotion of `base`, of random draws
+    that are nested over the sizes; official, emobox, emosuperb, audb: as others divide it.
+
+    dev: `superb` takes `valid_ratio` of the training pool at random, so that train and dev share
+    speakers, exactly as s3prl's emotion task does: torch's random_split under seed 0, whatever
+    `seed` is. `speaker_disjoint` takes that share of the speakers. `given` is a list's own dev
+    part, or speaker_disjoint where the list has none.
+
+    unseen: `sentences` tests on the N-th of `groups` groups of sentences, whoever says them; of
+    `both` neither trains. `ordered` keeps the order of the records (s3prl's fold JSON) instead of
+    sorting them by id.
 
     Raises:
         ConfigError: A setting is unknown, or has no effect together with the others.

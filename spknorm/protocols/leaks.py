@@ -27,8 +27,7 @@ class Shared(NamedTuple):
     Attributes:
         what: `utterances`, `speakers`, `sentences`, `recordings` (files of equal content) or
             `near-duplicates` (equal to the ear, of other content).
-        second: The part whose values are counted.
-        number: Of them that are in the `first`, too, which trains or validates.
+        number: Of values of `second` that are in `first`, too, which trains or validates.
         of: Of them in all.
         utterances: Of `second` that have one of them.
     """

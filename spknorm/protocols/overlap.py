@@ -16,6 +16,10 @@ logger = logging.getLogger(__name__)
 
 Key = Callable[[Utterance], str | None]
 PAIRS = (("train", "test"), ("dev", "test"), ("train", "dev"))
+_HELD_OUT: dict[str, Key] = {
+    "speakers": lambda one: one.speaker,
+    "sentences": lambda one: one.label("sentence"),
+}
 _SHOWN = 5
 
 
@@ -43,18 +47,17 @@ def check_split(
     of all protocols but sd may be in no other part (or its sentences, or both, as `unseen` says),
     nor the dev speakers in train under speaker_disjoint.
 
-    Settings are those of `divide`; `check_audio` decodes every file and compares by content, at 16
-    bits.
-
-    Returns:
-        Under `allow_leak` a sentence for each thing that test shares with the others; else nothing.
+    Settings are those of `divide`; audio is compared at 16 bits. Under `allow_leak` a sentence is
+    returned for each thing that test shares with the others.
 
     Raises:
         DataError: They do overlap; the message names the speakers or files.
     """
     kind = base if protocol == "low_resource" else protocol
     leaks: list[str] = []
-    for noun, key in _held_out(unseen) if kind != "sd" else ():
+    for noun, key in _HELD_OUT.items() if kind != "sd" else ():
+        if unseen not in (noun, "both"):
+            continue
         if allow_leak:
             leaks += _leak(split, noun, key)
             continue
@@ -75,14 +78,6 @@ def check_split(
         for first, second in PAIRS:
             _refuse(split, first, second, noun, protocol, key)
     return tuple(leaks)
-
-
-def _held_out(unseen: str) -> list[tuple[str, Key]]:
-    kinds: dict[str, Key] = {
-        "speakers": lambda one: one.speaker,
-        "sentences": lambda one: one.label("sentence"),
-    }
-    return [(noun, key) for noun, key in kinds.items() if unseen in (noun, "both")]
 
 
 def warn_of_twins(split: Split) -> None:

@@ -38,8 +38,7 @@ class Splitting:
         dev: How the dev part was made: superb, speaker_disjoint or given.
         unseen: What of the test part did not train: speakers, sentences or both.
         leaks: What test and training share all the same, as sentences.
-        trained_on: Under cross, the corpora that train.
-        tested_on: Under cross, those that are tested; speakers are named `corpus:speaker`.
+        tested_on: Under cross, corpora; speakers are named `corpus:speaker`.
     """
 
     protocol: str

@@ -38,8 +38,7 @@ def text(folder: Path | str) -> str:
     """Return what the runs of a folder scored, and what speaks against it, for a terminal.
 
     Raises:
-        MissingError: As `build`.
-        ConfigError: As `build`.
+        MissingError, ConfigError: As `build`.
     """
     from spknorm.report import assembly
 

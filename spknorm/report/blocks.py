@@ -55,8 +55,6 @@ class Score(NamedTuple):
         pooled: Over pooled utterances, with its 95 % interval over speakers (`low`, `high`).
         difference: To strategy none on the runs both have, with interval and number of `pairs`.
         p_speakers_holm: Of the paired test over speakers, corrected; `p_runs_holm`: over runs.
-        num_speakers: Of the test.
-        chance: What guessing scores.
         worst: Of what is among speakers: whose score is the lowest, of how many.
     """
 
@@ -81,7 +79,6 @@ class Estimate:
     """One method under one protocol: its runs by place in the grid, its scores by metric.
 
     Attributes:
-        num_planned: How many runs there will be.
         no_interval: Why the scores have no interval.
         spread: Accuracy per speaker, None where no speaker is known.
         curve: Under low_resource.

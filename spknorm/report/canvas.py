@@ -52,14 +52,9 @@ class Figure(NamedTuple):
     png: bytes
 
     @property
-    def width(self) -> int:
-        """In pixels."""
-        return int.from_bytes(self.png[16:20], "big")
-
-    @property
-    def height(self) -> int:
-        """In pixels."""
-        return int.from_bytes(self.png[20:24], "big")
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return int.from_bytes(self.png[16:20], "big"), int.from_bytes(self.png[20:24], "big")
 
 
 @dataclass

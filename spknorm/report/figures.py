@@ -45,9 +45,10 @@ def draw_accuracies(block: Block, frontiers: list[Frontier]) -> Figure:
             for one in estimates:
                 published = paper.published(one.method, block.protocol) if comparable else None
                 _draw_accuracy(axes, one, place, published)
+                leak = leaks.get(one.method)
                 if leaks:
-                    _draw_leakage(beside[0], one, leaks, place)
-                picture.say("accuracy-of", one=one, leak=leaks.get(one.method))
+                    _draw_leakage(beside[0], one, leak, place)
+                picture.say("accuracy-of", one=one, leak=leak)
                 ticks.append((place, shorten(one.method.label, 46)))
                 place += 1
             place += 0.2
@@ -181,13 +182,13 @@ def _draw_accuracy(axes: "Axes", one: Estimate, place: float, published: float |
     )
 
 
-def _draw_leakage(axes: "Axes", one: Estimate, leaks: dict[Any, float], place: float) -> None:
-    if one.method not in leaks:
+def _draw_leakage(axes: "Axes", one: Estimate, leak: float | None, place: float) -> None:
+    if leak is None:
         axes.text(0, place, " not probed", va="center", fontsize=8.5, color=GREY)
         return
-    value = 100 * leaks[one.method]
-    axes.barh(place, value, height=0.5, color=canvas.colour_of(one.method.family), alpha=0.75)
-    canvas.write_beside(axes, f"{value:.1f}", (value, place), (4, 0), va="center", fontsize=9)
+    axes.barh(place, 100 * leak, height=0.5, color=canvas.colour_of(one.method.family), alpha=0.75)
+    canvas.write_beside(axes, f"{100 * leak:.1f}", (100 * leak, place), (4, 0), va="center",
+                        fontsize=9)  # fmt: skip
 
 
 def _finish_leakage(axes: "Axes", frontiers: list[Frontier], bottom: float) -> None:

@@ -45,7 +45,6 @@ class Frontier(NamedTuple):
 
     Attributes:
         axis: What the leakage is: probe, layer and corpus in words.
-        protocol: Of the accuracies.
         raw: Leakage of the upstream as it came, None where not probed.
         chance: What guessing the speaker scores, None where not told.
     """
@@ -136,8 +135,12 @@ def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream:
     rows = [row for one in estimates for run in one.rows["run"] for row in run.probes]
     rows += [row for row in runs.probes if row.upstream == upstream]
     wanted = [row for row in rows if row.label == "speaker" and row.probe not in _RATES]
-    keys = {(row.corpus, row.probe, row.layer) for row in wanted if row.control is None}
-    key = min(keys, key=_preference, default=("", "", ""))
+    ranked = sorted(
+        (one.corpus != "speaker", _probe_rank(one.probe)[0], one.layer not in ("head", "last"),
+         (one.corpus, one.probe, one.layer))
+        for one in wanted if one.control is None
+    )  # fmt: skip
+    key = ranked[0][-1] if ranked else ("", "", "")
     chosen = [row for row in wanted if (row.corpus, row.probe, row.layer) == key]
     plain = {row for row in chosen if row.control is None}
     methods = [one.method for one in estimates]
@@ -165,11 +168,6 @@ def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream:
         raw=mean_std(raw).mean if raw else None,
         chance=least[0] if least else None,
     )
-
-
-def _preference(key: tuple[str, str, str]) -> tuple[bool, int, bool, tuple[str, str, str]]:
-    corpus, probe, layer = key
-    return corpus != "speaker", _probe_rank(probe)[0], layer not in ("head", "last"), key
 
 
 def _audit_table(probed: "DataFrame") -> Table:

@@ -56,8 +56,7 @@ class Comparison(NamedTuple):
     """Variant minus reference on identical folds and seeds, over pooled utterances.
 
     Attributes:
-        low: Lower end of the 95 % interval over speakers, `high` the upper one.
-        p_bootstrap: Two-sided, paired bootstrap over speakers.
+        p_bootstrap: Two-sided, paired bootstrap over speakers, as the 95 % interval.
         p_wilcoxon: Two-sided Wilcoxon signed-rank over the runs (fold x seed x draw). Runs of one
             fold share their test speakers, so this one treats seeds as if they were new data.
         num_pairs: Of runs.

@@ -83,11 +83,8 @@ class Classes:
 class Dimensions:
     """A value per dimension and utterance; what is counted are the sums that CCC needs.
 
-    The head's outputs and its labels lie on -1 ... 1; truths and guesses on the corpus' own scale.
-
-    Attributes:
-        names: Such as arousal, valence, dominance.
-        scale: Least and greatest value that a rater can give.
+    The head's outputs and its labels lie on -1 ... 1; truths and guesses on the corpus' own scale,
+    the least and the greatest value that a rater can give.
     """
 
     names: tuple[str, ...]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spknorm.controlled import fitted, folds, pool
+from spknorm.controlled import fitted, folds, frozen, pool
 from spknorm.controlled.folds import Fold
 from spknorm.controlled.grid import key_of
 from spknorm.controlled.parallel import OnProgress, compute
@@ -32,7 +32,6 @@ class RivalRow(NamedTuple):
         strength: Of the rival; 0 of a baseline.
         labels: `true`, or `shuffled`: the control with permuted speakers.
         unseen: Accuracy on the balanced utterances of each unseen speaker, by number.
-        num_parameters: What is kept for prediction.
         seconds: Of the processor, to train.
     """
 
@@ -125,7 +124,7 @@ def _row(fold: Fold[Floats], plan: Plan, method: str, strength: float, labels: s
     known = fold.data(labels)
     began = time.process_time()
     if method == "none":
-        model = fitted.plain(known, plan.frozen, fold.seed)
+        model = fitted.of_model(frozen.train(known, plan.frozen, seed=fold.seed))
     elif method == "gate":
         model = train(known, plan.frozen, None, weight=0.0, seed=fold.seed)
     else:

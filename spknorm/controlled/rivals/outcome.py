@@ -6,7 +6,6 @@ Last in the flow; everything here comes from the rows, and every number it shows
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from spknorm.controlled.outcome import write_page
 from spknorm.controlled.rivals import RIVALS
@@ -33,7 +32,13 @@ def write_outcome(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]
         "plan": asdict(plan),
         "seeds": seeds,
         "strengths": {one: list(RIVALS[one].strengths) for one in plan.rivals},
-        "standings": [_plain(one) for one in standings],
+        "standings": [
+            {
+                name: value._asdict() if isinstance(value, Gain | Rank) else value
+                for name, value in {**one._asdict(), "verdict": one.verdict}.items()
+            }
+            for one in standings
+        ],
     }
     sections = [
         Section(name="ranking", title="Ranking", parts=[ranking]),
@@ -47,14 +52,6 @@ def write_outcome(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]
         title="Rivals",
         remark="Strengths were chosen on other corpora, by one rule for all: docs/rivals.md.",
     )
-
-
-def _plain(one: Standing) -> dict[str, Any]:
-    fields = {
-        name: value._asdict() if isinstance(value, Gain | Rank) else value
-        for name, value in one._asdict().items()
-    }
-    return {**fields, "verdict": one.verdict}
 
 
 def _points(gain: Gain | None) -> list[str]:

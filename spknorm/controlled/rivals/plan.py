@@ -20,11 +20,7 @@ FIRST_CONFIRMATION_SEED = 310
 
 
 class Part(NamedTuple):
-    """Rows that are computed together: all folds of a key of `RIVALS` or of `BASELINES`.
-
-    Attributes:
-        stage: `select` or `confirm`.
-    """
+    """Rows computed together: folds of a key of `RIVALS` or `BASELINES`, to select or confirm."""
 
     stage: str
     method: str

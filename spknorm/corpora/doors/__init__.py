@@ -19,7 +19,7 @@ from spknorm.errors import ConfigError, DataError, MissingError
 
 
 class Door(NamedTuple):
-    """A kind of list.
+    """A kind of list, its title as people call it.
 
     Attributes:
         what: What `manifest:` has to name.
@@ -57,12 +57,10 @@ def read_list(
 ) -> list[Utterance]:
     """Return the utterances of a manifest or of another tool's list.
 
-    Args:
-        path: A file or folder; what it is, its content says.
-        root: What its paths are relative to and may not leave; None: its own folder.
-        allow_outside: Let paths leave the root (by `..`, absolute or by a symbolic link).
-        by_part: Keep an utterance that is in several folds (or parts) once for each; otherwise it
-            is there once, with its part if that is the same in all.
+    What a file or folder is, its content says. Paths are relative to `root` (None: its own folder),
+    and leave it (by `..`, absolute or by a symbolic link) only if `allow_outside`. `by_part` keeps
+    an utterance that is in several folds or parts once for each; otherwise it is there once, with
+    its part if that is the same in all.
 
     Raises:
         ConfigError: A folder is of no known kind.

@@ -19,7 +19,6 @@ class Corpus:
     Attributes:
         reader: The module whose `read` takes an `Ask`.
         variable: Of the environment, where its root may be said; None: it has no tree of its own.
-        roles: What it can serve as, `emotion` and `speaker`.
         counts: Published number of utterances by the corpus' own word for an emotion; empty where
             none is published, or there are no emotions.
         num_speakers: In the published corpus; None: not told, or not to be trusted.
@@ -102,9 +101,7 @@ class Corpus:
     def differences(self, words: Mapping[str, int], num_speakers: int | None = None) -> str:
         """Return what differs from the published counts, if this is meant to be the whole corpus.
 
-        Args:
-            words: Utterances by the corpus' own word.
-            num_speakers: How many there are; None: not counted.
+        Utterances are by the corpus' own word; speakers may not be counted.
         """
         published = sum(self.counts.values())
         if not published or sum(words.values()) < FULL_FROM * published:

@@ -52,27 +52,12 @@ def sex_by(rule: str, fields: Fields) -> str | None:
     return "male" if is_man else "female"
 
 
-def _of_tess(fields: Fields) -> Fields:
-    """Put right the speaker of `OA_bite_neutral`, which lacks its F."""
-    return {**_lower_case(fields), "speaker": fields["speaker"].replace("OA", "OAF")[:3]}
-
-
-def _of_crema_d(fields: Fields) -> Fields:
-    """Put right the level of `1040_ITH_SAD_X`, as it was called until 2022."""
-    return {**fields, "intensity": fields["intensity"].replace("X", "XX")[:2]}
-
-
 def _of_esd(fields: Fields) -> Fields:
     """Read emotion and sentence off the number: 350 parallel texts, one emotion after another."""
     emotion, sentence = divmod(int(fields["number"]) - 1, 350)
     language = "zh" if int(fields["speaker"]) <= 10 else "en"
     told = {"emotion": str(emotion), "sentence": f"{language}{sentence + 1:03d}"}
     return {**fields, **told, "language": language}
-
-
-def _of_enterface(fields: Fields) -> Fields:
-    """Number the sentence 0 of subject 6, who has one uncut recording per emotion."""
-    return {**_lower_case(fields), "sentence": fields["sentence"] or "0"}
 
 
 def _of_emov_db(fields: Fields) -> Fields:
@@ -87,7 +72,13 @@ def _lower_case(fields: Fields) -> Fields:
 
 
 DERIVED: Mapping[str, Callable[[Fields], Fields]] = {
-    "tess": _of_tess, "crema_d": _of_crema_d, "esd": _of_esd, "enterface": _of_enterface,
+    # the speaker of `OA_bite_neutral`, which lacks its F
+    "tess": lambda of: {**_lower_case(of), "speaker": of["speaker"].replace("OA", "OAF")[:3]},
+    # the level of `1040_ITH_SAD_X`, as it was called until 2022
+    "crema_d": lambda of: {**of, "intensity": of["intensity"].replace("X", "XX")[:2]},
+    # the sentence 0 of subject 6, who has one uncut recording per emotion
+    "enterface": lambda of: {**_lower_case(of), "sentence": of["sentence"] or "0"},
+    "esd": _of_esd,
     "emov_db": _of_emov_db,
-}  # fmt: skip
+}
 """By corpus: fields from fields, where a name does not say it plainly."""
