@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spknorm.controlled import frozen
-from spknorm.controlled.fitted import plain
+from spknorm.controlled.fitted import of_model
 from spknorm.controlled.rivals import RIVALS, training
 from spknorm.controlled.rivals.adversaries import Branches
 from spknorm.controlled.rivals.alignment import Alignment, contrast, coral, mmd
@@ -60,7 +60,7 @@ def permuted(known):
 def test_of_permuted_speakers_an_erasure_takes_nothing(world, who, name):
     known, short = permuted(world.train), replace(LEARN, steps=20)
     model = RIVALS[name].fit(known, short, 4, 3)
-    alone = plain(known, short, 3)
+    alone = of_model(frozen.train(known, short, seed=3))
     assert np.array_equal(model.predict(world.test, who), alone.predict(world.test, who))
     assert model.num_parameters == alone.num_parameters
     true = RIVALS[name].fit(world.train, short, 6, 3)
@@ -205,9 +205,8 @@ def test_a_rival_without_strength_is_the_gate_alone(world, who):
 def test_the_baseline_is_the_products_own_training(world, who):
     known, short = world.train, replace(LEARN, steps=30)
     model = frozen.train(known, short, strategy="none", seed=3)
-    assert np.array_equal(
-        plain(known, short, 3).predict(world.test, who), model.predict(world.test)
-    )
+    fitted = of_model(frozen.train(known, short, seed=3))
+    assert np.array_equal(fitted.predict(world.test, who), model.predict(world.test))
 
 
 def test_aligned_posteriors_have_the_mean_that_was_asked_for():
