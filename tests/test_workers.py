@@ -206,7 +206,8 @@ def test_a_slow_process_that_computes_is_waited_for(impatient):
     def slow(k):
         end = time.monotonic() + 5
         while time.monotonic() < end:
-            pass
+            time.sleep(0.1)
+            sum(range(1_000_000))  # two ticks or so
         return k
 
     assert list(load(Batches(slow), range(1), num_workers=1)) == [0]
