@@ -34,8 +34,7 @@ class FineTuning:
     Attributes:
         lr: Of AdamW for the upstream, with a cosine to 0.
         head_lr: Of the emotion head, as is `weight_decay`.
-        update: Reading of lambda under TAP.
-        ascent_direction: raw or preconditioned; of the reading `relative`.
+        update: Reading of lambda under TAP; `ascent_direction` is of the reading `relative`.
         speaker_lambda: Of that reading; with `adaptive`, the rate of the ascent.
         speaker_steps: Speaker batches per step; the ascent uses the last.
         speaker_pretrain_steps: Of the speaker head on the upstream as it comes.

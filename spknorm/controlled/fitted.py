@@ -28,7 +28,6 @@ class Fitted(NamedTuple):
             of one utterance may depend on the others of its speaker.
         represent: What the emotion head sees (N, D') of the same.
         num_parameters: What is kept for prediction: all but the speaker head.
-        speaker_loss: Of the adversary at the end of training; None without one.
     """
 
     predict: Callable[[Any, Integers], Integers]

@@ -30,19 +30,16 @@ def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> str:
     figures = _figures(shown, plan.num_seeds)
     for figure in figures:
         write_atomic(out / "figures" / f"{figure.name}.png", figure.png)
-    return write_page(
-        out / "controlled.json",
-        to_record(plan, cells, verdicts),
-        [numbers, judged],
-        [
-            Section(name="verdicts", title="Verdicts", parts=[judged]),
-            Section(name="figures", title="Figures", parts=figures),
-            Section(name="numbers", title="Numbers", parts=[numbers]),
-        ],
-        title="Controlled benchmark",
-        remark=f"Seeds {plan.first_seed} to {plan.seeds[-1]}. "
-        "Hypotheses, settings and tests: docs/controlled.md.",
-    )
+    sections = [
+        Section(name="verdicts", title="Verdicts", parts=[judged]),
+        Section(name="figures", title="Figures", parts=figures),
+        Section(name="numbers", title="Numbers", parts=[numbers]),
+    ]
+    record, path = to_record(plan, cells, verdicts), out / "controlled.json"
+    remark = f"Seeds {plan.first_seed} to {plan.seeds[-1]}. "
+    remark += "Hypotheses, settings and tests: docs/controlled.md."
+    about = {"title": "Controlled benchmark", "remark": remark}
+    return write_page(path, record, [numbers, judged], sections, **about)
 
 
 def write_page(

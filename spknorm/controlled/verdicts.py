@@ -29,7 +29,6 @@ class Verdict(NamedTuple):
     """One hypothesis.
 
     Attributes:
-        difference: Mean over seeds of what it is about, in accuracy (0-1).
         low: Lower end of its 95 % interval; None of fewer than `MIN_SEEDS`, as is `high`.
         p_holm: Corrected for all of its family that are judged.
         verdict: `confirmed`, `refuted` (significant in the other direction) or `not shown`.

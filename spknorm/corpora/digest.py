@@ -41,12 +41,9 @@ _SHOWN = 3
 
 
 class CorpusDigest(NamedTuple):
-    """One corpus as a run saw it.
+    """One corpus as a run saw it: ids, labels and audio, whatever the fold and the order.
 
-    Attributes:
-        digest: Of ids, labels and audio, whatever the fold and the order.
-        parts: Digest of each part's ids in their order.
-        rows: What both were made of, in the order of ids.
+    Of each part the ids in their order have a digest; rows are what all were made of, by id.
     """
 
     digest: str

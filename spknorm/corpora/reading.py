@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from spknorm.corpora.columns import Utterances
 from spknorm.corpora.known import CORPORA
@@ -24,17 +24,8 @@ logger = logging.getLogger(__name__)
 _KEYS = {"emotion": "datarc", "speaker": "speaker_corpus"}
 
 
-class _Sections(Protocol):
-    """What names corpora: `downstream_expert` of a task."""
-
-    @property
-    def datarc(self) -> Any: ...
-    @property
-    def speaker_corpus(self) -> Any: ...
-
-
-def read_corpus(config: _Sections, role: str) -> Sequence[Utterance]:
-    """Return the utterances of a corpus; `check_records` and `usable` say what they are good for.
+def read_corpus(config: Any, role: str) -> Sequence[Utterance]:
+    """Return the utterances of a corpus that `downstream_expert` of a task names.
 
     The section of the role, `emotion` or `speaker`, says which corpus and where: `root` (None: what
     IEMOCAP_ROOT, RAVDESS_ROOT, ... says, or the manifest's folder), `meta_data` (IEMOCAP: folder

@@ -4,7 +4,6 @@ import logging
 import os
 import re
 from pathlib import Path
-from types import MappingProxyType
 
 from spknorm.audio import Walk, printable
 from spknorm.audio.faults import refuse
@@ -17,7 +16,7 @@ from spknorm.errors import DataError, MissingError
 
 logger = logging.getLogger(__name__)
 
-SPLITS = MappingProxyType({"1": "train", "2": "dev", "3": "test"})
+SPLITS = {"1": "train", "2": "dev", "3": "test"}
 _LISTS = ("iden_split.txt", "veri_test_class.txt")  # VoxCeleb's name for it, and s3prl's
 _ENTRY = re.compile(r"([123])\s+((id\d+)/([^/]+)/([^/]+))", re.ASCII)
 _SPEAKER = re.compile(r"id\d+", re.ASCII)

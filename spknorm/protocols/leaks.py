@@ -27,8 +27,7 @@ class Shared(NamedTuple):
     Attributes:
         what: `utterances`, `speakers`, `sentences`, `recordings` (files of equal content) or
             `near-duplicates` (equal to the ear, of other content).
-        number: Of values of `second` that are in `first`, too, which trains or validates.
-        of: Of them in all.
+        number: Of so many values of `second` that are in `first`, too, which trains or validates.
         utterances: Of `second` that have one of them.
     """
 

@@ -40,7 +40,6 @@ class Figure(NamedTuple):
     """A finished picture, as PNG.
 
     Attributes:
-        name: File name without `.png`.
         caption: How to read it: metric, bands, what the numbers stand on.
         alt: What is seen, in words and numbers, for those who do not see it.
     """

@@ -45,8 +45,7 @@ class Frontier(NamedTuple):
 
     Attributes:
         axis: What the leakage is: probe, layer and corpus in words.
-        raw: Leakage of the upstream as it came, None where not probed.
-        chance: What guessing the speaker scores, None where not told.
+        raw: Leakage of the upstream as it came, None where not probed, as is `chance`.
     """
 
     upstream: str

@@ -38,7 +38,6 @@ class Table:
     """A table; its rows have as many cells as there are columns.
 
     Attributes:
-        name: Short and fixed; the anchor in the page.
         notes: What the numbers are: metric, averaging, runs, chance.
         num_heads: The first columns that name the row instead of telling numbers.
     """

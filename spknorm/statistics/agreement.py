@@ -25,8 +25,7 @@ class Agreement(NamedTuple):
     """How predictions of n utterances agree with the truth.
 
     Attributes:
-        ccc: (D,) concordance correlations, -1 to 1, with their `mean`.
-        sums: (D, 6), what they come of.
+        ccc: (D,) concordance correlations, -1 to 1, with their `mean`, of the sums (D, 6).
     """
 
     ccc: tuple[float, ...]

@@ -14,13 +14,7 @@ from spknorm.errors import ConfigError, DataError, NonFiniteError
 
 
 class Metric(NamedTuple):
-    """A score of confusion matrices, as tables call it.
-
-    Attributes:
-        heading: Of its column.
-        name: In words.
-        of: Hits, truths and guesses of each class, (..., C) each -> (...).
-    """
+    """A score of hits, truths and guesses of each class, (..., C) each -> (...), and its names."""
 
     heading: str
     name: str

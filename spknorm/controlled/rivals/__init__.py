@@ -33,12 +33,10 @@ Needs = Literal[
 
 
 class Rival(NamedTuple):
-    """A way to deal with the speaker.
+    """A way to deal with the speaker, and whose idea it is.
 
-    Attributes:
-        source: Whose idea it is.
-        needs: What it needs beside emotion labels; of several the rarest.
-        strengths: Three candidates, of which selection seeds choose one.
+    It needs something beside emotion labels (of several the rarest); selection seeds choose one of
+    its strengths.
     """
 
     title: str

@@ -44,14 +44,9 @@ def write_outcome(plan: Plan, chosen: dict[str, float], rows: Sequence[RivalRow]
         Section(name="ranking", title="Ranking", parts=[ranking]),
         Section(name="prices", title="What it takes", parts=[prices]),
     ]
-    return write_page(
-        out / "rivals.json",
-        record,
-        [ranking, prices],
-        sections,
-        title="Rivals",
-        remark="Strengths were chosen on other corpora, by one rule for all: docs/rivals.md.",
-    )
+    remark = "Strengths were chosen on other corpora, by one rule for all: docs/rivals.md."
+    tables, path = [ranking, prices], out / "rivals.json"
+    return write_page(path, record, tables, sections, title="Rivals", remark=remark)
 
 
 def _points(gain: Gain | None) -> list[str]:

@@ -49,10 +49,8 @@ class Standing(NamedTuple):
     """One rival, or a baseline: a key of `RIVALS` or of `BASELINES`, at the chosen strength.
 
     Attributes:
-        unseen: Accuracy on unseen speakers at the first rho, mean over seeds.
-        gain: Over the emotion head alone; None of that head itself.
+        gain: Of accuracy on unseen speakers at the first rho; None of the emotion head itself.
         p_holm: Of the gain's paired t-test, corrected; None of a baseline or of one seed.
-        rank: Among the rivals; None of a baseline.
         control: Gain of the same with permuted speakers; None of a baseline.
         cost: Gain at rho 0, where there is nothing to be regained; None if it was not run.
         worst: Accuracy of the worst speaker, mean over seeds, as is the speakers' `gini`.

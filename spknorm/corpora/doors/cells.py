@@ -31,7 +31,6 @@ class Listed(NamedTuple):
     """A row of a list, of the utterance `name`, its cells by another tool's names.
 
     Attributes:
-        where: What a message calls it.
         path: As it is written; a Path is known to be right.
         channel: Which one is heard; None: the mean of all.
     """
