@@ -1,9 +1,9 @@
 """A transformer layer as one function of autograd, in bf16 or fp16 on a GPU.
 
 There the host is what a step waits for: each call of torch costs it more than the device needs for
-what is called. Here it makes a third of the calls that the modules and autocast would make, norms
-read and write 16 bits, and gradients of weights are summed in float32 at once. Norms take their
-weights in 16 bits, too, as products do under autocast.
+what is called. Here autograd and autocast ask for nothing between a layer's input and its output,
+norms read and write 16 bits, and gradients of weights are summed in float32 at once. Norms take
+their weights in 16 bits, too, as products do under autocast.
 
 Legend: N frames of all utterances, H upstream dimension, F that within the feed-forward part, d =
 H / heads.
