@@ -25,7 +25,7 @@ def ship(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     flat = torch.empty(total, dtype=tensors[0].dtype, pin_memory=True)
     for start, tensor in zip(starts, tensors, strict=True):
         assert tensor.dtype is flat.dtype and tensor.device.type == "cpu"
-        # torch would wake all of its threads for each copy, and wait for the slowest
+        # by this thread alone: torch would share out each small copy among its threads
         ctypes.memmove(flat.data_ptr() + start * flat.itemsize, tensor.data_ptr(), tensor.nbytes)
     there = flat.to(device, non_blocking=True)
     return [

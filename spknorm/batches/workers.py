@@ -23,6 +23,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from spknorm.config.launcher import end_with_parent
 from spknorm.errors import USER_ERRORS, ConfigError, shortage
 
 logger = logging.getLogger(__name__)
@@ -161,16 +162,7 @@ def prepare(_: int = 0) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_give_up)  # type: ignore[attr-defined]  # Python's hook
-    threading.Thread(target=_end_with_the_run, daemon=True).start()
-
-
-def _end_with_the_run() -> None:
-    # A run that was killed reads no more, but its other processes hold the pipe open: one that is
-    # handing over a batch would do so for ever.
-    run = multiprocessing.parent_process()
-    while run is None or os.getppid() == run.pid:
-        time.sleep(1)
-    os._exit(_CANNOT_DELIVER)
+    end_with_parent(_CANNOT_DELIVER)
 
 
 def _prepare(tells: Connection, _: int) -> None:

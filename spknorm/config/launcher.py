@@ -4,7 +4,10 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping
+from multiprocessing import parent_process
 from typing import NamedTuple
 
 from spknorm.errors import ConfigError
@@ -43,6 +46,23 @@ def place(environment: Mapping[str, str] = os.environ) -> Place:
             "both if they are left over from another program."
         )
     return Place(rank, size, _number(environment, "LOCAL_RANK", "0"))
+
+
+def end_with_parent(status: int) -> None:
+    """Let this process of `multiprocessing` end with the one that started it, if that is killed.
+
+    It would wait for work, or for work to be taken, for ever: forked ones hold each other's pipes
+    open.
+    """
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        while os.getppid() == parent.pid:
+            time.sleep(1)
+        os._exit(status)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def slurm_job(environment: Mapping[str, str] = os.environ) -> str | None:

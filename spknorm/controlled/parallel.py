@@ -1,10 +1,11 @@
 """Jobs in processes of their own, which import no more than the jobs do."""
 
-import os
-import threading
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
+
+from spknorm.config.launcher import end_with_parent
 
 OnProgress = Callable[[int, int], None]
 """Called with (parts done, parts in all)."""
@@ -29,7 +30,8 @@ def in_parallel(jobs: Sequence[Callable[[], None]], workers: int) -> Iterator[No
             yield
         return
     context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as executor:
+    ending = functools.partial(end_with_parent, 1)
+    with ProcessPoolExecutor(workers, context, initializer=ending) as executor:
         try:
             for future in as_completed([executor.submit(job) for job in jobs]):
                 future.result()
@@ -37,15 +39,3 @@ def in_parallel(jobs: Sequence[Callable[[], None]], workers: int) -> Iterator[No
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _end_with_parent() -> None:
-    """Let this process end when the one that gives it jobs is gone: it would wait for ever."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
