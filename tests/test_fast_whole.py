@@ -4,6 +4,7 @@ import pytest
 import torch
 from test_fast_families import upstream_of  # noqa: F401  # another
 from tiny_upstreams import featurizer_of, make_upstream, wavs  # noqa: F401  # a fixture
+from torch.nn.utils import prune
 
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams.fast import make_encoder, packed, whole
@@ -141,7 +142,13 @@ def test_what_is_frozen_gets_no_gradient_and_the_rest_the_same(upstream_of, as_o
 
 @pytest.mark.parametrize(
     "change",
-    ["a hook", "a layer in 16 bits", "another activation", "float64 autocast is off"],
+    [
+        "a hook",
+        "pruned weights",
+        "a layer in 16 bits",
+        "another activation",
+        "autocast is off",
+    ],
 )
 def test_other_layers_are_run_by_their_modules(upstream_of, change, as_on_a_gpu):
     upstream = upstream_of("hubert")
@@ -150,6 +157,8 @@ def test_other_layers_are_run_by_their_modules(upstream_of, change, as_on_a_gpu)
     for layer in layers:
         if change == "a hook":
             layer.fc1.register_forward_hook(lambda *_: None)
+        elif change == "pruned weights":
+            prune.random_unstructured(layer.fc2, "weight", amount=0.5)
         elif change == "a layer in 16 bits":
             layer.fc1.to(torch.bfloat16)
         elif change == "another activation":

@@ -100,6 +100,7 @@ class _Cast(torch.autograd.Function):
 def is_plain(module: nn.Module) -> bool:
     """Whether a module is its weight and bias in float32, and nothing beside them."""
     return (
-        type(module) is nn.Linear and module.bias is not None and not module._forward_hooks
+        type(module) in (nn.Linear, nn.LayerNorm) and module.bias is not None
+        and not (module._forward_hooks or module._forward_pre_hooks)  # pruning has the latter
         and module.weight.dtype is torch.float32
     )  # fmt: skip

@@ -61,16 +61,8 @@ def runs_whole(layer: Layer, layout: Layout) -> bool:
     return (
         dtype in _HALF
         and runs_packed(layout.device, dtype, width)
-        and all(map(is_plain, (*layer.projections, *layer.others)))
-        and all(map(_is_plain_norm, layer.norms))
+        and all(map(is_plain, (*layer.projections, *layer.others, *layer.norms)))
     )
-
-
-def _is_plain_norm(module: nn.Module) -> bool:
-    return (
-        type(module) is nn.LayerNorm and module.bias is not None and not module._forward_hooks
-        and module.weight.dtype is torch.float32
-    )  # fmt: skip
 
 
 def run_whole(layer: Layer, x: Tensor, layout: Layout) -> Tensor:
