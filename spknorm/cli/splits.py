@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"`--groups` must be 2 or more, but is `{args.groups}`.")
     from spknorm.files import write_atomic, write_json
     from spknorm.protocols.leaks import count_shared, named_by_dialogue
-    from spknorm.report.tables import engine
+    from spknorm.report.tables import page
 
     if args.names and args.near:
         raise ConfigError("--names reads no file and --near decodes all: leave one of them out.")
@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
             args.json, {name: [one.plain() for one in folds] for name, folds in found.items()}
         )
     if args.page is not None:
-        page = engine(autoescape=True).get_template("splits.html.j2")
-        write_atomic(args.page, f"{page.render(found=found, remarks=remarks)}\n")
+        text = page("report/splits.html.j2", found=found, remarks=remarks)
+        write_atomic(args.page, f"{text}\n")
     leaks = any(fold.leaks for folds in found.values() for fold in folds)
     return DataError.exit_code if args.strict and leaks else 0
 

@@ -5,12 +5,12 @@ text is card.md.j2.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from importlib import resources
 from typing import Any
 
 from spknorm.corpora.known import CORPORA
 from spknorm.errors import DataError
 from spknorm.export.exportable import Exportable
+from spknorm.report.tables import filled
 from spknorm.statistics import interval
 from spknorm.statistics.agreement import CCC
 from spknorm.statistics.metrics import METRICS
@@ -27,13 +27,9 @@ _LICENCES = {
 
 def model_card(run: Exportable) -> str:
     """Return the card as Markdown with the front matter that model hubs read."""
-    import jinja2
-
-    options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
-    engine = jinja2.Environment(**options, keep_trailing_newline=True)  # Markdown
-    source = resources.files("spknorm.export").joinpath("card.md.j2").read_text("utf-8")
     result, config = run.trained.result, run.provenance["config"]["downstream_expert"]
-    card = engine.from_string(source).render(
+    card = filled(
+        "export/card.md.j2",
         one=run,
         strategy=result.get("strategy", "unknown"),
         settings=_settings(result, config)
@@ -42,7 +38,7 @@ def model_card(run: Exportable) -> str:
         leakage=_leakage(run.probe),
         licences=_licences(result, config),
     )
-    return str(card)
+    return f"{card}\n"
 
 
 def _settings(result: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

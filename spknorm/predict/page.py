@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from spknorm.audio.decoding import Samples
 from spknorm.errors import ConfigError
 from spknorm.files import write_atomic
 from spknorm.predict.rows import Prediction
+from spknorm.report.tables import page, source_of
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#b8a800", "#7f7f7f")
 """Of the classes in turn, told apart by colour-blind people as well (Okabe and Ito)."""
@@ -99,8 +99,9 @@ def _fill(
         "emotions": [row.emotion and classes.index(row.emotion) for row in rows],
         "speakers": [row.speaker for row in rows],
     }
-    page, _ = fill(
+    text, _ = fill(
         "page",
+        clock=clock,
         name=printable(recording.name),
         model=model,
         rows=rows,
@@ -112,19 +113,14 @@ def _fill(
         # No tag can end the block.
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     )
-    return page
+    return text
 
 
 def fill(name: str, /, **values: Any) -> tuple[str, str]:
     """Return a page with its script, of the files of that name, and the SHA-256 of the script."""
-    import jinja2
-
-    folder, kinds = resources.files("spknorm.predict"), ("js", "html.j2")
-    script, source = (folder.joinpath(f"{name}.{kind}").read_text("utf-8") for kind in kinds)
+    script = source_of(f"predict/{name}.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    engine = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    engine.filters["clock"] = clock
-    return engine.from_string(source).render(**values, script=script, digest=digest), digest
+    return page(f"predict/{name}.html.j2", **values, script=script, digest=digest), digest
 
 
 def clock(seconds: float) -> str:

@@ -85,7 +85,7 @@ def _contents(runs: Runs, folder: Path, progress: Progress) -> dict[str, str | b
     said = sentence("state", **state)
     page = to_html(
         sections,
-        "report.html.j2",
+        "report/report.html.j2",
         title=title,
         state=said,
         corpora=corpora if corpora != [paper.CORPUS] else [],

@@ -130,24 +130,23 @@ def to_text(table: Table, *, title: bool = True) -> str:
 
 def to_markdown(tables: Iterable[Table], *, title: str, remarks: Sequence[str]) -> str:
     """Return all tables as one Markdown document; rows that are not ours are in italics."""
-    return _filled("table.md.j2", tables=tables, title=title, remarks=remarks)
+    return filled("report/table.md.j2", tables=tables, title=title, remarks=remarks)
 
 
 def to_latex(tables: Iterable[Table], *, title: str) -> str:
     """Return all tables as LaTeX; they need booktabs, xcolor and, for UTF-8, a current engine."""
-    return _filled("table.tex.j2", tables=tables, title=title)
+    return filled("report/table.tex.j2", tables=tables, title=title)
 
 
-def to_html(sections: Iterable[Section], template: str = "page.html.j2", **texts: Any) -> str:
+def to_html(sections: Iterable[Section], template: str = "report/page.html.j2", **texts: Any) -> str:
     """Return a page of one file, nothing loaded, no script; a section without parts is left out.
 
     Every text is escaped by the template's engine; the page's own policy forbids scripts and the
     network besides. It is one of the report's templates, with more text than `page.html.j2`, which
     shows a `title`, a `lead` above the sections and a `footer`.
     """
-    filled = [section for section in sections if section.parts]
-    page = engine(autoescape=True).get_template(template)
-    return str(page.render(sections=filled, **texts))
+    shown = [section for section in sections if section.parts]
+    return page(template, sections=shown, **texts)
 
 
 def to_csv(records: Sequence[dict[str, str | int | float | None]]) -> str:
@@ -180,7 +179,7 @@ def escape_latex(text: str) -> str:
 
 @functools.cache
 def engine(*, autoescape: bool) -> "Environment":
-    """Return jinja2 with the report's templates; `autoescape` for pages, filters for the rest."""
+    """Return jinja2 with all templates; `autoescape` for pages, filters for the rest."""
     import jinja2
 
     found = jinja2.Environment(
@@ -198,13 +197,19 @@ def engine(*, autoescape: bool) -> "Environment":
 
 
 def source_of(template: str) -> str:
-    """Return the text of a template."""
-    return resources.files("spknorm.report").joinpath(template).read_text("utf-8")
+    """Return the text of a template, which is named as room/file."""
+    return resources.files("spknorm").joinpath(template).read_text("utf-8")
 
 
-def _filled(template: str, **values: Any) -> str:
+def filled(template: str, **values: Any) -> str:
+    """Return a text of lines, without a line break at its end."""
     forms = engine(autoescape=False).overlay(trim_blocks=True, lstrip_blocks=True)
     return str(forms.get_template(template).render(values))
+
+
+def page(template: str, **values: Any) -> str:
+    """Return a page, in which every value is escaped."""
+    return str(engine(autoescape=True).get_template(template).render(values))
 
 
 def _few(names: Iterable[Any]) -> str:

@@ -76,7 +76,7 @@ class _Text(NamedTuple):
 
 @functools.cache
 def _text(name: str) -> _Text:
-    _, *parts = re.split(r"^== (\S+)$", source_of("words.j2"), flags=re.MULTILINE)
+    _, *parts = re.split(r"^== (\S+)$", source_of("report/words.j2"), flags=re.MULTILINE)
     texts = re.split(r"\n{2,}", parts[parts.index(name) + 1].strip("\n"))
     pages: Any = engine(autoescape=False)
     found = _Text([], [])
