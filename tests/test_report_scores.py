@@ -105,8 +105,7 @@ def test_a_curve_averages_folds_first_and_its_band_is_over_draws(tmp_path):
     assert found.mean[0] == pytest.approx(np.mean(by_draw))
     assert found.std[0] == pytest.approx(np.std(by_draw, ddof=1))
     area = 450 * (found.mean[0] + found.mean[1]) / 2 + 500 * (found.mean[1] + found.mean[2]) / 2
-    assert found.paper_auc == pytest.approx(area / 1000)
-    assert found.normalised_auc == pytest.approx(area / 950)
+    assert found.areas == pytest.approx((area / 1000, area / 950))
 
 
 def test_a_curve_over_another_range_has_no_area_of_the_papers(tmp_path):
@@ -114,9 +113,9 @@ def test_a_curve_over_another_range_has_no_area_of_the_papers(tmp_path):
     make_bench(tmp_path, num_samples=(5, 10, 20), **options)
     [block] = blocks_of(tmp_path)
     found = block.estimates[0].curve
-    assert found.paper_auc is None
+    assert found.areas[0] is None
     area = 5 * (found.mean[0] + found.mean[1]) / 2 + 10 * (found.mean[1] + found.mean[2]) / 2
-    assert found.normalised_auc == pytest.approx(area / 15)
+    assert found.areas[1] == pytest.approx(area / 15)
 
 
 def test_ours_stand_before_the_papers_rows(tmp_path):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spknorm.protocols import Splitting
 from spknorm.report.methods import Method
-from spknorm.statistics import SpeakerSpread
+from spknorm.statistics import SpeakerSpread, curves
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,16 +35,17 @@ class Curve(NamedTuple):
 
     Attributes:
         std: Over draws and seeds of the mean over folds; 0 for one draw.
-        paper_auc: The paper's area (trapezoid / 1000), None unless the points span 50..1000.
-        normalised_auc: The area over the width of the curve's own range, None for a single point.
     """
 
     num_samples: tuple[int, ...]
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     num_runs: tuple[int, ...]
-    paper_auc: float | None
-    normalised_auc: float | None
+
+    @property
+    def areas(self) -> tuple[float | None, float | None]:
+        """Its area as the paper has it, and normalised."""
+        return curves.paper_auc(*self[:2]), curves.normalised_auc(*self[:2])
 
 
 class Score(NamedTuple):

@@ -143,11 +143,11 @@ def low_resource_table(block: Block) -> Table:
     rows: list[Line] = []
     for one, found in curves:
         means = dict(zip(found.num_samples, found.mean, strict=True))
-        shown = [*map(means.get, points), found.paper_auc, found.normalised_auc]
+        shown = [*map(means.get, points), *found.areas]
         rows.append(line_of(one, kind="ours", shown=shown))
     for strategy, values in paper.CURVES.items() if {*points} & {*paper.NUM_POINTS} else ():
         known = dict(zip(paper.NUM_POINTS, values, strict=True))
-        drawn = [area(paper.NUM_POINTS, values) for area in (paper_auc, normalised_auc)]
+        drawn = (area(paper.NUM_POINTS, values) for area in (paper_auc, normalised_auc))
         numbers = map(tables.plain, (*map(known.get, points), *drawn))
         cells = ("HuBERT Large", f"paper: {strategy}", *numbers, NOTHING)
         rows.append(TableRow(cells=cells, kind="paper"))
@@ -186,7 +186,7 @@ def _our_row(method: Method, columns: Sequence[Mapping[Method, Estimate]]) -> Ta
     si, sd, low = (column.get(method) for column in columns)
     curve = low.curve if low else None
     texts = [_over_runs(one, one.scores["wa"]) if one else NOTHING for one in (si, sd)]
-    areas = (curve.paper_auc, curve.normalised_auc) if curve else (None, None)
+    areas = curve.areas if curve else (None, None)
     counts = [tables.n_of_m(len(one.rows), one.num_planned) if one else NOTHING for one in (si, sd)]
     counts.append(str(sum(curve.num_runs)) if curve else NOTHING)
     cells = (f"{method.upstream}, {method.label}", *texts, *map(tables.percent, areas))

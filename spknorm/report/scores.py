@@ -29,7 +29,6 @@ from spknorm.statistics import (
     speaker_spread,
 )  # fmt: skip
 from spknorm.statistics.agreement import CCC
-from spknorm.statistics.curves import paper_auc
 from spknorm.statistics.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -139,15 +138,11 @@ def _curve_of(rows: "DataFrame") -> Curve:
     groups = {int(n): wa for n, wa in found.groupby("samples_per_label")["wa"]}
     points, mean = (*groups,), np.array([mean_std(wa).mean for wa in groups.values()])
     draws = [[mean_std(one).mean for _, one in wa.groupby(places)] for wa in groups.values()]
-    spans = len(points) > 1
-    area = float(np.trapezoid(mean, points)) / (points[-1] - points[0]) if spans else None
     return Curve(
         num_samples=points,
         mean=mean,
         std=np.array([mean_std(one).std for one in draws]),
         num_runs=(*map(len, groups.values()),),
-        paper_auc=paper_auc(points, mean) if {50, 1000} == {*points[:1], *points[-1:]} else None,
-        normalised_auc=area,
     )
 
 
