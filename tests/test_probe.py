@@ -5,7 +5,7 @@ import pytest
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
-from spknorm.probe import Pooled, index_labels, run_probe, verification
+from spknorm.probe import Pooled, run_probe, verification
 from spknorm.probe.arrays import Layers, scale_of
 from spknorm.probe.audit.questions import Question, sample
 from spknorm.probe.erasure import erase, fit_leace
@@ -180,14 +180,6 @@ def test_a_flat_dimension_stays_flat():
     train = np.array([[1.0, 3.0], [2.0, 3.0]], dtype=np.float32)
     scaled, _ = standardise(train, train)
     assert scaled.tolist() == [[-1.0, 0.0], [1.0, 0.0]]
-
-
-def test_names_become_indices_in_one_order_for_both_splits():
-    assert index_labels(["b", "a", "b"]).tolist() == [1, 0, 1]
-    assert index_labels(["b"], ["c", "b", "a"]).tolist() == [1]
-    with pytest.raises(DataError) as caught:
-        index_labels(["d"], ["a", "b"])
-    assert str(caught.value) == "The probe was not trained on d."
 
 
 _GOOD = Pooled(np.eye(6, dtype=np.float32), np.array([0, 0, 0, 1, 1, 1]))

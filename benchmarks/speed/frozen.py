@@ -100,7 +100,7 @@ def _probe(ckpt: Path, folder: Path, *, quick: bool) -> Iterator[Figure]:
     from spknorm.audio import load_audio
     from spknorm.corpora.manifest import read_manifest
     from spknorm.features.reader import Reading, upstream_reader
-    from spknorm.probe import Pooled, index_labels, run_probe
+    from spknorm.probe import Pooled, run_probe
     from spknorm.schema import UpstreamConfig
 
     generator = np.random.default_rng(1)
@@ -108,7 +108,8 @@ def _probe(ckpt: Path, folder: Path, *, quick: bool) -> Iterator[Figure]:
     corpus = make_corpus(folder / f"probe-{len(lengths)}", [float(n) for n in lengths], speakers=5)
     utterances = read_manifest(corpus.manifest)
     upstream = UpstreamExpert(str(ckpt)).eval()
-    labels = index_labels([str(utterance.speaker) for utterance in utterances])
+    speakers = [str(utterance.speaker) for utterance in utterances]
+    labels = np.unique(speakers, return_inverse=True)[1]
     cache = folder / "probe-cache"
     reading = Reading("hidden_states", None, normalize=False, rate=320, pooled=True)
 

@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from speed.loops import our_runner
@@ -63,11 +64,12 @@ def features_and_probe(ckpt: Path, corpus: Corpus) -> tuple[float, float, float]
 
     from spknorm.corpora.manifest import read_manifest
     from spknorm.features.reader import Reading, upstream_reader
-    from spknorm.probe import Pooled, index_labels, run_probe
+    from spknorm.probe import Pooled, run_probe
     from spknorm.schema import UpstreamConfig
 
     utterances = read_manifest(corpus.manifest)
-    labels = index_labels([str(utterance.speaker) for utterance in utterances])
+    speakers = [str(utterance.speaker) for utterance in utterances]
+    labels = np.unique(speakers, return_inverse=True)[1]
     upstream = UpstreamExpert(str(ckpt)).eval().to("cuda")
     reading = Reading("hidden_states", None, normalize=False, rate=320, pooled=True)
     config = UpstreamConfig(cache="off")

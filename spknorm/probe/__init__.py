@@ -6,7 +6,6 @@ probed: the speaker, the emotion, the session, a column of a manifest.
 Legend: N utterances, L layers, H upstream dimension, K classes.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from spknorm.probe.curve import extrapolate, nested_parts
 from spknorm.probe.verification import verify
 from spknorm.statistics import MIN_SPEAKERS, interval
 
-__all__ = ["PROBES", "Pooled", "ProbeScore", "index_labels", "run_probe"]
+__all__ = ["PROBES", "Pooled", "ProbeScore", "run_probe"]
 
 
 class Pooled(NamedTuple):
@@ -155,19 +154,6 @@ def _predicted(
 
 def _rows(features: Floats | Layers, places: Integers) -> Floats | Layers:
     return features.rows(places.tolist()) if isinstance(features, Layers) else features[places]
-
-
-def index_labels(names: Sequence[str], known: Sequence[str] | None = None) -> Integers:
-    """Return the index (N,) of each name among the sorted `known` names, by default themselves.
-
-    Raises:
-        DataError: A name that is not known.
-    """
-    order = {name: index for index, name in enumerate(sorted(set(known or names)))}
-    strange = sorted(set(names) - set(order))
-    if strange:
-        raise DataError(f"The probe was not trained on {', '.join(strange[:5])}.")
-    return np.array([order[name] for name in names], dtype=np.int64)
 
 
 def _interval(

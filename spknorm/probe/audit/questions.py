@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from spknorm.batches.task import read_emotion_split
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
-from spknorm.probe import index_labels
 from spknorm.probe.arrays import rank_in_class
 from spknorm.probe.audit.runs import Run
 from spknorm.probe.corpus import (
@@ -159,24 +158,13 @@ def question_of(
     )
 
 
-def _about_emotion(train: tuple[Utterance, ...], test: tuple[Utterance, ...]) -> list[Question]:
+def _about_emotion(train: Sequence[Utterance], test: Sequence[Utterance]) -> list[Question]:
     """Return the question for the emotion; none where the corpus has dimensions alone."""
-    train = tuple(one for one in train if one.emotion)
-    names = [str(utterance.emotion) for utterance in train]
-    test = tuple(one for one in test if one.emotion in set(names))
-    if len(set(names)) < 2 or not test:
+    names = tuple(sorted({one.emotion for one in train if one.emotion}))
+    learnt, named = (tuple(u for u in part if u.emotion in names) for part in (train, test))
+    if len(names) < 2 or not named:
         return []
-    return [
-        Question(
-            corpus="emotion",
-            label="emotion",
-            train=train,
-            test=test,
-            classes=index_labels(names),
-            truth=index_labels([str(utterance.emotion) for utterance in test], names),
-            clusters=_speakers_of(test),
-        )
-    ]
+    return [question_of("emotion", LabelledSplit(learnt, (), named, names, "emotion"), ("train",))]
 
 
 def _speakers_of(utterances: Sequence[Utterance]) -> NDArray[Any]:
