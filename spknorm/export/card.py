@@ -4,13 +4,14 @@ Every number in it stands in result.json or probe.json; where there is no file, 
 text is card.md.j2.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from spknorm.corpora.known import CORPORA
 from spknorm.errors import DataError
 from spknorm.export.exportable import Exportable
-from spknorm.report.tables import filled
+from spknorm.report.tables import Show, filled, percent, span
+from spknorm.runs.probes import HEADS, Audit, ProbeRow, lines_of
 from spknorm.statistics import interval
 from spknorm.statistics.agreement import CCC
 from spknorm.statistics.metrics import METRICS
@@ -73,68 +74,51 @@ def _scores(result: Mapping[str, Any]) -> dict[str, Any]:
         of_dev = dev["ccc"] if dev else {}
         for name in dimensions["names"]:
             of_name = {who: sums[name] for who, sums in test["by_speaker"].items()}
-            span = _span(of_name, CCC, "{:.3f} to {:.3f}".format)
+            around = _interval(of_name, CCC, "{:.3f}".format)
             shown = [f"{side[name]:.3f}" if side else "-" for side in (test["ccc"], of_dev)]
-            found["rows"].append((name, shown[0], span, shown[1]))
+            found["rows"].append((name, shown[0], around, shown[1]))
         found |= {"kind": "dimensions", "scale": "{low:g} to {high:g}".format(**dimensions)}
     elif test:
         for key, metric in METRICS.items():
-            span = _span(test["by_speaker"], key, _percents)
-            shown = [f"{100 * side[key]:.1f}" if side else "-" for side in (test, dev)]
-            found["rows"].append((f"{metric.name} (%)", shown[0], span, shown[1]))
+            around = _interval(test["by_speaker"], key)
+            shown = [percent(side[key]) if side else "-" for side in (test, dev)]
+            found["rows"].append((f"{metric.name} (%)", shown[0], around, shown[1]))
         found["kind"] = "classes"
     return found | ({"n": test["n"], "num_speakers": len(test["by_speaker"])} if test else {})
 
 
-def _span(by_speaker: Mapping[str, Any], metric: str, show: Callable[[float, float], str]) -> str:
+def _interval(by_speaker: Mapping[str, Any], metric: str, show: Show = percent) -> str:
     try:
-        around = interval(by_speaker, metric)
+        _, low, high, _ = interval(by_speaker, metric)
     except DataError:
         count = len(by_speaker)
         return f"no interval ({count} speaker{'' if count == 1 else 's'})"
-    return show(around.low, around.high)
+    return span(low, high, show)
 
 
-def _percents(low: float, high: float) -> str:
-    return f"{100 * low:.1f} to {100 * high:.1f}"
-
-
-def _leakage(probe: Mapping[str, Any]) -> dict[str, Any]:
+def _leakage(probe: Audit) -> dict[str, Any]:
     """Return the rows of the probes: a line per probe and control, a column per upstream."""
     raw, off, own = "as it came", "adversary off", "this upstream"
-    found: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
-    chance: dict[tuple[str, ...], str] = {}
-    rows = probe.get("rows") or []
-    named = [(raw if row["stage"] == "raw" else own, row) for row in rows]
-    named += [(off, row) for row in probe.get("adversary_off") or []] if rows else []
-    for name, row in named:
-        what = (row["corpus"], row["label"], row["probe"])
-        if row["control"] == "chance":
-            chance[what] = f"{100 * row['accuracy']:.1f}"
-        else:
-            line = (*what, str(row["layer"]), row["control"] or "")
-            found.setdefault(line, {})[name] = row
-    told = {name for cells in found.values() for name in cells}
+    named = [(raw if row.stage == "raw" else own, row) for row in probe.rows]
+    named += [(off, row) for row in probe.adversary_off if probe.rows]
+    found = lines_of(named)
+    told = {name for line in found for name in line.cells}
     columns = [name for name in (raw, off, own) if name in told]
     lines = []
-    for key, cells in found.items():
-        scores = [_probed(cells.get(name)) for name in columns]
-        guess = "" if key[4] else chance.get(key[:3], "")
-        lines.append((*key, *scores, guess, str(next(iter(cells.values()))["n"])))
+    for line in found:
+        scores = [_probed(line.cells.get(name)) for name in columns]
+        size = str(next(iter(line.cells.values()))[-1].n)
+        lines.append((*line.heads, *scores, line.chance, size))
     return {
-        "columns": ["corpus", "label", "probe", "layer", "control", *columns, "chance", "n"],
+        "columns": [*HEADS, *columns, "chance", "n"],
         "rows": lines,
-        "trained": next((row for row in rows if row["stage"] != "raw"), None),
+        "trained": next((row for row in probe.rows if row.stage != "raw"), None),
         "has_off": off in told,
     }
 
 
-def _probed(row: Mapping[str, Any] | None) -> str:
-    if row is None:
-        return "-"
-    low, high = row["low"], row["high"]
-    span = "no interval" if low is None or high is None else _percents(low, high)
-    return f"{100 * row['accuracy']:.1f} [{span}]"
+def _probed(rows: Sequence[ProbeRow] | None) -> str:
+    return f"{percent(rows[-1].accuracy)} [{span(rows[-1].low, rows[-1].high)}]" if rows else "-"
 
 
 def _licences(result: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:

@@ -26,7 +26,8 @@ from spknorm.export.transformers_folder import (
 from spknorm.export.upstream_file import GateState
 from spknorm.files import sha256_of
 from spknorm.runs import trained as runs
-from spknorm.runs.trained import Trained, object_in
+from spknorm.runs.probes import Audit, read_audit
+from spknorm.runs.trained import Trained
 from spknorm.upstreams import FAMILIES, OTHER, Family, is_stock
 
 
@@ -44,7 +45,7 @@ class Exportable(NamedTuple):
         provenance: What it was trained on and by, and what it scored; plain JSON values.
         classifier: The emotion head, where transformers can express it.
         reason: Why it cannot; empty with a classifier.
-        probe: probe.json of the audit; empty if there is none.
+        probe: The audit; without rows if there is none.
     """
 
     trained: Trained
@@ -56,7 +57,7 @@ class Exportable(NamedTuple):
     provenance: Mapping[str, Any]
     classifier: Classifier | None
     reason: str
-    probe: Mapping[str, Any]
+    probe: Audit
 
     @property
     def name(self) -> str:
@@ -87,7 +88,8 @@ def read_exportable(expdir: Path) -> Exportable:
     Raises:
         MissingError: No such folder, no dev-best.ckpt in it, or no original upstream.
         CheckpointError: A checkpoint that is damaged or made by something else.
-        ConfigError: An upstream of a family that is not exported, or nothing to export.
+        ConfigError: An upstream of a family that is not exported, nothing to export, or a
+            probe.json that is malformed.
         NonFiniteError: Weights that are NaN or infinite.
     """
     trained = runs.load(Path(expdir))
@@ -129,7 +131,7 @@ def read_exportable(expdir: Path) -> Exportable:
         },
         classifier=classifier,
         reason=reason,
-        probe=object_in(trained.folder / "probe.json"),
+        probe=read_audit(trained.folder / "probe.json"),
     )
 
 

@@ -1,4 +1,4 @@
-"""What each family of upstreams can do here, as docs/s3prl.md shows it; the text is matrix.md.j2."""
+"""What each family of upstreams can do here, as docs/s3prl.md shows it: matrix.md.j2, filled."""
 
 from spknorm.report.tables import filled
 from spknorm.upstreams import FAMILIES

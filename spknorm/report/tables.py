@@ -138,7 +138,9 @@ def to_latex(tables: Iterable[Table], *, title: str) -> str:
     return filled("report/table.tex.j2", tables=tables, title=title)
 
 
-def to_html(sections: Iterable[Section], template: str = "report/page.html.j2", **texts: Any) -> str:
+def to_html(
+    sections: Iterable[Section], template: str = "report/page.html.j2", **texts: Any
+) -> str:
     """Return a page of one file, nothing loaded, no script; a section without parts is left out.
 
     Every text is escaped by the template's engine; the page's own policy forbids scripts and the

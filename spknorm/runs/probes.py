@@ -1,7 +1,11 @@
 """probe.json: the rows of a leakage audit. After `checked.py` in this folder."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from spknorm.errors import MissingError
 from spknorm.runs.checked import Layer, Share, build, check_schema, read_object
@@ -60,11 +64,54 @@ class ProbeRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """probe.json; an audit that was stopped is not `complete`."""
+    """probe.json; an audit that was stopped is not `complete`.
+
+    Attributes:
+        asked: The options that decide its rows.
+        weights: A hash of the run's checkpoint.
+        stages: raw and own -> what their rows are known by.
+        adversary_off: Rows of the run that differs in its adversary alone, which was off.
+    """
 
     schema: str = PROBE_SCHEMA
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = ""
     complete: bool = True
+    stages: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[ProbeRow, ...]
+    adversary_off: tuple[ProbeRow, ...] = ()
+
+
+HEADS = ("corpus", "label", "probe", "layer", "control")
+
+
+class Line(NamedTuple):
+    """A line of an audit's table: its `HEADS`, and its rows by the column that they stand in.
+
+    `chance` is what the most frequent class gets, in per cent; empty of controls and if not known.
+    """
+
+    heads: tuple[str, ...]
+    cells: Mapping[str, Sequence[ProbeRow]]
+    chance: str
+
+
+def lines_of(rows: Iterable[tuple[str, ProbeRow]]) -> list[Line]:
+    """Return the lines that rows make, each given with the name of its column."""
+    guesses: dict[tuple[str, ...], list[float]] = {}
+    cells: dict[tuple[str, ...], dict[str, list[ProbeRow]]] = {}
+    for name, row in rows:
+        what = (row.corpus, row.label, row.probe)
+        if row.control == "chance":
+            guesses.setdefault(what, []).append(row.accuracy)
+        else:
+            heads = (*what, row.layer, row.control or "")
+            cells.setdefault(heads, {}).setdefault(name, []).append(row)
+    chance = {what: f"{100 * float(np.mean(found)):.1f}" for what, found in guesses.items()}
+    return [
+        Line(heads, found, "" if heads[4] else chance.get(heads[:3], ""))
+        for heads, found in cells.items()
+    ]
 
 
 def rank_of(stage: str) -> int:

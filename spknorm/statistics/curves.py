@@ -17,11 +17,15 @@ def paper_auc(num_samples: Sequence[int], accuracy: ArrayLike) -> float | None:
     points do not run from 50 to 1000.
     """
     spans = (*num_samples[:1], *num_samples[-1:]) == (50, 1000)
-    return float(np.trapezoid(accuracy, num_samples)) / 1000 if spans else None
+    return _area(num_samples, accuracy) / 1000 if spans else None
 
 
 def normalised_auc(num_samples: Sequence[int], accuracy: ArrayLike) -> float | None:
     """Return the area over the curve's width: a perfect classifier scores 1; None of one point."""
     if len(num_samples) < 2:
         return None
-    return float(np.trapezoid(accuracy, num_samples)) / (num_samples[-1] - num_samples[0])
+    return _area(num_samples, accuracy) / (num_samples[-1] - num_samples[0])
+
+
+def _area(num_samples: Sequence[int], accuracy: ArrayLike) -> float:
+    return float(np.trapezoid(np.asarray(accuracy, dtype=np.float64), num_samples))

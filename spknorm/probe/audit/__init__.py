@@ -12,6 +12,7 @@ where it was; and features_*.npz for the report's pictures.
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,10 +56,15 @@ class _Stage(NamedTuple):
     def stage(self) -> str:
         return "raw" if self.is_raw else self.run.stage
 
-    def size(self, *, every_layer: bool) -> int:
-        """Return how many utterances and probes it takes."""
-        utterances = sum(map(len, utterances_of(self.questions).values()))
-        return utterances + sum(num_probes(q, every_layer=every_layer) for q in self.questions)
+    @property
+    def num_utterances(self) -> int:
+        return sum(map(len, utterances_of(self.questions).values()))
+
+    def size(self, asked: Asked) -> int:
+        """Return how many utterances, probes and judgements it takes."""
+        probes = sum(num_probes(q, every_layer=asked.every_layer) for q in self.questions)
+        judged = num_judged(self.questions, raw=self.is_raw) if asked.verifier else 0
+        return self.num_utterances + probes + judged
 
 
 def audit(
@@ -117,14 +123,15 @@ def audit(
         own = {run.folder for run in runs[number - 1 :: num_parts]}
         first = {stage.key: stage.run.folder for stage in reversed(stages)}
         stages = [s for s in stages if s.run.folder in own and first[s.key] == s.run.folder]
-    todo = _without_what_is_done(stages, records)
-    work = _Work(asked, judge, device=device, tell=tell, progress=progress, stages=todo)
-    known: dict[str, list[ProbeRow]] = {}
+    done = {key: rows for one in records.values() for key, rows in one.rows.items() if rows}
+    todo = {stage.key: stage for stage in stages if stage.key not in done}
+    total = sum(stage.size(asked) for stage in todo.values())
+    work = _Work(asked=asked, judge=judge, device=device, tell=tell, progress=progress, total=total)
+    known: dict[str, Sequence[ProbeRow]] = {}
     for stage in stages:
-        record = records[stage.run.folder]
-        if stage.key not in known:
-            known[stage.key] = record.rows_of(stage.key) or work.do(stage)
-        record.put(stage.key, stage.is_raw, known[stage.key])
+        if stage.key not in known:  # another run may have the same raw upstream
+            known[stage.key] = done.get(stage.key) or work.do(stage)
+        records[stage.run.folder].put(stage.key, stage.is_raw, known[stage.key])
     for run in runs if num_parts == 1 else ():
         off = next((records[r.folder].own for r in runs if is_control(r, run)), [])
         records[run.folder].finish(off)
@@ -153,45 +160,24 @@ def _stages(runs: Sequence[Run], asked: Asked) -> list[_Stage]:
     return stages
 
 
-def _without_what_is_done(
-    stages: Sequence[_Stage], records: dict[Path, Record]
-) -> dict[str, _Stage]:
-    """Return the stages to do, by key; a raw upstream that another run's file has is taken over."""
-    todo: dict[str, _Stage] = {}
-    for stage in stages:
-        rows = next((r.rows_of(stage.key) for r in records.values() if r.rows_of(stage.key)), [])
-        if rows:
-            records[stage.run.folder].put(stage.key, stage.is_raw, rows)
-        else:
-            todo.setdefault(stage.key, stage)
-    return todo
-
-
+@dataclass(kw_only=True)
 class _Work:
     """Does stages, and counts what is done of them."""
 
-    def __init__(
-        self,
-        asked: Asked,
-        judge: Judge | None,
-        *,
-        device: str,
-        tell: Callable[[str], None],
-        progress: OnProgress,
-        stages: dict[str, _Stage],
-    ) -> None:
-        self._asked, self._device, self._tell, self._progress = asked, device, tell, progress
-        self._judge = judge
-        self._total = sum(s.size(every_layer=asked.every_layer) for s in stages.values())
-        if judge is not None:
-            self._total += sum(num_judged(s.questions, raw=s.is_raw) for s in stages.values())
-        self._done, self._pictured = 0, set[tuple[str, str]]()
+    asked: Asked
+    judge: Judge | None
+    device: str
+    tell: Callable[[str], None]
+    progress: OnProgress
+    total: int
+    done: int = 0
+    pictured: set[tuple[str, str]] = field(default_factory=set)
 
     def do(self, stage: _Stage) -> list[ProbeRow]:
         """Return the rows of a stage."""
-        run, asked, device = stage.run, self._asked, self._device
-        self._tell(f"{run.upstream}, {stage.name}: {run.folder}")
-        start = self._done
+        run, asked, device = stage.run, self.asked, self.device
+        self.tell(f"{run.upstream}, {stage.name}: {run.folder}")
+        start = self.done
         model = raw_model(run, device) if stage.is_raw else own_model(run, device)
         try:
             if stage.stage in ("leace", "znorm"):
@@ -200,7 +186,7 @@ class _Work:
                 pooled = pool_features(run, model, stage.questions, device=device, done=self._count)
         except NonFiniteError as error:
             raise NonFiniteError(f"{run.folder}, {stage.name}: {error}") from error
-        self._count(start + sum(map(len, utterances_of(stage.questions).values())) - self._done)
+        self._count(start + stage.num_utterances - self.done)
         self._draw(stage, pooled)
         about = {
             "upstream": run.upstream,
@@ -213,19 +199,19 @@ class _Work:
         with threadpool_limits(1):  # probes are small: two threads take twice as long as one
             for question in stage.questions:
                 rows += run_probes(question, pooled, asked, about=about, done=self._count)
-                if self._judge is not None and question.label == "speaker":
-                    rows += self._judge(run, question, pooled, about, asked.seed, self._count)
+                if self.judge is not None and question.label == "speaker":
+                    rows += self.judge(run, question, pooled, about, asked.seed, self._count)
         return rows
 
     def _count(self, number: int) -> None:
-        self._done += number
-        self._progress(self._done, self._total)
+        self.done += number
+        self.progress(self.done, self.total)
 
     def _draw(self, stage: _Stage, pooled: Any) -> None:
         key = (stage.run.upstream, stage.stage)
-        if key in self._pictured or stage.stage in ("leace", "znorm"):
+        if key in self.pictured or stage.stage in ("leace", "znorm"):
             return
-        self._pictured.add(key)
+        self.pictured.add(key)
         name = re.sub(r"[^\w.+-]", "_", f"features_{'_'.join(key)}.npz")
         write_picture(stage.run.place / name, stage.questions[-1], pooled, *key)
 

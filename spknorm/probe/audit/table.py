@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from spknorm.probe.audit.probing import KINDS
-from spknorm.report.tables import Table, TableRow, to_text
-from spknorm.runs.probes import ProbeRow, rank_of
+from spknorm.report.tables import Table, TableRow, percent, span, to_text
+from spknorm.runs.probes import HEADS, ProbeRow, lines_of, rank_of
 
 _CONTROLS = (None, "shuffled", "chance")
 _LEGEND = """\
@@ -44,24 +44,13 @@ def _extrapolations(rows: Iterable[ProbeRow]) -> str:
 
 def _block(rows: Sequence[ProbeRow]) -> str:
     names = [name for _, name in sorted({(rank_of(row.stage), _name(row)) for row in rows})]
-    chance: dict[tuple[str, ...], list[float]] = {}
-    cells: dict[tuple[str, ...], dict[str, list[ProbeRow]]] = {}
-    for row in rows:
-        what = (row.corpus, row.label, row.probe)
-        if row.control == "chance":
-            chance.setdefault(what, []).append(row.accuracy)
-            continue
-        line = (*what, row.layer, row.control or "")
-        cells.setdefault(line, {}).setdefault(_name(row), []).append(row)
     lines = []
-    for key, found in cells.items():
-        guesses = [] if key[4] else chance.get(key[:3], [])
-        guess = f"{100 * float(np.mean(guesses)):.1f}" if guesses else ""
-        first = next(iter(found.values()))[0]
+    for line in lines_of((_name(row), row) for row in rows):
+        first = next(iter(line.cells.values()))[0]
         size = str(first.n) if first.drawn_from is None else f"{first.n} of {first.drawn_from}"
-        shown = (_cell(found.get(name, [])) for name in names)
-        lines.append(TableRow(cells=(*key, *shown, guess, size)))
-    columns = ("corpus", "label", "probe", "layer", "control", *names, "chance", "n")
+        shown = (_cell(line.cells.get(name, [])) for name in names)
+        lines.append(TableRow(cells=(*line.heads, *shown, line.chance, size)))
+    columns = (*HEADS, *names, "chance", "n")
     return to_text(Table(name="audit", columns=columns, rows=(*lines,), num_heads=5), title=False)
 
 
@@ -72,12 +61,10 @@ def _name(row: ProbeRow) -> str:
 def _cell(rows: Sequence[ProbeRow]) -> str:
     if not rows:
         return "-"
-    mean = 100 * float(np.mean([row.accuracy for row in rows]))
+    mean, low = percent(float(np.mean([row.accuracy for row in rows]))), rows[0].low
     if len(rows) > 1:
-        return f"{mean:.1f} ({len(rows)} runs)"
-    if rows[0].low is None or rows[0].high is None:
-        return f"{mean:.1f}"
-    return f"{mean:.1f} [{100 * rows[0].low:.1f} to {100 * rows[0].high:.1f}]"
+        return f"{mean} ({len(rows)} runs)"
+    return mean if low is None else f"{mean} [{span(low, rows[0].high)}]"
 
 
 def _rank(row: ProbeRow) -> tuple[Any, ...]:
