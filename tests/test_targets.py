@@ -17,7 +17,8 @@ from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError, NonFiniteError
 from spknorm.method.objectives import class_objective, concordance_objective
 from spknorm.statistics import interval
-from spknorm.statistics.agreement import agreement_of, concordance, sums_by_speaker, sums_of
+from spknorm.statistics.agreement import agreement_of, concordance, sums_of
+from spknorm.statistics.metrics import by_speaker
 from spknorm.statistics.targets import Classes, Dimensions, target_of
 
 CLASSES = ("neu", "hap", "ang", "sad")
@@ -89,8 +90,8 @@ def test_a_batch_of_one_gives_a_concordance_loss_without_a_gradient_and_no_nan()
 def test_sums_of_speakers_add_up_to_the_whole_and_ccc_stays_in_its_range(rows):
     x, y = ([[row[k]] for row in rows] for k in (0, 1))
     whole = sums_of(x, y)
-    by_speaker = sums_by_speaker(x, y, [row[2] for row in rows])
-    assert np.allclose(sum(by_speaker.values()), whole)
+    found = by_speaker(sums_of, x, y, [row[2] for row in rows])
+    assert np.allclose(sum(found.values()), whole)
     assert -1 <= float(concordance(whole)[0]) <= 1
     assert agreement_of(whole).n == len(rows)
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from spknorm.runs.checked import Confusion, Share
 from spknorm.statistics import metrics
-from spknorm.statistics.agreement import Agreement, sums_by_speaker
+from spknorm.statistics.agreement import Agreement, sums_of
 from spknorm.statistics.targets import Dimensions as DimensionTarget
 from spknorm.statistics.targets import Target
 
@@ -93,7 +94,7 @@ def scored(
     """
     speakers = speakers[: len(truth)]
     if isinstance(target, DimensionTarget):
-        by_speaker = sums_by_speaker(truth, predicted, speakers) if truth else {}
+        of_speaker = metrics.by_speaker(sums_of, truth, predicted, speakers)
         low, high = target.scale
         return Scored(
             dimensions=Dimensions(
@@ -101,18 +102,19 @@ def scored(
                 low=low,
                 high=high,
                 dev=None if dev is None else _agreement(target, dev, {}),
-                test=None if test is None else _agreement(target, test, by_speaker),
+                test=None if test is None else _agreement(target, test, of_speaker),
             )
         )
     scored_test = None
     if test is not None:
-        of_speaker = metrics.score_by_speaker(truth, predicted, speakers, len(target.names))
+        count = partial(metrics.confusion_matrix, num_classes=len(target.names))
+        of_speaker = metrics.by_speaker(count, truth, predicted, speakers)
         spoken = zip(target.names, test.confusion.sum(axis=1), strict=True)
         scored_test = TestScores(
             **_numbers(test),
             classes=tuple(target.names),
             confusion=test.confusion.tolist(),
-            by_speaker={name: of_speaker[name].confusion.tolist() for name in sorted(of_speaker)},
+            by_speaker={name: counts.tolist() for name, counts in of_speaker.items()},
             ua_over=tuple(name for name, count in spoken if count),
         )
     return Scored(None if dev is None else Scores(**_numbers(dev)), scored_test)

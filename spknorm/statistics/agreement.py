@@ -6,7 +6,6 @@ processes, runs and speakers, so that a result file needs no more than them.
 Legend: N utterances, D dimensions.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,14 +76,3 @@ def agreement_of(sums: NDArray[np.float64]) -> Agreement:
         raise DataError("There is no utterance to score.")
     ccc = tuple(float(one) for one in concordance(sums))
     return Agreement(ccc, float(np.mean(ccc)), n, sums)
-
-
-def sums_by_speaker(
-    truth: Sequence[Sequence[float]],
-    predicted: Sequence[Sequence[float]],
-    speakers: Sequence[str],
-) -> dict[str, NDArray[np.float64]]:
-    """Return the sums (D, 6) of each speaker's utterances, by name in sorted order."""
-    x, y = np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    who = np.asarray(speakers)
-    return {str(name): sums_of(x[who == name], y[who == name]) for name in sorted(set(speakers))}

@@ -103,15 +103,18 @@ def score_confusion(confusion: ArrayLike) -> Scores:
     return Scores(**values, n=n, confusion=counts)
 
 
-def score_by_speaker(
-    truth: Sequence[int], predicted: Sequence[int], speakers: Sequence[str], num_classes: int
-) -> dict[str, Scores]:
-    """Return the scores of each speaker's utterances, by name in sorted order."""
+def by_speaker(
+    count: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]],
+    truth: Sequence[Any],
+    predicted: Sequence[Any],
+    speakers: Sequence[str],
+) -> dict[str, NDArray[Any]]:
+    """Return what `count` makes of each speaker's truths and predictions, by name in sorted order.
+
+    They are of N utterances: class indices (N,), or the values (N, D) of dimensions.
+    """
     true, told, who = np.asarray(truth), np.asarray(predicted), np.asarray(speakers)
-    return {
-        name: score(true[who == name], told[who == name], num_classes)
-        for name in sorted(set(speakers))
-    }
+    return {name: count(true[who == name], told[who == name]) for name in sorted(set(speakers))}
 
 
 def measure(confusions: NDArray[Any], metric: str) -> NDArray[np.float64]:
