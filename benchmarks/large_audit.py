@@ -10,6 +10,7 @@ an audit, on the sample that an audit draws or on all. Prints one JSON line.
 
 import argparse
 import json
+import mmap
 import os
 import resource
 import sys
@@ -23,6 +24,9 @@ from spknorm.corpora.records import Utterance
 from spknorm.probe import Pooled, run_probe
 from spknorm.probe.arrays import Layers, let_go
 from spknorm.probe.audit.questions import MOST_UTTERANCES, Question, sample
+
+ROWS = 256
+"""That are read at a time: with each the system may map 256 kB and more."""
 
 
 def planted(path: Path, shape: tuple[int, int, int], speakers: int, noise: float) -> np.ndarray:
@@ -46,6 +50,22 @@ def planted(path: Path, shape: tuple[int, int, int], speakers: int, noise: float
         done.touch()
     found: np.ndarray[Any, Any] = np.load(path, mmap_mode="r")
     return found
+
+
+def mapped(features: np.ndarray, rows: list[int]) -> Layers:
+    """Return some rows of the mapped file, of which a layer at a time is read and given back."""
+    chosen, shape = np.array(rows), features.shape[1:]
+    features.base.madvise(mmap.MADV_RANDOM)  # read what is asked for, and not what follows it
+
+    def read(layer: int) -> np.ndarray:
+        found = np.empty((len(chosen), shape[1]), np.float32)
+        for first in range(0, len(chosen), ROWS):
+            block = slice(first, first + ROWS)
+            found[block] = features[chosen[block], layer]
+            let_go(features)
+        return found
+
+    return Layers(read, (len(chosen), *shape))
 
 
 def question_about(num: int, num_speakers: int) -> Question:
@@ -74,7 +94,7 @@ def main() -> int:
     features = planted(args.folder / name, shape, args.speakers, args.noise)
     question = question_about(shape[0], args.speakers)
     question = sample(question, None if args.whole else MOST_UTTERANCES, seed=0)
-    parts = [Layers.of(features, [int(u.id) for u in p]) for p in (question.train, question.test)]
+    parts = [mapped(features, [int(u.id) for u in p]) for p in (question.train, question.test)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     scores = {}
     for probe in args.probes.split(","):

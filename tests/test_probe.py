@@ -7,6 +7,7 @@ from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.probe import Pooled, run_probe, verification
 from spknorm.probe.arrays import Layers, scale_of
+from spknorm.probe.audit.pooling import stored
 from spknorm.probe.audit.questions import Question, sample
 from spknorm.probe.erasure import erase, fit_leace
 from spknorm.probe.verification import equal_error_rate
@@ -270,8 +271,8 @@ def test_what_cannot_be_probed_is_refused(kind, control, train, test, error, mes
     assert str(caught.value) == message
 
 
-def test_a_weighted_probe_of_a_mapped_file_is_that_of_the_array(tmp_path):
-    """Read in blocks of few rows, a layer at a time, given back as it goes."""
+def test_a_weighted_probe_of_mapped_arrays_is_that_of_the_array(tmp_path):
+    """As an audit's cache has them: read a layer at a time, given back as it goes."""
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 30)
     places = generator.normal(0, 1, (4, 3, 8))
@@ -280,11 +281,8 @@ def test_a_weighted_probe_of_a_mapped_file_is_that_of_the_array(tmp_path):
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
     test = np.arange(120) % 5 == 0
     found = []
-    for source in (features, mapped):
-        parts = [
-            Pooled(Layers.of(source, np.flatnonzero(rows).tolist()), labels[rows])
-            for rows in (~test, test)
-        ]
+    for source in (Layers.of(features), stored([mapped[row : row + 1] for row in range(120)])):
+        parts = [Pooled(source[np.flatnonzero(rows)], labels[rows]) for rows in (~test, test)]
         found.append(run_probe("weighted", *parts))
     assert found[0] == found[1]
     assert found[0].score > 0.8

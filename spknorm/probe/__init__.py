@@ -104,7 +104,7 @@ def run_probe(
     extrapolated = whole is not None and whole > len(labels) and not control
     parts = nested_parts(labels, seed)[:-1] if extrapolated else []
     curve = [
-        _predicted(probe, _rows(train.features, part), labels[part], test, num_classes, seed)
+        _predicted(probe, train.features[part], labels[part], test, num_classes, seed)
         for part in parts
     ]
     predicted = _predicted(probe, train.features, labels, test, num_classes, seed)
@@ -150,10 +150,6 @@ def _predicted(
         return weighted(layers[0], labels, layers[1], num_classes, seed)
     assert isinstance(train, np.ndarray) and isinstance(test, np.ndarray)
     return PROBES[probe](scale.apply(train), labels, scale.apply(test), num_classes, seed)
-
-
-def _rows(features: Floats | Layers, places: Integers) -> Floats | Layers:
-    return features.rows(places.tolist()) if isinstance(features, Layers) else features[places]
 
 
 def _interval(

@@ -19,9 +19,6 @@ _KEPT_BYTES = 1_700_000_000
 """Standardised layers of at most this size, such as a sample's of HuBERT Large, are kept instead of
 read anew for each step."""
 
-_MAPPED = 256
-"""Rows of a mapped file that are read at a time: with each the system may map 256 kB and more."""
-
 
 class Layers:
     """Features (N, L, H) of which one layer is in memory at a time.
@@ -37,25 +34,11 @@ class Layers:
         self._read, self.shape = read, shape
 
     @classmethod
-    def of(cls, features: "Floats | Layers", rows: Sequence[int] | None = None) -> "Layers":
-        """Return an array (N, L, H), which may be memory-mapped, or some of its rows."""
+    def of(cls, features: "Floats | Layers") -> "Layers":
+        """Return an array (N, L, H) as such, layers as they are."""
         if isinstance(features, Layers):
-            return features if rows is None else features.rows(rows)
-        num = len(features) if rows is None else len(rows)
-        chosen = None if rows is None else np.asarray(rows)
-        file = _file_of(features)
-        if file is not None:  # read what is asked for, and not what follows it
-            file.madvise(mmap.MADV_RANDOM)
-
-        def read(layer: int) -> Floats:
-            found = np.empty((num, features.shape[2]), np.float32)
-            for first in range(0, num, _MAPPED):
-                block = slice(first, first + _MAPPED)
-                found[block] = features[block if chosen is None else chosen[block], layer]
-                let_go(features)
-            return found
-
-        return cls(read, (num, *features.shape[1:]))
+            return features
+        return cls(lambda layer: features[:, layer].astype(np.float32), features.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -64,7 +47,7 @@ class Layers:
         """Return a layer (N, H), counted from the end if negative."""
         return self._read(range(self.shape[1])[number])
 
-    def rows(self, rows: Sequence[int]) -> "Layers":
+    def __getitem__(self, rows: Integers | Sequence[int]) -> "Layers":
         """Return some of the utterances."""
         chosen = np.asarray(rows)
         return Layers(lambda layer: self._read(layer)[chosen], (len(chosen), *self.shape[1:]))

@@ -75,7 +75,7 @@ class PooledFeatures(NamedTuple):
     def of(self, question: Question, part: str) -> Layers:
         """Return the features (N, L + 1, H) of a question's `train` or `test`."""
         utterances = getattr(question, part)
-        return self.features.rows([self.places[question.corpus, u.id] for u in utterances])
+        return self.features[[self.places[question.corpus, u.id] for u in utterances]]
 
 
 def pool_features(
@@ -152,11 +152,10 @@ def read_through(
     keys, seconds = None, run.max_seconds(corpus)
     if run.settings.upstream.cache != "off":
         keys = reader.fill(utterances, max_seconds=seconds)
-    found = Layers.of(
-        reader.read(utterances, max_seconds=seconds)
-        if keys is None
-        else _stored([reader.store[key] for key in keys])
-    )
+    if keys is None:
+        found = Layers.of(reader.read(utterances, max_seconds=seconds))
+    else:
+        found = stored([reader.store[key] for key in keys])
     finite = np.ones(len(utterances), bool)
     for layer in range(found.shape[1]):
         finite &= np.isfinite(found.layer(layer)).all(axis=1)
@@ -177,7 +176,7 @@ def end_to_end(blocks: Sequence[Layers]) -> Layers:
     return Layers(lambda layer: np.concatenate([one.layer(layer) for one in blocks]), shape)
 
 
-def _stored(arrays: Sequence[NDArray[Any]]) -> Layers:
+def stored(arrays: Sequence[NDArray[Any]]) -> Layers:
     """Return stored arrays, N x (1, L, H), that are views of memory-mapped files."""
     arrays = [np.asarray(array) for array in arrays]  # numpy's memmap takes long to take a part of
 
