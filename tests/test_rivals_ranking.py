@@ -13,8 +13,8 @@ from spknorm.controlled.rivals.grid import RivalRow, choose
 from spknorm.controlled.rivals.outcome import write_outcome
 from spknorm.controlled.rivals.plan import Plan, read_plan
 from spknorm.controlled.rivals.ranking import rank
-from spknorm.errors import ConfigError, DataError
-from spknorm.statistics.fairness import gini, worst
+from spknorm.errors import ConfigError
+from spknorm.statistics.fairness import gini
 
 ROOT = Path(__file__).parents[1]
 PLAN = Plan(rivals=("leace", "znorm", "irm"), num_seeds=6, num_folds=2)
@@ -157,12 +157,8 @@ def test_the_page_of_rivals_has_the_table_of_the_code():
     assert "\n".join(lines) in (ROOT / "docs" / "rivals.md").read_text()
 
 
-def test_the_worst_speakers_and_the_spread_are_those_of_the_definition():
-    values = [0.5, 0.9, 0.7, 0.6]
-    assert worst(values) == 0.5
-    assert worst(values, count=2) == pytest.approx(0.55)
+def test_ginis_coefficient_is_that_of_the_definition():
+    values = np.array([0.9, 0.6, 0.8, 0.5])
     pairs = [abs(a - b) for a in values for b in values]
     assert gini(values) == pytest.approx(np.mean(pairs) / 2 / np.mean(values))
-    assert gini([0.3, 0.3]) == gini([0.0, 0.0]) == 0.0
-    with pytest.raises(DataError, match="The worst 5 of 4 speakers"):
-        worst(values, count=5)
+    assert gini(np.array([[0.3, 0.3], [0.0, 0.0]])).tolist() == [0.0, 0.0]

@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spknorm.errors import DataError
 from spknorm.statistics import (
     BySpeaker,
     Comparison,
@@ -47,28 +46,16 @@ def num_few(num_speakers: int) -> int:
     return math.ceil(num_speakers / _SHARE)
 
 
-def worst(values: Sequence[float], *, count: int = 1) -> float:
-    """Return the mean of the `count` lowest of the speakers' accuracies (S,).
-
-    Raises:
-        DataError: There are fewer speakers.
-    """
-    if not 1 <= count <= len(values):
-        raise DataError(f"The worst {count} of {len(values)} speakers cannot be named.")
-    return float(_lowest(np.asarray(values, dtype=np.float64), count))
-
-
-def gini(values: Sequence[float]) -> float:
-    """Return Gini's coefficient of the speakers' accuracies (S,): 0 if all are alike.
+def gini(values: FloatArray) -> FloatArray:
+    """Return Gini's coefficient of the speakers' accuracies, (..., S) -> (...): 0 if all are alike.
 
     Half the mean absolute difference between two speakers, over the mean; 0 where all are 0.
-
-    Raises:
-        DataError: There is no speaker.
     """
-    if not len(values):
-        raise DataError("There is no speaker to compare.")
-    return float(_gini(np.asarray(values, dtype=np.float64)))
+    ordered = np.sort(values, axis=-1)
+    total, size = ordered.sum(axis=-1), values.shape[-1]
+    places = 2 * np.arange(1, size + 1) - size - 1
+    share: FloatArray = (places * ordered).sum(axis=-1) / (size * np.where(total > 0, total, 1.0))
+    return share
 
 
 def measure(by_speaker: BySpeaker, metric: str = "ua") -> dict[str, float]:
@@ -173,22 +160,14 @@ def _drawn_ccc(values: FloatArray, num_resamples: int, seed: int) -> FloatArray:
     return np.tanh(generator.normal(z.mean(), z.std(ddof=1), shape))
 
 
-def _lowest(values: FloatArray, count: int) -> FloatArray:
-    lowest: FloatArray = np.sort(values, axis=-1)[..., :count].mean(axis=-1)
+def _worst_few(values: FloatArray) -> FloatArray:
+    lowest: FloatArray = np.sort(values, axis=-1)[..., : num_few(values.shape[-1])].mean(axis=-1)
     return lowest
 
 
-def _gini(values: FloatArray) -> FloatArray:
-    ordered = np.sort(values, axis=-1)
-    total, size = ordered.sum(axis=-1), values.shape[-1]
-    places = 2 * np.arange(1, size + 1) - size - 1
-    share: FloatArray = (places * ordered).sum(axis=-1) / (size * np.where(total > 0, total, 1.0))
-    return share
-
-
 _MEASURES: dict[str, Callable[[FloatArray], FloatArray]] = {
-    WORST: lambda values: _lowest(values, 1),
-    FEW: lambda values: _lowest(values, num_few(values.shape[-1])),
-    GINI: _gini,
+    WORST: lambda values: values.min(axis=-1),
+    FEW: _worst_few,
+    GINI: gini,
     SPREAD: lambda values: np.ptp(values, axis=-1),
 }

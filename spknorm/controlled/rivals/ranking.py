@@ -14,15 +14,15 @@ from spknorm.controlled.rivals.plan import BASELINES, Plan
 from spknorm.controlled.verdicts import LEVEL, MIN_SEEDS, by_seed, confidence, p_value
 from spknorm.demo.synthesis import FloatArray
 from spknorm.statistics import holm
-from spknorm.statistics.fairness import gini, worst
+from spknorm.statistics.fairness import gini
 
 _RESAMPLES = 2000
 
 Measure = Callable[[Sequence[RivalRow]], float]
 _MEASURES: dict[str, Measure] = {
     "unseen": lambda rows: float(np.mean(_speakers(rows))),
-    "worst": lambda rows: worst(_speakers(rows)),
-    "gini": lambda rows: gini(_speakers(rows)),
+    "worst": lambda rows: min(_speakers(rows)),
+    "gini": lambda rows: float(gini(np.array(_speakers(rows)))),
     "leakage": lambda rows: float(np.mean([row.leakage for row in rows])),
     "seconds": lambda rows: float(np.mean([row.seconds for row in rows])),
 }
