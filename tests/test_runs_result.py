@@ -7,7 +7,12 @@ import pytest
 import spknorm
 from spknorm import config
 from spknorm.runs.journal import Journal
-from spknorm.runs.metrics_log import MetricsLog, read_predictions, write_predictions
+from spknorm.runs.metrics_log import (
+    append_metrics,
+    keep_metrics,
+    read_predictions,
+    write_predictions,
+)
 from spknorm.runs.result import make_result, read_result, to_plain, versions
 from spknorm.runs.scored import scored
 from spknorm.statistics.metrics import score
@@ -38,10 +43,8 @@ def test_ids_of_files_with_names_of_any_bytes_are_written_and_read(tmp_path):
 
 
 def test_metrics_are_a_line_each_and_what_is_not_finite_is_null(tmp_path):
-    log = MetricsLog(tmp_path)
-    log.append({"step": 1, "grad_norm": {"gate": float("inf")}, "loss": float("nan")})
-    log.append({"step": 2, "loss": 0.1})
-    log.sync()
+    append_metrics(tmp_path, {"step": 1, "grad_norm": {"gate": np.inf}, "loss": float("nan")})
+    append_metrics(tmp_path, {"step": 2, "loss": 0.1})
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
         {"grad_norm": {"gate": None}, "loss": None, "step": 1},
@@ -50,16 +53,16 @@ def test_metrics_are_a_line_each_and_what_is_not_finite_is_null(tmp_path):
 
 
 def test_metrics_of_a_resumed_run_drop_what_came_after_its_checkpoint(tmp_path):
-    log = MetricsLog(tmp_path)
     for step in range(4):
-        log.append({"step": step})
+        append_metrics(tmp_path, {"step": step})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # a killed process
-    MetricsLog(tmp_path, keep=2).append({"step": 2, "again": True})
+    keep_metrics(tmp_path, 2)
+    append_metrics(tmp_path, {"step": 2, "again": True})
     assert (tmp_path / "metrics.jsonl").read_text() == (
         '{"step": 0}\n{"step": 1}\n{"again": true, "step": 2}\n'
     )
-    MetricsLog(tmp_path)
+    keep_metrics(tmp_path, 0)
     assert (tmp_path / "metrics.jsonl").read_text() == ""
 
 

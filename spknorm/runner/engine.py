@@ -278,14 +278,17 @@ class SpknormRunner(S3prlRunner):
         self._journal.sync()
         if self.world.is_leader:
             self._outcome.write_result(
-                settings=self.settings,
-                args=vars(self.args),
-                counters=self.counters,
-                adversary=adversary,
                 best=best,
                 test=test,
+                config=self.settings,
+                args=vars(self.args),
+                steps=self.counters.step,
+                best_step=(best or self.counters).step,
                 seconds=self._saver.seconds(),
                 computing=computing,
+                final=self.counters.final,
+                adversary=adversary,
+                accepted=self.counters.accepted,
             )
             if test is not None and test.scores is not None:
                 self._tell("test", test.scores, f"; everything is in {self.expdir}/result.json")

@@ -3,6 +3,7 @@
 Only the leader's journal writes; everything is on its way to the disk when a method returns.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from tensorboardX.summary import scalar
 
 from spknorm.config import flatten
 from spknorm.files import bytes_of
-from spknorm.runs.metrics_log import MetricsLog
+from spknorm.runs.metrics_log import append_metrics, keep_metrics
 
 NAMES_OF_S3PRL = {"wa": "acc", "emotion_loss": "loss"}
 """s3prl's own names of two of the curves."""
@@ -33,7 +34,7 @@ class Journal:
         self._expdir, self._fold = expdir, fold
         self.lines = lines
         if expdir is not None:
-            self._metrics = MetricsLog(expdir, keep=lines)
+            keep_metrics(expdir, lines)
             # tensorboardX's own SummaryWriter writes in a thread, which hangs on a full disk
             self._events = EventsWriter(str(expdir / "events"), f".{lines}")
 
@@ -42,7 +43,7 @@ class Journal:
         self.lines += 1
         if self._expdir is None:
             return
-        self._metrics.append({"step": step, "split": split, **values})
+        append_metrics(self._expdir, {"step": step, "split": split, **values})
         for name, value in flatten(values):
             if not isinstance(value, (int, float)):
                 continue
@@ -60,8 +61,9 @@ class Journal:
 
     def sync(self) -> None:
         """Return once metrics.jsonl is on the disk."""
-        if self._expdir is not None:
-            self._metrics.sync()
+        if self._expdir is not None and (path := self._expdir / "metrics.jsonl").exists():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
 
     def close(self) -> None:
         """End the curves' file."""

@@ -4,7 +4,6 @@ After `checked.py` in this folder. A last line without its end is one that is be
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,24 +35,12 @@ def append_metrics(expdir: Path | str, values: Mapping[str, Any]) -> None:
         file.write(line)
 
 
-class MetricsLog:
-    """metrics.jsonl: an object per logged step, after the first `keep` lines of a part before."""
-
-    def __init__(self, expdir: Path | str, *, keep: int = 0) -> None:
-        self._path = Path(expdir) / "metrics.jsonl"
-        if self._path.exists():
-            lines = self._path.read_bytes().splitlines(keepends=True)
-            write_atomic(self._path, b"".join(lines[:keep]))
-
-    def append(self, values: Mapping[str, Any]) -> None:
-        """Append one line; NaN and infinity become null."""
-        append_metrics(self._path.parent, values)
-
-    def sync(self) -> None:
-        """Return once every line is on the disk."""
-        if self._path.exists():
-            with self._path.open("rb") as file:
-                os.fsync(file.fileno())
+def keep_metrics(expdir: Path, number: int, *, of: Path | None = None) -> None:
+    """Leave the first lines alone of metrics.jsonl, or write those of the folder `of` here."""
+    path = (of or expdir) / "metrics.jsonl"
+    if path.exists():
+        lines = path.read_bytes().splitlines(keepends=True)
+        write_atomic(expdir / "metrics.jsonl", b"".join(lines[:number]))
 
 
 def read_steps(path: Path) -> Iterator[LoggedStep]:

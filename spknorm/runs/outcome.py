@@ -4,7 +4,7 @@ Used by `engine.py`, on the leader alone.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ from spknorm.corpora.digest import summaries
 from spknorm.files import read_json
 from spknorm.runs.evaluation import Evaluation
 from spknorm.runs.metrics_log import write_predictions
-from spknorm.runs.result import Adversary, Computing, Result, make_result, write_result
+from spknorm.runs.result import Result, make_result, write_result
 from spknorm.runs.scored import scored
 from spknorm.runs.state import Counters
-from spknorm.schema import TaskConfig
 from spknorm.statistics.metrics import only_class
 from spknorm.statistics.targets import Classes
 
@@ -45,19 +44,8 @@ class Outcome:
         )
         return target.score(target.count(truth, predicted))
 
-    def write_result(
-        self,
-        *,
-        settings: TaskConfig,
-        args: Mapping[str, Any],
-        counters: Counters,
-        adversary: Adversary | None,
-        best: Counters | None,
-        test: Evaluation | None,
-        seconds: float,
-        computing: Computing,
-    ) -> None:
-        """Write result.json.
+    def write_result(self, *, best: Counters | None, test: Evaluation | None, **known: Any) -> None:
+        """Write result.json, of which `known` are further fields; see `result_of`.
 
         `best` are the counters at the best dev step, None if dev was never evaluated; `test` is of
         the weights of that step, or else of the last ones.
@@ -66,23 +54,8 @@ class Outcome:
         if test is not None:
             self.write_predictions("test", test.predicted)
             self._warn(test.scores)
-        result = result_of(
-            self._expert,
-            dev=dev,
-            test=None if test is None else test.scores,
-            truth=[] if test is None else test.truth,
-            predicted=[] if test is None else test.predicted,
-            config=settings,
-            args=args,
-            steps=counters.step,
-            best_step=counters.step if best is None else best.step,
-            seconds=seconds,
-            computing=computing,
-            final=counters.final,
-            adversary=adversary,
-            forked_from=forked_from(self._expdir),
-            accepted=counters.accepted,
-        )
+        origin = forked_from(self._expdir)
+        result = result_of(self._expert, dev=dev, test=test, forked_from=origin, **known)
         write_result(self._expdir, result)
 
     def _warn(self, scores: Any) -> None:
@@ -102,26 +75,21 @@ class Outcome:
             )
 
 
-def result_of(
-    expert: Any,
-    *,
-    dev: Any,
-    test: Any,
-    truth: Sequence[Any],
-    predicted: Sequence[Any],
-    **known: Any,
-) -> Result:
-    """Return the record of a run of the task.
+def result_of(expert: Any, *, dev: Any, test: Evaluation | None, **known: Any) -> Result:
+    """Return the record of a run of the task; `known` are as `make_result` takes them.
 
-    `dev` and `test` are scores at the step that was tested, None without; `truth` and `predicted`
-    (N,) are of the test utterances.
+    `dev` are scores at the step that was tested, None without, as is `test`.
     """
-    speakers = expert.speakers_of("test")
+    tested = {} if test is None else {"truth": test.truth, "predicted": test.predicted}
     return make_result(
         fold=expert.fold,
         num_speakers=expert.num_speakers,
         scored=scored(
-            expert.target, dev=dev, test=test, truth=truth, predicted=predicted, speakers=speakers
+            expert.target,
+            dev=dev,
+            test=None if test is None else test.scores,
+            speakers=expert.speakers_of("test"),
+            **tested,
         ),
         split=expert.data.emotion.splitting,
         corpora=summaries(expert.data.corpora),

@@ -21,6 +21,7 @@ from spknorm.corpora.digest import summaries
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_atomic, write_json
 from spknorm.runs import checkpoint, state
+from spknorm.runs.metrics_log import keep_metrics
 from spknorm.runs.outcome import FORKED_FROM, forked_from
 from spknorm.runs.resume import goes_on, lock_folder
 from spknorm.runs.state import Asked
@@ -144,10 +145,7 @@ def _fill(
         counters.evaluated = 0 if "corpora.emotion" in changed else counters.evaluated
     kept["counters"] = vars(counters)
     checkpoint.save(new / f"states-{counters.step}.ckpt", {**states, **own, state.KEY: kept})
-    metrics = expdir / "metrics.jsonl"
-    if metrics.exists():
-        lines = metrics.read_bytes().splitlines(keepends=True)
-        write_atomic(new / "metrics.jsonl", b"".join(lines[: counters.lines]))
+    keep_metrics(new, counters.lines, of=expdir)
     write_atomic(
         new / "log.log",
         f"forked from {expdir.name} at step {counters.step}: {state.describe(changed)}\n",

@@ -22,6 +22,7 @@ from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
 from spknorm.runs import checkpoint, state
 from spknorm.runs.adversary import gain, judge
+from spknorm.runs.evaluation import Evaluation
 from spknorm.runs.journal import NAMES_OF_S3PRL
 from spknorm.runs.metrics_log import append_metrics, write_predictions
 from spknorm.runs.outcome import result_of
@@ -126,7 +127,8 @@ class StockLog:
         `logger` is s3prl's, for TensorBoard.
         """
         expert, target = self._expert, self._expert.target
-        scores = target.score(target.count(records["truth"], records["predict"]))
+        guesses, truth, ids = (records[key] for key in ("predict", "truth", "ids"))
+        scores = target.score(target.count(truth, guesses))
         selected = target.selected(scores, expert.config.runner.select_by)
         values = self._values(scores, records)
         for key, value in values.items():
@@ -142,10 +144,10 @@ class StockLog:
         with (self._expdir / "log.log").open("a") as file:
             file.writelines(lines)
         if split in ("dev", "test"):
-            predicted, truth = (target.texts(records[key]) for key in ("predict", "truth"))
-            write_predictions(self._expdir, split, expert.fold, records["ids"], predicted, truth)
+            texts = target.texts(guesses), target.texts(truth)
+            write_predictions(self._expdir, split, expert.fold, ids, *texts)
         if split == "test" and self._best is not None and self._best[0] == step:
-            self._write_result(self._best[1], scores, records)
+            self._write_result(Evaluation(scores, values["emotion_loss"], guesses, truth, ids))
         return is_best
 
     def _values(self, scores: Any, records: Mapping[str, list[Any]]) -> dict[str, float]:
@@ -164,15 +166,13 @@ class StockLog:
             values["speaker_gain"] = known
         return values
 
-    def _write_result(self, dev: Any, test: Any, records: Mapping[str, list[Any]]) -> None:
+    def _write_result(self, test: Evaluation) -> None:
         assert self._best is not None
         expert, asked = self._expert, self._expert.config.downstream_expert
         result = result_of(
             expert,
-            dev=dev,
+            dev=self._best[1],
             test=test,
-            truth=records["truth"],
-            predicted=records["predict"],
             config=expert.config,
             args=self._args,
             steps=expert.config.runner.total_steps,
