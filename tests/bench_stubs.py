@@ -92,14 +92,15 @@ class DirectJobs(LocalJobs):
 
     poll_seconds = 0.02
 
-    def start(self, starts):
+    def start(self, cells):
         """Start the commands."""
-        for cell, command in starts:
+        for cell in cells:
             folder = self._out / cell.name
+            command = self._command(cell, folder)
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / RUN_LOG).open("wb") as log:
                 self._started[cell.name] = subprocess.Popen(command, stdout=log, stderr=log)
-        return len(starts)
+        return len(cells)
 
     def is_over(self, cell):
         """Tell whether a process has ended."""

@@ -16,7 +16,7 @@ from typing import Any
 from spknorm.bench import slurm
 from spknorm.bench.cells import Cell
 from spknorm.bench.executor import Executor
-from spknorm.bench.jobs import JOBS, Start, environment_of
+from spknorm.bench.jobs import JOBS, Command, environment_of
 from spknorm.bench.slurm import JobState
 from spknorm.bench.submission import TooManyError, check_place, gpus_of, left_jobs, submit
 from spknorm.bench.summary import error_of, told_of, word_of_step
@@ -47,10 +47,12 @@ class SlurmJobs:
 
     poll_seconds = 0.5
 
-    def __init__(self, executor: Executor, out: Path, name: str, *, audits: int = 0) -> None:
+    def __init__(
+        self, executor: Executor, out: Path, command: Command, name: str, *, audits: int = 0
+    ) -> None:
         check_place(out)
         self._audits = audits  # jobs that share what comes after the cells, until it is given
-        self._settings, self._out, self._name = executor, out, name
+        self._settings, self._out, self._command, self._name = executor, out, command, name
         self._job_of: dict[str, str] = {}
         self._states: dict[str, JobState] = {}
         self._asked = self._started = self._answered = time.monotonic()
@@ -77,7 +79,7 @@ class SlurmJobs:
                 self._job_of[name], self._states[job] = job, state
         return [cell for cell in cells if cell.name in self._job_of]
 
-    def start(self, starts: Sequence[Start]) -> int:
+    def start(self, cells: Sequence[Cell]) -> int:
         """Hand cells over as one job array, or as few as Slurm takes; return how many it took.
 
         Raises:
@@ -85,13 +87,14 @@ class SlurmJobs:
         """
         size, done, self._begun = slurm.largest_array(), 0, True
         before: str | None = None
-        while done < len(starts):
-            some = starts[done : done + size]
-            calls = [self._call(one.command, self._out / one.cell.name) for one in some]
+        while done < len(cells):
+            some = cells[done : done + size]
+            folders = [(cell, self._out / cell.name) for cell in some]
+            calls = [self._call(self._command(*one), one[1]) for one in folders]
             # With a limit on runs at a time one array follows the other, so that it holds for all.
             after = [before] if before and self._settings.max_parallel else []
             try:
-                before = self._submit([one.cell.name for one in some], calls, after=after)
+                before = self._submit([cell.name for cell in some], calls, after=after)
             except TooManyError:
                 size = len(some) // 2
                 if size == 0 and not self._waits_for_room():

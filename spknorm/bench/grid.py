@@ -16,7 +16,7 @@ from spknorm.bench.cells import Cell, num_methods
 from spknorm.bench.cluster import SlurmJobs
 from spknorm.bench.expansion import expand
 from spknorm.bench.experiment import Experiment, read_experiment
-from spknorm.bench.jobs import JOBS, LocalJobs, Start, max_parallel
+from spknorm.bench.jobs import JOBS, Command, LocalJobs, max_parallel
 from spknorm.bench.summary import CellStatus, Summary, status_of, write_summary
 from spknorm.bench.worker import is_running
 from spknorm.errors import MissingError
@@ -68,7 +68,7 @@ def run(
     out: Path,
     *,
     quick: bool = False,
-    command: Callable[[Cell, Path], Sequence[str]] = Cell.command,
+    command: Command = Cell.command,
     on_progress: Callable[[BenchProgress], None] = lambda progress: None,
 ) -> Summary:
     """Run every cell that is not complete, at most `max_parallel` at a time.
@@ -90,12 +90,12 @@ def run(
         board = _Board(experiment.name, out, statuses, max_parallel(executor), on_progress)
         board.tell()
         audits = num_methods(cells) if experiment.audit else 0
-        jobs: LocalJobs | SlurmJobs = LocalJobs(executor, out)
+        jobs: LocalJobs | SlurmJobs = LocalJobs(executor, out, command)
         if executor.kind == "slurm":
-            jobs = SlurmJobs(executor, out, experiment.name, audits=audits)
+            jobs = SlurmJobs(executor, out, command, experiment.name, audits=audits)
         not_followed: list[str] = []
         try:
-            _work_off(board, jobs, command)
+            _work_off(board, jobs)
             if isinstance(jobs, SlurmJobs):
                 while audits and not _is_audited(out) and not jobs.follow():
                     time.sleep(jobs.poll_seconds)
@@ -112,9 +112,7 @@ def run(
         return summary._replace(not_followed=tuple(not_followed))
 
 
-def _work_off(
-    board: "_Board", jobs: LocalJobs | SlurmJobs, command: Callable[[Cell, Path], Sequence[str]]
-) -> None:
+def _work_off(board: "_Board", jobs: LocalJobs | SlurmJobs) -> None:
     """Start what waits, as many as there is place for, and note what ends, until all has ended."""
     waiting = [one.cell for one in board.statuses.values() if one.status == "pending"]
     for cell in jobs.adopt(waiting) if isinstance(jobs, SlurmJobs) else []:
@@ -129,16 +127,14 @@ def _work_off(
                 board.tell(ended=cell)
             elif jobs.is_at_work(cell):
                 board.work(cell)
-        starts = _starts(board, jobs, waiting, command)
-        if starts:
+        if starts := _starts(board, jobs, waiting):
             taken = jobs.start(starts)
-            for one in starts[:taken]:
-                if jobs.is_at_work(one.cell):
-                    board.work(one.cell)
-            left = [one.cell for one in starts[taken:]]
-            for cell in left:
+            for cell in starts[:taken]:
+                if jobs.is_at_work(cell):
+                    board.work(cell)
+            for cell in starts[taken:]:
                 del board.running[cell.name]
-            waiting[:0] = left
+            waiting[:0] = starts[taken:]
             board.tell()
         if isinstance(jobs, SlurmJobs) and not waiting:
             jobs.follow()
@@ -147,12 +143,7 @@ def _work_off(
             board.tell()
 
 
-def _starts(
-    board: "_Board",
-    jobs: LocalJobs | SlurmJobs,
-    waiting: list[Cell],
-    command: Callable[[Cell, Path], Sequence[str]],
-) -> list[Start]:
+def _starts(board: "_Board", jobs: LocalJobs | SlurmJobs, waiting: list[Cell]) -> list[Cell]:
     """Take from `waiting` what there is place for; cells at work elsewhere are only watched."""
     room = len(waiting)
     if jobs.at_a_time is not None:
@@ -165,7 +156,7 @@ def _starts(
         if not is_running(folder):
             if status_of(cell, board.out).status == "pending":  # at most half a result
                 (folder / "result.json").unlink(missing_ok=True)
-            starts.append(Start(cell, command(cell, folder)))
+            starts.append(cell)
     return starts
 
 

@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from spknorm.bench.cells import Cell
 from spknorm.bench.executor import Executor
@@ -17,11 +17,8 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _CANCEL_SECONDS = 10
 
 
-class Start(NamedTuple):
-    """A cell, and the command line that makes it."""
-
-    cell: Cell
-    command: Sequence[str]
+Command = Callable[[Cell, Path], Sequence[str]]
+"""The command line that makes a cell in its folder."""
 
 
 def environment_of(settings: Executor) -> dict[str, str]:
@@ -37,18 +34,17 @@ class LocalJobs:
 
     poll_seconds = 0.2
 
-    def __init__(self, executor: Executor, out: Path) -> None:
-        self._settings = executor
-        self._out = out
+    def __init__(self, executor: Executor, out: Path, command: Command) -> None:
+        self._settings, self._out, self._command = executor, out, command
         self.at_a_time = max_parallel(executor)
         self._gpus = visible_gpus() if executor.gpus != 0 else []
         self._gpu_of: dict[str, str] = {}
         self._executor: Any = None
         self._started: dict[str, Any] = {}
 
-    def start(self, starts: Sequence[Start]) -> int:
+    def start(self, cells: Sequence[Cell]) -> int:
         """Hand cells over; all are taken."""
-        for cell, command in starts:
+        for cell in cells:
             environment = environment_of(self._settings)
             if self._gpus:
                 busy = [gpu for name, gpu in self._gpu_of.items() if name in self._started]
@@ -60,9 +56,10 @@ class LocalJobs:
                 self._executor = submitit.AutoExecutor(folder=self._out / JOBS, cluster="local")
                 self._executor.update_parameters(timeout_min=self._settings.minutes)
             with importable(), stoppable():
-                call = CellRun(command, self._out / cell.name, environment)
+                folder = self._out / cell.name
+                call = CellRun(self._command(cell, folder), folder, environment)
                 self._started[cell.name] = self._executor.submit(call)
-        return len(starts)
+        return len(cells)
 
     def is_over(self, cell: Cell) -> bool:
         """Tell whether nothing is at work on a cell any more."""
