@@ -187,7 +187,7 @@ def tabulated(path: Path, out: Path) -> int:
     """Complete a table of models, and write what it and its processes took."""
     kind = rivals if config.load_yaml(path)["kind"] == "rivals" else controlled
     out.mkdir(parents=True)
-    kind.complete(path, out, quick=False, progress=lambda done, total: None, workers=1)
+    kind.complete(kind.read_plan(path), out, progress=lambda done, total: None, workers=1)
     spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     write_json(out / SPENT, sum(one.ru_utime + one.ru_stime for one in spent))
     return 0
@@ -203,7 +203,7 @@ def measure_models(case: Models, folder: Path) -> dict[str, Any]:
     memory = run_child([sys.executable, __file__, "--models", str(given), str(out)])
     seconds = json.loads((out / SPENT).read_text())
     disk = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e9
-    told = kind.needs(given)
+    told = kind.needs(kind.read_plan(given))
     assert told.hours is not None
     return {**row_of(case, told, disk, memory, seconds), "told_seconds": round(told.hours * 3600)}
 
@@ -233,7 +233,7 @@ def measure_tasks(case: Models, folder: Path) -> dict[str, Any]:
         disk += sum(path.stat().st_size for path in expdir.glob("*.ckpt")) / 1e9
     shape = shape_of(raw["upstream"], raw.get("ckpt"))
     assert shape is not None
-    told = superb.needs(given)
+    told = superb.needs(plan)
     gflop = told.gpu_hours * 3600 * ASSUMED_RATE / 1e9
     about = {"shape": [shape.layers, shape.width], "told_gflop": round(gflop, 1)}
     return row_of(case, told, disk, memory, seconds) | about

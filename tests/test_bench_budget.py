@@ -181,17 +181,19 @@ def test_a_budget_is_within_a_factor_of_two_of_a_run_that_was_measured(tmp_path)
 
 def test_tables_of_models_tell_what_they_take_too(tmp_path):
     shared = registry.shared_configs()
-    needs = controlled.needs(shared["controlled.yaml"])
+    needs = controlled.needs(controlled.read_plan(shared["controlled.yaml"]))
     seconds = 10 * 15 + 2000 * 2 + 264 * 12
     assert (needs.num_runs, needs.hours) == (2264, pytest.approx(seconds / 3600))
-    quick = rivals.needs(shared["rivals.yaml"], quick=True)
-    assert quick.hours < rivals.needs(shared["rivals.yaml"]).hours / 10
+    whole, quick = (
+        rivals.needs(rivals.read_plan(shared["rivals.yaml"], quick=only)) for only in (False, True)
+    )
+    assert quick.hours < whole.hours / 10
     path = tmp_path / "table.yaml"
     path.write_text(
         "kind: superb\ntasks: [{name: ER, task: emotion}, {name: SID, task: voxceleb1}]\n"
         "upstreams: [{name: raw, upstream: hubert_base}, {name: other, upstream: vggish}]\n"
     )
-    needs = superb.needs(path)
+    needs = superb.needs(superb.read_plan(path))
     assert (needs.num_runs, needs.unknown) == (4, ("other",))
     heard = 30_000 * 8 * 4 + 200_000 * 4 * 8  # utterances of 4.5 s, forward alone
     once = 2 * (2.4e9 + 50 * 94.7e6) * 4.5

@@ -167,14 +167,15 @@ def test_run_goes_from_file_to_report_and_again(small, tmp_path):
         "kind: controlled\nrho: [0.9, 0.0]\nnum_folds: 1\nnum_seeds: 4\nrank: 2\ntuned: []\n"
         "frozen: {steps: 2, emotion_batch: 8, speaker_batch: 8}\n"
     )
-    assert controlled.describe(path) == (
+    plan = controlled.read_plan(path)
+    assert controlled.describe(plan) == (
         "8 parts: 64 models on frozen features and 0 fine-tuned ones, seeds 100 to 103, rho 0.9, 0."
     )
-    out, quietly = tmp_path / "out", {"quick": False, "progress": lambda *_: None, "workers": 1}
-    first = controlled.complete(path, out, **quietly)
+    out, quietly = tmp_path / "out", {"progress": lambda *_: None, "workers": 1}
+    first = controlled.complete(plan, out, **quietly)
     verdicts = json.loads((out / "controlled.json").read_text())["verdicts"]
     assert [one["name"] for one in verdicts] == ["H1", "H2b", "H3", "H4", "H5a"]
-    assert controlled.complete(path, out, **quietly) == first
+    assert controlled.complete(plan, out, **quietly) == first
 
 
 def is_running(number):

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 from controlled_rows import rows_of, world_of
 
-from spknorm import controlled
 from spknorm.controlled import outcome
 from spknorm.controlled.plan import Plan, read_plan
 from spknorm.controlled.verdicts import judge
@@ -91,7 +90,7 @@ def test_mistakes_in_a_plan_are_told(tmp_path, text, message):
 
 def test_a_missing_plan_is_missing(tmp_path):
     with pytest.raises(MissingError):
-        controlled.describe(tmp_path / "no.yaml")
+        read_plan(tmp_path / "no.yaml")
 
 
 def test_the_outcome_holds_every_number_that_it_shows(tmp_path):

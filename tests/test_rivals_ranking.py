@@ -132,7 +132,7 @@ def test_an_experiment_file_goes_on_where_it_was_stopped(tmp_path, small_pool):
         "kind: rivals\nrivals: [leace, znorm]\nrho: [0.9]\nselect_seeds: [0]\nselect_folds: 1\n"
         "num_seeds: 1\nnum_folds: 1\nfrozen: {steps: 5}\n"
     )
-    seen = []
+    plan, seen = read_plan(path), []
 
     def stop(done, total):
         seen.append((done, total))
@@ -140,10 +140,10 @@ def test_an_experiment_file_goes_on_where_it_was_stopped(tmp_path, small_pool):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rivals.complete(path, tmp_path, quick=False, progress=stop, workers=1)
+        rivals.complete(plan, tmp_path, progress=stop, workers=1)
     kept = {one.name: one.read_bytes() for one in (tmp_path / "rows").iterdir()}
     assert len(kept) == 4
-    text, whole = rivals.complete(path, tmp_path, quick=False, progress=lambda *_: None, workers=1)
+    text, whole = rivals.complete(plan, tmp_path, progress=lambda *_: None, workers=1)
     assert whole and "LEACE" in text and "z-norm" in text
     for name, content in kept.items():
         assert (tmp_path / "rows" / name).read_bytes() == content

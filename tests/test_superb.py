@@ -63,7 +63,7 @@ def experiment(tmp_path, tiny_hubert):
 
 
 def test_a_cell_is_the_test_score_at_the_best_dev_step(experiment, calls, tmp_path):
-    cells = superb.run(experiment, tmp_path / "out")
+    cells = superb.run(superb.read_plan(experiment), tmp_path / "out")
     scores = {(cell.task, cell.upstream): (cell.score, cell.step) for cell in cells}
     assert scores[("ER", "raw")] == scores[("ER", "SNP")] == (0.25, 20)
     assert scores[("IC", "raw")] == (None, None)
@@ -78,7 +78,7 @@ def test_a_cell_is_the_test_score_at_the_best_dev_step(experiment, calls, tmp_pa
 
 
 def test_experiments_are_exported_and_every_upstream_is_frozen(experiment, calls, tmp_path):
-    superb.run(experiment, tmp_path / "out")
+    superb.run(superb.read_plan(experiment), tmp_path / "out")
     called = calls.read_text().splitlines()
     assert len(called) == 4
     exported = tmp_path / "out" / "upstreams" / "SNP" / "normalised.pt"
@@ -89,14 +89,14 @@ def test_experiments_are_exported_and_every_upstream_is_frozen(experiment, calls
 
 
 def test_complete_cells_are_not_run_again(experiment, calls, tmp_path):
-    superb.run(experiment, tmp_path / "out")
-    superb.run(experiment, tmp_path / "out")
+    superb.run(superb.read_plan(experiment), tmp_path / "out")
+    superb.run(superb.read_plan(experiment), tmp_path / "out")
     tasks = [line.split(" -d ")[1].split()[0] for line in calls.read_text().splitlines()]
     assert (tasks.count("emotion"), tasks.count("fluent_commands")) == (2, 4)
 
 
 def test_what_would_be_run_is_described(experiment):
-    assert superb.describe(experiment) == "4 runs: ER, IC on raw, SNP."
+    assert superb.describe(superb.read_plan(experiment)) == "4 runs: ER, IC on raw, SNP."
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_mistake_in_the_file_is_told(changes, error, message, experiment):
     content = {**json.loads(experiment.read_text()), **changes}
     experiment.write_text(json.dumps(content))
     with pytest.raises(error) as caught:
-        superb.describe(experiment)
+        superb.read_plan(experiment)
     assert str(caught.value) == message
 
 
@@ -137,7 +137,7 @@ def test_two_rows_of_one_name_are_refused(experiment):
     content["upstreams"][1]["name"] = "raw"
     experiment.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="the name `raw` occurs twice"):
-        superb.describe(experiment)
+        superb.read_plan(experiment)
 
 
 def test_the_projects_own_tables_can_be_read(monkeypatch, tmp_path):
@@ -164,7 +164,7 @@ def test_s3prls_emotion_task_fills_a_cell_of_the_demo(tmp_path, tiny_hubert):
         "upstreams": [{"name": "raw", "upstream": "hubert_local", "ckpt": str(tiny_hubert)}],
     }
     path.write_text(json.dumps(content))
-    (cell,) = superb.run(path, tmp_path / "out")
+    (cell,) = superb.run(superb.read_plan(path), tmp_path / "out")
     assert cell.error == ""
     assert 0 < cell.score < 1
     predictions = (cell.folder / "test_fold1_predict.txt").read_text().splitlines()

@@ -39,8 +39,8 @@ KINDS = {
     "rivals": "spknorm.controlled.rivals",
     "superb": "spknorm.bench.superb",
 }
-"""Kinds of experiment file, each with the module whose `describe`, `needs` and `complete`
-make its table."""
+"""Kinds of experiment file, each with the module whose `read_plan`, `describe`, `needs` and
+`complete` make its table."""
 DEFAULT_SEED = 1337
 """s3prl's."""
 

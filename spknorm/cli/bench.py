@@ -19,6 +19,7 @@ from spknorm.cli.audit import finish as finish_audit
 from spknorm.cli.bars import bar
 from spknorm.cli.parsing import Command, flag, option, roots, take_roots
 from spknorm.errors import USER_ERRORS, ConfigError
+from spknorm.files import FolderLock
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,12 +102,13 @@ def _audit(out: Path) -> bool:
 
 def _run_table(kind: Any, path: Path, out: Path, args: argparse.Namespace) -> int:
     """Run a kind that is one table; its module says how."""
+    plan = kind.read_plan(path, quick=args.quick)
     if args.dry_run:
-        print(kind.describe(path, quick=args.quick))
-        print("\n".join(lines_of(kind.needs(path, quick=args.quick), out)))
+        print(kind.describe(plan))
+        print("\n".join(lines_of(kind.needs(plan), out)))
         return 0
-    with bar("parts", lines=True) as show:
-        text, all_ran = kind.complete(path, out, quick=args.quick, progress=show)
+    with FolderLock(out), bar("parts", lines=True) as show:
+        text, all_ran = kind.complete(plan, out, progress=show)
     print(f"{text}\n\nReport: {out}")
     return 0 if all_ran else 1
 

@@ -15,6 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spknorm.bench.budget import Budget
+from spknorm.controlled.plan import Plan, read_plan
+
+__all__ = ["budget_of", "complete", "describe", "needs", "read_plan"]
 
 POOL_SECONDS, FROZEN_SECONDS, TUNED_SECONDS = 15.0, 2.0, 12.0
 """Of one core, as runs of either benchmark took them: the features of a seed, a model on them, a
@@ -23,34 +26,23 @@ _POOL_GB, _PROCESS_GB = 0.0015, 1.0
 
 
 def complete(
-    path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None], workers: int = 2
+    plan: Plan, out: Path, *, progress: Callable[[int, int], None], workers: int = 2
 ) -> tuple[str, bool]:
-    """Run an experiment file, or continue it, and write its table, figures and page.
+    """Run an experiment, or continue it, and write its table, figures and page.
 
-    Rows that are in `out` are not computed again; `quick` is the essential figure alone. Progress
-    is called with (parts done, parts in all); workers are processes of one core each. The tables
-    are returned as text, and whether every part ran.
-
-    Raises:
-        ConfigError: The file has an unknown key or a wrong value, or another process uses `out`.
-        MissingError: There is no such file.
+    Rows that are in `out` are not computed again. Progress is called with (parts done, parts in
+    all); workers are processes of one core each. The tables are returned as text, and whether every
+    part ran.
     """
     from spknorm.controlled.grid import run_grid
-    from spknorm.controlled.outcome import write_outcome
-    from spknorm.controlled.plan import read_plan
-    from spknorm.files import FolderLock
+    from spknorm.controlled.outcome import write_outcome  # matplotlib, which processes do without
 
-    plan = read_plan(path, quick=quick)
-    with FolderLock(out):
-        rows = run_grid(plan, out, workers=workers, progress=progress)
-        return write_outcome(plan, rows, out), True
+    rows = run_grid(plan, out, workers=workers, progress=progress)
+    return write_outcome(plan, rows, out), True
 
 
-def describe(path: Path, *, quick: bool = False) -> str:
+def describe(plan: Plan) -> str:
     """Return what `complete` would do, in words."""
-    from spknorm.controlled.plan import read_plan
-
-    plan = read_plan(path, quick=quick)
     frozen, tuned = plan.num_models
     return (
         f"{len(plan.parts)} parts: {frozen} models on frozen features and {tuned} fine-tuned ones, "
@@ -58,11 +50,8 @@ def describe(path: Path, *, quick: bool = False) -> str:
     )
 
 
-def needs(path: Path, *, quick: bool = False) -> Budget:
+def needs(plan: Plan) -> Budget:
     """Return what `complete` would take, one part after another."""
-    from spknorm.controlled.plan import read_plan
-
-    plan = read_plan(path, quick=quick)
     return budget_of(*plan.num_models, num_seeds=len(plan.seeds))
 
 

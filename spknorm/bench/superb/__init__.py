@@ -18,11 +18,11 @@ from spknorm.bench.cells import folder_name, literal
 from spknorm.bench.sizes import shape_of, stock_needs
 from spknorm.bench.superb.plan import SuperbExperiment, Task, Upstream, read_plan
 from spknorm.bench.worker import RUN_LOG, CellRun
-from spknorm.files import FolderLock, read_json, write_atomic, write_json
+from spknorm.files import read_json, write_atomic, write_json
 from spknorm.registry import config_path
 from spknorm.report.tables import Table, TableRow, percent, to_markdown, to_text
 
-__all__ = ["TaskScore", "complete", "describe", "needs", "run", "table"]
+__all__ = ["TaskScore", "complete", "describe", "needs", "read_plan", "run", "table"]
 
 SCHEMA = "spknorm.bench.superb/1"
 _BEST = re.compile(r"New best on dev at step (\d+): ([\d.e+-]+)")
@@ -44,61 +44,51 @@ class TaskScore(NamedTuple):
 
 
 def run(
-    path: Path | str,
-    out: Path | str,
+    plan: SuperbExperiment,
+    out: Path,
     *,
-    quick: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[TaskScore]:
-    """Fill the table of an experiment file; what is complete is not run again.
+    """Fill the table of an experiment; what is complete is not run again.
 
     `progress` is called with the number of cells that are done, and of all.
 
     Raises:
-        ConfigError: The file has a mistake, or another process uses `out`.
-        MissingError: An experiment or checkpoint is not there.
+        MissingError: A checkpoint is not there.
     """
-    plan, out = read_plan(Path(path), quick=quick), Path(out)
-    with FolderLock(out):
-        environment = _environment(plan, out)
-        cells: list[TaskScore] = []
-        pairs = [(upstream, task) for upstream in plan.upstreams for task in plan.tasks]
-        for number, (upstream, task) in enumerate(pairs):
-            progress(number, len(pairs))
-            folder = out / folder_name(f"{task.name}-{upstream.name}")
-            command = [*_command(plan, task, out), *_source(upstream, out), "-p", str(folder)]
-            cells.append(_cell(task, upstream, folder, command, environment))
-        progress(len(pairs), len(pairs))
-        content = [cell._replace(folder=cell.folder.name)._asdict() for cell in cells]  # type: ignore[arg-type]  # a text in the file
-        write_json(out / "superb.json", {"schema": SCHEMA, "name": plan.name, "cells": content})
-        text = to_markdown([table(cells)], title=plan.name, remarks=())
-        write_atomic(out / "superb.md", text)
+    environment = _environment(plan, out)
+    cells: list[TaskScore] = []
+    pairs = [(upstream, task) for upstream in plan.upstreams for task in plan.tasks]
+    for number, (upstream, task) in enumerate(pairs):
+        progress(number, len(pairs))
+        folder = out / folder_name(f"{task.name}-{upstream.name}")
+        command = [*_command(plan, task, out), *_source(upstream, out), "-p", str(folder)]
+        cells.append(_cell(task, upstream, folder, command, environment))
+    progress(len(pairs), len(pairs))
+    content = [cell._replace(folder=cell.folder.name)._asdict() for cell in cells]  # type: ignore[arg-type]  # a text in the file
+    write_json(out / "superb.json", {"schema": SCHEMA, "name": plan.name, "cells": content})
+    text = to_markdown([table(cells)], title=plan.name, remarks=())
+    write_atomic(out / "superb.md", text)
     return cells
 
 
 def complete(
-    path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None]
+    plan: SuperbExperiment, out: Path, *, progress: Callable[[int, int], None]
 ) -> tuple[str, bool]:
-    """Run an experiment file; return the table as text, and whether every cell of it ran.
-
-    Raises:
-        ConfigError, MissingError: As `run`.
-    """
-    cells = run(path, out, quick=quick, progress=progress)
+    """Run an experiment as `run` does; return its table as text, and whether every cell ran."""
+    cells = run(plan, out, progress=progress)
     return to_text(table(cells)), not any(cell.error for cell in cells)
 
 
-def describe(path: Path | str, *, quick: bool = False) -> str:
+def describe(plan: SuperbExperiment) -> str:
     """Return what `run` would do, in words."""
-    plan = read_plan(Path(path), quick=quick)
     tasks = ", ".join(task.name for task in plan.tasks)
     upstreams = ", ".join(upstream.name for upstream in plan.upstreams)
     return f"{len(plan.tasks) * len(plan.upstreams)} runs: {tasks} on {upstreams}."
 
 
-def needs(path: Path | str, *, quick: bool = False) -> Budget:
+def needs(plan: SuperbExperiment) -> Budget:
     """Return what `run` would take."""
-    plan = read_plan(Path(path), quick=quick)
     disk, memory, operations, unknown = 0.0, 0.0, 0.0, set()
     for upstream in plan.upstreams:
         shape = shape_of(*_origin(upstream))

@@ -1,7 +1,7 @@
 """Every serious way of taking the speaker out, or putting it in, on equal footing.
 
-One short file per kind of idea; `RIVALS` below is the table of them, from which the benchmark, its
-page and docs/rivals.md are made. Each has a strength, of which three candidates are tried on
+One short file per kind of idea; `table.py` has all of them, from which the benchmark, its page and
+docs/rivals.md are made. Each has a strength, of which three candidates are tried on
 selection seeds by one rule for all, and a control: the same with permuted speakers.
 
     transforms, embedding, prior     in closed form, or told who speaks
@@ -12,123 +12,29 @@ selection seeds by one rule for all, and a control: the same with permuted speak
 """
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
-
-from torch import Tensor
 
 from spknorm.bench.budget import Budget
 from spknorm.controlled import budget_of
-from spknorm.controlled.fitted import Fit
-from spknorm.controlled.rivals import embedding, prior, risk, transforms
-from spknorm.controlled.rivals.adversaries import Adversary, Branches, Club, View
-from spknorm.controlled.rivals.alignment import Alignment, Contrast, coral, mmd
-from spknorm.controlled.rivals.training import by_rule
-from spknorm.controlled.rivals.transforms import per_speaker
+from spknorm.controlled.rivals.plan import Plan, read_plan
+from spknorm.controlled.rivals.table import RIVALS
 
-Needs = Literal[
-    "nothing more", "a speaker corpus", "speakers of the emotion corpus", "the test speaker's audio"
-]
-
-
-class Rival(NamedTuple):
-    """A way to deal with the speaker, and whose idea it is.
-
-    It needs something beside emotion labels (of several the rarest); selection seeds choose one of
-    its strengths.
-    """
-
-    title: str
-    source: str
-    needs: Needs
-    strengths: tuple[float, float, float]
-    fit: Fit
-
-
-def _ascent(view: View) -> Fit:
-    return by_rule(partial(Adversary, view=view))
-
-
-def _aligned(distance: Callable[..., Tensor]) -> Fit:
-    return by_rule(partial(Alignment, distance=distance))
-
-
-_TABLE: dict[Needs, dict[str, tuple[str, str, tuple[float, float, float], Fit]]] = {
-    "a speaker corpus": {
-        "snp": ("SNP, ascent", "Gat et al. 2022", (0.5, 1.0, 2.0), _ascent("marginal")),
-        "cdan": (
-            "conditional adversary", "Long et al. 2018", (0.5, 1.0, 2.0), _ascent("conditional")),
-        "joint": ("joint adversary", "Long et al. 2018", (0.5, 1.0, 2.0), _ascent("joint")),
-        "mmd": ("kernel distance (MMD)", "Long et al. 2015", (1.0, 3.0, 10.0), _aligned(mmd)),
-        "coral": ("moments (CORAL)", "Sun and Saenko 2016", (0.3, 3.0, 30.0), _aligned(coral)),
-        "club": ("information bound (vCLUB)", "Cheng et al. 2020", (0.1, 0.3, 1.0), by_rule(Club)),
-        "branches": (
-            "orthogonal branches", "Bousmalis et al. 2016", (0.1, 1.0, 10.0), by_rule(Branches)),
-        "leace": ("LEACE", "Belrose et al. 2023", (5, 10, 20), transforms.leace),
-        "inlp": (
-            "nullspace projection (INLP)", "Ravfogel et al. 2020", (5, 10, 20), transforms.inlp),
-        "kernel": (
-            "LEACE behind a kernel", "Belrose et al. 2023", (10, 20, 40), transforms.kernelised),
-    },
-    "speakers of the emotion corpus": {
-        "calibrated": ("speakers' priors taken out in training", "Menon et al. 2021",
-                       (0.5, 1.0, 1.5), prior.calibrated),
-        "contrastive": (
-            "contrast across speakers", "Khosla et al. 2020", (0.1, 0.3, 1.0), by_rule(Contrast)),
-        "group_dro": ("GroupDRO", "Sagawa et al. 2020", (0.003, 0.01, 0.03), risk.group_dro),
-        "v_rex": ("V-REx", "Krueger et al. 2021", (0.1, 1.0, 10.0), by_rule(risk.VRex, gate=False)),
-        "irm": ("IRM", "Arjovsky et al. 2019", (0.1, 1.0, 10.0), by_rule(risk.Irm, gate=False)),
-    },
-    "the test speaker's audio": {
-        "matched": ("posteriors matched to the prior", "Berthelot et al. 2020", (0.5, 0.75, 1.0),
-                    prior.matched),
-        "centred": ("speaker's mean taken out", "cepstral mean subtraction", (0.5, 0.75, 1.0),
-                    per_speaker(transforms.centred)),
-        "znorm": ("z-norm", "Busso et al. 2013, as baseline", (0.5, 0.75, 1.0),
-                  per_speaker(transforms.scaled)),
-        "whitened": ("whitening", "Ledoit and Wolf 2004", (0.25, 0.5, 1.0),
-                     per_speaker(transforms.whitened)),
-        "neutral": ("normalised by neutral speech", "Busso et al. 2013", (0.5, 0.75, 1.0),
-                    transforms.by_neutral),
-        "appended": ("speaker embedding beside", "i-vectors as in ASR", (0.3, 1.0, 3.0),
-                     embedding.appended),
-        "film": ("speaker embedding by FiLM", "Perez et al. 2018", (0.3, 1.0, 3.0),
-                 embedding.modulated),
-        "adapted": ("test speaker's statistics", "Li et al. 2018", (0.5, 0.75, 1.0),
-                    transforms.adapted),
-    },
-}  # fmt: skip
-RIVALS: dict[str, Rival] = {
-    key: Rival(title, source, needs, strengths, fit)
-    for needs, rivals in _TABLE.items()
-    for key, (title, source, strengths, fit) in rivals.items()
-}
+__all__ = ["RIVALS", "complete", "describe", "needs", "read_plan"]
 
 
 def complete(
-    path: Path, out: Path, *, quick: bool, progress: Callable[[int, int], None], workers: int = 2
+    plan: Plan, out: Path, *, progress: Callable[[int, int], None], workers: int = 2
 ) -> tuple[str, bool]:
-    """Run an experiment file of `kind: rivals`, or continue it; see `spknorm.controlled.complete`.
-
-    With `quick` four rivals on few corpora.
-    """
+    """Run an experiment of rivals, or continue it; see `spknorm.controlled.complete`."""
     from spknorm.controlled.rivals.grid import run_grid
     from spknorm.controlled.rivals.outcome import write_outcome
-    from spknorm.controlled.rivals.plan import read_plan
-    from spknorm.files import FolderLock
 
-    plan = read_plan(path, quick=quick)
-    with FolderLock(out):
-        chosen, rows = run_grid(plan, out, workers=workers, progress=progress)
-        return write_outcome(plan, chosen, rows, out), True
+    chosen, rows = run_grid(plan, out, workers=workers, progress=progress)
+    return write_outcome(plan, chosen, rows, out), True
 
 
-def describe(path: Path, *, quick: bool = False) -> str:
+def describe(plan: Plan) -> str:
     """Return what `complete` would do, in words."""
-    from spknorm.controlled.rivals.plan import read_plan
-
-    plan = read_plan(path, quick=quick)
     trials, reported = plan.num_models
     return (
         f"{len(plan.rivals)} rivals: {trials} models to choose strengths on seeds "
@@ -137,10 +43,7 @@ def describe(path: Path, *, quick: bool = False) -> str:
     )
 
 
-def needs(path: Path, *, quick: bool = False) -> Budget:
+def needs(plan: Plan) -> Budget:
     """Return what `complete` would take, one part after another."""
-    from spknorm.controlled.rivals.plan import read_plan
-
-    plan = read_plan(path, quick=quick)
     seeds = len(plan.select_seeds) + plan.num_seeds
     return budget_of(sum(plan.num_models), 0, num_seeds=seeds)

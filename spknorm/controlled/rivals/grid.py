@@ -18,8 +18,8 @@ from spknorm.controlled.folds import Fold
 from spknorm.controlled.grid import key_of
 from spknorm.controlled.parallel import OnProgress, compute
 from spknorm.controlled.pool import Floats
-from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.plan import BASELINES, Part, Plan
+from spknorm.controlled.rivals.table import RIVALS
 from spknorm.controlled.rivals.training import train
 from spknorm.files import read_json, write_json
 

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from spknorm.controlled.outcome import write_page
-from spknorm.controlled.rivals import RIVALS
 from spknorm.controlled.rivals.grid import RivalRow
 from spknorm.controlled.rivals.plan import Plan
 from spknorm.controlled.rivals.ranking import Gain, Rank, Standing, rank
+from spknorm.controlled.rivals.table import RIVALS
 from spknorm.report.tables import NOTHING, Section, signed_points, span
 from spknorm.report.words import Line, table
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from spknorm import config
 from spknorm.controlled.frozen import Settings
-from spknorm.controlled.rivals import RIVALS
+from spknorm.controlled.rivals.table import RIVALS
 from spknorm.errors import ConfigError
 from spknorm.schema.marks import NOT_NEGATIVE
 
