@@ -153,15 +153,7 @@ class SpknormRunner(S3prlRunner):
         if self.expert.heads.speaker_head is None or done or not steps:
             return
         values = pretraining.pretrain_speaker_head(
-            self.expert,
-            self.source,
-            upstream=self.upstream.model,
-            featurizer=self.featurizer.model,
-            world=self.world,
-            settings=self.settings,
-            trainable=self.upstream.trainable,
-            between=self._leave_if_asked,
-            say=self._journal.say,
+            self, between=self._leave_if_asked, say=self._journal.say
         )
         counters.pretrained = steps
         self._journal.log(0, "pretrain", values)

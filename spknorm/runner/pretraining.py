@@ -27,11 +27,9 @@ from spknorm.corpora.records import Utterance
 from spknorm.features import Floats
 from spknorm.features.fingerprint import fingerprint
 from spknorm.features.reader import CachedReader
-from spknorm.features.sources import Source
 from spknorm.method.model import SpeakerHead
-from spknorm.method.optim.world import World
+from spknorm.runner.s3prl_runner import S3prlRunner
 from spknorm.runs.evaluation import evaluating
-from spknorm.schema import TaskConfig
 from spknorm.upstreams.fast import make_encoder
 
 logger = logging.getLogger(__name__)
@@ -55,39 +53,21 @@ class Known(NamedTuple):
 
 
 def pretrain_speaker_head(
-    expert: Any,
-    source: Source,
-    *,
-    upstream: nn.Module,
-    featurizer: Any,
-    world: World,
-    settings: TaskConfig,
-    trainable: bool,
-    between: Callable[[], None],
-    say: Callable[[str], None],
+    run: S3prlRunner, *, between: Callable[[], None], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Train the expert's speaker head, in every process alike; return what metrics.jsonl keeps.
+    """Train a run's speaker head, in every process alike; return what metrics.jsonl keeps.
 
     The leader trains it, the others take it. `between` is called between batches and may raise,
     since nothing is lost before step 1; `say` takes what the user should read in log.log.
     """
-    data = expert.data
-    steps = settings.downstream_expert.spknorm.speaker_pretrain_steps
-    features = means_over_time(
-        (*data.speaker_utterances, *data.held_out.utterances),
-        upstream=upstream,
-        featurizer=featurizer,
-        heads=expert.heads,
-        source=source,
-        config=settings,
-        trainable=trainable,
-        device=world.device,
-        between=between,
-    )
+    expert, data = run.expert, run.expert.data
+    steps = run.settings.downstream_expert.spknorm.speaker_pretrain_steps
+    utterances = (*data.speaker_utterances, *data.held_out.utterances)
+    features = means_over_time(run, utterances, between=between)
     train, held = features[: len(data.speaker_labels)], features[len(data.speaker_labels) :]
     head: SpeakerHead = expert.heads.speaker_head
     values: dict[str, Any] = {"steps": steps, "log_num_speakers": math.log(expert.num_speakers)}
-    if world.is_leader:
+    if run.world.is_leader:
         untrained = {name: one.to("cpu", copy=True) for name, one in head.state_dict().items()}
 
         def train_head() -> Known:
@@ -110,7 +90,7 @@ def pretrain_speaker_head(
             f"utterances: {text}; a guess has {values['log_num_speakers']:.3g}, "
             f"{1 / expert.num_speakers:.1%}"
         )
-    world.same_weights(head)
+    run.world.same_weights(head)
     return values
 
 
@@ -171,24 +151,16 @@ def examine(head: SpeakerHead, features: Tensor, labels: Sequence[int]) -> Known
 
 
 def means_over_time(
-    utterances: Sequence[Utterance],
-    *,
-    upstream: nn.Module,
-    featurizer: Any,
-    heads: Any,
-    source: Source,
-    config: TaskConfig,
-    trainable: bool,
-    device: torch.device,
-    between: Callable[[], None],
+    run: S3prlRunner, utterances: Sequence[Utterance], *, between: Callable[[], None]
 ) -> Tensor:
     """Return what the speaker head reads of each utterance, (N, H), as everything is now.
 
-    A `source` that holds a frozen upstream's frames is asked for them; else `upstream` is run, in
+    A source that holds a frozen upstream's frames is asked for them; else the upstream is run, in
     evaluation mode, with `between` called before each pass.
     """
-    modules = [upstream, featurizer, heads]
-    if not trainable and source.holds("speaker"):
+    upstream, featurizer, heads = run.upstream.model, run.featurizer.model, run.expert.heads
+    source, config, modules = run.source, run.settings, [upstream, featurizer, heads]
+    if not run.upstream.trainable and source.holds("speaker"):
         stream = Stream(
             Recordings(utterances, [0] * len(utterances)),
             Order(len(utterances), batch_size=_LOOKED_UP, shuffle=False),
@@ -220,7 +192,7 @@ def means_over_time(
         folder=config.upstream.cache_dir,
         limit_gb=config.upstream.cache_limit_gb,
         pooled=True,
-        device=device,
+        device=run.world.device,
     )
     seconds = config.downstream_expert.speaker_corpus.max_seconds
     keys = None
@@ -231,4 +203,4 @@ def means_over_time(
         read = reader.read(utterances, max_seconds=seconds)
     else:
         read = reader.gather(keys)
-    return torch.from_numpy(np.ascontiguousarray(read)).to(device)
+    return torch.from_numpy(np.ascontiguousarray(read)).to(run.world.device)
