@@ -56,10 +56,7 @@ class Cell:
         for flag, value in (named | {"-l": self.layer}).items():
             options += [] if value is None else [flag, str(value)]
         options.append("--frozen" if self.frozen else "-f")
-        changes = config.flatten(self.changes)
-        override = ",,".join(f"config.{key}={literal(value)}" for key, value in changes)
-        options += ["-o", override] if override else []
-        return [sys.executable, *_PROGRAM, *options, "-p", str(folder), "-a"]
+        return [*run_command(options, config.flatten(self.changes)), "-p", str(folder), "-a"]
 
     def difference_from(self, result: Mapping[str, Any]) -> str | None:
         """Say what a result.json was made with that this cell is not; None if it is the same.
@@ -108,6 +105,12 @@ class Cell:
 @functools.cache
 def _defaults() -> dict[str, Any]:
     return config.load_yaml(registry.config_path(TASK))
+
+
+def run_command(options: Iterable[str], changes: Iterable[tuple[str, Any]]) -> list[str]:
+    """Return the command line of a run; `changes` are settings, by dotted key, and their values."""
+    override = ",,".join(f"config.{key}={literal(value)}" for key, value in changes)
+    return [sys.executable, *_PROGRAM, *options, *(["-o", override] if override else [])]
 
 
 def folder_name(name: str) -> str:

@@ -33,14 +33,12 @@ class Evaluation(NamedTuple):
         loss: Mean emotion loss over batches, as s3prl logs it.
         predicted: (N,) class indices, or (N, D) values, in the split's order.
         truth: Likewise.
-        ids: (N,) utterances.
     """
 
     scores: Any
     loss: float
     predicted: list[Any]
     truth: list[Any]
-    ids: list[str]
 
 
 def evaluate(
@@ -91,7 +89,6 @@ def evaluate(
         loss=sum(world.sum(losses)) / num_batches,
         predicted=guesses,
         truth=truth,
-        ids=[utterance.id for utterance in stream.recordings.utterances[:num_items]],
     )
 
 

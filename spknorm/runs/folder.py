@@ -20,7 +20,7 @@ from spknorm.config.progress import counted
 from spknorm.errors import MissingError
 from spknorm.files import require_folder
 from spknorm.runs.metrics_log import LoggedStep, read_predictions, read_steps
-from spknorm.runs.probes import ProbeRow, read_audit, read_probes
+from spknorm.runs.probes import ProbeRow, read_audit
 from spknorm.runs.result import Result, read_result
 from spknorm.runs.status import PlannedRun, read_summary
 from spknorm.statistics.metrics import only_class
@@ -100,7 +100,7 @@ def read(folder: Path | str) -> Runs:
     summary = read_summary(folder)
     beside_runs = {folder / run.folder / "probe.json" for run in found}
     audits = [path for path in sorted(folder.rglob("probe.json")) if path not in beside_runs]
-    probes = [row for path in audits for row in read_probes(path)]
+    probes = [row for path in audits for row in read_audit(path).rows]
     if not runs and not others and not summary.cells and not probes:
         raise MissingError(
             f"The folder {folder} holds no result.json, probe.json or summary.json. Name an "

@@ -131,8 +131,3 @@ def read_audit(path: Path) -> Audit:
         return Audit(rows=())
     check_schema(value, PROBE_SCHEMA, path)
     return build(Audit, value, path)
-
-
-def read_probes(path: Path) -> tuple[ProbeRow, ...]:
-    """Return the rows of a probe.json; none if there is no such file; errors as `read_audit`."""
-    return read_audit(path).rows

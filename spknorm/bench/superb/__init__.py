@@ -7,14 +7,13 @@ its number is the test score at the best dev step, read from the run's log.log.
 
 import contextlib
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from spknorm import config
 from spknorm.bench.budget import ASSUMED_RATE, Budget
-from spknorm.bench.cells import folder_name, literal
+from spknorm.bench.cells import folder_name, run_command
 from spknorm.bench.sizes import shape_of, stock_needs
 from spknorm.bench.superb.plan import SuperbExperiment, Task, Upstream, read_plan
 from spknorm.bench.worker import RUN_LOG, CellRun
@@ -146,19 +145,17 @@ def _environment(plan: SuperbExperiment, out: Path) -> dict[str, str]:
 
 
 def _command(plan: SuperbExperiment, task: Task, out: Path) -> list[str]:
-    changes = {f"config.{key}": value for key, value in config.flatten(task.config)}
+    changes = dict(config.flatten(task.config))
     if plan.corpora == "demo" and task.task == "emotion":
-        changes["config.downstream_expert.datarc.meta_data"] = str(out.resolve() / "meta_data")
+        changes["downstream_expert.datarc.meta_data"] = str(out.resolve() / "meta_data")
     if plan.corpora == "demo" and task.task == "voxceleb1":
         from spknorm.demo import make_demo_corpora
 
         split = make_demo_corpora().voxceleb1_split
-        changes["config.downstream_expert.datarc.meta_data"] = str(split)
-    options = ["-m", "train", "-d", task.task, "-s", plan.selection, "--seed", str(plan.seed), "-a"]
+        changes["downstream_expert.datarc.meta_data"] = str(split)
+    options = ["-d", task.task, "-s", plan.selection, "--seed", str(plan.seed), "-a"]
     options += ["-v", task.variant] if task.variant else []
-    override = ",,".join(f"{key}={literal(value)}" for key, value in changes.items())
-    options += ["-o", override] if override else []
-    return [sys.executable, "-m", "spknorm", "run-downstream", *options]
+    return run_command(options, changes.items())
 
 
 def _source(upstream: Upstream, out: Path) -> list[str]:

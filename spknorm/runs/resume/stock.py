@@ -147,7 +147,7 @@ class StockLog:
             texts = target.texts(guesses), target.texts(truth)
             write_predictions(self._expdir, split, expert.fold, ids, *texts)
         if split == "test" and self._best is not None and self._best[0] == step:
-            self._write_result(Evaluation(scores, values["emotion_loss"], guesses, truth, ids))
+            self._write_result(Evaluation(scores, values["emotion_loss"], guesses, truth))
         return is_best
 
     def _values(self, scores: Any, records: Mapping[str, list[Any]]) -> dict[str, float]:
