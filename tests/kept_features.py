@@ -17,12 +17,8 @@ def pooled_features(
     rate = upstream.get_downsample_rates(selection)
     reading = Reading(selection, None, normalize=False, rate=rate, pooled=True)
     reader = upstream_reader(upstream, reading, config=config, device=device)
-    keys = None
-    if config.cache != "off":
-        keys = reader.fill(utterances, max_seconds=max_seconds)
-    if keys is None:
-        return reader.read(utterances, max_seconds=max_seconds)
-    return reader.gather(keys)
+    keys = reader.fill(utterances, max_seconds=max_seconds)
+    return reader.read(utterances, keys, max_seconds=max_seconds)
 
 
 @pytest.fixture

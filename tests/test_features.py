@@ -106,8 +106,8 @@ def test_pooled_features_give_the_losses_and_gradients_of_the_frames(
     expected_gradients = torch.autograd.grad(expected, parameters)
 
     frozen = FrozenFeatures(upstream, featurizer, kind="pooled", config=where)
-    assert frozen.prepare("emotion", corpus)
-    loss = heads.emotion(frozen.features("emotion", ["u0", "u2"]), labels).loss
+    kept = frozen.keep(corpus)
+    loss = heads.emotion(kept.features(["u0", "u2"]), labels).loss
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
     for ours, theirs in zip(torch.autograd.grad(loss, parameters), expected_gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
@@ -116,10 +116,8 @@ def test_pooled_features_give_the_losses_and_gradients_of_the_frames(
 def test_frames_are_those_of_each_utterance_alone(upstream, corpus, where):
     featurizer = featurizer_of(upstream)
     frozen = FrozenFeatures(upstream, featurizer, kind="frames", config=where)
-    frozen.prepare("emotion", corpus)
-    for utterance, frames in zip(
-        corpus, frozen.features("emotion", [u.id for u in corpus]), strict=True
-    ):
+    features = frozen.keep(corpus).features([u.id for u in corpus])
+    for utterance, frames in zip(corpus, features, strict=True):
         wavs = wavs_of([utterance])
         with torch.no_grad():
             (alone,) = featurizer(wavs, upstream(wavs))
@@ -129,11 +127,11 @@ def test_frames_are_those_of_each_utterance_alone(upstream, corpus, where):
 def test_a_layer_selection_keeps_that_layer_alone(upstream, corpus, where):
     featurizer = featurizer_of(upstream, layer_selection=1)
     frozen = FrozenFeatures(upstream, featurizer, kind="frames", config=where)
-    frozen.prepare("emotion", corpus)
+    kept = frozen.keep(corpus)
     wavs = wavs_of(corpus[:1])
     with torch.no_grad():
         (alone,) = featurizer(wavs, upstream(wavs))
-    torch.testing.assert_close(frozen.features("emotion", ["u0"])[0], alone)
+    torch.testing.assert_close(kept.features(["u0"])[0], alone)
 
 
 def test_an_upstream_without_the_selection_says_what_it_has(upstream, corpus, where):

@@ -37,7 +37,7 @@ def test_a_probe_and_a_run_share_what_was_computed(upstream, corpus, where):
     featurizer = featurizer_of(upstream)
     before = upstream.passes
     pooled_features(upstream, corpus, config=where)
-    FrozenFeatures(upstream, featurizer, kind="pooled", config=where).prepare("emotion", corpus)
+    FrozenFeatures(upstream, featurizer, kind="pooled", config=where).keep(corpus)
     assert upstream.passes - before == len(corpus)
 
 
@@ -111,7 +111,7 @@ def test_what_exceeds_the_limit_is_not_cached_and_told(upstream, corpus, tmp_pat
     small = UpstreamConfig(cache_dir=str(tmp_path), cache_limit_gb=1e-6)
     frozen = FrozenFeatures(upstream, featurizer_of(upstream), kind="frames", config=small)
     with caplog.at_level(logging.WARNING):
-        assert not frozen.prepare("emotion", corpus)
+        assert frozen.keep(corpus) is None
     assert (
         "The features of 4 utterances are not cached: it would take 59 kB, above the limit of "
         "1 kB (config.upstream.cache_limit_gb)." in caplog.text

@@ -31,8 +31,8 @@ def test_cached_front_ends_give_what_computing_them_gives(make_upstream, tmp_pat
     where = UpstreamConfig(cache_dir=str(tmp_path / "cache"))
     for _ in range(2):  # computed, then found
         front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=where)
-        assert front_ends.prepare("emotion", corpus[0])
-    cached = front_ends.features("emotion", ["u0", "u1"])
+        kept = front_ends.keep(corpus[0])
+    cached = kept.features(["u0", "u1"])
     for ours, theirs in zip(cached, encode(corpus[1]), strict=True):
         assert torch.equal(ours, theirs)
         assert ours.requires_grad
@@ -46,10 +46,10 @@ def test_front_ends_are_kept_in_the_precision_of_the_step(
     encode = make_encoder(upstream, featurizer_of(upstream), ON)
     where = UpstreamConfig(cache_dir=str(tmp_path / "cache"))
     front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=where)
-    assert front_ends.prepare("emotion", corpus[0], precision=precision)
+    kept = front_ends.keep(corpus[0], precision=precision)
     enabled = precision is not torch.float32
     with torch.autocast("cpu", precision if enabled else None, enabled=enabled):
-        cached = front_ends.features("emotion", ["u0", "u1"])
+        cached = kept.features(["u0", "u1"])
         for ours, theirs in zip(cached, encode(corpus[1]), strict=True):
             assert torch.equal(ours, theirs)
 
@@ -60,4 +60,4 @@ def test_front_ends_that_exceed_the_limit_are_computed_every_time(make_upstream,
     soundfile.write(tmp_path / "u.wav", tone(0.5), 16000)
     small = UpstreamConfig(cache_dir=str(tmp_path / "cache"), cache_limit_gb=1e-9)
     front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=small)
-    assert not front_ends.prepare("emotion", [Utterance(id="u", path=tmp_path / "u.wav")])
+    assert front_ends.keep([Utterance(id="u", path=tmp_path / "u.wav")]) is None

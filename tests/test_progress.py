@@ -21,6 +21,7 @@ from spknorm.doctor import sound
 from spknorm.features.reader import CachedReader
 from spknorm.protocols import Split
 from spknorm.protocols.leaks import count_shared
+from spknorm.schema import UpstreamConfig
 
 
 @pytest.fixture
@@ -108,7 +109,8 @@ def test_the_feature_cache_is_told(seen, utterances, tmp_path):
     def compute(wavs):
         return [np.zeros((1, 2), np.float32) for _ in wavs]
 
-    CachedReader(compute, about={}, folder=str(tmp_path / "cache")).fill(utterances)
+    config = UpstreamConfig(cache_dir=str(tmp_path / "cache"))
+    CachedReader(compute, about={}, config=config).fill(utterances)
     assert "features" in bars(seen())
 
 

@@ -127,7 +127,7 @@ def test_erasure_trains_on_a_frozen_upstreams_pooled_features_without_the_speake
     before = torch.cat(plain.source(batch, corpus="emotion"))
     assert features.shape == before.shape == (4, 32)
     if erasure == "znorm":
-        everything = runner.source._cache.pooled("emotion")[:, 0]
+        everything = runner.source._kept["emotion"].every()[:, 0]
         speakers = [runner.expert.speakers_of(part) for part in ("train", "dev", "test")]
         first = [name == "Ses02_F" for part in speakers for name in part]
         assert abs(everything[first].mean(axis=0)).max() < 1e-5

@@ -124,7 +124,7 @@ def _probe(ckpt: Path, folder: Path, *, quick: bool) -> Iterator[Figure]:
         reader = upstream_reader(upstream, reading, config=where)
         keys = reader.fill(utterances)
         assert keys is not None
-        pooled = reader.gather(keys)[:, -1]
+        pooled = reader.read(utterances, keys)[:, -1]
         half = len(labels) // 2
         return run_probe(
             "linear", Pooled(pooled[:half], labels[:half]), Pooled(pooled[half:], labels[half:])

@@ -6,16 +6,17 @@ for evaluation in float32, as that is done: a run's numbers are the same with an
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from spknorm.batches.shipping import ship
 from spknorm.corpora.records import Utterance
 from spknorm.features.fingerprint import fingerprint
-from spknorm.features.reader import Array, CachedReader
+from spknorm.features.kept import Kept
+from spknorm.features.reader import CachedReader
+from spknorm.features.store import Array
 from spknorm.schema import UpstreamConfig
 
 
@@ -39,26 +40,21 @@ class FrontEnds:
     ) -> None:
         self._encoder, self._device = encoder, torch.device(device)
         self._config, self._weights = config, fingerprint(model)
-        self._keys: dict[str, tuple[CachedReader, dict[str, str]]] = {}
 
-    def prepare(
+    def keep(
         self,
-        corpus: str,
         utterances: Sequence[Utterance],
         *,
         precision: torch.dtype = torch.float32,
         max_seconds: float | None = None,
-    ) -> bool:
-        """Compute what is not cached of a corpus; return False if it may not be cached.
+    ) -> Kept | None:
+        """Compute what is not cached of a corpus, and return it; None if it may not be cached.
 
         Args:
-            corpus: The name under which `features` will ask for it.
             utterances: All of it, with distinct ids.
             precision: What the passes that will ask compute in.
             max_seconds: Crop longer utterances to this, each at its own fixed place.
         """
-        if self._config.cache == "off":
-            return False
         reader = CachedReader(
             functools.partial(self._compute, precision=precision),
             about={
@@ -66,47 +62,10 @@ class FrontEnds:
                 "normalize": bool(self._encoder.normalize),
                 "type": str(precision).removeprefix("torch."),
             },
-            folder=self._config.cache_dir,
-            limit_gb=self._config.cache_limit_gb,
+            config=self._config,
             device=self._device,
         )
-        keys = reader.fill(utterances, max_seconds=max_seconds)
-        if keys is None:
-            return False
-        ids = [utterance.id for utterance in utterances]
-        self._keys[corpus] = reader, dict(zip(ids, keys, strict=True))
-        return True
-
-    def holds(self, corpus: str, ids: Iterable[str]) -> bool:
-        """Return whether `features` knows all of these utterances."""
-        return corpus in self._keys and all(id in self._keys[corpus][1] for id in ids)
-
-    def sizes(self, corpus: str, ids: Sequence[str]) -> list[int]:
-        """Return the number of frames of each utterance."""
-        reader, keys = self._keys[corpus]
-        return [len(reader.store[keys[id]]) for id in ids]
-
-    def stored(self, corpus: str, ids: Sequence[str]) -> list[Tensor]:
-        """Return what is kept of each utterance, (T_i, C), where it lies."""
-        reader, keys = self._keys[corpus]
-        arrays = [torch.from_numpy(reader.store[keys[id]]) for id in ids]
-        return [
-            array.view(torch.bfloat16) if array.dtype == torch.int16 else array for array in arrays
-        ]
-
-    def features(
-        self, corpus: str, ids: Sequence[str], there: Sequence[Tensor] = ()
-    ) -> list[Tensor]:
-        """Return (T_i, H) of each utterance, as the encoder gives it.
-
-        Args:
-            corpus: As `prepare` has it.
-            ids: Of the utterances.
-            there: What `stored` gives of them, where it is on the device already.
-        """
-        front_ends = there or ship(self.stored(corpus, ids), self._device)
-        features: list[Tensor] = self._encoder.transform(front_ends)
-        return features
+        return reader.keep(utterances, max_seconds=max_seconds, finish=self._encoder.transform)
 
     def _compute(self, wavs: list[Tensor], *, precision: torch.dtype) -> list[Array]:
         lower = precision is not torch.float32

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -26,14 +25,12 @@ from spknorm.corpora.columns import Utterances
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.features.fingerprint import content_keys, fingerprint
-from spknorm.features.store import FeatureStore, human_size
+from spknorm.features.kept import Floats, Kept
+from spknorm.features.store import Array, FeatureStore, human_size
 from spknorm.files import cache_root, sha256_of
 from spknorm.schema import UpstreamConfig
 
 logger = logging.getLogger(__name__)
-
-Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float32]
 
 _BLOCK = 32  # utterances decoded ahead of the upstream
 _MUCH = 1 << 30  # bytes of sound files that are not read before it is known whether there is room
@@ -93,8 +90,7 @@ class CachedReader:
     Args:
         compute: Takes B waveforms (L,) of one length on the device; returns B arrays (rows, ...).
         about: Decides what `compute` gives: weights, settings. Part of the cache's key.
-        folder: Cache folder; None: $SPKNORM_CACHE or ~/.cache/spknorm.
-        limit_gb: Largest size on disk of what has the same `about`.
+        config: `upstream` of the configuration: whether and where, and how much at most.
         pooled: An array's size does not depend on the utterance's length.
         device: Where `compute` wants the waveforms.
     """
@@ -104,20 +100,19 @@ class CachedReader:
         compute: Callable[[list[Tensor]], Sequence[Array]],
         *,
         about: Mapping[str, Any],
-        folder: str | None = None,
-        limit_gb: float = 20.0,
+        config: UpstreamConfig,
         pooled: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         self._read, self._pooled = compute, pooled
         self._device = torch.device(device)
         self._group_size = 1 if self._device.type == "cpu" else _GROUP  # alone is as fast there
-        self._limit = limit_gb * 1e9
+        self._is_off, self._limit = config.cache == "off", config.cache_limit_gb * 1e9
         if self._device.type != "cpu":  # whose numbers are others
             kind = self._device.type
             about = {**about, "device": kind, "tf32": tf32_in(kind)}
         name = sha256_of(repr(sorted(about.items())).encode())[:32]
-        self.store = FeatureStore(cache_root(folder) / "features" / name, about=about)
+        self.store = FeatureStore(cache_root(config.cache_dir) / "features" / name, about=about)
 
     def fill(
         self, utterances: Sequence[Utterance], *, max_seconds: float | None = None
@@ -126,6 +121,8 @@ class CachedReader:
 
         Under torch.distributed each process computes its part.
         """
+        if self._is_off:
+            return None
         rank, world = _rank_and_world()
         reason = self._no_room_for_all(utterances, max_seconds)
         if _any_rank(reason is not None, self._device):
@@ -140,7 +137,10 @@ class CachedReader:
         todo = [(key, wanted[key]) for key in self.store.missing(keys)]
         computed = self._compute(todo[rank::world], max_seconds)
         first = list(itertools.islice(computed, 1))
-        size = self._estimate(first, [wanted[key] for key, _ in todo], max_seconds)
+        size, new = 0.0, [utterance for _, utterance in todo]
+        if first:
+            one = max(self._extent(new[:1], max_seconds), 1e-3)
+            size = first[0][1].nbytes * self._extent(new, max_seconds) / one
         reason = self.store.room_for(size, limit_bytes=self._limit) if first else None
         if reason is not None:
             logger.warning(_NOT_CACHED, len(todo), reason)
@@ -158,17 +158,37 @@ class CachedReader:
             self.store.add(self._compute(rest, max_seconds))  # of ranks without a common disk
         return keys
 
-    def gather(self, keys: Sequence[str]) -> Array:
-        """Return the arrays of stored keys end to end: (N, L, H) of N pooled ones."""
-        return np.concatenate([self.store[key] for key in keys])
+    def keep(
+        self,
+        utterances: Sequence[Utterance],
+        *,
+        max_seconds: float | None = None,
+        finish: Callable[[Sequence[Tensor]], list[Tensor]],
+    ) -> Kept | None:
+        """Return what is stored of a corpus, made into features by `finish`; None as `fill`."""
+        if (keys := self.fill(utterances, max_seconds=max_seconds)) is None:
+            return None
+        by_id = dict(zip((one.id for one in utterances), keys, strict=True))
+        return Kept(self.store, by_id, finish=finish, device=self._device)
 
     def compute(self, wavs: Sequence[Floats]) -> list[Array]:
         """Return the array of each waveform (L_i,), computed as what is stored was."""
         with torch.autocast(self._device.type, enabled=False):
             return self._run(list(wavs))
 
-    def read(self, utterances: Sequence[Utterance], *, max_seconds: float | None = None) -> Array:
-        """Return what `gather` gives, without storing anything."""
+    def read(
+        self,
+        utterances: Sequence[Utterance],
+        keys: Sequence[str] | None = None,
+        *,
+        max_seconds: float | None = None,
+    ) -> Array:
+        """Return the arrays of utterances end to end: (N, L, H) of N pooled ones.
+
+        They are those under the `keys` of `fill`; without, they are computed and not stored.
+        """
+        if keys is not None:
+            return np.concatenate([self.store[key] for key in keys])
         pairs = [(str(number), utterance) for number, utterance in enumerate(utterances)]
         return np.concatenate([array for _, array in self._compute(pairs, max_seconds)])
 
@@ -179,25 +199,12 @@ class CachedReader:
         if AudioIndex.shared().unknown_bytes(one.path for one in utterances) < _MUCH:
             return None
         second = self.compute([np.zeros(SAMPLE_RATE, np.float32)])[0].nbytes
-        seconds = _seconds(utterances, max_seconds)
-        size = second * (len(utterances) if self._pooled else float(seconds.sum()))
-        needed = max(0.0, size - self.store.used())
+        needed = max(0.0, second * self._extent(utterances, max_seconds) - self.store.used())
         return self.store.room_for(needed, limit_bytes=self._limit)
 
-    def _estimate(
-        self,
-        first: list[tuple[str, Array]],
-        utterances: Sequence[Utterance],
-        max_seconds: float | None,
-    ) -> float:
-        """Return how many bytes all utterances will take, judged by the array of the first."""
-        if not first:
-            return 0.0
-        num_bytes = first[0][1].nbytes
-        if self._pooled:
-            return float(num_bytes * len(utterances))
-        seconds = _seconds(utterances, max_seconds)
-        return float(num_bytes * seconds.sum() / max(seconds[0], 1e-3))
+    def _extent(self, utterances: Sequence[Utterance], max_seconds: float | None) -> float:
+        """Return what their arrays' size grows with: how many they are, or how many seconds."""
+        return len(utterances) if self._pooled else float(_seconds(utterances, max_seconds).sum())
 
     def _compute(
         self, todo: Sequence[tuple[str, Utterance]], max_seconds: float | None
@@ -260,8 +267,7 @@ def upstream_reader(
     return CachedReader(
         compute,
         about={"upstream": fingerprint(upstream), **reading._asdict()},
-        folder=config.cache_dir,
-        limit_gb=config.cache_limit_gb,
+        config=config,
         pooled=reading.pooled,
         device=device,
     )

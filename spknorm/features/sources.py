@@ -12,11 +12,14 @@ from torch import Tensor
 
 from spknorm.batches import Batch, Stream
 from spknorm.batches.shipping import ship
+from spknorm.features.kept import Kept, Pooled
 from spknorm.method.optim.world import World
 from spknorm.schema import TaskConfig
 from spknorm.upstreams.fast import Encoder, PackedEncoder
 
 _SAMPLES_PER_FRAME = 320
+Lookup = Kept | Pooled
+"""Where features of a corpus are looked up."""
 
 
 class Source:
@@ -26,12 +29,14 @@ class Source:
     hold gives the same features, later. A corpus is emotion, speaker or, where emotions are
     predicted, evaluation.
 
+    Attributes:
+        is_cached: Whether something is kept, be it of no corpus.
+
     Args:
         encode: From waveforms to features; see spknorm.upstreams.fast.
         device: Where it computes.
-        cache: FrozenFeatures or FrontEnds of spknorm.features: what a frozen upstream, or the
-            frozen front end of one, said.
-        names: How the cache calls each corpus that it holds.
+        kept: What a frozen upstream, or the frozen front end of one, said of each corpus; None for
+            one that may not be kept.
     """
 
     def __init__(
@@ -39,52 +44,45 @@ class Source:
         encode: Encoder,
         *,
         device: torch.device,
-        cache: Any = None,
-        names: Mapping[str, str] | None = None,
+        kept: Mapping[str, Lookup | None] | None = None,
     ) -> None:
         self._encode, self._device = encode, device
-        self._cache, self._names = cache, dict(names or {})
-
-    @property
-    def is_cached(self) -> bool:
-        """Whether there is a cache, be it of no corpus."""
-        return self._cache is not None
+        self.is_cached = kept is not None
+        self._kept = {corpus: one for corpus, one in (kept or {}).items() if one is not None}
 
     def holds(self, corpus: str) -> bool:
         """Return whether a corpus is looked up."""
-        return corpus in self._names
+        return corpus in self._kept
 
     def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
         """Return (T_i, H) per utterance, T_i = 1 where the mean over time is all that is kept."""
-        if batch.wavs or corpus not in self._names:
+        if batch.wavs or corpus not in self._kept:
             inputs = batch.there or ship(self.inputs(batch, corpus=corpus), self._device)
             return self._encode(inputs)
-        found: list[Tensor] = self._cache.features(self._names[corpus], batch.ids, batch.there)
-        return found
+        return self._kept[corpus].features(batch.ids, batch.there)
 
     def inputs(self, batch: Batch, *, corpus: str) -> list[Tensor]:
         """Return what of each utterance goes to the device, of one type; [] if that is little.
 
         That is its waveform (L_i,), or what is kept of it.
         """
-        if batch.wavs or corpus not in self._names:
+        if batch.wavs or corpus not in self._kept:
             return [torch.as_tensor(wav, dtype=torch.float32) for wav in batch.wavs]
-        stored: list[Tensor] = self._cache.stored(self._names[corpus], batch.ids)
-        return stored
+        return self._kept[corpus].stored(batch.ids)
 
     def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
         """Return about how many frames each utterance has, by which memory is shared out."""
-        if batch.wavs or corpus not in self._names:
+        if batch.wavs or corpus not in self._kept:
             return [1 + len(wav) // _SAMPLES_PER_FRAME for wav in batch.wavs]
-        sizes: list[int] = self._cache.sizes(self._names[corpus], batch.ids)
-        return sizes
+        return self._kept[corpus].sizes(batch.ids)
 
     def batches(
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int
     ) -> Iterator[Batch]:
         """Yield batches start ... stop - 1 of a stream, without audio if all of it is cached."""
         ids = (utterance.id for utterance in stream.recordings.utterances)
-        if corpus in self._names and self._cache.holds(self._names[corpus], ids):
+        kept = self._kept.get(corpus)
+        if kept is not None and all(id in kept for id in ids):
             yield from stream.silenced().batches(start, stop)
         else:
             yield from stream.batches(start, stop, num_workers=num_workers)

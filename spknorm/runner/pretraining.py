@@ -24,8 +24,8 @@ from spknorm.batches import Batch, Order, Recordings, Stream
 from spknorm.batches.seeds import seeded
 from spknorm.config.memory import once_more
 from spknorm.corpora.records import Utterance
-from spknorm.features import Floats
 from spknorm.features.fingerprint import fingerprint
+from spknorm.features.kept import Floats
 from spknorm.features.reader import CachedReader
 from spknorm.method.model import SpeakerHead
 from spknorm.runner.s3prl_runner import S3prlRunner
@@ -189,18 +189,13 @@ def means_over_time(
             "speaker_head_reads": fingerprint(upstream, featurizer, *gate),
             "packed": config.upstream.packed,
         },
-        folder=config.upstream.cache_dir,
-        limit_gb=config.upstream.cache_limit_gb,
+        config=config.upstream,
         pooled=True,
         device=run.world.device,
     )
     seconds = config.downstream_expert.speaker_corpus.max_seconds
-    keys = None
-    if config.upstream.cache != "off":
-        keys = reader.fill(utterances, max_seconds=seconds)
+    keys = reader.fill(utterances, max_seconds=seconds)
     if keys is None:
         logger.info("Computing what the speaker head reads of %d utterances.", len(utterances))
-        read = reader.read(utterances, max_seconds=seconds)
-    else:
-        read = reader.gather(keys)
+    read = reader.read(utterances, keys, max_seconds=seconds)
     return torch.from_numpy(np.ascontiguousarray(read)).to(run.world.device)

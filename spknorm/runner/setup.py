@@ -17,7 +17,7 @@ from spknorm import features
 from spknorm.batches.streams import crops_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
-from spknorm.features.sources import Source
+from spknorm.features.sources import Lookup, Source
 from spknorm.method.optim.precision import DTYPES, evaluation_precision, precision_of
 from spknorm.method.optim.world import World
 from spknorm.method.updates import Groups
@@ -193,13 +193,10 @@ def make_source(
     encode = make_encoder(upstream, featurizer, config.upstream, trainable=trainable)
     if not (trainable and isinstance(encode, PackedEncoder)) or encode.trains_front_end:
         return Source(encode, device=world.device)
-    cache = features.FrontEnds(
-        encode,
-        encode.convolutions,
-        config=config.upstream,
-        device=world.device,
+    front_ends = features.FrontEnds(
+        encode, encode.convolutions, config=config.upstream, device=world.device
     )
-    split, names = expert.split, {}
+    split = expert.split
     precision = DTYPES.get(precision_of(config.runner, world.device), torch.float32)
     evaluated = DTYPES.get(evaluation_precision(config.runner, world.device), torch.float32)
     predicted = [*split.dev, *split.test]
@@ -207,13 +204,12 @@ def make_source(
         predicted += split.train
     seconds = config.downstream_expert.speaker_corpus.max_seconds
     speakers = _speakers(expert) if _are_kept(config, frozen=False) else ()
-    if speakers and cache.prepare("speaker", speakers, precision=precision, max_seconds=seconds):
-        names["speaker"] = "speaker"
-    if cache.prepare("emotion", split.train, precision=precision):
-        names["emotion"] = "emotion"
-    if cache.prepare("evaluation", predicted, precision=evaluated):
-        names["evaluation"] = "evaluation"
-    return Source(encode, device=world.device, cache=cache, names=names)
+    kept: dict[str, Lookup | None] = {}
+    if speakers:
+        kept["speaker"] = front_ends.keep(speakers, precision=precision, max_seconds=seconds)
+    kept["emotion"] = front_ends.keep(split.train, precision=precision)
+    kept["evaluation"] = front_ends.keep(predicted, precision=evaluated)
+    return Source(encode, device=world.device, kept=kept)
 
 
 def _frozen_source(
@@ -225,19 +221,19 @@ def _frozen_source(
     kind: features.Plan,
     config: TaskConfig,
 ) -> Source:
-    cache = features.FrozenFeatures(
+    frozen = features.FrozenFeatures(
         upstream, featurizer, kind=kind, config=config.upstream, device=world.device
     )
-    split, names = expert.split, {}
+    split = expert.split
     seconds = config.downstream_expert.speaker_corpus.max_seconds
     speakers = _speakers(expert) if _are_kept(config, frozen=True) else ()
-    if speakers and cache.prepare("speaker", speakers, max_seconds=seconds):
-        names["speaker"] = "speaker"
-    if cache.prepare("emotion", [*split.train, *split.dev, *split.test]):
-        names |= {"emotion": "emotion", "evaluation": "emotion"}
+    kept: dict[str, Lookup | None] = {}
+    if speakers:
+        kept["speaker"] = frozen.keep(speakers, max_seconds=seconds)
+    kept["emotion"] = kept["evaluation"] = frozen.keep([*split.train, *split.dev, *split.test])
     if config.downstream_expert.spknorm.erasure != "none":
-        _erase(cache, expert, kind=kind, held=set(names), config=config)
-    return Source(cache.encode, device=world.device, cache=cache, names=names)
+        _erase(kept, expert, config=config)
+    return Source(frozen.encode, device=world.device, kept=kept)
 
 
 def _speakers(expert: Any) -> tuple[Utterance, ...]:
@@ -256,9 +252,7 @@ _NO_ERASURE = (
 )
 
 
-def _erase(
-    cache: features.FrozenFeatures, expert: Any, *, kind: str, held: set[str], config: TaskConfig
-) -> None:
+def _erase(kept: Mapping[str, Lookup | None], expert: Any, *, config: TaskConfig) -> None:
     """Put features without the speaker in the place of the emotion corpus' own, layer by layer.
 
     LEACE is fitted on the speaker corpus, as the adversary is; z-normalisation needs to know who
@@ -266,11 +260,14 @@ def _erase(
     """
     method = config.downstream_expert.spknorm
     leace = method.erasure == "leace"
-    if kind != "pooled" or not held >= ({"emotion", "speaker"} if leace else {"emotion"}):
+    emotion, speaker = kept["emotion"], kept.get("speaker")
+    if not isinstance(emotion, features.Pooled):
         raise ConfigError(_NO_ERASURE)
-    before = cache.pooled("emotion")  # (N, L, H)
+    before = emotion.every()  # (N, L, H)
     if leace:
-        reference, labels = cache.pooled("speaker"), expert.data.speaker_labels
+        if not isinstance(speaker, features.Pooled):
+            raise ConfigError(_NO_ERASURE)
+        reference, labels = speaker.every(), expert.data.speaker_labels
         erasers = fit_layers(reference, labels, rank=method.erasure_rank)
         after = erase_layers(before, erasers)
         share = check_variance_left(before, after, num_classes=expert.num_speakers)
@@ -282,4 +279,4 @@ def _erase(
     else:
         speakers = [name for part in ("train", "dev", "test") for name in expert.speakers_of(part)]
         after = normalise_layers(before, speakers)
-    cache.replace_pooled("emotion", after)
+    emotion.replace(after)

@@ -23,7 +23,7 @@ from torch import nn
 import spknorm.compat
 from spknorm import config as configuration
 from spknorm.batches import Batch
-from spknorm.features import FrontEnds
+from spknorm.features import Kept
 from spknorm.features.ahead import Ahead
 from spknorm.features.sources import Source
 from spknorm.method.model import make_heads
@@ -187,9 +187,8 @@ class Setup:
         encode = make_encoder(self.upstream, self.featurizer, config.upstream)
         source = Source(encode, device=self.world.device)
         if cached:
-            front_ends = _LookedUp(encode, config=config, device=self.world.device)
-            names = {"emotion": "emotion"}
-            source = Source(encode, device=self.world.device, cache=front_ends, names=names)
+            kept = {"emotion": _front_ends(encode, config, self.world.device)}
+            source = Source(encode, device=self.world.device, kept=kept)
         expert = SimpleNamespace(
             heads=heads,
             emotions=["a", "b", "c", "d"],
@@ -233,30 +232,27 @@ class Setup:
         self.iteration(*self._ahead.take())
 
 
-class _LookedUp(FrontEnds):
-    """Front ends of zeros, by the number of samples that an utterance is called."""
+def _front_ends(encode: Any, config: TaskConfig, device: torch.device) -> Kept:
+    """Return front ends of zeros, by the number of samples that an utterance is called."""
+    channels = _CONVOLUTIONS[-1][0]
+    lower = configuration.to_mapping(config.runner)["precision"] == "bf16"
+    kind = np.int16 if lower else np.float32
 
-    def __init__(self, encode: Any, *, config: TaskConfig, device: torch.device) -> None:
-        super().__init__(encode, nn.Identity(), config=config.upstream, device=device)
-        channels = _CONVOLUTIONS[-1][0]
-        lower = configuration.to_mapping(config.runner)["precision"] == "bf16"
-        kind = np.int16 if lower else np.float32
+    class Store:
+        def __getitem__(self, samples: str) -> Any:
+            frames = int(samples)
+            for _, width, stride in _CONVOLUTIONS:
+                frames = (frames - width) // stride + 1
+            return np.zeros((frames, channels), kind)
 
-        class Store:
-            def __getitem__(self, samples: str) -> Any:
-                frames = int(samples)
-                for _, width, stride in _CONVOLUTIONS:
-                    frames = (frames - width) // stride + 1
-                return np.zeros((frames, channels), kind)
+    class Keys:
+        def __getitem__(self, key: str) -> str:
+            return key
 
-        class Keys:
-            def __getitem__(self, key: str) -> str:
-                return key
+        def __contains__(self, key: str) -> bool:
+            return True
 
-            def __contains__(self, key: str) -> bool:
-                return True
-
-        self._keys["emotion"] = SimpleNamespace(store=Store()), Keys()  # type: ignore[assignment]
+    return Kept(Store(), Keys(), finish=encode.transform, device=device)  # type: ignore[arg-type]
 
 
 def _hubert(size: dict[str, Any]) -> nn.Module:

@@ -112,14 +112,8 @@ def cached_reader(
     run: Run, compute: Callable[[list[Tensor]], Any], about: dict[str, str], device: str
 ) -> CachedReader:
     """Return what reads or computes pooled features, cached as the run says."""
-    config = run.settings.upstream
     return CachedReader(
-        compute,
-        about=about,
-        folder=config.cache_dir,
-        limit_gb=config.cache_limit_gb,
-        pooled=True,
-        device=device,
+        compute, about=about, config=run.settings.upstream, pooled=True, device=device
     )
 
 
@@ -149,9 +143,8 @@ def read_through(
     Raises:
         NonFiniteError: Some are NaN or infinite.
     """
-    keys, seconds = None, run.max_seconds(corpus)
-    if run.settings.upstream.cache != "off":
-        keys = reader.fill(utterances, max_seconds=seconds)
+    seconds = run.max_seconds(corpus)
+    keys = reader.fill(utterances, max_seconds=seconds)
     if keys is None:
         found = Layers.of(reader.read(utterances, max_seconds=seconds))
     else:
