@@ -271,9 +271,7 @@ def test_a_file_that_vanished_after_listing_is_named_as_such(tmp_path):
     write_audio(records)
     usable(records, work_dir=tmp_path, skip_bad=False)
     records[0].path.unlink()
-    from spknorm.audio import AudioIndex
-
-    ((utterance, error),) = find_bad_audio(records, index=AudioIndex.shared())
+    ((utterance, error),) = find_bad_audio(records)
     assert utterance == records[0]
     assert isinstance(error, AudioError)
     assert error.kind == "vanished"

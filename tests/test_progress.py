@@ -95,8 +95,8 @@ def test_one_of_several_processes_shows_it(seen, monkeypatch):
     assert seen() == ""
 
 
-def test_headers_decoding_and_contents_are_told(seen, utterances):
-    index, paths = AudioIndex(None), [one.path for one in utterances]
+def test_headers_decoding_and_contents_are_told(seen, utterances, tmp_path):
+    index, paths = AudioIndex(tmp_path / "index"), [one.path for one in utterances]
     index.look_up(paths)
     index.look_up(paths, decode=True)
     index.hashes(paths)

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,12 @@ _HEARD = ["size", "samples", "rate", "channels"]
 
 
 class Headers(Sequence[AudioInfo | AudioError]):
-    """The header or the error of each of many files, in their order, made as they are asked for."""
+    """The header or the error of each of many files, in their order, made as they are asked for.
+
+    Attributes:
+        records: `size` in bytes, `samples`, `rate` and `channels` of each.
+        errors: By place.
+    """
 
     def __init__(self, records: Records, errors: dict[int, AudioError]) -> None:
         self.records = records
@@ -51,11 +56,7 @@ class Headers(Sequence[AudioInfo | AudioError]):
     def __len__(self) -> int:
         return len(self.records)
 
-    @overload
-    def __getitem__(self, number: int) -> AudioInfo | AudioError: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[AudioInfo | AudioError]: ...
-    def __getitem__(self, number: int | slice) -> Any:
+    def __getitem__(self, number: Any) -> Any:
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
         number = range(len(self))[number]
@@ -68,22 +69,16 @@ class Headers(Sequence[AudioInfo | AudioError]):
         found: NDArray[np.float64] = self.records["samples"] / rate
         return found
 
-    @property
-    def sizes(self) -> NDArray[np.integer]:
-        """How many bytes each file has."""
-        found: NDArray[np.integer] = self.records["size"]
-        return found
-
 
 class AudioIndex:
     """What is known to be good, by path: valid for as long as size and mtime stay the same.
 
     Args:
-        folder: Where its file is, or will be; None: remember in memory only.
+        folder: Where its file is, or will be.
     """
 
-    def __init__(self, folder: Path | str | None) -> None:
-        self._ledger = Ledger(None if folder is None else Path(folder) / FILE)
+    def __init__(self, folder: Path | str) -> None:
+        self._ledger = Ledger(Path(folder) / FILE)
 
     @classmethod
     def shared(cls) -> "AudioIndex":
@@ -93,23 +88,21 @@ class AudioIndex:
             _SHARED[folder] = cls(folder)
         return _SHARED[folder]
 
-    def infos(self, paths: Sequence[Sound]) -> Sequence[AudioInfo]:
+    def infos(self, paths: Sequence[Sound]) -> Headers:
         """Return the headers of many files, in their order, and remember them.
 
         Raises:
             AudioError: The one file that cannot be used.
             DataError: Several cannot; at most 20 are named, with the count.
         """
-        return self._good(paths)  # type: ignore[return-value]  # without errors
-
-    def stamps(self, paths: Sequence[Sound]) -> Records:
-        """Return `size` in bytes, `samples` and `rate` of each file.
-
-        Raises:
-            AudioError: As `infos`.
-            DataError: The same.
-        """
-        return self._good(paths).records
+        found = self.look_up(paths)
+        errors = list(found.errors.values())
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            heading = f"{len(errors)} of {len(paths)} audio files cannot be used:"
+            raise DataError(listing([str(error) for error in errors], heading))
+        return found
 
     def look_up(self, paths: Sequence[Sound], *, decode: bool = False) -> Headers:
         """Return the header or the error of each file, in their order.
@@ -170,20 +163,6 @@ class AudioIndex:
             int(np.maximum(records["size"][places < 0], 0).sum())
             for _, records, places in self._known(paths, HASHED)
         )
-
-    def _good(self, paths: Sequence[Sound]) -> Headers:
-        found = self.look_up(paths)
-        errors = list(found.errors.values())
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise DataError(
-                listing(
-                    [str(error) for error in errors],
-                    f"{len(errors)} of {len(paths)} audio files cannot be used:",
-                )
-            )
-        return found
 
     def _known(
         self, paths: Iterable[Sound], flags: int

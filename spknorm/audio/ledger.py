@@ -52,13 +52,9 @@ def key_of(text: str) -> bytes:
 
 
 class Ledger:
-    """The records of one file, and what this process adds to them.
+    """The records of one file, and what this process adds to them."""
 
-    Args:
-        path: The file; None: remember in memory only.
-    """
-
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._records: Records = np.empty(0, RECORD)  # as they came, superseded ones, too
         self._keys: NDArray[np.integer] = np.empty(0, np.uint64)  # sorted, each once
@@ -93,7 +89,7 @@ class Ledger:
 
     def append(self, records: Records) -> None:
         """Add records; a key that was there is superseded."""
-        if self.path is None or not self._writable or not len(records):
+        if not self._writable or not len(records):
             self._new.append(records)
             return
         try:
@@ -115,7 +111,7 @@ class Ledger:
     def tidy(self) -> None:
         """Write the file anew where more than half of it is superseded."""
         held = max(0, self._end - _BLOCK.size) // RECORD.itemsize
-        if self.path is None or not self._writable or held < 2 * len(self._keys) + _SPARE:
+        if not self._writable or held < 2 * len(self._keys) + _SPARE:
             return
         with contextlib.suppress(OSError, ConfigError), self._locked():
             self._read()
@@ -127,7 +123,6 @@ class Ledger:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[IO[bytes]]:
         """Open the file under its lock; one that was replaced meanwhile is opened again."""
-        assert self.path is not None
         while True:
             with self.path.open("a+b") as created, self.path.open("r+b") as file:
                 lock_file(created, self.path.parent, wait=True)
@@ -138,8 +133,6 @@ class Ledger:
 
     def _read(self) -> None:
         """Take in what others have appended since."""
-        if self.path is None:
-            return
         try:
             with self.path.open("rb") as file:
                 status = os.fstat(file.fileno())

@@ -77,16 +77,13 @@ def check_records(
         _tell_contradictions(records, (label,))
 
 
-def find_bad_audio(
-    records: Sequence[Utterance], *, index: AudioIndex | None = None, decode: bool = False
-) -> list[BadAudio]:
+def find_bad_audio(records: Sequence[Utterance], *, decode: bool = False) -> list[BadAudio]:
     """Return the utterances whose audio cannot be used, in the order of the records.
 
-    Several files are read at a time. `index` remembers what was found good, between runs; `decode`
+    Several files are read at a time, and what was found good is remembered between runs; `decode`
     reads every file to its end, which also finds NaN and damage past the header.
     """
-    index = AudioIndex(None) if index is None else index
-    errors = index.look_up(Utterances.of(records).sounds(), decode=decode).errors
+    errors = AudioIndex.shared().look_up(Utterances.of(records).sounds(), decode=decode).errors
     return [BadAudio(records[number], errors[number]) for number in sorted(errors)]
 
 
@@ -102,7 +99,7 @@ def usable(
         DataError: Files are bad and `skip_bad` is off: at most 20 are named, with the count.
     """
     records = Utterances.of(records)
-    if not (bad := find_bad_audio(records, index=AudioIndex.shared(), decode=skip_bad)):
+    if not (bad := find_bad_audio(records, decode=skip_bad)):
         return records
     heading = f"{len(bad)} of {len(records)} audio files cannot be used"
     if not skip_bad:

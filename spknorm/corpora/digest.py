@@ -85,7 +85,7 @@ def digest_of(
     rows = Rows(
         packed,
         _labels_of(packed, tuple(labels)),
-        AudioIndex.shared().stamps(packed.sounds()),
+        AudioIndex.shared().infos(packed.sounds()).records,
         {place: sha256_of(packed[place].path)[:16] for place, _ in read},
         _part_codes(packed, parts),
         [None, *parts],

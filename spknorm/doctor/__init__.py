@@ -59,7 +59,6 @@ def examine(
     Returns:
         The checks in the order of a report, no matter what is wrong.
     """
-    from spknorm.audio import AudioIndex
     from spknorm.doctor.machine import check_machine
     from spknorm.doctor.run import check_run
     from spknorm.doctor.sound import check_corpus
@@ -70,10 +69,9 @@ def examine(
     config = dataclasses.replace(config, downstream_expert=expert)
     checks = check_machine(Path(folder))
     with tempfile.TemporaryDirectory() as work_dir:
-        index = AudioIndex.shared()
-        corpora = check_corpus(expert, "emotion", index=index, audio=audio)
+        corpora = check_corpus(expert, "emotion", audio=audio)
         if expert.spknorm.strategy != "none" or expert.spknorm.erasure == "leace":
-            corpora += check_corpus(expert, "speaker", index=index, audio=audio)
+            corpora += check_corpus(expert, "speaker", audio=audio)
         checks += corpora
         if status_of(corpora) != "fail":
             checks += check_run(

@@ -125,8 +125,9 @@ def _check_budgets(
     limit = config.downstream_expert.speaker_corpus.max_seconds
     rows = 0.0
     for utterances, most in ((emotion, None), (speaker, limit)):
-        for info in AudioIndex.shared().infos(Utterances.of(utterances).sounds()):
-            seconds = info.seconds if most is None else min(info.seconds, most)
+        headers = AudioIndex.shared().infos(Utterances.of(utterances).sounds())
+        for found_seconds in headers.seconds.tolist():
+            seconds = found_seconds if most is None else min(found_seconds, most)
             rows += 1 if kind == "pooled" else seconds * _FRAMES_PER_SECOND
     size = rows * (shape.layers + 1) * shape.width * _FLOAT
     store = FeatureStore(cache_root(config.upstream.cache_dir) / "features", about={})

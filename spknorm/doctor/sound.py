@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spknorm.audio import SILENT_BELOW, AudioError, AudioIndex, AudioInfo, iter_windows
+from spknorm.audio import SILENT_BELOW, AudioError, AudioIndex, iter_windows
 from spknorm.audio.faults import listing
+from spknorm.audio.index import Headers
 from spknorm.config.progress import Progress
 from spknorm.corpora.checks import check_records, find_bad_audio
 from spknorm.corpora.iemocap import check_counts, is_full
@@ -35,11 +36,8 @@ class Levels(NamedTuple):
     clipped: float
 
 
-def check_corpus(config: ExpertConfig, role: str, *, index: AudioIndex, audio: bool) -> list[Check]:
-    """Read a corpus as a run would, and look at its files.
-
-    `index` remembers headers for the run's own look at them; `audio`: decode every file.
-    """
+def check_corpus(config: ExpertConfig, role: str, *, audio: bool) -> list[Check]:
+    """Read a corpus as a run would, and look at its files; `audio`: decode every one."""
     name = f"{role} corpus"
     section = config.datarc if role == "emotion" else config.speaker_corpus
     with heard() as remarks:
@@ -57,7 +55,7 @@ def check_corpus(config: ExpertConfig, role: str, *, index: AudioIndex, audio: b
         said = "\n".join(record.getMessage() for record in remarks)
         checks.append(Check(f"{name}, left out", "warn" if worst else "ok", said))
     skip_bad = config.datarc.skip_bad
-    return checks + _check_files(name, records, index, audio=audio, skip_bad=skip_bad)
+    return checks + _check_files(name, records, audio=audio, skip_bad=skip_bad)
 
 
 def _checked(config: ExpertConfig, role: str, records: Sequence[Utterance]) -> Sequence[Utterance]:
@@ -130,9 +128,9 @@ def _check_counts(records: Sequence[Utterance]) -> Check:
 
 
 def _check_files(
-    name: str, records: Sequence[Utterance], index: AudioIndex, *, audio: bool, skip_bad: bool
+    name: str, records: Sequence[Utterance], *, audio: bool, skip_bad: bool
 ) -> list[Check]:
-    bad = find_bad_audio(records, index=index, decode=audio)
+    bad = find_bad_audio(records, decode=audio)
     files = f"{name}, {'audio' if audio else 'headers'}"
     left_out = {one.utterance.id for one in bad}
     good = [record for record in records if record.id not in left_out]
@@ -144,16 +142,16 @@ def _check_files(
         checks.append(Check(files, "warn" if skip_bad else "fail", text))
     if good:
         name_of_check = f"{name}, lengths" if bad else files
-        infos = index.infos([record.audio for record in good])
-        checks.append(_check_lengths(name_of_check, infos))
+        headers = AudioIndex.shared().infos([record.audio for record in good])
+        checks.append(_check_lengths(name_of_check, headers))
         if audio:
             checks += _check_levels(name, good)
     return checks
 
 
-def _check_lengths(name: str, infos: Sequence[AudioInfo]) -> Check:
-    seconds = [info.seconds for info in infos]
-    rates = Counter(info.sample_rate for info in infos)
+def _check_lengths(name: str, headers: Headers) -> Check:
+    seconds = headers.seconds.tolist()
+    rates = set(headers.records["rate"].tolist())
     detail = (
         f"{sum(seconds) / 3600:.1f} h, {min(seconds):.1f} to {max(seconds):.1f} s, at "
         + ", ".join(f"{rate} Hz" for rate in sorted(rates))
