@@ -28,11 +28,11 @@ def official(share=0):
 
 
 def test_the_corpus_own_parts_are_taken_as_they_are():
-    divided = divide(official(), protocol="official", fold="fold1", dev="given")
-    assert [len(part) for part in divided.split] == [20, 10, 20]
-    assert (divided.dev, divided.leaks) == ("given", ())
+    split, splitting = divide(official(), protocol="official", fold="fold1", dev="given")
+    assert [len(part) for part in split] == [20, 10, 20]
+    assert (splitting.dev, splitting.leaks) == ("given", ())
     again = make_split(official(), protocol="official", fold="fold1", dev="speaker_disjoint")
-    assert {u.id for u in again.test} == {u.id for u in divided.split.test}
+    assert {u.id for u in again.test} == {u.id for u in split.test}
     assert len(values(again.dev, "speaker")) == 1
 
 
@@ -44,8 +44,10 @@ def test_a_given_split_that_leaks_is_refused_by_the_names_of_the_speakers():
         "train and test of the protocol official share 3 speakers: Speaker0, Speaker1, Speaker2."
     )
     assert "`downstream_expert.datarc.allow_leak` to true" in said
-    divided = divide(official(3), protocol="official", fold="fold1", dev="given", allow_leak=True)
-    assert divided.leaks == (
+    _, splitting = divide(
+        official(3), protocol="official", fold="fold1", dev="given", allow_leak=True
+    )
+    assert splitting.leaks == (
         "3 of 4 test speakers also train, in 15 of 20 test utterances: Speaker0, Speaker1, "
         "Speaker2",
     )
@@ -96,9 +98,9 @@ def test_audbs_split_of_ravdess_is_16_4_4_actors_and_emodbs_has_no_dev_part():
     assert [len(part) for part in split] == [16, 4, 4]
     names = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
     berlin = [utterance(name, f"emodb_{name}") for name in names]
-    divided = divide(berlin, protocol="audb", fold="fold1", dev="given", corpus="emodb")
-    assert [len(part) for part in divided.split] == [5, 1, 4]
-    assert divided.dev == "speaker_disjoint"
+    split, splitting = divide(berlin, protocol="audb", fold="fold1", dev="given", corpus="emodb")
+    assert [len(part) for part in split] == [5, 1, 4]
+    assert splitting.dev == "speaker_disjoint"
 
 
 def lists(folder, corpus, parts, number=1):

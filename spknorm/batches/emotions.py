@@ -16,7 +16,7 @@ from spknorm.corpora.known import CORPORA
 from spknorm.corpora.labels import classes_of
 from spknorm.corpora.reading import label_set, read_corpus
 from spknorm.corpora.records import Utterance
-from spknorm.protocols import TITLES, Split, Splitting, check_split, divide
+from spknorm.protocols import Split, Splitting, check_split, divide
 from spknorm.schema import DataConfig, ExpertConfig, resolved_dev
 
 _AS_SET = (
@@ -103,7 +103,7 @@ def _read_one(config: DataConfig, *, seed: int, work_dir: Path) -> Divided:
         check_records(records, role="emotion", classes=names)
     records = list(usable(records, work_dir=work_dir, skip_bad=config.skip_bad))
     dev = resolved_dev(config.dev, protocol=config.protocol, base=config.base, corpus=config.corpus)
-    divided = divide(
+    split, splitting = divide(
         records,
         fold=str(config.test_fold),
         dev=dev,
@@ -111,14 +111,7 @@ def _read_one(config: DataConfig, *, seed: int, work_dir: Path) -> Divided:
         ordered=config.corpus != "manifest",  # s3prl's order, so that its dev split is ours
         **{name: getattr(config, name) for name in _AS_SET},
     )
-    splitting = Splitting(
-        protocol=config.protocol,
-        title=TITLES[config.protocol],
-        dev=divided.dev,
-        unseen=config.unseen,
-        leaks=divided.leaks,
-    )
-    return Divided(records, names, scale, divided.split, splitting)
+    return Divided(records, names, scale, split, splitting)
 
 
 def _training_labels(

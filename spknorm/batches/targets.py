@@ -148,20 +148,18 @@ def scale_of(
         logger.info("The dimensions span %g to %g; `datarc.scale` may say more.", least, most)
         return least, most
     low, high = given
-    outside = sum(not low - _TOLERANCE <= value <= high + _TOLERANCE for value, _, _ in values)
+    outside = [one for one in values if not low - _TOLERANCE <= one[0] <= high + _TOLERANCE]
     if outside and not is_asked:
         logger.warning(
             "%d of %d values of %s lie outside the corpus' scale, %g to %g, and are kept.",
-            outside,
+            len(outside),
             len(values),
             ", ".join(names),
             low,
             high,
         )
     elif outside:
-        value, one, name = next(
-            each for each in values if not low - _TOLERANCE <= each[0] <= high + _TOLERANCE
-        )
+        value, one, name = outside[0]
         raise ConfigError(
             f"The {name} of `{one.id}` is {value:g}, outside the scale {low:g} to {high:g}: set "
             "`downstream_expert.datarc.scale` to [least, greatest]."

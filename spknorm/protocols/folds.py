@@ -4,7 +4,7 @@ import functools
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
@@ -54,17 +54,9 @@ def folds_of(
     return tuple(f"fold{number}" for number in range(1, count + 1))
 
 
-class Divided(NamedTuple):
-    """A split, how its dev part was made, and what test shares with the others (if allowed)."""
-
-    split: Split
-    dev: str
-    leaks: tuple[str, ...]
-
-
 def make_split(utterances: Iterable[Utterance], **options: Any) -> Split:
     """Return the split of `divide`, whose arguments these are."""
-    return divide(utterances, **options).split
+    return divide(utterances, **options)[0]
 
 
 def divide(
@@ -86,7 +78,7 @@ def divide(
     corpus: str = "",
     fold_lists: str | None = None,
     allow_leak: bool = False,
-) -> Divided:
+) -> tuple[Split, owners.Splitting]:
     """Divide emotion utterances as a protocol says, and check the result by name.
 
     Settings are those of `datarc`. si5 holds out SessionN (s3prl's folds), si10 the N-th speaker by
@@ -160,7 +152,11 @@ def divide(
     split = Split(tuple(train), tuple(valid), tuple(test))
     _refuse_empty(about, **split._asdict())
     leaks = check(split, dev=dev)
-    return Divided(split, "superb" if kind == "sd" and dev == "given" else dev, leaks)
+    dev = "superb" if kind == "sd" and dev == "given" else dev
+    title = owners.TITLES[protocol]
+    return split, owners.Splitting(
+        protocol=protocol, title=title, dev=dev, unseen=unseen, leaks=leaks
+    )
 
 
 def _parts_of(
