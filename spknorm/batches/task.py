@@ -100,11 +100,6 @@ def read_task_data(config: ExpertConfig, *, fold: str, seed: int, work_dir: Path
     return TaskData(emotions, utterances, speakers, labels, corpora, held_out)
 
 
-def read_emotion_split(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -> Split:
-    """Return a fold's train, dev and test utterances; arguments and errors as `read_emotions`."""
-    return read_emotions(config, fold=fold, seed=seed, work_dir=work_dir).split
-
-
 def read_speakers(
     config: SpeakerCorpusConfig,
     *,

@@ -5,7 +5,6 @@ data/<split>-00000-of-00001.parquet. cameo.py and doors.py make utterances of th
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 from spknorm.audio.faults import printable
 from spknorm.errors import DataError, MissingError
-from spknorm.files import sha256_of, write_atomic
+from spknorm.files import cache_root, sha256_of, write_atomic
 
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?")
 _SUFFIXES = {b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3", b"\xff\xfb": ".mp3"}
@@ -76,8 +75,7 @@ def sound_of(row: Row, column: str, folder: Path) -> Path:
     if content:
         key = sha256_of(content)
         suffix = next((end for mark, end in _SUFFIXES.items() if content.startswith(mark)), ".wav")
-        base = os.environ.get("SPKNORM_CACHE") or Path.home() / ".cache" / "spknorm"
-        file = Path(base).absolute() / "embedded" / key[:2] / f"{key[:32]}{suffix}"
+        file = cache_root().absolute() / "embedded" / key[:2] / f"{key[:32]}{suffix}"
         if not file.is_file() or file.stat().st_size != len(content):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(file, content)

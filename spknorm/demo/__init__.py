@@ -6,7 +6,6 @@ Below it, in data-flow order: `synthesis.py` (a voice), `population.py` (who say
 
 import itertools
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm.errors import ConfigError
-from spknorm.files import read_json, sha256_of, system_errors, write_json
+from spknorm.files import cache_root, read_json, sha256_of, system_errors, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +85,8 @@ def make_demo_corpora(
 
 def default_folder(*, rho: float = 0.8, seed: int = 0) -> Path:
     """Return where `make_demo_corpora` writes when no folder is named."""
-    base = Path(os.environ.get("SPKNORM_CACHE") or Path.home() / ".cache" / "spknorm")
     key = sha256_of(repr(sorted(_stamp(rho, seed).items())).encode())[:12]
-    return base.absolute() / f"demo-{key}"
+    return cache_root().absolute() / f"demo-{key}"
 
 
 def _stamp(rho: float, seed: int) -> dict[str, Any]:

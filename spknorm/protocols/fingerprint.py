@@ -54,29 +54,23 @@ def fingerprint(sound: Sound) -> tuple[float, Floats]:
 
 def groups_of(prints: Sequence[tuple[float, Floats] | None]) -> list[int | None]:
     """Return a number per recording, the same for those that are alike; None where no print is."""
-    places = [place for place, one in enumerate(prints) if one is not None]
+    from scipy.sparse import csr_array, vstack
+    from scipy.sparse.csgraph import connected_components
+
     known = [one for one in prints if one is not None]
-    parents = list(range(len(known)))
-
-    def root(place: int) -> int:
-        while parents[place] != place:
-            parents[place] = parents[parents[place]]
-            place = parents[place]
-        return place
-
-    if known:
-        seconds = np.array([one[0] for one in known])
-        vectors = np.stack([one[1] for one in known])
-        for start in range(0, len(known), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            alike = vectors[block] @ vectors.T >= ALIKE
-            longer = np.maximum(seconds[block, None], seconds[None])
-            alike &= np.abs(seconds[block, None] - seconds[None]) <= _SAME_LENGTH * longer + 0.04
-            for row, column in np.argwhere(alike):
-                if column < row + start:
-                    parents[root(row + start)] = root(int(column))
-    groups = {place: root(own) for own, place in enumerate(places)}
-    return [groups.get(place) for place in range(len(prints))]
+    if not known:
+        return [None] * len(prints)
+    seconds = np.array([one[0] for one in known])
+    vectors = np.stack([one[1] for one in known])
+    blocks = []
+    for start in range(0, len(known), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        alike = vectors[block] @ vectors.T >= ALIKE
+        longer = np.maximum(seconds[block, None], seconds[None])
+        alike &= np.abs(seconds[block, None] - seconds[None]) <= _SAME_LENGTH * longer + 0.04
+        blocks.append(csr_array(alike))
+    groups = iter(connected_components(vstack(blocks))[1].tolist())
+    return [None if one is None else next(groups) for one in prints]
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spknorm.batches.task import read_emotion_split
+from spknorm.batches.emotions import read_emotions
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
 from spknorm.probe.arrays import rank_in_class
@@ -87,8 +87,8 @@ def questions_for(run: Run, asked: Asked) -> list[Question]:
     """
     expert = run.settings.downstream_expert
     sizes = ProbeDataConfig.of(expert.datarc)
-    parts = read_emotion_split(expert.datarc, fold=run.fold, seed=run.seed, work_dir=run.place)
-    whole = (*parts.train, *parts.dev, *parts.test)
+    data = read_emotions(expert.datarc, fold=run.fold, seed=run.seed, work_dir=run.place)
+    whole = [one for part in data.split for one in part]
     spoken = read_records(expert.speaker_corpus, sizes) if asked.labels else []
     found = []
     for label in asked.labels:
@@ -106,7 +106,7 @@ def questions_for(run: Run, asked: Asked) -> list[Question]:
             found.append(question_of("emotion", split_by_label(unsplit, label, seed=asked.seed)))
         except DataError as error:
             raise DataError(f"The emotion corpus cannot be probed: {error}") from error
-    found += _about_emotion((*parts.train, *parts.dev), parts.test)
+    found += _about_emotion((*data.split.train, *data.split.dev), data.split.test)
     return [sample(question, asked.most, seed=asked.seed) for question in found]
 
 
