@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from corpus_files import read, read_tree, touch
 
-from spknorm.corpora.coded import differences
 from spknorm.corpora.known import CORPORA
 from spknorm.corpora.reading import read_corpus
 from spknorm.demo.coded_names import CODED, names_of
@@ -93,9 +92,9 @@ def test_a_corpus_that_lacks_some_says_which(tmp_path, caplog):
     ]
 
 
-def test_a_part_of_a_corpus_is_not_compared(tmp_path):
-    records = read_tree(touch(tmp_path, ["DC/a01.wav", "JE/n01.wav"]), "savee")
-    assert differences(records, CORPORA["savee"]) == []
+def test_a_part_of_a_corpus_is_not_compared(tmp_path, caplog):
+    read_tree(touch(tmp_path, ["DC/a01.wav", "JE/n01.wav"]), "savee")
+    assert not caplog.messages
 
 
 def test_ravdess_videos_and_songs_are_not_its_speech(tmp_path, caplog):

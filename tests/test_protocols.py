@@ -260,21 +260,9 @@ def test_the_same_audio_in_two_files_is_refused_whatever_the_format(tmp_path):
             "has not: set `dev` to speaker_disjoint.",
         ),
         (
-            {"protocol": "si5", "fold": "fold1", "valid_ratio": 1.0},
-            "`valid_ratio` must lie between 0 and 1, but is 1.0.",
-        ),
-        (
             {"protocol": "si5", "fold": "fold1", "samples_per_label": 50},
             "`samples_per_label` and the protocol low_resource belong together, but protocol is "
             "`si5` and samples_per_label is 50.",
-        ),
-        (
-            {"protocol": "low_resource", "fold": "fold1", "samples_per_label": 0},
-            "`samples_per_label` must be 1 or more, but is 0.",
-        ),
-        (
-            {"protocol": "sd", "fold": "fold1", "seed": -1},
-            "`seed` and `draw` must be 0 or more, but are -1 and 0.",
         ),
     ],
 )

@@ -8,14 +8,13 @@ import logging
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from spknorm.audio import Walk, printable
 from spknorm.audio.faults import refuse
 from spknorm.audio.walking import ELSEWHERE
 from spknorm.corpora.gathering import one_file_each, undamaged
-from spknorm.corpora.known.corpus import FULL_FROM, Ask, Corpus
+from spknorm.corpora.known.corpus import Ask, Corpus
 from spknorm.corpora.known.layout import Fields, sex_by, template_of
 from spknorm.corpora.known.words import class_of
 from spknorm.corpora.records import Utterance
@@ -72,28 +71,16 @@ def read(ask: Ask) -> list[Utterance]:
     chosen = one_file_each(found, sorted(found), corpus=corpus.title)
     sexes = _sexes(root, corpus)
     records = [_utterance(corpus, name, file, fields[name], sexes) for name, file in chosen.items()]
-    if differs := differences(records, corpus):
+    words = Counter(str(one.original) for one in records)
+    fine = Counter(str(one.original) for one in records if one.id not in corpus.damaged)
+    if differs := corpus.differences(words, undamaged=fine):
         logger.warning(
             "This %s differs from the published one (%d utterances): %s",
-            corpus.title, sum(corpus.counts.values()), "; ".join(differs),
+            corpus.title, sum(corpus.counts.values()), differs,
         )  # fmt: skip
     walk.report(root)
     kept = set(undamaged((one.id for one in records), corpus.damaged, corpus=corpus.title))
     return [one for one in records if one.id in kept]
-
-
-def differences(records: Sequence[Utterance], corpus: Corpus) -> list[str]:
-    """Return what differs from the published counts, if this is meant to be the whole corpus."""
-    published = corpus.num_utterances or sum(corpus.counts.values())
-    if len(records) < FULL_FROM * published or len(records) == corpus.other_total:
-        return []
-    found = Counter(str(one.original) for one in records)
-    sound = Counter(str(one.original) for one in records if one.id not in corpus.damaged)
-    return [
-        f"{found[word]} utterances of `{word}` instead of {count}"
-        for word, count in corpus.counts.items()
-        if count not in (found[word], sound[word])  # published with what is damaged, or without
-    ]
 
 
 def _utterance(

@@ -60,7 +60,7 @@ def read(ask: Ask) -> list[Utterance]:
             rows[f"{part}_{_clip(key, line, tables[part])}"] = (part, line)
     words = Counter(line.cells["Emotion"].lower() for _, line in rows.values())
     people = {line.cells["Speaker"] for _, line in rows.values()} if key == "meld" else ()
-    if differs := ask.corpus.differences(words, len(people) or None):
+    if differs := ask.corpus.differences(words, num_speakers=len(people) or None):
         logger.warning("The tables of this %s differ from the published ones: %s", title, differs)
     if stray := found.keys() - rows.keys():
         walk.left_out[NOT_LISTED] += len(stray)

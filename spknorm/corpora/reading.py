@@ -53,7 +53,7 @@ def read_corpus(config: Any, role: str) -> Sequence[Utterance]:
     if corpus.compared and any(corpus.counts.values()):
         words = Counter(str(word_of(one)) for one in records)
         speakers = {one.speaker for one in records if one.speaker}
-        if differs := corpus.differences(words, len(speakers)):
+        if differs := corpus.differences(words, num_speakers=len(speakers)):
             logger.warning("This %s differs from the published one: %s", corpus.title, differs)
     if role == "speaker":
         spoken = Utterances.of(records)

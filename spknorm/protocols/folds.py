@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 PROTOCOLS = (*owners.TITLES,)
 BASES = ("si5", "sd")
 DEVS = ("superb", "speaker_disjoint", "given")
-UNSEEN = ("speakers", "sentences", "both")
-TURNS = ("all", "improvised", "scripted")
 SAMPLES_PER_LABEL = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 """The points of the paper's low-resource curve (figure 2)."""
 NUM_DRAWS = 5
@@ -97,13 +95,11 @@ def divide(
     sorting them by id.
 
     Raises:
-        ConfigError: A setting is unknown, or has no effect together with the others.
+        ConfigError: A setting is unknown, or has no effect together with the others; ranges are
+            the schema's to check.
         DataError: The records cannot be divided so, or the parts would overlap.
     """
     _choice("dev", dev, DEVS)
-    _choice("unseen", unseen, UNSEEN)
-    for name, turns in (("train_turns", train_turns), ("test_turns", test_turns)):
-        _choice(name, turns, TURNS)
     kind = base if protocol == "low_resource" else protocol
     folds = folds_of(protocol, base=base, groups=groups, unseen=unseen)
     if fold not in folds and not (not folds and re.fullmatch(r"fold[1-9][0-9]{0,4}", fold)):
@@ -111,7 +107,7 @@ def divide(
         raise ConfigError(
             f"`test_fold` must be one of {names} under the protocol {protocol}, but is `{fold}`."
         )
-    _check_settings(protocol, kind, dev, valid_ratio, samples_per_label, seed, draw)
+    _check_settings(protocol, kind, dev, samples_per_label)
     if unseen != "speakers" and kind in ("sd", "cross", *owners.LISTED):
         raise ConfigError(
             f"`unseen: {unseen}` has no effect under the protocol {protocol}, whose parts are what "
@@ -198,15 +194,7 @@ def _refuse_empty(about: str, **members: Sequence[Utterance]) -> None:
             raise DataError(f"The {name} part of {about}.")
 
 
-def _check_settings(
-    protocol: str,
-    kind: str,
-    dev: str,
-    valid_ratio: float,
-    samples_per_label: int | None,
-    seed: int,
-    draw: int,
-) -> None:
+def _check_settings(protocol: str, kind: str, dev: str, samples_per_label: int | None) -> None:
     if dev == "given" and kind not in owners.LISTED:
         raise ConfigError(
             f"`dev: given` is the dev part of a list ({', '.join(owners.LISTED)}), which {kind} "
@@ -217,17 +205,11 @@ def _check_settings(
             f"`dev: {dev}` shares speakers between train and dev, which {kind} does not: set "
             "`dev: speaker_disjoint`."
         )
-    if not 0 < valid_ratio < 1:
-        raise ConfigError(f"`valid_ratio` must lie between 0 and 1, but is {valid_ratio}.")
     if (protocol == "low_resource") != (samples_per_label is not None):
         raise ConfigError(
             "`samples_per_label` and the protocol low_resource belong together, but protocol is "
             f"`{protocol}` and samples_per_label is {samples_per_label}."
         )
-    if samples_per_label is not None and samples_per_label < 1:
-        raise ConfigError(f"`samples_per_label` must be 1 or more, but is {samples_per_label}.")
-    if seed < 0 or draw < 0:
-        raise ConfigError(f"`seed` and `draw` must be 0 or more, but are {seed} and {draw}.")
 
 
 def _check_records(records: Sequence[Utterance]) -> None:

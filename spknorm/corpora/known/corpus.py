@@ -98,18 +98,27 @@ class Corpus:
         """The classes of its words in their order."""
         return in_order(map(class_of, self.counts))
 
-    def differences(self, words: Mapping[str, int], num_speakers: int | None = None) -> str:
+    def differences(
+        self,
+        words: Mapping[str, int],
+        *,
+        undamaged: Mapping[str, int] | None = None,
+        num_speakers: int | None = None,
+    ) -> str:
         """Return what differs from the published counts, if this is meant to be the whole corpus.
 
-        Utterances are by the corpus' own word; speakers may not be counted.
+        Utterances are by the corpus' own word, and those that are not known to be damaged, where
+        it may be published with or without these; speakers may not be counted.
         """
-        published = sum(self.counts.values())
-        if not published or sum(words.values()) < FULL_FROM * published:
+        published, total = sum(self.counts.values()), sum(words.values())
+        whole = (self.names and self.num_utterances) or published
+        if not published or total < FULL_FROM * whole or total == self.other_total:
             return ""
+        fine = words if undamaged is None else undamaged
         found = [
             f"{words.get(word, 0)} utterances of `{word}` instead of {count}"
             for word, count in self.counts.items()
-            if words.get(word, 0) != count
+            if count not in (words.get(word, 0), fine.get(word, 0))
         ]
         if num_speakers is not None and self.num_speakers not in (None, num_speakers):
             found.append(f"{num_speakers} speakers instead of {self.num_speakers}")
