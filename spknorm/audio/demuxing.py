@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spknorm.audio.faults import audio_error
+from spknorm.audio.faults import audio_error, reason_of
 
 _SLACK_SECONDS = 0.25  # a container's own length is that of its longest stream
 
@@ -43,7 +43,7 @@ class Demuxed:
         try:
             self._container: Any = av.open(str(path), metadata_errors="replace")
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise audio_error("corrupt", path, _reason(error)) from error
+            raise audio_error("corrupt", path, reason_of(error)) from error
         try:
             streams = self._container.streams.audio
             if not streams:
@@ -100,7 +100,7 @@ class Demuxed:
                 for one in planar.resample(frame):
                     yield np.ascontiguousarray(one.to_ndarray().T)
         except self._errors as error:
-            raise audio_error("truncated", self.path, _reason(error)) from error
+            raise audio_error("truncated", self.path, reason_of(error)) from error
 
     def _check_length(self) -> None:
         length = self._stream.duration
@@ -113,7 +113,3 @@ class Demuxed:
         if own and self.frames and seconds < promised - _SLACK_SECONDS:
             text = f"it promises {promised:.2f} s of sound, {seconds:.2f} s are there"
             raise audio_error("truncated", self.path, text)
-
-
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).strip().rstrip(".")

@@ -69,6 +69,12 @@ def audio_error(kind: str, path: Path, detail: str = "") -> AudioError:
     return AudioError(text, path, kind)
 
 
+def reason_of(error: Exception) -> str:
+    """Return what a library says of a file, without the file's name, for a message's detail."""
+    text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
+    return str(text).strip().rstrip(".")
+
+
 def printable(path: object) -> str:
     r"""Return a file's name as one line of text: what is no UTF-8 as `\xeb`, CR as `\x0d`."""
     text = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", str(path))

@@ -15,7 +15,7 @@ from spknorm.audio.containers import (
     identify,
 )
 from spknorm.audio.demuxing import Demuxed
-from spknorm.audio.faults import AudioError, audio_error
+from spknorm.audio.faults import AudioError, audio_error, reason_of
 from spknorm.errors import shortage
 from spknorm.files import is_pointer
 
@@ -34,7 +34,7 @@ def open_descriptor(path: Path) -> int:
     except (OSError, ValueError) as error:  # ValueError: a NUL or a surrogate in the name
         if shortage(error) is not None:
             raise
-        raise audio_error("permission", path, _reason(error)) from error
+        raise audio_error("permission", path, reason_of(error)) from error
 
 
 class Decoder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -91,7 +91,7 @@ def open_decoder(path: Path, descriptor: int) -> Decoder | Demuxed:
     try:
         head = os.pread(descriptor, 64, 0)
     except OSError as error:  # a folder, a pipe
-        raise audio_error("not_audio", path, _reason(error)) from error
+        raise audio_error("not_audio", path, reason_of(error)) from error
     if not head:
         raise audio_error("empty", path, "0 bytes")
     kind = identify(descriptor)
@@ -120,7 +120,7 @@ def open_decoder(path: Path, descriptor: int) -> Decoder | Demuxed:
             return Demuxed(path, codec)
         if codec is not None:
             raise audio_error("unsupported", path, codec) from error
-        raise audio_error("corrupt", path, _reason(error)) from error
+        raise audio_error("corrupt", path, reason_of(error)) from error
 
 
 def _riff_size(head: bytes) -> int:
@@ -140,8 +140,3 @@ def _not_accepted(path: Path, head: bytes, descriptor: int) -> AudioError:
         except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError):
             return audio_error("not_audio", path, f"it starts with {head[:4]!r}")
     return audio_error("unsupported", path, name)
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
-    return str(text).strip().rstrip(".")

@@ -1,8 +1,8 @@
 """Ogg and MP3: streams of pages and frames, each of which says how long it is."""
 
-import functools
 import os
 import struct
+import zlib
 from typing import NamedTuple
 
 from spknorm.audio.chunks import Finding, Patch
@@ -10,6 +10,7 @@ from spknorm.audio.chunks import Finding, Patch
 _MAX_OGG_PAGE = 27 + 255 + 255 * 255
 _LAST = 4  # in the flags of a page
 _BLOCK = 1 << 16
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _KBITS = {  # (MPEG 1?, layer) -> by index; 0 is free format, which tells no length
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -47,22 +48,9 @@ def examine_ogg(descriptor: int, start: int, size: int) -> Finding:
 
 
 def _ogg_checksum(page: bytes) -> int:
-    value = 0
-    for byte in page:
-        value = (value << 8) & 0xFFFFFFFF ^ _checksums()[value >> 24 ^ byte]
-    return value
-
-
-@functools.cache
-def _checksums() -> tuple[int, ...]:
-    """Return Ogg's checksum of each byte: CRC-32 with the polynomial 0x04c11db7, unreflected."""
-    values = []
-    for byte in range(256):
-        value = byte << 24
-        for _ in range(8):
-            value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
-        values.append(value)
-    return tuple(values)
+    """Return Ogg's CRC-32: zlib's of reversed bits, reversed, from 0 on and not inverted."""
+    reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{reflected:032b}"[::-1], 2)
 
 
 class _Frame(NamedTuple):
