@@ -125,9 +125,10 @@ def test_the_size_is_announced_before_the_cache_is_filled(upstream, corpus, wher
     assert "features of 4 utterances once: 1.54 kB in" in caplog.text
 
 
-def test_packs_are_limited_in_size_and_found_again(tmp_path):
+def test_packs_are_limited_in_size_and_found_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("spknorm.features.store.PACK_BYTES", 30)
     arrays = {f"k{n}": np.full((n + 1, 2), n, dtype=np.float32) for n in range(5)}
-    store = FeatureStore(tmp_path, about={"what": "test"}, pack_bytes=30)
+    store = FeatureStore(tmp_path, about={"what": "test"})
     store.add(arrays.items())
     assert len(list(tmp_path.glob("*.npy"))) == 3
     again = FeatureStore(tmp_path, about={})

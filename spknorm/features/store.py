@@ -26,7 +26,8 @@ Array = npt.NDArray[Any]
 
 SCHEMA = "spknorm.features/1"
 PACK_BYTES = 256 << 20
-"""A fill that is killed loses at most this much; one that is asked to end loses nothing."""
+"""Size of a pack: a fill that is killed loses at most this much; one that is asked to end, nothing.
+"""
 _SPARE_BYTES = 1 << 30
 
 
@@ -42,20 +43,13 @@ class FeatureStore:
     Args:
         folder: Of this store alone; made when the first pack is written.
         about: What the arrays are, kept in each pack for whoever finds it.
-        pack_bytes: Size of a pack.
     """
 
-    def __init__(
-        self, folder: Path, *, about: Mapping[str, Any], pack_bytes: int = PACK_BYTES
-    ) -> None:
+    def __init__(self, folder: Path, *, about: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
         self._about = dict(about)
-        self._pack_bytes = pack_bytes
         self._places: dict[str, _Place] = {}
         self._opened: set[str] = set()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._places
 
     def __getitem__(self, key: str) -> Array:
         """Return the array of a key that `missing` did not name, as a view of the mapped file."""
@@ -76,7 +70,7 @@ class FeatureStore:
 
     def add(self, items: Iterable[tuple[str, Array]]) -> None:
         """Store arrays under their keys, pack by pack, as they come out of the iterator."""
-        for pack in _packs(items, self._pack_bytes):
+        for pack in _packs(items):
             try:
                 self._write(pack)
             except (KeyboardInterrupt, SystemExit):
@@ -164,9 +158,7 @@ def human_size(num_bytes: float) -> str:
     return f"{num_bytes:.3g} GB"
 
 
-def _packs(
-    items: Iterable[tuple[str, Array]], pack_bytes: int
-) -> Iterator[list[tuple[str, Array]]]:
+def _packs(items: Iterable[tuple[str, Array]]) -> Iterator[list[tuple[str, Array]]]:
     """Yield items in packs; what there is of the last one also where the items break off."""
     pack: list[tuple[str, Array]] = []
     size = 0
@@ -174,7 +166,7 @@ def _packs(
         for key, array in items:
             pack.append((key, array))
             size += array.nbytes
-            if size >= pack_bytes:
+            if size >= PACK_BYTES:
                 whole, pack, size = pack, [], 0
                 yield whole
     except (KeyboardInterrupt, SystemExit):
