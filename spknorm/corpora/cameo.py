@@ -8,7 +8,7 @@ from pathlib import Path
 from spknorm.audio.faults import printable
 from spknorm.corpora.embedded import rows_of, sound_of
 from spknorm.corpora.known.corpus import Ask
-from spknorm.corpora.known.words import class_of
+from spknorm.corpora.known.words import class_of, known
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
 
@@ -39,7 +39,6 @@ def read(ask: Ask) -> list[Utterance]:
             )
         word, language = cells["emotion"].lower(), cells.get("language", "").lower()
         sex, licence = cells.get("gender", "").lower(), cells.get("license", "")
-        known = {"corpus": row.part, "sex": sex, "licence": licence}
         name = cells.get("file_id") or f"{row.place:06d}"
         records.append(
             Utterance(
@@ -51,7 +50,7 @@ def read(ask: Ask) -> list[Utterance]:
                 part=row.part,
                 language=_LANGUAGES.get(language, language) or None,
                 sentence=cells.get("transcription") or None,
-                labels={column: value for column, value in known.items() if value},
+                labels=known(corpus=row.part, sex=sex, licence=licence),
             )
         )
     return records

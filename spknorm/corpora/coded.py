@@ -16,7 +16,7 @@ from spknorm.audio.walking import ELSEWHERE
 from spknorm.corpora.gathering import one_file_each, undamaged
 from spknorm.corpora.known.corpus import Ask, Corpus
 from spknorm.corpora.known.layout import Fields, sex_by, template_of
-from spknorm.corpora.known.words import class_of
+from spknorm.corpora.known.words import class_of, known
 from spknorm.corpora.records import Utterance
 from spknorm.errors import MissingError
 
@@ -88,7 +88,6 @@ def _utterance(
 ) -> Utterance:
     word = corpus.words[parsed["emotion"]]
     speaker = corpus.speaker.format_map(parsed)
-    sex = sex_by(corpus.sex, parsed) or sexes.get(speaker)
     sentence = corpus.sentence.format_map(parsed) if corpus.sentence else parsed.get("sentence")
     return Utterance(
         id=name,
@@ -101,7 +100,7 @@ def _utterance(
         sentence=sentence or None,
         intensity=corpus.intensities.get(parsed.get("intensity", "")),
         language=parsed.get("language", corpus.language),
-        labels={"sex": sex} if sex else {},
+        labels=known(sex=sex_by(corpus.sex, parsed) or sexes.get(speaker)),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spknorm.corpora.gathering import present, recordings
 from spknorm.corpora.known.corpus import Ask
-from spknorm.corpora.known.words import sex_of
+from spknorm.corpora.known.words import known, sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import lines_of
 from spknorm.errors import MissingError
@@ -69,7 +69,6 @@ def _stem_of(rows: Mapping[str, object], file: Path) -> str | None:
 
 
 def _utterance(name: str, path: Path, cells: dict[str, str], language: str) -> Utterance:
-    sex = sex_of(cells.get("gender", ""))
     return Utterance(
         id=f"{language}/{name}",
         path=path,
@@ -77,5 +76,5 @@ def _utterance(name: str, path: Path, cells: dict[str, str], language: str) -> U
         part=cells["table"],
         sentence=cells.get("sentence") or None,
         language=cells.get("locale") or language,
-        labels={"sex": sex} if sex else {},
+        labels=known(sex=sex_of(cells.get("gender", ""))),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from spknorm.corpora.gathering import NOT_LISTED, present, recordings, tell
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.layout import pattern_of, template_of
-from spknorm.corpora.known.words import class_of
+from spknorm.corpora.known.words import class_of, known
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import Line, find, lines_of
 from spknorm.errors import DataError, MissingError
@@ -75,7 +75,6 @@ def read(ask: Ask) -> list[Utterance]:
             left_out["with several speakers"] += 1
             continue
         word = line.cells["Emotion"].lower()
-        sex = _SEXES.get((speaker or "").lower().split(" ")[0])
         records.append(
             Utterance(
                 id=name,
@@ -87,7 +86,7 @@ def read(ask: Ask) -> list[Utterance]:
                 part=part,
                 language="en",
                 channel="centre",
-                labels={"sex": sex} if sex else {},
+                labels=known(sex=_SEXES.get((speaker or "").lower().split(" ")[0])),
             )
         )
     tell(left_out, title)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spknorm.corpora.gathering import present, recordings
 from spknorm.corpora.known.corpus import Ask
-from spknorm.corpora.known.words import class_of, sex_of
+from spknorm.corpora.known.words import class_of, known, sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import find, find_one, lines_of, ranked
 
@@ -41,8 +41,8 @@ def read(ask: Ask) -> list[Utterance]:
         for _, cells in lines_of(file):
             who, word = (next((cells[one] for one in names if one in cells), "")
                          for names in (_ID_COLUMNS, _SEX_COLUMNS))  # fmt: skip
-            if known := sex_of(word):
-                sexes[who] = known
+            if sex := sex_of(word):
+                sexes[who] = sex
     found, walk = recordings(root, lambda file: file.stem if file.stem in rows else None)
     none = f"None of the {len(rows)} recordings in {table} lies under {root}."
     chosen = present(found, sorted(rows), corpus=_TITLE, missing=none)
@@ -51,7 +51,6 @@ def read(ask: Ask) -> list[Utterance]:
     for name, path in chosen.items():
         cells = rows[name]
         word = cells["emotion_expressed"].lower()
-        sex = sexes.get(cells["actor"])
         records.append(
             Utterance(
                 id=name,
@@ -62,7 +61,7 @@ def read(ask: Ask) -> list[Utterance]:
                 sentence=cells.get("sentence") or None,
                 language="it",
                 votes=ranked(votes.get(name, {})),
-                labels={"sex": sex} if sex else {},
+                labels=known(sex=sexes.get(cells["actor"])),
             )
         )
     return records

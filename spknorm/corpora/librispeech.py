@@ -10,7 +10,7 @@ from pathlib import Path
 from spknorm.audio import Walk, printable
 from spknorm.corpora.gathering import one_file_each
 from spknorm.corpora.known.corpus import Ask
-from spknorm.corpora.known.words import sex_of
+from spknorm.corpora.known.words import known, sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import text_of
 from spknorm.errors import MissingError
@@ -43,8 +43,8 @@ def read(ask: Ask) -> list[Utterance]:
     sexes = _sexes(root)
     for name, file in one_file_each(found, found, corpus=title).items():
         subset, speaker = speakers[name]
-        labels = {"subset": subset.name, "chapter": file.parent.name}
-        labels |= {"sex": sexes[speaker]} if speaker in sexes else {}
+        sex, chapter = sexes.get(speaker), file.parent.name
+        labels = known(subset=subset.name, chapter=chapter, sex=sex)
         records.append(Utterance(id=name, path=file, speaker=speaker, labels=labels))
     if not records:
         aside = f" Not taken: {walk.summary()}." if walk.left_out else ""

@@ -15,7 +15,7 @@ from typing import Any
 from spknorm.audio.faults import refuse
 from spknorm.corpora.gathering import present, recordings, tell
 from spknorm.corpora.known.corpus import Ask, Corpus
-from spknorm.corpora.known.words import class_of, sex_of
+from spknorm.corpora.known.words import class_of, known, sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import find, find_one, lines_of, number, ranked, text_of
 from spknorm.errors import DataError
@@ -99,7 +99,6 @@ def _utterance(
 ) -> Utterance:
     word = _WORDS.get(cells["EmoClass"])
     speaker = cells.get("SpkrID") or listed or "Unknown"
-    sex = sex_of(cells.get("Gender", ""))
     numbers = {
         column: number(cells[column], column) if cells.get(column) else None
         for column in ("EmoAct", "EmoVal", "EmoDom")
@@ -118,7 +117,7 @@ def _utterance(
         arousal=numbers["EmoAct"],
         valence=numbers["EmoVal"],
         dominance=numbers["EmoDom"],
-        labels={"sex": sex} if sex else {},
+        labels=known(sex=sex_of(cells.get("Gender", ""))),
     )
 
 

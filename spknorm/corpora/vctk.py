@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spknorm.corpora.gathering import NOT_LISTED, present, recordings
 from spknorm.corpora.known.corpus import Ask
-from spknorm.corpora.known.words import sex_of
+from spknorm.corpora.known.words import known, sex_of
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import find, text_of
 
@@ -45,17 +45,17 @@ def read(ask: Ask) -> list[Utterance]:
     records = []
     for name, path in chosen.items():
         who = name.partition("_")[0]
-        labels = {"sex": sexes[who]} if who in sexes else {}
+        labels = known(sex=sexes.get(who))
         records.append(Utterance(id=name, path=path, speaker=who, language="en", labels=labels))
     return records
 
 
-def _sexes(root: Path) -> dict[str, str]:
+def _sexes(root: Path) -> dict[str, str | None]:
     """Return the sexes of speaker-info.txt: `p225  23  F  English ...`, without the p in 0.80."""
     found = {}
     for file in find(root, r"speaker-info\.txt")[:1]:
         for line in text_of(file).splitlines():
             fields = line.split()
-            if len(fields) >= 3 and (sex := sex_of(fields[2])):
-                found[fields[0] if fields[0][0] in "ps" else f"p{fields[0]}"] = sex
+            if len(fields) >= 3:
+                found[fields[0] if fields[0][0] in "ps" else f"p{fields[0]}"] = sex_of(fields[2])
     return found

@@ -10,7 +10,7 @@ from spknorm.audio import Walk, printable
 from spknorm.corpora.columns import Utterances
 from spknorm.corpora.gathering import NOT_LISTED, one_file_each, sound_of
 from spknorm.corpora.known.corpus import Ask
-from spknorm.corpora.known.words import sex_of
+from spknorm.corpora.known.words import known, sex_of
 from spknorm.corpora.tables import find, lines_of
 from spknorm.errors import MissingError
 
@@ -62,8 +62,7 @@ def _rows(
     """Yield what is known of each utterance, of a million."""
     for prefix, files in _videos(found):
         speaker, video, _ = prefix.split("/")
-        labels = {"video": printable(video), "sex": sexes.get(speaker)}
-        labels = {column: value for column, value in labels.items() if value}
+        labels = known(video=printable(video), sex=sexes.get(speaker))
         for stem, (path, *_) in sorted(files.items()):
             path = str(chosen.get(prefix + stem, path))
             parts = path.split("/")[:-3]

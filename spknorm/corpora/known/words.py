@@ -30,6 +30,11 @@ def in_order(classes: Iterable[str]) -> tuple[str, ...]:
     return (*(one for one in EMOTIONS if one in found), *sorted(found - set(EMOTIONS)))
 
 
+def known(**columns: str | None) -> dict[str, str]:
+    """Return the further columns of an utterance, without those that are not known."""
+    return {column: value for column, value in columns.items() if value}
+
+
 _SEXES = {
     **dict.fromkeys(("f", "female", "female_feminine", "woman", "femmina", "donna"), "female"),
     **dict.fromkeys(("m", "male", "male_masculine", "man", "maschio", "uomo"), "male"),
