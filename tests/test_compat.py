@@ -37,6 +37,7 @@ def test_everything_imports_again_in_a_fresh_process_whatever_came_first():
     # s3prl.utility.helper comes before compat, and is corrected all the same.
     result = run_python(
         """
+        import sys
         import torch
         torch.version.cuda = "99.9"
         import s3prl.utility.helper as helper
@@ -50,6 +51,7 @@ def test_everything_imports_again_in_a_fresh_process_whatever_came_first():
         import s3prl.hub, s3prl.nn, s3prl.downstream.runner, s3prl.run_downstream
         for name in ("hubert_large_ll60k", "wav2vec2", "wavlm", "hf_hubert_custom", "fbank"):
             assert callable(getattr(s3prl.hub, name))
+        assert "transformers" not in sys.modules  # which takes as long as all else
         """
     )
     assert result.returncode == 0, result.stderr

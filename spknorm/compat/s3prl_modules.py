@@ -3,6 +3,7 @@
 An import hook gives every s3prl module a safe `eval` and `torch.load`, and corrects a few by name.
 """
 
+import builtins
 import contextlib
 import functools
 import importlib.machinery
@@ -19,7 +20,7 @@ from spknorm.compat import hugging_face, stock_tasks
 from spknorm.compat.expressions import read_conv_layers, read_expression
 from spknorm.compat.finetuned import or_finetuned
 from spknorm.compat.lengths import check_lengths
-from spknorm.compat.transformers_models import WholeModel
+from spknorm.compat.transformers_models import LateTransformers, WholeModel
 from spknorm.errors import MissingError
 from spknorm.upstreams.weights import build_from, load_weights
 
@@ -78,6 +79,9 @@ def _correct_when_executed(loader: Any) -> None:
 def _before(module: ModuleType) -> None:
     if module.__name__ in ("s3prl.downstream.runner", "s3prl.run_downstream"):
         hugging_face.apply()
+    if _CORRECTIONS.get(module.__name__) is _correct_hugging_face_upstream:
+        # Its own `import` statements, too, are those of the built-in names that it has.
+        module.__builtins__ = {**vars(builtins), "__import__": _import}  # type: ignore[attr-defined]
     # A module's own `eval` is found before the built-in one.
     reads_layers = module.__name__ in _READ_LAYERS_OF_CHECKPOINTS
     module.eval = read_conv_layers if reads_layers else read_expression  # type: ignore[attr-defined]
@@ -106,6 +110,10 @@ class _Overlay:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
+
+
+def _import(name: str, *args: Any, **options: Any) -> Any:
+    return LateTransformers() if name == "transformers" else __import__(name, *args, **options)
 
 
 def _load_weights(f: Any, *args: Any, **options: Any) -> Any:

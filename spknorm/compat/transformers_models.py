@@ -14,6 +14,28 @@ from spknorm.upstreams.weights import load_weights, unwrap_names
 _ONLY_FOR_PRETRAINING = {"masked_spec_embed"}
 
 
+class Late:
+    """A class of transformers that is imported when something of it is asked for.
+
+    That takes longer than all the rest that s3prl's hub imports, for upstreams that few runs have.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        import transformers
+
+        return getattr(getattr(transformers, self._name), attribute)
+
+
+class LateTransformers:
+    """Stands in for transformers where a module imports classes of it by name."""
+
+    def __getattr__(self, name: str) -> Late:
+        return Late(name)
+
+
 class WholeModel:
     """Stands in for a class of transformers where s3prl calls its `from_pretrained`."""
 
