@@ -1,7 +1,5 @@
 """Small corpora in the layouts that s3prl's own tasks read, with a few tones as audio."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +31,11 @@ def make_iemocap(root: Path) -> Path:
             labels = folder / "dialog" / "EmoEvaluation" / f"{dialog}.txt"
             labels.parent.mkdir(parents=True, exist_ok=True)
             labels.write_text("".join(lines))
-    generator = "s3prl.downstream.emotion.IEMOCAP_preprocess"
-    subprocess.run([sys.executable, "-m", generator, str(root)], check=True)
+    from s3prl.downstream.emotion import IEMOCAP_preprocess
+
+    import spknorm.compat  # noqa: F401 # before s3prl's modules
+
+    IEMOCAP_preprocess.main(str(root))  # as `python -m` does
     return root
 
 
