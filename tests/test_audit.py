@@ -1,6 +1,7 @@
 import contextlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -64,12 +65,20 @@ def audited(tmp_path_factory, corpora, tiny_hubert):
         return Audited(folder, rows, first, sum(heard) - first)
 
 
+@pytest.fixture(scope="module")
+def unaudited(tmp_path_factory, corpora, tiny_hubert):
+    """A benchmark's folder with a run of SNP, to be copied, and a cache for all."""
+    root = tmp_path_factory.mktemp("unaudited")
+    return make_bench(root / "bench", corpora, tiny_hubert, "SNP"), root / "cache"
+
+
 @pytest.fixture
-def single(tmp_path, corpora, tiny_hubert, monkeypatch):
-    """A benchmark's folder with a run of SNP, a cache of its own, probes that learn as in use."""
-    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+def single(tmp_path, unaudited, monkeypatch):
+    """A benchmark's folder of the test's own with a run of SNP; probes that learn as in use."""
+    folder, cache = unaudited
+    monkeypatch.setenv("SPKNORM_CACHE", str(cache))
     monkeypatch.setattr(probing, "KINDS", ("linear", "eer"))
-    return make_bench(tmp_path / "bench", corpora, tiny_hubert, "SNP")
+    return shutil.copytree(folder, tmp_path / "bench")
 
 
 @pytest.fixture
@@ -205,11 +214,11 @@ def test_the_table_has_a_line_per_probe_and_control_and_a_column_per_stage(audit
 
 
 def test_what_cannot_be_audited_is_told(tmp_path, quick):
-    (tmp_path / "cache").mkdir()
+    (tmp_path / "none").mkdir()
     with pytest.raises(MissingError) as caught:
-        audit(tmp_path / "cache")
+        audit(tmp_path / "none")
     assert str(caught.value) == (
-        f"{tmp_path / 'cache'} holds no finished experiment (no dev-best.ckpt in it or below it)."
+        f"{tmp_path / 'none'} holds no finished experiment (no dev-best.ckpt in it or below it)."
     )
     with pytest.raises(DataError):
         audit(quick, labels=("weather",))
@@ -235,8 +244,9 @@ def test_an_audit_finds_speakers_where_they_are(single, monkeypatch):
 
 
 @pytest.fixture
-def deaf(monkeypatch):
+def deaf(single, tmp_path, monkeypatch):
     """A verifier that hears the pitch, and nobody in what `deaf` names; counts what it hears."""
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))  # it has heard nothing yet
     heard, deaf = [], []
 
     def load(device="cpu"):

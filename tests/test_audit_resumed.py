@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,13 +36,27 @@ def corpora(tmp_path_factory):
     return make_audit_corpora(tmp_path_factory.mktemp("corpora"), each=6)
 
 
+@pytest.fixture(scope="module")
+def unaudited(tmp_path_factory, corpora, tiny_hubert):
+    """A benchmark's folder with runs of none, SNP and TAP, to be copied, and a cache for all."""
+    root = tmp_path_factory.mktemp("unaudited")
+    return make_bench(root / "bench", corpora, tiny_hubert, "SNP", "TAP", "none"), root / "cache"
+
+
 @pytest.fixture
-def bench(tmp_path, corpora, tiny_hubert, monkeypatch):
-    """A benchmark's folder with runs of none, SNP and TAP."""
-    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+def bench(tmp_path, unaudited, monkeypatch):
+    """A benchmark's folder of the test's own, whose features are read once for all tests."""
+    folder, cache = unaudited
+    monkeypatch.setenv("SPKNORM_CACHE", str(cache))
     monkeypatch.setattr(probing, "KINDS", ("linear",))
     quicken(monkeypatch)
-    return make_bench(tmp_path / "bench", corpora, tiny_hubert, "SNP", "TAP", "none")
+    return shutil.copytree(folder, tmp_path / "bench")
+
+
+@pytest.fixture
+def cold(bench, tmp_path, monkeypatch):
+    """No features have been read."""
+    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
 
 
 def _written(bench):
@@ -76,6 +91,7 @@ def test_it_goes_on_where_it_was_stopped_and_gives_the_same_rows(bench, stages, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("cold")
 @pytest.mark.fault("audit stopped")
 def test_a_killed_audit_loses_at_most_the_stage_it_was_at(bench):
     code = _KILLED.format(tests=str(Path(__file__).parent), folder=str(bench))
@@ -116,6 +132,7 @@ audit({folder!r}, every_layer=True)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("cold")
 @pytest.mark.fault("audit stopped")
 @pytest.mark.parametrize(
     ("module", "name", "call"),

@@ -26,11 +26,17 @@ def thorough():
     """The probes learn as in use, for tests of what they find."""
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Features of the same weights are read once for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _quick(request, tmp_path, monkeypatch):
+def _quick(request, cache, monkeypatch):
     if "thorough" not in request.fixturenames:
         quicken(monkeypatch)
-    monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SPKNORM_CACHE", str(cache))
     monkeypatch.setattr(probing, "KINDS", ("linear",))
 
 
