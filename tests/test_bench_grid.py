@@ -19,9 +19,15 @@ from spknorm.errors import ConfigError
 
 
 @pytest.fixture
-def direct(monkeypatch):
-    """Without submitit, where it is not how cells run that counts."""
-    monkeypatch.setattr("spknorm.bench.grid.LocalJobs", DirectJobs)
+def without_submitit(monkeypatch):
+    """A function after which cells start directly, where it is not how they run that counts."""
+    return lambda: monkeypatch.setattr("spknorm.bench.grid.LocalJobs", DirectJobs)
+
+
+@pytest.fixture
+def direct(without_submitit):
+    """From the first cell on."""
+    without_submitit()
 
 
 def test_a_bench_runs_every_cell_and_a_second_call_runs_none(experiment, tmp_path):
@@ -43,7 +49,7 @@ def test_a_bench_runs_every_cell_and_a_second_call_runs_none(experiment, tmp_pat
     assert all(starts(out, cell) == ["0"] for cell in bench.expand(experiment))
 
 
-def test_a_failed_cell_stops_nothing_and_says_why(experiment, tmp_path):
+def test_a_failed_cell_stops_nothing_and_says_why(experiment, tmp_path, without_submitit):
     out = tmp_path / "out"
     summary = bench.run(experiment, out, command=stub_command(tmp_path, failing="none"))
     assert len(summary.complete) == 3
@@ -51,6 +57,7 @@ def test_a_failed_cell_stops_nothing_and_says_why(experiment, tmp_path):
     log = out / failed.cell.name / "run.log"
     assert failed.cell.name == "spknorm_demo_hubert-none-si5-fold2-seed1337"
     assert failed.error == f"The stub was told to fail. (all of it: {log})"
+    without_submitit()
     assert bench.run(experiment, out, command=stub_command(tmp_path)).failed == ()
 
 
@@ -71,7 +78,7 @@ def test_a_result_made_with_other_settings_is_neither_used_nor_overwritten(
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"schema": "other"}'])
-def test_half_a_result_is_made_again(experiment, tmp_path, content):
+def test_half_a_result_is_made_again(experiment, tmp_path, content, direct):
     experiment.write_text(EXPERIMENT.replace("fold1, fold2", "fold1"))
     out, cell = tmp_path / "out", bench.expand(experiment)[0]
     (out / cell.name).mkdir(parents=True)
@@ -104,7 +111,9 @@ def test_two_benches_in_one_folder_are_refused(experiment, tmp_path, direct):
     bench.run(experiment, out, command=stub_command(tmp_path), on_progress=second)
 
 
-def test_ctrl_c_stops_the_running_cells_and_a_new_call_continues_them(experiment, tmp_path):
+def test_ctrl_c_stops_the_running_cells_and_a_new_call_continues_them(
+    experiment, tmp_path, without_submitit
+):
     out, cells = tmp_path / "out", bench.expand(experiment)
 
     def interrupt(progress):
@@ -121,6 +130,7 @@ def test_ctrl_c_stops_the_running_cells_and_a_new_call_continues_them(experiment
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert json.loads((out / "summary.json").read_text())["runs"] == []
+    without_submitit()
     assert len(bench.run(experiment, out, command=stub_command(tmp_path)).complete) == 4
     assert int(starts(out, cells[0])[1]) >= 1
 

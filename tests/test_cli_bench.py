@@ -25,13 +25,13 @@ def experiment(tmp_path, monkeypatch):
 def stubbed(tmp_path, monkeypatch):
     """Let `spknorm bench` run stubs; the function says which strategy fails on fold2.
 
-    Unless asked for, they are no jobs of submitit's and no report is made of them: either takes
-    longer than all the rest.
+    They are no jobs of submitit's, which test_bench_grid.py has, and unless asked for no report is
+    made of them: either takes longer than all the rest.
     """
 
-    def stub(failing="nobody", *, whole=False):
-        if not whole:
-            monkeypatch.setattr("spknorm.bench.grid.LocalJobs", DirectJobs)
+    def stub(failing="nobody", *, reported=False):
+        monkeypatch.setattr("spknorm.bench.grid.LocalJobs", DirectJobs)
+        if not reported:
             monkeypatch.setattr("spknorm.report.build", lambda out: [])
             monkeypatch.setattr("spknorm.report.text", lambda out: "")
         command = stub_command(tmp_path, failing=failing)
@@ -53,7 +53,7 @@ def test_a_dry_run_prints_the_grid_and_the_first_command(experiment, capsys):
 
 
 def test_a_bench_ends_with_one_table_chance_and_the_report(experiment, stubbed, capsys):
-    stubbed(whole=True)
+    stubbed(reported=True)
     assert main(["bench", str(experiment)]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
