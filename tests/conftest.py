@@ -18,7 +18,6 @@ import browser
 import numpy as np
 import pytest
 import soundfile
-import tiny_upstreams
 from hypothesis import settings
 
 # HYPOTHESIS_PROFILE=nightly makes reliability/test_fuzz_*.py try over 100 000 inputs in all:
@@ -40,12 +39,15 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_finish():
-    """Let the garbage collector pass by what was imported: it stays."""
+    """Let the garbage collector pass by what was imported, which stays, and look seldom."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
 def pytest_configure(config):
+    gc.disable()  # until all is imported: it would look at that over and over
     if not hasattr(config, "workerinput"):  # processes of a session share one, as a user's do
         cache = tempfile.TemporaryDirectory(prefix="spknorm-tests-")
         config.add_cleanup(cache.cleanup)
@@ -57,13 +59,13 @@ def pytest_configure(config):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Count each case of a test that is marked `fault`, and each input of a fuzz test."""
+    """Count the faults of a test that is marked `fault`: one, or as many as it says or tries."""
     report = yield
     marker = item.get_closest_marker("fault")
     ended = report.when == "call" or (report.when == "setup" and report.failed)
     if marker and ended and not report.skipped:
         test = getattr(getattr(item.obj, "hypothesis", None), "inner_test", None)
-        cases = getattr(test, "inputs", 1)
+        cases = dict(item.user_properties).get("faults", getattr(test, "inputs", 1))
         faults = item.config.stash[FAULTS]
         count = faults.setdefault(marker.args[0], {"injected": 0, "held": 0})
         count["injected"] += cases
@@ -80,6 +82,8 @@ def pytest_sessionfinish(session):
 @pytest.fixture(scope="session")
 def tiny_hubert(tmp_path_factory):
     """Path of a random HuBERT in s3prl's converted format (2 layers of 32, stride 320)."""
+    import tiny_upstreams
+
     import spknorm.compat  # noqa: F401
 
     return tiny_upstreams.make_hubert(tmp_path_factory.mktemp("hubert") / "tiny_hubert.pt")
@@ -98,6 +102,8 @@ def chromium(tmp_path_factory):
 @pytest.fixture(scope="session")
 def still_hubert(tmp_path_factory):
     """A HuBERT without dropout, whose masks differ from process to process and engine to engine."""
+    import tiny_upstreams
+
     import spknorm.compat  # noqa: F401
 
     path = tmp_path_factory.mktemp("hubert") / "still.pt"
