@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 . scripts/setup.sh
 set_up test
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+export PYTHONDONTWRITEBYTECODE=  # else every process compiles all of it, and pytest every test file
 chosen=(-m "not slow")
 if [ "${1:-}" = "--all" ]; then
     chosen=(-m "not slurm")

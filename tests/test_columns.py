@@ -72,7 +72,7 @@ def test_columns_of_many_values_are_packed_and_give_the_same(monkeypatch):
 
 def test_an_utterance_of_voxceleb2_takes_under_a_hundred_bytes():
     def rows():
-        for number in range(100_000):
+        for number in range(20_000):
             video = f"id{number // 175:05}/v{number // 7:09}"
             path = f"/data/voxceleb2/dev/aac/{video}/{number % 7:05}.wav"
             yield {
@@ -86,12 +86,12 @@ def test_an_utterance_of_voxceleb2_takes_under_a_hundred_bytes():
     packed = Utterances.packed(rows())
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    one = packed[99_999]
+    one = packed[19_999]
     assert held / len(packed) < 100  # as records some 865
     assert (one.id, one.speaker, one.path.name) == (
-        "id00571/v000014285/00004",
-        "id00571",
-        "00004.wav",
+        "id00114/v000002857/00000",
+        "id00114",
+        "00000.wav",
     )
 
 

@@ -91,7 +91,7 @@ def test_it_is_trained_resumed_audited_predicted_with_exported_and_read_back(
     from spknorm.probe.audit import audit
 
     selection = "hidden_states" if strategy == "SNP" else "last_hidden_state"
-    whole, _ = check_resumed(runs, name, strategy, 3, selection=selection)
+    whole, _ = check_resumed(runs, name, strategy, 2, selection=selection)
     trained, wav = load(whole), torch.from_numpy(tone(1.0))
     moved = hidden_states(trained.upstream, wav)
     assert len(moved) == STATES[name]
