@@ -3,6 +3,7 @@
 HuBERT, wav2vec 2.0, WavLM, UniSpeech-SAT and data2vec have the same build there under other names.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,24 @@ _LAYER_NAMES = {
     "fc2": "feed_forward.output_dense",
     "final_layer_norm": "final_layer_norm",
 }
+_CONV, _POSITIONS = r"(feature_extractor\.conv_layers\.\w+)", "encoder.pos_conv_embed"
+_PLACES = {
+    "mask_emb": "masked_spec_embed",
+    rf"{_CONV}\.0\.(\w+)": r"\1.conv.\2",
+    rf"{_CONV}\.2\.(?:1\.)?(\w+)": r"\1.layer_norm.\2",  # of each layer, or of the first alone
+    r"layer_norm\.(\w+)": r"feature_projection.layer_norm.\1",
+    r"post_extract_proj\.(\w+)": r"feature_projection.projection.\1",
+    r"encoder\.pos_conv\.(\w+)\.0\.(\w+)": rf"{_POSITIONS}.layers.\1.conv.\2",  # data2vec's
+    r"encoder\.pos_conv\.0\.weight_g": f"{_POSITIONS}.conv.parametrizations.weight.original0",
+    r"encoder\.pos_conv\.0\.weight_v": f"{_POSITIONS}.conv.parametrizations.weight.original1",
+    r"encoder\.pos_conv\.0\.(bias|parametrizations\..*)": rf"{_POSITIONS}.conv.\1",
+    r"encoder\.layer_norm\.(\w+)": r"encoder.layer_norm.\1",
+    r"(encoder\.layers\.\w+)\.self_attn\.grep_a": r"\1.attention.gru_rel_pos_const",
+} | {
+    rf"(encoder\.layers\.\w+)\.{re.escape(own)}\.(\w+)": rf"\1.{theirs}.\2"
+    for own, theirs in _LAYER_NAMES.items()
+}
+"""Where transformers has a weight, by a pattern of its name in fairseq."""
 _PRETRAINING_ONLY = (
     "label_embs_concat",
     "final_proj.",
@@ -41,12 +60,6 @@ _PRETRAINING_ONLY = (
     "_ema",
     "output_layer.",
 )
-_WEIGHT_NORM = {
-    "weight_g": "parametrizations.weight.original0",
-    "weight_v": "parametrizations.weight.original1",
-    "parametrizations.weight.original0": "parametrizations.weight.original0",
-    "parametrizations.weight.original1": "parametrizations.weight.original1",
-}
 
 
 def config_of(model_type: str, model_cfg: Mapping[str, Any]) -> Any:
@@ -106,11 +119,11 @@ def weights_of(
         CheckpointError: A weight whose place in transformers' model is not known.
     """
     cfg = with_defaults(model_cfg)
-    layer_norm = cfg["extractor_mode"] == "layer_norm"
-    renamed: dict[str, Tensor] = {}
-    for name, value in weights.items():
-        if not name.startswith(_PRETRAINING_ONLY):
-            renamed[_renamed(model_type, name, layer_norm=layer_norm)] = value
+    renamed = {
+        _renamed(model_type, name): value
+        for name, value in weights.items()
+        if not name.startswith(_PRETRAINING_ONLY)
+    }
     size = cfg["encoder_embed_dim"]
     if "feature_projection.projection.weight" not in renamed:
         # s3prl leaves the projection out where both sides have one size; here it is the identity.
@@ -182,33 +195,10 @@ def _no_bias(cfg: Mapping[str, Any]) -> dict[str, Tensor]:
     return weights
 
 
-def _renamed(model_type: str, name: str, *, layer_norm: bool) -> str:
-    parts = name.split(".")
-    match parts:
-        case ["mask_emb"]:
-            return "masked_spec_embed"
-        case ["feature_extractor", "conv_layers", index, "0", kind]:
-            return f"feature_extractor.conv_layers.{index}.conv.{kind}"
-        case ["feature_extractor", "conv_layers", index, "2", "1", kind] if layer_norm:
-            return f"feature_extractor.conv_layers.{index}.layer_norm.{kind}"
-        case ["feature_extractor", "conv_layers", "0", "2", kind] if not layer_norm:
-            return f"feature_extractor.conv_layers.0.layer_norm.{kind}"
-        case ["layer_norm", kind]:
-            return f"feature_projection.layer_norm.{kind}"
-        case ["post_extract_proj", kind]:
-            return f"feature_projection.projection.{kind}"
-        case ["encoder", "pos_conv", index, "0", kind] if model_type == "data2vec-audio":
-            return f"encoder.pos_conv_embed.layers.{index}.conv.{kind}"
-        case ["encoder", "pos_conv", "0", "bias"]:
-            return "encoder.pos_conv_embed.conv.bias"
-        case ["encoder", "pos_conv", "0", *rest] if ".".join(rest) in _WEIGHT_NORM:
-            return f"encoder.pos_conv_embed.conv.{_WEIGHT_NORM['.'.join(rest)]}"
-        case ["encoder", "layer_norm", kind]:
-            return f"encoder.layer_norm.{kind}"
-        case ["encoder", "layers", index, "self_attn", "grep_a"]:
-            return f"encoder.layers.{index}.attention.gru_rel_pos_const"
-        case ["encoder", "layers", index, *rest] if ".".join(rest[:-1]) in _LAYER_NAMES:
-            return f"encoder.layers.{index}.{_LAYER_NAMES['.'.join(rest[:-1])]}.{rest[-1]}"
+def _renamed(model_type: str, name: str) -> str:
+    for pattern, place in _PLACES.items():
+        if found := re.fullmatch(pattern, name):
+            return found.expand(place)
     raise CheckpointError(
         f"The weight `{name}` has no place in transformers' {_title(model_type)}."
     )

@@ -122,5 +122,4 @@ def beyond_layers(upstream: Any, args: argparse.Namespace) -> str:
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     kinds = (bool, int, float, str, type(None))
     plain = {key: value for key, value in settings.items() if isinstance(value, kinds)}
-    texts = {key: str(value) for key, value in plain.items() if isinstance(value, str)}
-    return {**plain, **texts}
+    return {key: str(one) if isinstance(one, str) else one for key, one in plain.items()}
