@@ -45,7 +45,6 @@ def test_a_probe_finds_what_a_bayes_classifier_would_within_3_points(kind, separ
 def test_shuffled_labels_give_chance(kind):
     train, test, _ = _planted(1.0)
     control = run_probe(kind, train, test, control="shuffled")
-    assert control.control == "shuffled"
     assert control.chance == pytest.approx(0.1)
     assert control.low <= control.chance + 0.03
     assert control.score < 0.15

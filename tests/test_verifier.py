@@ -28,15 +28,15 @@ def test_features_that_hold_the_speaker_tell_what_the_verifier_hears(spoken):
     recordings = judge_recordings(heard, who, control=None, seed=0)
     features = latent @ np.random.default_rng(1).standard_normal((6, 12))
     found = judge_features(features, heard, who, control=None, seed=0)
-    assert recordings.rate < 0.1 and found.rate < 0.12
-    assert found.low < found.rate < found.high
+    assert recordings.score < 0.1 and found.score < 0.12
+    assert found.low < found.score < found.high
 
 
 def test_features_without_the_speaker_tell_nothing(spoken):
     _, heard, who = spoken
     noise = np.random.default_rng(1).standard_normal((len(who), 12))
     found = judge_features(noise, heard, who, control=None, seed=0)
-    assert found.rate == pytest.approx(0.5, abs=0.06)
+    assert found.score == pytest.approx(0.5, abs=0.06)
 
 
 def test_the_more_of_the_speaker_is_erased_the_less_is_told(spoken):
@@ -45,7 +45,7 @@ def test_the_more_of_the_speaker_is_erased_the_less_is_told(spoken):
     rates = []
     for kept in (6, 3, 1, 0):
         features = np.concatenate([latent[:, :kept], noise[:, kept:]], axis=1)
-        rates.append(judge_features(features, heard, who, control=None, seed=0).rate)
+        rates.append(judge_features(features, heard, who, control=None, seed=0).score)
     assert rates == sorted(rates)
     assert rates[-1] - rates[0] > 0.3
 
@@ -58,7 +58,7 @@ def test_the_control_is_at_chance(spoken, judge):
             judge_recordings(heard, who, control="shuffled", seed=seed)
             if judge == "recordings"
             else judge_features(latent, heard, who, control="shuffled", seed=seed)
-        ).rate
+        ).score
         for seed in range(5)
     ]
     assert np.mean(rates) == pytest.approx(0.5, abs=0.05)
@@ -69,14 +69,14 @@ def test_what_identifies_known_speakers_alone_is_not_taken_for_the_voice(spoken)
     _, heard, who = spoken
     code = np.random.default_rng(1).standard_normal((SPEAKERS, 30))[who]
     found = judge_features(code, heard, who, control=None, seed=0)
-    assert found.rate == pytest.approx(0.5, abs=0.1)
+    assert found.score == pytest.approx(0.5, abs=0.1)
 
 
 def test_two_speakers_are_judged_without_an_interval(spoken):
     latent, heard, who = spoken
     two = who < 2
     found = judge_features(latent[two], heard[two], who[two], control=None, seed=0)
-    assert 0 <= found.rate <= 1 and found.low is None
+    assert 0 <= found.score <= 1 and found.low is None
 
 
 def test_one_speaker_cannot_be_verified(spoken):

@@ -15,6 +15,7 @@ from spknorm.errors import ConfigError, DataError
 from spknorm.probe.arrays import Floats, Integers, Layers, is_finite, scale_of, standardised
 from spknorm.probe.classifiers import PROBES, weighted
 from spknorm.probe.curve import extrapolate, nested_parts
+from spknorm.probe.score import ProbeScore
 from spknorm.probe.verification import verify
 from spknorm.statistics import MIN_SPEAKERS, interval
 
@@ -33,35 +34,6 @@ class Pooled(NamedTuple):
     features: Floats | Layers
     labels: Integers
     clusters: Integers | None = None
-
-
-class ProbeScore(NamedTuple):
-    """What one probe found.
-
-    Attributes:
-        probe: A key of `PROBES`, or `eer`.
-        control: None, or `shuffled`: the same with permuted labels.
-        score: Accuracy on the test utterances; for `eer` the equal error rate. Fractions.
-        low: Lower end of the 95 % interval, by bootstrap over clusters; None of too few.
-        high: Its upper end; 1 with a single cluster.
-        chance: What the most frequent class gives; .5 for `eer`.
-        n: Test utterances; trials for `eer`.
-        num_classes: K.
-        seed: Of splits, initial weights, trials and bootstrap.
-        on_sample: What the probe scored that learnt on the sample alone, where `score` is
-            extrapolated to a whole; else None.
-    """
-
-    probe: str
-    control: str | None
-    score: float
-    low: float | None
-    high: float | None
-    chance: float
-    n: int
-    num_classes: int
-    seed: int
-    on_sample: float | None = None
 
 
 def run_probe(
@@ -97,7 +69,9 @@ def run_probe(
         )
     _check(probe, control, train, test)
     if probe == "eer":
-        return _verified(train, test, control, seed)
+        assert isinstance(test.features, np.ndarray)
+        labels = np.random.default_rng(seed).permutation(test.labels) if control else test.labels
+        return verify(scale_of(train.features).apply(test.features), labels, seed=seed)
     num_classes = int(train.labels.max()) + 1
     labels = np.random.default_rng(seed).permutation(train.labels) if control else train.labels
     clusters = test.labels if test.clusters is None else test.clusters
@@ -116,28 +90,8 @@ def run_probe(
         score, low, high = extrapolate(learnt, sizes, clusters, whole=whole)
     else:
         low, high = _interval(correct, clusters)
-    most_frequent = np.bincount(train.labels).argmax()
-    return ProbeScore(
-        probe=probe,
-        control=control,
-        score=score,
-        low=low,
-        high=high,
-        chance=float((test.labels == most_frequent).mean()),
-        n=len(correct),
-        num_classes=num_classes,
-        seed=seed,
-        on_sample=on_sample,
-    )
-
-
-def _verified(train: Pooled, test: Pooled, control: str | None, seed: int) -> ProbeScore:
-    """Return the equal error rate of the test utterances, by cosine; `train` centres and scales."""
-    assert isinstance(test.features, np.ndarray)
-    labels = np.random.default_rng(seed).permutation(test.labels) if control else test.labels
-    found = verify(scale_of(train.features).apply(test.features), labels, seed=seed)
-    num_speakers = len(np.unique(labels))
-    return ProbeScore("eer", control, *found[:3], 0.5, found.num_trials, num_speakers, seed)
+    chance = float((test.labels == np.bincount(train.labels).argmax()).mean())
+    return ProbeScore(score, low, high, chance, len(correct), num_classes, on_sample)
 
 
 def _predicted(

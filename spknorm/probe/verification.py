@@ -1,12 +1,11 @@
 """Speaker verification on pooled embeddings: the equal error rate over pairs of utterances."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from spknorm.errors import DataError
 from spknorm.probe.arrays import Floats, Integers, unit_length
+from spknorm.probe.score import ProbeScore
 from spknorm.statistics import MIN_SPEAKERS
 
 MAX_TRIALS = 20_000
@@ -16,21 +15,12 @@ NO_TRIALS = "Verification needs two speakers and two utterances of one of them i
 _RESAMPLES = 200
 
 
-class Verification(NamedTuple):
-    """Equal error rate, the ends of its 95 % interval, and the number of trials."""
-
-    rate: float
-    low: float | None
-    high: float | None
-    num_trials: int
-
-
 def verify(
     features: Floats, labels: Integers, *, seed: int, others: Floats | None = None
-) -> Verification:
-    """Score every pair of (N, H) by cosine; the interval draws speakers with replacement.
+) -> ProbeScore:
+    """Return the equal error rate of pairs of (N, H) by cosine.
 
-    Of fewer than `MIN_SPEAKERS` there is no interval.
+    The interval draws speakers with replacement. Of fewer than `MIN_SPEAKERS` there is no interval.
 
     Args:
         features: (N, H), centred and scaled.
@@ -58,11 +48,13 @@ def verify(
         weight = np.where(same, counts[one], counts[one] * counts[other])
         if weight[same].any() and weight[~same].any():
             rates.append(equal_error_rate(scores, same, weight))
-    return Verification(
-        rate=equal_error_rate(scores, same, np.ones(len(scores))),
+    return ProbeScore(
+        score=equal_error_rate(scores, same, np.ones(len(scores))),
         low=float(np.quantile(rates, 0.025)) if rates else None,
         high=float(np.quantile(rates, 0.975)) if rates else None,
-        num_trials=len(scores),
+        chance=0.5,
+        n=len(scores),
+        num_classes=len(speakers),
     )
 
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from spknorm.errors import ConfigError, DataError
 from spknorm.probe.arrays import Floats, Integers, scale_of
-from spknorm.probe.verification import NO_TRIALS, Verification, verify
+from spknorm.probe.score import ProbeScore
+from spknorm.probe.verification import NO_TRIALS, verify
 
 DIM = 256
 NUM_FOLDS, _INNER_FOLDS = 5, 3
@@ -59,7 +60,7 @@ def load_verifier(device: str = "cpu") -> Embed:
 
 def judge_recordings(
     vectors: Floats, labels: Integers, *, control: str | None, seed: int
-) -> Verification:
+) -> ProbeScore:
     """Return the verifier's own equal error rate, by cosine as it is meant to be used.
 
     Of d-vectors (N, E) of speakers (N,); `shuffled` permutes the speakers.
@@ -73,7 +74,7 @@ def judge_recordings(
 
 def judge_features(
     features: Floats, vectors: Floats, labels: Integers, *, control: str | None, seed: int
-) -> Verification:
+) -> ProbeScore:
     """Return the equal error rate of d-vectors regressed from features against true ones.
 
     Each speaker's are regressed by a ridge that has learnt on others, whose penalty has been chosen

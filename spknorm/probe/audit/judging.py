@@ -18,9 +18,10 @@ from torch import Tensor
 from spknorm.errors import DataError
 from spknorm.probe.arrays import Floats
 from spknorm.probe.audit.pooling import Done, PooledFeatures, cached_reader, read_through
+from spknorm.probe.audit.probing import row_of
 from spknorm.probe.audit.questions import Question
 from spknorm.probe.audit.runs import Run
-from spknorm.probe.verification import Verification
+from spknorm.probe.score import ProbeScore
 from spknorm.probe.verifier import judge_features, judge_recordings, load_verifier
 from spknorm.runs.probes import ProbeRow
 
@@ -65,37 +66,22 @@ class Judge:
         labels = np.concatenate([question.classes, question.truth])
         num_recordings, speaks = len(labels), np.flatnonzero(vectors.any(axis=1))
         features, vectors, labels = features[speaks], vectors[speaks], labels[speaks]
-        judges: dict[str, Callable[..., Verification]] = {"head": partial(judge_features, features)}
+        judges: dict[str, Callable[..., ProbeScore]] = {"head": partial(judge_features, features)}
         if about["stage"] == "raw":
             judges["recording"] = judge_recordings
-        found = []
+        rows = []
         try:
             for (layer, judge), control in product(judges.items(), (None, "shuffled")):
-                judged = judge(vectors, labels, control=control, seed=seed)
-                found.append((layer, control, judged))
+                found = judge(vectors, labels, control=control, seed=seed)
+                where = {"probe": "verifier", "layer": layer, "control": control, "seed": seed}
+                rows.append(row_of(question, found, **about, **where))
                 done(1)
         except DataError as error:
             raise DataError(
                 f"The verifier hears someone speak in {len(speaks)} of {num_recordings} recordings "
                 f"of the {question.corpus} corpus: {error}"
             ) from error
-        return [
-            ProbeRow(
-                **about,
-                corpus=question.corpus,
-                label=question.label,
-                probe="verifier",
-                layer=layer,
-                control=control,
-                accuracy=one.rate,
-                low=one.low,
-                high=one.high,
-                n=one.num_trials,
-                num_classes=len(np.unique(labels)),
-                seed=seed,
-            )
-            for layer, control, one in found
-        ]
+        return rows
 
     def _vectors_of(self, run: Run, question: Question, done: Done) -> Floats:
         """Return the d-vectors (N, E) of a question's utterances, zeros where nobody speaks."""

@@ -5,6 +5,7 @@ Legend: N utterances, L hidden states, H upstream dimension.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -57,23 +58,41 @@ def run_probes(
     ]
     plan += [("weighted", "weighted", summed)] if layers else []
     plan += [("linear", str(layer), layer) for layer in range(layers if asked.every_layer else 0)]
-    rows = []
-    for kind, layer, at in plan:
-        for control in _CONTROLS:
-            found = run_probe(
-                kind,
-                Pooled(_at(train, at), question.classes),
-                Pooled(_at(test, at), question.truth, question.clusters),
-                control=control,
-                seed=asked.seed,
-                whole=question.to_learn,
-            )
-            done(1)
-            row = _row(question, found, layer, about)
-            rows.append(row)
-            if about["stage"] == "raw" and layer == "head" and control is None:
-                rows.append(_chance(row, found.chance))
+    rows: list[ProbeRow] = []
+    for (kind, layer, at), control in product(plan, _CONTROLS):
+        found = run_probe(
+            kind,
+            Pooled(_at(train, at), question.classes),
+            Pooled(_at(test, at), question.truth, question.clusters),
+            control=control,
+            seed=asked.seed,
+            whole=question.to_learn,
+        )
+        done(1)
+        drawn = {"drawn_from": question.held_out} if question.held_out > len(test) else {}
+        if found.on_sample is not None:
+            drawn |= {"learnt_on": len(train), "learnt_of": question.to_learn}
+        probe = "linear" if kind == "weighted" else kind
+        where = {"probe": probe, "layer": layer, "control": control, "seed": asked.seed}
+        rows.append(row_of(question, found, **about, **where, **drawn))
+        if about["stage"] == "raw" and layer == "head" and control is None:
+            rows.append(_chance(rows[-1], found.chance))
     return rows
+
+
+def row_of(question: Question, found: ProbeScore, **about: Any) -> ProbeRow:
+    """Return the row of a probe; `about` are all fields that neither question nor score tells."""
+    return ProbeRow(
+        **about,
+        corpus=question.corpus,
+        label=question.label,
+        accuracy=found.score,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        num_classes=found.num_classes,
+        on_sample=found.on_sample,
+    )
 
 
 def dev_leakage(folder: Path, *, device: str = "cpu", seed: int = 0) -> float:
@@ -97,28 +116,6 @@ def dev_leakage(folder: Path, *, device: str = "cpu", seed: int = 0) -> float:
     train = Pooled(pooled.of(question, "train").layer(-1), question.classes)
     test = Pooled(pooled.of(question, "test").layer(-1), question.truth, question.clusters)
     return run_probe("linear", train, test, seed=seed).score
-
-
-def _row(question: Question, found: ProbeScore, layer: str, about: Mapping[str, Any]) -> ProbeRow:
-    extrapolated = found.on_sample is not None
-    return ProbeRow(
-        **about,
-        corpus=question.corpus,
-        label=question.label,
-        probe="linear" if found.probe == "weighted" else found.probe,
-        layer=layer,
-        control=found.control,
-        accuracy=found.score,
-        low=found.low,
-        high=found.high,
-        n=found.n,
-        drawn_from=question.held_out if question.held_out > len(question.test) else None,
-        on_sample=found.on_sample,
-        learnt_on=len(question.train) if extrapolated else None,
-        learnt_of=question.to_learn if extrapolated else None,
-        num_classes=found.num_classes,
-        seed=found.seed,
-    )
 
 
 def _chance(row: ProbeRow, share: float) -> ProbeRow:
