@@ -48,7 +48,7 @@ def test_a_setting_that_differs_makes_two_methods_whose_names_tell_it(tmp_path):
         "TAP, ceiling 0.25",
         "TAP, ceiling 0.5",
     ]
-    assert all(one.scores["wa"].pairs for one in block.estimates if one.method.strategy != "none")
+    assert all(one.scores["wa"].test for one in block.estimates if one.method.strategy != "none")
 
 
 def test_what_frozen_implies_is_said_once_below_and_not_in_every_name(tmp_path):

@@ -46,16 +46,16 @@ def test_comparisons_pair_the_runs_that_both_have_and_are_corrected_over_the_tab
     make_bench(tmp_path, features=False, probes=False)
     (tmp_path / "hubert_large_ll60k-TAP-lambda0.001-si5-fold2-seed0" / "result.json").unlink()
     [block] = blocks_of(tmp_path)
-    none, snp, tap = (one.scores["wa"] for one in block.estimates)
-    assert (none.difference, none.p_speakers_holm) == (None, None)
-    assert (snp.pairs, tap.pairs) == (5, 4)
+    none, snp, tap = (one.scores["wa"].test for one in block.estimates)
+    assert none is None
+    assert (snp.num_pairs, tap.num_pairs) == (5, 4)
     plain = [
         compare(*shared_runs(one, block.estimates[0], "by_speaker"), "wa").p_bootstrap
         for one in block.estimates[1:]
     ]
-    assert snp.p_speakers_holm >= plain[0]
-    assert max(snp.p_speakers_holm, tap.p_speakers_holm) >= max(plain)
-    assert [snp.p_speakers_holm, tap.p_speakers_holm] == pytest.approx(holm(plain))
+    assert snp.p_bootstrap >= plain[0]
+    assert max(snp.p_bootstrap, tap.p_bootstrap) >= max(plain)
+    assert [snp.p_bootstrap, tap.p_bootstrap] == pytest.approx(holm(plain))
     table = comparison_table(block)
     assert [row.cells[-1] for row in table.rows] == ["5", "4"]
     assert "over the 2 tests" in table.notes[0]

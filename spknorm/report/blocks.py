@@ -3,6 +3,7 @@
 After `methods.py` in the report; `scores.py` computes it, and every table and figure reads it.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 
 from spknorm.protocols import Splitting
 from spknorm.report.methods import Method
-from spknorm.statistics import SpeakerSpread, curves
+from spknorm.statistics import Comparison, SpeakerSpread, curves
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_NUMBERS = ("mean", "std", "pooled", "low", "high", "difference", "difference_low",
-            "difference_high", "p_speakers_holm", "p_runs_holm", "pairs")  # fmt: skip
+_NUMBERS = ("mean", "std", "pooled", "low", "high")
+_TESTED = ("difference", "difference_low", "difference_high", "p_speakers_holm", "p_runs_holm")
 
 
 class Chance(NamedTuple):
@@ -54,8 +55,7 @@ class Score(NamedTuple):
     Attributes:
         mean: Over runs, with its deviation `std`.
         pooled: Over pooled utterances, with its 95 % interval over speakers (`low`, `high`).
-        difference: To strategy none on the runs both have, with interval and number of `pairs`.
-        p_speakers_holm: Of the paired test over speakers, corrected; `p_runs_holm`: over runs.
+        test: Against strategy none on the runs both have; p-values corrected after Holm.
         worst: Of what is among speakers: whose score is the lowest, of how many.
     """
 
@@ -64,13 +64,7 @@ class Score(NamedTuple):
     pooled: float | None = None
     low: float | None = None
     high: float | None = None
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
-    p_speakers_holm: float | None = None
-    p_runs_holm: float | None = None
-    pairs: int | None = None
-    num_speakers: int | None = None
+    test: Comparison | None = None
     chance: float | None = None
     worst: tuple[str, int] = ("", 0)
 
@@ -131,10 +125,16 @@ def records(blocks: Iterable[Block]) -> list[dict[str, Any]]:
         {
             "task": block.task, "protocol": block.protocol, "upstream": one.method.upstream,
             "method": one.method.label, "metric": metric,
-            **{name: getattr(score, name) for name in _NUMBERS},
+            **{name: getattr(score, name) for name in _NUMBERS}, **_tested(score.test),
             "runs": len(one.rows), "runs_planned": one.num_planned, "chance": score.chance,
         }
         for block in blocks
         for one in block.estimates
         for metric, score in one.scores.items()
     ]  # fmt: skip
+
+
+def _tested(test: Comparison | None) -> dict[str, float | None]:
+    values = [None] * 6 if test is None else [*test[:5], test.num_pairs]
+    known = [None if value is None or math.isnan(value) else value for value in values]
+    return dict(zip((*_TESTED, "pairs"), known, strict=True))

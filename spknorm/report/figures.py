@@ -175,8 +175,8 @@ def _draw_accuracy(axes: "Axes", one: Estimate, place: float, published: float |
     if published is not None:
         axes.plot(published, place, "D", color=GREY, markersize=6, markerfacecolor="none")
     told = f"{mean:.1f}"
-    told += "" if wa.difference is None else f" ({signed_points(wa.difference)})"
-    weight = "bold" if is_found(wa) else "normal"
+    told += "" if wa.test is None else f" ({signed_points(wa.test.difference)})"
+    weight = "bold" if is_found(wa.test) else "normal"
     canvas.write_beside(
         axes, told, (right, place), (7, 0), va="center", fontsize=9.5, fontweight=weight
     )

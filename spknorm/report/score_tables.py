@@ -14,7 +14,7 @@ from spknorm.report.blocks import Block, Estimate, Score
 from spknorm.report.methods import Method, settings_note
 from spknorm.report.tables import NOTHING, Show, Table, TableRow
 from spknorm.report.words import Line, sentence, table
-from spknorm.statistics import mean_std, pool_speakers, speaker_spread
+from spknorm.statistics import Comparison, mean_std, pool_speakers, speaker_spread
 from spknorm.statistics.agreement import CCC
 from spknorm.statistics.curves import normalised_auc, paper_auc
 from spknorm.statistics.metrics import METRICS
@@ -34,16 +34,15 @@ def line_of(one: Estimate, **values: Any) -> Line:
     return {"method": one.method, "kind": one.method.row_kind, "runs": runs, **values}
 
 
-def change_of(score: Score, show: Show = tables.signed_points) -> list[str]:
+def change_of(test: Comparison, show: Show = tables.signed_points) -> list[str]:
     """Return a tested difference, its interval and its p."""
-    assert score.difference is not None  # it was tested
-    around = tables.span(score.difference_low, score.difference_high, show)
-    return [show(score.difference), around, tables.p_value(score.p_speakers_holm)]
+    around = tables.span(test.low, test.high, show)
+    return [show(test.difference), around, tables.p_value(test.p_bootstrap)]
 
 
-def is_found(score: Score) -> bool:
+def is_found(test: Comparison | None) -> bool:
     """Whether a difference can be told from none."""
-    return score.p_speakers_holm is not None and score.p_speakers_holm < _LEVEL
+    return test is not None and test.p_bootstrap < _LEVEL
 
 
 def corpora_of(blocks: Iterable[Block]) -> list[str]:
@@ -120,9 +119,9 @@ def comparison_table(block: Block) -> Table:
     lines = []
     for one in block.estimates:
         for name, score in one.scores.items():
-            if score.difference is not None:
-                about = {"metric": name.removeprefix(f"{CCC}_"), "score": score}
-                lines.append(line_of(one, tested=change_of(score, show), **about))
+            if score.test is not None:
+                about = {"metric": name.removeprefix(f"{CCC}_"), "test": score.test}
+                lines.append(line_of(one, tested=change_of(score.test, show), **about))
     return table(text, lines, block.protocol, block=block)
 
 
@@ -169,15 +168,15 @@ def findings(blocks: Iterable[Block]) -> list[tuple[str, list[str]]]:
     """Return what the paired tests say: a sentence per table, and those effects that were found."""
     sentences = []
     for block in blocks:
-        scores = [(one.method, one.scores["wa"]) for one in block.estimates]
-        known = [(method, score) for method, score in scores if score.difference is not None]
-        found = [(method, score) for method, score in known if is_found(score)]
-        found.sort(key=lambda pair: -abs(pair[1].difference or 0.0))
+        tests = [(one.method, one.scores["wa"].test) for one in block.estimates]
+        known = [(method, test) for method, test in tests if test is not None]
+        found = [(method, test) for method, test in known if is_found(test)]
+        found.sort(key=lambda pair: -abs(pair[1].difference))
         if known:
             counts = {"num_tests": len(known), "most": _MOST_FINDINGS}
             head = sentence("findings", protocol=block.protocol, found=found, **counts)
-            shown = ({"method": method, "score": score, "change": change_of(score)}
-                     for method, score in found[:_MOST_FINDINGS])  # fmt: skip
+            shown = ({"method": method, "test": test, "change": change_of(test)}
+                     for method, test in found[:_MOST_FINDINGS])  # fmt: skip
             sentences.append((head, [sentence("finding", **one) for one in shown]))
     return sentences
 

@@ -166,15 +166,9 @@ def tested(
     scores = {one.method: dict(one.scores) for one in estimates}
     for (key, test), p, of_runs in zip(found.items(), p_speakers, p_runs, strict=True):
         method, name = key
-        scores[method][name] = scores[method][name]._replace(
-            difference=test.difference,
-            difference_low=test.low,
-            difference_high=test.high,
-            p_speakers_holm=p,
-            p_runs_holm=None if math.isnan(test.p_wilcoxon) else of_runs,
-            pairs=test.num_pairs,
-            num_speakers=test.num_speakers,
-        )
+        of_runs = math.nan if math.isnan(test.p_wilcoxon) else of_runs
+        test = test._replace(p_bootstrap=p, p_wilcoxon=of_runs)
+        scores[method][name] = scores[method][name]._replace(test=test)
     return tuple(replace(one, scores=scores[one.method]) for one in estimates)
 
 

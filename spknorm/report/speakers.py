@@ -56,9 +56,9 @@ def _levels(text: str, block: Block, measures: tuple[str, ...]) -> Table:
 def _helps(block: Block) -> Table:
     lines = []
     for one in block.estimates:
-        if found := [score for score in one.scores.values() if score.difference is not None]:
-            tested = [text for score in found for text in change_of(score)]
-            lines.append(line_of(one, score=found[0], tested=tested))
+        if found := [score.test for score in one.scores.values() if score.test]:
+            tested = [text for test in found for text in change_of(test)]
+            lines.append(line_of(one, test=found[0], tested=tested))
     return table("worst-speaker", lines, block.protocol, block=block)
 
 

@@ -109,8 +109,8 @@ def signed_ccc(value: float) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """Return a p-value with two significant digits."""
-    if value is None:
+    """Return a p-value with two significant digits; None and NaN -> a dash."""
+    if value is None or value != value:
         return NOTHING
     if value < 0.001 or value >= 0.995:
         return "< .001" if value < 0.001 else "1.0"
