@@ -36,7 +36,6 @@ def arrays(number):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(workers, "LOOK_SECONDS", 1)
     monkeypatch.setattr(workers, "IDLE_SECONDS", 3)
     monkeypatch.setattr(workers, "STOP_SECONDS", 1)
 

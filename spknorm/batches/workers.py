@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-LOOK_SECONDS = 5
-"""How often a run that waits for a batch looks at the processes."""
 IDLE_SECONDS = 40
 """Without a batch, a byte read and a tick of computing in this time, a process hangs."""
 STOP_SECONDS = 15
@@ -80,14 +78,15 @@ def load(batches: Numbered[T_co], numbers: Sequence[int], *, num_workers: int) -
         batch_size=None,
         collate_fn=as_it_is,
         num_workers=num_workers,
-        timeout=LOOK_SECONDS,
         generator=torch.Generator().manual_seed(0),  # else it draws from the global one
         worker_init_fn=functools.partial(_prepare, tells),
     )
     iterator, watch = _started(loader)
     try:
         for _ in numbers:
-            batch = _next(iterator, watch)
+            watch.since = time.monotonic()
+            batch = next(iterator)
+            watch.since = None
             if isinstance(batch, _Failure):
                 raise _error_of(batch)
             yield batch
@@ -208,17 +207,17 @@ def _error_of(failure: _Failure) -> Exception:
 
 
 class _Watch(threading.Thread):
-    """Ends processes that stop half-way through handing over a batch.
+    """Ends processes that do nothing any more, or go on although the run was asked to end.
 
-    Reading the rest of it waits for ever, and for signals, too: only the end of a process breaks it
-    off. Everything else is noticed between two looks, by `_next`.
+    A run that reads the rest of a batch waits for ever, and for signals, too: only the end of the
+    process breaks it off.
     """
 
     def __init__(self, iterator: Any) -> None:
         super().__init__(name="data-loading watch", daemon=True)
         self._iterator = iterator
         self.since: float | None = None
-        """When the present look for a batch began, by the clock of `time.monotonic`."""
+        """When the present wait for a batch began, by the clock of `time.monotonic`."""
         self.ended = False
         self.over = threading.Event()
         self.start()
@@ -228,14 +227,14 @@ class _Watch(threading.Thread):
         before, still, asked = None, 0.0, 0.0
         while not self.over.wait(1):
             since, now = self.since, time.monotonic()
-            if since is None or now - since <= LOOK_SECONDS + 1:
-                before, asked = None, 0.0
+            if since is None:
                 continue
             moved = (since, _counters(self._iterator))
             if moved != before:
                 before, still = moved, now
             asked = asked or (now if StopRequest.number else 0.0)
-            if now - still >= IDLE_SECONDS or (asked and now - asked >= STOP_SECONDS):
+            waited = now - max(asked, since) if asked else 0.0
+            if now - still >= IDLE_SECONDS or waited >= STOP_SECONDS:
                 self.ended = True
                 for process in self._iterator._workers:
                     with contextlib.suppress(OSError):
@@ -252,29 +251,6 @@ def _hanging() -> BaseException:
         f"The data-loading processes have done nothing for {IDLE_SECONDS} s and no batch "
         f"has come: they hang or were stopped. {_WAY_OUT}"
     )
-
-
-def _next(iterator: Any, watch: _Watch) -> Any:
-    """Return the next batch, however long it takes while something moves."""
-    before, since, asked = _counters(iterator), time.monotonic(), 0.0
-    while True:
-        watch.since = time.monotonic()
-        try:
-            return next(iterator)
-        except RuntimeError as error:
-            if "timed out" not in str(error):
-                raise
-        finally:
-            watch.since = None
-        if StopRequest.number and not asked:
-            asked = time.monotonic()
-        if asked and time.monotonic() - asked >= STOP_SECONDS:
-            raise _hanging()
-        now = _counters(iterator)
-        if now != before:
-            before, since = now, time.monotonic()
-        elif time.monotonic() - since >= IDLE_SECONDS:
-            raise _hanging()
 
 
 def _counters(iterator: Any) -> list[tuple[str, ...]]:
