@@ -16,7 +16,6 @@ from spknorm.corpora.known.words import CLASSES
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, MissingError
-from spknorm.files import POINTER, is_pointer, read_file
 
 COLUMNS = ("id", "path", "emotion", "speaker", "session", "turn", "split")
 """The columns of names; `path` is needed."""
@@ -28,7 +27,6 @@ _MEANT = frozenset((*COLUMNS, *_TEXTS, *_NUMBERS, _CHANNEL, _VOTES))
 
 _Row = tuple[int, Mapping[str, str] | str]
 """A line's number and its cells by column, or what is wrong with it."""
-_WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # of today and of before 2007
 _CHOICES = {"turn": ("improvised", "scripted"), "split": ("train", "dev", "test")}
 
 
@@ -91,24 +89,11 @@ def read_manifest(
 
 def _text(file: Path) -> str:
     try:
-        content = read_file(file)
-    except FileNotFoundError as error:
-        raise MissingError(f"There is no manifest {file}.") from error
-    except OSError as error:
-        raise DataError(f"The manifest {file} cannot be read: {error.strerror}.") from error
-    if is_pointer(content):
-        raise DataError(f"The manifest {file} {POINTER}.")
-    if content.startswith(_WORKBOOKS):
-        raise DataError(f"The manifest {file} is a workbook, not CSV: save it as `CSV UTF-8`.")
-    tables.refuse_zeros(content, f"The manifest {file}")
-    try:
-        return content.decode("utf-16" if content.startswith(tables.UTF_16) else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"The manifest {file} is not UTF-8: line {line} has the byte "
-            f"0x{content[error.start]:02x}. Save it as UTF-8 (`CSV UTF-8` in Excel)."
-        ) from error
+        return tables.text_of(file, f"The manifest {file}", strict=True)
+    except DataError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise MissingError(f"There is no manifest {file}.") from error
+        raise
 
 
 def _csv_rows(text: str) -> Iterator[_Row]:

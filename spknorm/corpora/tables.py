@@ -18,7 +18,8 @@ from spknorm.errors import DataError, MissingError
 from spknorm.files import POINTER, is_pointer, read_file
 
 _DEPTH = 3  # so many folders below the root are looked into
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_WORKBOOKS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # of today and of before 2007
 
 
 class Line(NamedTuple):
@@ -104,37 +105,40 @@ def objects_of(file: Path, hook: Any = None) -> Iterator[tuple[int, dict[str, An
                 yield number, value if isinstance(value, dict) else "expected a JSON object"
 
 
-def text_of(file: Path) -> str:
-    """Return the text of a file in UTF-8, in UTF-16 with its mark or, if neither, Windows' Latin.
+def text_of(file: Path, name: str = "", *, strict: bool = False) -> str:
+    """Return the text of a file in UTF-8 or, with its mark, in UTF-16.
+
+    Messages call it `name`. What is neither is Windows' Latin, unless this is `strict`.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: It cannot be read, or is no text; its cause is the system's error, if there is.
     """
+    name = name or printable(file)
     try:
         content = read_file(file)
     except OSError as error:
-        raise DataError(f"{printable(file)} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{name} cannot be read: {error.strerror}.") from error
     if is_pointer(content):
-        raise DataError(f"{printable(file)} {POINTER}.")
-    refuse_zeros(content, printable(file))
-    try:
-        return content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
-
-
-def refuse_zeros(content: bytes, name: str) -> None:
-    """Refuse a text with zero bytes in it that is not marked as UTF-16.
-
-    Raises:
-        DataError: With the name of the file and the line.
-    """
-    if b"\0" in content and not content.startswith(UTF_16):
+        raise DataError(f"{name} {POINTER}.")
+    if strict and content.startswith(_WORKBOOKS):
+        raise DataError(f"{name} is a workbook, not CSV: save it as `CSV UTF-8`.")
+    is_wide = content.startswith(_UTF_16)
+    if b"\0" in content and not is_wide:
         line = content[: content.index(b"\0")].count(b"\n") + 1
         raise DataError(
             f"{name} has zero bytes in it, the first in line {line}: it is no text, or UTF-16 "
             "without its mark. Save it as UTF-8 (`CSV UTF-8` in Excel)."
         )
+    try:
+        return content.decode("utf-16" if is_wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        if not strict:
+            return content.decode("cp1252", errors="replace")
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{name} is not UTF-8: line {line} has the byte 0x{content[error.start]:02x}. Save it "
+            "as UTF-8 (`CSV UTF-8` in Excel)."
+        ) from error
 
 
 def is_absent(cell: str) -> bool:
