@@ -6,7 +6,7 @@ import torch
 from tiny_upstreams import featurizer_of, make_upstream  # noqa: F401 (a fixture)
 
 from spknorm.corpora.records import Utterance
-from spknorm.features import FrontEnds
+from spknorm.features import keep_front_ends
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams.fast import make_encoder
 
@@ -30,8 +30,7 @@ def test_cached_front_ends_give_what_computing_them_gives(make_upstream, tmp_pat
     encode = make_encoder(upstream, featurizer_of(upstream), ON)
     where = UpstreamConfig(cache_dir=str(tmp_path / "cache"))
     for _ in range(2):  # computed, then found
-        front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=where)
-        kept = front_ends.keep(corpus[0])
+        kept = keep_front_ends(encode, corpus[0], config=where)
     cached = kept.features(["u0", "u1"])
     for ours, theirs in zip(cached, encode(corpus[1]), strict=True):
         assert torch.equal(ours, theirs)
@@ -45,8 +44,7 @@ def test_front_ends_are_kept_in_the_precision_of_the_step(
     upstream = make_upstream()
     encode = make_encoder(upstream, featurizer_of(upstream), ON)
     where = UpstreamConfig(cache_dir=str(tmp_path / "cache"))
-    front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=where)
-    kept = front_ends.keep(corpus[0], precision=precision)
+    kept = keep_front_ends(encode, corpus[0], config=where, precision=precision)
     enabled = precision is not torch.float32
     with torch.autocast("cpu", precision if enabled else None, enabled=enabled):
         cached = kept.features(["u0", "u1"])
@@ -59,5 +57,5 @@ def test_front_ends_that_exceed_the_limit_are_computed_every_time(make_upstream,
     encode = make_encoder(upstream, featurizer_of(upstream), ON)
     soundfile.write(tmp_path / "u.wav", tone(0.5), 16000)
     small = UpstreamConfig(cache_dir=str(tmp_path / "cache"), cache_limit_gb=1e-9)
-    front_ends = FrontEnds(encode, upstream.model.feature_extractor, config=small)
-    assert front_ends.keep([Utterance(id="u", path=tmp_path / "u.wav")]) is None
+    utterance = Utterance(id="u", path=tmp_path / "u.wav")
+    assert keep_front_ends(encode, [utterance], config=small) is None

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from spknorm.corpora.records import Utterance
 from spknorm.features.fingerprint import fingerprint
-from spknorm.features.front_ends import FrontEnds
+from spknorm.features.front_ends import keep_front_ends
 from spknorm.features.kept import Kept, Pooled
 from spknorm.features.reader import Reading, upstream_reader
 from spknorm.schema import TaskConfig, UpstreamConfig
 
-__all__ = ["FrontEnds", "FrozenFeatures", "Kept", "Plan", "Pooled", "fingerprint", "plan"]
+__all__ = ["FrozenFeatures", "Kept", "Plan", "Pooled", "fingerprint", "keep_front_ends", "plan"]
 
 Plan = Literal["pooled", "frames", "off"]
 

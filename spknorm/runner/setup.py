@@ -4,6 +4,7 @@ Used by `engine.py` once per run.
 """
 
 import argparse
+import functools
 import logging
 import re
 from collections.abc import Mapping
@@ -193,8 +194,8 @@ def make_source(
     encode = make_encoder(upstream, featurizer, config.upstream, trainable=trainable)
     if not (trainable and isinstance(encode, PackedEncoder)) or encode.trains_front_end:
         return Source(encode, device=world.device)
-    front_ends = features.FrontEnds(
-        encode, encode.convolutions, config=config.upstream, device=world.device
+    keep = functools.partial(
+        features.keep_front_ends, encode, config=config.upstream, device=world.device
     )
     split = expert.split
     precision = DTYPES.get(precision_of(config.runner, world.device), torch.float32)
@@ -206,9 +207,9 @@ def make_source(
     speakers = _speakers(expert) if _are_kept(config, frozen=False) else ()
     kept: dict[str, Lookup | None] = {}
     if speakers:
-        kept["speaker"] = front_ends.keep(speakers, precision=precision, max_seconds=seconds)
-    kept["emotion"] = front_ends.keep(split.train, precision=precision)
-    kept["evaluation"] = front_ends.keep(predicted, precision=evaluated)
+        kept["speaker"] = keep(speakers, precision=precision, max_seconds=seconds)
+    kept["emotion"] = keep(split.train, precision=precision)
+    kept["evaluation"] = keep(predicted, precision=evaluated)
     return Source(encode, device=world.device, kept=kept)
 
 
