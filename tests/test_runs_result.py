@@ -15,7 +15,7 @@ from spknorm.runs.metrics_log import (
 )
 from spknorm.runs.result import make_result, read_result, to_plain, versions
 from spknorm.runs.scored import scored
-from spknorm.statistics.metrics import score
+from spknorm.statistics.metrics import confusion_matrix, score_confusion
 from spknorm.statistics.targets import Classes
 
 FOUR = Classes(("neu", "hap", "ang", "sad"))
@@ -67,7 +67,7 @@ def test_metrics_of_a_resumed_run_drop_what_came_after_its_checkpoint(tmp_path):
 
 
 def result(**changes):
-    scores = score([0, 1, 2, 3], [0, 1, 2, 0], 4)
+    scores = score_confusion(confusion_matrix([0, 1, 2, 3], [0, 1, 2, 0], 4))
     arguments = {
         "config": config.parse({}),
         "args": {"seed": 5, "upstream": "fbank", "upstream_trainable": True, "expdir": "x"},

@@ -160,23 +160,21 @@ def _dimension_tables(block: Block, among: Block) -> list[Table]:
 
 def _state(runs: Runs) -> dict[str, Any]:
     """Return what has been done: the sentence of that name, and the page's bar, say it."""
-    every = (*runs.runs, *runs.of_dimensions)
     waiting = sum(cell.status != "complete" for cell in runs.planned)
     return {
-        "done": len(every),
-        "planned": max(len(runs.planned), len(every) + waiting),
+        "done": len(runs.every),
+        "planned": max(len(runs.planned), len(runs.every) + waiting),
         "failed": [cell for cell in runs.planned if cell.status == "failed"],
-        "seconds": [run.result.seconds for run in every if run.result.seconds is not None],
-        "upstreams": sorted({run.result.upstream for run in every}),
+        "seconds": [run.result.seconds for run in runs.every if run.result.seconds is not None],
+        "upstreams": sorted({run.result.upstream for run in runs.every}),
     }
 
 
 def _origins(runs: Runs) -> dict[str, Any]:
     name = shlex.quote(f"configs/{runs.experiment}.yaml")
-    every = (*runs.runs, *runs.of_dimensions)
     return {
         "command": f"./run_downstream.sh {name}" if runs.planned else "",
-        "commands": [f"# {run.folder}\n{origins.command_of(run)}" for run in every],
+        "commands": [f"# {run.folder}\n{origins.command_of(run)}" for run in runs.every],
         "versions": origins.version_table(runs),
         "every_run": origins.run_table(runs),
     }

@@ -25,7 +25,7 @@ def doubts_of(runs: Runs, blocks: Sequence[Block]) -> list[str]:
 def _leaks(runs: Runs) -> list[str]:
     """Name the runs whose scores are of speakers that their models know."""
     found: dict[tuple[str, str, str], list[str]] = {}
-    for run in (*runs.runs, *runs.of_dimensions):
+    for run in runs.every:
         for leak in run.result.split.leaks if run.result.split else ():
             key = (run.result.protocol, run.result.fold, leak)
             found.setdefault(key, []).append(run.folder)

@@ -23,7 +23,7 @@ _NOT_SETTINGS = ("downstream_expert.datarc.test_fold",)
 def run_table(runs: Runs) -> Table:
     """Return one line per run: where it stands, what it scored, what it cost."""
     rows: list[Line] = []
-    for run in (*runs.runs, *runs.of_dimensions):
+    for run in runs.every:
         one, test = run.result, run.result.test
         tested = test or (one.dimensions and one.dimensions.test)
         folder = "this folder" if run.folder == "." else run.folder
@@ -39,7 +39,7 @@ def version_table(runs: Runs) -> Table:
     """Return the versions that the runs name, with how many runs name each."""
     counted = Counter(
         (name, str(version))
-        for run in (*runs.runs, *runs.of_dimensions)
+        for run in runs.every
         for name, version in run.result.versions.items()
         if isinstance(version, str | int | float)
     )

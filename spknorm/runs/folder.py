@@ -76,10 +76,14 @@ class Runs:
     of_dimensions: tuple[Run, ...] = ()
 
     @property
+    def every(self) -> tuple[Run, ...]:
+        """All runs, those that predict dimensions last."""
+        return *self.runs, *self.of_dimensions
+
+    @property
     def doubts(self) -> tuple[str, ...]:
         """What does not fit together in single runs, as sentences."""
-        every = (*self.runs, *self.of_dimensions)
-        return tuple(doubt for run in every for doubt in run.doubts)
+        return tuple(doubt for run in self.every for doubt in run.doubts)
 
 
 def read(folder: Path | str) -> Runs:

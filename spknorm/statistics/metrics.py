@@ -78,15 +78,6 @@ class Scores(NamedTuple):
     confusion: NDArray[np.int64]
 
 
-def score(truth: ArrayLike, predicted: ArrayLike, num_classes: int) -> Scores:
-    """Score (N,) predictions against the truth, class indices in 0 ... C-1.
-
-    Raises:
-        DataError: Nothing to score, lengths that differ, or an index outside the classes.
-    """
-    return score_confusion(confusion_matrix(truth, predicted, num_classes))
-
-
 def score_confusion(confusion: ArrayLike) -> Scores:
     """Score a (C, C) confusion matrix: row = true class, column = predicted class.
 
