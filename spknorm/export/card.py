@@ -89,7 +89,7 @@ def _scores(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _interval(by_speaker: Mapping[str, Any], metric: str, show: Show = percent) -> str:
     try:
-        _, low, high, _ = interval(by_speaker, metric)
+        _, low, high = interval(by_speaker, metric)
     except DataError:
         count = len(by_speaker)
         return f"no interval ({count} speaker{'' if count == 1 else 's'})"

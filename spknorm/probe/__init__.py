@@ -115,7 +115,7 @@ def _interval(
     if len(sizes) < MIN_SPEAKERS:
         return None, None
     pairs = enumerate(zip(hits, sizes - hits, strict=True))
-    _, low, high, _ = interval({str(i): [pair, (0, 0)] for i, pair in pairs}, "wa")
+    _, low, high = interval({str(i): [pair, (0, 0)] for i, pair in pairs}, "wa")
     return low, high
 
 

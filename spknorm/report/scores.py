@@ -122,7 +122,7 @@ def _measured(rows: "DataFrame", metrics: Iterable[Metric]) -> dict[str, Any]:
         try:
             if not pooled:
                 raise DataError("its result files name no speakers.")
-            value, low, high, _ = interval(pooled, one.kind)
+            value, low, high = interval(pooled, one.kind)
             scores[one.name] = scores[one.name]._replace(pooled=value, low=low, high=high)
         except DataError as error:  # too few speakers
             reason = str(error)

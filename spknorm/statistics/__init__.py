@@ -49,7 +49,6 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
-    num_speakers: int
 
 
 class Comparison(NamedTuple):
@@ -128,7 +127,7 @@ def interval(
     low, high = around(value, reach, least=-1.0 if metric == CCC else 0.0)
     if metric != CCC and value in (0.0, 1.0):
         low, high = at_the_end(value, len(counts), level)
-    return Interval(value, low, high, len(counts))
+    return Interval(value, low, high)
 
 
 def compare(

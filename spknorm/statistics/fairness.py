@@ -92,7 +92,7 @@ def intervals(
             low, high = max(0.0, value - reach), min(2.0, value + reach)
         else:
             low, high = around(value, reach, least=-1.0 if is_ccc else 0.0)
-        found[name] = Interval(value, low, high, size)
+        found[name] = Interval(value, low, high)
     return found
 
 
