@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from spknorm.errors import DataError
 from spknorm.probe.arrays import (
@@ -53,7 +54,7 @@ def weighted(
     penalty = _best_penalty(_summed(train, np.full(num_layers, 1 / num_layers)), labels, seed)
 
     def loss(flat: Floats) -> tuple[float, Floats]:
-        mixture, weights = _softmax(flat[:num_layers]), flat[num_layers:].reshape(dim + 1, -1)
+        mixture, weights = softmax(flat[:num_layers]), flat[num_layers:].reshape(dim + 1, -1)
         summed = _summed(train, mixture)
         value, gradient, errors = _penalised(summed, labels, weights, penalty)
         slope = errors @ weights[:-1].T.astype(np.float32)  # (N, K) x (K, H) -> (N, H)
@@ -66,7 +67,7 @@ def weighted(
     start = np.zeros(num_layers + (dim + 1) * num_classes)
     options = {"maxiter": _MAX_ITERATIONS, "ftol": 1e-7, "gtol": 1e-5}
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
-    summed = _summed(test, _softmax(found[:num_layers]))
+    summed = _summed(test, softmax(found[:num_layers]))
     return classes_of(_logits(summed, found[num_layers:].reshape(dim + 1, -1)))
 
 
@@ -192,12 +193,6 @@ def _logits(features: Floats, weights: Floats) -> Floats:
     single = weights.astype(features.dtype)
     logits: Floats = features @ single[:-1] + single[-1]
     return logits
-
-
-def _softmax(values: Floats) -> Floats:
-    odds = np.exp(values - values.max())
-    shares: Floats = odds / odds.sum()
-    return shares
 
 
 def _vote(similarity: Floats, labels: Integers, k: int, num_classes: int) -> Integers:
