@@ -112,37 +112,36 @@ def _parts(
     runs: Runs, blocks: Sequence[Block], folder: Path, progress: Progress
 ) -> tuple[Figure | None, list[Section], list[Table], list[dict[str, Any]]]:
     """Return the picture above all sections, these, the tables of files, and their numbers."""
-    parts: dict[str, list[Part | None]] = {name: [] for name in _SECTIONS}
     probed, frontiers = leakage.probed_rows(runs, blocks), leakage.frontiers(runs, blocks)
     ranked = dimension_blocks(runs)
-    among_ranked = [*map(speakers.among_speakers, ranked)]
+    among, among_ranked = ([*map(speakers.among_speakers, one)] for one in (blocks, ranked))
+    own, fair = [*map(block_tables, blocks)], [*chain(*map(speakers.speaker_tables, among))]
     audits, choices = leakage.audit_tables(probed), leakage.selection_table(folder)
     matrices = cross.cross_tables(blocks)
     of_dimensions = [*chain(*map(_dimension_tables, ranked, among_ranked))]
     beside = [score_tables.paper_table(blocks, task, protocols_note(runs))
               for task in dict.fromkeys(block.task for block in blocks)]  # fmt: skip
+    first = figures.draw_accuracies(blocks[0], frontiers) if blocks else None
     progress.advance()
-    first, own, among, fair = None, list[Table](), list[Block](), list[Table]()
-    for block in blocks:
-        picture, of_block = figures.draw_accuracies(block, frontiers), block_tables(block)
+    parts: dict[str, list[Part | None]] = {name: [] for name in _SECTIONS}
+    for block, of_block, of_speakers in zip(blocks, own, among, strict=True):
         if block.is_low_resource:
             parts["few-labels"] += [figures.draw_low_resource(block), *of_block]
         else:
-            parts["methods"] += [picture if first else None, *of_block]
-        first = first or picture
-        own += of_block
+            again = block is blocks[0]
+            picture = None if again else figures.draw_accuracies(block, frontiers)
+            parts["methods"] += [picture, *of_block]
         progress.advance(2)
-        among.append(speakers.among_speakers(block))
-        fair += speakers.speaker_tables(among[-1])
-        parts["speakers"] += figures.draw_speakers(among[-1])
-        progress.advance()
-        parts["confusions"] += figures.draw_confusions(block)
-        progress.advance()
-        parts["training"] += pictures.draw_training(block)
-        progress.advance()
+        for name, drawn in (
+            ("speakers", figures.draw_speakers(of_speakers)),
+            ("confusions", figures.draw_confusions(block)),
+            ("training", pictures.draw_training(block)),
+        ):
+            parts[name] += drawn
+            progress.advance()
+    leaks = (*map(pictures.draw_frontier, frontiers), pictures.draw_layers(probed))
     parts["speakers"] += fair
     parts |= {"cross": [*matrices], "dimensions": [*of_dimensions], "paper": [*beside]}
-    leaks = (*map(pictures.draw_frontier, frontiers), pictures.draw_layers(probed))
     parts |= {"leakage": [*leaks, *audits], "selection": [choices]}
     parts["features"].append(pictures.draw_features(runs.features))
     progress.advance()
@@ -150,7 +149,7 @@ def _parts(
         Section(name=name, title=title, parts=filled(parts[name]))
         for name, title in _SECTIONS.items()
     ]
-    listed = filled([*own, *fair, *matrices, *of_dimensions, *beside, *audits, choices])
+    listed = filled([*chain(*own), *fair, *matrices, *of_dimensions, *beside, *audits, choices])
     return first, sections, listed, records([*blocks, *among, *ranked, *among_ranked])
 
 
