@@ -62,14 +62,7 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         self.all_entries = [self.upstream, self.featurizer, self.downstream]
         self.expert = self.downstream.model
         setup.check_upstream(self.upstream.model, self.featurizer.model, args, self.settings)
-        self.source = setup.make_source(
-            self.upstream.model,
-            self.featurizer.model,
-            self.expert,
-            self.world,
-            config=self.settings,
-            trainable=self.upstream.trainable,
-        )
+        self.source = setup.make_source(self)
         self._outcome = Outcome(self.expdir, self.expert)
         self._streams: dict[str, Stream] = {}
         self._interruption = Interruption()

@@ -8,7 +8,7 @@ import functools
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -27,6 +27,9 @@ from spknorm.schema import MethodConfig, TaskConfig, UpstreamConfig
 from spknorm.upstreams import family_of, tuning
 from spknorm.upstreams.alone import AloneUpstream
 from spknorm.upstreams.fast import PackedEncoder, make_encoder, reason_unsupported
+
+if TYPE_CHECKING:
+    from spknorm.runner.s3prl_runner import S3prlRunner
 
 logger = logging.getLogger(__name__)
 
@@ -173,78 +176,55 @@ def make_schedulers(
     }
 
 
-def make_source(
-    upstream: nn.Module,
-    featurizer: nn.Module,
-    expert: Any,
-    world: World,
-    *,
-    config: TaskConfig,
-    trainable: bool,
-) -> Source:
+def make_source(run: "S3prlRunner") -> Source:
     """Return the upstream itself, or what looks up what it, or its front end, says once.
 
     Which of the two is a question of time alone: the features are the same.
     """
+    upstream, featurizer, config = run.upstream.model, run.featurizer.model, run.settings
+    trainable, device, split = run.upstream.trainable, run.world.device, run.expert.split
     kind = features.plan(config, upstream_trainable=trainable)
+    erases = config.downstream_expert.spknorm.erasure != "none"
+    seconds = config.downstream_expert.speaker_corpus.max_seconds
+    kept: dict[str, Lookup | None] = {}
     if kind != "off":
-        return _frozen_source(upstream, featurizer, expert, world, kind=kind, config=config)
-    if config.downstream_expert.spknorm.erasure != "none":
+        frozen = features.FrozenFeatures(
+            upstream, featurizer, kind=kind, config=config.upstream, device=device
+        )
+        if speakers := _kept_speakers(run.expert, config, frozen=True):
+            kept["speaker"] = frozen.keep(speakers, max_seconds=seconds)
+        kept["emotion"] = kept["evaluation"] = frozen.keep([*split.train, *split.dev, *split.test])
+        if erases:
+            _erase(kept, run.expert, config=config)
+        return Source(frozen.encode, device=device, kept=kept)
+    if erases:
         raise ConfigError(_NO_ERASURE)
     encode = make_encoder(upstream, featurizer, config.upstream, trainable=trainable)
     if not (trainable and isinstance(encode, PackedEncoder)) or encode.trains_front_end:
-        return Source(encode, device=world.device)
+        return Source(encode, device=device)
     keep = functools.partial(
-        features.keep_front_ends, encode, config=config.upstream, device=world.device
+        features.keep_front_ends, encode, config=config.upstream, device=device
     )
-    split = expert.split
-    precision = DTYPES.get(precision_of(config.runner, world.device), torch.float32)
-    evaluated = DTYPES.get(evaluation_precision(config.runner, world.device), torch.float32)
+    precision = DTYPES.get(precision_of(config.runner, device), torch.float32)
+    evaluated = DTYPES.get(evaluation_precision(config.runner, device), torch.float32)
     predicted = [*split.dev, *split.test]
     if precision is evaluated:  # -t train costs nothing more
         predicted += split.train
-    seconds = config.downstream_expert.speaker_corpus.max_seconds
-    speakers = _speakers(expert) if _are_kept(config, frozen=False) else ()
-    kept: dict[str, Lookup | None] = {}
-    if speakers:
+    if speakers := _kept_speakers(run.expert, config, frozen=False):
         kept["speaker"] = keep(speakers, precision=precision, max_seconds=seconds)
     kept["emotion"] = keep(split.train, precision=precision)
     kept["evaluation"] = keep(predicted, precision=evaluated)
-    return Source(encode, device=world.device, kept=kept)
+    return Source(encode, device=device, kept=kept)
 
 
-def _frozen_source(
-    upstream: nn.Module,
-    featurizer: nn.Module,
-    expert: Any,
-    world: World,
-    *,
-    kind: features.Plan,
-    config: TaskConfig,
-) -> Source:
-    frozen = features.FrozenFeatures(
-        upstream, featurizer, kind=kind, config=config.upstream, device=world.device
-    )
-    split = expert.split
-    seconds = config.downstream_expert.speaker_corpus.max_seconds
-    speakers = _speakers(expert) if _are_kept(config, frozen=True) else ()
-    kept: dict[str, Lookup | None] = {}
-    if speakers:
-        kept["speaker"] = frozen.keep(speakers, max_seconds=seconds)
-    kept["emotion"] = kept["evaluation"] = frozen.keep([*split.train, *split.dev, *split.test])
-    if config.downstream_expert.spknorm.erasure != "none":
-        _erase(kept, expert, config=config)
-    return Source(frozen.encode, device=world.device, kept=kept)
+def _kept_speakers(expert: Any, config: TaskConfig, *, frozen: bool) -> tuple[Utterance, ...]:
+    """Return what the speaker head is trained and watched on, where that is the same every epoch.
 
-
-def _speakers(expert: Any) -> tuple[Utterance, ...]:
-    """Return what the speaker head is trained on and what it is watched on."""
+    It is, if utterances are whole or cropped for good; where crops are drawn there is none.
+    """
+    if crops_of(config.downstream_expert.speaker_corpus, frozen=frozen) == "drawn":
+        return ()
     return (*expert.data.speaker_utterances, *expert.data.held_out.utterances)
-
-
-def _are_kept(config: TaskConfig, *, frozen: bool) -> bool:
-    """Whether speaker utterances are the same in every epoch: whole, or cropped for good."""
-    return crops_of(config.downstream_expert.speaker_corpus, frozen=frozen) != "drawn"
 
 
 _NO_ERASURE = (
