@@ -11,14 +11,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from spknorm.config.launcher import requeue_job
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from spknorm.bench.worker import CellRun
 
 TIME_SIGNAL = signal.SIGUSR2
 """What submitit has Slurm send ahead of the time limit."""
@@ -29,28 +32,20 @@ _PORTS = (20000, 20000)  # the first, and how many
 _HANDLED = (TIME_SIGNAL, signal.SIGTERM)
 
 
-def supervise(
-    command: Sequence[str],
-    folder: Path,
-    *,
-    log: str,
-    environment: Mapping[str, str],
-    requeue: bool,
-    processes: int = 1,
-    keep: tuple[int, ...] = (),
-) -> int:
-    """Run a command in this Slurm job; return 0 once it has ended well.
+def supervise(call: "CellRun", *, log: str, keep: tuple[int, ...]) -> int:
+    """Run the command of a call in this Slurm job; return 0 once it has ended well.
 
-    `command`, of `python -m`, is started `processes` times on each node; what it prints goes to
-    `log` in its folder, and it inherits the file descriptors `keep`.
+    The command, of `python -m`, is started `call.processes` times on each node; what it prints goes
+    to `log` in its folder, and it inherits the file descriptors `keep`.
 
     Raises:
         SystemExit: The command was broken off or failed; the job ends without a result.
     """
     nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
-    spread = nodes * processes > 1
+    command, folder, environment = call.command, call.folder, call.environment
+    spread = nodes * call.processes > 1
     if spread:
-        command = _torchrun(command, nodes, processes)
+        command = _torchrun(command, nodes, call.processes)
         environment = {**environment, "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGHUP"}
     with (folder / log).open("wb") as file, _Stop() as stop:
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
@@ -71,7 +66,7 @@ def supervise(
     if (folder / "result.json").is_file():  # be it that the signal came as it ended
         return 0
     if stop.number == TIME_SIGNAL and leads:
-        _put_back(folder, requeue=requeue)
+        _put_back(folder, requeue=call.requeue)
     if stop.number:
         raise SystemExit(128 + stop.number)
     if status < 0:

@@ -89,15 +89,8 @@ class CellRun:
                 keep = (lock.fileno(),)
             if (self.folder / "result.json").is_file():
                 return 0
-            return supervise(
-                self.command,
-                self.folder,
-                log=RUN_LOG if node == 0 else f"run.{node}.log",
-                environment=self.environment,
-                requeue=self.requeue,
-                processes=self.processes,
-                keep=keep,
-            )
+            log = RUN_LOG if node == 0 else f"run.{node}.log"
+            return supervise(self, log=log, keep=keep)
 
 
 @contextlib.contextmanager
