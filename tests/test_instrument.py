@@ -14,7 +14,7 @@ from spknorm.runs import checkpoint, instrument
 from spknorm.runs.adversary import judge
 from spknorm.runs.instrument import Instrument, Start
 from spknorm.runs.state import Counters
-from spknorm.schema import MethodConfig
+from spknorm.schema import ExpertConfig, MethodConfig, SpeakerCorpusConfig
 from spknorm.statistics.targets import Classes
 
 ASCENTS = ["ascent_share", "ascent_angle", "ascents_clipped", "ascents_paused", "ascents_skipped"]
@@ -126,7 +126,8 @@ def test_a_run_without_an_adversary_measures_none():
     instrument.add(None, Ascent(), paused=False, skipped=False)
     read = instrument.read()
     assert {read[name] for name in (*ASCENTS, "speaker_gain", "drift")} == {None}
-    assert judge(MethodConfig(strategy="none"), read, num_speakers=0) is None
+    none = ExpertConfig(spknorm=MethodConfig(strategy="none"))
+    assert judge(none, read, num_speakers=0) is None
 
 
 GOOD = {"ascent_share": 0.3, "speaker_gain": 0.5, "ascents_paused": 0.1}
@@ -169,15 +170,17 @@ GOOD = {"ascent_share": 0.3, "speaker_gain": 0.5, "ascents_paused": 0.1}
     ],
 )  # fmt: skip
 def test_doubts_name_what_is_wrong_and_what_to_set(method, measured, without_effect, doubts):
-    found = judge(MethodConfig(**{"strategy": "TAP", **method}), measured, num_speakers=40)
+    asked = ExpertConfig(spknorm=MethodConfig(**{"strategy": "TAP", **method}))
+    found = judge(asked, measured, num_speakers=40)
     assert (found.without_effect, found.doubts) == (without_effect, doubts)
     assert found.chance == 1 / 40
 
 
 def test_the_head_of_permuted_labels_is_meant_to_know_nothing():
     measured = {**GOOD, "speaker_gain": 0.0}
-    assert judge(MethodConfig(), measured, num_speakers=9).without_effect
-    assert not judge(MethodConfig(), measured, num_speakers=9, shuffled=True).without_effect
+    permuted = ExpertConfig(speaker_corpus=SpeakerCorpusConfig(shuffle_labels=True))
+    assert judge(ExpertConfig(), measured, num_speakers=9).without_effect
+    assert not judge(permuted, measured, num_speakers=9).without_effect
 
 
 KNOWING = {

@@ -257,10 +257,9 @@ class SpknormRunner(S3prlRunner):
         if "test" in self.settings.runner.eval_dataloaders:
             test = self._evaluate("test", (best or self.counters).step)
         adversary = judge(
-            self._method,
+            self.settings.downstream_expert,
             self._iteration.instrument.adversary(),
             num_speakers=self.expert.num_speakers,
-            shuffled=self.settings.downstream_expert.speaker_corpus.shuffle_labels,
         )
         for doubt in adversary.doubts if adversary else ():
             logger.warning("%s", doubt)

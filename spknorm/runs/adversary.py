@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spknorm.runs.result import Adversary
-from spknorm.schema import MethodConfig
+from spknorm.schema import ExpertConfig
 
 LEAST_SHARE = 0.01
 LEAST_GAIN = 0.1
@@ -29,17 +29,14 @@ def gain(speaker_loss: float | None, log_num_speakers: float) -> float | None:
 
 
 def judge(
-    method: MethodConfig,
-    measured: Mapping[str, Any],
-    *,
-    num_speakers: int,
-    shuffled: bool = False,
+    expert: ExpertConfig, measured: Mapping[str, Any], *, num_speakers: int
 ) -> Adversary | None:
     """Return what the adversary of a run did, and the doubts about it; None if it has none.
 
-    Of `measured`, fields of `Adversary` by name, what is missing or None is not judged. `shuffled`:
-    the speaker labels are permuted, a control whose head is meant to know nothing.
+    Of `measured`, fields of `Adversary` by name, what is missing or None is not judged. Where the
+    speaker labels are permuted, a control, the head is meant to know nothing.
     """
+    method, shuffled = expert.spknorm, expert.speaker_corpus.shuffle_labels
     if method.strategy == "none":
         return None
     share, knows = measured.get("ascent_share"), measured.get("speaker_gain")

@@ -45,21 +45,47 @@ def save(path: Path, states: dict[str, Any]) -> None:
                     lambda: write(states),  # which takes memory of a GPU, tensor by tensor
                     lambda: write(tree_map_only(torch.Tensor, torch.Tensor.cpu, states)),
                 )
-            _read(temporary, lazily=True)
+            read(temporary, lazily=True)
     except OSError as error:
         if not is_disk_full(error):
             raise
         raise CheckpointError(disk_full(path.parent, error)) from error
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, *, lazily: bool = False) -> dict[str, Any]:
     """Return a checkpoint's content; tensors on the CPU, nothing but plain data is unpickled.
+
+    `lazily`: tensors are read from the file as they are used.
 
     Raises:
         MissingError: No such file.
         CheckpointError: Damaged, not a checkpoint, or holding objects that would run code.
     """
-    return _read(path, lazily=False)
+    # Lets the Namespace in; torch's context manager would take it away from s3prl's Runner again.
+    import spknorm.compat  # noqa: F401
+
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"The checkpoint {path} is damaged (checksum of {damaged}).")
+    except FileNotFoundError as error:
+        raise MissingError(f"There is no checkpoint {path}.") from error
+    except OSError as error:
+        raise CheckpointError(f"The checkpoint {path} cannot be read: {error}.") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile and zlib raise a dozen kinds for a damaged archive
+        what = describe(path)
+        if what.startswith("is a "):  # a pointer of git-lfs, a web page, ...
+            raise CheckpointError(f"The checkpoint {path} {what}.") from error
+        raise CheckpointError(f"The checkpoint {path} is damaged ({error}).") from error
+    states = load_weights(path, map_location="cpu", mmap=lazily)
+    if not isinstance(states, dict) or any(key not in states for key in _NEEDED):
+        raise CheckpointError(
+            f"{path} is not a checkpoint of s3prl: it lacks {', '.join(_NEEDED)}."
+        )
+    return states
 
 
 def latest(expdir: Path) -> tuple[Path, dict[str, Any]]:
@@ -75,7 +101,7 @@ def latest(expdir: Path) -> tuple[Path, dict[str, Any]]:
     problems = []
     for path in existing(expdir):
         try:
-            usable.append((int(_read(path, lazily=True)["Step"]), path))
+            usable.append((int(read(path, lazily=True)["Step"]), path))
         except CheckpointError as error:
             problems.append(str(error))
             continue
@@ -159,31 +185,3 @@ def _numbered(expdir: Path) -> dict[int, Path]:
         return {}
     matches = ((_STATES.fullmatch(path.name), path) for path in expdir.iterdir())
     return {int(match[1]): path for match, path in matches if match}
-
-
-def _read(path: Path, *, lazily: bool) -> dict[str, Any]:
-    # Lets the Namespace in; torch's context manager would take it away from s3prl's Runner again.
-    import spknorm.compat  # noqa: F401
-
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch.load itself compares no checksum
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise CheckpointError(f"The checkpoint {path} is damaged (checksum of {damaged}).")
-    except FileNotFoundError as error:
-        raise MissingError(f"There is no checkpoint {path}.") from error
-    except OSError as error:
-        raise CheckpointError(f"The checkpoint {path} cannot be read: {error}.") from error
-    except CheckpointError:
-        raise
-    except Exception as error:  # zipfile and zlib raise a dozen kinds for a damaged archive
-        what = describe(path)
-        if what.startswith("is a "):  # a pointer of git-lfs, a web page, ...
-            raise CheckpointError(f"The checkpoint {path} {what}.") from error
-        raise CheckpointError(f"The checkpoint {path} is damaged ({error}).") from error
-    states = load_weights(path, map_location="cpu", mmap=lazily)
-    if not isinstance(states, dict) or any(key not in states for key in _NEEDED):
-        raise CheckpointError(
-            f"{path} is not a checkpoint of s3prl: it lacks {', '.join(_NEEDED)}."
-        )
-    return states

@@ -179,12 +179,7 @@ class StockLog:
             best_step=self._best[0],
             seconds=time.monotonic() - self._started,
             final={},
-            adversary=judge(
-                asked.spknorm,
-                self._speaker,
-                num_speakers=expert.num_speakers,
-                shuffled=asked.speaker_corpus.shuffle_labels,
-            ),
+            adversary=judge(asked, self._speaker, num_speakers=expert.num_speakers),
             accepted=accepted(self._expdir),
         )
         write_result(self._expdir, result)
