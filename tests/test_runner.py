@@ -12,8 +12,8 @@ from tiny_runs import make_runner, settings_of, train
 from spknorm.errors import ConfigError
 from spknorm.files import FolderLock
 from spknorm.method.model import Heads
-from spknorm.runner import prepare_folder
 from spknorm.runs import checkpoint, trained
+from spknorm.runs.resume import prepare_folder
 
 LIBRARY = Path(checkpoint.__file__).parents[1]
 

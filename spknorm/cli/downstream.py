@@ -92,7 +92,7 @@ def _write_elsewhere_if_read_only(args: argparse.Namespace) -> None:
 
 def _follow_fork(args: argparse.Namespace, config: dict[str, Any], held: ExitStack) -> None:
     """Point `args` at the fork of an experiment whose settings have changed; change locks."""
-    from spknorm.runner import follow_fork
+    from spknorm.runs.resume.fork import follow_fork
 
     before = args.expdir
     follow_fork(args, config)

@@ -14,7 +14,5 @@ From the loop to the loss, a file each: `engine` -> `iteration` -> spknorm.metho
 
 import spknorm.compat  # noqa: F401  # before s3prl
 from spknorm.runner.engine import SpknormRunner
-from spknorm.runs.resume import prepare_folder
-from spknorm.runs.resume.fork import follow_fork
 
-__all__ = ["SpknormRunner", "follow_fork", "prepare_folder"]
+__all__ = ["SpknormRunner"]
