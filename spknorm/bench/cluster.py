@@ -89,12 +89,14 @@ class SlurmJobs:
         before: str | None = None
         while done < len(cells):
             some = cells[done : done + size]
-            folders = [(cell, self._out / cell.name) for cell in some]
-            calls = [self._call(self._command(*one), one[1]) for one in folders]
+            calls = {}
+            for cell in some:
+                folder = self._out / cell.name
+                calls[cell.name] = self._call(self._command(cell, folder), folder)
             # With a limit on runs at a time one array follows the other, so that it holds for all.
             after = [before] if before and self._settings.max_parallel else []
             try:
-                before = self._submit([cell.name for cell in some], calls, after=after)
+                before = self._submit(calls, after=after)
             except TooManyError:
                 size = len(some) // 2
                 if size == 0 and not self._waits_for_room():
@@ -130,20 +132,18 @@ class SlurmJobs:
         device = "cuda" if gpus else "cpu"
         runs = sorted({job.partition("_")[0] for job in self._job_of.values()})
         program = [sys.executable, "-m", "spknorm"]
-        calls, names = [], []
+        calls = {}
         for number in range(1, self._audits + 1):
             part, folder = f"{number}/{self._audits}", self._out / JOBS / f"{AUDIT}{number}"
             command = [*program, "audit", str(self._out), "--device", device, "--part", part]
-            calls.append(self._call(command, folder))
-            names.append(f"{AUDIT} {part}")
-        asked = {"nodes": 1, "gpus_per_node": gpus}
-        report = self._call(
-            [*program, "report", str(self._out), "--audit"], self._out / JOBS / REPORT
-        )
+            calls[f"{AUDIT} {part}"] = self._call(command, folder)
+        command = [*program, "report", str(self._out), "--audit"]
+        report = {REPORT: self._call(command, self._out / JOBS / REPORT)}
         try:
-            audit = self._submit(names, calls, after=runs, asked=asked)
+            asked = {"nodes": 1, "gpus_per_node": gpus}
+            audit = self._submit(calls, after=runs, asked=asked)
             asked = {"nodes": 1, "gpus_per_node": 0}
-            self._submit([REPORT], [report], after=[audit], asked=asked)
+            self._submit(report, after=[audit], asked=asked)
         except TooManyError:
             if self._waits_for_room():
                 return False
@@ -163,17 +163,15 @@ class SlurmJobs:
 
     def _submit(
         self,
-        names: Sequence[str],
-        calls: Sequence[CellRun],
+        calls: Mapping[str, CellRun],
         *,
         after: Sequence[str] = (),
         asked: Mapping[str, Any] = MappingProxyType({}),
     ) -> str:
         """Submit calls as one array (one call: a job) and return its number."""
-        numbers = submit(
-            self._settings, self._out / JOBS, self._name, names, calls, after=after, asked=asked
-        )
-        self._job_of |= dict(zip(names, numbers, strict=True))
+        folder = self._out / JOBS
+        numbers = submit(self._settings, folder, self._name, calls, after=after, asked=asked)
+        self._job_of |= dict(zip(calls, numbers, strict=True))
         self._started = time.monotonic()
         return numbers[0].partition("_")[0]
 

@@ -51,15 +51,14 @@ def submit(
     settings: Executor,
     folder: Path,
     name: str,
-    names: Sequence[str],
-    calls: Sequence[CellRun],
+    calls: Mapping[str, CellRun],
     *,
     after: Sequence[str],
     asked: Mapping[str, Any],
 ) -> list[str]:
     """Submit calls as one job array, a single one as a job; return the number of each.
 
-    They wait until the jobs in `after` are over, well or not. `names` are the calls', for the note;
+    They wait until the jobs in `after` are over, well or not. The note has the calls' names;
     `asked` has submitit's options that differ from `settings`.
 
     Raises:
@@ -81,12 +80,12 @@ def submit(
     executor.update_parameters(**{key: one for key, one in options.items() if one is not None})
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / f"{token}.json"
-    write_json(note, list(names))
+    write_json(note, list(calls))
     try:
         # submitit prints what sbatch says, which is told below in one line.
         quiet = contextlib.redirect_stderr(io.StringIO())
         with importable(without=_is_of_a_job), quiet, executor.batch():
-            jobs = [executor.submit(call) for call in calls]
+            jobs = [executor.submit(call) for call in calls.values()]
     except (FailedJobError, FailedSubmissionError) as error:
         note.unlink(missing_ok=True)
         too_many = re.search(_TOO_MANY, str(error), flags=re.IGNORECASE)
