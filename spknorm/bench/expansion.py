@@ -31,8 +31,7 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
     Raises:
         ConfigError: A setting is unknown or wrong; found before anything runs.
     """
-    if not isinstance(experiment, Experiment):
-        experiment = read_experiment(experiment)
+    experiment = read_experiment(experiment)
     if experiment.kind != "bench":
         raise ConfigError("An experiment of kind controlled has no runs of its own to expand.")
     cells = []

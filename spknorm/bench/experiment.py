@@ -85,13 +85,17 @@ class Experiment:
     """No key of the file: the lambdas that `select` chose; see selection.py."""
 
 
-def read_experiment(path: Path) -> Experiment:
+def read_experiment(path: Path | Experiment) -> Experiment:
     """Return the experiment file; one of another kind is read no further than that.
+
+    What was read already is given back as it is.
 
     Raises:
         ConfigError: An unknown key (named with the nearest valid one) or a value of a wrong type.
         MissingError: There is no such file.
     """
+    if isinstance(path, Experiment):
+        return path
     content = _load(path)
     kind = content.get("kind", "bench")
     if not isinstance(kind, str) or kind not in KINDS:

@@ -57,7 +57,7 @@ def plan(experiment: Path | Experiment, out: Path, *, quick: bool = False) -> Dr
     Raises:
         ConfigError: As `expand`.
     """
-    experiment = _read(experiment)
+    experiment = read_experiment(experiment)
     statuses = [status_of(cell, out) for cell in expand(experiment, quick=quick)]
     parallel = max_parallel(experiment.executor)
     return DryRun(tuple(statuses), parallel, _seconds_left(statuses, parallel))
@@ -81,7 +81,7 @@ def run(
         ConfigError: As `expand`, or another bench is at work in `out`.
         KeyboardInterrupt: The running cells were stopped; calling again continues them.
     """
-    experiment = _read(experiment)
+    experiment = read_experiment(experiment)
     out = Path(out).resolve()
     cells = expand(experiment, quick=quick)
     with FolderLock(out):
@@ -246,7 +246,3 @@ def _is_audited(out: Path) -> bool:
         return is_complete(out)
     except MissingError:  # no run is complete: there is nothing to audit
         return True
-
-
-def _read(experiment: Path | Experiment) -> Experiment:
-    return experiment if isinstance(experiment, Experiment) else read_experiment(experiment)
