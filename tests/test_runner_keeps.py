@@ -16,11 +16,9 @@ from spknorm.runs.result import read_result
 from spknorm.schema import OptimizerConfig, RunnerConfig
 
 
-@pytest.fixture(scope="module")
-def whole(tiny_hubert, tiny_corpora, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    train(tiny_hubert, settings_of(tiny_corpora), folder)
-    return folder
+@pytest.fixture
+def whole(undisturbed):
+    return undisturbed("TAP", "literal")
 
 
 def names_of(folder):

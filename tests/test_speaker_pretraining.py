@@ -77,13 +77,28 @@ def pretrained(corpora, strategy, **options):
     )
 
 
+@pytest.fixture(scope="module")
+def whole(tiny_hubert, tmp_path_factory):
+    """A function that trains each run once without a kill, and returns its folder."""
+    kept = {}
+
+    def train_once(mapping, **flags):
+        key = json.dumps([mapping, flags])
+        if key not in kept:
+            kept[key] = tmp_path_factory.mktemp("whole") / "run"
+            train(tiny_hubert, mapping, kept[key], **flags)
+        return kept[key]
+
+    return train_once
+
+
 @pytest.mark.parametrize(
     ("strategy", "trainable", "cache"),
     [("TAP", True, "off"), ("SNP", False, "auto"), ("SNP", True, "auto")],
 )
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_pretrained_run_killed_before_or_after_its_first_checkpoint_goes_on_bit_for_bit(
-    tiny_hubert, tiny_corpora, tmp_path, monkeypatch, strategy, trainable, cache, step
+    tiny_hubert, tiny_corpora, whole, tmp_path, monkeypatch, strategy, trainable, cache, step
 ):
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
     mapping = pretrained(tiny_corpora, strategy, other={"upstream": {"cache": cache}})
@@ -91,10 +106,10 @@ def test_a_pretrained_run_killed_before_or_after_its_first_checkpoint_goes_on_bi
     with killed_at(monkeypatch, step), pytest.raises(KilledError):
         train(tiny_hubert, mapping, tmp_path / "run", **flags)
     train(tiny_hubert, mapping, tmp_path / "run", resume=True, **flags)
-    train(tiny_hubert, mapping, tmp_path / "whole", **flags)
-    ours, theirs = weights_of(tmp_path / "run"), weights_of(tmp_path / "whole")
+    undisturbed = whole(mapping, **flags)
+    ours, theirs = weights_of(tmp_path / "run"), weights_of(undisturbed)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert outcome_of(tmp_path / "run") == outcome_of(tmp_path / "whole")
+    assert outcome_of(tmp_path / "run") == outcome_of(undisturbed)
 
 
 def test_a_run_says_what_its_head_knew_before_the_first_step(tiny_hubert, tiny_corpora, tmp_path):
