@@ -12,8 +12,6 @@ from spknorm.bench.cells import QUICK, Cell, folder_name
 from spknorm.bench.entries import (
     METHOD_KEYS,
     as_seed,
-    as_upstream,
-    as_variant,
     data_of,
     entries_of,
     folds_in,
@@ -37,8 +35,7 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
     cells = []
     for protocol in entries_of(experiment.protocols):
         points = _points(protocol, experiment, quick)
-        for upstream in experiment.upstreams:
-            model = as_upstream(upstream)
+        for model in experiment.upstreams:
             for variant in _variants(experiment, label_of(model)):
                 cells += [_cell(experiment, protocol, model, variant, at, quick) for at in points]
     counted = Counter(one.name.casefold() for one in cells)  # Macs and Windows take A for a
@@ -82,20 +79,24 @@ def _points(protocol: Mapping[str, Any], experiment: Experiment, quick: bool) ->
     return points[:1] if quick else points
 
 
-def _variants(experiment: Experiment, label: str) -> list[dict[str, Any]]:
+def _variants(experiment: Experiment, label: str) -> list[Mapping[str, Any]]:
     """Variants times lambdas, each with its name and the strength chosen for its upstream."""
-    found = []
-    for variant in map(as_variant, experiment.variants):
+    found: list[Mapping[str, Any]] = []
+    for variant in experiment.variants:
         chosen = experiment.chosen.get((label, *key_of(variant)))
         if not takes_lambda(variant):
             found.append(variant)
         elif experiment.lambdas:
-            for strength in experiment.lambdas:
-                name = f"{variant['name']}-lambda{strength:g}"
-                found.append({**variant, "speaker_lambda": strength, "name": name})
+            found += [with_lambda(variant, strength) for strength in experiment.lambdas]
         else:
             found.append(variant if chosen is None else {**variant, "speaker_lambda": chosen})
     return found
+
+
+def with_lambda(variant: Mapping[str, Any], strength: float) -> dict[str, Any]:
+    """Return a variant at one strength, which its name says."""
+    name = f"{variant['name']}-lambda{strength:g}"
+    return {**variant, "speaker_lambda": strength, "name": name}
 
 
 def takes_lambda(variant: Mapping[str, Any]) -> bool:

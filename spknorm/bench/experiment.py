@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from spknorm import config, registry
-from spknorm.bench.entries import as_folds, check_known
+from spknorm.bench.entries import as_folds, as_upstream, as_variant, check_known
 from spknorm.bench.executor import Executor, read_executor
 from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig
@@ -73,8 +73,8 @@ class Experiment:
     name: str
     kind: str = "bench"
     config: Mapping[str, Any] = field(default_factory=dict)
-    upstreams: tuple[Any, ...] = ()
-    variants: tuple[Any, ...] = ()
+    upstreams: tuple[Mapping[str, Any], ...] = ()
+    variants: tuple[Mapping[str, Any], ...] = ()
     lambdas: tuple[float, ...] = ()
     protocols: tuple[Any, ...] = ("si5",)
     seeds: tuple[int, ...] = (DEFAULT_SEED,)
@@ -121,6 +121,8 @@ def read_experiment(path: Path | Experiment) -> Experiment:
             raise ConfigError(f"{path}: `{key}` is missing: what should be compared?")
     if not isinstance(content.get("audit", False), bool):
         raise ConfigError(f"{path}: `audit` must be true or false, but is {content['audit']!r}.")
+    content["upstreams"] = tuple(map(as_upstream, content["upstreams"]))
+    content["variants"] = tuple(map(as_variant, content["variants"]))
     executor = read_executor(content.pop("executor", None) or {}, path)
     select = _select(content.pop("select", None), content, path)
     if "lambdas" in content:

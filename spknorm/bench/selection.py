@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 from spknorm import config
 from spknorm.bench.cells import Cell
-from spknorm.bench.entries import DATA_KEYS, as_upstream, as_variant, entries_of, folds_in
-from spknorm.bench.expansion import expand, key_of, label_of, takes_lambda
+from spknorm.bench.entries import DATA_KEYS, entries_of, folds_in
+from spknorm.bench.expansion import expand, key_of, label_of, takes_lambda, with_lambda
 from spknorm.bench.experiment import Experiment
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
@@ -96,15 +96,14 @@ def candidates_of(experiment: Experiment) -> Experiment:
     named = select.folds or first.get("folds", [])[:1]
     folds = folds_in({"protocol": name, "folds": named, **kept}, experiment.config)
     protocol = {"protocol": name, "folds": folds if named else folds[:1], **kept}
-    variants = []
-    for variant in _adversaries(experiment):
-        for strength in (0.0, *select.lambdas):
-            name = _named(variant, strength)
-            variants.append({**variant, "speaker_lambda": strength, "name": name})
     return replace(
         experiment,
         config=config.merge(experiment.config, {"runner": {"eval_dataloaders": ["dev"]}}),
-        variants=tuple(variants),
+        variants=tuple(
+            with_lambda(variant, strength)
+            for variant in _adversaries(experiment)
+            for strength in (0.0, *select.lambdas)
+        ),
         protocols=(protocol,),
         seeds=select.seeds,
         select=None,
@@ -134,13 +133,13 @@ def choose(
             return read_selection(path).choices
     choices = []
     for upstream in experiment.upstreams:
-        label = label_of(as_upstream(upstream))
+        label = label_of(upstream)
         cells = expand(replace(candidates, upstreams=(upstream,)), quick=quick)
         for variant in _adversaries(experiment):
             measured = [
-                _measure(runs, out, leakage, strength)
+                _measure([one for one in cells if one.variant == name], out, leakage, strength)
                 for strength in (0.0, *select.lambdas)
-                for runs in [[one for one in cells if one.variant == _named(variant, strength)]]
+                for name in [with_lambda(variant, strength)["name"]]
             ]
             choices.append(_decide(label, variant["name"], measured, select.keep))
     made = Selection(asked=asked, choices=tuple(choices))
@@ -200,14 +199,10 @@ def _measure(
     )
 
 
-def _adversaries(experiment: Experiment) -> list[dict[str, Any]]:
+def _adversaries(experiment: Experiment) -> list[Mapping[str, Any]]:
     """Return the variants whose lambda is to be chosen; controls take that of their original."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for variant in map(as_variant, experiment.variants):
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for variant in experiment.variants:
         if takes_lambda(variant) and not variant.get("shuffled"):
             found.setdefault(key_of(variant), variant)
     return list(found.values())
-
-
-def _named(variant: Mapping[str, Any], strength: float) -> str:
-    return f"{variant['name']}-lambda{strength:g}"
