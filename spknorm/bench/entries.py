@@ -23,7 +23,7 @@ _LAST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Upstream:
+class Upstream:
     """An entry of `upstreams`."""
 
     name: str
@@ -34,6 +34,11 @@ class _Upstream:
     """s3prl's -g."""
     label: str | None = None
     """How its runs are called; null: by its name."""
+
+    @property
+    def called(self) -> str:
+        """How its runs are called."""
+        return self.name if self.label is None else self.label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +75,7 @@ def _names(kind: type) -> tuple[str, ...]:
     return tuple(one.name for one in dataclasses.fields(kind))
 
 
-UPSTREAM_KEYS = _names(_Upstream)
+UPSTREAM_KEYS = _names(Upstream)
 METHOD_KEYS = _names(MethodConfig)
 VARIANT_KEYS = (*_names(Variant), *METHOD_KEYS)
 DATA_KEYS = (
@@ -128,15 +133,14 @@ def as_variant(entry: Any) -> dict[str, Any]:
     return variant
 
 
-def as_upstream(entry: Any) -> dict[str, Any]:
-    """Return an entry of `upstreams` as a mapping.
+def as_upstream(entry: Any) -> Upstream:
+    """Return an entry of `upstreams`.
 
     Raises:
         ConfigError: An unknown key, or a value that is no text.
     """
     upstream = as_mapping(entry, "name", UPSTREAM_KEYS, "upstreams")
-    config.build(_Upstream, upstream, path="upstreams")
-    return upstream
+    return config.build(Upstream, upstream, path="upstreams")
 
 
 def as_folds(value: Any) -> Any:

@@ -9,13 +9,7 @@ from typing import Any
 
 from spknorm import config
 from spknorm.bench.cells import QUICK, Cell, folder_name
-from spknorm.bench.entries import (
-    METHOD_KEYS,
-    as_seed,
-    data_of,
-    entries_of,
-    folds_in,
-)
+from spknorm.bench.entries import METHOD_KEYS, Upstream, as_seed, data_of, entries_of, folds_in
 from spknorm.bench.experiment import Experiment, read_experiment
 from spknorm.errors import ConfigError
 from spknorm.protocols import NUM_DRAWS, SAMPLES_PER_LABEL
@@ -35,9 +29,10 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
     cells = []
     for protocol in entries_of(experiment.protocols):
         points = _points(protocol, experiment, quick)
-        for model in experiment.upstreams:
-            for variant in _variants(experiment, label_of(model)):
-                cells += [_cell(experiment, protocol, model, variant, at, quick) for at in points]
+        for upstream in experiment.upstreams:
+            for variant in _variants(experiment, upstream.called):
+                one = (experiment, protocol, upstream, variant)
+                cells += [_cell(*one, at, quick) for at in points]
     counted = Counter(one.name.casefold() for one in cells)  # Macs and Windows take A for a
     twice = next((one.name for one in cells if counted[one.name.casefold()] > 1), None)
     if twice is not None:
@@ -110,15 +105,10 @@ def key_of(variant: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(variant.get(name) for name in names)
 
 
-def label_of(upstream: Mapping[str, Any]) -> str:
-    """Return how runs of an upstream are called."""
-    return str(upstream.get("label", upstream["name"]))
-
-
 def _cell(
     experiment: Experiment,
     protocol: Mapping[str, Any],
-    upstream: Mapping[str, Any],
+    upstream: Upstream,
     variant: Mapping[str, Any],
     at: _GridPoint,
     quick: bool,
@@ -134,7 +124,7 @@ def _cell(
     changes = config.merge(changes, {"downstream_expert": expert})
     if quick:
         changes = config.merge(changes, {"runner": QUICK})
-    parts = [label_of(upstream), variant["name"], protocol["label"]]
+    parts = [upstream.called, variant["name"], protocol["label"]]
     group = folder_name("-".join(parts))
     if at.samples_per_label is not None:
         parts += [f"n{at.samples_per_label}", f"draw{at.draw}"]
@@ -142,9 +132,9 @@ def _cell(
         name=folder_name("-".join([*parts, at.fold, f"seed{at.seed}"])),
         group=group,
         variant=variant["name"],
-        upstream=upstream["name"],
-        upstream_ckpt=upstream.get("ckpt"),
-        upstream_config=upstream.get("config"),
+        upstream=upstream.name,
+        upstream_ckpt=upstream.ckpt,
+        upstream_config=upstream.config,
         frozen=variant.get("frozen", False),
         selection=variant.get("selection"),
         layer=variant.get("layer"),

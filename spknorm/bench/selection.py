@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from spknorm import config
 from spknorm.bench.cells import Cell
 from spknorm.bench.entries import DATA_KEYS, entries_of, folds_in
-from spknorm.bench.expansion import expand, key_of, label_of, takes_lambda, with_lambda
+from spknorm.bench.expansion import expand, key_of, takes_lambda, with_lambda
 from spknorm.bench.experiment import Experiment
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
@@ -133,7 +133,6 @@ def choose(
             return read_selection(path).choices
     choices = []
     for upstream in experiment.upstreams:
-        label = label_of(upstream)
         cells = expand(replace(candidates, upstreams=(upstream,)), quick=quick)
         for variant in _adversaries(experiment):
             measured = [
@@ -141,7 +140,7 @@ def choose(
                 for strength in (0.0, *select.lambdas)
                 for name in [with_lambda(variant, strength)["name"]]
             ]
-            choices.append(_decide(label, variant["name"], measured, select.keep))
+            choices.append(_decide(upstream.called, variant["name"], measured, select.keep))
     made = Selection(asked=asked, choices=tuple(choices))
     write_json(path, config.to_mapping(made))
     return made.choices
