@@ -6,7 +6,8 @@ import tiny_upstreams
 import torch
 
 from spknorm.corpora.records import Utterance
-from spknorm.features.reader import Reading, upstream_reader
+from spknorm.features.reader import upstream_reader
+from spknorm.features.reading import Reading
 from spknorm.schema import UpstreamConfig
 
 

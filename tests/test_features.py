@@ -12,7 +12,8 @@ from kept_features import (
 
 from spknorm.config import parse
 from spknorm.features import FrozenFeatures, plan
-from spknorm.features.reader import Reading, upstream_reader
+from spknorm.features.reader import upstream_reader
+from spknorm.features.reading import Reading
 from spknorm.features.store import FeatureStore
 from spknorm.method.model import Heads
 from spknorm.schema import UpstreamConfig

@@ -99,7 +99,8 @@ def _probe(ckpt: Path, folder: Path, *, quick: bool) -> Iterator[Figure]:
 
     from spknorm.audio import load_audio
     from spknorm.corpora.manifest import read_manifest
-    from spknorm.features.reader import Reading, upstream_reader
+    from spknorm.features.reader import upstream_reader
+    from spknorm.features.reading import Reading
     from spknorm.probe import Pooled, run_probe
     from spknorm.schema import UpstreamConfig
 

@@ -63,7 +63,8 @@ def features_and_probe(ckpt: Path, corpus: Corpus) -> tuple[float, float, float]
     from s3prl.upstream.hubert.expert import UpstreamExpert
 
     from spknorm.corpora.manifest import read_manifest
-    from spknorm.features.reader import Reading, upstream_reader
+    from spknorm.features.reader import upstream_reader
+    from spknorm.features.reading import Reading
     from spknorm.probe import Pooled, run_probe
     from spknorm.schema import UpstreamConfig
 

@@ -15,6 +15,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class TooLittleMemoryError(ConfigError, MemoryError):
+    """There is too little memory for a single item; the message names it, and what to do.
+
+    A step of training that computes such an item may still do with less at once.
+    """
+
+
 def in_smaller_parts(
     compute: Callable[[list[Item]], Any],
     items: Sequence[Item],
@@ -31,7 +38,7 @@ def in_smaller_parts(
     called.
 
     Raises:
-        ConfigError: That is so; what it is, and what to do.
+        TooLittleMemoryError: It is short then, too.
     """
     found = _tried(compute, items)
     if found is None and len(items) > 1:
@@ -40,7 +47,7 @@ def in_smaller_parts(
         results = [in_smaller_parts(compute, part, name=name, device=device) for part in parts]
         return [result for part in results for result in part]
     if found is None and (found := _tried(compute, items)) is None:
-        raise ConfigError(
+        raise TooLittleMemoryError(
             f"Out of memory on {device} with {name(items[0])} alone: take a device with more "
             "memory (--device cpu has the machine's), or a smaller upstream."
         )

@@ -25,7 +25,8 @@ from spknorm.corpora.records import Utterance
 from spknorm.features.fingerprint import fingerprint
 from spknorm.features.front_ends import keep_front_ends
 from spknorm.features.kept import Kept, Pooled
-from spknorm.features.reader import Reading, upstream_reader
+from spknorm.features.reader import upstream_reader
+from spknorm.features.reading import Reading
 from spknorm.schema import TaskConfig, UpstreamConfig
 
 __all__ = ["FrozenFeatures", "Kept", "Plan", "Pooled", "fingerprint", "keep_front_ends", "plan"]
@@ -93,8 +94,7 @@ class FrozenFeatures:
 
     def encode(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Return (T_i, H) of waveforms (L_i,) as `features` does of stored utterances."""
-        arrays = self._reader.compute([wav.cpu().numpy() for wav in wavs])
-        return self._summed([torch.from_numpy(one).to(self._device) for one in arrays])
+        return self._summed(self._reader.compute_here(wavs))
 
     def _summed(self, frames: Sequence[Tensor]) -> list[Tensor]:
         """Return the weighted sum of each utterance, (T_i, L, H) -> (T_i, H)."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spknorm.batches.shipping import ship
+from spknorm.config.memory import or_else
 from spknorm.features.store import FeatureStore
 
 Floats = npt.NDArray[np.float32]
@@ -65,8 +66,10 @@ class Pooled:
     ) -> None:
         self._places = {id: row for row, id in enumerate(ids)}
         self._finish, self._device = finish, device
-        is_small = features.nbytes <= _ON_THE_DEVICE
-        self._table = torch.from_numpy(features).to(device if is_small else "cpu")
+        table = torch.from_numpy(features)
+        if features.nbytes <= _ON_THE_DEVICE:
+            table = or_else(lambda: table.to(device), lambda: table)
+        self._table = table
 
     def __contains__(self, id: str) -> bool:
         return id in self._places

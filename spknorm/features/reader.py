@@ -1,8 +1,8 @@
 """Runs a frozen upstream over utterances, each at most once for all time.
 
-Between the upstream and the store; what it keeps is named in the words of s3prl's Featurizer.
+Between the upstream and the store; what it keeps is a `Reading` (reading.py).
 
-Legend: B utterances of one length, T frames, L layers, H upstream dimension.
+Legend: B utterances of one length, N utterances, L layers, H upstream dimension.
 """
 
 import functools
@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +23,9 @@ from spknorm.config.memory import in_smaller_parts
 from spknorm.config.progress import Progress
 from spknorm.corpora.columns import Utterances
 from spknorm.corpora.records import Utterance
-from spknorm.errors import ConfigError
 from spknorm.features.fingerprint import content_keys, fingerprint
 from spknorm.features.kept import Floats, Kept
+from spknorm.features.reading import Reading
 from spknorm.features.store import Array, FeatureStore, human_size
 from spknorm.files import cache_root, sha256_of
 from spknorm.schema import UpstreamConfig
@@ -38,57 +38,12 @@ _NOT_CACHED = "The features of %d utterances are not cached: %s."
 _GROUP = 16  # utterances of one length that an accelerator takes at a time
 
 
-class Reading(NamedTuple):
-    """What is read off an upstream's output, in the words of s3prl's Featurizer.
-
-    Attributes:
-        selection: Key of the output: hidden_states, last_hidden_state, ...
-        layer: Index into a list of layers; None for all of them.
-        normalize: Layer-normalise each of several layers.
-        rate: Samples per frame.
-        pooled: Keep the mean over time instead of the frames.
-    """
-
-    selection: str
-    layer: int | None
-    normalize: bool
-    rate: int
-    pooled: bool
-
-    @classmethod
-    def of(cls, featurizer: Any, *, pooled: bool) -> "Reading":
-        """Return what s3prl's `featurizer` reads."""
-        return cls(
-            selection=featurizer.feature_selection,
-            layer=featurizer.layer_selection,
-            normalize=featurizer.normalize,
-            rate=featurizer.downsample_rate,
-            pooled=pooled,
-        )
-
-    def __call__(self, output: dict[str, Any], num_samples: int) -> Tensor:
-        """Return (B, T or 1, L, H) of what the upstream said of B utterances of one length."""
-        chosen = output.get(self.selection)
-        if chosen is None:
-            known = ", ".join(key for key in output if not key.startswith("_"))
-            raise ConfigError(f"This upstream has no `{self.selection}` (-s); it has {known}.")
-        if isinstance(chosen, dict):
-            chosen = list(chosen.values())
-        if isinstance(chosen, (list, tuple)) and self.layer is not None and len(chosen) > 1:
-            chosen = chosen[self.layer]
-        layers = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
-        num_frames = round(num_samples / self.rate)  # as Featurizer.tolist
-        stacked = torch.stack([layer[:, :num_frames] for layer in layers], dim=2).float()
-        if self.normalize and len(layers) > 1:
-            stacked = nn.functional.layer_norm(stacked, stacked.shape[-1:])
-        return stacked.mean(dim=1, keepdim=True) if self.pooled else stacked
-
-
 class CachedReader:
     """Runs part of a model over utterances, each at most once for all time.
 
     Args:
-        compute: Takes B waveforms (L,) of one length on the device; returns B arrays (rows, ...).
+        compute: Takes B waveforms (L,) of one length on the device; returns B arrays (rows, ...),
+            or a tensor (B, rows, ...) of them, on the device if `compute_here` is to be called.
         about: Decides what `compute` gives: weights, settings. Part of the cache's key.
         config: `upstream` of the configuration: whether and where, and how much at most.
         pooled: An array's size does not depend on the utterance's length.
@@ -97,7 +52,7 @@ class CachedReader:
 
     def __init__(
         self,
-        compute: Callable[[list[Tensor]], Sequence[Array]],
+        compute: Callable[[list[Tensor]], Sequence[Array] | Tensor],
         *,
         about: Mapping[str, Any],
         config: UpstreamConfig,
@@ -176,6 +131,12 @@ class CachedReader:
         with torch.autocast(self._device.type, enabled=False):
             return self._run(list(wavs))
 
+    @torch.no_grad()
+    def compute_here(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Return what `compute` gives of waveforms on the device, which it does not leave."""
+        with torch.autocast(self._device.type, enabled=False):
+            return self._of_groups(lambda few: list(torch.as_tensor(self._read(few))), wavs)
+
     def read(
         self,
         utterances: Sequence[Utterance],
@@ -225,20 +186,28 @@ class CachedReader:
 
     @torch.no_grad()
     def _run(self, wavs: list[Floats]) -> list[Array]:
-        arrays: dict[int, Array] = {}
+        def compute(few: list[Floats]) -> list[Array]:
+            found = self._read([torch.from_numpy(wav).to(self._device) for wav in few])
+            return list(found.cpu().numpy() if isinstance(found, Tensor) else found)
+
+        return self._of_groups(compute, wavs)
+
+    def _of_groups(self, compute: Callable[[list[Any]], list[Any]], wavs: Sequence[Any]) -> Any:
+        """Return what `compute` makes of each waveform, those of one length together."""
+        made: dict[int, Any] = {}
         order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))
         for _, same in itertools.groupby(order, key=lambda index: len(wavs[index])):
             members = list(same)
             for start in range(0, len(members), self._group_size):
                 group = members[start : start + self._group_size]
                 found = in_smaller_parts(
-                    lambda few: self._read([torch.from_numpy(w).to(self._device) for w in few]),
+                    compute,
                     [wavs[index] for index in group],
                     name=lambda wav: f"an utterance of {len(wav) / SAMPLE_RATE:.1f} s",
                     device=self._device,
                 )
-                arrays.update(zip(group, found, strict=True))
-        return [arrays[index] for index in range(len(wavs))]
+                made.update(zip(group, found, strict=True))
+        return [made[index] for index in range(len(wavs))]
 
 
 def upstream_reader(
@@ -253,7 +222,7 @@ def upstream_reader(
     The upstream is in evaluation mode while it is read.
     """
 
-    def compute(wavs: list[Tensor]) -> list[Array]:
+    def compute(wavs: list[Tensor]) -> Tensor:
         training = upstream.training
         if training:  # walking through all modules costs as much as a small upstream's forward
             upstream.eval()
@@ -262,7 +231,7 @@ def upstream_reader(
         finally:
             if training:
                 upstream.train()
-        return list(reading(output, len(wavs[0])).cpu().numpy())
+        return reading(output, len(wavs[0]))
 
     return CachedReader(
         compute,

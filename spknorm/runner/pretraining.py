@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.batches import Batch, Order, Recordings, Stream
+from spknorm.batches.parts import pick
 from spknorm.batches.seeds import seeded
-from spknorm.config.memory import once_more
+from spknorm.config.memory import in_smaller_parts, once_more
 from spknorm.corpora.records import Utterance
 from spknorm.features.fingerprint import fingerprint
 from spknorm.features.kept import Floats
@@ -167,12 +168,23 @@ def means_over_time(
         )
         batches = source.batches(stream, 0, len(stream.order), corpus="speaker", num_workers=0)
 
-        def means(batch: Batch) -> Tensor:
-            found = source(batch, corpus="speaker")
-            return torch.stack([heads.gated(frames).mean(dim=0) for frames in found])
+        def means(batch: Batch, places: list[int]) -> list[Tensor]:
+            found = source(pick(batch, places), corpus="speaker")
+            return [heads.gated(frames).mean(dim=0) for frames in found]
 
         with evaluating(modules):
-            return torch.cat([once_more(functools.partial(means, batch)) for batch in batches])
+            found = [
+                torch.stack(
+                    in_smaller_parts(
+                        functools.partial(means, batch),
+                        range(len(batch.ids)),
+                        name=batch.ids.__getitem__,
+                        device=run.world.device,
+                    )
+                )
+                for batch in batches
+            ]
+            return torch.cat(found)
 
     encode = make_encoder(upstream, featurizer, config.upstream, trainable=False)
 

@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.batches import Batch, cut
-from spknorm.config.memory import once_more
+from spknorm.batches.parts import pick
+from spknorm.batches.shipping import ship
+from spknorm.config.memory import in_smaller_parts, once_more
 from spknorm.errors import is_out_of_memory
 from spknorm.features.sources import Source
 from spknorm.method.optim.precision import autocast, precision_of
@@ -119,7 +121,7 @@ class SpeakerSide:
             self._stream, number, number + 1, corpus="speaker", num_workers=0
         )
         try:
-            loss, hits = once_more(functools.partial(self._sums, batch))
+            loss, hits = self._sums(batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -132,12 +134,34 @@ class SpeakerSide:
         with evaluating(self._modules), autocast(self._precision, self._world.device):
             for piece in in_pieces(batch, self._corpus):
                 if piece.ids:
-                    features = self._source(piece, corpus="speaker")
-                    logits = self._heads.speaker_logits(features).float()
-                    labels = torch.tensor(piece.labels, device=logits.device)
-                    loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-                    hits += float((logits.argmax(dim=-1) == labels).sum())
+                    told = once_more(functools.partial(self._told, piece))
+                    loss, hits = loss + told[0], hits + told[1]
         return loss, hits
+
+    def _told(self, piece: Batch) -> list[float]:
+        """Return loss and hits of a piece, read at once."""
+        logits = self._logits(piece).float()
+        (labels,) = ship([torch.tensor(piece.labels)], logits.device)
+        loss = functional.cross_entropy(logits, labels, reduction="sum")
+        hits = (logits.argmax(dim=-1) == labels).sum()
+        found: list[float] = torch.stack([loss, hits.to(loss.dtype)]).tolist()
+        return found
+
+    def _logits(self, piece: Batch) -> Tensor:
+        """Return logits (B, K), of fewer at once where memory is short and none hangs on others."""
+
+        def compute(places: list[int]) -> Tensor:
+            few = piece if len(places) == len(piece.ids) else pick(piece, places)
+            logits: Tensor = self._heads.speaker_logits(self._source(few, corpus="speaker"))
+            return logits
+
+        places = range(len(piece.ids))
+        if not self._source.packed:
+            return compute(list(places))
+        rows = in_smaller_parts(
+            compute, places, name=lambda place: piece.ids[place], device=self._world.device
+        )
+        return torch.stack(rows)
 
     def _tell(self, loss: float) -> None:
         paused, limit = self._counters.ascent_paused, self._limit

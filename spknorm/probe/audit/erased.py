@@ -14,7 +14,8 @@ import torch
 from scipy.special import softmax
 
 from spknorm.batches.task import read_speakers
-from spknorm.features.reader import Reading, upstream_reader
+from spknorm.features.reader import upstream_reader
+from spknorm.features.reading import Reading
 from spknorm.probe.arrays import Layers
 from spknorm.probe.audit.pooling import (
     Floats,

@@ -20,7 +20,8 @@ from spknorm import upstreams
 from spknorm.corpora.records import Utterance
 from spknorm.errors import NonFiniteError
 from spknorm.features import fingerprint
-from spknorm.features.reader import CachedReader, Reading
+from spknorm.features.reader import CachedReader
+from spknorm.features.reading import Reading
 from spknorm.probe.arrays import Layers, blocks_of, let_go
 from spknorm.probe.audit.questions import Question
 from spknorm.probe.audit.runs import Run
