@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
-from torch.optim import Optimizer
 
 from spknorm.batches import Batch
 from spknorm.batches.seeds import seeded
@@ -26,6 +25,7 @@ from spknorm.method.optim.world import World
 from spknorm.method.updates import Groups, Step, Update, strength
 from spknorm.runner.passes import Passes
 from spknorm.runner.pieces import Pieces
+from spknorm.runner.restored import check_groups, fused_as, options_of, restore_options
 from spknorm.runner.setup import make_schedulers
 from spknorm.runner.speaker_side import SpeakerSide
 from spknorm.runs.instrument import MEASURED_EVERY, Instrument, Start
@@ -223,10 +223,12 @@ class Iteration:
         Learning rates and the like stay those of the configuration: it may have changed.
         """
         optimizers = self.update.optimizers
-        asked = {name: _options(optimizer) for name, optimizer in optimizers.items()}
-        _check_groups(states.get("Optimizer", {}), asked)
+        asked = {name: options_of(optimizer) for name, optimizer in optimizers.items()}
+        check_groups(states.get("Optimizer", {}), asked)
         try:
-            self.update.load_state_dict(states["Optimizer"])
+            self.update.load_state_dict(
+                {name: fused_as(asked[name], states["Optimizer"][name]) for name in optimizers}
+            )
         except (KeyError, ValueError) as error:
             raise CheckpointError(
                 f"The optimisers' state does not fit this experiment: {error}. Start a new one "
@@ -238,7 +240,7 @@ class Iteration:
                 scheduler.load_state_dict({**states["Scheduler"][name], **own})
         for name, optimizer in optimizers.items():
             for group, options in zip(optimizer.param_groups, asked[name], strict=True):
-                _restore_options(group, options, scheduled=name in states.get("Scheduler", {}))
+                restore_options(group, options, scheduled=name in states.get("Scheduler", {}))
         self.scaler.load_state_dict(scaler)
 
     def _ascent(self) -> float:
@@ -266,33 +268,3 @@ class Iteration:
     def _overflowed(self) -> bool:
         """Whether a gradient that is not finite is only the fp16 scale being searched."""
         return self.scaler.is_enabled() and self.scaler.get_scale() >= 1.0
-
-
-def _check_groups(states: Mapping[str, Any], asked: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Check that a checkpoint's optimisers move the groups that this experiment's do."""
-    for name, options in asked.items():
-        before = [str(group.get("name")) for group in states.get(name, {}).get("param_groups", ())]
-        now = [str(group.get("name")) for group in options]
-        if before and before != now:
-            raise CheckpointError(
-                f"The optimisers' state does not fit this experiment: they move "
-                f"{', '.join(before)}, but this experiment's {', '.join(now)}. Start a new one "
-                "(-n or -p); -i takes weights alone along."
-            )
-
-
-def _options(optimizer: Optimizer) -> list[dict[str, Any]]:
-    return [
-        {key: value for key, value in group.items() if key != "params"}
-        for group in optimizer.param_groups
-    ]
-
-
-def _restore_options(group: dict[str, Any], options: dict[str, Any], *, scheduled: bool) -> None:
-    """Give a group that was read from a checkpoint the options of the configuration."""
-    rate, base = group["lr"], group.get("initial_lr")
-    group.update(options)
-    if scheduled and "initial_lr" in options and base:
-        # where the schedule stands, on the rate asked for; exactly as it was if that is the same
-        same = options["initial_lr"] == base
-        group["lr"] = rate if same else options["initial_lr"] * rate / base
