@@ -59,7 +59,7 @@ def examine(
     Returns:
         The checks in the order of a report, no matter what is wrong.
     """
-    from spknorm.doctor.machine import check_machine
+    from spknorm.doctor.machine import check_machine, check_precision
     from spknorm.doctor.run import check_run
     from spknorm.doctor.sound import check_corpus
 
@@ -68,6 +68,8 @@ def examine(
     expert = dataclasses.replace(expert, datarc=data)
     config = dataclasses.replace(config, downstream_expert=expert)
     checks = check_machine(Path(folder))
+    if all(check.status != "fail" for check in checks if check.name in ("torch", "device")):
+        checks += check_precision(config.runner)
     with tempfile.TemporaryDirectory() as work_dir:
         corpora = check_corpus(expert, "emotion", audio=audio)
         if expert.spknorm.strategy != "none" or expert.spknorm.erasure == "leace":

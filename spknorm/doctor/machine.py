@@ -9,6 +9,8 @@ from pathlib import Path
 
 from spknorm.config import device
 from spknorm.doctor import Check
+from spknorm.errors import ConfigError
+from spknorm.schema import RunnerConfig
 
 _PACKAGES = ("torch", "torchaudio", "s3prl", "soundfile", "numpy", "scipy", "librosa")
 _LEAST_DISK_GB = 1.0
@@ -83,15 +85,48 @@ def _check_device() -> Check:
         hidden = " (CUDA_VISIBLE_DEVICES hides GPUs)" if device.are_hidden() else ""
         found = f"CPU only{hidden}, {os.cpu_count()} cores"
         return Check("device", "warn", f"{found}. Fine for the demo, slow for a full HuBERT")
-    found = ", ".join(
-        f"{torch.cuda.get_device_name(number)} ({memory / 1e9:.0f} GB)"
-        for number in range(torch.cuda.device_count())
-        for memory in (torch.cuda.get_device_properties(number).total_memory,)
-    )
+    found = ", ".join(map(_card, range(torch.cuda.device_count())))
     for number in range(torch.cuda.device_count()):
         if (reason := device.reason_without_kernels(number)) is not None:
             return Check("device", "fail", f"{found}: {reason}, or use --device cpu")
+    try:
+        device.check_device("cuda")
+    except ConfigError as error:
+        return Check("device", "fail", f"{found}: {str(error).rstrip('.')}")
+    free, total = torch.cuda.mem_get_info()
+    if free < total / 2:
+        advice = device.freer_card(0) or " Wait, or expect smaller pieces of a batch"
+        return Check("device", "warn", f"{found}: others hold most of it.{advice.rstrip('.')}")
     return Check("device", "ok", found)
+
+
+def _card(number: int) -> str:
+    """Return a card's name and memory, and what is left of that where others hold most of it."""
+    import torch
+
+    total = torch.cuda.get_device_properties(number).total_memory
+    try:
+        free = torch.cuda.mem_get_info(number)[0]
+    except RuntimeError:  # another process has it alone
+        free = total
+    left = f", {free / 1e9:.1f} GB free" if free < total / 2 else ""
+    return f"{torch.cuda.get_device_name(number)} ({total / 1e9:.0f} GB{left})"
+
+
+def check_precision(run: RunnerConfig) -> list[Check]:
+    """Say what a run computes in on the GPU; nothing where there is none."""
+    import torch
+
+    from spknorm.method.optim.precision import precision_of
+
+    if not torch.cuda.is_available():
+        return []
+    try:
+        found = precision_of(run, torch.device("cuda"))
+    except ConfigError as error:
+        return [Check("precision", "fail", str(error).rstrip("."))]
+    said = f"{found}, by runner.precision auto" if run.precision == "auto" else found
+    return [Check("precision", "ok", said)]
 
 
 def _check_memory() -> Check:

@@ -192,7 +192,9 @@ class CachedReader:
 
         return self._of_groups(compute, wavs)
 
-    def _of_groups(self, compute: Callable[[list[Any]], list[Any]], wavs: Sequence[Any]) -> Any:
+    def _of_groups(
+        self, compute: Callable[[list[Any]], list[Any]], wavs: Sequence[Any]
+    ) -> list[Any]:
         """Return what `compute` makes of each waveform, those of one length together."""
         made: dict[int, Any] = {}
         order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))

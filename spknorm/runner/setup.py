@@ -101,7 +101,7 @@ def check_upstream(
             "Fine-tune it (leave out --frozen), or choose strategy SNP."
         )
     if method.train_feature_extractor:
-        _train_feature_extractor(upstream, args)
+        _train_feature_extractor(upstream, args, config.upstream)
     _check_tuning(upstream, featurizer, args, config)
 
 
@@ -142,12 +142,23 @@ def _reads_past_adapters(upstream: nn.Module) -> bool:
     return not by_modules or family_of(upstream).title == "WavLM"
 
 
-def _train_feature_extractor(upstream: nn.Module, args: argparse.Namespace) -> None:
+def _train_feature_extractor(
+    upstream: nn.Module, args: argparse.Namespace, own: UpstreamConfig
+) -> None:
     key = "`config.downstream_expert.spknorm.train_feature_extractor`"
     if not args.upstream_trainable:
         raise ConfigError(
             f"{key} has no effect on a frozen upstream: set it to false, or leave out --frozen."
         )
+    for name, asked, why in (
+        ("lora", own.lora.rank, "trains adapters alone"),
+        ("freeze_layers", own.freeze_layers, "keeps all below its layers as it is"),
+    ):
+        if asked:
+            raise ConfigError(
+                f"{key} has no effect beside `config.upstream.{name}`, which {why}: set it to "
+                f"false, or leave {name} out."
+            )
     parts = [part for part in upstream.modules() if hasattr(part, "feature_grad_mult")]
     if not parts:
         raise ConfigError(
@@ -156,6 +167,9 @@ def _train_feature_extractor(upstream: nn.Module, args: argparse.Namespace) -> N
         )
     for part in parts:
         part.feature_grad_mult = 1.0  # type: ignore[assignment]  # a plain attribute in fairseq
+    for name, parameter in upstream.named_parameters():
+        if own.bitfit and not name.endswith("bias"):
+            parameter.requires_grad_(False)
 
 
 def make_schedulers(
