@@ -25,11 +25,11 @@ from spknorm.method.optim.world import World
 from spknorm.method.updates import Groups, Step, Update, strength
 from spknorm.runner.passes import Passes
 from spknorm.runner.pieces import Pieces
-from spknorm.runner.restored import check_groups, fused_as, options_of, restore_options
 from spknorm.runner.setup import make_schedulers
 from spknorm.runner.speaker_side import SpeakerSide
 from spknorm.runs.instrument import MEASURED_EVERY, Instrument, Start
 from spknorm.runs.lost_steps import LostSteps, ids_of, without_frames
+from spknorm.runs.restored import check_groups, fused_as, options_of, restore_options
 from spknorm.runs.state import Counters
 from spknorm.schema import TaskConfig
 

@@ -146,8 +146,9 @@ class Passes:
                 return
             places = [place for piece in pieces for place in piece]
             logits = torch.cat([self._recomputed(logits_of, piece) for piece in pieces])
-            back = sorted(range(len(places)), key=lambda row: places[row])
-            backward(logits[back], sorted(places))
+            order = torch.tensor(sorted(range(len(places)), key=lambda row: places[row]))
+            (back,) = ship([order], logits.device)
+            backward(logits.index_select(0, back), sorted(places))
 
         self._run(run, empty=not every.ids)
         if not self._one_stage:

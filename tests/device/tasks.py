@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import family_tasks
 import memory_tasks
 import steps
 import stream_tasks
@@ -237,6 +238,7 @@ def do(name: str, arguments: dict[str, Any]) -> None:
     else:
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
-    known = {**vars(memory_tasks), **vars(stream_tasks), **globals()}
+    rooms = memory_tasks, stream_tasks, family_tasks
+    known = {name: task for room in rooms for name, task in vars(room).items()} | globals()
     answer = known[name](**arguments)
     sys.stdout.write(json.dumps(answer) + "\n")

@@ -130,6 +130,49 @@ def test_the_doctor_knows_which_cards_have_kernels(ask, capability, expected):
     assert detail.startswith(f"pretended card of sm_{capability} (80 GB)")
 
 
+@pytest.mark.parametrize(
+    ("trouble", "cards", "expected"),
+    [
+        ({"PRETENDED_BUSY": "1"}, 1,
+         ("fail", "(80 GB): `--device cuda`: CUDA-capable device(s) is/are busy or unavailable. Or "
+          "wait, or use --device cpu")),
+        ({"PRETENDED_OTHERS": "80000"}, 2,
+         ("fail", ": `--device cuda`: it has no memory left, which others hold. GPU 1 has 80.0 GB "
+          "free: --device cuda:1. Or wait, or use --device cpu")),
+        ({"PRETENDED_OTHERS": "79000"}, 1,
+         ("warn", "(80 GB, 1.0 GB free): others hold most of it. Wait, or expect smaller pieces of "
+          "a batch")),
+        ({"PRETENDED_OTHERS": "79000"}, 2,
+         ("warn", ": others hold most of it. GPU 1 has 80.0 GB free: --device cuda:1")),
+        ({"PRETENDED_OTHERS": "9000"}, 1, ("ok", "pretended card of sm_90 (80 GB)")),
+        ({"PRETENDED_BUSY": "2"}, 2, ("ok", "(80 GB), pretended card of sm_90 (80 GB)")),
+    ],
+)  # fmt: skip
+def test_the_doctor_says_what_others_hold_of_a_card(ask, trouble, cards, expected):
+    status, detail = ask("doctor", cards=cards, **trouble)
+    assert (status, detail.endswith(expected[1])) == (expected[0], True), detail
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "expected"),
+    [
+        ("bf16", 75,
+         ["precision", "fail", "`config.runner.precision` is bf16, in which pretended card of "
+          "sm_75 does not compute natively: choose auto, fp32 or fp16"]),
+        ("auto", 75, ["precision", "ok", "fp32, by runner.precision auto"]),
+        ("auto", 89, ["precision", "ok", "bf16, by runner.precision auto"]),
+        ("fp16", 75, ["precision", "ok", "fp16"]),
+    ],
+)  # fmt: skip
+def test_the_doctor_says_what_a_run_computes_in(ask, precision, capability, expected):
+    assert ask("checked_precision", {"precision": precision}, capability=capability) == [expected]
+
+
+def test_the_doctor_says_nothing_of_it_without_a_card(ask):
+    hidden = ask("checked_precision", {"precision": "bf16"}, CUDA_VISIBLE_DEVICES="")
+    assert hidden == []
+
+
 def test_bf16_where_a_card_does_not_compute_in_it_is_one_line(ask):
     told = ask("precisions", {"asked": ["auto", "bf16", "fp32", "fp16"]}, capability=75)
     assert told == [

@@ -1,6 +1,6 @@
 """Optimisers of a checkpoint that go on here: in the same groups, with this experiment's options.
 
-Used by `iteration.py`.
+Used by the runner's `iteration.py`.
 """
 
 from collections.abc import Mapping
