@@ -15,6 +15,7 @@ import torch
 
 with mock.patch("torch.cuda.is_available", lambda: False):  # s3prl asks, and so begins with CUDA
     import tasks
+    import torch._dynamo  # which every optimiser imports, here once for all forks
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ import numpy as np  # noqa: E402
 import tiny_runs  # noqa: E402
 import tiny_upstreams  # noqa: E402
 import torch  # noqa: E402
+import torch._dynamo  # noqa: E402 # which every optimiser imports, here once for all children
 
 UPDATES = {
     "literal": {},
