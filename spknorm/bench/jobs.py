@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class LocalJobs:
     def __init__(self, executor: Executor, out: Path, command: Command) -> None:
         self._settings, self._out, self._command = executor, out, command
         self.at_a_time = max_parallel(executor)
-        self._gpus = visible_gpus() if executor.gpus != 0 else []
+        self._gpus = gpus_for(executor)
         self._gpu_of: dict[str, str] = {}
         self._executor: Any = None
         self._started: dict[str, Any] = {}
@@ -96,14 +96,18 @@ def max_parallel(executor: Executor) -> int | None:
     """Return how many cells run at a time; None: as many as the cluster gives."""
     if executor.max_parallel is not None or executor.kind == "slurm":
         return executor.max_parallel
-    gpus = [] if executor.gpus == 0 else visible_gpus()
     cores = len(os.sched_getaffinity(0))
-    return len(gpus) or max(1, cores // executor.threads)
+    return len(gpus_for(executor)) or max(1, cores // executor.threads)
 
 
-def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return what CUDA_VISIBLE_DEVICES names, or the numbers of the machine's NVIDIA GPUs."""
-    named = environment.get("CUDA_VISIBLE_DEVICES")
+def gpus_for(executor: Executor) -> list[str]:
+    """Return the GPUs of this machine that runs may use.
+
+    They are what CUDA_VISIBLE_DEVICES names, or the numbers of all of NVIDIA's.
+    """
+    if executor.gpus == 0:
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [one.strip() for one in named.split(",") if one.strip() not in ("", "-1")]
     numbers = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]

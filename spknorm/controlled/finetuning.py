@@ -120,7 +120,7 @@ def fine_tune(
         if settings.rank:
             view.erase(data.neutral, data.speaker, settings.rank)
     heads.eval()
-    return Model(heads, passes.last_loss(settings.steps), view)
+    return Model(heads, passes.last_loss(), view)
 
 
 def _recipe(

@@ -140,7 +140,7 @@ def train(
             update.step(passes.emotion, passes.speaker, by)
             cosine.step()
     heads.eval()
-    return Model(heads, passes.last_loss(settings.steps))
+    return Model(heads, passes.last_loss())
 
 
 @dataclass
@@ -178,9 +178,10 @@ class PooledPasses:
         rows = torch.randint(len(labels), (size,), generator=self.generator)
         return rows, torch.from_numpy(labels)[rows]
 
-    def last_loss(self, steps: int) -> float | None:
+    def last_loss(self) -> float | None:
         """Return the mean speaker loss of the last tenth of the steps; None without any."""
-        return float(np.mean(self.losses[-max(1, steps // 10) :])) if self.losses else None
+        tenth = max(1, self.settings.steps // 10)
+        return float(np.mean(self.losses[-tenth:])) if self.losses else None
 
 
 def head_logits(heads: Heads, gated: Tensor) -> Tensor:

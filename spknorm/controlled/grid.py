@@ -41,11 +41,9 @@ def run_part(plan: Plan, out: Path, part: Part) -> None:
     import torch
 
     torch.set_num_threads(1)
-    if not (missing := _missing(plan, out, part)):
-        return  # another process was faster
     began = time.perf_counter()
     known = _known(plan, out, part)
-    for row in _rows(plan, out, part, missing):
+    for row in _rows(plan, out, part, _missing(plan, out, part)):
         known.setdefault(Variant(*row[:3]), []).append(row)
     seconds = round(time.perf_counter() - began, 1)
     content = []
