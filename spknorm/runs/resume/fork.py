@@ -7,7 +7,6 @@ checkpoints of a fork hold the new settings, so that it is an experiment like an
 import argparse
 import itertools
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 from spknorm import config as configuration
 from spknorm.batches.task import read_task_data
+from spknorm.config.launcher import place
 from spknorm.corpora.digest import summaries
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_atomic, write_json
@@ -45,16 +45,16 @@ def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
     training = getattr(args, "mode", "train") == "train"
     if config.runner.on_config_change != "fork" or not training or not goes_on(args, expdir):
         return
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    here = place()
     states = checkpoint.read(Path(args.init_ckpt))
     fold = config.downstream_expert.datarc.test_fold or args.downstream_variant or "fold1"
     data = read_task_data(config.downstream_expert, fold=fold, seed=args.seed, work_dir=expdir)
-    asked = Asked(args, config, data.corpora, size)
+    asked = Asked(args, config, data.corpora, here.size)
     changed = state.changes(states, asked)
     if not changed:
         return
     fork = _find(expdir, asked)
-    waits = fork is None and size > 1 and os.environ.get("RANK", "0") != "0"
+    waits = fork is None and here.rank > 0
     end = time.monotonic() + _WAIT_SECONDS
     while waits and (fork := _find(expdir, asked)) is None:
         if time.monotonic() > end:
