@@ -1,7 +1,9 @@
 import json
 
+import pytest
 from trained_folders import make_trained
 
+from spknorm.errors import ConfigError
 from spknorm.export import export
 
 
@@ -64,3 +66,12 @@ def test_without_a_result_file_the_card_says_so(tmp_path, tiny_hubert):
     folder = make_trained(tmp_path / "run", tiny_hubert, result=False)
     card = (export(folder).folder / "README.md").read_text()
     assert "No result.json with test scores was there at export." in card
+
+
+def test_a_malformed_audit_is_refused_with_file_and_key(tap):
+    probe = tap / "probe.json"
+    probe.write_text(json.dumps({"schema": "spknorm.probe/1", "rows": [{"upstream": "x"}]}))
+    with pytest.raises(ConfigError) as caught:
+        export(tap)
+    assert str(caught.value) == f"{probe}: `rows[0].stage` is missing."
+    assert not (tap / "export").exists()
