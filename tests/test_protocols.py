@@ -14,6 +14,7 @@ from torch.utils.data import random_split
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.errors import ConfigError, DataError
 from spknorm.protocols import Split, check_split, folds_of, make_split
+from spknorm.schema import DataConfig
 
 TURN_NAMES = ("improvised", "scripted")
 
@@ -201,13 +202,13 @@ def test_a_file_under_two_names_is_refused():
     second = Utterance(id="other", path=first.path, emotion="neu", speaker="B", session="Session2")
     message = r"^train and test share files, which si5 forbids: /corpus/Ses01_imp_F0000\.wav\.$"
     with pytest.raises(DataError, match=message):
-        check_split(Split((second,), (), (first,)), protocol="si5")
+        check_split(Split((second,), (), (first,)), DataConfig(protocol="si5"))
 
 
 def test_the_names_in_an_overlap_are_cut_after_five():
     part = tuple(utterance(i, 1) for i in range(7))
     with pytest.raises(DataError, match=r"F0003, Ses01_imp_F0004 and 2 more\.$"):
-        check_split(Split(part, (), part), protocol="sd")
+        check_split(Split(part, (), part), DataConfig(protocol="sd"))
 
 
 def test_the_same_audio_in_two_files_is_refused_whatever_the_format(tmp_path):
@@ -219,12 +220,12 @@ def test_the_same_audio_in_two_files_is_refused_whatever_the_format(tmp_path):
         Utterance(id=path.stem, path=path, emotion="neu", speaker=path.stem) for path in paths
     ]
     distinct = Split((records[0],), (), (records[2],))
-    check_split(distinct, protocol="sd", check_audio=True)
+    check_split(distinct, DataConfig(protocol="sd"), check_audio=True)
     overlapping = distinct._replace(test=(records[1],))
-    check_split(overlapping, protocol="sd")
+    check_split(overlapping, DataConfig(protocol="sd"))
     message = rf"^train and test share audio, which sd forbids: {paths[0]} = {paths[1]}\.$"
     with pytest.raises(DataError, match=message):
-        check_split(overlapping, protocol="sd", check_audio=True)
+        check_split(overlapping, DataConfig(protocol="sd"), check_audio=True)
 
 
 @pytest.mark.parametrize(

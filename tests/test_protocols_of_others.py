@@ -1,5 +1,6 @@
 """Folds that others publish are taken as they are, and refused where they leak."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,6 +10,9 @@ from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, MissingError
 from spknorm.protocols import Split, check_split, divide, folds_of, make_split
 from spknorm.protocols.owners import num_folds
+from spknorm.schema import DataConfig
+
+OFFICIAL = DataConfig(protocol="official")
 
 
 def official(share=0):
@@ -28,7 +32,7 @@ def official(share=0):
 
 
 def test_the_corpus_own_parts_are_taken_as_they_are():
-    split, splitting = divide(official(), protocol="official", fold="fold1", dev="given")
+    split, splitting = divide(official(), OFFICIAL, fold="fold1", dev="given", seed=0)
     assert [len(part) for part in split] == [20, 10, 20]
     assert (splitting.dev, splitting.leaks) == ("given", ())
     again = make_split(official(), protocol="official", fold="fold1", dev="speaker_disjoint")
@@ -44,9 +48,8 @@ def test_a_given_split_that_leaks_is_refused_by_the_names_of_the_speakers():
         "train and test of the protocol official share 3 speakers: Speaker0, Speaker1, Speaker2."
     )
     assert "`downstream_expert.datarc.allow_leak` to true" in said
-    _, splitting = divide(
-        official(3), protocol="official", fold="fold1", dev="given", allow_leak=True
-    )
+    leaking = dataclasses.replace(OFFICIAL, allow_leak=True)
+    _, splitting = divide(official(3), leaking, fold="fold1", dev="given", seed=0)
     assert splitting.leaks == (
         "3 of 4 test speakers also train, in 15 of 20 test utterances: Speaker0, Speaker1, "
         "Speaker2",
@@ -98,7 +101,8 @@ def test_audbs_split_of_ravdess_is_16_4_4_actors_and_emodbs_has_no_dev_part():
     assert [len(part) for part in split] == [16, 4, 4]
     names = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
     berlin = [utterance(name, f"emodb_{name}") for name in names]
-    split, splitting = divide(berlin, protocol="audb", fold="fold1", dev="given", corpus="emodb")
+    audb = DataConfig(protocol="audb", corpus="emodb")
+    split, splitting = divide(berlin, audb, fold="fold1", dev="given", seed=0)
     assert [len(part) for part in split] == [5, 1, 4]
     assert splitting.dev == "speaker_disjoint"
 
@@ -163,12 +167,12 @@ def test_speakers_that_differ_in_capitals_alone_are_told(caplog):
         tuple(utterance(f"{part}{place}", name) for place, name in enumerate(names[part]))
         for part in ("train", "dev", "test")
     ]
-    check_split(Split(*parts), protocol="si5")
+    check_split(Split(*parts), DataConfig(protocol="si5"))
     assert caplog.messages == [
         "2 test speakers differ from training ones in capitals or spaces alone (`CLEO` and `cleo`, "
         "`anna ` and `Anna`): if they are the same people, write them alike, or the test is not on "
         "unseen speakers."
     ]
     caplog.clear()
-    check_split(Split(parts[0], parts[1], parts[2][1:2]), protocol="si5")
+    check_split(Split(parts[0], parts[1], parts[2][1:2]), DataConfig(protocol="si5"))
     assert caplog.messages == []

@@ -12,6 +12,7 @@ from test_protocols import check_any_order
 from spknorm.corpora.records import EMOTIONS
 from spknorm.errors import ConfigError, DataError
 from spknorm.protocols import cross_split, folds_of, in_common, make_split, renamed
+from spknorm.schema import DataConfig
 
 
 @st.composite
@@ -192,4 +193,4 @@ def test_corpora_of_the_same_people_do_not_test_whom_they_train_on():
         {"ravdess": speech}, {"ravdess_song": song}, dev="speaker_disjoint", valid_ratio=0.2, seed=0
     )
     with pytest.raises(DataError, match="share speakers, which cross forbids: ravdess:01"):
-        check_split(split, protocol="cross", dev="speaker_disjoint")
+        check_split(split, DataConfig(protocol="cross"), dev="speaker_disjoint")

@@ -19,12 +19,6 @@ from spknorm.corpora.records import Utterance
 from spknorm.protocols import Split, Splitting, check_split, divide
 from spknorm.schema import DataConfig, ExpertConfig, resolved_dev
 
-_AS_SET = (
-    *("protocol", "base", "corpus", "fold_lists", "groups", "unseen", "allow_leak", "valid_ratio"),
-    *("samples_per_label", "draw", "train_turns", "test_turns"),
-)
-"""Settings that a split takes under their own names."""
-
 
 class EmotionData(NamedTuple):
     """What a run knows of its emotion corpus.
@@ -73,15 +67,7 @@ def read_emotions(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -
     read = read_several if config.protocol == "cross" else _read_one
     records, names, scale, split, splitting = read(config, seed=seed, work_dir=work_dir)
     if config.check_audio:
-        check_split(
-            split,
-            protocol=config.protocol,
-            base=config.base,
-            dev=splitting.dev,
-            unseen=config.unseen,
-            allow_leak=config.allow_leak,
-            check_audio=True,
-        )
+        check_split(split, config, dev=splitting.dev, check_audio=True)
     columns = ["emotion", "speaker", "session", "turn"]
     columns += [*names] if scale else []
     columns += ["votes"] if config.labels_from == "votes" else []
@@ -105,11 +91,11 @@ def _read_one(config: DataConfig, *, seed: int, work_dir: Path) -> Divided:
     dev = resolved_dev(config.dev, protocol=config.protocol, base=config.base, corpus=config.corpus)
     split, splitting = divide(
         records,
+        config,
         fold=str(config.test_fold),
         dev=dev,
         seed=seed,
         ordered=config.corpus != "manifest",  # s3prl's order, so that its dev split is ours
-        **{name: getattr(config, name) for name in _AS_SET},
     )
     return Divided(records, names, scale, split, splitting)
 

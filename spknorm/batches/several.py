@@ -92,7 +92,8 @@ def read_several(config: DataConfig, *, seed: int, work_dir: Path) -> Divided:
         valid_ratio=config.valid_ratio,
         seed=seed,
     )
-    leaks = check_split(split, protocol="cross", dev=dev, allow_leak=config.allow_leak)
+    strangers = DataConfig(protocol="cross", allow_leak=config.allow_leak)
+    leaks = check_split(split, strangers, dev=dev)
     splitting = Splitting(
         protocol="cross",
         title=TITLES["cross"],

@@ -1,6 +1,5 @@
 """The protocols by name: settings in, a checked split out. Last in this folder but cross.py."""
 
-import functools
 import logging
 import re
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from spknorm.protocols.groups import (
     without_shared_sentences,
 )
 from spknorm.protocols.overlap import Split, check_split
+from spknorm.schema import DataConfig
 
 logger = logging.getLogger(__name__)
 
@@ -52,38 +52,36 @@ def folds_of(
     return tuple(f"fold{number}" for number in range(1, count + 1))
 
 
-def make_split(utterances: Iterable[Utterance], **options: Any) -> Split:
-    """Return the split of `divide`, whose arguments these are."""
-    return divide(utterances, **options)[0]
+def make_split(
+    utterances: Iterable[Utterance],
+    *,
+    fold: str,
+    dev: str = "superb",
+    seed: int = 0,
+    ordered: bool = False,
+    **settings: Any,
+) -> Split:
+    """Return the split of `divide` under some settings of `datarc`."""
+    config = DataConfig(**settings)
+    return divide(utterances, config, fold=fold, dev=dev, seed=seed, ordered=ordered)[0]
 
 
 def divide(
     utterances: Iterable[Utterance],
+    config: DataConfig,
     *,
-    protocol: str,
     fold: str,
-    dev: str = "superb",
-    valid_ratio: float = 0.2,
-    seed: int = 0,
-    samples_per_label: int | None = None,
-    draw: int = 0,
-    base: str = "si5",
-    train_turns: str = "all",
-    test_turns: str = "all",
+    dev: str,
+    seed: int,
     ordered: bool = False,
-    groups: int = 5,
-    unseen: str = "speakers",
-    corpus: str = "",
-    fold_lists: str | None = None,
-    allow_leak: bool = False,
 ) -> tuple[Split, owners.Splitting]:
-    """Divide emotion utterances as a protocol says, and check the result by name.
+    """Divide emotion utterances as `datarc` says, and check the result by name.
 
-    Settings are those of `datarc`. si5 holds out SessionN (s3prl's folds), si10 the N-th speaker by
-    name, loso is si10 for any number of speakers, loso-group holds out the N-th of `groups` groups
-    that are alike in sex and classes; sd is random and stratified, 80/10/10 by `seed`; low_resource
-    keeps up to `samples_per_label` training utterances of each emotion of `base`, of random draws
-    that are nested over the sizes; official, emobox, emosuperb, audb: as others divide it.
+    Protocols: si5 holds out SessionN (s3prl's folds), si10 the N-th speaker by name, loso is si10
+    for any number of speakers, loso-group holds out the N-th of `groups` groups that are alike in
+    sex and classes; sd is random and stratified, 80/10/10 by `seed`; low_resource keeps up to
+    `samples_per_label` training utterances of each emotion of `base`, of random draws that are
+    nested over the sizes; official, emobox, emosuperb, audb: as others divide it.
 
     dev: `superb` takes `valid_ratio` of the training pool at random, so that train and dev share
     speakers, exactly as s3prl's emotion task does: torch's random_split under seed 0, whatever
@@ -100,14 +98,15 @@ def divide(
         DataError: The records cannot be divided so, or the parts would overlap.
     """
     _choice("dev", dev, DEVS)
+    protocol, base, unseen = config.protocol, config.base, config.unseen
     kind = base if protocol == "low_resource" else protocol
-    folds = folds_of(protocol, base=base, groups=groups, unseen=unseen)
+    folds = folds_of(protocol, base=base, groups=config.groups, unseen=unseen)
     if fold not in folds and not (not folds and re.fullmatch(r"fold[1-9][0-9]{0,4}", fold)):
         names = ", ".join(folds) or "fold1, fold2, ..."
         raise ConfigError(
             f"`test_fold` must be one of {names} under the protocol {protocol}, but is `{fold}`."
         )
-    _check_settings(protocol, kind, dev, samples_per_label)
+    _check_settings(protocol, kind, dev, config.samples_per_label)
     if unseen != "speakers" and kind in ("sd", "cross", *owners.LISTED):
         raise ConfigError(
             f"`unseen: {unseen}` has no effect under the protocol {protocol}, whose parts are what "
@@ -115,8 +114,7 @@ def divide(
         )
     records = list(utterances) if ordered else sorted(utterances, key=lambda one: one.id)
     _check_records(records)
-    whose: dict[str, Any] = {"seed": seed, "groups": groups, "unseen": unseen, "corpus": corpus}
-    pool, given, test = _parts_of(kind, records, fold, lists=fold_lists or "", **whose)
+    pool, given, test = _parts_of(kind, records, fold, config, seed)
     if kind == "sd" and dev == "superb":
         dev = "given"  # a tenth, drawn with the test part
     elif dev == "given" and not given:
@@ -125,29 +123,27 @@ def divide(
     elif dev != "given":
         kept = {one.id for one in (*pool, *given)}
         pool, given = [one for one in records if one.id in kept], []
-    pool, given = parts.of_turns(pool, train_turns), parts.of_turns(given, train_turns)
-    test = parts.of_turns(test, test_turns)
+    pool, given = (parts.of_turns(one, config.train_turns) for one in (pool, given))
+    test = parts.of_turns(test, config.test_turns)
     about = (
-        f"{protocol} {fold} is empty: {len(records)} utterances, train_turns {train_turns}, "
-        f"test_turns {test_turns}, valid_ratio {valid_ratio}"
+        f"{protocol} {fold} is empty: {len(records)} utterances, train_turns {config.train_turns}, "
+        f"test_turns {config.test_turns}, valid_ratio {config.valid_ratio}"
     )
     whole = Split(tuple(pool), tuple(given), tuple(test))
     _refuse_empty(about, train=whole.train, test=whole.test)
-    check = functools.partial(
-        check_split, protocol=protocol, base=base, unseen=unseen, allow_leak=allow_leak
-    )
-    check(whole, dev="")  # before dev is made of what trains, so that a message is of the list
+    # before dev is made of what trains, so that a message is of the list
+    check_split(whole, config, dev="")
     if dev == "superb":
-        train, valid = parts.superb_dev(pool, valid_ratio)
+        train, valid = parts.superb_dev(pool, config.valid_ratio)
     elif dev == "speaker_disjoint":
-        train, valid = parts.disjoint_dev(pool, valid_ratio, seed)
+        train, valid = parts.disjoint_dev(pool, config.valid_ratio, seed)
     else:
         train, valid = pool, given
-    if samples_per_label is not None:
-        train = parts.up_to(train, samples_per_label, draw)
+    if config.samples_per_label is not None:
+        train = parts.up_to(train, config.samples_per_label, config.draw)
     split = Split(tuple(train), tuple(valid), tuple(test))
     _refuse_empty(about, **split._asdict())
-    leaks = check(split, dev=dev)
+    leaks = check_split(split, config, dev=dev)
     dev = "superb" if kind == "sd" and dev == "given" else dev
     title = owners.TITLES[protocol]
     return split, owners.Splitting(
@@ -156,15 +152,7 @@ def divide(
 
 
 def _parts_of(
-    kind: str,
-    records: parts.Part,
-    fold: str,
-    *,
-    seed: int,
-    groups: int,
-    unseen: str,
-    corpus: str,
-    lists: str,
+    kind: str, records: parts.Part, fold: str, config: DataConfig, seed: int
 ) -> tuple[parts.Part, parts.Part, parts.Part]:
     """Return the training pool, the dev part that is given with it (or nothing), and test."""
     if kind == "sd":
@@ -172,19 +160,19 @@ def _parts_of(
     if kind == "official":
         return owners.hold_out_official(records, fold)
     if kind == "emobox":
-        return hold_out_by_lists(records, fold, lists)
+        return hold_out_by_lists(records, fold, config.fold_lists or "")
     if kind in owners.LISTED:
-        return owners.hold_out_listed(records, fold, owner=kind, corpus=corpus)
-    if unseen == "sentences":
-        pool, test = hold_out_sentences(records, fold, groups)
+        return owners.hold_out_listed(records, fold, owner=kind, corpus=config.corpus)
+    if config.unseen == "sentences":
+        pool, test = hold_out_sentences(records, fold, config.groups)
     elif kind == "si5":
         pool, test = parts.hold_out_session(records, fold)
     elif kind == "loso-group":
-        pool, test = hold_out_group(records, fold, groups)
+        pool, test = hold_out_group(records, fold, config.groups)
     else:
         pool, test = parts.hold_out_speaker(records, fold, kind)
-    if unseen == "both":
-        pool, test = without_shared_sentences(records, pool, test, fold, groups)
+    if config.unseen == "both":
+        pool, test = without_shared_sentences(records, pool, test, fold, config.groups)
     return pool, [], test
 
 

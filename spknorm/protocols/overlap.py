@@ -11,6 +11,7 @@ from typing import NamedTuple
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, first_of
 from spknorm.protocols.owners import LISTED
+from spknorm.schema import DataConfig
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +33,7 @@ class Split(NamedTuple):
 
 
 def check_split(
-    split: Split,
-    *,
-    protocol: str,
-    base: str = "si5",
-    dev: str = "superb",
-    unseen: str = "speakers",
-    allow_leak: bool = False,
-    check_audio: bool = False,
+    split: Split, config: DataConfig, *, dev: str = "superb", check_audio: bool = False
 ) -> tuple[str, ...]:
     """Refuse a split whose parts overlap where the protocol forbids it.
 
@@ -47,18 +41,19 @@ def check_split(
     of all protocols but sd may be in no other part (or its sentences, or both, as `unseen` says),
     nor the dev speakers in train under speaker_disjoint.
 
-    Settings are those of `divide`; audio is compared at 16 bits. Under `allow_leak` a sentence is
-    returned for each thing that test shares with the others.
+    `config` is `datarc`; audio is compared at 16 bits. Under `allow_leak` a sentence is returned
+    for each thing that test shares with the others.
 
     Raises:
         DataError: They do overlap; the message names the speakers or files.
     """
-    kind = base if protocol == "low_resource" else protocol
+    protocol = config.protocol
+    kind = config.base if protocol == "low_resource" else protocol
     leaks: list[str] = []
     for noun, key in _HELD_OUT.items() if kind != "sd" else ():
-        if unseen not in (noun, "both"):
+        if config.unseen not in (noun, "both"):
             continue
-        if allow_leak:
+        if config.allow_leak:
             leaks += _leak(split, noun, key)
             continue
         for name in ("train", "dev"):
