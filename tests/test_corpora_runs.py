@@ -10,6 +10,7 @@ from spknorm.corpora.known import CORPORA
 from spknorm.demo.corpus_trees import TREES, write_tree
 from spknorm.doctor import examine, status_of
 from spknorm.protocols import folds_of
+from spknorm.schema import DataConfig
 
 
 def settings_of(root, corpus, tiny_corpora, **data):
@@ -102,4 +103,4 @@ def test_without_sessions_the_doctor_says_what_to_take_instead(tiny_corpora, tmp
     assert status_of(checks) == "fail"
     said = next(check.detail for check in checks if check.name == "si5 fold1")
     assert "(protocol loso-group, dev speaker_disjoint)" in said
-    assert folds_of("loso-group", groups=3) == ("fold1", "fold2", "fold3")
+    assert folds_of(DataConfig(protocol="loso-group", groups=3)) == ("fold1", "fold2", "fold3")

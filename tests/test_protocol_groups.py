@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.protocols import folds_of, make_split
 from spknorm.protocols.groups import groups_of
+from spknorm.schema import DataConfig
 
 
 def actors(num_women, num_men, per_class=(4, 3, 2, 1)):
@@ -31,7 +32,7 @@ def test_every_speaker_is_tested_in_one_group():
     records = actors(12, 12)
     folds = [
         make_split(records, protocol="loso-group", fold=fold, dev="speaker_disjoint", groups=4)
-        for fold in folds_of("loso-group", groups=4)
+        for fold in folds_of(DataConfig(protocol="loso-group", groups=4))
     ]
     tested = [sorted({one.speaker for one in fold.test}) for fold in folds]
     assert sorted(name for group in tested for name in group) == sorted(

@@ -92,7 +92,8 @@ def test_emosuperbs_folds_are_by_session_and_by_actor():
         tested += [one.speaker for one in split.test]
         assert len(split.test) + len(split.dev) + len(split.train) == 91
     assert sorted(tested) == [one.speaker for one in actors]
-    assert folds_of("emosuperb", corpus="crema_d") == tuple(f"fold{n}" for n in range(1, 6))
+    folds = folds_of(DataConfig(protocol="emosuperb", corpus="crema_d"))
+    assert folds == tuple(f"fold{n}" for n in range(1, 6))
 
 
 def test_audbs_split_of_ravdess_is_16_4_4_actors_and_emodbs_has_no_dev_part():

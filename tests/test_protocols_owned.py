@@ -44,7 +44,7 @@ def protocols(draw):
     ours = protocol not in ("sd", "official")
     groups = draw(st.integers(2, 4))
     unseen = draw(st.sampled_from(["speakers", "sentences", "both"])) if ours else "speakers"
-    folds = folds_of(protocol, groups=groups, unseen=unseen) or ("fold1",)
+    folds = folds_of(DataConfig(protocol=protocol, groups=groups, unseen=unseen)) or ("fold1",)
     return {
         "protocol": protocol,
         "unseen": unseen,
@@ -123,7 +123,7 @@ def test_every_sentence_is_tested_once():
     options = {"protocol": "loso-group", "groups": 4, "unseen": "sentences"}
     tested = [
         values(make_split(acted(), fold=fold, dev="speaker_disjoint", **options).test, "sentence")
-        for fold in folds_of("loso-group", groups=4, unseen="sentences")
+        for fold in folds_of(DataConfig(protocol="loso-group", groups=4, unseen="sentences"))
     ]
     assert sum(map(len, tested)) == len(set.union(*tested)) == 6
 

@@ -222,13 +222,7 @@ def folds_in(entry: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     """
     name, data = entry["protocol"], config.get("downstream_expert", {}).get("datarc", {})
     corpus = entry.get("corpus") or data.get("corpus", "iemocap")
-    known = folds_of(
-        name,
-        base=entry.get("base", "si5"),
-        groups=entry.get("groups", 5),
-        unseen=entry.get("unseen", "speakers"),
-        corpus=corpus,
-    )
+    known = folds_of(DataConfig(**{**data_of(entry), "corpus": corpus}))
     folds = list(entry.get("folds") or known or (["fold1"] if name == "official" else []))
     if not folds:
         why = "the corpus has one per speaker" if name == "loso" else "its lists say how many"

@@ -68,13 +68,7 @@ def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
 
     expert = parse(config).downstream_expert
     data, fold = expert.datarc, fold_of(args, config)
-    folds = folds_of(
-        data.protocol,
-        base=data.base,
-        groups=data.groups,
-        unseen=data.unseen,
-        corpus=data.corpus,
-    )
+    folds = folds_of(data)
     if folds and fold not in folds:
         raise ConfigError(
             f"`test_fold` must be one of {', '.join(folds)}, but is `{fold}`. "

@@ -119,9 +119,12 @@ def _names_of_folds(
     records: "list[Utterance]", args: argparse.Namespace, corpus: str
 ) -> tuple[str, ...]:
     from spknorm.protocols import folds_of, speakers_of
+    from spknorm.schema import DataConfig
 
-    known = folds_of(args.protocol, groups=args.groups, unseen=args.unseen, corpus=corpus)
-    if known:
+    asked = DataConfig(
+        protocol=args.protocol, groups=args.groups, unseen=args.unseen, corpus=corpus
+    )
+    if known := folds_of(asked):
         return known
     if args.protocol == "loso":
         count = len(speakers_of(records, "The protocol loso"))

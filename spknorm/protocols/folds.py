@@ -32,23 +32,20 @@ _BY_SPEAKER = ("loso", "loso-group")
 _DIMENSIONS = ("arousal", "valence", "dominance")
 
 
-def folds_of(
-    protocol: str, *, base: str = "si5", groups: int = 5, unseen: str = "speakers", corpus: str = ""
-) -> tuple[str, ...]:
+def folds_of(config: DataConfig, *, listed: bool = True) -> tuple[str, ...]:
     """Return the names of a protocol's folds; none where the corpus or its lists say how many.
 
-    `base` is what low_resource draws from, `groups` the number of loso-group's, `corpus` the one
-    that emosuperb and audb have lists of.
+    Those of emosuperb and audb are in their lists, which may not be asked for.
     """
-    _choice("protocol", protocol, PROTOCOLS)
-    _choice("base", base, BASES)
-    kind = base if protocol == "low_resource" else protocol
-    if unseen == "sentences" or kind == "loso-group":
-        count = groups
+    _choice("protocol", config.protocol, PROTOCOLS)
+    _choice("base", config.base, BASES)
+    kind = config.base if config.protocol == "low_resource" else config.protocol
+    if config.unseen == "sentences" or kind == "loso-group":
+        count = config.groups
     elif kind in _NUM_FOLDS:
         count = _NUM_FOLDS[kind]
     else:
-        count = owners.num_folds(kind, corpus) if corpus else 0
+        count = owners.num_folds(kind, config.corpus) if listed else 0
     return tuple(f"fold{number}" for number in range(1, count + 1))
 
 
@@ -98,9 +95,9 @@ def divide(
         DataError: The records cannot be divided so, or the parts would overlap.
     """
     _choice("dev", dev, DEVS)
-    protocol, base, unseen = config.protocol, config.base, config.unseen
-    kind = base if protocol == "low_resource" else protocol
-    folds = folds_of(protocol, base=base, groups=config.groups, unseen=unseen)
+    protocol, unseen = config.protocol, config.unseen
+    kind = config.base if protocol == "low_resource" else protocol
+    folds = folds_of(config, listed=False)
     if fold not in folds and not (not folds and re.fullmatch(r"fold[1-9][0-9]{0,4}", fold)):
         names = ", ".join(folds) or "fold1, fold2, ..."
         raise ConfigError(
