@@ -12,8 +12,8 @@ from corpus_files import read_tree
 from iemocap_trees import write_iemocap
 
 from spknorm.audio import Walk
+from spknorm.corpora.doors import read_list
 from spknorm.corpora.iemocap import read_iemocap
-from spknorm.corpora.manifest import read_manifest
 from spknorm.corpora.voxceleb1 import read_voxceleb1
 from spknorm.errors import DataError, MissingError
 from spknorm.predict import Prediction, find_audio, write_rows
@@ -200,7 +200,7 @@ def test_csv_as_other_programs_write_it_is_read(tmp_path, delimiter, end, mark):
     rows = [["", "path", "speaker"], ["0", "a.wav", "anna"], ["1", "b.wav", "bea"]]
     text = mark + end.join(delimiter.join(row) for row in rows) + end
     (tmp_path / "m.csv").write_bytes(text.encode())
-    found = read_manifest(tmp_path / "m.csv")
+    found = read_list(tmp_path / "m.csv")
     assert [(one.id, one.speaker, one.labels) for one in found] == [
         ("a.wav", "anna", {}),
         ("b.wav", "bea", {}),
@@ -213,7 +213,7 @@ def test_columns_nobody_reads_may_hold_anything(tmp_path):
         {"path": "b.wav", "duration": float("nan"), "age": 3},
     ]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\r\n" for row in rows))
-    first, second = read_manifest(tmp_path / "m.jsonl")
+    first, second = read_list(tmp_path / "m.jsonl")
     assert first.labels == {"duration": "1.25", "old": "true"}
     assert second.labels == {"age": "3"}  # NaN is how pandas writes that there is nothing
 
@@ -224,7 +224,7 @@ def test_either_spelling_of_accents_finds_the_file(tmp_path, written, kept):
     name = "Zoë/Crème brûlée.wav"
     path = touch(tmp_path / unicodedata.normalize(kept, name))
     (tmp_path / "m.csv").write_text(f"path\n{unicodedata.normalize(written, name)}\n")
-    (found,) = read_manifest(tmp_path / "m.csv")
+    (found,) = read_list(tmp_path / "m.csv")
     assert found.path == path
 
 
@@ -233,17 +233,17 @@ def test_two_files_that_differ_in_spelling_alone_are_kept_apart(tmp_path):
     for name in names:
         touch(tmp_path / name)
     (tmp_path / "m.csv").write_text("path\n" + "\n".join(names) + "\n")
-    assert [one.path.name for one in read_manifest(tmp_path / "m.csv")] == names
+    assert [one.path.name for one in read_list(tmp_path / "m.csv")] == names
 
 
 def test_backslashes_are_read_where_a_file_is_found_and_named_where_none_is(tmp_path):
     path = touch(tmp_path / "a/b/c.wav")
     odd = touch(tmp_path / "a\\d.wav")
     (tmp_path / "m.csv").write_text("path\na\\b\\c.wav\na\\d.wav\n")
-    assert [one.path for one in read_manifest(tmp_path / "m.csv")] == [path, odd]
+    assert [one.path for one in read_list(tmp_path / "m.csv")] == [path, odd]
     (tmp_path / "m.csv").write_text("path\na\\none.wav\nC:\\data\\c.wav\n")
     with pytest.raises(DataError) as error:
-        read_manifest(tmp_path / "m.csv")
+        read_list(tmp_path / "m.csv")
     assert str(error.value) == (
         f"2 lines of {tmp_path / 'm.csv'} cannot be used:\n"
         "  line 2: the path 'a\\\\none.wav' has backslashes, and with / instead names no file of "
@@ -258,7 +258,7 @@ def test_backslashes_do_not_lead_out_of_the_root(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root/m.csv").write_text("path\n..\\secret.wav\n")
     with pytest.raises(DataError, match="leads out of the root"):
-        read_manifest(tmp_path / "root/m.csv")
+        read_list(tmp_path / "root/m.csv")
 
 
 def test_names_that_are_not_utf_8_are_read_and_printed(tmp_path):
@@ -311,7 +311,7 @@ def test_a_table_as_excel_writes_it_is_read(tmp_path, text, encoding):
     for name in ("a.wav", "b.wav"):
         touch(tmp_path / name)
     (tmp_path / "m.csv").write_bytes(text.encode(encoding))
-    found = read_manifest(tmp_path / "m.csv")
+    found = read_list(tmp_path / "m.csv")
     assert [(one.path.name, one.emotion) for one in found] == [("a.wav", "neu"), ("b.wav", "sad")]
 
 
@@ -328,7 +328,7 @@ def test_a_table_as_excel_writes_it_is_read(tmp_path, text, encoding):
 def test_what_is_no_such_table_says_so(tmp_path, content, message):
     (tmp_path / "m.csv").write_bytes(content)
     with pytest.raises(DataError) as error:
-        read_manifest(tmp_path / "m.csv")
+        read_list(tmp_path / "m.csv")
     assert message in str(error.value)
 
 
@@ -336,4 +336,4 @@ def test_a_name_that_ends_in_a_space_is_kept_where_there_is_one(tmp_path):
     odd = touch(tmp_path / "a.wav ")
     touch(tmp_path / "a.wav")
     (tmp_path / "m.csv").write_text("path,emotion\na.wav ,neu\n")
-    assert read_manifest(tmp_path / "m.csv")[0].path == odd
+    assert read_list(tmp_path / "m.csv")[0].path == odd

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from spknorm.corpora.checks import check_records, usable
-from spknorm.corpora.manifest import read_manifest
+from spknorm.corpora.doors import read_list
 from spknorm.corpora.records import EMOTIONS
 from spknorm.corpora.tables import text_of
 from spknorm.errors import DataError
@@ -42,7 +42,7 @@ def test_columns_become_fields_and_further_ones_labels(tmp_path):
         ["b", "b.wav", "", "s2", "", "", "", ""],
     ]
     write_csv(tmp_path / "m.csv", rows)
-    first, second = read_manifest(tmp_path / "m.csv")
+    first, second = read_list(tmp_path / "m.csv")
     assert first.path == tmp_path / "x/a.wav"
     assert (first.id, first.emotion, first.speaker) == ("a", "neu", "s1")
     assert (first.session, first.turn, first.split) == ("Session1", "scripted", "train")
@@ -55,12 +55,12 @@ def test_jsonl_gives_what_csv_gives(tmp_path):
     (tmp_path / "m.jsonl").write_text(
         '{"path": "a.wav", "speaker": "s1", "age": 31, "emotion": null}\n\n'
     )
-    assert read_manifest(tmp_path / "m.csv") == read_manifest(tmp_path / "m.jsonl")
+    assert read_list(tmp_path / "m.csv") == read_list(tmp_path / "m.jsonl")
 
 
 def test_the_path_is_the_id_where_there_is_none(tmp_path):
     write_csv(tmp_path / "m.csv", [["path"], ["x/a.wav"], ["y/a.wav"]])
-    assert [one.id for one in read_manifest(tmp_path / "m.csv")] == ["x/a.wav", "y/a.wav"]
+    assert [one.id for one in read_list(tmp_path / "m.csv")] == ["x/a.wav", "y/a.wav"]
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
@@ -74,7 +74,7 @@ def test_names_of_any_kind_are_found(tmp_path, ending, encoding):
     else:
         text = "".join(json.dumps({"path": name}) + "\n" for name in NAMES)
         file.write_text(text, encoding=encoding)
-    found = read_manifest(file)
+    found = read_list(file)
     assert [one.path.name for one in found] == list(NAMES)
     assert all(one.path.is_file() for one in found)
 
@@ -82,7 +82,7 @@ def test_names_of_any_kind_are_found(tmp_path, ending, encoding):
 def test_a_root_may_be_given(tmp_path):
     (tmp_path / "data").mkdir()
     write_csv(tmp_path / "m.csv", [["path"], ["a.wav"]])
-    (found,) = read_manifest(tmp_path / "m.csv", root=tmp_path / "data")
+    (found,) = read_list(tmp_path / "m.csv", root=tmp_path / "data")
     assert found.path == tmp_path / "data/a.wav"
 
 
@@ -90,18 +90,18 @@ def test_a_root_may_be_given(tmp_path):
 def test_what_pandas_and_python_write_for_a_missing_value_is_absent(tmp_path, cell):
     rows = [["path", "emotion", "speaker", "session"], ["a.wav", cell, cell, cell]]
     write_csv(tmp_path / "m.csv", rows)
-    (found,) = read_manifest(tmp_path / "m.csv")
+    (found,) = read_list(tmp_path / "m.csv")
     assert (found.emotion, found.speaker, found.session) == (None, None, None)
 
 
 def test_a_key_that_stands_twice_in_a_line_of_json_is_refused(tmp_path):
     (tmp_path / "m.jsonl").write_text('{"path": "a.wav", "emotion": "neu", "emotion": "sad"}\n')
     with pytest.raises(DataError, match="line 1: the key `emotion` stands twice, and one of the t"):
-        read_manifest(tmp_path / "m.jsonl")
+        read_list(tmp_path / "m.jsonl")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
-@pytest.mark.parametrize("read", [read_manifest, text_of])
+@pytest.mark.parametrize("read", [read_list, text_of])
 def test_a_text_with_zero_bytes_is_no_list_of_odd_names(tmp_path, encoding, read):
     (tmp_path / "m.csv").write_bytes(b"\n" + "path,emotion\na.wav,neu\n".encode(encoding))
     with pytest.raises(DataError, match=r"m\.csv has zero bytes in it, the first in line 2: "):
@@ -120,11 +120,11 @@ def test_50_000_files_are_listed_and_split_in_seconds_after_the_first_look(tmp_p
         (tmp_path / name).hardlink_to(tmp_path / "one.wav")
         rows.append([name, EMOTIONS[number // 500 % 4], speaker, f"Session{number % 5 + 1}"])
     write_csv(tmp_path / "m.csv", rows)
-    usable(read_manifest(tmp_path / "m.csv"), work_dir=tmp_path / "work", skip_bad=False)
+    usable(read_list(tmp_path / "m.csv"), work_dir=tmp_path / "work", skip_bad=False)
     import torch  # noqa: F401 (whose import is not what is measured)
 
     start = time.process_time()  # of this process alone: the machine may be busy
-    records = read_manifest(tmp_path / "m.csv")
+    records = read_list(tmp_path / "m.csv")
     check_records(records, role="emotion")
     records = usable(records, work_dir=tmp_path / "work", skip_bad=False)
     split = make_split(records, protocol="si5", fold="fold1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spknorm.corpora.manifest import read_manifest
+from spknorm.corpora.doors import read_list
 from spknorm.corpora.tables import text_of
 from spknorm.errors import ConfigError, DataError
 from spknorm.files import (
@@ -136,8 +136,8 @@ def test_a_pointer_in_place_of_a_table_or_of_json_is_named(tmp_path):
     said = "is a pointer of git-lfs, not the file itself: run `git lfs pull` where it was cloned."
     for name, read in (
         ("result.json", read_json),
-        ("list.csv", read_manifest),
-        ("list.jsonl", read_manifest),
+        ("list.csv", read_list),
+        ("list.jsonl", read_list),
         ("labels.csv", text_of),
         ("iden_split.txt", text_of),
     ):

@@ -127,7 +127,7 @@ def test_what_is_neither_a_list_nor_a_corpus_is_refused(name, capsys):
 
 
 def test_iemocaps_dialogue_is_not_the_speaker(tmp_path):
-    from spknorm.corpora.manifest import read_manifest
+    from spknorm.corpora.doors import read_list
 
     rows = [
         f"{name}.wav,{name},neu,{name[:6]},test"
@@ -138,7 +138,7 @@ def test_iemocaps_dialogue_is_not_the_speaker(tmp_path):
         )
     ]
     file = write(tmp_path, *rows, header="path,id,emotion,speaker,split")
-    records = read_manifest(file)
+    records = read_list(file)
     assert named_by_dialogue(records) == (3, 2)
     assert named_by_dialogue([*records, *records]) == (3, 2)  # of several folds
 

@@ -98,7 +98,7 @@ def _probe(ckpt: Path, folder: Path, *, quick: bool) -> Iterator[Figure]:
     from s3prl.upstream.hubert.expert import UpstreamExpert
 
     from spknorm.audio import load_audio
-    from spknorm.corpora.manifest import read_manifest
+    from spknorm.corpora.doors import read_list
     from spknorm.features.reader import upstream_reader
     from spknorm.features.reading import Reading
     from spknorm.probe import Pooled, run_probe
@@ -107,7 +107,7 @@ def _probe(ckpt: Path, folder: Path, *, quick: bool) -> Iterator[Figure]:
     generator = np.random.default_rng(1)
     lengths = generator.uniform(0.2, 0.5, 20) if quick else generator.uniform(1, 4, 40)
     corpus = make_corpus(folder / f"probe-{len(lengths)}", [float(n) for n in lengths], speakers=5)
-    utterances = read_manifest(corpus.manifest)
+    utterances = read_list(corpus.manifest)
     upstream = UpstreamExpert(str(ckpt)).eval()
     speakers = [str(utterance.speaker) for utterance in utterances]
     labels = np.unique(speakers, return_inverse=True)[1]

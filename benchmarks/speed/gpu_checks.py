@@ -62,13 +62,13 @@ def features_and_probe(ckpt: Path, corpus: Corpus) -> tuple[float, float, float]
     registry.register()
     from s3prl.upstream.hubert.expert import UpstreamExpert
 
-    from spknorm.corpora.manifest import read_manifest
+    from spknorm.corpora.doors import read_list
     from spknorm.features.reader import upstream_reader
     from spknorm.features.reading import Reading
     from spknorm.probe import Pooled, run_probe
     from spknorm.schema import UpstreamConfig
 
-    utterances = read_manifest(corpus.manifest)
+    utterances = read_list(corpus.manifest)
     speakers = [str(utterance.speaker) for utterance in utterances]
     labels = np.unique(speakers, return_inverse=True)[1]
     upstream = UpstreamExpert(str(ckpt)).eval().to("cuda")

@@ -40,11 +40,11 @@ _LISTING = (
 import json, os, sys, time
 from pathlib import Path
 from spknorm.corpora.checks import check_records
-from spknorm.corpora.manifest import read_manifest
+from spknorm.corpora.doors import read_list
 from spknorm.protocols import make_split
 clock = dict(wall=time.perf_counter, cpu=time.process_time)[sys.argv[2]]
 started = clock()
-records = read_manifest(Path(sys.argv[1]))
+records = read_list(Path(sys.argv[1]))
 check_records(records, role="emotion")
 split = make_split(records, protocol="si5", fold="fold1")
 seconds = clock() - started

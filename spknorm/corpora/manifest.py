@@ -31,21 +31,15 @@ _CHOICES = {"turn": ("improvised", "scripted"), "split": ("train", "dev", "test"
 
 
 def read(ask: Ask) -> list[Utterance]:
-    """Return what the settings ask for; see `read_manifest`."""
+    """Return what the settings ask for, be it a manifest or another tool's list."""
     from spknorm.corpora.doors import read_list  # which is after this file
 
     section = ask.section
     return read_list(section.manifest, root=section.root, allow_outside=section.allow_outside)
 
 
-def read_manifest(
-    file: Path | str,
-    *,
-    root: Path | str | None = None,
-    allow_outside: bool = False,
-    by_part: bool = False,
-) -> list[Utterance]:
-    """Return a manifest's utterances in its order; see `read_list` for what else is given.
+def read_manifest(file: Path, guard: PathGuard, *, by_part: bool) -> list[Utterance]:
+    """Return a manifest's utterances in its order, for `read_list`, which says what is `by_part`.
 
     It is `.csv` (with commas, semicolons, tabs or `|`; pandas' unnamed index column, Excel's line
     `sep=;` and empty columns at the end are passed over), or `.jsonl`, whose `COLUMNS` are text or
@@ -53,17 +47,12 @@ def read_manifest(
     NaN are absent values. Without `id` the path's text is the id.
 
     Raises:
-        MissingError: There is no such file or root.
+        MissingError: There is no such file.
         DataError: Its ending is neither, it is not UTF-8, or lines cannot be used: at most 20
             are named, with the count.
     """
-    file = Path(file)
     if (rows := _READERS.get(file.suffix.lower())) is None:
         raise DataError(f"The manifest {file} must end in .csv or .jsonl.")
-    folder = file.parent if root is None else Path(root)
-    if not folder.is_dir():
-        raise MissingError(f"There is no folder {folder}, the root of the manifest {file}.")
-    guard = PathGuard(folder, allow_outside=allow_outside)
     records: list[Utterance] = []
     problems: list[str] = []
     first_line: dict[tuple[str | None, ...], int] = {}

@@ -120,7 +120,7 @@ def text_of(file: Path, name: str = "", *, strict: bool = False) -> str:
         raise DataError(f"{name} cannot be read: {error.strerror}.") from error
     if is_pointer(content):
         raise DataError(f"{name} {POINTER}.")
-    if strict and content.startswith(_WORKBOOKS):
+    if content.startswith(_WORKBOOKS):
         raise DataError(f"{name} is a workbook, not CSV: save it as `CSV UTF-8`.")
     is_wide = content.startswith(_UTF_16)
     if b"\0" in content and not is_wide:

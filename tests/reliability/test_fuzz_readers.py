@@ -6,9 +6,10 @@ import os
 from fuzzing import JSON, content_like, fuzz
 from hypothesis import strategies as st
 
+from spknorm.corpora.doors import read_list
 from spknorm.corpora.folds import read_folds
 from spknorm.corpora.iemocap import read_iemocap
-from spknorm.corpora.manifest import COLUMNS, read_manifest
+from spknorm.corpora.manifest import COLUMNS
 from spknorm.corpora.records import EMOTIONS
 from spknorm.corpora.voxceleb1 import read_voxceleb1
 from spknorm.errors import DataError, MissingError
@@ -76,7 +77,7 @@ def stays_inside(records, root):
 @fuzz(15_000, content=content_like(MANIFEST))
 def test_a_csv_manifest_of_any_content(folder, content):
     (folder / "m.csv").write_bytes(content)
-    records = attempt(read_manifest, folder / "m.csv")
+    records = attempt(read_list, folder / "m.csv")
     stays_inside(records, folder)
     if records:
         assert len({one.id for one in records}) == len(records)
@@ -89,7 +90,7 @@ def test_a_csv_manifest_of_any_content(folder, content):
 )
 def test_a_jsonl_manifest_of_any_content(folder, content):
     (folder / "m.jsonl").write_bytes(content)
-    records = attempt(read_manifest, folder / "m.jsonl")
+    records = attempt(read_list, folder / "m.jsonl")
     stays_inside(records, folder)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from spknorm.corpora.manifest import read_manifest
-from spknorm.errors import DataError, MissingError
+from spknorm.corpora.doors import read_list
+from spknorm.errors import ConfigError, DataError, MissingError
 
 OUTSIDE = "leads out of the root"
 
@@ -11,7 +11,7 @@ OUTSIDE = "leads out of the root"
 def refused(path, content, **options):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError) as error:
-        read_manifest(path, **options)
+        read_list(path, **options)
     assert error.value.exit_code == 3
     assert str(path) in str(error.value)
     return str(error.value)
@@ -93,19 +93,16 @@ def test_an_unknown_ending_is_refused(tmp_path):
 @pytest.mark.fault("manifest")
 def test_a_missing_manifest_or_root_is_named(tmp_path):
     with pytest.raises(MissingError) as error:
-        read_manifest(tmp_path / "m.csv")
+        read_list(tmp_path / "m.csv")
     assert str(error.value) == f"There is no manifest {tmp_path / 'm.csv'}."
     with pytest.raises(MissingError) as error:
-        read_manifest(tmp_path / "m.csv", root=tmp_path / "no")
+        read_list(tmp_path / "m.csv", root=tmp_path / "no")
     assert str(error.value) == (
         f"There is no folder {tmp_path / 'no'}, the root of the manifest {tmp_path / 'm.csv'}."
     )
     (tmp_path / "d.csv").mkdir()
-    with pytest.raises(DataError) as error:
-        read_manifest(tmp_path / "d.csv")
-    assert str(error.value) == (
-        f"The manifest {tmp_path / 'd.csv'} cannot be read: Is a directory."
-    )
+    with pytest.raises(ConfigError, match=rf"^The folder {tmp_path / 'd.csv'} is of no known kind"):
+        read_list(tmp_path / "d.csv")
 
 
 @pytest.mark.fault("manifest")
@@ -164,7 +161,7 @@ def test_no_path_leads_out_of_the_root(corpus, path, ending):
 @pytest.mark.parametrize("path", LEADING_OUT)
 def test_a_path_may_lead_out_if_that_is_allowed(corpus, path):
     (corpus / "m.csv").write_text(f"path\n{path}\n")
-    (found,) = read_manifest(corpus / "m.csv", allow_outside=True)
+    (found,) = read_list(corpus / "m.csv", allow_outside=True)
     assert found.path == corpus / path
 
 
@@ -174,14 +171,14 @@ def test_a_path_may_lead_out_if_that_is_allowed(corpus, path):
 def test_paths_that_stay_inside_are_fine_however_they_are_written(corpus, path):
     path = str(corpus / "inner/a.wav") if path == "ABSOLUTE" else path
     (corpus / "m.csv").write_text(f"path\n{path}\n")
-    (found,) = read_manifest(corpus / "m.csv")
+    (found,) = read_list(corpus / "m.csv")
     assert found.path.read_bytes() == b"sound"
 
 
 def test_a_root_that_is_itself_a_link_is_fine(corpus):
     (corpus.parent / "link").symlink_to(corpus)
     (corpus / "m.csv").write_text("path\ninner/a.wav\n")
-    (found,) = read_manifest(corpus.parent / "link/m.csv")
+    (found,) = read_list(corpus.parent / "link/m.csv")
     assert found.path == corpus.parent / "link/inner/a.wav"
 
 

@@ -68,17 +68,19 @@ def read_list(
         DataError: It cannot be read, or rows of it cannot be used: at most 20 are named.
     """
     path = Path(path)
-    if (door := next((one for one in DOORS if one.module.fits(path)), None)) is None:
-        if path.is_dir():
-            known = "; ".join(f"{one.title}: {one.what}" for one in DOORS)
-            raise ConfigError(f"The folder {path} is of no known kind. Known are {known}.")
-        return read_manifest(path, root=root, allow_outside=allow_outside, by_part=by_part)
+    door = next((one for one in DOORS if one.module.fits(path)), None)
+    if door is None and path.is_dir():
+        known = "; ".join(f"{one.title}: {one.what}" for one in DOORS)
+        raise ConfigError(f"The folder {path} is of no known kind. Known are {known}.")
     folder = (path if path.is_dir() else path.parent) if root is None else Path(root)
     if not folder.is_dir():
-        raise MissingError(f"There is no folder {folder}, the root of {path}.")
+        called = "the manifest " if door is None else ""
+        raise MissingError(f"There is no folder {folder}, the root of {called}{path}.")
+    guard = PathGuard(folder, allow_outside=allow_outside)
+    if door is None:
+        return read_manifest(path, guard, by_part=by_part)
     if door.module is hugging_face and path.is_file():
         path = path.parent  # one of the files of a data set
-    guard = PathGuard(folder, allow_outside=allow_outside)
     records: list[Utterance] = []
     problems: list[str] = []
     for row in door.module.rows(path):
