@@ -49,7 +49,7 @@ def train_in_child(upstream, mapping, folder, *, kill_after=None):
             with (folder.parent / f"{folder.name}.txt").open("a") as output:
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
-                tiny_runs.train(upstream, mapping, folder, resume=True)
+                tiny_runs.train(upstream, mapping, folder, resume=True, reads_back=True)
                 status = 0
         except BaseException:
             traceback.print_exc()

@@ -75,7 +75,7 @@ def test_a_full_disk_ends_the_run_with_the_last_good_checkpoint_whole(
         run_with_small_files(int(min(share, 0.9) * each), tiny_hubert, tiny_corpora, tmp_path)
         return
     with pytest.raises(CheckpointError) as ended:
-        tiny_runs.train(tiny_hubert, mapping, disk)
+        tiny_runs.train(tiny_hubert, mapping, disk, reads_back=True)
     assert str(ended.value) == (
         f"{disk} takes no more data (No space left on device). What was saved before is whole: "
         "free some space and go on with -a."
@@ -84,7 +84,7 @@ def test_a_full_disk_ends_the_run_with_the_last_good_checkpoint_whole(
     for path in checkpoint.existing(disk):
         checkpoint.read(path)
     subprocess.run(["mount", "-o", "remount,size=50M", str(disk)], check=True)
-    tiny_runs.train(tiny_hubert, mapping, disk, resume=True)
+    tiny_runs.train(tiny_hubert, mapping, disk, resume=True, reads_back=True)
     assert tiny_runs.outcome_of(disk) == tiny_runs.outcome_of(whole)
 
 
@@ -114,7 +114,7 @@ def test_a_disk_too_full_for_a_log_line_is_told_as_well(
     monkeypatch.setattr(SpknormRunner, "_log_training", fill)
     mapping = tiny_runs.settings_of(tiny_corpora, total_steps=200, eval_step=200, save_step=200)
     with pytest.raises(CheckpointError, match="takes no more data"):
-        tiny_runs.train(tiny_hubert, mapping, disk)
+        tiny_runs.train(tiny_hubert, mapping, disk, reads_back=True)
 
 
 @pytest.mark.fault("folder")
