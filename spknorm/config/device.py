@@ -156,10 +156,11 @@ def computes_in_bf16(number: int | None) -> bool:
 
 
 def tf32_in(device: str) -> list[str]:
-    """Return where float32 is rounded to TF32 on a device of this type: products, convolutions."""
+    """Return where float32 is rounded to TF32 on a device: products, convolutions."""
     import torch
 
-    if device != "cuda" or not computes_in_bf16(None):  # the same cards have both
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or not computes_in_bf16(int(number) if number else None):  # cards have both
         return []
     products = torch.get_float32_matmul_precision() != "highest"
     places = {"products": products, "convolutions": torch.backends.cudnn.allow_tf32}

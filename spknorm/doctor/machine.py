@@ -85,10 +85,12 @@ def _check_device() -> Check:
         hidden = " (CUDA_VISIBLE_DEVICES hides GPUs)" if device.are_hidden() else ""
         found = f"CPU only{hidden}, {os.cpu_count()} cores"
         return Check("device", "warn", f"{found}. Fine for the demo, slow for a full HuBERT")
-    found = ", ".join(map(_card, range(torch.cuda.device_count())))
-    for number in range(torch.cuda.device_count()):
-        if (reason := device.reason_without_kernels(number)) is not None:
-            return Check("device", "fail", f"{found}: {reason}, or use --device cpu")
+    count = torch.cuda.device_count()
+    found = ", ".join(map(_card, range(count)))
+    if (reason := device.reason_without_kernels(0)) is not None:
+        usable = [n for n in range(count) if device.reason_without_kernels(n) is None]
+        other = f"cuda:{usable[0]}" if usable else "cpu"
+        return Check("device", "fail", f"{found}: {reason}, or use --device {other}")
     try:
         device.check_device("cuda")
     except ConfigError as error:
@@ -97,6 +99,9 @@ def _check_device() -> Check:
     if free < total / 2:
         advice = device.freer_card(0) or " Wait, or expect smaller pieces of a batch"
         return Check("device", "warn", f"{found}: others hold most of it.{advice.rstrip('.')}")
+    for number in range(1, count):
+        if (reason := device.reason_without_kernels(number)) is not None:
+            return Check("device", "warn", f"{found}: leave out cuda:{number}, since {reason}")
     return Check("device", "ok", found)
 
 

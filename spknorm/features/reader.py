@@ -65,7 +65,7 @@ class CachedReader:
         self._is_off, self._limit = config.cache == "off", config.cache_limit_gb * 1e9
         if self._device.type != "cpu":  # whose numbers are others
             kind = self._device.type
-            about = {**about, "device": kind, "tf32": tf32_in(kind)}
+            about = {**about, "device": kind, "tf32": tf32_in(str(self._device))}
         name = sha256_of(repr(sorted(about.items())).encode())[:32]
         self.store = FeatureStore(cache_root(config.cache_dir) / "features" / name, about=about)
 

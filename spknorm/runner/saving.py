@@ -91,7 +91,7 @@ class Saver:
             device=torch.cuda.get_device_name(device) if on_gpu else device.type,
             precision=precision,
             attention=tuple(counters.attention),
-            tf32=() if precision == "bf16" else tuple(tf32_in(device.type)),
+            tf32=() if precision == "bf16" else tuple(tf32_in(str(device))),
             fused=bool(self._iteration.update.emotion.defaults.get("fused")),
             compiled=encoder is not None and encoder.compiled,
             most_frames=counters.most_frames,

@@ -203,6 +203,20 @@ def on_the_second_card(run: dict[str, Any]) -> dict[str, Any]:
     return {"first": held[0], "second": held[1] > 0, "rows": len(rows) > 0}
 
 
+def computed_with(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Train runs; return what each computed with, and in how many stores of features."""
+    found = []
+    with _folder() as made:
+        made.new()  # a cache that all share
+        for number, run in enumerate(runs):
+            place = made.folder / str(number)
+            made.train(run, place)
+            result = json.loads((place / "result.json").read_text())
+            stores = [*Path(os.environ["SPKNORM_CACHE"]).glob("features/*")]
+            found.append({**result["computing"], "stores": len(stores)})
+    return found
+
+
 def checked_precision(precision: str) -> list[list[str]]:
     """Return what the doctor says of the precision of a run."""
     from spknorm.doctor.machine import check_precision

@@ -72,7 +72,10 @@ static int is_busy(int card) { return card + 1 == (int)setting("PRETENDED_BUSY",
 static size_t others(int card) { /* what other processes hold of the first card */
   return card ? 0 : (size_t)setting("PRETENDED_OTHERS", 0) * 1000000;
 }
-static int capability(void) { return (int)setting("PRETENDED_CAPABILITY", 90); }
+static int capability(int card) { /* that of the second card may be another */
+  long all = setting("PRETENDED_CAPABILITY", 90);
+  return (int)(card == 1 ? setting("PRETENDED_CAPABILITY_1", all) : all);
+}
 static size_t memory(void) { return (size_t)setting("PRETENDED_MB", 80000) * 1000000; }
 static __thread int current;
 
@@ -90,9 +93,9 @@ API cudaSetDevice(int card) {
 }
 API cudaGetDeviceProperties(struct cudaDeviceProp *card, int number) {
   memset(card, 0, sizeof *card);
-  snprintf(card->name, sizeof card->name, "pretended card of sm_%d", capability());
-  card->major = capability() / 10;
-  card->minor = capability() % 10;
+  snprintf(card->name, sizeof card->name, "pretended card of sm_%d", capability(number));
+  card->major = capability(number) / 10;
+  card->minor = capability(number) % 10;
   card->totalGlobalMem = memory();
   card->multiProcessorCount = 132;
   card->warpSize = 32;
@@ -103,7 +106,7 @@ API cudaGetDeviceProperties(struct cudaDeviceProp *card, int number) {
   card->maxGridSize[1] = card->maxGridSize[2] = 65535;
   card->regsPerBlock = card->regsPerMultiprocessor = 65536;
   card->sharedMemPerBlock = 48 << 10;
-  card->sharedMemPerBlockOptin = (capability() >= 90 ? 227 : capability() >= 80 ? 163 : 96) << 10;
+  card->sharedMemPerBlockOptin = (capability(number) >= 90 ? 227 : capability(number) >= 80 ? 163 : 96) << 10;
   card->sharedMemPerMultiprocessor = card->sharedMemPerBlockOptin + 1024;
   card->l2CacheSize = 50 << 20;
   DONE;
@@ -260,7 +263,7 @@ API cudaLaunchKernelExC(const cudaLaunchConfig_t *how, const void *function, voi
 API cudaFuncGetAttributes(struct cudaFuncAttributes *about, const void *function) {
   memset(about, 0, sizeof *about);
   about->maxThreadsPerBlock = 1024;
-  about->binaryVersion = about->ptxVersion = capability();
+  about->binaryVersion = about->ptxVersion = capability(current);
   DONE;
 }
 API cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute which, int value) { DONE; }

@@ -154,6 +154,25 @@ def test_the_doctor_says_what_others_hold_of_a_card(ask, trouble, cards, expecte
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "status", "said"),
+    [
+        (
+            90,
+            "61",
+            "warn",
+            ": leave out cuda:1, since this torch has no kernels for pretended card",
+        ),
+        (61, "90", "fail", "install a torch that was built for it, or use --device cuda:1"),
+        (61, "61", "fail", "install a torch that was built for it, or use --device cpu"),
+        (90, "75", "ok", "pretended card of sm_90 (80 GB), pretended card of sm_75 (80 GB)"),
+    ],
+)
+def test_an_old_card_beside_a_new_one_stops_nothing(ask, first, second, status, said):
+    found = ask("doctor", cards=2, capability=first, PRETENDED_CAPABILITY_1=second)
+    assert found[0] == status and said in found[1], found
+
+
+@pytest.mark.parametrize(
     ("precision", "capability", "expected"),
     [
         ("bf16", 75,

@@ -169,3 +169,24 @@ def test_a_trained_front_end_beside_what_keeps_it_is_one_line(ask, name, value):
         "spknorm: `config.downstream_expert.spknorm.train_feature_extractor` has no effect beside "
         f"`config.upstream.{name}`, which "
     )
+
+
+def test_of_two_unlike_cards_each_is_known_by_what_it_rounds(ask):
+    kept = {**SETTINGS["frozen, kept"], "precision": "fp32"}
+    cards = ("cpu", "cuda:0", "cuda:1", "cuda")
+    runs = [{**kept, "flags": {"upstream_trainable": False, "device": card}} for card in cards]
+    found = ask("computed_with", {"runs": runs}, cards=2, PRETENDED_CAPABILITY_1="75")
+    assert [row["device"].removeprefix("pretended card of ") for row in found] == [
+        "cpu", "sm_90", "sm_75", "sm_90",
+    ]  # fmt: skip
+    assert [row["tf32"] for row in found] == [[], ["convolutions"], [], ["convolutions"]]
+    assert [row["stores"] for row in found] == [1, 2, 3, 3]  # what one kept the other may not use
+
+
+def test_the_card_that_is_named_decides_the_precision(ask):
+    runs = [{**BASE, "flags": {"device": card}} for card in ("cuda:0", "cuda:1")]
+    found = ask("computed_with", {"runs": runs}, cards=2, PRETENDED_CAPABILITY_1="75")
+    assert [row["precision"] for row in found] == ["bf16", "fp32"]
+    assert [row["attention"] for row in found] == [
+        ["flash, on packed frames"], ["memory-efficient, on padded frames"],
+    ]  # fmt: skip
