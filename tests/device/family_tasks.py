@@ -131,7 +131,7 @@ def told_of(runs: list[dict[str, Any]]) -> list[list[Any]]:
 
 
 def run_out_in_runs(runs: list[dict[str, Any]], times: int, again: int = 0) -> list[Any]:
-    """Let some allocation fail in each run after its upstream is there; return how each ended.
+    """Let some allocation fail in each run after its models are there; return how each ended.
 
     Args:
         runs: As `Runs.train` takes them.
@@ -142,11 +142,12 @@ def run_out_in_runs(runs: list[dict[str, Any]], times: int, again: int = 0) -> l
     with _folder() as made:
         for run in runs:
             built: list[int] = []
-            train = S3prlRunner._get_downstream
+            build = S3prlRunner._get_downstream
 
-            def noted(self: Any, train: Any = train, built: list[int] = built) -> Any:
+            def noted(self: Any, build: Any = build, built: list[int] = built) -> Any:
+                made = build(self)
                 built.append(steps.device.allocations)
-                return train(self)
+                return made
 
             steps.reset()
             with mock.patch.object(S3prlRunner, "_get_downstream", noted):

@@ -113,7 +113,7 @@ LESS = {
     ids=["some", "all"],
 )
 @pytest.mark.parametrize("again", [0, 40])
-def test_a_run_ends_well_whichever_allocation_fails_once_its_upstream_is_there(
+def test_a_run_ends_well_whichever_allocation_fails_once_its_models_are_there(
     ask, names, times, again
 ):
     asked = {"runs": [LESS[name] for name in names], "times": times, "again": again}
