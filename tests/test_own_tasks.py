@@ -19,6 +19,7 @@ SHORT = (
     "config.downstream_expert.speaker_corpus.max_seconds=0.2"
 )
 NO_START = ",,config.downstream_expert.spknorm.speaker_pretrain_steps=0"
+BRIEF_START = ",,config.downstream_expert.spknorm.speaker_pretrain_steps=20"
 S3PRLS = (
     ",,config.runner.engine=s3prl,,config.downstream_expert.spknorm.update=reversal,,"
     "config.optimizer.groups=None,,config.downstream_expert.speaker_corpus.micro_batch_size=None,,"
@@ -36,7 +37,7 @@ def begin(tiny_corpora, tiny_hubert, tmp_path, monkeypatch):
 
 
 def test_an_experiment_from_training_to_a_recording(begin, tiny_corpora, tmp_path, capsys):
-    assert run_downstream([*begin, "-v", "fold2", "-o", SHORT.format(steps=2)]) == 0
+    assert run_downstream([*begin, "-v", "fold2", "-o", SHORT.format(steps=2) + BRIEF_START]) == 0
     expdir = tmp_path / "result/downstream/emotion_spknorm-hubert_local-TAP-fold2"
     result = json.loads((expdir / "result.json").read_text())
     assert (result["fold"], result["steps"], result["strategy"]) == ("fold2", 2, "TAP")
@@ -44,12 +45,12 @@ def test_an_experiment_from_training_to_a_recording(begin, tiny_corpora, tmp_pat
 
     # the same command with -a and more steps goes on
     again = [*begin, "-v", "fold2", "-a", "-o"]
-    assert run_downstream([*again, SHORT.format(steps=4)]) == 0
+    assert run_downstream([*again, SHORT.format(steps=4) + BRIEF_START]) == 0
     assert json.loads((expdir / "result.json").read_text())["steps"] == 4
 
     # with -a and another setting it is refused, and told which
     capsys.readouterr()
-    other = SHORT.format(steps=4) + ",,config.optimizer.lr=0.5"
+    other = SHORT.format(steps=4) + BRIEF_START + ",,config.optimizer.lr=0.5"
     assert run_downstream([*again, other]) == 2
     assert "config.optimizer.lr was 0.0001, is 0.5" in capsys.readouterr().err
 
@@ -58,7 +59,7 @@ def test_an_experiment_from_training_to_a_recording(begin, tiny_corpora, tmp_pat
     tested = (expdir / "test_fold2_predict.txt").read_text()
     assert run_downstream(["-m", "evaluate", "-e", str(best)]) == 0
     assert (expdir / "test_fold2_predict.txt").read_text() == tested
-    elsewhere = ["-p", "elsewhere", "-v", "fold2", "-o", SHORT.format(steps=4)]
+    elsewhere = ["-p", "elsewhere", "-v", "fold2", "-o", SHORT.format(steps=4) + BRIEF_START]
     assert run_downstream(["-m", "evaluate", "-i", str(best), *begin, *elsewhere]) == 0
     assert (tmp_path / "elsewhere" / "test_fold2_predict.txt").read_text() == tested
 
