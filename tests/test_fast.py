@@ -242,7 +242,7 @@ def test_a_compiled_layer_is_whole_graphs_whatever_the_lengths(make_upstream):
     compiled = torch.compile(layers.run_layer, backend=count, dynamic=True, fullgraph=True)
     try:
         for lengths in ([9, 4], [7, 7], [12, 5, 3], [8, 6], [10, 10]):
-            layout = Layout(lengths, device=torch.device("cpu"), together=True)
+            layout = Layout(lengths, device=torch.device("cpu"), together=True).settle()
             compiled(layer, torch.randn(sum(lengths), 32, requires_grad=True), layout)
     finally:
         torch._dynamo.reset()

@@ -107,6 +107,11 @@ class Source:
         """Whether `recompute` can save memory: the encoder does not do it yet."""
         return self.encoder is not None and not self.encoder.recomputes
 
+    def let_go_of_graphs(self) -> bool:
+        """Record layers as CUDA graphs no more; return whether that gives memory back."""
+        graphs = None if self.encoder is None else self.encoder.graphs
+        return graphs is not None and graphs.let_go()
+
     def recompute(self) -> None:
         """Recompute activations in the backward pass from now on."""
         if self.encoder is not None:

@@ -1,10 +1,11 @@
 """How much of a batch passes the upstream at once: a matter of memory, not of the method.
 
 Used by `passes.py`. The CPU takes everything at once as long as that is little. A GPU does until
-memory is short; then the largest pieces are halved for the rest of the run. Before they are so
-small that it waits for the host, activations are recomputed, before they are smaller still what an
-iteration keeps of the weights lies in the main memory, and at last single utterances are left. All
-of this rides in the run's counters, so that a resumed run cuts as it did.
+memory is short; then recordings of layers go, and after them the largest pieces are halved for the
+rest of the run. Before they are so small that it waits for the host, activations are recomputed,
+before they are smaller still what an iteration keeps of the weights lies in the main memory, and at
+last single utterances are left. All but the first of this rides in the run's counters, so that a
+resumed run cuts as it did.
 
 Legend: n utterances of a piece, T frames of its longest.
 """
@@ -90,6 +91,8 @@ class Pieces:
     def finer(self) -> str | None:
         """Take less memory from now on; return how, None if nothing is left to be done."""
         counters = self._counters
+        if self._world.largest(int(self._source.let_go_of_graphs())):
+            return "layers are not recorded as CUDA graphs any more"
         largest = self._world.largest(self._largest)
         recomputes = not counters.recomputes and self._source.recomputable
         moves = self._on_gpu and not counters.keeps_on_host

@@ -62,6 +62,7 @@ class Computing:
         tf32: What of float32 a GPU rounded to TF32: products, convolutions.
         fused: The optimisers take their steps in torch's fused kernels.
         compiled: The upstream's layers went through torch.compile.
+        recorded: They were replayed as CUDA graphs.
         most_frames: Padded frames that passed it at once at the end; None: memory was never short.
         recomputes: Activations were recomputed in the backward pass at the end.
         keeps_on_host: What an iteration keeps lay in the main memory at the end.
@@ -73,6 +74,7 @@ class Computing:
     tf32: tuple[str, ...] = ()
     fused: bool = False
     compiled: bool = False
+    recorded: bool = False
     most_frames: int | None = None
     recomputes: bool = False
     keeps_on_host: bool = False
@@ -84,6 +86,7 @@ class Computing:
         parts += [f"attention {' or '.join(self.attention)}"] if self.attention else []
         parts += ["fused optimisers"] if self.fused else []
         parts += ["compiled layers"] if self.compiled else []
+        parts += ["layers replayed as CUDA graphs"] if self.recorded else []
         if self.most_frames is not None:
             parts.append(f"at most {self.most_frames} frames at once")
         parts += ["activations recomputed"] if self.recomputes else []

@@ -136,6 +136,9 @@ class UpstreamConfig:
     checkpoint_activations: Annotated[bool, NOTHING] = False
     """Recompute the transformer's activations in the backward pass."""
     compile: Annotated[bool, NUMBERS] = False
+    graphs: Annotated[bool, NUMBERS] = True
+    """On a GPU, in training in 16 bits, record all layers as CUDA graphs and replay them: the host
+    then has little to do (see spknorm.upstreams.fast.graphs)."""
     packed: Annotated[bool, NUMBERS] = True
     """Run utterances end to end instead of padded (the wav2vec 2.0 kind of models; see
     spknorm.upstreams.fast): faster, and features do not depend on the batch. Frozen upstreams

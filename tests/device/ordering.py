@@ -51,7 +51,7 @@ class Watch(TorchDispatchMode):
     ) -> Any:
         """Do an operation between two lines of the log."""
         options = options or {}
-        if function.is_view:
+        if function.is_view or torch.cuda.is_current_stream_capturing():  # nothing is done yet
             return function(*arguments, **options)
         given = _memory((arguments, options))
         steps.library.pretended_note(b"begins")

@@ -27,6 +27,7 @@ struct pretended {
   unsigned long again;   /* so many allocations after that another fails, once; 0: none */
   unsigned long fail_product; /* this product of cuBLAS fails for want of memory; 0: none does */
   unsigned long slow;    /* no event is over before the host waits for it */
+  unsigned long replays; /* of graphs; what is in one counts each time, not when it is recorded */
 };
 struct pretended pretended;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -41,9 +42,63 @@ void pretended_log(const char *path) { /* from now on, or with NULL no more */
 }
 void pretended_note(const char *line) { LOG("%s\n", line); }
 
+/* ---- graphs: how many kernels and copies were recorded, of the one stream that is captured */
+static cudaStream_t captured;
+static unsigned long recorded;
+static int records(cudaStream_t stream) {
+  if (!captured || stream != captured) return 0;
+  __atomic_fetch_add(&recorded, 1, __ATOMIC_RELAXED);
+  return 1;
+}
+API cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
+  if (captured) return cudaErrorStreamCaptureUnsupported;
+  captured = stream;
+  recorded = 0;
+  DONE;
+}
+API cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
+  captured = NULL;
+  unsigned long *count = malloc(sizeof *count);
+  *count = recorded;
+  *graph = (cudaGraph_t)count;
+  DONE;
+}
+API cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
+  int under = captured && stream == captured;
+  *status = under ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  DONE;
+}
+/* cudaStreamGetCaptureInfo(...) has other arguments behind these in other versions of CUDA */
+API capture_info(cudaStream_t stream, enum cudaStreamCaptureStatus *status, unsigned long long *id)
+    __asm__("cudaStreamGetCaptureInfo");
+API capture_info(cudaStream_t stream, enum cudaStreamCaptureStatus *status, unsigned long long *id) {
+  if (id) *id = 1;
+  return cudaStreamIsCapturing(stream, status);
+}
+API cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *mode) { DONE; }
+API cudaGraphInstantiateWithFlags(cudaGraphExec_t *made, cudaGraph_t graph,
+                                  unsigned long long flags) {
+  unsigned long *count = malloc(sizeof *count);
+  *count = *(unsigned long *)graph;
+  *made = (cudaGraphExec_t)count;
+  DONE;
+}
+API cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *count) {
+  *count = *(unsigned long *)graph;
+  DONE;
+}
+API cudaGraphDestroy(cudaGraph_t graph) { free(graph); DONE; }
+API cudaGraphExecDestroy(cudaGraphExec_t graph) { free(graph); DONE; }
+API cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  COUNT(replays);
+  __atomic_fetch_add(&pretended.launches, *(unsigned long *)graph, __ATOMIC_RELAXED);
+  LOG("kernel %p\n", stream);
+  DONE;
+}
+
 static __thread cudaStream_t of_products; /* the stream that cuBLAS was told last */
 int pretended_product(void) {
-  COUNT(launches);
+  if (!records(of_products)) COUNT(launches);
   LOG("kernel %p\n", of_products);
   return 1 + COUNT(products) == pretended.fail_product ? 3 : 0; /* CUBLAS_STATUS_ALLOC_FAILED */
 }
@@ -212,7 +267,7 @@ API cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind
   LOG("copy %p %p %p %zu\n", stream, to, from, size);
   if (kind == cudaMemcpyHostToDevice) { COUNT(to_device); held_by_host(from, size); }
   else if (kind == cudaMemcpyDeviceToHost) { COUNT(to_host); read_as(to, size); }
-  else if (kind == cudaMemcpyDeviceToDevice) COUNT(within);
+  else if (kind == cudaMemcpyDeviceToDevice) { if (!records(stream)) COUNT(within); }
   else memcpy(to, from, size);
   DONE;
 }
@@ -225,7 +280,7 @@ API cudaMemcpy(void *to, const void *from, size_t size, enum cudaMemcpyKind kind
 API cudaMemcpyPeerAsync(void *to, int one, const void *from, int other, size_t size,
                         cudaStream_t stream) { COUNT(within); DONE; }
 API cudaMemsetAsync(void *start, int value, size_t size, cudaStream_t s) {
-  COUNT(launches);
+  if (!records(s)) COUNT(launches);
   LOG("kernel %p\n", s);
   DONE;
 }
@@ -243,7 +298,7 @@ static size_t place(const void *function) {
   return at;
 }
 static API launch(const void *function, cudaStream_t stream) {
-  COUNT(launches);
+  if (!records(stream)) COUNT(launches);
   LOG("kernel %p\n", stream);
   __atomic_fetch_add(&kernels[place(function)].count, 1, __ATOMIC_RELAXED);
   DONE;
@@ -272,7 +327,7 @@ API cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *count, const voi
 
 void pretended_reset(void) {
   pretended.launches = pretended.products = pretended.waits = pretended.allocations = 0;
-  pretended.to_device = pretended.to_host = pretended.within = 0;
+  pretended.to_device = pretended.to_host = pretended.within = pretended.replays = 0;
   for (size_t at = 0; at < PLACES; at++) kernels[at].count = 0;
 }
 void pretended_kernels(const char *path) { /* one line each: how often, and its mangled name */
@@ -303,11 +358,6 @@ API cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) 
   LOG("waits %p %p\n", stream, event);
   DONE;
 }
-API cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
-  *status = cudaStreamCaptureStatusNone;
-  DONE;
-}
-API cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *mode) { DONE; }
 API cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) { *event = malloc(16); DONE; }
 API cudaEventCreate(cudaEvent_t *event) { return cudaEventCreateWithFlags(event, 0); }
 API cudaEventDestroy(cudaEvent_t event) { free(event); DONE; }

@@ -89,6 +89,62 @@ def resumed(ckpt: Path, corpus: Corpus, folder: Path) -> list[int]:
     )
 
 
+def graphs(ckpt: Path, corpus: Corpus, folder: Path) -> dict[str, Any]:
+    """Compare passes of layers that are recorded with the same before they are, with dropout."""
+    from s3prl.upstream.hubert.expert import UpstreamExpert
+
+    upstream = UpstreamExpert(str(ckpt))
+    featurizer = featurizer_of(upstream)
+    encoder = make_encoder(upstream.to("cuda"), featurizer, UpstreamConfig(cache="off"))
+    assert isinstance(encoder, PackedEncoder)
+    upstream.train()
+    for module in upstream.modules():
+        if isinstance(module, torch.nn.Dropout) or type(module).__name__ == "FairseqDropout":
+            module.p = 0.1
+    weights = [one for one in upstream.parameters() if one.requires_grad]
+
+    def features(seconds: tuple[float, ...], seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        wavs = [torch.randn(int(16000 * length), device="cuda") for length in seconds]
+        with torch.autocast("cuda", torch.bfloat16):
+            return torch.cat(encoder(wavs))
+
+    def gradients(*losses: torch.Tensor) -> list[torch.Tensor]:
+        for weight in weights:
+            weight.grad = None
+        torch.stack([one.float().square().sum() for one in losses]).sum().backward()
+        return [w.grad.clone() for w in weights if w.grad is not None]
+
+    def furthest(ours: list[torch.Tensor], right: list[torch.Tensor]) -> float:
+        return max(
+            float((one - other).norm() / other.norm())
+            for one, other in zip(ours, right, strict=True) if float(other.norm()) > 1e-3
+        )  # fmt: skip
+
+    short, long, fewer = (0.5, 1.3, 0.8), (2.1, 1.7), (2.0, 1.7)
+    found: dict[str, Any] = {}
+    before = features(fewer, 3)
+    of_fewer = gradients(before)
+    for name, seconds in {"short": short, "long": long}.items():
+        passes = [(x, gradients(x)) for x in (features(seconds, 3) for _ in range(4))]
+        (first, right), *others = passes
+        found[f"{name}, the same"] = [torch.equal(x, first) for x, _ in others]
+        found[f"{name}, furthest"] = [furthest(own, right) for _, own in others]
+    found["recorded"] = encoder.recorded
+    after = features(fewer, 3)  # as wide as the long ones
+    found["fewer"] = [torch.equal(after, before), furthest(gradients(after), of_fewer)]
+    apart = [gradients(features(seconds, 3)) for seconds in (short, long)]
+    both = [one + other for one, other in zip(*apart, strict=True)]
+    found["at once"] = furthest(gradients(features(short, 3), features(long, 3)), both)
+    first = features(short, 3)
+    gradients(first)
+    features(long, 3).float().square().sum().backward()
+    found["one after the other"] = furthest([w.grad for w in weights if w.grad is not None], both)
+    with torch.no_grad():
+        found["without gradients"] = all(torch.equal(features(short, 3), first) for _ in range(3))
+    return found
+
+
 def main() -> None:
     """Do each check, whatever comes of the others."""
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # deterministic products ask for it
@@ -98,7 +154,7 @@ def main() -> None:
         folder = Path(name)
         corpus = make_corpus(folder / "corpus", [0.5 + place % 7 / 10 for place in range(80)])
         ckpt = make_hubert(folder / "hubert.pt", SHAPE)
-        for check in (features, step, waits, resumed):
+        for check in (features, step, waits, graphs, resumed):
             found: dict[str, Any] = {"check": check.__name__}
             try:
                 found["answer"] = check(ckpt, corpus, folder)

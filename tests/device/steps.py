@@ -57,6 +57,7 @@ class _Device(ctypes.Structure):
         ("again", ctypes.c_ulong),
         ("fail_product", ctypes.c_ulong),
         ("slow", ctypes.c_ulong),
+        ("replays", ctypes.c_ulong),
     ]
 
 
@@ -69,9 +70,10 @@ stood_in = stand_ins.install()
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What a step asked of the device."""
+    """What a step asked of the device; `launches` has the kernels of graphs, too."""
 
     launches: int
+    replays: int
     waits: int
     to_device: int
     to_host: int
@@ -104,6 +106,7 @@ def asked() -> Asked:
     """Return what has been asked since `reset`; cuDNN's calls are launches, too."""
     return Asked(
         launches=device.launches + device.within + stand_ins.calls.total(),
+        replays=device.replays,
         waits=device.waits,
         to_device=device.to_device,
         to_host=device.to_host,

@@ -71,3 +71,19 @@ def test_the_host_waits_three_times_in_a_step_at_most(answer):
 def test_a_resumed_run_is_the_whole_one_bit_for_bit_with_deterministic_algorithms(answer):
     differing, tensors = answer("resumed")
     assert differing == 0 and tensors > 100
+
+
+def test_recorded_layers_give_what_they_gave_before_with_dropout(answer):
+    found = answer("graphs")
+    assert found["recorded"] is True
+    for name in ("short", "long"):
+        assert found[f"{name}, the same"] == [True] * 3
+        assert max(found[f"{name}, furthest"]) < 1e-2  # sums in any order, of bfloat16
+    assert found["without gradients"] is True
+    same, furthest = found["fewer"]  # frames than a recording has, behind which others stood
+    assert same is True and furthest < 1e-2
+
+
+@pytest.mark.parametrize("how", ["at once", "one after the other"])
+def test_gradients_of_recorded_passes_add_up(answer, how):
+    assert answer("graphs")[how] < 1e-2

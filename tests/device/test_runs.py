@@ -24,6 +24,8 @@ CASES = {
     ),
     "the newest card": ({"precision": "auto"}, 120, "bf16", "flash, on packed frames", []),
 }  # fmt: skip
+RECORDED = ("bf16, no dropout", "bf16", "the newest card")
+"""Their second step is recorded; in the others layers are not run as one function each."""
 KERNELS = {"flash": "flash_fwd", "memory-efficient": "fmha_cutlassF"}
 
 
@@ -48,10 +50,11 @@ def test_result_and_log_name_what_ran(runs, name):
     found, card = runs[name], f"pretended card of sm_{capability}"
     assert found["computing"] == {
         "device": card, "precision": precision, "attention": [attention], "tf32": tf32,
-        "fused": True, "compiled": False, "most_frames": None, "recomputes": False,
-        "keeps_on_host": False,
+        "fused": True, "compiled": False, "recorded": name in RECORDED, "most_frames": None,
+        "recomputes": False, "keeps_on_host": False,
     }  # fmt: skip
     rounded = [f"TF32 in {' and '.join(tf32)}"] if tf32 else []
     parts = [f"{precision} on {card}", *rounded, f"attention {attention}", "fused optimisers"]
+    parts += ["layers replayed as CUDA graphs"] if name in RECORDED else []
     assert found["log"][-1] == "computed in " + ", ".join(parts)
     assert KERNELS[attention.partition(",")[0]] in found["kernels"]

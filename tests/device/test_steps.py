@@ -19,7 +19,7 @@ COMBINATIONS = [
     for precision in ("fp32", "bf16", "fp16")
 ]
 WAITS = {"fp32": 2, "bf16": 2, "fp16": 4}
-LAUNCHES = {"none": 280, "SNP": 550, "TAP": 605}
+LAUNCHES = {"none": 280, "SNP": 555, "TAP": 610}
 """Of a HuBERT of two layers. More than these is a step back: find what asks for it."""
 
 
@@ -40,14 +40,16 @@ def counted(ask):
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=_name)
 def test_a_step_runs_on_the_device_and_asks_no_more_of_it_than_it_did(counted, combination):
     row = counted[_name(combination)]
-    assert row["done"] == 2 and row["said"] == []
+    assert row["done"] == 3 and row["said"] == []
     assert row["waits"] <= WAITS[combination["precision"]]
     assert row["launches"] <= LAUNCHES[combination["strategy"]]
+    replays = {"none": 2, "SNP": 3, "TAP": 4}[combination["strategy"]]
+    assert row["replays"] == (0 if combination["precision"] == "fp32" else replays)
 
 
 @pytest.mark.parametrize(
     ("shape", "accumulated", "launches", "gigabytes"),
-    [("base", 1, 1560, 9.0), ("large", 1, 2750, 15.5), ("large", 8, 2870, 15.5)],
+    [("base", 1, 1560, 9.5), ("large", 1, 2750, 20.5), ("large", 8, 2870, 20.5)],
 )
 def test_a_tap_step_of_64_utterances_asks_for_no_more_than_the_docs_say(
     ask, shape, accumulated, launches, gigabytes
@@ -59,7 +61,8 @@ def test_a_tap_step_of_64_utterances_asks_for_no_more_than_the_docs_say(
          "precision": "bf16", "cached": True}], "emotion": emotion[::accumulated],
          "speaker": [4.0] * 32, "runner": {"gradient_accumulate_steps": accumulated}},
     )  # fmt: skip
-    assert row["done"] == 2 and row["said"] == []
+    assert row["done"] == 3 and row["said"] == []
     assert row["waits"] <= 2
     assert row["launches"] <= launches
+    assert row["replays"] == 4
     assert row["reserved_gb"] < gigabytes

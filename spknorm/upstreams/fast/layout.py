@@ -4,6 +4,8 @@ Legend: B utterances of T_i frames, N = sum of T_i, T to which they are padded: 
 lengths differ rounded up, so that few shapes occur for which a GPU has to plan anew.
 """
 
+import copy
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,44 +27,73 @@ class Layout:
         together: Attention and positional convolution take all utterances in one call, padded: on
             an accelerator, where many small calls cost more than padding. Else one by one.
         longest: T.
-        mask: (B, 1, 1, T) True at frames that are not padding; None if none is.
-        bounds: (B + 1,) where utterances begin and end among N frames; None one by one.
+        differ: Not all utterances are as long as each other.
+
+    Args:
+        rounded_to: T is a multiple of it, where lengths differ.
     """
 
     def __init__(
-        self, lengths: Sequence[int], *, device: torch.device, together: bool | None = None
+        self,
+        lengths: Sequence[int],
+        *,
+        device: torch.device,
+        together: bool | None = None,
+        rounded_to: int = _ROUNDED_TO,
     ) -> None:
         self.lengths, self.device = list(lengths), device
         self.together = device.type != "cpu" if together is None else together
         self.longest = max(self.lengths)
-        self.mask: Tensor | None = None
-        self.bounds: Tensor | None = None
-        if not self.together:
-            return
-        differ = min(self.lengths) < self.longest
-        if differ:
-            self.longest = -(-self.longest // _ROUNDED_TO) * _ROUNDED_TO
-        self._padded = len(self.lengths), self.longest
+        self.differ = min(self.lengths) < self.longest
+        if self.together and self.differ:
+            self.longest = -(-self.longest // rounded_to) * rounded_to
+
+    def settle(self) -> "Layout":
+        """Make at once what else is made when it is asked for: compiled code makes none of it."""
+        if self.together:
+            _ = self.bounds, self.mask, self._rows if self.differ else None
+        return self
+
+    def with_bounds(self, bounds: Tensor) -> "Layout":
+        """Return a layout of the same sizes that reads its bounds from this tensor."""
+        same = copy.copy(self)
+        same.bounds = bounds
+        return same
+
+    @functools.cached_property
+    def bounds(self) -> Tensor:
+        """(B + 1,) where utterances begin and end among N frames."""
         bounds = torch.tensor([0, *itertools.accumulate(self.lengths)])
-        self.bounds = ship([bounds.int()], device)[0]
-        if differ:
-            frames = torch.arange(self.longest)
-            valid = frames < torch.tensor(self.lengths).unsqueeze(1)  # (B, T)
-            rows = valid.flatten().nonzero().squeeze(1)  # (N,) places in B * T
-            self._rows, mask = *ship([rows], device), valid[:, None, None]
-            self.mask = ship([mask], device)[0]
+        return ship([bounds.int()], self.device)[0]
+
+    @functools.cached_property
+    def mask(self) -> Tensor | None:
+        """(B, 1, 1, T) True at frames that are not padding; None if none is."""
+        if not (self.together and self.differ):
+            return None
+        return ship([self._valid[:, None, None]], self.device)[0]
+
+    @functools.cached_property
+    def _rows(self) -> Tensor:
+        """(N,) places of frames in B * T."""
+        return ship([self._valid.flatten().nonzero().squeeze(1)], self.device)[0]
+
+    @property
+    def _valid(self) -> Tensor:
+        """(B, T)."""
+        return torch.arange(self.longest) < torch.tensor(self.lengths).unsqueeze(1)
 
     def pad(self, x: Tensor) -> Tensor:
         """Return (B, T, ...) with zeros behind each utterance, of (N, ...)."""
-        if self.mask is not None:
-            empty = x.new_zeros((self._padded[0] * self._padded[1], *x.shape[1:]))
+        if self.differ:
+            empty = x.new_zeros((len(self.lengths) * self.longest, *x.shape[1:]))
             x = empty.index_copy_(0, self._rows, x)
-        return x.view(*self._padded, *x.shape[1:])
+        return x.view(len(self.lengths), self.longest, *x.shape[1:])
 
     def unpad(self, x: Tensor) -> Tensor:
         """Return (N, ...) of (B, T, ...)."""
         flat = x.reshape(-1, *x.shape[2:])
-        return flat if self.mask is None else flat.index_select(0, self._rows)
+        return flat.index_select(0, self._rows) if self.differ else flat
 
     @property
     def places(self) -> list[tuple[int, int]]:

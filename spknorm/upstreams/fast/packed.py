@@ -4,7 +4,7 @@ Legend: B utterances of T_i frames, N = sum of T_i, C front end's and H upstream
 layers that are read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from spknorm.upstreams.fast.attention import name_of
 from spknorm.upstreams.fast.distiller import DistillerParts
 from spknorm.upstreams.fast.emotion2vec import Emotion2vecParts
 from spknorm.upstreams.fast.fairseq import FairseqParts
+from spknorm.upstreams.fast.graphs import Graphs, records_on
 from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
 from spknorm.upstreams.fast.layers import dropout_rate
 from spknorm.upstreams.fast.layout import Layout
@@ -40,6 +41,7 @@ class PackedEncoder:
     Attributes:
         recomputes: Each layer's activations are computed again in the backward pass.
         compiled: Layers go through torch.compile.
+        graphs: Records layers as CUDA graphs; None where that is not asked for.
         attention: How it was computed in training mode, in words.
 
     Args:
@@ -67,10 +69,19 @@ class PackedEncoder:
         self.recomputes = config.checkpoint_activations
         self._layer: Callable[..., Tensor] = self._run_layer
         self.compiled = config.compile
+        self.graphs: Graphs | None = None
+        if config.graphs and trainable and not config.compile:
+            self.graphs = Graphs(self._parts.final_norm)
+        self._described: dict[Hashable, list[Layer]] = {}
         self.attention: set[str] = set()
         self._named: dict[tuple[object, ...], str] = {}
         if config.compile:
             self._layer = torch.compile(self._parts.run_layer, dynamic=True)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether layers are replayed as CUDA graphs."""
+        return self.graphs is not None and self.graphs.recorded
 
     @property
     def frame_bytes(self) -> float:
@@ -142,12 +153,16 @@ class PackedEncoder:
         """Return the hidden states (N, H) that the featurizer reads, of (N, C)."""
         parts = self._parts
         begun = parts.embed(x, layout)
-        x, layout = begun.x, begun.layout
+        x, layout = begun.x, begun.layout.settle() if self.compiled else begun.layout
         kept = [begun.of(begun.first)] if 0 in self._wanted else []
         last = min(max(self._wanted), len(parts.layers))
         bias = parts.bias(layout.longest) if last else None
         if last:
             self._note_attention(x, layout, biased=bias is not None)
+        if bias is None and (layers := self._recordable(layout, last)):
+            assert self.graphs is not None
+            lower = x.to(torch.get_autocast_dtype(x.device.type))
+            return [begun.of(self._given(self.graphs(lower, layout, layers)))]
         for number, layer in enumerate(parts.layers[:last], start=1):
             if self.recomputes and torch.is_grad_enabled():
                 x = checkpoint(self._layer, layer, x, layout, bias, use_reentrant=False)
@@ -168,6 +183,23 @@ class PackedEncoder:
             return run_whole(whole, x, layout)
         return self._parts.run_layer(layer, x, layout, bias)
 
+    def _recordable(self, layout: Layout, last: int) -> list[Layer]:
+        """Return all layers where they are to be recorded as CUDA graphs, else none.
+
+        That is in training, where nothing but what the last of them gives is read.
+        """
+        on = self.graphs is not None and self.graphs.on and records_on(layout.device)
+        every = self._wanted == [last] and last == len(self._parts.layers)
+        if not (on and every and self._parts.attention.training) or self.recomputes:
+            return []
+        modes = tuple(layer.training for layer in self._parts.layers)
+        kind = modes, self._parts.described(self._parts.layers[0]), _autocast_dtype(layout.device)
+        if kind not in self._described:  # for which the host takes as long as for a few layers
+            layers = [self._whole(layer, layout) for layer in self._parts.layers]
+            known = [layer for layer in layers if layer is not None]
+            self._described[kind] = known if len(known) == len(layers) else []
+        return self._described[kind]
+
     def _given(self, x: Tensor) -> Tensor:
         """Return a layer's output in the type that its norm gives it under autocast."""
         ends_in_norm = self._parts.final_norm is None
@@ -182,9 +214,8 @@ class PackedEncoder:
         attention = self._parts.attention
         if not attention.training:
             return
-        device, rate = x.device.type, dropout_rate(attention)
-        lower = torch.is_autocast_enabled(device)
-        dtype = torch.get_autocast_dtype(device) if lower else x.dtype
+        rate = dropout_rate(attention)
+        dtype = _autocast_dtype(x.device) or x.dtype
         kind = dtype, rate, biased, layout.mask is None
         if kind not in self._named:
             shape = attention.num_heads, x.shape[-1] // attention.num_heads
@@ -227,3 +258,9 @@ def layers_read(featurizer: Any, parts: Parts) -> list[int] | None:
 
 def _scale_gradient(features: Tensor, factor: float) -> Tensor:
     return features * factor + (features * (1.0 - factor)).detach()
+
+
+def _autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Return the type in which products are computed; None if in that of what is multiplied."""
+    kind = device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None

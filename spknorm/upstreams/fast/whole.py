@@ -65,23 +65,37 @@ def runs_whole(layer: Layer, layout: Layout) -> bool:
     )
 
 
-def run_whole(layer: Layer, x: Tensor, layout: Layout) -> Tensor:
+def run_whole(
+    layer: Layer,
+    x: Tensor,
+    layout: Layout,
+    *,
+    weights: Sequence[Tensor] | None = None,
+    gradients: "Weights | None" = None,
+) -> Tensor:
     """Return what a layer makes of x (N, H), in autocast's type.
 
     Args:
         layer: One of which `runs_whole` says yes.
         x: Its input, in any type.
         layout: Of the utterances.
+        weights: In place of the layer's own, as `weights_of` orders them.
+        gradients: Where those of the weights are written; without, each is a new tensor.
     """
     dtype = torch.get_autocast_dtype(layout.device.type)
-    modules = [*layer.projections, *layer.others, *layer.norms]
-    weights = [module._parameters[name] for module in modules for name in ("weight", "bias")]
-    y: Tensor = _Whole.apply(layer, layout, x.to(dtype), *weights)  # type: ignore[no-untyped-call]
+    weights = weights_of(layer) if weights is None else weights
+    y: Tensor = _Whole.apply(layer, layout, gradients, x.to(dtype), *weights)  # type: ignore[no-untyped-call]
     return y
 
 
-class _Weights(NamedTuple):
-    """All weights in 16 bits: of products (out, in) and (out,), of norms (H,) and (H,)."""
+def weights_of(layer: Layer) -> list[Any]:
+    """Return a layer's weights and biases, module after module."""
+    modules = [*layer.projections, *layer.others, *layer.norms]
+    return [module._parameters[name] for module in modules for name in ("weight", "bias")]
+
+
+class Weights(NamedTuple):
+    """All weights, or their gradients: of products (out, in) and (out,), of norms (H,) and (H,)."""
 
     qkv: Tensor
     qkv_bias: Tensor
@@ -97,26 +111,36 @@ class _Weights(NamedTuple):
     norm_2_bias: Tensor
 
     @classmethod
-    def cast(cls, weights: Sequence[Tensor], dtype: torch.dtype) -> "_Weights":
+    def cast(cls, weights: Sequence[Tensor], dtype: torch.dtype) -> "Weights":
         """Return weights cast at once, those of queries, keys and values on top of each other."""
+        made, places = cls.empty(weights, dtype)
+        torch._foreach_copy_(places, list(weights))
+        return made
+
+    @classmethod
+    def empty(cls, weights: Sequence[Tensor], dtype: torch.dtype) -> "tuple[Weights, list[Tensor]]":
+        """Return room for such weights, and each one's place there."""
         count = len(weights) - 10  # of the projections, each with a bias
         ordered = [*weights[:count:2], *weights[1:count:2], *weights[count:]]
         flat = weights[0].new_empty(sum(weight.numel() for weight in weights), dtype=dtype)
         views = _unflatten_dense_tensors(flat, ordered)  # type: ignore[no-untyped-call]
-        torch._foreach_copy_(views, ordered)
         rows = sum(len(weight) for weight in weights[:count:2])
         wide = rows * weights[0].shape[1]
         joined = flat[:wide].view(rows, -1), flat[wide : wide + rows]
-        return cls(*joined, *views[count:])
+        half = count // 2
+        pairs = zip(views[:half], views[half:count], strict=True)
+        return cls(*joined, *views[count:]), [*itertools.chain(*pairs), *views[count:]]
 
 
 class _Whole(torch.autograd.Function):
     """(N, H) and the weights of `Layer` in its order -> (N, H)."""
 
     @staticmethod
-    def forward(ctx: Any, layer: Layer, layout: Layout, x: Tensor, *weights: Tensor) -> Tensor:
-        w = _Weights.cast(weights, x.dtype)
-        ctx.layer, ctx.layout = layer, layout
+    def forward(
+        ctx: Any, layer: Layer, layout: Layout, into: Weights | None, x: Tensor, *weights: Tensor
+    ) -> Tensor:
+        w = Weights.cast(weights, x.dtype)
+        ctx.layer, ctx.layout, ctx.into = layer, layout, into
         ctx.rows = [len(weight) for weight in weights[: 2 * len(layer.projections) : 2]]
         _, behind, within, last = layer.rates
         with torch.autocast(x.device.type, enabled=False):
@@ -152,25 +176,25 @@ class _Whole(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        layer, layout = ctx.layer, ctx.layout
+        layer, layout, into = ctx.layer, ctx.layout, ctx.into or _NOWHERE
         every = ctx.saved_tensors  # once: under `checkpoint` they are computed here
-        w = _Weights(*every[: len(_Weights._fields)])
-        saved = iter(every[len(_Weights._fields) :])
+        w = Weights(*every[: len(Weights._fields)])
+        saved = iter(every[len(Weights._fields) :])
         h, qkv, mixed, sums, random, g, a, active, start, end = (next(saved) for _ in range(10))
         norms = [(next(saved), next(saved)) for _ in range(2)]
         masks = [next(saved) if there else None for there in ctx.has_mask]
         _, behind, within, last = layer.rates
-        asked = iter(ctx.needs_input_grad[3 + 2 * len(layer.projections) :])
+        asked = iter(ctx.needs_input_grad[4 + 2 * len(layer.projections) :])
         wanted = [(next(asked), next(asked)) for _ in range(5)]
 
         gradient = gradient.contiguous()
         if not layer.norm_first:
             gradient, *of_norm_2 = _norm_back(gradient, end, norms[1], w.norm_2, w.norm_2_bias)
         d = _drop_back(gradient, masks[2], last)
-        of_down = _weight_back(d, active, wanted[2])
+        of_down = _weight_back(d, active, wanted[2], (into.down, into.down_bias))
         d = _drop_back(d @ w.down, masks[1], within)
         d = torch.ops.aten.gelu_backward(d, a)
-        of_up = _weight_back(d, g, wanted[1])
+        of_up = _weight_back(d, g, wanted[1], (into.up, into.up_bias))
         d = d @ w.up
         if layer.norm_first:
             d, *of_norm_2 = _norm_back(d, end, norms[1], w.norm_2, w.norm_2_bias)
@@ -178,10 +202,11 @@ class _Whole(torch.autograd.Function):
         if not layer.norm_first:
             gradient, *of_norm = _norm_back(gradient, start, norms[0], w.norm, w.norm_bias)
         d = _drop_back(gradient, masks[0], behind)
-        of_mix = _weight_back(d, mixed, wanted[0])
+        of_mix = _weight_back(d, mixed, wanted[0], (into.mix, into.mix_bias))
         d = _attend_back(d @ w.mix, qkv, mixed, (sums, random), layer, layout)
-        projected = ctx.needs_input_grad[3 : 3 + 2 * len(layer.projections)]
-        of_qkv = _weight_back(d, h, (any(projected[::2]), any(projected[1::2])))
+        projected = ctx.needs_input_grad[4 : 4 + 2 * len(layer.projections)]
+        both = any(projected[::2]), any(projected[1::2])
+        of_qkv = _weight_back(d, h, both, (into.qkv, into.qkv_bias))
         parts = [
             len(ctx.rows) * (None,) if part is None else torch.split(part, ctx.rows)
             for part in of_qkv
@@ -191,9 +216,24 @@ class _Whole(torch.autograd.Function):
         if layer.norm_first:
             d, *of_norm = _norm_back(d, start, norms[0], w.norm, w.norm_bias)
         d.add_(gradient)
-        of_norms = torch.stack((*of_norm, *of_norm_2)).float().unbind()
+        of_norms = [*of_norm, *of_norm_2]
+        if ctx.into is None:
+            of_norms = [*torch.stack(of_norms).float().unbind()]
+        else:
+            torch._foreach_copy_([*into[-4:]], of_norms)
+            of_norms = [*into[-4:]]
         of_weights = [*of_projections, *of_mix, *of_up, *of_down, *of_norms]
-        return None, None, d, *_kept(of_weights, ctx.needs_input_grad[3:])
+        return None, None, None, d, *_kept(of_weights, ctx.needs_input_grad[4:])
+
+
+class _Nowhere:
+    """Of whatever name, the place that a gradient has: none."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+_NOWHERE: Any = _Nowhere()
 
 
 def _kept(gradients: Sequence[Tensor | None], asked: Sequence[bool]) -> list[Tensor | None]:
@@ -216,21 +256,21 @@ def _norm_back(
 
 
 def _weight_back(
-    gradient: Tensor, x: Tensor, wanted: tuple[bool, bool]
+    gradient: Tensor, x: Tensor, wanted: tuple[bool, bool], into: tuple[Tensor, Tensor]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of a product's weight and bias, summed in float32."""
+    """Return the gradients of a product's weight and bias, summed in float32, in their places."""
     to_weight = to_bias = None
     if wanted[0]:
-        to_weight = _product_in_float32(gradient.t(), x)
+        to_weight = _product_in_float32(gradient.t(), x, into[0])
     if wanted[1]:
-        to_bias = gradient.sum(dim=0, dtype=torch.float32)
+        to_bias = torch.sum(gradient, dim=0, dtype=torch.float32, out=into[1])
     return to_weight, to_bias
 
 
-def _product_in_float32(a: Tensor, b: Tensor) -> Tensor:
+def _product_in_float32(a: Tensor, b: Tensor, into: Tensor | None) -> Tensor:
     if a.device.type == "cuda" and torch.version.hip is None:
-        return torch.mm(a, b, out_dtype=torch.float32)
-    return a.float() @ b.float()
+        return torch.mm(a, b, out_dtype=torch.float32, out=into)
+    return torch.mm(a.float(), b.float(), out=into)
 
 
 def _drop(x: Tensor, rate: float) -> tuple[Tensor, ...]:
@@ -249,7 +289,7 @@ def _drop_back(gradient: Tensor, mask: Tensor | None, rate: float) -> Tensor:
 def _attend(qkv: Tensor, layer: Layer, layout: Layout) -> tuple[Tensor, ...]:
     """Return what flash attention mixes of (N, 3 H), (N, H), its sums and random state."""
     q, k, v = qkv.view(len(qkv), 3, layer.heads, -1).unbind(1)
-    longest = max(layout.lengths)
+    longest = layout.longest
     mixed, *kept = torch.ops.aten._flash_attention_forward(
         q, k, v, layout.bounds, layout.bounds, longest, longest, layer.rates[0], False, False
     )
@@ -264,7 +304,7 @@ def _attend_back(
     shape = len(qkv), 3, layer.heads, qkv.shape[1] // (3 * layer.heads)
     q, k, v = qkv.view(shape).unbind(1)
     gradient, mixed = (one.view(shape[0], *shape[2:]) for one in (gradient, mixed))
-    longest = max(layout.lengths)
+    longest = layout.longest
     found = torch.ops.aten._flash_attention_backward(
         gradient, q, k, v, mixed, kept[0], layout.bounds, layout.bounds, longest, longest,
         layer.rates[0], False, kept[1], qkv.new_empty(0),
