@@ -26,6 +26,8 @@ from spknorm.errors import is_out_of_memory
 STRATEGIES = ("none", "SNP", "TAP")
 STEPS = ("none", "TAP")
 """Of which more is told."""
+_EPOCHS = 4
+"""Before batches of lengths that vary are timed."""
 SIZES = (32, 16, 8)
 """Utterances of a batch: the next of them where the memory of all contenders is short."""
 
@@ -232,7 +234,7 @@ def _varying(world: _World) -> Iterator[Figure]:
     epoch = -(-len(world.varied.seconds) // len(world.batch))
     relay = world.relay()
     loops = {name: world.ours(name, varied=True, cache=name) for name in STRATEGIES}
-    legs = [world.leg(*STRATEGIES, warmup=epoch + 2), Leg(STRATEGIES, 3, watches.waits)]
+    legs = [world.leg(*STRATEGIES, warmup=_EPOCHS * epoch), Leg(STRATEGIES, 3, watches.waits)]
     every, waits = relay.run_legs(loops, legs)
     times = world.timed(every)
     middle = {name: median(values) for name, values in times.items()}
@@ -241,7 +243,7 @@ def _varying(world: _World) -> Iterator[Figure]:
         yield Figure(
             f"{world.name}, lengths that vary, {name}, seconds of emotion audio per second",
             mean / middle[name], unit="s/s", details=summary({name: times[name]}),
-            note="after the first epoch",
+            note=f"after {_EPOCHS} epochs, in which shapes of batches are recorded",
         )  # fmt: skip
         first = every[name][:epoch]
         yield Figure(

@@ -31,7 +31,7 @@ from spknorm.upstreams.fast.whole import Layer
 
 logger = logging.getLogger(__name__)
 
-_FRAMES, _LONGEST = 256, 64
+_FRAMES, _LONGEST = 256, 128
 """N and the longest utterance are rounded up to multiples of these."""
 _MOST = 64
 """Recordings; further shapes are not recorded."""
