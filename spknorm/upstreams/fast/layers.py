@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.upstreams.fast.attention import attention_together
+from spknorm.upstreams.fast.blocks import convolve_blocks, multiplies
 from spknorm.upstreams.fast.convolution import convolve, normal_weight, pays_off
 from spknorm.upstreams.fast.dropout import drop, dropout
-from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.layout import Layout, autocast_dtype
 from spknorm.upstreams.fast.linears import Linears
 from spknorm.upstreams.fast.relative import gated
 
@@ -129,6 +130,10 @@ def positions(module: Any, x: Tensor, layout: Layout) -> Tensor:
         return torch.cat([whole(part.unsqueeze(0)).squeeze(0) for part in layout.split(x)])
     pad, activation = module[1:] if of_fairseq else (module.padding, module.activation)
     weight, bias = normal_weight(first, written_out=layout.together), first.bias
+    dtype = autocast_dtype(x.device) or x.dtype
+    if layout.together and multiplies(first, dtype, x.device):
+        y = convolve_blocks(x.to(dtype), layout.lengths, weight)
+        return activation(y if bias is None else y + bias.to(dtype))  # type: ignore[no-any-return]
     if layout.together:  # what is behind an utterance is zero, as it is for the utterance alone
         # In this order in memory: of frames beside each other cuDNN takes one group at a time.
         batch = layout.pad(x).mT.contiguous()

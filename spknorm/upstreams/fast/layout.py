@@ -124,3 +124,9 @@ class Begun(NamedTuple):
     def of(self, x: Tensor) -> Tensor:
         """Return the frames (N, H) of (M, H)."""
         return x if self.frames is None else x.index_select(0, self.frames)
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Return the type in which products are computed; None if in that of what is multiplied."""
+    kind = device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None

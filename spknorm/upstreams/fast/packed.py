@@ -22,7 +22,7 @@ from spknorm.upstreams.fast.fairseq import FairseqParts
 from spknorm.upstreams.fast.graphs import Graphs, records_on
 from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
 from spknorm.upstreams.fast.layers import dropout_rate
-from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.layout import Layout, autocast_dtype
 from spknorm.upstreams.fast.parts import Parts
 from spknorm.upstreams.fast.whole import Layer, run_whole, runs_whole
 from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
@@ -193,7 +193,7 @@ class PackedEncoder:
         if not (on and every and self._parts.attention.training) or self.recomputes:
             return []
         modes = tuple(layer.training for layer in self._parts.layers)
-        kind = modes, self._parts.described(self._parts.layers[0]), _autocast_dtype(layout.device)
+        kind = modes, self._parts.described(self._parts.layers[0]), autocast_dtype(layout.device)
         if kind not in self._described:  # for which the host takes as long as for a few layers
             layers = [self._whole(layer, layout) for layer in self._parts.layers]
             known = [layer for layer in layers if layer is not None]
@@ -215,7 +215,7 @@ class PackedEncoder:
         if not attention.training:
             return
         rate = dropout_rate(attention)
-        dtype = _autocast_dtype(x.device) or x.dtype
+        dtype = autocast_dtype(x.device) or x.dtype
         kind = dtype, rate, biased, layout.mask is None
         if kind not in self._named:
             shape = attention.num_heads, x.shape[-1] // attention.num_heads
@@ -258,9 +258,3 @@ def layers_read(featurizer: Any, parts: Parts) -> list[int] | None:
 
 def _scale_gradient(features: Tensor, factor: float) -> Tensor:
     return features * factor + (features * (1.0 - factor)).detach()
-
-
-def _autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """Return the type in which products are computed; None if in that of what is multiplied."""
-    kind = device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
