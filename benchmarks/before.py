@@ -15,6 +15,8 @@ import types
 import warnings
 from typing import Any
 
+import torch
+
 _SINCE = {
     "spknorm.upstreams.fast": ("spknorm.fast", ("make_encoder",)),
     "spknorm.method.optim.world": ("spknorm.runner.distributed", ("World",)),
@@ -41,9 +43,11 @@ def main() -> None:
     _put("spknorm.features.sources", {"Source": functools.partial(_source, sources)})
     for name, wanted in _NEW.items():
         _put(name, {one: lambda *_: None for one in wanted})
+    features: Any = importlib.import_module("spknorm.features")
+    features.Kept = lambda store, keys, **_: (store, keys)
     steps: Any = importlib.import_module("steps")
     steps.Iteration = _iteration(steps.Iteration)
-    steps._LookedUp = _looked_up(steps._LookedUp)
+    steps._front_ends = functools.partial(_front_ends, features.FrontEnds, steps._front_ends)
     asked = json.loads(sys.argv[1])
     found = [_count(steps, one, **asked) for one in asked.pop("combinations")]
     sys.stdout.write(json.dumps(found) + "\n")
@@ -84,19 +88,18 @@ def _iteration(old: type) -> Any:
     return make
 
 
-def _source(old: Any, encode: Any, *, device: Any, cache: Any = None, names: Any = None) -> Any:
+def _source(old: Any, encode: Any, *, device: Any, kept: Any = None) -> Any:
     made = old.UpstreamSource(encode, device=device)
-    return made if cache is None else old.CachedSource(cache, names, made)
+    return made if kept is None else old.CachedSource(kept["emotion"], {"emotion": "emotion"}, made)
 
 
-def _looked_up(now: type) -> Any:
-    def make(*arguments: Any, config: Any, **options: Any) -> Any:
-        made: Any = now(*arguments, config=config, **options)
-        if config.runner.precision != "bf16":
-            made._readers = [made._keys["emotion"][0]]  # whose arrays are not halved ones
-        return made
-
-    return make
+def _front_ends(old: Any, now: Any, encode: Any, config: Any, device: Any) -> Any:
+    made = old(encode, torch.nn.Identity(), config=config.upstream, device=device)
+    store, keys = now(encode, config, device)
+    made._keys["emotion"] = types.SimpleNamespace(store=store), keys
+    if config.runner.precision != "bf16":
+        made._readers = [made._keys["emotion"][0]]  # whose arrays are not halved ones
+    return made
 
 
 def _put(name: str, content: dict[str, Any]) -> None:

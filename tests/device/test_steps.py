@@ -20,7 +20,8 @@ COMBINATIONS = [
 ]
 WAITS = {"fp32": 2, "bf16": 2, "fp16": 4}
 LAUNCHES = {"none": 295, "SNP": 575, "TAP": 640}
-"""Of a HuBERT of two layers, each kernel that is replayed among them. More than these is a step back: find what asks for it."""
+"""Of a HuBERT of two layers, kernels that are replayed among them. More than these is a step back:
+find what asks for it."""
 
 
 def _name(combination):
