@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from spknorm.upstreams.fast.description import Layer
 from spknorm.upstreams.fast.dropout import drop, dropout, rate_of
 from spknorm.upstreams.fast.layers import dropout_rate, positions, products, run_layer
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.parts import Parts
 from spknorm.upstreams.fast.products import project
-from spknorm.upstreams.fast.whole import Layer
 
 
 class FairseqParts(Parts):

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from spknorm.upstreams.fast.description import Layer
 from spknorm.upstreams.fast.layout import Layout
 from spknorm.upstreams.fast.recorder import Recorder, Recording
-from spknorm.upstreams.fast.whole import Layer
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
+from spknorm.upstreams.fast.description import Layer
 from spknorm.upstreams.fast.dropout import drop, rate_of
 from spknorm.upstreams.fast.layers import attend, dropout_rate, positions, products
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.linears import Linears
 from spknorm.upstreams.fast.parts import Parts
-from spknorm.upstreams.fast.whole import Layer
 
 
 class HuggingFaceParts(Parts):

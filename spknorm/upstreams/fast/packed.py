@@ -16,6 +16,7 @@ from spknorm.schema import UpstreamConfig
 from spknorm.upstreams import family_of
 from spknorm.upstreams.alone import lengthened, needed_samples
 from spknorm.upstreams.fast.attention import name_of
+from spknorm.upstreams.fast.description import Layer
 from spknorm.upstreams.fast.distiller import DistillerParts
 from spknorm.upstreams.fast.emotion2vec import Emotion2vecParts
 from spknorm.upstreams.fast.fairseq import FairseqParts
@@ -24,7 +25,7 @@ from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
 from spknorm.upstreams.fast.layers import dropout_rate
 from spknorm.upstreams.fast.layout import Layout, autocast_dtype
 from spknorm.upstreams.fast.parts import Parts
-from spknorm.upstreams.fast.whole import Layer, run_whole, runs_whole
+from spknorm.upstreams.fast.whole import run_whole, runs_whole
 from spknorm.upstreams.hugging_face.upstream import TransformersUpstream
 from spknorm.upstreams.mixture import mixture
 

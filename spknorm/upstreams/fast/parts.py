@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spknorm.upstreams.fast.description import Layer
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.relative import position_bias
-from spknorm.upstreams.fast.whole import Layer
 
 
 class Parts:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from spknorm.upstreams.fast.description import Layer, Weights, weights_of
 from spknorm.upstreams.fast.layout import Layout
-from spknorm.upstreams.fast.whole import Layer, Weights, run_whole, weights_of
+from spknorm.upstreams.fast.whole import run_whole
 
 logger = logging.getLogger(__name__)
 
