@@ -3,6 +3,7 @@
 Last in this room, for the passes; a source is a function of a batch and the name of its corpus.
 """
 
+import contextlib
 import math
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
@@ -106,6 +107,13 @@ class Source:
     def recomputable(self) -> bool:
         """Whether `recompute` can save memory: the encoder does not do it yet."""
         return self.encoder is not None and not self.encoder.recomputes
+
+    @contextlib.contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Compute without recordings: what is computed twice has to go the same way twice."""
+        graphs = None if self.encoder is None else self.encoder.graphs
+        with contextlib.nullcontext() if graphs is None else graphs.paused():
+            yield
 
     def let_go_of_graphs(self) -> bool:
         """Record layers as CUDA graphs no more; return whether that gives memory back."""

@@ -31,8 +31,13 @@ def class_objective(weights: Sequence[float] | None = None) -> Objective:
     if weights is None:
         return _plain
 
+    placed: dict[torch.device, Tensor] = {}  # once, since the host waits for it
+
     def weighted(outputs: Tensor, labels: Tensor) -> Tensor:
-        of_class = torch.as_tensor(weights, dtype=torch.float32, device=outputs.device)
+        device = outputs.device
+        if device not in placed:
+            placed[device] = torch.as_tensor(weights, dtype=torch.float32, device=device)
+        of_class = placed[device]
         if labels.is_floating_point():
             of_label = labels.to(of_class.dtype) @ of_class  # (B, C), (C,) -> (B,)
             return (of_label * _divergence(outputs, labels)).mean()
@@ -62,6 +67,5 @@ def _plain(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def _divergence(outputs: Tensor, votes: Tensor) -> Tensor:
     """Return KL(votes || softmax of outputs) of each utterance, (B, C) -> (B,)."""
-    votes = votes.to(outputs.dtype)
-    log = functional.log_softmax(outputs, dim=-1)
-    return functional.kl_div(log, votes, reduction="none").sum(dim=-1)
+    log = functional.log_softmax(outputs, dim=-1)  # under autocast in float32
+    return functional.kl_div(log, votes.to(log.dtype), reduction="none").sum(dim=-1)

@@ -234,11 +234,14 @@ class Update:
         return Step(norms, finite)
 
     def _one_stage(self, *names: str) -> Step:
-        """Move everything at once: only the first step, which makes states, keeps a copy."""
-        norms, _ = self._clip(*names, kept=not self._stepped)
+        """Move everything at once; a step that needs memory, as the first does, keeps a copy."""
+        on_gpu = self.optimizers[names[0]].param_groups[0]["params"][0].device.type != "cpu"
+        fused = all(self.optimizers[name].defaults.get("fused") for name in names)
+        kept = not self._stepped or (on_gpu and not fused)
+        norms, _ = self._clip(*names, kept=kept)
         finite = all_finite(norms)
         if finite:
-            self._move(*names, kept=not self._stepped)
+            self._move(*names, kept=kept)
         self.groups.drop_gradients()
         return Step(norms, finite)
 

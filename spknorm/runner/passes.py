@@ -198,10 +198,13 @@ class Passes:
         self, compute: Callable[[Sequence[int]], Tensor], piece: Sequence[int]
     ) -> Tensor:
         """Compute without keeping anything, and once more in the backward pass."""
+
+        def computed(_: Tensor) -> Tensor:
+            with self._source.unrecorded():
+                return compute(piece)
+
         anchor = torch.empty(0, device=self._world.device)  # whose random numbers are drawn again
-        found: Tensor = checkpoint(
-            lambda _: compute(piece), anchor, use_reentrant=False, determinism_check="none"
-        )
+        found: Tensor = checkpoint(computed, anchor, use_reentrant=False, determinism_check="none")
         return found
 
     def _run(self, run: Callable[[], None], *, empty: bool) -> None:

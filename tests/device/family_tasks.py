@@ -86,11 +86,17 @@ class Runs:
 
 
 def waits_of(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Train runs and predict with them; return how often the host waited in each step."""
+    """Train runs and predict with them; return how often the host waited in each step.
+
+    Layers are not recorded: the step that does it waits more often.
+    """
     found = []
     with _folder() as made:
         for run in runs:
             place = made.new()
+            other = run.get("other", {})
+            upstream = {"graphs": False, **other.get("upstream", {})}
+            run = {**run, "other": {**other, "upstream": upstream}}
             with _waits() as waits:
                 trained = made.train(run, place)
             predictor = predict.load(place, device=str(trained.world.device))

@@ -34,6 +34,7 @@ def run_out(
     every: int,
     again: int = 0,
     overflows: bool = False,
+    before: int = 0,
     what: str = "allocation",
     **runner: Any,
 ) -> dict[str, Any]:
@@ -46,6 +47,7 @@ def run_out(
         every: How many allocations lie between those that fail.
         again: So many after the one that fails another does; 0: none.
         overflows: The step before had gradients that were not finite.
+        before: So many steps are done beforehand.
         what: One of `steps.FAILURES`, instead of allocations.
         runner: Further settings of that section.
     """
@@ -54,6 +56,8 @@ def run_out(
     config = steps.settings(**sections)
     batches = steps.batch([0.5, 0.8]), steps.batch([0.7, 0.7], classes=50)
     made = steps.Setup("tiny", config)
+    for _ in range(before):
+        made.step(*batches)
     steps.reset()
     made.step(*batches)
     first, survived, said = steps.counted(what), 0, set()
@@ -63,6 +67,8 @@ def run_out(
             steps.device.reads = 2
             made.step(*batches)
             steps.device.reads = 0
+        for _ in range(before):
+            made.step(*batches)
         steps.fail(what, number)
         steps.device.again = again
         made.step(*batches)
@@ -70,7 +76,7 @@ def run_out(
         steps.device.again = 0
         made.step(*batches)
         counters = made.counters
-        good = (2 + overflows, 0, 0)
+        good = (2 + overflows + before, 0, 0)
         survived += (
             counters.step, counters.out_of_memory, counters.nonfinite_in_a_row,
         ) == good  # fmt: skip

@@ -19,6 +19,23 @@ def test_a_run_survives_an_allocation_of_a_step_that_fails_whichever_it_is(
     assert found["survived"] == found["tried"]
 
 
+@pytest.mark.parametrize("strategy", ["SNP", "TAP"])
+@pytest.mark.parametrize("before", [1, 2])
+def test_so_does_a_step_whose_layers_are_recorded_or_replayed(ask, strategy, before):
+    asked = {"strategy": strategy, "update": "relative", "precision": "bf16", "before": before}
+    found = ask("run_out", {**asked, "what": "product", "every": 9})
+    assert found["tried"] >= 3
+    assert found["survived"] == found["tried"]
+    assert found["said"] == ["layers are not recorded as CUDA graphs any more"]
+
+
+def test_so_does_a_step_that_has_no_memory_for_a_recording(ask):
+    asked = {"strategy": "SNP", "update": "relative", "precision": "bf16", "before": 1}
+    found = ask("run_out", {**asked, "every": 1})
+    assert found["tried"] >= 5
+    assert found["survived"] == found["tried"]
+
+
 @pytest.mark.parametrize(
     "how",
     [
@@ -100,9 +117,9 @@ def test_whole_commands_survive_memory_that_runs_out_or_end_with_one_line(ask):
     assert ends["predict"][-1] == "" and ends["export"] == []  # which is the CPU's
 
 
-@pytest.mark.parametrize("what", ["product", "cuDNN"])
-def test_so_does_a_step_whose_libraries_get_no_memory(ask, what):
-    asked = {"strategy": "TAP", "update": "relative", "precision": "bf16", "every": 11}
+@pytest.mark.parametrize(("what", "every"), [("product", 11), ("cuDNN", 5)])
+def test_so_does_a_step_whose_libraries_get_no_memory(ask, what, every):
+    asked = {"strategy": "TAP", "update": "relative", "precision": "bf16", "every": every}
     found = ask("run_out", {**asked, "what": what})
     assert found["tried"] >= 3
     assert found["survived"] == found["tried"]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spknorm.batches.shipping import ship
 from spknorm.upstreams.fast.dropout import drop
 from spknorm.upstreams.fast.layers import attend, products
 from spknorm.upstreams.fast.layout import Begun, Layout
@@ -41,7 +42,7 @@ class Emotion2vecParts(Parts):
         lengths = [number + length for length in layout.lengths]
         wider = Layout(lengths, device=x.device, together=layout.together)
         rows = [torch.arange(start + number, start + length) for start, length in wider.places]
-        frames = torch.cat(rows).to(x.device)
+        (frames,) = ship([torch.cat(rows)], x.device)
         return Begun(x, wider, x, frames)
 
     def bias(self, longest: int) -> Tensor | None:

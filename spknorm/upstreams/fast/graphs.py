@@ -91,6 +91,15 @@ class Graphs:
         """Whether there are recordings."""
         return bool(self._recordings)
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave layers alone."""
+        on, self.on = self.on, False
+        try:
+            yield
+        finally:
+            self.on = on
+
     def let_go(self) -> bool:
         """Record nothing from now on; return whether that gives memory back."""
         held = self.recorded
