@@ -126,8 +126,8 @@ def test_result_and_log_say_what_it_was_computed_with(tiny_hubert, tiny_corpora,
     assert result["precision"] == "fp32"
     assert result["computing"] == {
         "device": "cpu", "precision": "fp32", "attention": ["of each utterance by products"],
-        "tf32": [], "fused": False, "compiled": False, "recorded": False, "most_frames": None, "recomputes": True,
-        "keeps_on_host": False,
+        "tf32": [], "fused": False, "compiled": False, "recorded": False, "most_frames": None,
+        "recomputes": True, "keeps_on_host": False,
     }  # fmt: skip
     assert read_result(tmp_path / "result.json").computing.recomputes
     assert (tmp_path / "log.log").read_text().splitlines()[-1] == (
