@@ -55,7 +55,8 @@ def planted(path: Path, shape: tuple[int, int, int], speakers: int, noise: float
 def mapped(features: np.ndarray, rows: list[int]) -> Layers:
     """Return some rows of the mapped file, of which a layer at a time is read and given back."""
     chosen, shape = np.array(rows), features.shape[1:]
-    features.base.madvise(mmap.MADV_RANDOM)  # read what is asked for, and not what follows it
+    file: Any = features.base
+    file.madvise(mmap.MADV_RANDOM)  # read what is asked for, and not what follows it
 
     def read(layer: int) -> np.ndarray:
         found = np.empty((len(chosen), shape[1]), np.float32)
