@@ -217,7 +217,7 @@ class PackedEncoder:
             return
         rate = dropout_rate(attention)
         dtype = autocast_dtype(x.device) or x.dtype
-        kind = dtype, rate, biased, layout.mask is None
+        kind = dtype, rate, biased, layout.together and layout.differ
         if kind not in self._named:
             shape = attention.num_heads, x.shape[-1] // attention.num_heads
             whole = not (biased or self.compiled)
