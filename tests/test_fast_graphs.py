@@ -72,7 +72,8 @@ def recorded(as_on_a_gpu, monkeypatch):
 
         replay = types.SimpleNamespace
         return recorder.Recording(
-            taken, bounds, out, gradient, back, self._places if grads else [],
+            recorder.Rows(taken), bounds, out, recorder.Rows(gradient), back,
+            self._places if grads else [],
             replay(replay=forward), replay(replay=backward), False,
         )  # fmt: skip
 
@@ -158,6 +159,9 @@ def test_batches_of_one_shape_do_not_see_what_the_one_before_has_left_behind_the
 
     for _ in range(2):
         outcome(upstream, lambda: run(ours, SHORT))
+    with torch.autocast("cpu", torch.bfloat16):
+        broken = [*wavs(*SHORT[:2]), wavs(SHORT[2])[0] * torch.nan]  # the last frames
+        loss_of(torch.cat(ours(broken))).backward()
     plain, right = outcome(upstream, lambda: run(theirs, fewer))
     replays = len(recorded.replays)
     features, gradients = outcome(upstream, lambda: run(ours, fewer))

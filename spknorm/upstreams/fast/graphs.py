@@ -110,7 +110,7 @@ class Graphs:
 
     def play(self, recording: Recording, x: Tensor, layout: Layout) -> "_Turn":
         """Let a recording compute its output; return whose the memory is then."""
-        recording.x[: len(x)].copy_(x)  # behind it stands what nobody reads
+        recording.x.write(x)
         recording.bounds.copy_(layout.bounds)
         recording.forward.replay()
         self._turn += 1
@@ -168,7 +168,7 @@ class _Replay(torch.autograd.Function):
         ctx: Any, graphs: Graphs, recording: Recording, layout: Layout, x: Tensor, *weights: Tensor
     ) -> Tensor:
         ctx.graphs, ctx.recording, ctx.layout, ctx.weights = graphs, recording, layout, weights
-        ctx.state = _generator(x.device).get_state() if recording.random else None
+        ctx.state = torch.cuda.get_rng_state(x.device) if recording.random else None
         ctx.save_for_backward(x)
         ctx.turn = graphs.opened(graphs.play(recording, x, layout))
         return recording.out[: len(x)].clone()
@@ -181,15 +181,16 @@ class _Replay(torch.autograd.Function):
         recording: Recording = ctx.recording
         alone = graphs.is_alone(ctx.turn)
         if graphs.is_overwritten(ctx.turn):
-            with _random_as(x.device, ctx.state):
+            with torch.random.fork_rng([x.device] if recording.random else []):
+                if recording.random:
+                    torch.cuda.set_rng_state(ctx.state, x.device)
                 graphs.play(recording, x, ctx.layout)
         both = list(zip(ctx.weights, recording.places, strict=True))
         there = [w for w, p in both if w.grad is not None and w.grad.data_ptr() == p.data_ptr()]
         for weight, copy in zip(there, _copies([w.grad for w in there]), strict=True):
             weight.grad = copy  # to which what comes is added
         assert recording.gradient is not None
-        recording.gradient[: len(x)].copy_(gradient)
-        recording.gradient[len(x) :].zero_()
+        recording.gradient.write(gradient)
         recording.backward.replay()
         back = None if recording.back is None else recording.back[: len(x)]
         if back is not None and not alone:
@@ -222,23 +223,3 @@ def _widened(layout: Layout) -> Layout:
 def _padded(x: Tensor, layout: Layout) -> Tensor:
     """Return x with as many frames as a layout that has been widened."""
     return functional.pad(x, (0, 0, 0, sum(layout.lengths) - len(x)))
-
-
-def _generator(device: torch.device) -> torch.Generator:
-    number = torch.cuda.current_device() if device.index is None else device.index
-    return torch.cuda.default_generators[number]
-
-
-@contextlib.contextmanager
-def _random_as(device: torch.device, state: Tensor | None) -> Iterator[None]:
-    """Draw the random numbers that were drawn from a state on; then go on as before."""
-    if state is None:
-        yield
-        return
-    generator = _generator(device)
-    before = generator.get_state()
-    generator.set_state(state)
-    try:
-        yield
-    finally:
-        generator.set_state(before)

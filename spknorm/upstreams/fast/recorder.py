@@ -23,6 +23,23 @@ _SPARE = 1.25
 """Of the memory that a layout needs, what is held: for those that are somewhat larger."""
 
 
+class Rows:
+    """A tensor (N, H) whose first rows are written, and whose others are zeros.
+
+    What another batch has left there is not finite, maybe: it must not be multiplied even by 0.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self._written = tensor, len(tensor)
+
+    def write(self, rows: Tensor) -> None:
+        """Write the first rows (n, H)."""
+        self.tensor[: len(rows)].copy_(rows)
+        if len(rows) < self._written:
+            self.tensor[len(rows) : self._written].zero_()
+        self._written = len(rows)
+
+
 class Recording(NamedTuple):
     """A pass over one layout, and the tensors that it reads and writes.
 
@@ -38,10 +55,10 @@ class Recording(NamedTuple):
         random: Something is dropped.
     """
 
-    x: Tensor
+    x: Rows
     bounds: Tensor
     out: Tensor
-    gradient: Tensor | None
+    gradient: Rows | None
     back: Tensor | None
     places: Sequence[Tensor]
     forward: Any
@@ -140,8 +157,9 @@ class Recorder:
                     self._collect(leaves, found)
         places = self._places if grads else []
         random = any(rate > 0 for layer in layers for rate in layer.rates)
+        written = None if gradient is None else Rows(gradient)
         return Recording(
-            taken, bounds, out.detach(), gradient, back, places, forward, backward, random
+            Rows(taken), bounds, out.detach(), written, back, places, forward, backward, random
         )
 
     def _run_recorded(

@@ -159,14 +159,7 @@ class _Whole(torch.autograd.Function):
         return None, None, None, d, *_kept(of_weights, ctx.needs_input_grad[4:])
 
 
-class _Nowhere:
-    """Of whatever name, the place that a gradient has: none."""
-
-    def __getattr__(self, name: str) -> None:
-        return None
-
-
-_NOWHERE: Any = _Nowhere()
+_NOWHERE: Any = Weights(*(None,) * len(Weights._fields))  # type: ignore[arg-type]  # no places
 
 
 def _kept(gradients: Sequence[Tensor | None], asked: Sequence[bool]) -> list[Tensor | None]:
