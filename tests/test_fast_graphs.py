@@ -131,6 +131,16 @@ def outcome(upstream, run):
     return features, gradients_of(upstream)
 
 
+def are_as_near_when_recorded(made, run):
+    """Whether a run's gradients are those of layers that are not recorded, once they are."""
+    upstream, ours, theirs = made
+    _, right = outcome(upstream, lambda: run(theirs))
+    for _ in range(2):
+        outcome(upstream, lambda: run(ours))
+    _, gradients = outcome(upstream, lambda: run(ours))
+    return are_near(gradients, right)
+
+
 def test_a_shape_is_recorded_when_it_comes_again_and_gives_the_same(made, recorded):
     upstream, ours, theirs = made
 
@@ -204,22 +214,14 @@ def test_passes_that_wait_for_each_other_are_computed_again(made, recorded, orde
 
 
 def test_passes_of_one_loss_do_not_share_the_places_of_their_gradients(made, recorded):
-    upstream, ours, theirs = made
-
     def run(encoder):
         both = [loss_of(encode(encoder, seconds)) for seconds in (SHORT, LONG, SHORT)]
         torch.stack(both).sum().backward()
 
-    _, right = outcome(upstream, lambda: run(theirs))
-    for _ in range(2):
-        outcome(upstream, lambda: run(ours))
-    _, gradients = outcome(upstream, lambda: run(ours))
-    assert are_near(gradients, right)
+    assert are_as_near_when_recorded(made, run)
 
 
 def test_a_pass_that_is_recomputed_gives_its_own_gradients(made, recorded):
-    upstream, ours, theirs = made
-
     def run(encoder):
         anchor = torch.empty(0)
         features = [
@@ -228,11 +230,7 @@ def test_a_pass_that_is_recomputed_gives_its_own_gradients(made, recorded):
         ]
         torch.stack([loss_of(one) for one in features]).sum().backward()
 
-    _, right = outcome(upstream, lambda: run(theirs))
-    for _ in range(2):
-        outcome(upstream, lambda: run(ours))
-    _, gradients = outcome(upstream, lambda: run(ours))
-    assert are_near(gradients, right)
+    assert are_as_near_when_recorded(made, run)
 
 
 def test_what_is_computed_between_without_gradients_changes_none(made, recorded):

@@ -5,14 +5,16 @@ Last in this room, for the passes; a source is a function of a batch and the nam
 
 import contextlib
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from spknorm.batches import Batch, Stream
+from spknorm.batches.parts import pick
 from spknorm.batches.shipping import ship
+from spknorm.config.memory import in_smaller_parts
 from spknorm.features.kept import Kept, Pooled
 from spknorm.method.optim.world import World
 from spknorm.schema import TaskConfig
@@ -61,6 +63,23 @@ class Source:
             inputs = batch.there or ship(self.inputs(batch, corpus=corpus), self._device)
             return self._encode(inputs)
         return self._kept[corpus].features(batch.ids, batch.there)
+
+    def in_parts(
+        self, batch: Batch, compute: Callable[[list[Tensor]], Tensor], *, corpus: str
+    ) -> Tensor:
+        """Return what `compute` makes of features, (B, ...).
+
+        Of fewer utterances at once where memory is short and none hangs on the others.
+        """
+
+        def part(places: Sequence[int]) -> Tensor:
+            few = batch if len(places) == len(batch.ids) else pick(batch, places)
+            return compute(self(few, corpus=corpus))
+
+        places, name = range(len(batch.ids)), batch.ids.__getitem__
+        if not self.packed:
+            return part(places)
+        return torch.stack(in_smaller_parts(part, places, name=name, device=self._device))
 
     def inputs(self, batch: Batch, *, corpus: str) -> list[Tensor]:
         """Return what of each utterance goes to the device, of one type; [] if that is little.

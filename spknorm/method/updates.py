@@ -42,7 +42,7 @@ from spknorm.method.optim.ascent import (
 from spknorm.method.optim.clipping import all_finite, clip, unscale_again, unscaled
 from spknorm.method.optim.groups import EMOTION, Groups, left_out, shared_names
 from spknorm.method.optim.lists import distance
-from spknorm.method.optim.optimizers import make_optimizer
+from spknorm.method.optim.optimizers import make_optimizer, needs_memory
 from spknorm.method.optim.schedule import strength
 from spknorm.method.optim.transaction import Copies, Transaction, summed_gradients
 from spknorm.method.optim.world import World
@@ -235,9 +235,7 @@ class Update:
 
     def _one_stage(self, *names: str) -> Step:
         """Move everything at once; a step that needs memory, as the first does, keeps a copy."""
-        on_gpu = self.optimizers[names[0]].param_groups[0]["params"][0].device.type != "cpu"
-        fused = all(self.optimizers[name].defaults.get("fused") for name in names)
-        kept = not self._stepped or (on_gpu and not fused)
+        kept = not self._stepped or any(needs_memory(self.optimizers[name]) for name in names)
         norms, _ = self._clip(*names, kept=kept)
         finite = all_finite(norms)
         if finite:

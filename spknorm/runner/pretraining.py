@@ -9,7 +9,6 @@ the same again, and a later one finds it in the checkpoint.
 Legend: N utterances, T frames, H upstream dimension, K speakers.
 """
 
-import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -20,10 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spknorm.batches import Batch, Order, Recordings, Stream
-from spknorm.batches.parts import pick
+from spknorm.batches import Order, Recordings, Stream
 from spknorm.batches.seeds import seeded
-from spknorm.config.memory import in_smaller_parts, once_more
+from spknorm.config.memory import once_more
 from spknorm.corpora.records import Utterance
 from spknorm.features.fingerprint import fingerprint
 from spknorm.features.kept import Floats
@@ -168,23 +166,11 @@ def means_over_time(
         )
         batches = source.batches(stream, 0, len(stream.order), corpus="speaker", num_workers=0)
 
-        def means(batch: Batch, places: list[int]) -> list[Tensor]:
-            found = source(pick(batch, places), corpus="speaker")
-            return [heads.gated(frames).mean(dim=0) for frames in found]
+        def means(found: list[Tensor]) -> Tensor:
+            return torch.stack([heads.gated(frames).mean(dim=0) for frames in found])
 
         with evaluating(modules):
-            found = [
-                torch.stack(
-                    in_smaller_parts(
-                        functools.partial(means, batch),
-                        range(len(batch.ids)),
-                        name=batch.ids.__getitem__,
-                        device=run.world.device,
-                    )
-                )
-                for batch in batches
-            ]
-            return torch.cat(found)
+            return torch.cat([source.in_parts(one, means, corpus="speaker") for one in batches])
 
     encode = make_encoder(upstream, featurizer, config.upstream, trainable=False)
 

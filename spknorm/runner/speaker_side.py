@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from spknorm.batches import Batch, cut
-from spknorm.batches.parts import pick
 from spknorm.batches.shipping import ship
-from spknorm.config.memory import in_smaller_parts, once_more
+from spknorm.config.memory import once_more
 from spknorm.errors import is_out_of_memory
 from spknorm.features.sources import Source
 from spknorm.method.optim.precision import autocast, precision_of
@@ -140,28 +139,13 @@ class SpeakerSide:
 
     def _told(self, piece: Batch) -> list[float]:
         """Return loss and hits of a piece, read at once."""
-        logits = self._logits(piece).float()
+        found = self._source.in_parts(piece, self._heads.speaker_logits, corpus="speaker")
+        logits = found.float()
         (labels,) = ship([torch.tensor(piece.labels)], logits.device)
         loss = functional.cross_entropy(logits, labels, reduction="sum")
         hits = (logits.argmax(dim=-1) == labels).sum()
-        found: list[float] = torch.stack([loss, hits.to(loss.dtype)]).tolist()
-        return found
-
-    def _logits(self, piece: Batch) -> Tensor:
-        """Return logits (B, K), of fewer at once where memory is short and none hangs on others."""
-
-        def compute(places: list[int]) -> Tensor:
-            few = piece if len(places) == len(piece.ids) else pick(piece, places)
-            logits: Tensor = self._heads.speaker_logits(self._source(few, corpus="speaker"))
-            return logits
-
-        places = range(len(piece.ids))
-        if not self._source.packed:
-            return compute(list(places))
-        rows = in_smaller_parts(
-            compute, places, name=lambda place: piece.ids[place], device=self._world.device
-        )
-        return torch.stack(rows)
+        told: list[float] = torch.stack([loss, hits.to(loss.dtype)]).tolist()
+        return told
 
     def _tell(self, loss: float) -> None:
         paused, limit = self._counters.ascent_paused, self._limit

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spknorm.batches import Batch, Stream
-from spknorm.batches.parts import pick
 from spknorm.batches.seeds import seeded
-from spknorm.config.memory import in_smaller_parts, once_more
+from spknorm.config.memory import once_more
 from spknorm.errors import NonFiniteError
 from spknorm.features.sources import Source
 from spknorm.method.optim.precision import autocast
@@ -106,27 +105,12 @@ def evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
             module.train(mode)
 
 
-def _logits(batch: Batch, heads: Any, source: Source, world: World) -> Tensor:
-    """Return logits (B, C), in parts where memory is short and no utterance hangs on another."""
-
-    def compute(places: list[int]) -> Tensor:
-        few = batch if len(places) == len(batch.ids) else pick(batch, places)
-        logits: Tensor = heads.emotion_logits(source(few, corpus="evaluation"))
-        return logits
-
-    if not source.packed:
-        return compute(list(range(len(batch.ids))))
-    rows = in_smaller_parts(
-        compute, range(len(batch.ids)), name=lambda place: batch.ids[place], device=world.device
-    )
-    return torch.stack(rows)
-
-
 def _predict(
     batch: Batch, heads: Any, source: Source, world: World, predicted: list[float], target: Target
 ) -> float:
     labels = torch.tensor(batch.labels, device=world.device)
-    prediction = heads.emotion_of(_logits(batch, heads, source, world), labels)
+    logits = source.in_parts(batch, heads.emotion_logits, corpus="evaluation")
+    prediction = heads.emotion_of(logits, labels)
     finite = prediction.logits.isfinite().all(dim=-1, keepdim=True)
     guesses = target.guesses(prediction.logits).float().reshape(len(batch.ids), -1)
     guesses = guesses.masked_fill(~finite, math.nan).flatten()

@@ -97,6 +97,12 @@ def fuses(name: str, parameters: Sequence[nn.Parameter]) -> bool:
     return name in _FUSED and all(parameter.device.type == "cuda" for parameter in parameters)
 
 
+def needs_memory(optimizer: Optimizer) -> bool:
+    """Whether an optimiser takes memory of a GPU in its steps, once its states are made."""
+    on_gpu = any(one["params"][0].device.type != "cpu" for one in optimizer.param_groups)
+    return on_gpu and not optimizer.defaults.get("fused")
+
+
 @torch.no_grad()
 def precondition(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> None:
     """Divide each gradient by the size of the gradients that `optimizer` has seen there.

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from spknorm.batches.shipping import ship
+from spknorm.upstreams.fast.convolution import is_long
 
 _BLOCK = 8
 """b: the matrix is b times as large as the kernel, what stands in several blocks K / b times."""
-_WIDE = 64
-"""Widths of a kernel from which blocks pay off."""
 
 
 class _Sizes(NamedTuple):
@@ -36,32 +35,13 @@ class _Sizes(NamedTuple):
 
 def multiplies(convolution: nn.Conv1d, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether `convolve_blocks` does what this module does where products are in `dtype`."""
-    (width,) = convolution.kernel_size
-    return (
-        device.type == "cuda"
-        and dtype in (torch.bfloat16, torch.float16)
-        and convolution.stride == convolution.dilation == (1,)
-        and convolution.padding == (width // 2,)
-        and convolution.padding_mode == "zeros"
-        and convolution.in_channels == convolution.out_channels
-        and width >= _WIDE and width % _BLOCK == 0
-        and not torch.compiler.is_compiling()
-    )  # fmt: skip
+    half = dtype in (torch.bfloat16, torch.float16)
+    whole = convolution.kernel_size[0] % _BLOCK == 0
+    return device.type == "cuda" and half and whole and is_long(convolution)
 
 
 def convolve_blocks(x: Tensor, lengths: Sequence[int], weight: Tensor) -> Tensor:
-    """Return each utterance's convolution with zeros around it, as long as the utterance.
-
-    y[t] = sum over k of weight[k] x[t + k - K // 2].
-
-    Args:
-        x: Utterances end to end, (N, H).
-        lengths: Frames of each.
-        weight: (H, g, K), as of nn.Conv1d.
-
-    Returns:
-        (N, H), of x's type.
-    """
+    """Do what `convolution.convolve` does, on utterances end to end (N, H) -> (N, H)."""
     channels, group, width = weight.shape
     gap = width // 2
     before = torch.arange(1, len(lengths) + 1).repeat_interleave(torch.tensor(lengths))

@@ -21,20 +21,27 @@ _LONG = 2
 """Widths of the kernel that N has to be for the kernel's own transform to pay off."""
 
 
+def is_long(convolution: nn.Conv1d) -> bool:
+    """Whether a module is what `convolve` does: wide, centred, every frame, zeros around."""
+    (width,) = convolution.kernel_size
+    return (
+        convolution.stride == convolution.dilation == (1,)
+        and convolution.padding == (width // 2,)
+        and convolution.padding_mode == "zeros"
+        and convolution.in_channels == convolution.out_channels
+        and width >= _WIDE
+        and not torch.compiler.is_compiling()
+    )
+
+
 def pays_off(convolution: nn.Conv1d, x: Tensor) -> bool:
     """Whether `convolve` does what this module does to (N, H), and is faster."""
-    (width,) = convolution.kernel_size
-    centred = convolution.padding == (width // 2,)
-    plain = convolution.stride == convolution.dilation == (1,) and centred
-    same = convolution.in_channels == convolution.out_channels
-    long = width >= _WIDE and len(x) >= _LONG * width
     return (
-        plain and same and long
-        and convolution.padding_mode == "zeros"
-        and x.device.type == "cpu"
+        x.device.type == "cpu"
+        and len(x) >= _LONG * convolution.kernel_size[0]
         and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]  # its transforms
-        and not torch.compiler.is_compiling()
-    )  # fmt: skip
+        and is_long(convolution)
+    )
 
 
 def normal_weight(convolution: nn.Conv1d, *, written_out: bool) -> Tensor:
