@@ -237,7 +237,7 @@ def test_a_setting_with_two_commas_is_refused():
         ),
         (
             "upstreams: [a]\nvariants: [none]\nexecutor: {mem_gb: .inf}",
-            "{path}: `executor.mem_gb` must be above 0 and finite, but is inf.",
+            "`{path}: executor.mem_gb` must be a finite number, but is `inf` (float).",
         ),
         (
             "upstreams: [a]\nvariants: [none]\nexecutor: {mem_gb: 0}",

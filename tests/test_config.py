@@ -78,7 +78,7 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
         ),
         (
             {"optimizer": {"lr": float("inf")}},
-            "`config.optimizer.lr` must be 0 or more, but is `inf` (float).",
+            "`config.optimizer.lr` must be a finite number, but is `inf` (float).",
         ),
         (
             {"runner": []},
@@ -93,6 +93,14 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
             expert(datarc={"valid_ratio": 1.0}),
             "`config.downstream_expert.datarc.valid_ratio` must be above 0 and below 1, "
             "but is `1.0` (float).",
+        ),
+        (
+            expert(datarc={"roots": {"ravdess": 5}}),
+            "`config.downstream_expert.datarc.roots.ravdess` must be text, but is `5` (int).",
+        ),
+        (
+            {"runner": {"total_steps": 1e17}},
+            "`config.runner.total_steps` must be a whole number, but is `1e+17` (float).",
         ),
         (
             {"runner": {"eval_dataloaders": ["dev", "train"]}},

@@ -54,4 +54,4 @@ def test_a_malformed_selection_is_told_by_its_key(tmp_path):
     with pytest.raises(ConfigError) as caught:
         selection_table(tmp_path)
     key = "choices[0].speaker_lambda"
-    assert str(caught.value) == f"{path}: `{key}` must be a number, but is a text."
+    assert str(caught.value) == f"{path}: `{key}` must be a number, but is `'high'` (str)."

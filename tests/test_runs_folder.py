@@ -84,27 +84,37 @@ def test_nothing_to_report_on_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"schema": "other/1"}, "`schema` must be spknorm.result/1, but is `other/1`."),
+        ({"schema": "other/1"}, "`schema` must be spknorm.result/1, but is `'other/1'` (str)."),
         ({"upstream": ...}, "`upstream` is missing."),
-        ({"upstream": 5}, "`upstream` must be a text, but is a number."),
-        ({"seed": "0"}, "`seed` must be a whole number, but is a text."),
-        ({"seed": True}, "`seed` must be a whole number, but is true or false."),
-        ({"frozen": "no"}, "`frozen` must be true or false, but is a text."),
-        ({"test": []}, "`test` must be an object, but is a list."),
-        ({"test__wa": 74.2}, "`test.wa` must lie between 0 and 1, but is 74.2."),
+        ({"upstream": 5}, "`upstream` must be text, but is `5` (int)."),
+        ({"seed": "0"}, "`seed` must be a whole number, but is `'0'` (str)."),
+        ({"seed": True}, "`seed` must be a whole number, but is `True` (bool)."),
+        ({"frozen": "no"}, "`frozen` must be true or false, but is `'no'` (str)."),
+        ({"test": []}, "`test` must be a mapping, but is `[]` (list)."),
+        ({"test__wa": 74.2}, "`test.wa` must be between 0 and 1, but is `74.2` (float)."),
         ({"test__ua": None}, "`test.ua` is missing."),
         ({"test__n": 3}, "`test.n` must be the number of utterances in `confusion`, but is 3."),
-        ({"test__classes": "neu"}, "`test.classes` must be a list of texts."),
-        ({"test__confusion": [[1]]}, "`test.confusion` must be a 4 x 4 list of counts."),
+        ({"test__classes": "neu"}, "`test.classes` must be a list, but is `'neu'` (str)."),
+        (
+            {"test__confusion": [[1]]},
+            "`test.confusion` must have a row and a column for each of the 4 classes, but has 1.",
+        ),
         (
             {"test__confusion": [[-1] * 4] * 4},
-            "`test.confusion` must hold counts (whole numbers from 0).",
+            "`test.confusion` must be a C x C list of counts (whole numbers from 0), but is "
+            "`[[-1, -1, -1, -1], [-1, -1, -1, -1], [-1, -1, -1, -1], [-...` (list).",
         ),
         (
             {"test__by_speaker": {"Ses01_F": 3}},
-            "`test.by_speaker.Ses01_F` must be a 4 x 4 list of counts.",
+            "`test.by_speaker.Ses01_F` must be a C x C list of counts (whole numbers from 0), but "
+            "is `3` (int).",
         ),
-        ({"config": 3}, "`config` must be an object, but is a number."),
+        (
+            {"test__by_speaker": {"Ses01_F": [[3]]}},
+            "`test.by_speaker.Ses01_F` must have a row and a column for each of the 4 classes, but "
+            "has 1.",
+        ),
+        ({"config": 3}, "`config` must be a mapping, but is `3` (int)."),
     ],
 )
 def test_a_malformed_result_is_told_by_file_and_key(folder, values, problem):
@@ -116,7 +126,7 @@ def test_a_malformed_result_is_told_by_file_and_key(folder, values, problem):
 def test_numbers_that_are_none_are_refused(folder):
     path = first_result(folder)
     path.write_text(path.read_text().replace('"seconds": ', '"seconds": 1e999, "unused": '))
-    assert error_text(folder) == f"{path}: `seconds` must be a finite number."
+    assert error_text(folder) == f"{path}: `seconds` must be a finite number, but is `inf` (float)."
     path.write_text('{"schema": ' + "9" * 5000 + "}")
     assert error_text(folder).startswith(f"{path} ")
     path.write_text("[" * 100_000)
@@ -128,7 +138,9 @@ def test_a_malformed_line_of_metrics_is_told_by_its_number(folder):
     path.write_text('{"step": 1, "split": "train"}\nnonsense\n')
     assert error_text(folder).startswith(f"{path}, line 2: is not valid JSON: ")
     path.write_text('{"step": 1, "split": "train", "emotion_loss": "low"}\n')
-    assert error_text(folder) == f"{path}, line 1: `emotion_loss` must be a number, but is a text."
+    assert error_text(folder) == (
+        f"{path}, line 1: `emotion_loss` must be a number, but is `'low'` (str)."
+    )
 
 
 def test_a_line_that_is_being_written_is_not_read(folder):
@@ -143,7 +155,8 @@ def test_a_malformed_audit_or_summary_is_told(folder):
     rows = json.loads(probe.read_text())["rows"]
     change(probe, rows=[rows[0] | {"layer": True}])
     assert error_text(folder) == (
-        f"{probe}: `rows[0].layer` must be head, weighted or the number of a layer."
+        f"{probe}: `rows[0].layer` must be head, weighted or the number of a layer, but is `True` "
+        "(bool)."
     )
     change(probe, rows=[rows[0], {"upstream": "x"}])
     assert error_text(folder) == f"{probe}: `rows[1].stage` is missing."
@@ -151,7 +164,8 @@ def test_a_malformed_audit_or_summary_is_told(folder):
     summary = folder / "summary.json"
     change(summary, cells=[{"name": "a", "status": "lost"}])
     assert error_text(folder) == (
-        f"{summary}: `cells[0].status` must be one of complete, failed, pending, but is `lost`."
+        f"{summary}: `cells[0].status` must be one of complete, failed, pending, but is `'lost'` "
+        "(str)."
     )
 
 

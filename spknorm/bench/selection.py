@@ -20,7 +20,8 @@ from spknorm.bench.expansion import expand, key_of, takes_lambda, with_lambda
 from spknorm.bench.experiment import Experiment
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
-from spknorm.runs.checked import Between, Share, build, check_schema, read_object
+from spknorm.runs.checked import Share, build, read_object
+from spknorm.schema.marks import Range
 from spknorm.statistics import mean_std
 
 FOLDER = "selection"
@@ -45,7 +46,7 @@ class Candidate:
     """
 
     speaker_lambda: float
-    dev_wa: Annotated[float, Between(-1.0, 1.0)]
+    dev_wa: Annotated[float, Range(least=-1, most=1)]
     dev_wa_std: float = 0.0
     leakage: Share
     leakage_std: float = 0.0
@@ -79,9 +80,7 @@ def read_selection(path: Path) -> Selection:
     Raises:
         ConfigError: It is malformed; the message names file and key.
     """
-    value = read_object(path)
-    check_schema(value, _SCHEMA, path)
-    return build(Selection, value, path)
+    return build(Selection, read_object(path, _SCHEMA), path)
 
 
 def candidates_of(experiment: Experiment) -> Experiment:

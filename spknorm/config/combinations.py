@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from spknorm.config.typed import shown
 from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig, UpstreamConfig
 
@@ -202,12 +203,6 @@ def _of_engine(config: TaskConfig) -> Rules:
             f"s3prl's own Runner cannot do what `{path}` asks: set it to {instead}, or set "
             "config.runner.engine to spknorm.",
         )
-
-
-def shown(value: Any) -> str:
-    """Return a value and its type for a message, cut where it is long."""
-    text = repr(value)
-    return f"`{text if len(text) <= 60 else text[:57] + '...'}` ({type(value).__name__})"
 
 
 def _is_label_map(labels: Mapping[str, Any]) -> bool:

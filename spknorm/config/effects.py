@@ -1,6 +1,6 @@
 """What tells two runs apart: their settings by path, compared by the effect that each one states.
 
-After `config.py`. Resume, bench, audit and report ask here whether a setting matters; the answer
+After `parse`. Resume, bench, audit and report ask here whether a setting matters; the answer
 is at the setting's field in `schema.py`, or in `ARGUMENTS` for what s3prl's command line decides.
 """
 

@@ -1,6 +1,6 @@
 """What the classes of s3prl and torch that a configuration names take, each with its options.
 
-`config.py` checks a configuration against these tables before torch is loaded; `emotion_heads.py`
+`parse` checks a configuration against these tables before torch is loaded; `emotion_heads.py`
 builds what passed. The tests hold each table against the signature of the class itself.
 """
 
@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from spknorm.config.typed import wrong
 from spknorm.errors import ConfigError, did_you_mean
 from spknorm.schema import TaskConfig
 
@@ -221,11 +222,7 @@ def _check(path: str, options: Mapping[str, Any], known: Mapping[str, Option], o
             )
     for key, value in options.items():
         if not known[key].accepts(value):
-            text = repr(value)
-            raise ConfigError(
-                f"`{path}.{key}` must be {known[key].what}, but is `{text[:60]}` "
-                f"({type(value).__name__})."
-            )
+            raise wrong(f"{path}.{key}", known[key].what, value)
     missing = [key for key, option in known.items() if option.required and key not in options]
     if missing:
         names = ", ".join(f"`{path}.{key}` ({known[key].what})" for key in missing)

@@ -2,7 +2,7 @@
 
 YAML 1.1 as s3prl's files mean it (on, off, yes, no are booleans), but a number is a number without
 a point (1e-3), `None` is null as in s3prl's `-o`, and a key may be there once. What a boolean means
-to a setting is said by the setting's type, in `config.py`.
+to a setting is said by the setting's type, in `typed.py`.
 """
 
 import ast

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spknorm.errors import ConfigError
 from spknorm.files import write_atomic
-from spknorm.runs.checked import build, error
+from spknorm.runs.checked import build
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def read_steps(path: Path) -> Iterator[LoggedStep]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as broken:
-            raise error(where, "", f"is not valid JSON: {broken}") from broken
+            raise ConfigError(f"{where}: is not valid JSON: {broken}.") from broken
         yield build(LoggedStep, value, where)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spknorm.errors import MissingError
-from spknorm.runs.checked import Layer, Share, build, check_schema, read_object
+from spknorm.runs.checked import Layer, Share, build, read_object
 
 PROBE_SCHEMA = "spknorm.probe/1"
 
@@ -126,8 +126,6 @@ def read_audit(path: Path) -> Audit:
         ConfigError: It is malformed; the message names file and key.
     """
     try:
-        value = read_object(path)
+        return build(Audit, read_object(path, PROBE_SCHEMA), path)
     except MissingError:
         return Audit(rows=())
-    check_schema(value, PROBE_SCHEMA, path)
-    return build(Audit, value, path)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.config import effects, to_mapping
+from spknorm.errors import ConfigError
 from spknorm.files import write_json
 from spknorm.protocols.owners import Splitting
-from spknorm.runs.checked import build, check_schema, error, read_object
+from spknorm.runs.checked import build, read_object
 from spknorm.runs.metrics_log import finite
 from spknorm.runs.scored import Dimensions, Scored, Scores, TestScores
 from spknorm.schema import TaskConfig
@@ -176,16 +177,27 @@ def read_result(path: Path) -> Result:
         ConfigError: It is malformed; the message names file and key.
         MissingError: There is no such file.
     """
-    value = read_object(path)
-    check_schema(value, RESULT_SCHEMA, path)
+    value = read_object(path, RESULT_SCHEMA)
     if isinstance(value.get("adversary"), str):  # of before its effect was measured: its loss
         value["adversary"] = None
     result = build(Result, value, path)
-    if result.test is None and result.dimensions is None and "test" not in value:
-        raise error(path, "test", "is missing")
-    if result.test is not None and not 1 <= result.test.n == sum(map(sum, result.test.confusion)):
-        problem = "must be the number of utterances in `confusion`, but is"
-        raise error(path, "test.n", f"{problem} {result.test.n}")
+    test = result.test
+    if test is None:
+        if result.dimensions is None and "test" not in value:
+            raise ConfigError(f"{path}: `test` is missing.")
+        return result
+    counts = {"confusion": test.confusion}
+    counts |= {f"by_speaker.{name}": own for name, own in test.by_speaker.items()}
+    for key, rows in counts.items():
+        if len(rows) != len(test.classes):
+            raise ConfigError(
+                f"{path}: `test.{key}` must have a row and a column for each of the "
+                f"{len(test.classes)} classes, but has {len(rows)}."
+            )
+    if not 1 <= test.n == sum(map(sum, test.confusion)):
+        raise ConfigError(
+            f"{path}: `test.n` must be the number of utterances in `confusion`, but is {test.n}."
+        )
     return result
 
 

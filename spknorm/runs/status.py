@@ -4,13 +4,13 @@ After `result.py`. A run counts as made only with a whole result file: whatever 
 holds, it is made again or goes on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from spknorm.errors import ConfigError, MissingError
 from spknorm.files import read_json
-from spknorm.runs.checked import build, check_schema, read_object
+from spknorm.runs.checked import build, read_object
 from spknorm.runs.result import RESULT_SCHEMA
 
 SUMMARY_SCHEMA = "spknorm.summary/1"
@@ -60,9 +60,7 @@ def read_summary(folder: Path) -> SummaryFile:
     """
     path = folder / "summary.json"
     try:
-        value = read_object(path)
+        found = build(SummaryFile, read_object(path, SUMMARY_SCHEMA), path)
     except MissingError:
-        return SummaryFile(experiment=folder.resolve().name, cells=())
-    check_schema(value, SUMMARY_SCHEMA, path)
-    found = build(SummaryFile, value, path)
-    return SummaryFile(experiment=found.experiment or folder.resolve().name, cells=found.cells)
+        found = SummaryFile(cells=())
+    return replace(found, experiment=found.experiment or folder.resolve().name)

@@ -1,8 +1,8 @@
 """Every setting of the task `emotion_spknorm`: name, type, range, effect, default, meaning.
 
 The marks beside a field's type say its range and what changes with it (see `marks.py`), the text
-under it its meaning, its unit and, where there is one, the paper's value. `config.py` fills these
-classes from YAML and checks them; `effects.py` compares them.
+under it its meaning, its unit and, where there is one, the paper's value. `spknorm.config` fills
+these classes from YAML and checks them; `effects.py` compares them.
 """
 
 from collections.abc import Mapping

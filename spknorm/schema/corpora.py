@@ -78,7 +78,7 @@ class DataConfig:
     """cross: corpora that train beside `corpus`."""
     test_on: Annotated[tuple[str, ...], NUMBERS, CROSS] = ()
     """cross: corpora that are tested, and nothing else."""
-    roots: Annotated[Mapping[str, str], PLACE, CROSS] = field(default_factory=dict)
+    roots: Annotated[Mapping[str, str | None], PLACE, CROSS] = field(default_factory=dict)
     """cross: folder of each corpus, by name, where the environment does not say it. A name that is
     no corpus' is a manifest's, whose file stands here."""
     base: Annotated[Literal["si5", "sd"], NUMBERS, LOW_RESOURCE] = "si5"

@@ -1,8 +1,8 @@
 """What a setting's field says of itself: which values it takes, and what it changes.
 
 Before `schema.py`, whose fields carry these marks: `Annotated[int, ABOVE_0, NUMBERS] = 4`. A new
-setting is marked there and nowhere else: `config.py` checks the range, `effects.py` answers for
-resume, bench, audit and report whether it matters.
+setting is marked there and nowhere else: `typed.py` in config/ checks the range, `effects.py`
+answers for resume, bench, audit and report whether it matters.
 """
 
 import enum
@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,13 @@ class OneOf:
 
     def __init__(self, names: Callable[[], Sequence[str]]) -> None:
         self.names = names
+
+
+class Parser:
+    """How a value is read that no type describes; of one that is not `what`, `parse` makes None."""
+
+    def __init__(self, parse: Callable[[Any], Any], what: str) -> None:
+        self.parse, self.what = parse, what
 
 
 ABOVE_0 = Range(above=0)
