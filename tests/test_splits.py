@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from spknorm.audio import index
 from spknorm.cli import main
 from spknorm.demo.coded_names import names_of
 from spknorm.demo.corpus_trees import write_tree
@@ -39,6 +40,17 @@ def test_a_speaker_who_trains_and_is_tested_is_found(tmp_path, capsys):
         "    1 of 2 sentences of test are in train (1 utterances): s1\n"
     )
     assert splits(file, "--strict") == 3
+
+
+def test_contents_are_read_again_only_where_they_have_changed(tmp_path, monkeypatch):
+    rows = ["a.wav,neu,anna,s1,train", "b.wav,hap,ben,s2,test"]
+    file, read = write(tmp_path, *rows), []
+    hash_of = index.sha256_of
+    monkeypatch.setattr(index, "sha256_of", lambda path: read.append(path.name) or hash_of(path))
+    assert splits(file) == splits(file) == 0
+    (tmp_path / "b.wav").write_bytes(b"another recording")
+    assert splits(file) == 0
+    assert sorted(read[:2]) == ["a.wav", "b.wav"] and read[2:] == ["b.wav"]
 
 
 def test_sentences_alone_are_told_and_are_no_leak(tmp_path, capsys):

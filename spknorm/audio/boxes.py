@@ -1,4 +1,4 @@
-"""MPEG-4, WebM, Flash video, Windows Media, AAC and AMR: whether what is there is whole.
+"""MPEG-4, WebM, AVI, Flash video, Windows Media, AAC and AMR: whether what is there is whole.
 
 FFmpeg leaves out a last piece that is cut without a word, so that the pieces are counted here, as
 chunks.py does for what libsndfile reads. Nothing is known here of samples. AAC (ADTS) and AMR are
@@ -86,7 +86,17 @@ def _properties(descriptor: int, size: int) -> str | None:
     at = head.find(_ASF_PROPERTIES)
     if at < 0 or len(head) < at + 92 or head[at + 88] & 1:  # a broadcast knows no size
         return None
-    promised = int.from_bytes(head[at + 40 : at + 48], "little")
+    return _promised(int.from_bytes(head[at + 40 : at + 48], "little"), size)
+
+
+def _riff(descriptor: int, size: int) -> str | None:
+    head = os.pread(descriptor, 8, 0)
+    length = int.from_bytes(head[4:], "little")
+    is_told = head[:4] == b"RIFF" and length != 0xFFFFFFFF  # which a writer to a pipe leaves, or 0
+    return _promised(8 + length, size) if is_told else None
+
+
+def _promised(promised: int, size: int) -> str | None:
     return f"the header promises {promised} bytes, {size} are there" if promised > size else None
 
 
@@ -126,6 +136,7 @@ _EXAMINERS = MappingProxyType(
     {
         "AAC (ADTS)": _adts,
         "AMR": _amr,
+        "AVI video": _riff,
         "MPEG-4 (m4a, mp4)": _boxes,
         "WebM or Matroska": _elements,
         "Flash video": _tags,

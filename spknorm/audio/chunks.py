@@ -18,7 +18,6 @@ _UNKNOWN_FROM = 1 << 62
 _EDIT_COUNT = 4  # of CAF
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _NIST_FIELD = re.compile(rb"(sample_count|channel_count|sample_n_bytes)\s+-i\s+(\d{1,18})\s")
-_NIST_PACKED = re.compile(rb"sample_coding[^\n]*(shorten|wavpack|shortpack)")
 
 
 class Patch(NamedTuple):
@@ -85,9 +84,7 @@ def _data(
         rest = begin + promised
         streamed = rest < size and not _are_chunks(descriptor, rest, size, order)
         return Finding(patch=patch) if streamed else WHOLE
-    if promised > there and not is_placeholder(promised):
-        return Finding(_too_little(promised, there))
-    return WHOLE
+    return WHOLE if is_placeholder(promised) else _compared(promised, there)
 
 
 def _wide_data(descriptor: int, wide_at: int, begin: int, size: int) -> Finding:
@@ -95,7 +92,7 @@ def _wide_data(descriptor: int, wide_at: int, begin: int, size: int) -> Finding:
     there = size - begin
     if promised == 0 or promised >= _UNKNOWN_FROM:
         return Finding(patch=Patch(wide_at, struct.pack("<Q", there))) if there else WHOLE
-    return Finding(_too_little(promised, there)) if promised > there else WHOLE
+    return _compared(promised, there)
 
 
 def _are_chunks(descriptor: int, position: int, size: int, order: str, width: str = "I") -> bool:
@@ -132,8 +129,7 @@ def examine_w64(descriptor: int, start: int, size: int) -> Finding:
             promised, there = length - 24, size - position - 24
             if os.pread(descriptor, 16, position + 24) == os.pread(descriptor, 16, start):
                 return Finding("its header is there twice")  # sox, writing to a pipe
-            cut = there < promised < _UNKNOWN_FROM
-            return Finding(_too_little(promised, there)) if cut else WHOLE
+            return _compared(promised, there) if promised < _UNKNOWN_FROM else WHOLE
         position += max(24, length + -length % 8)
     return WHOLE
 
@@ -153,12 +149,12 @@ def examine_caf(descriptor: int, start: int, size: int) -> Finding:
         begin = position + 12
         if name == b"data":
             there = size - begin
-            if length < 0 or length >= _UNKNOWN_FROM:
-                return Finding(patch=Patch(position + 4, struct.pack(">q", there)))
             rest = begin + length
-            if length <= _EDIT_COUNT < there and not _are_chunks(descriptor, rest, size, ">", "q"):
+            unknown = length < 0 or length >= _UNKNOWN_FROM
+            few = length <= _EDIT_COUNT < there
+            if unknown or (few and not _are_chunks(descriptor, rest, size, ">", "q")):
                 return Finding(patch=Patch(position + 4, struct.pack(">q", there)))
-            return Finding(_too_little(length, there)) if length > there else WHOLE
+            return _compared(length, there)
         if length < 0 or not name.isascii():
             return WHOLE  # corrupt, as libsndfile will say
         position = begin + length
@@ -175,20 +171,20 @@ def examine_au(descriptor: int, start: int, size: int) -> Finding:
     there = size - start - begin
     if (promised == 0 or is_placeholder(promised)) and there > 0:
         return Finding(patch=Patch(start + 8, b"\xff\xff\xff\xff"))
-    return Finding(_too_little(promised, there)) if promised > there else WHOLE
+    return _compared(promised, there)
 
 
 def examine_nist(descriptor: int, start: int, size: int) -> Finding:
-    """Look at a NIST SPHERE file: a header of text that counts samples."""
+    """Look at a NIST SPHERE file that is not packed: a header of text that counts samples."""
     lines = os.pread(descriptor, 4096, start).partition(b"end_head")[0]
     length = lines[8:16].strip()
     fields = {name: int(value) for name, value in _NIST_FIELD.findall(lines)}
-    if not length.isdigit() or b"sample_count" not in fields or _NIST_PACKED.search(lines):
+    if not length.isdigit() or b"sample_count" not in fields:
         return WHOLE
     width = fields.get(b"sample_n_bytes", 2 if b"pcm" in lines else 1)
     promised = fields[b"sample_count"] * fields.get(b"channel_count", 1) * width
     there = size - start - int(length)
-    return Finding(_too_little(promised, there)) if promised > there else WHOLE
+    return _compared(promised, there)
 
 
 def _read(descriptor: int, count: int, position: int) -> bytes:
@@ -196,8 +192,9 @@ def _read(descriptor: int, count: int, position: int) -> bytes:
     return os.pread(descriptor, count, position) if position < _UNKNOWN_FROM else b""
 
 
-def _too_little(promised: int, there: int) -> str:
-    return f"the header promises {promised} bytes of audio, {max(there, 0)} are there"
+def _compared(promised: int, there: int) -> Finding:
+    text = f"the header promises {promised} bytes of audio, {max(there, 0)} are there"
+    return Finding(text) if promised > there else WHOLE
 
 
 def _no_sound(lacking: int) -> str:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 import soundfile
 
 from spknorm.audio.demuxing import Demuxed
-from spknorm.audio.excerpt import Excerpt, Sound, excerpt_of
+from spknorm.audio.excerpt import Sound, excerpt_of
 from spknorm.audio.faults import AudioError, audio_error
 from spknorm.audio.opening import open_decoder, open_descriptor
 
@@ -52,11 +51,10 @@ def read_info(sound: Sound) -> AudioInfo:
     Raises:
         AudioError: The file is missing, unreadable, not audio, corrupt, truncated or empty.
     """
-    excerpt = excerpt_of(sound)
-    with AudioFile(excerpt.path, channel=excerpt.channel) as file:
+    with AudioFile(sound) as file:
         file.reach_the_end()
-        first, stop = file.span(excerpt, file.info.sample_rate, file.info.num_samples)
-        rate, channels = file.info.sample_rate, file.info.num_channels
+        length, rate, channels, _ = file.info
+        first, stop = file.span(rate, length)
         return AudioInfo(stop - first, rate, channels, (stop - first) / rate)
 
 
@@ -66,27 +64,27 @@ def decode_all(sound: Sound) -> None:
     Raises:
         AudioError: As `read_info`, and where the audio breaks off or holds NaN or Inf.
     """
-    excerpt = excerpt_of(sound)
-    with AudioFile(excerpt.path, channel=excerpt.channel) as file:
+    with AudioFile(sound) as file:
         length = file.info.num_samples
         for start in range(0, length, _BLOCK_FRAMES):
             file.mono(start, min(_BLOCK_FRAMES, length - start))
 
 
 class AudioFile:
-    """An open audio file, checked; `mono` reads any part of it.
+    """An open audio file, checked, of which perhaps an excerpt is meant; `mono` reads any part.
 
     Raises:
         AudioError: The same as `read_info`.
     """
 
-    def __init__(self, path: Path, *, channel: str | None = None) -> None:
-        """Open the file and check its header; `channel` as in `Excerpt`."""
-        self.path = path
+    def __init__(self, sound: Sound) -> None:
+        """Open the file and check its header."""
+        self._excerpt = excerpt_of(sound)
+        self.path = self._excerpt.path
         self._position = 0
-        self._descriptor = open_descriptor(path)
+        self._descriptor = open_descriptor(self.path)
         try:
-            self._file = open_decoder(path, self._descriptor)
+            self._file = open_decoder(self.path, self._descriptor)
             self._num_frames = self._file.frames
             unknown = self._num_frames >= _UNKNOWN_FRAMES
             self._is_mpeg = self._file.subtype.startswith("MPEG_LAYER")  # MP3, in a WAV file too
@@ -94,7 +92,7 @@ class AudioFile:
             if unknown:
                 self._num_frames = self._count()
             self._check()
-            self._channel = self._place_of(channel)
+            self._channel = self._place_of(self._excerpt.channel)
         except BaseException:
             self.close()
             raise
@@ -146,15 +144,15 @@ class AudioFile:
             raise audio_error("scale", self.path, f"{peak:.3g}")
         return samples
 
-    def span(self, excerpt: Excerpt, rate: int, length: int) -> tuple[int, int]:
-        """Return where an excerpt begins and ends among `length` samples at `rate`.
+    def span(self, rate: int, length: int) -> tuple[int, int]:
+        """Return where the excerpt begins and ends among the file's `length` samples at `rate`.
 
         Raises:
             AudioError: It ends before it begins, or after the file by more than 0.5 s.
         """
-        if excerpt.start is None and excerpt.end is None:
+        start, end = self._excerpt.start or 0.0, self._excerpt.end
+        if not start and end is None:
             return 0, length
-        start, end = excerpt.start or 0.0, excerpt.end
         stop = length if end is None else round(end * rate)
         first = max(0, round(start * rate))
         if stop > length + rate * _OVERHANG_SECONDS or first >= min(stop, length):

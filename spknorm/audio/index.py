@@ -218,21 +218,6 @@ class AudioIndex:
         self._ledger.tidy()
 
 
-def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's content, which is read again only when it has changed.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    status = path.stat()
-    return _content_hash(path, (status.st_size, status.st_mtime_ns))
-
-
-@functools.lru_cache(maxsize=1 << 12)
-def _content_hash(path: Path, stamp: tuple[int, int]) -> str:
-    return sha256_of(path)
-
-
 _SHARED: dict[Path, AudioIndex] = {}
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spknorm.audio.decoding import AudioFile, Samples
-from spknorm.audio.excerpt import Excerpt, Sound, excerpt_of
+from spknorm.audio.excerpt import Sound
 from spknorm.audio.faults import audio_error
 from spknorm.audio.resampling import SAMPLE_RATE, Resampler
 from spknorm.errors import ConfigError
@@ -52,9 +52,8 @@ def load_audio(
         raise ConfigError(
             f"`max_seconds` must be at least {MIN_SAMPLES / SAMPLE_RATE}, but is {max_seconds}."
         )
-    excerpt = excerpt_of(sound)
-    with AudioFile(excerpt.path, channel=excerpt.channel) as file:
-        stream = _Stream(file, excerpt)
+    with AudioFile(sound) as file:
+        stream = _Stream(file)
         start, count = 0, stream.length
         if max_seconds is not None and round(max_seconds * SAMPLE_RATE) < count:
             count = round(max_seconds * SAMPLE_RATE)
@@ -77,9 +76,8 @@ def iter_windows(sound: Sound, *, window_seconds: float, hop_seconds: float) -> 
     """
     check_windows(window_seconds, hop_seconds)
     window, hop = round(window_seconds * SAMPLE_RATE), round(hop_seconds * SAMPLE_RATE)
-    excerpt = excerpt_of(sound)
-    with AudioFile(excerpt.path, channel=excerpt.channel) as file:
-        stream = _Stream(file, excerpt)
+    with AudioFile(sound) as file:
+        stream = _Stream(file)
         start, covered = 0, 0
         while start < stream.length and covered < stream.length:
             count = min(window, stream.length - start)
@@ -115,9 +113,8 @@ def iter_parts(sound: Sound, spans: Iterable[tuple[float, float]]) -> Iterator[W
     Raises:
         AudioError: The file cannot be used, as far as it is found while reading.
     """
-    excerpt = excerpt_of(sound)
-    with AudioFile(excerpt.path, channel=excerpt.channel) as file:
-        stream = _Stream(file, excerpt)
+    with AudioFile(sound) as file:
+        stream = _Stream(file)
         for start_second, end_second in spans:
             start = round(start_second * SAMPLE_RATE)
             count = min(round(end_second * SAMPLE_RATE), stream.length) - start
@@ -129,14 +126,14 @@ def iter_parts(sound: Sound, spans: Iterable[tuple[float, float]]) -> Iterator[W
 
 
 class _Stream:
-    """An open file, or an excerpt of it, as one stream at 16 kHz, `length` samples long."""
+    """An open file, or the excerpt of it, as one stream at 16 kHz, `length` samples long."""
 
-    def __init__(self, file: AudioFile, excerpt: Excerpt) -> None:
+    def __init__(self, file: AudioFile) -> None:
         self._file = file
         self._num_samples = file.info.num_samples
         self._resample = Resampler(file.info.sample_rate)
         whole = self._resample.length(self._num_samples)
-        self._first, stop = file.span(excerpt, SAMPLE_RATE, whole)
+        self._first, stop = file.span(SAMPLE_RATE, whole)
         self.length = stop - self._first
         if self.length < MIN_SAMPLES:
             raise audio_error("short", file.path, f"{self.length} samples at 16 kHz")

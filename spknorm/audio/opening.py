@@ -89,7 +89,7 @@ def open_decoder(path: Path, descriptor: int) -> Decoder | Demuxed:
         AudioError: It is not sound, of a kind that is not read, truncated, corrupt or empty.
     """
     try:
-        head = os.pread(descriptor, 64, 0)
+        head, size = os.pread(descriptor, 64, 0), os.fstat(descriptor).st_size
     except OSError as error:  # a folder, a pipe
         raise audio_error("not_audio", path, reason_of(error)) from error
     if not head:
@@ -98,41 +98,31 @@ def open_decoder(path: Path, descriptor: int) -> Decoder | Demuxed:
     if kind is None:
         name = foreign_kind(head)
         if name in DEMUXED:
-            size = os.fstat(descriptor).st_size
-            detail = boxes.lacking(descriptor, name, size)
-            if head[:4] == b"RIFF" and (promised := _riff_size(head)) > size:
-                detail = f"the header promises {promised} bytes, {size} are there"
-            if detail is not None:
-                raise audio_error("truncated", path, detail)
+            lacking = boxes.lacking(descriptor, name, size)
+            if lacking is not None:
+                raise audio_error("truncated", path, lacking)
             return Demuxed(path, name)
-        raise _not_accepted(path, head, descriptor)
-    if kind.name == "nist" and (packed := foreign_codec(kind, descriptor)) in DEMUXED:
-        return Demuxed(path, str(packed))  # shorter than its header says, as it should be
-    finding = examine(descriptor, kind, os.fstat(descriptor).st_size)
-    if finding.lacking is not None:
-        raise audio_error("truncated", path, finding.lacking)
-    source = descriptor if finding.patch is None else _Patched(descriptor, finding.patch)
-    try:
-        return Decoder(source, closefd=False)
-    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        codec = foreign_codec(kind, descriptor)
-        if codec in DEMUXED:
-            return Demuxed(path, codec)
-        if codec is not None:
-            raise audio_error("unsupported", path, codec) from error
-        raise audio_error("corrupt", path, reason_of(error)) from error
+        raise _not_accepted(path, head, name, descriptor)
+    codec = foreign_codec(kind, descriptor) if kind.name == "nist" else None
+    if codec is None:  # else it is packed, and shorter than its header says
+        finding = examine(descriptor, kind, size)
+        if finding.lacking is not None:
+            raise audio_error("truncated", path, finding.lacking)
+        source = descriptor if finding.patch is None else _Patched(descriptor, finding.patch)
+        try:
+            return Decoder(source, closefd=False)
+        except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
+            codec = foreign_codec(kind, descriptor)
+            if codec is None:
+                raise audio_error("corrupt", path, reason_of(error)) from error
+    if codec in DEMUXED:
+        return Demuxed(path, codec)
+    raise audio_error("unsupported", path, codec)
 
 
-def _riff_size(head: bytes) -> int:
-    """Return how long a RIFF file says that it is; a writer to a pipe leaves 0 or the highest."""
-    size = int.from_bytes(head[4:8], "little")
-    return 0 if size in (0, 0xFFFFFFFF) else size + 8
-
-
-def _not_accepted(path: Path, head: bytes, descriptor: int) -> AudioError:
+def _not_accepted(path: Path, head: bytes, name: str | None, descriptor: int) -> AudioError:
     if is_pointer(head):
         return audio_error("pointer", path)
-    name = foreign_kind(head)
     if name is None:
         try:
             with Decoder(descriptor, closefd=False) as file:

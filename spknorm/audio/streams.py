@@ -5,7 +5,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from spknorm.audio.chunks import Finding, Patch
+from spknorm.audio.chunks import WHOLE, Finding, Patch
 
 _MAX_OGG_PAGE = 27 + 255 + 255 * 255
 _LAST = 4  # in the flags of a page
@@ -37,11 +37,11 @@ def examine_ogg(descriptor: int, start: int, size: int) -> Finding:
     if len(page) < length or len(page) < 27 + page[26]:
         return Finding("its last Ogg page is cut")
     if page[5] & _LAST:
-        return Finding()
+        return WHOLE
     if len(page) > length:
         return Finding(f"{len(page) - length} bytes after its last Ogg page are none")
     if b"OpusHead" not in os.pread(descriptor, 64, start):
-        return Finding()
+        return WHOLE
     marked = page[:5] + bytes([page[5] | _LAST]) + page[6:22] + bytes(4) + page[26:]
     checksum = struct.pack("<I", _ogg_checksum(marked))
     return Finding(patch=Patch(begin + at + 5, marked[5:22] + checksum))
@@ -89,7 +89,7 @@ def examine_mp3(descriptor: int, start: int, size: int) -> Finding:
     """
     position = _next_frame(descriptor, start, size)
     if position is None:
-        return Finding()
+        return WHOLE
     begin, promise, count = position, _promise(descriptor, position), -1
     while position < size:
         frame = mpeg_frame(os.pread(descriptor, 4, position))
@@ -100,19 +100,19 @@ def examine_mp3(descriptor: int, start: int, size: int) -> Finding:
             position = position_after
             continue
         if frame.length == 0:
-            return Finding()  # free format
+            return WHOLE  # free format
         if position + frame.length > size:
             return Finding(f"its last MP3 frame has {size - position} of {frame.length} bytes")
         position += frame.length
         count += 1
     if promise is None:
-        return Finding()
+        return WHOLE
     frames, num_bytes = promise
     if num_bytes and num_bytes > size - begin:
         return Finding(f"the header promises {num_bytes} bytes of MP3, {size - begin} are there")
     if frames and count < frames - 1:
         return Finding(f"the header promises {frames} MP3 frames, {count} are there")
-    return Finding()
+    return WHOLE
 
 
 def _promise(descriptor: int, position: int) -> tuple[int, int] | None:

@@ -104,6 +104,10 @@ class Walk:
             " (convert what is sound to wav)" if missed & set(UNREADABLE) else "",
         )
 
+    def aside(self) -> str:
+        """Return a sentence on what was left out, for a message: ` Not taken: 3 .m4a.`."""
+        return f" Not taken: {self.summary()}." if self.left_out else ""
+
     def summary(self) -> str:
         """Return what was left out, the most frequent first: `3 .m4a, 1 hidden`."""
         return ", ".join(f"{count} {kind}" for kind, count in self.left_out.most_common())

@@ -62,9 +62,8 @@ def read(ask: Ask) -> list[Utterance]:
             fields[name] = parsed
     refuse(problems, f"names cannot be {corpus.title}'s")
     if not found:
-        aside = f" Not taken: {walk.summary()}." if walk.left_out else ""
         raise MissingError(
-            f"{root} is not {corpus.title}: expected names such as {corpus.example}.{aside}"
+            f"{root} is not {corpus.title}: expected names such as {corpus.example}.{walk.aside()}"
         )
     for name, files in found.items():
         found[name] = [one for one in files if one.suffix.lower() == ".wav"] or files

@@ -47,10 +47,9 @@ def read(ask: Ask) -> list[Utterance]:
         labels = known(subset=subset.name, chapter=chapter, sex=sex)
         records.append(Utterance(id=name, path=file, speaker=speaker, labels=labels))
     if not records:
-        aside = f" Not taken: {walk.summary()}." if walk.left_out else ""
         raise MissingError(
             f"{root} is not {title}: expected <subset>/<speaker>/<chapter>/*.flac, "
-            f"for instance train-clean-100/103/1240/103-1240-0000.flac.{aside}"
+            f"for instance train-clean-100/103/1240/103-1240-0000.flac.{walk.aside()}"
         )
     walk.report(root)
     return records

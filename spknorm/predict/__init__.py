@@ -240,9 +240,9 @@ def find_audio(paths: Iterable[Path | str]) -> list[Path]:
             walk = Walk()
             inside = list(walk.files(path))
             if not inside:
-                aside = f" Not taken: {walk.summary()}." if walk.left_out else ""
+                known = ", ".join(sorted(SUFFIXES))
                 raise MissingError(
-                    f"{printable(path)} holds no audio file ({', '.join(sorted(SUFFIXES))}).{aside}"
+                    f"{printable(path)} holds no audio file ({known}).{walk.aside()}"
                 )
             walk.report(path)
             found += inside

@@ -4,14 +4,14 @@ overlap.py refuses a split of ours; this file counts, over any list that says wh
 """
 
 import functools
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spknorm.audio import AudioError, Excerpt
-from spknorm.audio.index import content_hash
+from spknorm.audio import AudioError, AudioIndex, Excerpt
 from spknorm.config.progress import counted
 from spknorm.corpora.records import Utterance
 from spknorm.protocols.fingerprint import fingerprint, groups_of
@@ -82,7 +82,9 @@ def count_shared(name: str, split: Split, *, content: bool = True, near: bool = 
     With `content` files are compared byte by byte, with `near` by their fingerprints, too.
     """
     every = [one for part in split for one in part]
-    hashes = {one.path: _hash(one.path) for one in counted("contents", every)} if content else {}
+    paths = list(dict.fromkeys(one.path for one in every)) if content else []
+    there = [path for path in paths if path.is_file() and os.access(path, os.R_OK)]
+    hashes = dict(zip(there, AudioIndex.shared().hashes(there), strict=True))
     alike = _alike(every, hashes) if near else {}
     kinds: tuple[tuple[str, Key], ...] = (
         ("utterances", lambda one: one.id),
@@ -105,7 +107,7 @@ def count_shared(name: str, split: Split, *, content: bool = True, near: bool = 
         {part: len(members) for part, members in parts.items()},
         {part: dict(counts) for part, counts in classes.items()},
         tuple(shared),
-        unread=sum(value is None for value in hashes.values()),
+        unread=len(paths) - len(there),
         undecoded=sum(not _decoded(sound).fine for sound in sounds),
     )
 
@@ -121,7 +123,7 @@ def named_by_dialogue(records: Sequence[Utterance]) -> tuple[int, int]:
 
 
 def _alike(
-    utterances: Sequence[Utterance], hashes: Mapping[Path, str | None]
+    utterances: Sequence[Utterance], hashes: Mapping[Path, str]
 ) -> dict[str, str | None]:
     """Return by sound which group of near-duplicates it is in; None for one that is alone.
 
@@ -151,13 +153,6 @@ def _decoded(sound: Excerpt) -> _Decoded:
         return _Decoded(fingerprint(sound))
     except AudioError:
         return _Decoded(None, fine=False)
-
-
-def _hash(path: Path) -> str | None:
-    try:
-        return content_hash(path)
-    except OSError:
-        return None
 
 
 def _shared(split: Split, what: str, first: str, second: str, key: Key) -> Shared | None:
