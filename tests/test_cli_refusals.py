@@ -216,6 +216,7 @@ def test_an_upstream_of_another_package_is_one_line(tmp_path, capsys, monkeypatc
     )
 
 
+@pytest.mark.fault("folder")
 def test_a_folder_in_use_is_refused_before_torch_is_loaded(tmp_path, capsys, monkeypatch):
     from spknorm.files import FolderLock
 

@@ -10,10 +10,8 @@ from killed_runs import metrics_of
 from tiny_runs import make_runner, settings_of, train
 
 from spknorm.errors import ConfigError
-from spknorm.files import FolderLock
 from spknorm.method.model import Heads
 from spknorm.runs import checkpoint, trained
-from spknorm.runs.resume import prepare_folder
 
 LIBRARY = Path(checkpoint.__file__).parents[1]
 
@@ -235,23 +233,6 @@ def test_inference_writes_the_emotion_of_a_file(undisturbed, tiny_hubert, tiny_c
     runner.inference()
     name, emotion = (tmp_path / "inference.txt").read_text().split()
     assert (name, emotion in ("neu", "hap", "ang", "sad")) == (wav.stem, True)
-
-
-@pytest.mark.fault("folder")
-def test_a_folder_in_use_is_refused_before_a_model_is_loaded(tiny_corpora, tmp_path):
-    with FolderLock(tmp_path):
-        (tmp_path / ".lock").write_text("process 1 on elsewhere\n")
-        with pytest.raises(ConfigError) as refused:
-            make_runner("no such file", settings_of(tiny_corpora), tmp_path)
-    assert str(refused.value) == (
-        f"The folder {tmp_path} is in use by process 1 on elsewhere. "
-        "Wait for it to end, or choose another folder with -p."
-    )
-
-
-def test_a_folder_that_this_process_has_locked_already_is_its_own(tmp_path):
-    with FolderLock(tmp_path):
-        assert prepare_folder(tmp_path) is None
 
 
 def test_bucketed_training_batches_know_how_long_their_utterances_are(

@@ -10,11 +10,12 @@ from killed_runs import (
     metrics_of,
     same_weights,
 )
-from tiny_runs import make_runner, outcome_of, settings_of, train
+from tiny_runs import outcome_of, settings_of, train
 
 from spknorm.errors import CheckpointError, ConfigError
 from spknorm.runner.engine import SpknormRunner
 from spknorm.runs import checkpoint
+from spknorm.runs.resume import held
 
 STRATEGIES = [("none", "literal"), ("SNP", "literal"), ("TAP", "reversal"), ("TAP", "literal")]
 
@@ -178,10 +179,10 @@ def test_other_settings_are_named_and_refused_or_accepted_as_asked(
     assert checkpoint.latest(tmp_path)[1]["Step"] == 6
 
 
-def test_leftovers_of_killed_writes_are_removed(tiny_hubert, tiny_corpora, tmp_path):
+def test_leftovers_of_killed_writes_are_removed(tmp_path):
     (tmp_path / ".states-2.ckpt.abc.tmp").write_bytes(b"half")
-    make_runner(tiny_hubert, settings_of(tiny_corpora), tmp_path)._lock.release()
-    assert not list(tmp_path.glob(".*.tmp"))
+    with held(tmp_path):
+        assert not list(tmp_path.glob(".*.tmp"))
 
 
 def test_a_checkpoint_of_s3prls_runner_is_not_gone_on_from(

@@ -98,13 +98,15 @@ def settings_of(
 
 
 def make_runner(ckpt, mapping, expdir, *, runner=None, **flags):
-    """Return a Runner (ours by default) of a run in `expdir`."""
+    """Return a Runner (ours by default) of a run in `expdir`, or of the fork that is asked for."""
     registry.register()
     from spknorm.runner import SpknormRunner
+    from spknorm.runs.resume.fork import follow_fork
 
     Path(expdir).mkdir(parents=True, exist_ok=True)
     args = argparse.Namespace(**{**FLAGS, "upstream_ckpt": ckpt and str(ckpt), **flags})
     args.expdir = str(expdir)
+    follow_fork(args, mapping)
     return (runner or SpknormRunner)(args, copy.deepcopy(mapping))
 
 
@@ -131,11 +133,12 @@ def train(ckpt, mapping, expdir, *, resume=False, reads_back=False, **flags):
     With `reads_back` each checkpoint is read as soon as it is written, as a user's is.
     """
     from spknorm.runs import checkpoint
+    from spknorm.runs.resume import held
 
-    if resume and checkpoint.existing(Path(expdir)):
-        flags["init_ckpt"] = str(checkpoint.latest(Path(expdir))[0])
-    trained = make_runner(ckpt, mapping, expdir, **flags)
-    with contextlib.nullcontext() if reads_back else not_read_back():
+    with held(Path(expdir)), contextlib.nullcontext() if reads_back else not_read_back():
+        if resume and checkpoint.existing(Path(expdir)):
+            flags["init_ckpt"] = str(checkpoint.latest(Path(expdir))[0])
+        trained = make_runner(ckpt, mapping, expdir, **flags)
         trained.train()
     return trained
 

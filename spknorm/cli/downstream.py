@@ -14,7 +14,7 @@ from spknorm.cli import arguments, overrides, process, refusals, resume, setting
 from spknorm.cli.parsing import Command
 from spknorm.config.weights import check_weights, note_fetched, note_weights
 from spknorm.errors import USER_ERRORS, ConfigError
-from spknorm.files import FolderLock, own_place
+from spknorm.files import own_place
 from spknorm.upstreams.hugging_face.names import not_downloaded
 
 
@@ -44,18 +44,17 @@ def run(args: argparse.Namespace) -> int:
         note_weights(args)
     if args.mode != "train":
         _write_elsewhere_if_read_only(args)
-    with ExitStack() as held:
+    with ExitStack() as folders:
         if args.mode == "train" and process.is_leader():
-            held.enter_context(FolderLock(Path(args.expdir)))
-            if begins and settings.is_our_engine(args, config) and not args.auto_resume:
-                from spknorm.runs.resume import check_unused
+            from spknorm.runs.resume import check_unused, held
 
+            folders.enter_context(held(Path(args.expdir)))
+            if begins and settings.is_our_engine(args, config) and not args.auto_resume:
                 check_unused(Path(args.expdir))
         process.prepare(args)
         refusals.check_compile(args, config)
-        asks_for_fork = (config.get("runner") or {}).get("on_config_change") == "fork"
-        if asks_for_fork and args.mode == "train" and settings.is_our_engine(args, config):
-            _follow_fork(args, config, held)
+        if settings.is_our_engine(args, config):
+            _follow_fork(args, config, folders)
         refusals.check_upstream(args)
         if process.is_leader():
             process.write_settings(args, config)
@@ -90,15 +89,16 @@ def _write_elsewhere_if_read_only(args: argparse.Namespace) -> None:
         )
 
 
-def _follow_fork(args: argparse.Namespace, config: dict[str, Any], held: ExitStack) -> None:
-    """Point `args` at the fork of an experiment whose settings have changed; change locks."""
+def _follow_fork(args: argparse.Namespace, config: dict[str, Any], folders: ExitStack) -> None:
+    """Point `args` at the fork of an experiment whose settings have changed, and hold that."""
+    from spknorm.runs.resume import held
     from spknorm.runs.resume.fork import follow_fork
 
     before = args.expdir
     follow_fork(args, config)
     if args.expdir != before and process.is_leader():
-        held.close()  # the first folder may be gone on with meanwhile
-        held.enter_context(FolderLock(Path(args.expdir)))
+        folders.close()  # the first folder may be gone on with meanwhile
+        folders.enter_context(held(Path(args.expdir)))
 
 
 def _runner(args: argparse.Namespace, config: dict[str, Any]) -> Any:

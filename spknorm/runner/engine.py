@@ -63,9 +63,6 @@ class SpknormRunner(S3prlRunner):
             if isinstance(error, OSError) and is_disk_full(error):
                 raise CheckpointError(checkpoint.disk_full(self.expdir, error)) from error
             raise
-        finally:
-            if self._lock is not None:
-                self._lock.release()
 
     def _train(self) -> None:
         if ended_for_good(self.args, self.expdir, self.settings):

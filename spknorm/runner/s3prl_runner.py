@@ -22,8 +22,6 @@ from spknorm.runs import checkpoint
 from spknorm.runs.evaluation import Evaluation, evaluate
 from spknorm.runs.instrument import Start
 from spknorm.runs.outcome import Outcome
-from spknorm.runs.resume import prepare_folder
-from spknorm.runs.resume.fork import follow_fork
 from spknorm.runs.signals import Interrupted, Interruption
 from spknorm.upstreams import tuning
 
@@ -47,13 +45,9 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         self.settings = configuration.parse(config)
         self._method = self.settings.downstream_expert.spknorm
         self._start = Start()
-        follow_fork(args, config)
         self.expdir = Path(args.expdir)
         self.world = World(args.device)
         args.device = str(self.world.device)
-        self._lock = None
-        if getattr(args, "mode", "train") == "train" and self.world.is_leader:
-            self._lock = prepare_folder(self.expdir)
         self.init_ckpt = checkpoint.read(Path(args.init_ckpt)) if args.init_ckpt else {}
         with seeded("construction", args.seed, device=self.world.device):
             self.upstream = self._get_upstream()

@@ -127,7 +127,7 @@ def test_a_read_only_folder_is_refused_before_a_model_is_loaded(tiny_corpora, tm
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     started = time.monotonic()
     with pytest.raises(ConfigError) as refused:
-        tiny_runs.make_runner("no such upstream", tiny_runs.settings_of(tiny_corpora), disk)
+        tiny_runs.train("no such upstream", tiny_runs.settings_of(tiny_corpora), disk)
     assert time.monotonic() - started < 5
     assert refused.value.exit_code == 2
     assert str(refused.value) == (

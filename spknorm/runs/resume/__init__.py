@@ -5,8 +5,8 @@ stock   what s3prl's own Runner neither asks nor keeps
 """
 
 import argparse
-import os
-import socket
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from spknorm.config.effects import differing
@@ -18,31 +18,17 @@ from spknorm.runs.state import describe
 from spknorm.schema import TaskConfig
 
 
-def prepare_folder(expdir: Path | str) -> FolderLock | None:
-    """Lock an experiment folder as `lock_folder` does, and remove what killed writes left."""
-    held = lock_folder(expdir)
-    for leftover in Path(expdir).glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
-    return held
-
-
-def lock_folder(expdir: Path | str) -> FolderLock | None:
-    """Lock an experiment folder for this process; None if this process has it already.
+@contextlib.contextmanager
+def held(expdir: Path) -> Iterator[None]:
+    """Keep other processes out of an experiment's folder; what killed writes left is removed.
 
     Raises:
         ConfigError: It cannot be written, or another process uses it.
     """
-    folder, lock = Path(expdir), FolderLock(Path(expdir))
-    held: FolderLock | None = lock
-    try:
-        lock.acquire()
-    except ConfigError:
-        owner = folder / ".lock"
-        mine = f"process {os.getpid()} on {socket.gethostname()}"
-        if not owner.is_file() or owner.read_text().strip() != mine:
-            raise
-        held = None
-    return held
+    with FolderLock(expdir):
+        for leftover in expdir.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        yield
 
 
 def goes_on(args: argparse.Namespace, expdir: Path) -> bool:

@@ -1,6 +1,6 @@
 """`runner.on_config_change: fork`: other settings go on in a folder of their own.
 
-Used by `engine.py`, and by the command line before it writes into the experiment's folder. The
+Used by the command line before it writes into the experiment's folder, which it holds. The
 checkpoints of a fork hold the new settings, so that it is an experiment like any other.
 """
 
@@ -23,7 +23,7 @@ from spknorm.files import read_json, write_atomic, write_json
 from spknorm.runs import checkpoint, state
 from spknorm.runs.metrics_log import keep_metrics
 from spknorm.runs.outcome import FORKED_FROM, forked_from
-from spknorm.runs.resume import goes_on, lock_folder
+from spknorm.runs.resume import goes_on
 from spknorm.runs.state import Asked
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
     other processes wait for it.
 
     Raises:
-        ConfigError: The run has no step left to do, or its folder is in use.
+        ConfigError: The run has no step left to do.
         CheckpointError: A checkpoint is damaged, or the disk is full.
     """
     config, expdir = configuration.parse(mapping), Path(args.expdir)
@@ -97,22 +97,17 @@ def _make(
             f"({state.describe(changed)}) would have none to do: raise runner.total_steps, or "
             "start a new experiment (-n or -p)."
         )
-    lock = lock_folder(expdir)
+    for leftover in expdir.parent.glob(f".{expdir.name}-fork.*.tmp"):  # of a killed process
+        shutil.rmtree(leftover)
+    fork = next(folder for folder in _numbered(expdir) if not folder.exists())
+    name = tempfile.mkdtemp(dir=expdir.parent, prefix=f".{expdir.name}-fork.", suffix=".tmp")
+    new = Path(name)
     try:
-        for leftover in expdir.parent.glob(f".{expdir.name}-fork.*.tmp"):  # of a killed process
-            shutil.rmtree(leftover)
-        fork = next(folder for folder in _numbered(expdir) if not folder.exists())
-        name = tempfile.mkdtemp(dir=expdir.parent, prefix=f".{expdir.name}-fork.", suffix=".tmp")
-        new = Path(name)
-        try:
-            _fill(new, fork, expdir, states, changed, asked)
-            new.chmod(expdir.stat().st_mode & 0o777)
-            new.rename(fork)  # whole or absent
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+        _fill(new, fork, expdir, states, changed, asked)
+        new.chmod(expdir.stat().st_mode & 0o777)
+        new.rename(fork)  # whole or absent
     finally:
-        if lock is not None:
-            lock.release()
+        shutil.rmtree(new, ignore_errors=True)
     return fork
 
 
