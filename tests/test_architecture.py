@@ -11,13 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors", "files", "upstreams.weights", "corpora.known", "schema.marks", "schema", "config",
-    "compat", "registry", "upstreams", "audio", "corpora.records", "demo", "corpora", "protocols",
-    "batches", "method.gradients", "method.adversaries", "method.pooling", "method.emotion_heads",
-    "method.objectives", "method.model", "method.optim", "method.updates", "method",
-    "upstreams.fast", "features", "statistics.metrics", "statistics", "probe.erasure", "probe",
-    "runs", "report.tables", "runs.checkpoint", "runs.resume", "runs.trained", "runner", "export",
-    "predict", "probe.audit", "bench", "bench.superb", "report", "controlled", "doctor", "cli",
-    "__main__",
+    "compat", "registry", "batches.shipping", "upstreams", "audio", "corpora.records", "demo",
+    "corpora", "protocols", "batches", "method.gradients", "method.adversaries", "method.pooling",
+    "method.emotion_heads", "method.objectives", "method.model", "method.optim", "method.updates",
+    "method", "upstreams.fast", "features", "statistics.metrics", "statistics", "probe.erasure",
+    "probe", "runs", "report.tables", "runs.checkpoint", "runs.resume", "runs.trained", "runner",
+    "export", "predict", "probe.audit", "bench", "bench.superb", "report", "controlled", "doctor",
+    "cli", "__main__",
 ]  # fmt: skip
 """A module imports only modules of its own room and of rooms that come before it."""
 PLUGINS = [*ROOT.glob("downstream/*/*.py"), *ROOT.glob("upstream_adapters/*/*.py")]

@@ -296,7 +296,7 @@ def test_log_mels_are_in_float32_under_bf16_on_the_cpu(tmp_path):
     path = make_transformers(tmp_path, "whisper")
     args = argparse.Namespace(upstream=f"hf:{path}", upstream_ckpt=None)
     inputs = build(args).upstream.inputs
-    wavs = [torch.randn(8000, generator=torch.Generator().manual_seed(0))]
-    expected = inputs(wavs)["input_features"]
+    wavs, cpu = [torch.randn(8000, generator=torch.Generator().manual_seed(0))], torch.device("cpu")
+    expected = inputs(wavs, cpu)["input_features"]
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(inputs(wavs)["input_features"], expected)
+        assert torch.equal(inputs(wavs, cpu)["input_features"], expected)

@@ -3,7 +3,9 @@
 import gc
 
 import pytest
+import tiny_runs
 import torch
+from tiny_families import flags_of
 
 from spknorm.config.memory import garbage_sought_in_what_is_new, in_smaller_parts, once_more
 from spknorm.errors import ConfigError, is_out_of_memory
@@ -100,12 +102,11 @@ def test_an_error_of_memory_is_known_as_one(error, is_memory):
     assert is_out_of_memory(error) == is_memory
 
 
-def test_dev_is_predicted_in_parts_as_in_whole_batches(
-    tiny_hubert, tiny_corpora, tmp_path, monkeypatch
-):
-    import tiny_runs
-
-    runner = tiny_runs.make_runner(tiny_hubert, tiny_runs.settings_of(tiny_corpora), tmp_path)
+@pytest.mark.parametrize("family", ["hubert", "hf whisper", "hf sew-d", "hf wav2vec2-bert"])
+def test_dev_is_predicted_in_parts_as_in_whole_batches(family, tiny_corpora, tmp_path, monkeypatch):
+    flags = flags_of(family, tmp_path / "upstream")
+    settings = tiny_runs.settings_of(tiny_corpora)
+    runner = tiny_runs.make_runner(flags.pop("upstream_ckpt"), settings, tmp_path, **flags)
     whole, own = runner._predict("dev"), type(runner.source).__call__
 
     def small(self, batch, *, corpus):

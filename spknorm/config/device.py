@@ -31,7 +31,7 @@ def default_device() -> str:
         return "cuda"
     reason = None if are_hidden() else reason_unusable()
     if reason is not None:
-        raise ConfigError(f"The GPU of this machine cannot be used: {reason} Or use --device cpu.")
+        raise ConfigError(f"The GPU of this machine cannot be used: {reason}")
     return "cpu"
 
 
@@ -54,7 +54,10 @@ def check_device(device: str) -> None:
         seen = "1 GPU" if count == 1 else f"{count} GPUs"
         visible = os.environ.get(_VISIBLE)
         left = "" if visible is None else f"; {_VISIBLE} is `{visible}`, and renumbers them"
-        raise ConfigError(f"`--device {device}`: torch sees {seen} here, counted from 0{left}.")
+        raise ConfigError(
+            f"`--device {device}`: torch sees {seen} here, counted from 0{left}. Take a lower "
+            "number, or use --device cpu."
+        )
     missing = reason_without_kernels(number)
     if missing is not None:
         raise ConfigError(f"`--device {device}`: {missing}, or use --device cpu.")
@@ -106,7 +109,10 @@ def are_hidden() -> bool:
 
 
 def reason_unusable() -> str | None:
-    """Return why a GPU whose driver is there cannot be used, as torch says it; None if none is."""
+    """Return why a GPU whose driver is there cannot be used, as torch says it, and what to do.
+
+    None if there is no driver.
+    """
     import torch
 
     if not _driver_is_there() or not torch.version.cuda:
@@ -115,11 +121,12 @@ def reason_unusable() -> str | None:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
         visible = os.environ.get(_VISIBLE)
+        reason = _first_line(error).split(" Please ")[0].rstrip(".")
         if are_hidden():
-            return f"{_VISIBLE} is `{visible}`, which hides every GPU: unset it."
-        if visible is not None and "No CUDA GPUs" in str(error):
-            return f"{_VISIBLE} is `{visible}`, which names none that `nvidia-smi -L` lists."
-        return f"{_first_line(error).split(' Please ')[0].rstrip('.')}."
+            reason = f"{_VISIBLE} is `{visible}`, which hides every GPU: unset it"
+        elif visible is not None and "No CUDA GPUs" in str(error):
+            reason = f"{_VISIBLE} is `{visible}`, which names none that `nvidia-smi -L` lists"
+        return f"{reason}. Or use --device cpu."
     return None
 
 

@@ -81,7 +81,7 @@ def _check_device() -> Check:
         return Check("device", "fail", f"torch cannot be imported: {type(error).__name__}: {error}")
     if not torch.cuda.is_available():
         if not device.are_hidden() and (reason := device.reason_unusable()) is not None:
-            return Check("device", "fail", f"{reason} Or use --device cpu")
+            return Check("device", "fail", reason.rstrip("."))
         hidden = " (CUDA_VISIBLE_DEVICES hides GPUs)" if device.are_hidden() else ""
         found = f"CPU only{hidden}, {os.cpu_count()} cores"
         return Check("device", "warn", f"{found}. Fine for the demo, slow for a full HuBERT")

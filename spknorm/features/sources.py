@@ -18,7 +18,7 @@ from spknorm.config.memory import in_smaller_parts
 from spknorm.features.kept import Kept, Pooled
 from spknorm.method.optim.world import World
 from spknorm.schema import TaskConfig
-from spknorm.upstreams.fast import Encoder, PackedEncoder
+from spknorm.upstreams.fast import AloneEncoder, Encoder, PackedEncoder
 
 _SAMPLES_PER_FRAME = 320
 Lookup = Kept | Pooled
@@ -59,17 +59,18 @@ class Source:
 
     def __call__(self, batch: Batch, *, corpus: str) -> list[Tensor]:
         """Return (T_i, H) per utterance, T_i = 1 where the mean over time is all that is kept."""
-        if batch.wavs or corpus not in self._kept:
-            inputs = batch.there or ship(self.inputs(batch, corpus=corpus), self._device)
-            return self._encode(inputs)
-        return self._kept[corpus].features(batch.ids, batch.there)
+        if not self._computes(batch, corpus):
+            return self._kept[corpus].features(batch.ids, batch.there)
+        inputs = batch.there or ship(self.inputs(batch, corpus=corpus), self._device)
+        return self._encode(inputs or list(map(torch.as_tensor, batch.wavs)))
 
     def in_parts(
         self, batch: Batch, compute: Callable[[list[Tensor]], Tensor], *, corpus: str
     ) -> Tensor:
         """Return what `compute` makes of features, (B, ...).
 
-        Of fewer utterances at once where memory is short and none hangs on the others.
+        Of fewer utterances at once where memory is short and none hangs on the others, as none does
+        in evaluation but among padded ones.
         """
 
         def part(places: Sequence[int]) -> Tensor:
@@ -77,24 +78,29 @@ class Source:
             return compute(self(few, corpus=corpus))
 
         places, name = range(len(batch.ids)), batch.ids.__getitem__
-        if not self.packed:
+        if not (self.packed or isinstance(self._encode, AloneEncoder)):
             return part(places)
         return torch.stack(in_smaller_parts(part, places, name=name, device=self._device))
 
     def inputs(self, batch: Batch, *, corpus: str) -> list[Tensor]:
         """Return what of each utterance goes to the device, of one type; [] if that is little.
 
-        That is its waveform (L_i,), or what is kept of it.
+        That is its waveform (L_i,), unless the upstream reads that on the host, or what is kept.
         """
-        if batch.wavs or corpus not in self._kept:
-            return [torch.as_tensor(wav, dtype=torch.float32) for wav in batch.wavs]
-        return self._kept[corpus].stored(batch.ids)
+        if not self._computes(batch, corpus):
+            return self._kept[corpus].stored(batch.ids)
+        if isinstance(self._encode, AloneEncoder) and self._encode.reads_on_host:
+            return []
+        return [torch.as_tensor(wav, dtype=torch.float32) for wav in batch.wavs]
 
     def sizes(self, batch: Batch, *, corpus: str) -> list[int]:
         """Return about how many frames each utterance has, by which memory is shared out."""
-        if batch.wavs or corpus not in self._kept:
-            return [1 + len(wav) // _SAMPLES_PER_FRAME for wav in batch.wavs]
-        return self._kept[corpus].sizes(batch.ids)
+        if not self._computes(batch, corpus):
+            return self._kept[corpus].sizes(batch.ids)
+        return [1 + len(wav) // _SAMPLES_PER_FRAME for wav in batch.wavs]
+
+    def _computes(self, batch: Batch, corpus: str) -> bool:
+        return bool(batch.wavs) or corpus not in self._kept
 
     def batches(
         self, stream: Stream, start: int, stop: int, *, corpus: str, num_workers: int

@@ -52,9 +52,11 @@ class AloneUpstream(nn.Module):
     Attributes:
         gate: SNP's, behind all hidden states; None but in an upstream that was exported with one.
         frames_every: Samples per frame, of every layer.
+        reads_on_host: What the model takes is made of waveforms on the host, wherever it computes.
     """
 
     frames_every: int
+    reads_on_host = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -101,12 +101,14 @@ def waits_of(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 trained = made.train(run, place)
             predictor = predict.load(place, device=str(trained.world.device))
             told = predictor.predict(steps.batch([1.0]).wavs[0], 16000)
+            optimizers = trained._iteration.update.optimizers.values()
             result = json.loads((place / "result.json").read_text())
             found.append(
                 {
                     "steps": trained.counters.step,
                     "lost": trained.counters.out_of_memory + trained.counters.nonfinite_in_a_row,
                     "waits": waits,
+                    "weights": sum(len(one.state) for one in optimizers),
                     "precision": result["computing"]["precision"],
                     "predicted": len(told),
                 }

@@ -27,12 +27,14 @@ def told(server, tmp_path):
     return run
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["no device", "cuda"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_driver_that_is_too_old_is_one_line(told, name):
-    line = told(COMMANDS[name], refusal=35)
+def test_a_driver_that_is_too_old_is_one_line(told, name, named):
+    *arguments, last = COMMANDS[name]
+    line = told([*arguments, *(["--device", "cuda"] if named else []), last], refusal=35)
+    whose = "`--device cuda`" if named else "The GPU of this machine cannot be used"
     assert line.startswith(
-        "spknorm: The GPU of this machine cannot be used: The NVIDIA driver on your system is too "
-        "old (found version 13000)"
+        f"spknorm: {whose}: The NVIDIA driver on your system is too old (found version 13000)"
     )
     assert line.endswith(" Or use --device cpu.")
 
@@ -65,7 +67,9 @@ def test_export_is_the_cpus_and_asks_for_no_driver(server, tmp_path):
     assert "none" in done.stderr.strip().splitlines()[-1]
 
 
-HIDDEN = "`--device cuda`: CUDA_VISIBLE_DEVICES is `{}`, which hides every GPU: unset it."
+OR_CPU = "Or use --device cpu."
+HIDDEN = "`--device cuda`: CUDA_VISIBLE_DEVICES is `{}`, which hides every GPU: unset it. "
+LOWER = "Take a lower number, or use --device cpu."
 NO_CARD = "The GPU of this machine cannot be used: CUDA_VISIBLE_DEVICES is `{}`, which names none "
 
 
@@ -75,14 +79,14 @@ def test_cards_that_are_hidden_on_purpose_leave_the_cpu(ask, told, visible):
     status, detail = ask("doctor", CUDA_VISIBLE_DEVICES=visible)
     assert status == "warn" and detail.startswith("CPU only (CUDA_VISIBLE_DEVICES hides GPUs), ")
     line = told([*COMMANDS["predict"], "--device", "cuda"], CUDA_VISIBLE_DEVICES=visible)
-    assert line == f"spknorm: {HIDDEN.format(visible)}"
+    assert line == f"spknorm: {HIDDEN.format(visible)}{OR_CPU}"
 
 
 @pytest.mark.parametrize("visible", ["7", "GPU-0a1b", "cuda:0"])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_cards_that_are_not_there_are_named_as_asked_for(ask, told, name, visible):
     line = told(COMMANDS[name], CUDA_VISIBLE_DEVICES=visible)
-    assert line.startswith(f"spknorm: {NO_CARD.format(visible)}that `nvidia-smi -L` lists.")
+    assert line == f"spknorm: {NO_CARD.format(visible)}that `nvidia-smi -L` lists. {OR_CPU}"
     assert ask("doctor", CUDA_VISIBLE_DEVICES=visible)[0] == "fail"
 
 
@@ -96,14 +100,16 @@ def test_cards_that_are_not_there_are_named_as_asked_for(ask, told, name, visibl
 )  # fmt: skip
 def test_a_card_beyond_those_seen_is_one_line(told, how, end):
     line = told([*COMMANDS["predict"], "--device", "cuda:1"], **how)
-    assert line == f"spknorm: `--device cuda:1`: torch sees 1 GPU here, counted from 0{end}."
+    seen = f"spknorm: `--device cuda:1`: torch sees 1 GPU here, counted from 0{end}."
+    assert line == f"{seen} {LOWER}"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_eighth_of_two_cards_is_one_line_in_every_command(told, name):
     *arguments, last = COMMANDS[name]
     line = told([*arguments, "--device", "cuda:7", last], cards=2)
-    assert line == "spknorm: `--device cuda:7`: torch sees 2 GPUs here, counted from 0."
+    seen = "spknorm: `--device cuda:7`: torch sees 2 GPUs here, counted from 0."
+    assert line == f"{seen} {LOWER}"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from spknorm.upstreams.fast.memory import keep_freed_memory
 from spknorm.upstreams.fast.packed import PackedEncoder, form_of, layers_read, parts_of
 
 __all__ = [
+    "AloneEncoder",
     "Encoder",
     "PackedEncoder",
     "keep_freed_memory",
@@ -39,14 +40,34 @@ logger = logging.getLogger(__name__)
 Encoder = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
+class AloneEncoder:
+    """Runs an upstream and what reads it over utterances, those of one length together.
+
+    Attributes:
+        reads_on_host: Waveforms may stay on the host.
+
+    Args:
+        encode: From waveforms of one length to features.
+        upstream: That of `encode`.
+    """
+
+    def __init__(self, encode: Encoder, upstream: AloneUpstream) -> None:
+        self._encode, self.reads_on_host = encode, upstream.reads_on_host
+
+    def __call__(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        """Return features (T_i, H) of waveforms (L_i,) at 16 kHz."""
+        return by_length(self._encode, wavs)
+
+
 def make_encoder(
     upstream: nn.Module, featurizer: Any, config: UpstreamConfig, *, trainable: bool = True
 ) -> Encoder:
     """Return a function from B waveforms (L_i,) to B features (T_i, H).
 
     It is a `PackedEncoder` where the upstream's family is run without padding and `config.packed`
-    is on, else s3prl's own `featurizer(wavs, upstream(wavs))`. Without `trainable` no graph is
-    built through the upstream, only through the featurizer.
+    is on, else s3prl's own `featurizer(wavs, upstream(wavs))`; an `AloneEncoder` where the upstream
+    takes each utterance by itself. Without `trainable` no graph is built through the upstream, only
+    through the featurizer.
     """
     if config.packed:
         reason = reason_unsupported(upstream, featurizer)
@@ -63,7 +84,7 @@ def make_encoder(
         return list(featurizer(wavs, hidden))
 
     if isinstance(upstream, AloneUpstream):
-        return lambda wavs: by_length(encode, wavs)
+        return AloneEncoder(encode, upstream)
     return encode
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.layout import Layout, autocast_dtype
 from spknorm.upstreams.fast.products import project
 
 
@@ -29,15 +29,13 @@ class Linears:
     def __init__(self, layout: Layout, *groups: Sequence[nn.Module]) -> None:
         self._together = layout.together
         self._cast: dict[Sequence[nn.Module], tuple[Tensor, Tensor]] = {}
-        kind = layout.device.type
-        if not self._together or not torch.is_autocast_enabled(kind):
-            return
-        if torch.compiler.is_compiling():  # which joins casts to what needs them
+        dtype = autocast_dtype(layout.device) if self._together else None
+        if dtype is None or torch.compiler.is_compiling():  # which joins casts to what needs them
             return
         plain = [group for group in groups if all(map(is_plain, group))]
         sources = [[getattr(m, name) for m in g] for g in plain for name in ("weight", "bias")]
         if sources:
-            found = iter(cast_together(sources, torch.get_autocast_dtype(kind)))
+            found = iter(cast_together(sources, dtype))
             self._cast = {group: (next(found), next(found)) for group in plain}
 
     def __call__(self, x: Tensor, *modules: nn.Module) -> Tensor:

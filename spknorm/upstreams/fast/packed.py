@@ -162,7 +162,7 @@ class PackedEncoder:
             self._note_attention(x, layout, biased=bias is not None)
         if bias is None and (layers := self._recordable(layout, last)):
             assert self.graphs is not None
-            lower = x.to(torch.get_autocast_dtype(x.device.type))
+            lower = x.to(autocast_dtype(x.device))
             return [begun.of(self._given(self.graphs(lower, layout, layers)))]
         for number, layer in enumerate(parts.layers[:last], start=1):
             if self.recomputes and torch.is_grad_enabled():
@@ -204,7 +204,7 @@ class PackedEncoder:
     def _given(self, x: Tensor) -> Tensor:
         """Return a layer's output in the type that its norm gives it under autocast."""
         ends_in_norm = self._parts.final_norm is None
-        return x.float() if ends_in_norm and torch.is_autocast_enabled(x.device.type) else x
+        return x.float() if ends_in_norm and autocast_dtype(x.device) is not None else x
 
     def _whole(self, layer: Any, layout: Layout) -> Layer | None:
         known = self._parts.described(layer) if layout.together else None

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from spknorm.upstreams.fast.layout import autocast_dtype
+
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -30,7 +32,7 @@ def _is_for_one_dnn(module: nn.Linear, x: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == module.weight.dtype == torch.float32
         and not torch.compiler.is_compiling()
-        and not torch.is_autocast_enabled("cpu")
+        and autocast_dtype(x.device) is None
         and torch.get_float32_matmul_precision() == "highest"  # else oneDNN rounds, MKL does not
         and bool(torch.backends.mkldnn.enabled)
         and not (module._forward_hooks or module._forward_pre_hooks)

@@ -20,26 +20,18 @@ from torch.nn import functional
 
 from spknorm.upstreams.fast.attention import runs_packed
 from spknorm.upstreams.fast.description import Layer, Weights, weights_of
-from spknorm.upstreams.fast.layout import Layout
+from spknorm.upstreams.fast.layout import Layout, autocast_dtype
 from spknorm.upstreams.fast.linears import is_plain
-
-_HALF = (torch.bfloat16, torch.float16)
 
 
 def runs_whole(layer: Layer, layout: Layout) -> bool:
     """Whether `run_whole` does what the modules of a layer do under autocast."""
-    kind = layout.device.type
-    if not (layout.together and torch.is_autocast_enabled(kind) and layer.gelu):
+    dtype = autocast_dtype(layout.device) if layout.together and layer.gelu else None
+    if dtype is None or torch.compiler.is_compiling():  # which joins kernels itself
         return False
-    if torch.compiler.is_compiling():  # which joins kernels itself
-        return False
-    dtype = torch.get_autocast_dtype(kind)
     width = layer.others[0].in_features // layer.heads
-    return (
-        dtype in _HALF
-        and runs_packed(layout.device, dtype, width)
-        and all(map(is_plain, (*layer.projections, *layer.others, *layer.norms)))
-    )
+    modules = *layer.projections, *layer.others, *layer.norms
+    return runs_packed(layout.device, dtype, width) and all(map(is_plain, modules))
 
 
 def run_whole(
@@ -59,9 +51,9 @@ def run_whole(
         weights: In place of the layer's own, as `weights_of` orders them.
         gradients: Where those of the weights are written; without, each is a new tensor.
     """
-    dtype = torch.get_autocast_dtype(layout.device.type)
+    lower = x.to(autocast_dtype(layout.device))
     weights = weights_of(layer) if weights is None else weights
-    y: Tensor = _Whole.apply(layer, layout, gradients, x.to(dtype), *weights)  # type: ignore[no-untyped-call]
+    y: Tensor = _Whole.apply(layer, layout, gradients, lower, *weights)  # type: ignore[no-untyped-call]
     return y
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spknorm.batches.shipping import ship
 from spknorm.errors import ConfigError
 
 SAMPLE_RATE = 16_000
@@ -36,9 +37,9 @@ class Waveforms:
         centred = wav - wav.mean(dim=-1, keepdim=True)
         return centred / torch.sqrt(centred.square().mean(dim=-1, keepdim=True) + self.epsilon)
 
-    def __call__(self, wavs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the model's arguments for b waveforms (L,) of one length."""
-        return {"input_values": self.normalized(torch.stack(list(wavs)))}
+    def __call__(self, wavs: Sequence[Tensor], device: torch.device) -> dict[str, Tensor]:
+        """Return the model's arguments on its device for b waveforms (L,) of one length."""
+        return {"input_values": self.normalized(torch.stack(list(wavs)).to(device))}
 
     def preprocessor(self) -> dict[str, Any]:
         """Return preprocessor_config.json of an export."""
@@ -65,16 +66,14 @@ class LogMels:
     def __init__(self, extractor: Any, *, longest: float = math.inf) -> None:
         self._extractor, self.longest = extractor, longest
 
-    def __call__(self, wavs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the model's arguments for b waveforms (L,) of one length."""
+    def __call__(self, wavs: Sequence[Tensor], device: torch.device) -> dict[str, Tensor]:
+        """Return the model's arguments on its device for b waveforms (L,) of one length."""
         arrays = [wav.detach().cpu().numpy() for wav in wavs]
         with torch.autocast("cpu", enabled=False):  # else its spectrum is of a type of no array
             given = self._extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt")
-        arguments = {name: value.to(wavs[0].device) for name, value in given.items()}
         # Whisper pads to 30 s and attends to all of it, as in its training.
-        if self.longest == math.inf:
-            return arguments
-        return {"input_features": arguments["input_features"]}
+        names = given if self.longest == math.inf else ["input_features"]
+        return {name: ship([given[name]], device)[0] for name in names}
 
     def preprocessor(self) -> dict[str, Any]:
         """Return preprocessor_config.json of an export."""

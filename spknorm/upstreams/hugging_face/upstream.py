@@ -57,6 +57,7 @@ class TransformersUpstream(AloneUpstream):
         self.inputs = make_inputs(
             described, config, self.model.main_input_name, source=f"hf:{source}"
         )
+        self.reads_on_host = not isinstance(self.inputs, Waveforms)
         self.frames_every = self._rate(config, source)
         self.shortest = self._shortest()
         self.feature_grad_mult = 0.0
@@ -70,15 +71,16 @@ class TransformersUpstream(AloneUpstream):
         """Return every layer (b, T, H) of b waveforms of one length."""
         length, longest = len(wavs[0]), self.inputs.longest
         if longest == math.inf:
-            return self._layers(self.inputs([lengthened(wav, self.shortest) for wav in wavs]))
+            return self._layers([lengthened(wav, self.shortest) for wav in wavs])
         pieces = []
         for start in range(0, length, int(longest)):
             piece = [wav[start : start + int(longest)] for wav in wavs]
             frames = math.ceil(len(piece[0]) / self.frames_every)
-            pieces.append([layer[:, :frames] for layer in self._layers(self.inputs(piece))])
+            pieces.append([layer[:, :frames] for layer in self._layers(piece)])
         return [torch.cat(parts, dim=1) for parts in zip(*pieces, strict=True)]
 
-    def _layers(self, arguments: dict[str, Tensor]) -> list[Tensor]:
+    def _layers(self, wavs: Sequence[Tensor]) -> list[Tensor]:
+        arguments = self.inputs(wavs, self.model.device)
         output = self.model(**arguments, output_hidden_states=True)
         hidden, last = list(output.hidden_states), output.last_hidden_state
         if hidden[-1].shape == last.shape:
@@ -99,7 +101,7 @@ class TransformersUpstream(AloneUpstream):
         try:
             with torch.no_grad():
                 one, *others = (
-                    self._layers(self.inputs([torch.zeros(seconds * SAMPLE_RATE)]))[-1].shape[1]
+                    self._layers([torch.zeros(seconds * SAMPLE_RATE)])[-1].shape[1]
                     for seconds in ((1,) if known else (1, 9))
                 )
         except Exception as error:  # each model fails in its own way
@@ -126,7 +128,7 @@ class TransformersUpstream(AloneUpstream):
         while samples < SAMPLE_RATE:  # which has been tried
             try:
                 with torch.no_grad():
-                    self._layers(self.inputs([torch.zeros(samples)]))
+                    self._layers([torch.zeros(samples)])
             except Exception:  # each model fails in its own way
                 samples *= 2
             else:
