@@ -11,17 +11,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn, TypeAlias
 
 from spknorm.config.launcher import requeue_job
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from spknorm.bench.worker import CellRun
 
 TIME_SIGNAL = signal.SIGUSR2
 """What submitit has Slurm send ahead of the time limit."""
@@ -30,43 +27,43 @@ _MOST_IN_VAIN = 10
 _TIMEOUTS = ".bench.timeouts"
 _PORTS = (20000, 20000)  # the first, and how many
 _HANDLED = (TIME_SIGNAL, signal.SIGTERM)
+Process: TypeAlias = "subprocess.Popen[bytes]"
 
 
-def supervise(call: "CellRun", *, log: str, keep: tuple[int, ...]) -> int:
-    """Run the command of a call in this Slurm job; return 0 once it has ended well.
+def supervise(
+    start: Callable[..., Process],
+    command: Sequence[str],
+    folder: Path,
+    *,
+    processes: int,
+    requeue: bool,
+) -> int:
+    """Run a command in this Slurm job; return 0 once it has ended well.
 
-    The command, of `python -m`, is started `call.processes` times on each node; what it prints goes
-    to `log` in its folder, and it inherits the file descriptors `keep`.
+    The command, of `python -m`, is started `processes` times on each node, where `start` takes it
+    and further options of Popen; its result is in `folder`.
 
     Raises:
         SystemExit: The command was broken off or failed; the job ends without a result.
     """
     nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
-    command, folder, environment = call.command, call.folder, call.environment
-    spread = nodes * call.processes > 1
+    spread = nodes * processes > 1
     if spread:
-        command = _torchrun(command, nodes, call.processes)
-        environment = {**environment, "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGHUP"}
-    with (folder / log).open("wb") as file, _Stop() as stop:
+        command = _torchrun(command, nodes, processes)
+    with _Stop() as stop:
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
-        process = subprocess.Popen(
+        stop.process = start(
             command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            pass_fds=keep,
             start_new_session=True,  # so that torchrun's processes are asked, too
             preexec_fn=_deaf if spread else _deaf_to_time,
         )
-        stop.process = process
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
-        status = _wait(process, stop)
+        status = _wait(stop.process, stop)
     leads = os.environ.get("SLURM_PROCID", "0") == "0"
     if (folder / "result.json").is_file():  # be it that the signal came as it ended
         return 0
     if stop.number == TIME_SIGNAL and leads:
-        _put_back(folder, requeue=call.requeue)
+        _put_back(folder, requeue=requeue)
     if stop.number:
         raise SystemExit(128 + stop.number)
     if status < 0:
@@ -86,7 +83,7 @@ class _Stop:
 
     def __init__(self) -> None:
         self.number = 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def __enter__(self) -> "_Stop":
         self._before = {number: signal.signal(number, self._receive) for number in _HANDLED}
@@ -107,7 +104,7 @@ class _Stop:
             os.killpg(self.process.pid, signal.SIGTERM)
 
 
-def _wait(process: "subprocess.Popen[bytes]", stop: _Stop) -> int:
+def _wait(process: Process, stop: _Stop) -> int:
     """Wait for the command; one that was asked to end before it could hear is asked again."""
     while True:
         try:
@@ -149,7 +146,8 @@ def _torchrun(command: Sequence[str], nodes: int, processes: int) -> list[str]:
     """Return the command, `python -m MODULE ...`, started on each node by torchrun."""
     python, flag, *rest = command
     assert flag == "-m"
-    launcher = [python, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    launcher = ["env", "TORCHELASTIC_SIGNALS_TO_HANDLE=SIGHUP", python]
+    launcher += ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     if nodes == 1:
         return [*launcher, "--standalone", "-m", *rest]
     port = _PORTS[0] + int(os.environ["SLURM_JOB_ID"]) % _PORTS[1]

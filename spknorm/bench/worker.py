@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from spknorm.bench.supervision import supervise
+from spknorm.bench.supervision import Process, supervise
 from spknorm.files import lock_file
 
 RUN_LOG = "run.log"
@@ -48,35 +49,24 @@ class CellRun:
     def __call__(self) -> int:
         """Run the command unless its result is there; the command's folder is locked meanwhile."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
-            return self._on_slurm()
-        return self.here()
+        return self._on_slurm() if os.environ.get("SUBMITIT_EXECUTOR") == "slurm" else self._here()
 
-    def here(self) -> int:
+    def _here(self) -> int:
         """Run the command as a process of this machine."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         with _open_lock(self.folder) as lock:
             lock_file(lock, self.folder, wait=True)
             if (self.folder / "result.json").is_file():
                 return 0
-            with (self.folder / RUN_LOG).open("wb") as log:
-                process = subprocess.Popen(
-                    self.command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **self.environment},
-                    pass_fds=(lock.fileno(),),
-                )
-                try:
-                    return process.wait()
-                finally:
-                    if process.poll() is None:
-                        process.terminate()
-                        with contextlib.suppress(subprocess.TimeoutExpired):
-                            process.wait(_GRACE_SECONDS)
-                        process.kill()  # nothing to one that has ended
-                        process.wait()
+            process = self._start(self.command, log=RUN_LOG, pass_fds=(lock.fileno(),))
+            try:
+                return process.wait()
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(_GRACE_SECONDS)
+                    process.kill()  # nothing to one that has ended
+                    process.wait()
 
     def _on_slurm(self) -> int:
         """Run one node's part of the cell; the first node holds the lock and has run.log."""
@@ -90,7 +80,22 @@ class CellRun:
             if (self.folder / "result.json").is_file():
                 return 0
             log = RUN_LOG if node == 0 else f"run.{node}.log"
-            return supervise(self, log=log, keep=keep)
+            start = partial(self._start, log=log, pass_fds=keep)
+            return supervise(
+                start, self.command, self.folder, processes=self.processes, requeue=self.requeue
+            )
+
+    def _start(self, command: Sequence[str], *, log: str, **options: Any) -> Process:
+        """Start a command with the cell's variables; what it prints goes to `log`."""
+        with (self.folder / log).open("wb") as file:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
+                **options,
+            )
 
 
 @contextlib.contextmanager
