@@ -8,7 +8,7 @@ import yaml
 from bench_files import experiment  # noqa: F401 (fixtures)
 
 from spknorm import bench
-from spknorm.bench.cells import literal
+from spknorm.bench.cells import run_command
 from spknorm.bench.entries import VARIANT_KEYS
 from spknorm.cli.overrides import apply_to_config, parse_overrides
 from spknorm.errors import ConfigError, MissingError
@@ -101,17 +101,20 @@ def test_the_command_is_an_ordinary_run_that_continues_what_is_there(experiment)
 
 @pytest.mark.parametrize(
     "value",
-    [1, 1e-4, True, None, "SNP", "1", "a b ", "x=y", "/a/b.pt", [1, 2], ("dev", "test"), {}],
+    [
+        *[1, 1e-4, True, None, "SNP", "1", "a b ", "x=y", "/a/b.pt", [1, 2], ("dev", "test"), {}],
+        *["on", "null", "1e3", "[a]"],
+    ],
 )
 def test_settings_survive_the_way_through_the_command_line(value):
     read = {}
-    apply_to_config(parse_overrides(f"config.a.b={literal(value)}"), read)
+    apply_to_config(parse_overrides(run_command([], [("a.b", value)])[-1]), read)
     assert read["a"]["b"] == (list(value) if isinstance(value, tuple) else value)
 
 
 def test_a_setting_with_two_commas_is_refused():
     with pytest.raises(ConfigError, match=r"^`a,,b` cannot be a setting: `,,` separates settings"):
-        literal("a,,b")
+        run_command([], [("a.b", "a,,b")])
 
 
 @pytest.mark.parametrize(

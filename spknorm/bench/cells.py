@@ -1,6 +1,5 @@
 """One run of a grid: its settings, its name and the command that makes it. First in this folder."""
 
-import ast
 import functools
 import re
 import sys
@@ -108,9 +107,17 @@ def _defaults() -> dict[str, Any]:
 
 
 def run_command(options: Iterable[str], changes: Iterable[tuple[str, Any]]) -> list[str]:
-    """Return the command line of a run; `changes` are settings, by dotted key, and their values."""
-    override = ",,".join(f"config.{key}={literal(value)}" for key, value in changes)
-    return [sys.executable, *_PROGRAM, *options, *(["-o", override] if override else [])]
+    """Return the command line of a run; `changes` are settings, by dotted key, and their values.
+
+    Raises:
+        ConfigError: A text with `,,` in it, which separates the pieces of `-o`.
+    """
+    pieces = []
+    for key, value in changes:
+        if ",," in (text := config.text_of(value)):
+            raise ConfigError(f"`{text}` cannot be a setting: `,,` separates settings.")
+        pieces.append(f"config.{key}={text}")
+    return [sys.executable, *_PROGRAM, *options, *(["-o", ",,".join(pieces)] if pieces else [])]
 
 
 def folder_name(name: str) -> str:
@@ -121,26 +128,3 @@ def folder_name(name: str) -> str:
 def num_methods(cells: Iterable[Cell]) -> int:
     """Return how many upstreams and variants there are, whatever the folds and seeds."""
     return len({(cell.upstream, cell.upstream_ckpt, cell.variant) for cell in cells})
-
-
-def literal(value: Any) -> str:
-    """Return a value as `-o` reads it back.
-
-    Raises:
-        ConfigError: A text with `,,` in it, which separates the pieces of `-o`.
-    """
-    if isinstance(value, str) and not _is_literal(value):
-        text = value
-    else:
-        text = repr(list(value) if isinstance(value, tuple) else value)
-    if ",," in text:
-        raise ConfigError(f"`{text}` cannot be a setting: `,,` separates settings.")
-    return text
-
-
-def _is_literal(text: str) -> bool:
-    try:
-        ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text != text.strip() or "=" in text
-    return True

@@ -11,10 +11,10 @@ from typing import Any
 from spknorm.config.combinations import check_combinations
 from spknorm.config.options import check_choices
 from spknorm.config.typed import build
-from spknorm.config.yaml_values import load_yaml
+from spknorm.config.yaml_values import load_yaml, text_of
 from spknorm.schema import TaskConfig
 
-__all__ = ["build", "flatten", "load_yaml", "merge", "parse", "to_mapping"]
+__all__ = ["build", "flatten", "load_yaml", "merge", "parse", "text_of", "to_mapping"]
 
 
 def parse(mapping: Mapping[str, Any]) -> TaskConfig:

@@ -82,6 +82,13 @@ def read_value(text: str) -> Any:
     return text
 
 
+def text_of(value: Any) -> str:
+    """Return a text that `read_value` reads as `value`, bare where it can be."""
+    if isinstance(value, str) and "=" not in value and read_value(value.strip()) == value:
+        return value
+    return repr(list(value) if isinstance(value, tuple) else value)
+
+
 def _plain(value: Any) -> Any:
     """Return what YAML can hold; a tuple becomes a list, anything else stays the text it was."""
     if isinstance(value, (list, tuple)):

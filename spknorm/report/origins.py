@@ -6,9 +6,8 @@ whole `config` (by the config_*.yaml kept beside it, or setting by setting where
 
 import shlex
 from collections import Counter
-from typing import Any
 
-from spknorm.config import flatten
+from spknorm.config import flatten, text_of
 from spknorm.report.tables import NOTHING, Table, TableRow
 from spknorm.report.words import Line, table
 from spknorm.runs import Run, Runs
@@ -63,16 +62,9 @@ def command_of(run: Run) -> str:
         words += ["-c", f"{run.folder}/{run.config_file}"]
     else:
         settings = [
-            f"config.{key}={_literal(value)}"
+            f"config.{key}={text_of(value)}"
             for key, value in sorted(flatten(result.config), key=lambda pair: pair[0])
             if key not in _NOT_SETTINGS and value != {}
         ]
         words += ["-o", ",,".join(settings)] if settings else []
     return shlex.join(words)
-
-
-def _literal(value: Any) -> str:
-    """Write a value as `-o` reads it back: bare words as they are, all else as a literal."""
-    if isinstance(value, str) and value.isidentifier() and value not in ("None", "True", "False"):
-        return value
-    return repr(value)
