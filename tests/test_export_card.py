@@ -3,8 +3,10 @@ import json
 import pytest
 from trained_folders import make_trained
 
+from spknorm.corpora.known import CORPORA
 from spknorm.errors import ConfigError
 from spknorm.export import export
+from spknorm.export.card import _licences
 
 
 def test_the_card_tells_training_scores_and_licences(tap):
@@ -20,6 +22,12 @@ def test_the_card_tells_training_scores_and_licences(tap):
     ):
         assert line in card
     assert "| weighted accuracy (%) | 78.1 | " in card
+
+
+def test_a_licence_is_told_as_in_the_table_of_corpora():
+    said = [*_licences({"strategy": "TAP"}, {"datarc": {"corpus": "iemocap"}})]
+    corpora = (CORPORA[name] for name in ("iemocap", "voxceleb1"))
+    assert said == [f"{one.title}: {one.licence}" for one in corpora]
 
 
 def test_the_card_holds_the_audits_rows(tap):
