@@ -4,7 +4,6 @@ After `folds.py`; `verdicts.py` reads the rows.
 """
 
 import functools
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -12,11 +11,13 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from spknorm.controlled import folds, pool
 from spknorm.controlled.folds import Fold, ModelRow
 from spknorm.controlled.parallel import OnProgress, compute
 from spknorm.controlled.plan import Part, Plan, Variant
-from spknorm.files import read_json, write_json
+from spknorm.files import read_json, sha256_of, write_json
 
 
 def run_grid(plan: Plan, out: Path, *, workers: int, progress: OnProgress) -> list[ModelRow]:
@@ -38,8 +39,6 @@ def read_rows(plan: Plan, out: Path) -> list[ModelRow]:
 
 def run_part(plan: Plan, out: Path, part: Part) -> None:
     """Compute the variants of a part that its file lacks, and write the file."""
-    import torch
-
     torch.set_num_threads(1)
     began = time.perf_counter()
     known = _known(plan, out, part)
@@ -98,4 +97,4 @@ def _key(plan: Plan, part: Part, variant: Variant) -> str:
 
 def key_of(decides: list[object]) -> str:
     """Return a hash of what decides rows."""
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256_of(json.dumps(decides, sort_keys=True).encode())[:16]

@@ -13,13 +13,11 @@ OnProgress = Callable[[int, int], None]
 
 def compute(
     jobs: Sequence[Callable[[], None]], workers: int, progress: OnProgress, *, done: int, total: int
-) -> int:
-    """Run jobs and tell of each; return how many are done, with `done` before them."""
+) -> None:
+    """Run jobs and tell of each; before them `done` parts are done."""
     progress(done, total)
-    for _ in in_parallel(jobs, workers):
-        done += 1
-        progress(done, total)
-    return done
+    for number, _ in enumerate(in_parallel(jobs, workers), start=done + 1):
+        progress(number, total)
 
 
 def in_parallel(jobs: Sequence[Callable[[], None]], workers: int) -> Iterator[None]:

@@ -16,6 +16,7 @@ from spknorm.controlled.frozen import NUM_EMOTIONS, Data, Settings
 from spknorm.controlled.pool import Floats, Integers
 from spknorm.controlled.rivals.training import minimise
 from spknorm.errors import DataError
+from spknorm.probe.erasure import by_speaker
 from spknorm.statistics.metrics import classes_of
 
 _DIMENSIONS = 8
@@ -57,9 +58,7 @@ class Embedder:
 
     def _means(self, features: Floats, who: Integers) -> Floats:
         placed = self._axes.transform(features)[:, self._used]
-        found: Floats = np.empty_like(placed)
-        for speaker in np.unique(who):
-            found[who == speaker] = placed[who == speaker].mean(0)
+        found: Floats = by_speaker(lambda rows: rows.mean(0), placed, who)
         return found
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from spknorm.controlled import fitted, folds, frozen, pool
 from spknorm.controlled.folds import Fold
@@ -62,23 +63,18 @@ def run_grid(
     are known beforehand are `chosen`; otherwise the selection seeds choose.
     """
     selecting = plan.selecting if chosen is None else []
-    total, done = len(selecting) + len(plan.confirming), 0
+    total = len(selecting) + len(plan.confirming)
 
-    def rows_of(parts: Sequence[Part], strengths: dict[str, float]) -> list[RivalRow]:
-        nonlocal done
-        asked = [(one, strengths.get(one.method)) for one in parts]
-        jobs = [
-            partial(run_part, plan, out, strength, one)
-            for one, strength in asked
-            if not _read(plan, out, one, strength)
-        ]
-        done += len(parts) - len(jobs)
-        done = compute(jobs, workers, progress, done=done, total=total)
-        return [row for one, strength in asked for row in _read(plan, out, one, strength)]
+    def rows_of(parts: Sequence[Part], before: int) -> list[RivalRow]:
+        jobs = [partial(run_part, plan, out, part) for part in parts if not _read(plan, out, part)]
+        done = before + len(parts) - len(jobs)
+        compute(jobs, workers, progress, done=done, total=total)
+        return [row for part in parts for row in _read(plan, out, part)]
 
     if chosen is None:
-        chosen = choose(rows_of(selecting, {}))
-    return chosen, rows_of(plan.confirming, chosen)
+        chosen = choose(rows_of(selecting, 0))
+    confirming = [part._replace(strength=chosen.get(part.method)) for part in plan.confirming]
+    return chosen, rows_of(confirming, len(selecting))
 
 
 def choose(rows: Sequence[RivalRow]) -> dict[str, float]:
@@ -95,20 +91,16 @@ def choose(rows: Sequence[RivalRow]) -> dict[str, float]:
     }
 
 
-def run_part(plan: Plan, out: Path, strength: float | None, part: Part) -> None:
-    """Compute a part and write its file.
-
-    Without a strength it is of all of the rival's candidates, or of a baseline.
-    """
-    import torch
-
+def run_part(plan: Plan, out: Path, part: Part) -> None:
+    """Compute a part and write its file."""
     torch.set_num_threads(1)
     features = pool.features_of(part.seed, out)
     num_folds = plan.select_folds if part.stage == "select" else plan.num_folds
     if part.method in BASELINES:
         models = [(0.0, "true")]
     else:
-        strengths = RIVALS[part.method].strengths if strength is None else (strength,)
+        given = part.strength
+        strengths = RIVALS[part.method].strengths if given is None else (given,)
         models = [(one, "true") for one in strengths]
         if part.stage == "confirm" and part.rho == plan.rho[0]:
             models.append((strengths[0], "shuffled"))
@@ -116,7 +108,7 @@ def run_part(plan: Plan, out: Path, strength: float | None, part: Part) -> None:
     for number in range(num_folds):
         fold = folds.standardised(Fold(features, part.rho, number))
         rows += [_row(fold, plan, part.method, *model) for model in models]
-    content = {"key": _key(plan, part, strength), "rows": [row._asdict() for row in rows]}
+    content = {"key": _key(plan, part), "rows": [row._asdict() for row in rows]}
     write_json(_path(out, part), content)
 
 
@@ -141,19 +133,18 @@ def _path(out: Path, part: Part) -> Path:
     return out / "rows" / f"{part.stage}-seed{part.seed}-rho{part.rho:g}-{part.method}.json"
 
 
-def _read(plan: Plan, out: Path, part: Part, strength: float | None) -> list[RivalRow]:
+def _read(plan: Plan, out: Path, part: Part) -> list[RivalRow]:
     """Return the rows of a part; none where today's plan would give others."""
     path = _path(out, part)
-    content = read_json(path) if path.is_file() else None
-    if content is None or content["key"] != _key(plan, part, strength):
-        return []
-    return [RivalRow(**row) for row in content["rows"]]
+    content = read_json(path) if path.is_file() else {}
+    is_of_today = content.get("key") == _key(plan, part)
+    return [RivalRow(**row) for row in content["rows"]] if is_of_today else []
 
 
-def _key(plan: Plan, part: Part, strength: float | None) -> str:
+def _key(plan: Plan, part: Part) -> str:
     """Return a hash of everything that decides the rows of a part but the code of the rival."""
     if part.stage == "select":
         decides = [plan.select_folds, list(RIVALS[part.method].strengths)]
     else:
-        decides = [plan.num_folds, strength, part.rho == plan.rho[0]]
-    return key_of([*part, decides, asdict(plan.frozen), pool.fingerprint()])
+        decides = [plan.num_folds, part.strength, part.rho == plan.rho[0]]
+    return key_of([*part[:4], decides, asdict(plan.frozen), pool.fingerprint()])

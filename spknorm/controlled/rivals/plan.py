@@ -20,12 +20,16 @@ FIRST_CONFIRMATION_SEED = 310
 
 
 class Part(NamedTuple):
-    """Rows computed together: folds of a key of `RIVALS` or `BASELINES`, to select or confirm."""
+    """Rows computed together: folds of a key of `RIVALS` or `BASELINES`, to select or confirm.
+
+    Without a strength they are of all of the rival's candidates, or of a baseline.
+    """
 
     stage: str
     method: str
     rho: float
     seed: int
+    strength: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
