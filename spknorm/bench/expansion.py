@@ -3,9 +3,8 @@
 import itertools
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spknorm import config
 from spknorm.bench.cells import QUICK, Cell, folder_name
@@ -49,12 +48,11 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
     return cells
 
 
-@dataclass(frozen=True, kw_only=True)
-class _GridPoint:
-    fold: str
-    seed: int
+class _GridPoint(NamedTuple):
     samples_per_label: int | None
     draw: int
+    fold: str
+    seed: int
 
 
 def _points(protocol: Mapping[str, Any], experiment: Experiment, quick: bool) -> list[_GridPoint]:
@@ -66,11 +64,8 @@ def _points(protocol: Mapping[str, Any], experiment: Experiment, quick: bool) ->
         draws = list(protocol.get("draws") or range(NUM_DRAWS))
     elif "samples_per_label" in protocol or "draws" in protocol:
         raise ConfigError(f"`samples_per_label` and `draws` belong to low_resource, not to {name}.")
-    grid = itertools.product(samples, draws, folds, protocol.get("seeds") or experiment.seeds)
-    points = [
-        _GridPoint(fold=fold, seed=as_seed(seed), samples_per_label=count, draw=draw)
-        for count, draw, fold, seed in grid
-    ]
+    seeds = map(as_seed, protocol.get("seeds") or experiment.seeds)
+    points = [_GridPoint(*at) for at in itertools.product(samples, draws, folds, seeds)]
     return points[:1] if quick else points
 
 

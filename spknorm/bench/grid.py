@@ -106,7 +106,7 @@ def run(
             jobs.cancel()
             raise
         finally:
-            summary = write_summary(experiment.name, list(board.statuses.values()), out)
+            summary = board.write()
         if not summary.failed and not not_followed:
             shutil.rmtree(out / JOBS, ignore_errors=True)
         return summary._replace(not_followed=tuple(not_followed))
@@ -177,7 +177,7 @@ class _Board:
         self.running: dict[str, float | None] = {}  # since when; None: it waits in a queue
         self.told = time.monotonic()
         self._parallel, self._listener = parallel, listener
-        write_summary(name, list(self.statuses.values()), out)
+        self.write()
 
     def running_cells(self) -> list[Cell]:
         """Return the cells that were started and have not ended, by name."""
@@ -195,7 +195,11 @@ class _Board:
             status = CellStatus(cell, "failed", error=why)
         self.running.pop(cell.name, None)
         self.statuses[cell.name] = status
-        write_summary(self.name, list(self.statuses.values()), self.out)
+        self.write()
+
+    def write(self) -> Summary:
+        """Write summary.json, as all stands now."""
+        return write_summary(self.name, list(self.statuses.values()), self.out)
 
     def tell(self, ended: Cell | None = None) -> None:
         """Report how far the bench is."""

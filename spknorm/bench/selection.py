@@ -134,11 +134,8 @@ def choose(
     for upstream in experiment.upstreams:
         cells = expand(replace(candidates, upstreams=(upstream,)), quick=quick)
         for variant in _adversaries(experiment):
-            measured = [
-                _measure([one for one in cells if one.variant == name], out, leakage, strength)
-                for strength in (0.0, *select.lambdas)
-                for name in [with_lambda(variant, strength)["name"]]
-            ]
+            tried = [with_lambda(variant, strength) for strength in (0.0, *select.lambdas)]
+            measured = [_measure(one, cells, out, leakage) for one in tried]
             choices.append(_decide(upstream.called, variant["name"], measured, select.keep))
     made = Selection(asked=asked, choices=tuple(choices))
     write_json(path, config.to_mapping(made))
@@ -174,10 +171,13 @@ def _decide(upstream: str, name: str, measured: Sequence[Candidate], keep: float
 
 
 def _measure(
-    runs: Sequence[Cell], out: Path, leakage: Callable[[Path], float], strength: float
+    variant: Mapping[str, Any],
+    cells: Sequence[Cell],
+    out: Path,
+    leakage: Callable[[Path], float],
 ) -> Candidate:
     scores, left = [], []
-    for cell in runs:
+    for cell in (one for one in cells if one.variant == variant["name"]):
         folder = out / FOLDER / cell.name
         path = folder / "result.json"
         if not path.is_file():
@@ -188,12 +188,12 @@ def _measure(
         left.append(leakage(folder))
     wa, speaker = mean_std(scores), mean_std(left)
     return Candidate(
-        speaker_lambda=strength,
+        speaker_lambda=variant["speaker_lambda"],
         dev_wa=wa.mean,
         dev_wa_std=wa.std,
         leakage=speaker.mean,
         leakage_std=speaker.std,
-        num_runs=len(runs),
+        num_runs=wa.n,
     )
 
 

@@ -92,11 +92,16 @@ def lines_of_cells(statuses: Sequence[CellStatus]) -> list[str]:
 def error_of(logs: Sequence[Path]) -> str:
     """Return the last thing a failed run said, from the first of its logs that says anything."""
     for path in logs:
-        lines = _last_lines(path)
-        if lines:
-            told = [line for line in lines if line.startswith(_TOLD)]
-            return _quoted((told or lines)[-1], path)
+        if said := last_said(path):
+            return _quoted(said, path)
     return "It ended without a word."
+
+
+def last_said(log: Path) -> str:
+    """Return the last thing a log says, of why its run failed if it says that; empty if nothing."""
+    lines = _last_lines(log)
+    told = [line.removeprefix(_TOLD) for line in lines if line.startswith(_TOLD)]
+    return (told or lines or [""])[-1]
 
 
 def told_of(logs: Sequence[Path], *, by: str = _TOLD) -> str | None:

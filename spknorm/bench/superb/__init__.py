@@ -15,6 +15,7 @@ from spknorm import config
 from spknorm.bench.budget import ASSUMED_RATE, Budget
 from spknorm.bench.cells import folder_name, run_command
 from spknorm.bench.sizes import shape_of, stock_needs
+from spknorm.bench.summary import last_said
 from spknorm.bench.superb.plan import SuperbExperiment, Task, Upstream, read_plan
 from spknorm.bench.worker import RUN_LOG, CellRun
 from spknorm.files import read_json, write_atomic, write_json
@@ -178,7 +179,7 @@ def _cell(
     done = folder / "superb_cell.json"
     if done.is_file() and (known := read_json(done)).get("command") == command:
         return TaskScore(task.name, upstream.name, folder, known["score"], known["step"], "")
-    status = CellRun(command, folder, environment).here()
+    status = CellRun(command, folder, environment)()
     text = ""
     with contextlib.suppress(FileNotFoundError):
         text = (folder / "log.log").read_text()
@@ -196,7 +197,5 @@ def _cell(
 def _reason(folder: Path, status: int) -> str:
     if status == 0:
         return f"its dev accuracy never rose above 0 ({folder / 'log.log'})"
-    lines = (folder / RUN_LOG).read_text(errors="replace").splitlines()
-    errors = [line for line in lines if line.startswith("spknorm: ")]
-    last = errors[-1].removeprefix("spknorm: ") if errors else (lines or ["no output"])[-1]
-    return f"{last[:300]} (exit {status}, {folder / RUN_LOG})"
+    log = folder / RUN_LOG
+    return f"{(last_said(log) or 'no output')[:300]} (exit {status}, {log})"
