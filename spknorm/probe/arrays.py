@@ -126,10 +126,10 @@ def _file_of(array: Any) -> mmap.mmap | None:
     return array if isinstance(array, mmap.mmap) else None
 
 
-def blocks_of(num_rows: int) -> Iterator[slice]:
+def blocks_of(num_rows: int, rows: int = _BLOCK_ROWS) -> Iterator[slice]:
     """Yield the rows in blocks, so that what is made of one stays small."""
-    for start in range(0, num_rows, _BLOCK_ROWS):
-        yield slice(start, start + _BLOCK_ROWS)
+    for start in range(0, num_rows, rows):
+        yield slice(start, start + rows)
 
 
 def unit_length(features: Floats) -> Floats:
@@ -153,8 +153,7 @@ def in_blocks(
     function: Callable[[Floats], Integers], features: Floats, *, rows: int = _ROWS_AT_ONCE
 ) -> Integers:
     """Return `function` of (N, H), called on blocks of rows so that memory stays bounded."""
-    blocks = [function(features[start : start + rows]) for start in range(0, len(features), rows)]
-    return np.concatenate(blocks)
+    return np.concatenate([function(features[one]) for one in blocks_of(len(features), rows)])
 
 
 def _moments(features: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64], np.float64]:

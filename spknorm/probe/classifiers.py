@@ -18,6 +18,7 @@ from spknorm.probe.arrays import (
     Floats,
     Integers,
     Layers,
+    blocks_of,
     in_blocks,
     rank_in_class,
     unit_length,
@@ -94,8 +95,7 @@ def _knn(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: 
     some = np.random.default_rng(seed).permutation(len(train))[:_ROWS_TO_CHOOSE]
     size = max(1, min(_ROWS_TO_CHOOSE, _SIMILARITIES // len(train)))
     right = np.zeros(len(_NEIGHBOURS))
-    for start in range(0, len(some), size):
-        own = some[start : start + size]
+    for own in (some[block] for block in blocks_of(len(some), size)):
         similarity = unit_train[own] @ unit_train.T  # (n, H) x (H, N) -> (n, N)
         similarity[np.arange(len(own)), own] = -np.inf
         for place, k in enumerate(_NEIGHBOURS):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from spknorm.probe.arrays import Floats, Integers, rank_in_class
 from spknorm.statistics import MIN_SPEAKERS, NUM_RESAMPLES
-from spknorm.statistics.resampling import quantile
+from spknorm.statistics.resampling import quantile, resamples
 
 PARTS = (4, 2, 1)
 """The sample is learnt on by a 4th, by a half and whole."""
@@ -65,8 +65,7 @@ def extrapolate(
     counts = np.bincount(index)  # (G,)
     hits = np.stack([np.bincount(index, weights=one) for one in correct])  # (S, G)
     size = len(counts)
-    even = np.full(size, 1 / size)
-    drawn = np.random.default_rng(0).multinomial(size, even, size=NUM_RESAMPLES)  # (R, G)
+    drawn = resamples(size, NUM_RESAMPLES, 0)  # (R, G)
     least = 0.5 / len(index)
     scores = _logit(hits.sum(axis=1) / len(index), least)  # (S,)
     replicates = _logit(drawn @ hits.T / (drawn @ counts)[:, None], least)  # (R, S)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PROBES = ("linear", "mlp", "knn", "eer", "verifier")
 _PROBE_NAMES = dict(zip(_PROBES, ("Linear", "MLP", "k-NN", "EER", "EER, d-vectors"), strict=True))
-_RATES = ("eer", "verifier")
+RATES = ("eer", "verifier")
 """Probes whose score is an error rate of trials, not an accuracy of utterances."""
 _STAGE_NAMES = {"raw": "raw upstream", "none": "fine-tuned, adversary off"}
 _LAYERS = {"head": "as the head sees it", "last": "last layer", "weighted": "weighted sum",
@@ -133,7 +133,7 @@ def _own_rows(one: Estimate, run: Run) -> list[ProbeRow]:
 def _frontier(runs: Runs, block: Block, estimates: Sequence[Estimate], upstream: str) -> Frontier:
     rows = [row for one in estimates for run in one.rows["run"] for row in run.probes]
     rows += [row for row in runs.probes if row.upstream == upstream]
-    wanted = [row for row in rows if row.label == "speaker" and row.probe not in _RATES]
+    wanted = [row for row in rows if row.label == "speaker" and row.probe not in RATES]
     ranked = sorted(
         (one.corpus != "speaker", _probe_rank(one.probe)[0], one.layer not in ("head", "last"),
          (one.corpus, one.probe, one.layer))
@@ -187,7 +187,7 @@ def _audit_table(probed: "DataFrame") -> Table:
                 shown = (_accuracy(wanted[wanted["probe"] == probe]) for probe in probes)
                 cells = (upstream, name, _layer(place[1]), *shown)
                 rows.append(TableRow(cells=cells, kind=kind))
-    sizes = probed[~probed["probe"].isin(_RATES) & probed["n"].notna()]
+    sizes = probed[~probed["probe"].isin(RATES) & probed["n"].notna()]
     units = {*zip(sizes["n"], sizes["num_classes"].astype(float).fillna(0), strict=True)}
     columns = [_PROBE_NAMES.get(name, name) for name in probes]
     drawn = probed[probed["learnt_of"].notna()]

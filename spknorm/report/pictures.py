@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spknorm.report import canvas
 from spknorm.report.blocks import Block, Estimate
 from spknorm.report.canvas import CYCLE, GREY, Figure, drawing, shorten
-from spknorm.report.leakage import Frontier
+from spknorm.report.leakage import RATES, Frontier
 from spknorm.runs import Run
 from spknorm.runs.pooled import read_features
 from spknorm.runs.probes import rank_of
@@ -99,7 +99,7 @@ def draw_frontier(frontier: Frontier) -> Figure:
 
 def draw_layers(probed: "DataFrame") -> Figure | None:
     """Draw the linear speaker probe's accuracy per layer, where layers were probed one by one."""
-    rows = probed[(probed["label"] == "speaker") & ~probed["probe"].isin(("eer", "verifier"))]
+    rows = probed[(probed["label"] == "speaker") & ~probed["probe"].isin(RATES)]
     rows = rows[rows["layer"].str.isdigit().astype(bool) & rows["control"].isna()]
     if not len(rows):
         return None
@@ -112,10 +112,7 @@ def draw_layers(probed: "DataFrame") -> Figure | None:
         groups = rows.groupby(["upstream", "rank", "subject"])
         for number, ((upstream, _, subject), found) in enumerate(groups):
             means = found.groupby("layer")["percent"].mean()
-            name, colour = (
-                shorten(f"{upstream}: {subject}", 60),
-                CYCLE[number % len(CYCLE)],
-            )
+            name, colour = shorten(f"{upstream}: {subject}", 60), CYCLE[number % len(CYCLE)]
             axes.plot(means.index, means, "o-", markersize=4, label=name, color=colour)
             picture.say("layers-of", name=name, layers=[*means.items()])
         axes.set(xlabel="Layer", ylabel="Speaker accuracy, %")
@@ -173,10 +170,7 @@ def _draw_points(axes: "Axes", flat: Any, labels: Sequence[str]) -> int:
     names = sorted(set(labels))
     for number, name in enumerate(names):
         chosen = np.array([label == name for label in labels])
-        colour, marker = (
-            CYCLE[number % len(CYCLE)],
-            "o^sDv"[number // len(CYCLE) % 5],
-        )
+        colour, marker = CYCLE[number % len(CYCLE)], "o^sDv"[number // len(CYCLE) % 5]
         x, y = flat[chosen].T
         axes.scatter(x, y, label=shorten(name, 12), s=9, alpha=0.75, linewidths=0, color=colour,
                      marker=marker)  # fmt: skip

@@ -16,6 +16,7 @@ two speakers, .51 of three, .34 of four and .18 of ten. `interval` and `compare`
 DataError, which tables print as "no interval"; the metric itself is `metrics.measure`.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,14 @@ from numpy.typing import ArrayLike, NDArray
 from spknorm.errors import DataError
 from spknorm.statistics.agreement import CCC, concordance
 from spknorm.statistics.metrics import measure
-from spknorm.statistics.resampling import around, at_the_end, p_value, quantile, standard_error
+from spknorm.statistics.resampling import (
+    around,
+    at_the_end,
+    p_value,
+    quantile,
+    resamples,
+    standard_error,
+)
 
 NUM_RESAMPLES = 2000
 MIN_SPEAKERS = 4
@@ -121,7 +129,7 @@ def interval(
     check_speakers(by_speaker)
     counts = stacked(by_speaker)
     value = float(_measure(counts.sum(axis=0), metric))
-    weights = _resamples(len(counts), num_resamples, seed)
+    weights = resamples(len(counts), num_resamples, seed)
     error = standard_error(_measure(_weighted(weights, counts), metric), len(counts))
     reach = quantile(0.5 + level / 2, len(counts) - 1) * error
     low, high = around(value, reach, least=-1.0 if metric == CCC else 0.0)
@@ -152,20 +160,19 @@ def compare(
     check_speakers(pools[0])
     new, old = map(stacked, pools)
     difference = float(_measure(new.sum(axis=0), metric) - _measure(old.sum(axis=0), metric))
-    weights = _resamples(len(new), num_resamples, seed)
+    weights = resamples(len(new), num_resamples, seed)
     ours, theirs = (_measure(_weighted(weights, side), metric) for side in (new, old))
-    error = standard_error(ours - theirs, len(new))
-    reach = quantile(0.975, len(new) - 1) * error
     pairs = [_total(variant[key], metric) - _total(reference[key], metric) for key in variant]
-    return Comparison(
-        difference=difference,
-        low=difference - reach,
-        high=difference + reach,
-        p_bootstrap=p_value(difference, error, len(new) - 1),
-        p_wilcoxon=wilcoxon(pairs),
-        num_speakers=len(new),
-        num_pairs=len(pairs),
-    )
+    found = compared(difference, ours - theirs, len(new))
+    return found._replace(p_wilcoxon=wilcoxon(pairs), num_pairs=len(pairs))
+
+
+def compared(difference: float, replicates: NDArray[np.float64], num_speakers: int) -> Comparison:
+    """Return the comparison that a difference and its replicates (R,) tell, without one of runs."""
+    error, freedom = standard_error(replicates, num_speakers), num_speakers - 1
+    reach = quantile(0.975, freedom) * error
+    ends, p = (difference - reach, difference + reach), p_value(difference, error, freedom)
+    return Comparison(difference, *ends, p, math.nan, num_speakers, num_pairs=1)
 
 
 def wilcoxon(differences: Sequence[float]) -> float:
@@ -229,13 +236,6 @@ def stacked(by_speaker: BySpeaker) -> NDArray[np.float64]:
     if not by_speaker:
         raise DataError("There is no speaker to compare.")
     return np.stack([np.asarray(by_speaker[name], dtype=np.float64) for name in sorted(by_speaker)])
-
-
-def _resamples(num_speakers: int, num_resamples: int, seed: int) -> NDArray[np.float64]:
-    """How often each speaker was drawn: (R, G)."""
-    generator = np.random.default_rng(seed)
-    even = np.full(num_speakers, 1 / num_speakers)
-    return generator.multinomial(num_speakers, even, size=num_resamples).astype(np.float64)
 
 
 def _weighted(weights: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,11 +24,12 @@ from spknorm.statistics import (
     Interval,
     check_paired,
     check_speakers,
+    compared,
     stacked,
 )
 from spknorm.statistics.agreement import CCC, concordance
 from spknorm.statistics.metrics import METRICS
-from spknorm.statistics.resampling import around, p_value, quantile, standard_error
+from spknorm.statistics.resampling import around, quantile, standard_error
 
 NUM_RESAMPLES = 1000
 WORST, FEW, GINI, SPREAD = "worst", "worst_few", "gini", "spread"
@@ -114,16 +115,12 @@ def compare(
     """
     check_speakers(variant)
     check_paired("speakers", variant, reference)
-    size = len(variant)
     new, old = measure(variant), measure(reference)
     ours, theirs = _drawn([variant, reference], num_resamples, seed)
     found = {}
     for name in measures:
-        of, difference = _MEASURES[name], new[name] - old[name]
-        error = standard_error(of(ours) - of(theirs), size)
-        reach = quantile(0.975, size - 1) * error
-        ends, p = (difference - reach, difference + reach), p_value(difference, error, size - 1)
-        found[name] = Comparison(difference, *ends, p, math.nan, size, num_pairs=1)
+        of = _MEASURES[name]
+        found[name] = compared(new[name] - old[name], of(ours) - of(theirs), len(variant))
     return found
 
 

@@ -7,6 +7,13 @@ _NOTHING = 1e-12
 """Below it a difference is one of rounding."""
 
 
+def resamples(num_speakers: int, num_resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return how often each of G speakers was drawn, (R, G)."""
+    even = np.full(num_speakers, 1 / num_speakers)
+    drawn = np.random.default_rng(seed).multinomial(num_speakers, even, size=num_resamples)
+    return drawn.astype(np.float64)
+
+
 def standard_error(replicates: NDArray[np.float64], num_speakers: int) -> float:
     """Return the standard error that replicates (R,) tell, freed of the bias of few speakers."""
     return float(replicates.std(ddof=1) * np.sqrt(num_speakers / (num_speakers - 1)))
