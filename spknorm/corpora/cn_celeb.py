@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from spknorm.corpora.gathering import present, recordings
+from spknorm.corpora.gathering import recordings
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.records import Utterance
 from spknorm.corpora.tables import find, text_of
@@ -33,11 +33,9 @@ def read(ask: Ask) -> list[Utterance]:
         fits = above == "data" and _PERSON.fullmatch(speaker) and _NAME.fullmatch(file.stem)
         return f"{speaker}/{file.stem}" if fits else None
 
-    found, walk = recordings(root, key)
     expected = f"{root} is not CN-Celeb: expected data/id00000/singing-01-001.flac in it."
-    chosen = present(found, sorted(found), corpus="CN-Celeb", missing=expected)
+    chosen = recordings(root, None, corpus="CN-Celeb", key=key, missing=expected)
     listed = {name for file in find(root, r"dev\.lst") for name in text_of(file).split()}
-    walk.report(root)
     records = []
     for name, path in chosen.items():
         speaker, _, stem = name.partition("/")

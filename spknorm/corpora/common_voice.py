@@ -6,11 +6,9 @@ within a release. Many have a clip or two, from which no head learns anybody.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
-from spknorm.corpora.gathering import present, recordings
+from spknorm.corpora.gathering import recordings
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import known, sex_of
 from spknorm.corpora.records import Utterance
@@ -43,11 +41,10 @@ def read(ask: Ask) -> list[Utterance]:
             for line in lines_of(table, ("client_id", "path"), delimiter="\t"):
                 name = Path(line.cells["path"]).stem
                 rows[name] = {**rows.get(name, {}), **line.cells, "table": table.stem}
-        found, walk = recordings(folder / "clips", partial(_stem_of, rows))
-        chosen = present(found, sorted(rows), corpus=f"CommonVoice ({folder.name})")
-        walk.report(folder)
+        title = f"CommonVoice ({folder.name})"
         records += [
-            _utterance(name, path, rows[name], folder.name) for name, path in chosen.items()
+            _utterance(name, path, rows[name], folder.name)
+            for name, path in recordings(folder / "clips", sorted(rows), corpus=title).items()
         ]
     if not records:
         raise MissingError(
@@ -62,10 +59,6 @@ def read(ask: Ask) -> list[Utterance]:
             few, len(counts), LEAST,
         )  # fmt: skip
     return kept
-
-
-def _stem_of(rows: Mapping[str, object], file: Path) -> str | None:
-    return file.stem if file.stem in rows else None
 
 
 def _utterance(name: str, path: Path, cells: dict[str, str], language: str) -> Utterance:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from spknorm.corpora.gathering import NOT_LISTED, present, recordings, tell
+from spknorm.corpora.gathering import recordings, tell
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.layout import pattern_of, template_of
 from spknorm.corpora.known.words import class_of, known
@@ -52,7 +52,6 @@ def read(ask: Ask) -> list[Utterance]:
     if not tables:
         expected = {"meld": "train_sent_emo.csv", "emorynlp": "emorynlp_train_final.csv"}[key]
         raise MissingError(f"{root} is not {title}: expected {expected} in it.")
-    found, walk = recordings(root, lambda file: _name_of(file, key), containers=True)
     needed = ("Speaker", "Emotion", *pattern_of(_NAMES[key]).groupindex)
     rows: dict[str, tuple[str, Line]] = {}
     for part in [one for one in _PARTS if one in tables]:
@@ -62,10 +61,15 @@ def read(ask: Ask) -> list[Utterance]:
     people = {line.cells["Speaker"] for _, line in rows.values()} if key == "meld" else ()
     if differs := ask.corpus.differences(words, num_speakers=len(people) or None):
         logger.warning("The tables of this %s differ from the published ones: %s", title, differs)
-    if stray := found.keys() - rows.keys():
-        walk.left_out[NOT_LISTED] += len(stray)
-    none = f"None of the {len(rows)} clips in {title}'s tables lies under {root}."
-    chosen = present(found, rows, corpus=title, missing=none, damaged=ask.corpus.damaged)
+    chosen = recordings(
+        root,
+        rows,
+        corpus=title,
+        key=lambda file: name if (name := _name_of(file, key)) in rows else None,
+        missing=f"None of the {len(rows)} clips in {title}'s tables lies under {root}.",
+        damaged=ask.corpus.damaged,
+        containers=True,
+    )
     left_out: Counter[str] = Counter()
     records = []
     for name, path in chosen.items():
@@ -90,7 +94,6 @@ def read(ask: Ask) -> list[Utterance]:
             )
         )
     tell(left_out, title)
-    walk.report(root)
     if ask.role == "speaker":
         return [one for one in records if not _SEVERAL.search(str(one.speaker).partition("_")[2])]
     return records

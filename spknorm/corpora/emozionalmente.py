@@ -6,7 +6,7 @@ Who speaks and what was acted is in samples.csv alone; listeners' words are in e
 from collections import Counter
 from pathlib import Path
 
-from spknorm.corpora.gathering import present, recordings
+from spknorm.corpora.gathering import recordings
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import class_of, known, sex_of
 from spknorm.corpora.records import Utterance
@@ -43,10 +43,8 @@ def read(ask: Ask) -> list[Utterance]:
                          for names in (_ID_COLUMNS, _SEX_COLUMNS))  # fmt: skip
             if sex := sex_of(word):
                 sexes[who] = sex
-    found, walk = recordings(root, lambda file: file.stem if file.stem in rows else None)
     none = f"None of the {len(rows)} recordings in {table} lies under {root}."
-    chosen = present(found, sorted(rows), corpus=_TITLE, missing=none)
-    walk.report(root)
+    chosen = recordings(root, sorted(rows), corpus=_TITLE, missing=none)
     records = []
     for name, path in chosen.items():
         cells = rows[name]

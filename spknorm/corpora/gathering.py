@@ -22,47 +22,52 @@ P = TypeVar("P", Path, str)
 NOT_LISTED = "without a row in the corpus' tables"
 
 
+class Aside(str):
+    """Why a file is none of a corpus' recordings, in the place of a name."""
+
+
 def recordings(
-    root: Path, key: Callable[[Path], str | None], *, containers: bool = False
-) -> tuple[dict[str, list[Path]], Walk]:
-    """Return the recordings below a folder by what `key` makes of them (None: not of the corpus).
-
-    Where sound and video of one name lie side by side, the sound goes first and the video is
-    passed over.
-    """
-    walk = Walk(containers=containers)
-    found: dict[str, list[Path]] = {}
-    for file in walk.files(root):
-        if (name := key(file)) is None:
-            walk.left_out[NOT_LISTED] += 1
-        else:
-            found.setdefault(name, []).append(file)
-    return {name: sound_of(files) for name, files in found.items()}, walk
-
-
-def sound_of(files: list[P]) -> list[P]:
-    """Return those of an utterance's files that are sound; where all are videos, these."""
-    return [one for one in files if suffix_of(os.fspath(one)) in SUFFIXES] or files
-
-
-def present(
-    found: Mapping[str, Sequence[Path]],
-    wanted: Iterable[str],
+    root: Path,
+    wanted: Iterable[str] | None,
     *,
     corpus: str,
+    key: Callable[[Path], str | None] | None = None,
     missing: str = "",
     damaged: Mapping[str, str] | None = None,
+    containers: bool = False,
 ) -> dict[str, Path]:
-    """Return the file of each wanted utterance, without those that are damaged or not there.
+    """Return the file of each utterance below a folder, without those that are damaged or lacking.
 
-    Both are counted in a warning. `wanted` are those that the corpus' tables have; `damaged` says
-    why, by utterance.
+    Both are counted in a warning, files of no utterance in a remark. Where sound and video of one
+    name lie side by side, the video is passed over.
+
+    Args:
+        root: The folder.
+        wanted: The utterances that the corpus' tables have, in the order that is wanted; None: all
+            that are there, by name.
+        corpus: As people call it.
+        key: Names a file's utterance; None, or an `Aside`: it is of none. Without it, utterances
+            are called as their files.
+        missing: What is said where there is none; without it, none is fine.
+        damaged: Why, by utterance.
+        containers: Whether it is handed out as video.
 
     Raises:
-        MissingError: None is there; `missing` is the message. Without one, none is fine.
+        MissingError: There is none.
         DataError: An utterance has two files that differ.
     """
-    good = undamaged(wanted, damaged or {}, corpus=corpus)
+    walk = Walk(containers=containers)
+    listed = None if wanted is None else list(wanted)
+    stems = frozenset(listed or ())
+    found: dict[str, list[Path]] = {}
+    for file in walk.files(root):
+        name = key(file) if key is not None else file.stem if file.stem in stems else None
+        if name is None or isinstance(name, Aside):
+            walk.left_out[name or NOT_LISTED] += 1
+        else:
+            found.setdefault(name, []).append(file)
+    found = {name: sound_of(files) for name, files in found.items()}
+    good = undamaged(sorted(found) if listed is None else listed, damaged or {}, corpus=corpus)
     chosen = one_file_each(found, good, corpus=corpus)
     if lacking := [name for name in good if name not in chosen]:
         logger.warning(
@@ -71,7 +76,13 @@ def present(
         )  # fmt: skip
     if not chosen and missing:
         raise MissingError(missing)
+    walk.report(root)
     return chosen
+
+
+def sound_of(files: list[P]) -> list[P]:
+    """Return those of an utterance's files that are sound; where all are videos, these."""
+    return [one for one in files if suffix_of(os.fspath(one)) in SUFFIXES] or files
 
 
 def undamaged(names: Iterable[str], damaged: Mapping[str, str], *, corpus: str) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spknorm.audio.faults import refuse
-from spknorm.corpora.gathering import present, recordings, tell
+from spknorm.corpora.gathering import recordings, tell
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import class_of
 from spknorm.corpora.records import Utterance
@@ -68,7 +68,6 @@ def read(ask: Ask) -> list[Utterance]:
     """
     root, unlabelled = ask.root, ask.data.targets == "dimensions"
     table = find_one(root, r"evalu?[at]*tion\.txt", of="MSP-IMPROV", expected="Evalution.txt")
-    found, walk = recordings(root, lambda file: file.stem if _NAME.fullmatch(file.stem) else None)
     rows: dict[str, Utterance] = {}
     problems: list[str] = []
     left_out: Counter[str] = Counter()
@@ -84,10 +83,13 @@ def read(ask: Ask) -> list[Utterance]:
             rows[one.id] = one
     refuse(problems, f"lines of {table} cannot be used")
     none = f"None of the {len(rows)} recordings in {table} lies under {root}."
-    chosen = present(found, sorted(rows), corpus="MSP-IMPROV", missing=none)
+    chosen = recordings(root, sorted(rows), corpus="MSP-IMPROV", key=_name_of, missing=none)
     tell(left_out, "MSP-IMPROV")
-    walk.report(root)
     return [replace(rows[name], path=path) for name, path in chosen.items()]
+
+
+def _name_of(file: Path) -> str | None:
+    return file.stem if _NAME.fullmatch(file.stem) else None
 
 
 def _blocks(text: str) -> list[tuple[int, list[str], list[list[str]]]]:

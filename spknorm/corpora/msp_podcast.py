@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm.audio.faults import refuse
-from spknorm.corpora.gathering import present, recordings, tell
+from spknorm.corpora.gathering import Aside, recordings, tell
 from spknorm.corpora.known.corpus import Ask, Corpus
 from spknorm.corpora.known.words import class_of, known, sex_of
 from spknorm.corpora.records import Utterance
@@ -76,13 +76,13 @@ def read(ask: Ask) -> list[Utterance]:
             rows[_stem(line.cells["FileName"])] = line.cells
     refuse(problems, f"lines of {table} cannot be used")
     _compare(parts, title)
-    found, walk = recordings(root, lambda file: file.stem)
-    walk.left_out["without a class in the corpus' table"] += len(found.keys() - rows.keys())
+
+    def name_of(file: Path) -> str:
+        return file.stem if file.stem in rows else Aside("without a class in the corpus' table")
+
     none = f"None of the {len(rows)} recordings in {table} lies under {root}."
-    chosen = present(found, sorted(rows), corpus=title, missing=none)
+    chosen = recordings(root, sorted(rows), corpus=title, key=name_of, missing=none)
     tell(left_out, title)
-    walk.left_out = +walk.left_out
-    walk.report(root)
     return [
         _utterance(name, path, rows[name], ask.corpus, speakers.get(name), votes.get(name, {}))
         for name, path in chosen.items()

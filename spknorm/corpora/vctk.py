@@ -6,7 +6,7 @@ Of the two microphones the first is read: two speakers lack the second.
 import re
 from pathlib import Path
 
-from spknorm.corpora.gathering import NOT_LISTED, present, recordings
+from spknorm.corpora.gathering import Aside, recordings
 from spknorm.corpora.known.corpus import Ask
 from spknorm.corpora.known.words import known, sex_of
 from spknorm.corpora.records import Utterance
@@ -22,32 +22,23 @@ def read(ask: Ask) -> list[Utterance]:
         MissingError: There is none.
         DataError: An utterance has two files that differ.
     """
-    root = ask.root
-    others = 0
-
-    def key(file: Path) -> str | None:
-        nonlocal others
-        match = _NAME.fullmatch(file.stem)
-        if match is None or match[3] == "mic2":
-            others += match is not None
-            return None
-        return f"{match[1]}_{match[2]}"
-
-    found, walk = recordings(root, key)
-    if others:
-        walk.left_out["of the second microphone"] = others
-        walk.left_out[NOT_LISTED] -= others
-        walk.left_out = +walk.left_out
-    expected = f"{root} is not VCTK: expected wav48_silence_trimmed/p225/p225_001_mic1.flac in it."
-    chosen = present(found, sorted(found), corpus="VCTK", missing=expected)
+    root, title = ask.root, ask.corpus.title
+    expected = f"{root} is not {title}: expected {ask.corpus.example} in it."
+    chosen = recordings(root, None, corpus=title, key=_name_of, missing=expected)
     sexes = _sexes(root)
-    walk.report(root)
     records = []
     for name, path in chosen.items():
         who = name.partition("_")[0]
         labels = known(sex=sexes.get(who))
         records.append(Utterance(id=name, path=path, speaker=who, language="en", labels=labels))
     return records
+
+
+def _name_of(file: Path) -> str | None:
+    match = _NAME.fullmatch(file.stem)
+    if match is not None and match[3] == "mic2":
+        return Aside("of the second microphone")
+    return match and f"{match[1]}_{match[2]}"
 
 
 def _sexes(root: Path) -> dict[str, str | None]:

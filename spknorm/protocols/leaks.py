@@ -122,9 +122,7 @@ def named_by_dialogue(records: Sequence[Utterance]) -> tuple[int, int]:
     return len(named), sum(match[1][-1] != match[2] for match in named)
 
 
-def _alike(
-    utterances: Sequence[Utterance], hashes: Mapping[Path, str]
-) -> dict[str, str | None]:
+def _alike(utterances: Sequence[Utterance], hashes: Mapping[Path, str]) -> dict[str, str | None]:
     """Return by sound which group of near-duplicates it is in; None for one that is alone.
 
     Files of equal content are one recording, which is counted elsewhere.
