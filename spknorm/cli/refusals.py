@@ -62,7 +62,6 @@ def check(args: argparse.Namespace, config: dict[str, Any]) -> None:
 
 
 def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
-    from spknorm.corpora.known import CORPORA
     from spknorm.corpora.reading import root_of  # not needed for --help
     from spknorm.protocols import folds_of
 
@@ -75,21 +74,17 @@ def _check_our_task(args: argparse.Namespace, config: dict[str, Any]) -> None:
             "Choose it with -v or config.downstream_expert.datarc.test_fold."
         )
     # The upstream is loaded first, and may have to be downloaded: a missing corpus is told before.
-    if CORPORA[expert.datarc.corpus].variable is not None:
-        root_of(data.corpus, "emotion", data.roots.get(data.corpus, data.root))
+    root_of(data.corpus, "emotion", data.roots.get(data.corpus, data.root))
     if expert.spknorm.strategy != "none":
         _check_speaker_corpus(config)
 
 
 def _check_speaker_corpus(config: dict[str, Any]) -> None:
-    from spknorm.corpora.known import CORPORA
     from spknorm.corpora.reading import root_of
 
     expert = config.get("downstream_expert") or {}
     corpus = expert.get("speaker_corpus") or {}
-    name = corpus.get("corpus", "voxceleb1")
-    if CORPORA[name].variable is not None:
-        root_of(name, "speaker", corpus.get("root"))
+    root_of(corpus.get("corpus", "voxceleb1"), "speaker", corpus.get("root"))
 
 
 def _check_checkpoint_of_upstream(args: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from spknorm.audio import Walk
 from spknorm.audio.faults import refuse
 from spknorm.corpora.gathering import one_file_each
 from spknorm.corpora.known.corpus import Ask
+from spknorm.corpora.reading import label_set
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.corpora.tables import ranked
 from spknorm.errors import ConfigError, DataError, MissingError
@@ -80,12 +81,11 @@ def read(ask: Ask) -> list[Utterance]:
         ConfigError: `meta_data` is given and no fold.
     """
     from spknorm.corpora.folds import read_folds
-    from spknorm.corpora.reading import label_set
 
     four = label_set(ask.data) == "four"
     folder, fold, whole = ask.section.meta_data, ask.section.test_fold, False
     if folder is None:
-        whole = getattr(ask.data, "targets", "classes") == "dimensions"
+        whole = ask.data.targets == "dimensions"
         records = read_iemocap(ask.root, all_words=not four or whole, unlabelled=whole)
     elif fold is None:
         raise ConfigError("With `meta_data`, `test_fold` must say which of its folds to read.")

@@ -47,7 +47,7 @@ def read_corpus(config: Any, role: str) -> Sequence[Utterance]:
         )
     corpus = CORPORA[name]
     _check_settings(corpus, role, section)
-    root = Path() if corpus.variable is None else root_of(name, role, section.root)
+    root = root_of(name, role, section.root)
     read: Callable[[Ask], Sequence[Utterance]] = importlib.import_module(corpus.reader).read
     records = read(Ask(corpus, root, role, section, config.datarc))
     if corpus.compared and any(corpus.counts.values()):
@@ -83,13 +83,14 @@ def label_set(data: DataConfig) -> str | Mapping[str, Mapping[str, str | None]]:
 
 
 def root_of(name: str, role: str, given: Path | str | None) -> Path:
-    """Return the folder of a corpus that has a tree of its own.
+    """Return the folder of a corpus; the current one if it has no tree of its own.
 
     Raises:
         MissingError: It is not there; the message says where it was looked for and what to do.
     """
     title, variable = CORPORA[name].title, CORPORA[name].variable
-    assert variable is not None
+    if variable is None:
+        return Path()
     where, key = given or os.environ.get(variable), f"downstream_expert.{_KEYS[role]}"
     if where and Path(where).is_dir():
         return Path(where)
