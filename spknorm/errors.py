@@ -83,10 +83,13 @@ def shortage(error: BaseException) -> str | None:
     return None if number not in _TOO_FEW else f"This process may {_TOO_FEW[number]} ({why})."
 
 
-def did_you_mean(key: object, known: Iterable[str]) -> str:
-    """Return ` Did you mean `x`?` for the known name that is nearest, nothing if none is near."""
-    near = difflib.get_close_matches(str(key), list(known), n=1)
-    return f" Did you mean `{near[0]}`?" if near else ""
+def did_you_mean(key: object, known: Iterable[str], *, most: int = 1, before: str = "") -> str:
+    """Return ` Did you mean `x` or `y`?` for the known names that are nearest, nothing if none is.
+
+    They are at most so many; `before` stands before each.
+    """
+    near = difflib.get_close_matches(str(key), list(known), n=most)
+    return f" Did you mean {' or '.join(f'`{before}{name}`' for name in near)}?" if near else ""
 
 
 def first_of(names: Sequence[str], most: int, *, between: str = ", ") -> str:

@@ -1,7 +1,6 @@
 """`spknorm audit`: what fresh probes still find of the speaker in trained upstreams."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from spknorm.cli.bars import bar, tell
@@ -18,25 +17,21 @@ def run(args: argparse.Namespace) -> int:
         )
     from spknorm.probe import audit
 
-    try:
-        with bar("audit", leave=False) as show:
-            rows = audit.audit(
-                args.folders,
-                every_run=args.every_run,
-                every_layer=args.every_layer,
-                labels=tuple(args.label or ("speaker",)),
-                max_speakers=args.max_speakers,
-                seed=args.seed,
-                most=None if args.whole else audit.MOST_UTTERANCES,
-                verifier=args.verifier,
-                part=_part(args.part),
-                device=args.device,
-                tell=tell,
-                progress=show,
-            )
-    except KeyboardInterrupt:
-        print("\nStopped. The same command continues where it was.", file=sys.stderr)
-        return 130
+    with bar("audit", leave=False) as show:
+        rows = audit.audit(
+            args.folders,
+            every_run=args.every_run,
+            every_layer=args.every_layer,
+            labels=tuple(args.label or ("speaker",)),
+            max_speakers=args.max_speakers,
+            seed=args.seed,
+            most=None if args.whole else audit.MOST_UTTERANCES,
+            verifier=args.verifier,
+            part=_part(args.part),
+            device=args.device,
+            tell=tell,
+            progress=show,
+        )
     print(audit.table(rows))
     return 0
 

@@ -23,19 +23,11 @@ from spknorm.files import FolderLock
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what `args` asks for; 1 if a run failed, 130 if it was stopped."""
+    """Run what `args` asks for; 1 if a run failed."""
     if args.status is not None:
         return _show_standing(args.status)
     if args.experiment is None:
         raise ConfigError("`spknorm bench` needs an experiment file, or --status DIR.")
-    try:
-        return _run(args)
-    except KeyboardInterrupt:
-        print("\nStopped. The same command continues where it was.", file=sys.stderr)
-        return 130
-
-
-def _run(args: argparse.Namespace) -> int:
     path = args.experiment
     if not path.is_file():  # maybe one of the project's own, by its name
         path = registry.shared_configs().get(path.name, path)

@@ -1,6 +1,7 @@
 """`spknorm COMMAND`: one table of commands, each of which loads what it needs when it is run."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from spknorm.cli import (
@@ -37,7 +38,12 @@ def run(argv: Sequence[str] | None = None) -> int:
     if args.command in ("audit", "predict", "serve"):
         args.device = args.device or default_device()
         check_device(args.device)
-    return SUBCOMMANDS[args.command].run(args)
+    try:
+        return SUBCOMMANDS[args.command].run(args)
+    except KeyboardInterrupt:
+        if args.command in ("audit", "bench"):
+            print("\nStopped. The same command continues where it was.", file=sys.stderr)
+        raise
 
 
 def parser() -> argparse.ArgumentParser:

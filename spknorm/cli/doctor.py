@@ -10,7 +10,7 @@ from typing import Any
 from spknorm import bench, registry
 from spknorm.cli import overrides
 from spknorm.cli.parsing import Command, flag, option, roots, take_roots
-from spknorm.cli.settings import OUR_TASK
+from spknorm.cli.settings import OUR_TASK, has_several_runs
 from spknorm.config import load_yaml, merge, parse
 from spknorm.doctor import Check, examine, status_of
 from spknorm.errors import ConfigError, DataError
@@ -48,7 +48,7 @@ def _settings_of(args: argparse.Namespace) -> Mapping[str, Any]:
             f"{args.config} is of kind {content['kind']}, which has no single runs: `spknorm bench "
             f"{args.config} --dry-run` says what it takes."
         )
-    if {"upstreams", "variants", "extends"}.isdisjoint(content):
+    if not has_several_runs(content):
         return content
     cells = bench.expand(args.config)
     with_speakers = (

@@ -1,13 +1,12 @@
 """`-o config.optimizer.lr=1.0e-4,,args.seed=3`: s3prl's syntax, read as YAML's values are."""
 
 import argparse
-import difflib
 from typing import Any
 
 from spknorm.cli import arguments
 from spknorm.cli.parsing import add_arguments
 from spknorm.config.yaml_values import read_value
-from spknorm.errors import ConfigError
+from spknorm.errors import ConfigError, did_you_mean
 
 Overrides = list[tuple[tuple[str, ...], Any]]
 """Pairs of a path such as `("config", "optimizer", "lr")` and its value."""
@@ -32,8 +31,7 @@ def apply_to_args(overrides: Overrides, args: argparse.Namespace) -> None:
     for path, value in overrides:
         if path[0] == "args":
             if path[1] not in vars(args):
-                near = difflib.get_close_matches(path[1], vars(args), n=1)
-                hint = f" Did you mean `args.{near[0]}`?" if near else ""
+                hint = did_you_mean(path[1], vars(args), before="args.")
                 raise ConfigError(f"`-o`: there is no argument `args.{path[1]}`.{hint}")
             setattr(args, path[1], _as_argument(path[1], value))
 

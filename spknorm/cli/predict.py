@@ -11,9 +11,9 @@ from spknorm.cli.parsing import DEVICE, Command, flag, option
 from spknorm.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from spknorm.predict import Prediction, Segment
+    from spknorm.predict import Prediction
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,19 +22,13 @@ def run(args: argparse.Namespace) -> int:
     from spknorm.audio import printable
     from spknorm.predict.page import check_page, write_page
     from spknorm.predict.rows import check_out
-    from spknorm.predict.segments import check_list
+    from spknorm.predict.segments import segments_of
 
     # What a model is not needed for, before it is loaded.
     predict.check_asked(args.window, args.hop)
     if args.out is not None:
         check_out(args.out)
-    if args.segments not in (None, "vad"):
-        check_list(Path(args.segments))
-    segments: Callable[[Path], Sequence[Segment]] | None = None
-    if args.segments == "vad":
-        segments = predict.find_speech
-    elif args.segments is not None:
-        segments = lambda recording: predict.read_segments(args.segments, recording=recording)  # noqa: E731
+    segments = None if args.segments is None else segments_of(args.segments)
     files = predict.find_audio(args.paths)
     if args.page is not None:
         check_page(args.page, files)

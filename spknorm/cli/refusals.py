@@ -1,7 +1,6 @@
 """What cannot work is refused here, before it costs anybody time."""
 
 import argparse
-import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from spknorm.cli.settings import OUR_TASK, fold_of, is_our_engine
 from spknorm.config import parse
 from spknorm.config.device import check_compiler
 from spknorm.config.launcher import place
-from spknorm.errors import ConfigError, MissingError
+from spknorm.errors import ConfigError, MissingError, did_you_mean
 from spknorm.upstreams.hugging_face.names import check_place
 
 _NO = ("false", "0", "no", "none", "")
@@ -88,18 +87,20 @@ def _check_speaker_corpus(config: dict[str, Any]) -> None:
 
 
 def _check_checkpoint_of_upstream(args: argparse.Namespace) -> None:
-    if args.hub != "torch" or not args.upstream.endswith(("_local", "_url", "_custom")):
+    name, file = args.upstream, args.upstream_ckpt
+    if args.hub != "torch" or not name.endswith(("_local", "_url", "_custom")):
         return
-    if args.upstream_ckpt is None and args.upstream != "baseline_local":  # which takes -g alone
-        raise ConfigError(f"The upstream `{args.upstream}` needs a checkpoint: name it with -k.")
-    is_local = args.upstream.endswith("_local") and args.upstream_ckpt is not None
-    if is_local and Path(args.upstream_ckpt).is_dir():
+    if file is None and name != "baseline_local":  # which takes -g alone
+        raise ConfigError(f"The upstream `{name}` needs a checkpoint: name it with -k.")
+    if file is None or not name.endswith("_local"):
+        return
+    if Path(file).is_dir():
         raise MissingError(
-            f"`-k {args.upstream_ckpt}`: it is a folder, and `{args.upstream}` takes a file; a "
-            f"folder of transformers goes with -u hf:{args.upstream_ckpt}."
+            f"`-k {file}`: it is a folder, and `{name}` takes a file; a folder of transformers "
+            f"goes with -u hf:{file}."
         )
-    if is_local and not Path(args.upstream_ckpt).is_file():
-        raise MissingError(f"`-k {args.upstream_ckpt}`: there is no such checkpoint file.")
+    if not Path(file).is_file():
+        raise MissingError(f"`-k {file}`: there is no such checkpoint file.")
 
 
 def _check_mode(args: argparse.Namespace) -> None:
@@ -139,6 +140,5 @@ def check_upstream(args: argparse.Namespace) -> None:
         check_place(str(args.upstream_ckpt), args.upstream)
     known = hub.options()
     if args.upstream not in known:
-        near = difflib.get_close_matches(args.upstream, known, n=3)
-        hint = f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
+        hint = did_you_mean(args.upstream, known, most=3)
         raise ConfigError(f"s3prl.hub has no upstream `{args.upstream}`.{hint}")

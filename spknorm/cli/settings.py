@@ -34,7 +34,7 @@ def new_config(args: argparse.Namespace, changes: overrides.Overrides) -> dict[s
     if args.config is None:
         args.config = str(registry.config_path(args.downstream))
     config = load_yaml(Path(args.config))
-    if is_ours and not {"upstreams", "variants", "extends"}.isdisjoint(config):
+    if is_ours and has_several_runs(config):
         raise ConfigError(
             f"{args.config} is an experiment of several runs: start it with `spknorm bench "
             f"{args.config}` (--dry-run shows the commands of its runs)."
@@ -53,6 +53,11 @@ def new_config(args: argparse.Namespace, changes: overrides.Overrides) -> dict[s
     if not is_ours:
         corpora_of_stock_tasks.find_corpora(args.downstream, config)
     return config
+
+
+def has_several_runs(content: Mapping[str, Any]) -> bool:
+    """Whether a file is an experiment of `spknorm bench`, and not the settings of one run."""
+    return not {"upstreams", "variants", "extends"}.isdisjoint(content)
 
 
 def fill_in(args: argparse.Namespace, config: Mapping[str, Any]) -> None:

@@ -71,13 +71,16 @@ def read_segments(path: Path | str, *, recording: Path | str) -> list[Segment]:
     return sorted(found, key=lambda segment: (segment.start, segment.end, segment.speaker or ""))
 
 
-def check_list(path: Path) -> None:
-    """Check that a list of segments is there and of a known kind, which needs no model.
+def segments_of(asked: str) -> Callable[[Path], Sequence[Segment]]:
+    """Return what gives a recording's segments: `vad` the detector, a file its turns.
 
     Raises:
-        MissingError, ConfigError: See `read_segments`.
+        MissingError, ConfigError: See `read_segments`; what needs no recording is found here.
     """
-    _reader_of(path)
+    if asked == "vad":
+        return find_speech
+    _reader_of(Path(asked))
+    return lambda recording: read_segments(asked, recording=recording)
 
 
 def _reader_of(path: Path) -> Callable[[Path, Path], Iterator[tuple[str, Segment]]]:
