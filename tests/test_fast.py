@@ -11,10 +11,11 @@ from tiny_upstreams import featurizer_of, make_upstream, wavs  # noqa: F401 (a f
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams.fast import (
     PackedEncoder,
-    fairseq,
     layers,
     make_encoder,
     packed,
+    parts,
+    parts_of,
     reason_unsupported,
 )
 from spknorm.upstreams.fast.convolution import convolve
@@ -178,10 +179,12 @@ def test_recomputed_activations_give_the_same_gradients(make_upstream):
 def test_hidden_states_that_nobody_reads_are_not_kept(make_upstream, monkeypatch):
     upstream = make_upstream()
     ran = []
-    monkeypatch.setattr(fairseq, "run_layer", lambda layer, x, *_: ran.append(layer) or x)
+    monkeypatch.setattr(
+        parts, "run_layer", lambda layer, x, *_: ran.append(layer.attention) or x
+    )
     featurizer = featurizer_of(upstream, "hidden_state_1")
     make_encoder(upstream, featurizer, ON)(wavs(0.5))
-    assert ran == [upstream.model.encoder.layers[0]]
+    assert ran == [upstream.model.encoder.layers[0].self_attn]
 
 
 def test_an_upstream_of_another_kind_runs_as_s3prl_runs_it(caplog):
@@ -231,7 +234,7 @@ def test_a_frozen_upstream_still_trains_the_weights_of_its_layers(make_upstream)
 
 def test_a_compiled_layer_is_whole_graphs_whatever_the_lengths(make_upstream):
     upstream = make_upstream(dropout=0.1, attention_dropout=0.1).train()
-    layer = upstream.model.encoder.layers[0]
+    layer, run_layer = upstream.model.encoder.layers[0], parts_of(upstream).run_layer
     graphs = []
 
     def count(graph, inputs):
@@ -239,7 +242,7 @@ def test_a_compiled_layer_is_whole_graphs_whatever_the_lengths(make_upstream):
         return graph.forward
 
     torch._dynamo.reset()
-    compiled = torch.compile(layers.run_layer, backend=count, dynamic=True, fullgraph=True)
+    compiled = torch.compile(run_layer, backend=count, dynamic=True, fullgraph=True)
     try:
         for lengths in ([9, 4], [7, 7], [12, 5, 3], [8, 6], [10, 10]):
             layout = Layout(lengths, device=torch.device("cpu"), together=True).settle()
@@ -260,7 +263,9 @@ def test_a_compiled_encoder_gives_the_same(make_upstream, monkeypatch):
     upstream = make_upstream()
     featurizer = featurizer_of(upstream)
     encode = make_encoder(upstream, featurizer, UpstreamConfig(compile=True))
-    assert compiled == [(layers.run_layer, True)]
+    assert [(function.__func__, dynamic) for function, dynamic in compiled] == [
+        (parts.Parts.run_layer, True)
+    ]
     np.testing.assert_array_equal(
         encode(wavs(0.4))[0].detach(), make_encoder(upstream, featurizer, ON)(wavs(0.4))[0].detach()
     )

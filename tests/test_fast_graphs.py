@@ -58,7 +58,7 @@ def recorded(as_on_a_gpu, monkeypatch):
             seen.replays.append("forward")
             leaf = taken.detach().requires_grad_(grads)
             with torch.set_grad_enabled(grads):
-                made = self.run(leaf, fixed, layers)
+                made = self.run(leaf, fixed, layers, weights)
             out.copy_(made.detach())
             seen.memory = own, leaf, made
 

@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from spknorm.batches.shipping import ship
 from spknorm.upstreams.fast.convolution import is_long
+from spknorm.upstreams.fast.products import in_float32
 
 _BLOCK = 8
 """b: the matrix is b times as large as the kernel, what stands in several blocks K / b times."""
@@ -83,7 +84,7 @@ class _Blocks(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             # The kernel's gradient is the sum of those of the places where it stands.
             wide = _BLOCK * group
-            whole = _product(_windows(x, rows, sizes).mT, d)  # (G, S g, b g)
+            whole = in_float32(_windows(x, rows, sizes).mT, d)  # (G, S g, b g)
             strides = seen * group * wide, group * wide, wide, group * wide - group, 1
             shape = groups, width, group, _BLOCK, group
             stood = whole.as_strided(shape, strides, (_BLOCK - 1) * group)  # (G, K, in, b, out)
@@ -125,11 +126,3 @@ def _spread(d: Tensor, matrix: Tensor, sizes: _Sizes) -> Tensor:
     strides = room.stride(0), seen * group, spare * wide, 1
     together = room.as_strided((groups, blocks + spare, parts, wide), strides, spare * wide)
     return together.sum(dim=2).view(groups, -1, group)
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Return products summed in float32."""
-    if a.device.type == "cuda" and torch.version.hip is None:
-        return torch.bmm(a, b, out_dtype=torch.float32)
-    wider = torch.promote_types(a.dtype, torch.float32)
-    return torch.bmm(a.to(wider), b.to(wider))

@@ -4,7 +4,7 @@ Legend: H upstream dimension, N frames.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,22 +17,41 @@ class Layer(NamedTuple):
 
     Attributes:
         norm_first: Norms stand before attention and feed-forward part, else behind their sums.
+        attention: The module.
         projections: Linear modules of queries, keys and values: three, or one of all.
         others: The linear modules of what attention mixes, into and out of the feed-forward part.
         norms: Of attention, of the feed-forward part.
         rates: Of dropout as it is now: of attention's weights, behind attention, within the
             feed-forward part, behind it.
-        heads: Of attention.
-        gelu: Whether the feed-forward part has torch's gelu.
+        activation: Of the feed-forward part: torch's own gelu, or a module.
     """
 
     norm_first: bool
+    attention: Any
     projections: tuple[nn.Module, ...]
     others: tuple[Any, Any, Any]
     norms: tuple[nn.Module, nn.Module]
     rates: tuple[float, ...]
-    heads: int
-    gelu: bool
+    activation: Callable[[Tensor], Tensor]
+
+    @property
+    def heads(self) -> int:
+        """Of attention."""
+        return int(self.attention.num_heads)
+
+
+def products(attention: Any) -> tuple[tuple[nn.Module, ...], tuple[nn.Module]]:
+    """Return attention's linear modules: of queries, keys and values, and of what comes of it."""
+    if hasattr(attention, "qkv"):  # emotion2vec's, all three in one
+        return (attention.qkv,), (attention.proj,)
+    return (attention.q_proj, attention.k_proj, attention.v_proj), (attention.out_proj,)
+
+
+def dropout_rate(attention: Any) -> float:
+    """Return the rate at which weights of attention are dropped as it is now."""
+    names = ("dropout_module", "attn_drop")  # transformers keeps a number
+    own = next((part for name in names if (part := getattr(attention, name, None))), None)
+    return float(attention.dropout if own is None else own.p) if attention.training else 0.0
 
 
 def weights_of(layer: Layer) -> list[Any]:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from spknorm.batches.shipping import ship
+from spknorm.upstreams.fast.description import products
 from spknorm.upstreams.fast.dropout import drop
-from spknorm.upstreams.fast.layers import attend, products
+from spknorm.upstreams.fast.layers import attend
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.linears import Linears
 from spknorm.upstreams.fast.parts import Parts
@@ -21,7 +22,6 @@ class Emotion2vecParts(Parts):
 
     def __init__(self, upstream: Any) -> None:
         super().__init__(upstream)
-        self.run_layer = run_layer
         self.layers = self.model.layers
         self.final_norm = self.model.norm
         self.attention = self.layers[0].attn
@@ -45,6 +45,22 @@ class Emotion2vecParts(Parts):
         (frames,) = ship([torch.cat(rows)], x.device)
         return Begun(x, wider, x, frames)
 
+    def run_layer(
+        self, layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None
+    ) -> Tensor:
+        """Do what funasr's AltBlock does, on (M, H)."""
+        linears = Linears(layout, *products(layer.attn), (layer.mlp.fc1,), (layer.mlp.fc2,))
+        given = layer.norm1(x) if layer.layer_norm_first else x
+        mixed = attend(layer.attn, given, layout, bias, linears)
+        x = x + drop(layer.attn.proj_drop, mixed)
+        if layer.layer_norm_first:  # as it is written there: the feed-forward counts twice
+            x = _feed_forward(layer.mlp, layer.norm2(x), linears)
+            return x + drop(layer.post_mlp_dropout, x)
+        x = layer.norm1(x)
+        mixed = drop(layer.post_mlp_dropout, _feed_forward(layer.mlp, x, linears))
+        normal: Tensor = layer.norm2(x + mixed)
+        return normal
+
     def bias(self, longest: int) -> Tensor | None:
         """Return ALiBi of `longest` tokens and frames, (heads, M, M)."""
         bias: Tensor | None = self.model.bias(longest)
@@ -61,21 +77,6 @@ class Emotion2vecParts(Parts):
         ):
             return "it drops paths, or between layers"
         return None
-
-
-def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
-    """Do what funasr's AltBlock does, on (M, H); see `layers.run_layer`."""
-    linears = Linears(layout, *products(layer.attn), (layer.mlp.fc1,), (layer.mlp.fc2,))
-    given = layer.norm1(x) if layer.layer_norm_first else x
-    mixed = attend(layer.attn, given, layout, bias, linears)
-    x = x + drop(layer.attn.proj_drop, mixed)
-    if layer.layer_norm_first:  # as it is written there: the feed-forward counts twice
-        x = _feed_forward(layer.mlp, layer.norm2(x), linears)
-        return x + drop(layer.post_mlp_dropout, x)
-    x = layer.norm1(x)
-    mixed = drop(layer.post_mlp_dropout, _feed_forward(layer.mlp, x, linears))
-    normal: Tensor = layer.norm2(x + mixed)
-    return normal
 
 
 def _feed_forward(mlp: Any, x: Tensor, linears: Linears) -> Tensor:

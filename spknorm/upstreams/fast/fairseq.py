@@ -6,10 +6,11 @@ Legend: as in `parts.py`.
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional
 
-from spknorm.upstreams.fast.description import Layer
+from spknorm.upstreams.fast.description import Layer, dropout_rate, products
 from spknorm.upstreams.fast.dropout import drop, dropout, rate_of
-from spknorm.upstreams.fast.layers import dropout_rate, positions, products, run_layer
+from spknorm.upstreams.fast.layers import positions
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.parts import Parts
 from spknorm.upstreams.fast.products import project
@@ -20,7 +21,6 @@ class FairseqParts(Parts):
 
     def __init__(self, upstream: Any, model: Any = None) -> None:
         super().__init__(upstream, model)
-        self.run_layer = run_layer
         encoder = self.model.encoder
         self.layers = encoder.layers
         self.final_norm = encoder.layer_norm if encoder.layer_norm_first else None
@@ -28,13 +28,15 @@ class FairseqParts(Parts):
 
     def described(self, layer: Any) -> Layer:
         """Return what a layer is made of."""
-        projections, (mix,) = products(layer.self_attn)
+        attention, activation = layer.self_attn, layer.activation_fn
+        projections, (mix,) = products(attention)
         behind = (layer.dropout1, layer.dropout2, layer.dropout3)
+        if activation.__name__ == "gelu":  # fairseq's goes through float32, as torch's does
+            activation = functional.gelu
         return Layer(
-            layer.layer_norm_first, projections, (mix, layer.fc1, layer.fc2),
+            layer.layer_norm_first, attention, projections, (mix, layer.fc1, layer.fc2),
             norms=(layer.self_attn_layer_norm, layer.final_layer_norm),
-            rates=(dropout_rate(layer.self_attn), *map(rate_of, behind)),
-            heads=layer.self_attn.num_heads, gelu=layer.activation_fn.__name__ == "gelu",
+            rates=(dropout_rate(attention), *map(rate_of, behind)), activation=activation,
         )  # fmt: skip
 
     @property

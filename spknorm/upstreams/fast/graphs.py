@@ -78,8 +78,7 @@ class Graphs:
         )
         recording = self._recordings.get(key) or self._recorded(key, x, layout, layers, grads)
         if recording is None:
-            wider = _padded(x, layout)
-            return self._recorder.run(wider, layout, layers)[: len(x)]
+            return self._recorder.run(_padded(x, layout), layout, layers, weights)[: len(x)]
         if not grads:
             self.play(recording, x, layout)
             return recording.out[: len(x)].clone()

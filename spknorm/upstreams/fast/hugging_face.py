@@ -9,12 +9,12 @@ Legend: as in `parts.py`.
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional
 
-from spknorm.upstreams.fast.description import Layer
+from spknorm.upstreams.fast.description import Layer, dropout_rate, products
 from spknorm.upstreams.fast.dropout import drop, rate_of
-from spknorm.upstreams.fast.layers import attend, dropout_rate, positions, products
+from spknorm.upstreams.fast.layers import positions
 from spknorm.upstreams.fast.layout import Begun, Layout
-from spknorm.upstreams.fast.linears import Linears
 from spknorm.upstreams.fast.parts import Parts
 
 
@@ -23,7 +23,6 @@ class HuggingFaceParts(Parts):
 
     def __init__(self, upstream: Any) -> None:
         super().__init__(upstream)
-        self.run_layer = run_layer
         encoder = self.model.encoder
         self.layers = encoder.layers
         self._stable = bool(getattr(self.model.config, "do_stable_layer_norm", False))
@@ -35,13 +34,14 @@ class HuggingFaceParts(Parts):
         attention, feed_forward = layer.attention, layer.feed_forward
         projections, (mix,) = products(attention)
         behind = layer.dropout, feed_forward.intermediate_dropout, feed_forward.output_dropout
+        activation = feed_forward.intermediate_act_fn
+        if type(activation).__name__ == "GELUActivation":
+            activation = functional.gelu
         return Layer(
-            self._stable, projections,
+            self._stable, attention, projections,
             (mix, feed_forward.intermediate_dense, feed_forward.output_dense),
             norms=(layer.layer_norm, layer.final_layer_norm),
-            rates=(dropout_rate(attention), *map(rate_of, behind)),
-            heads=attention.num_heads,
-            gelu=type(feed_forward.intermediate_act_fn).__name__ == "GELUActivation",
+            rates=(dropout_rate(attention), *map(rate_of, behind)), activation=activation,
         )  # fmt: skip
 
     @property
@@ -74,24 +74,3 @@ class HuggingFaceParts(Parts):
         if getattr(model.encoder.pos_conv_embed, "batch_norm", None) is not None:
             return "its positional convolution normalises over the batch"
         return None
-
-
-def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
-    """Do what an encoder layer of transformers does, on (N, H); see `layers.run_layer`."""
-    feed_forward = layer.feed_forward
-    within = (feed_forward.intermediate_dense,), (feed_forward.output_dense,)
-    linears = Linears(layout, *products(layer.attention), *within)
-    if type(layer).__name__.endswith("StableLayerNorm"):
-        mixed = attend(layer.attention, layer.layer_norm(x), layout, bias, linears)
-        x = x + drop(layer.dropout, mixed)
-        return x + _feed_forward(feed_forward, layer.final_layer_norm(x), linears)
-    mixed = attend(layer.attention, x, layout, bias, linears)
-    x = layer.layer_norm(x + drop(layer.dropout, mixed))
-    normal: Tensor = layer.final_layer_norm(x + _feed_forward(feed_forward, x, linears))
-    return normal
-
-
-def _feed_forward(module: Any, x: Tensor, linears: Linears) -> Tensor:
-    hidden = module.intermediate_act_fn(linears(x, module.intermediate_dense))
-    hidden = drop(module.intermediate_dropout, hidden)
-    return drop(module.output_dropout, linears(hidden, module.output_dense))

@@ -1,7 +1,4 @@
-"""fairseq's transformer layer and positional convolution on frames end to end.
-
-The modules and parameters are those of s3prl/upstream/wav2vec2/wav2vec2_model.py and of
-s3prl/upstream/wavlm/WavLM.py; `hugging_face.py` has the layers of transformers.
+"""Transformer layer and positional convolution of any family, by its modules, on frames end to end.
 
 Legend: N frames of all utterances, T of one, H upstream dimension.
 """
@@ -15,47 +12,37 @@ from torch.nn import functional
 from spknorm.upstreams.fast.attention import attention_together
 from spknorm.upstreams.fast.blocks import convolve_blocks, multiplies
 from spknorm.upstreams.fast.convolution import convolve, normal_weight, pays_off
-from spknorm.upstreams.fast.dropout import drop, dropout
+from spknorm.upstreams.fast.description import Layer, dropout_rate, products
+from spknorm.upstreams.fast.dropout import dropout
 from spknorm.upstreams.fast.layout import Layout, autocast_dtype
 from spknorm.upstreams.fast.linears import Linears
 from spknorm.upstreams.fast.relative import gated
 
 
-def run_layer(layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
-    """Do what fairseq's TransformerSentenceEncoderLayer does, on (N, H).
+def run_layer(layer: Layer, x: Tensor, layout: Layout, bias: Tensor | None = None) -> Tensor:
+    """Return what a layer makes of x (N, H).
 
     Args:
-        layer: The module.
+        layer: What it is made of.
         x: Its input.
         layout: Of the utterances.
         bias: WavLM's, of each pair of places, (heads, T, T).
     """
-    linears = Linears(layout, *products(layer.self_attn), (layer.fc1,), (layer.fc2,))
-    if layer.layer_norm_first:
-        mixed = attend(layer.self_attn, layer.self_attn_layer_norm(x), layout, bias, linears)
-        x = x + drop(layer.dropout1, mixed)
-        return x + drop(layer.dropout3, _feed_forward(layer, layer.final_layer_norm(x), linears))
-    mixed = attend(layer.self_attn, x, layout, bias, linears)
-    x = layer.self_attn_layer_norm(x + drop(layer.dropout1, mixed))
-    mixed = _feed_forward(layer, x, linears)
-    normal: Tensor = layer.final_layer_norm(x + drop(layer.dropout3, mixed))
+    (norm, norm_2), (mix, up, down) = layer.norms, layer.others
+    _, behind, within, last = layer.rates
+    linears = Linears(layout, layer.projections, (mix,), (up,), (down,))
+
+    def feed_forward(x: Tensor) -> Tensor:
+        hidden = dropout(layer.activation(linears(x, up)), within)
+        return dropout(linears(hidden, down), last)
+
+    given = norm(x) if layer.norm_first else x
+    x = x + dropout(attend(layer.attention, given, layout, bias, linears), behind)
+    if layer.norm_first:
+        return x + feed_forward(norm_2(x))
+    x = norm(x)
+    normal: Tensor = norm_2(x + feed_forward(x))
     return normal
-
-
-def _feed_forward(layer: Any, x: Tensor, linears: Linears) -> Tensor:
-    hidden = linears(x, layer.fc1)
-    if layer.activation_fn.__name__ == "gelu":  # fairseq's goes through float32, as this does
-        hidden = functional.gelu(hidden)
-    else:
-        hidden = layer.activation_fn(hidden)
-    return linears(drop(layer.dropout2, hidden), layer.fc2)
-
-
-def products(attention: Any) -> tuple[tuple[nn.Module, ...], tuple[nn.Module]]:
-    """Return attention's linear modules: of queries, keys and values, and of what comes of it."""
-    if hasattr(attention, "qkv"):  # emotion2vec's, all three in one
-        return (attention.qkv,), (attention.proj,)
-    return (attention.q_proj, attention.k_proj, attention.v_proj), (attention.out_proj,)
 
 
 def attend(
@@ -80,13 +67,6 @@ def attend(
         ]
         joined = torch.cat(mixed, dim=1).transpose(0, 1)
     return linears(joined.reshape(len(x), -1), out)
-
-
-def dropout_rate(attention: Any) -> float:
-    """Return the rate at which weights of attention are dropped as it is now."""
-    names = ("dropout_module", "attn_drop")  # transformers keeps a number
-    own = next((part for name in names if (part := getattr(attention, name, None))), None)
-    return float(attention.dropout if own is None else own.p) if attention.training else 0.0
 
 
 def _attention(

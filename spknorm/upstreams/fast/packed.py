@@ -16,13 +16,12 @@ from spknorm.schema import UpstreamConfig
 from spknorm.upstreams import family_of
 from spknorm.upstreams.alone import lengthened, needed_samples
 from spknorm.upstreams.fast.attention import name_of
-from spknorm.upstreams.fast.description import Layer
+from spknorm.upstreams.fast.description import Layer, dropout_rate, weights_of
 from spknorm.upstreams.fast.distiller import DistillerParts
 from spknorm.upstreams.fast.emotion2vec import Emotion2vecParts
 from spknorm.upstreams.fast.fairseq import FairseqParts
 from spknorm.upstreams.fast.graphs import Graphs, records_on
 from spknorm.upstreams.fast.hugging_face import HuggingFaceParts
-from spknorm.upstreams.fast.layers import dropout_rate
 from spknorm.upstreams.fast.layout import Layout, autocast_dtype
 from spknorm.upstreams.fast.parts import Parts
 from spknorm.upstreams.fast.whole import run_whole, runs_whole
@@ -181,7 +180,7 @@ class PackedEncoder:
     def _run_layer(self, layer: Any, x: Tensor, layout: Layout, bias: Tensor | None) -> Tensor:
         """Return what a layer makes of (N, H), by as few kernels as can be."""
         if bias is None and (whole := self._whole(layer, layout)) is not None:
-            return run_whole(whole, x, layout)
+            return run_whole(whole, x, layout, weights_of(whole))
         return self._parts.run_layer(layer, x, layout, bias)
 
     def _recordable(self, layout: Layout, last: int) -> list[Layer]:

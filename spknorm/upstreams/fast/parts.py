@@ -4,13 +4,13 @@ Legend: N frames of all utterances, L samples and T frames of one, C front end's
 dimension.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.upstreams.fast.description import Layer
+from spknorm.upstreams.fast.layers import run_layer
 from spknorm.upstreams.fast.layout import Begun, Layout
 from spknorm.upstreams.fast.relative import position_bias
 
@@ -26,7 +26,6 @@ class Parts:
         model: Its model.
         layers: Transformer layers.
         final_norm: Behind the last of them; None where there is none.
-        run_layer: Runs one of them.
         attention: The first layer's, with which those of the others agree in kind.
         behind: Hidden states that heads behind the layers give.
         names: Of hidden states, beside their numbers.
@@ -34,7 +33,6 @@ class Parts:
 
     layers: nn.ModuleList | list[nn.Module]
     final_norm: nn.Module | None
-    run_layer: Callable[..., Tensor]
     attention: Any
 
     def __init__(self, upstream: Any, model: Any = None) -> None:
@@ -48,8 +46,16 @@ class Parts:
         raise NotImplementedError
 
     def described(self, layer: Any) -> Layer | None:
-        """Return what a layer is made of, if it is one that can be run as a whole."""
+        """Return what one of `layers` is made of; None of another build than most have."""
         return None
+
+    def run_layer(
+        self, layer: Any, x: Tensor, layout: Layout, bias: Tensor | None = None
+    ) -> Tensor:
+        """Return what one of `layers` makes of x (N, H); see `layers.run_layer`."""
+        known = self.described(layer)
+        assert known is not None
+        return run_layer(known, x, layout, bias)
 
     @property
     def normalizes(self) -> bool:

@@ -1,4 +1,4 @@
-"""Products with weights on the CPU, by oneDNN where MKL leaves half of the processor idle.
+"""Products with weights: on the CPU by oneDNN where MKL leaves half of the processor idle.
 
 torch multiplies float32 matrices by MKL, which on processors of other makers than Intel computes
 half as many numbers at once as those with AVX-512 can. oneDNN, which torch has for convolutions,
@@ -25,6 +25,15 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
         return projected
     product: Tensor = _Linear.apply(x, module.weight, module.bias)  # type: ignore[no-untyped-call]
     return product
+
+
+def in_float32(a: Tensor, b: Tensor, into: Tensor | None = None) -> Tensor:
+    """Return the product of two matrices, or of stacks of them, in float32 (float64 of such)."""
+    multiply = torch.mm if a.ndim == 2 else torch.bmm
+    if a.device.type == "cuda" and torch.version.hip is None:  # which sums nothing in 16 bits
+        return multiply(a, b, out_dtype=torch.float32, out=into)
+    wider = torch.promote_types(a.dtype, torch.float32)
+    return multiply(a.to(wider), b.to(wider), out=into)
 
 
 def _is_for_one_dnn(module: nn.Linear, x: Tensor) -> bool:

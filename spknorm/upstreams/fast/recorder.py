@@ -90,11 +90,32 @@ class Recorder:
         own = [] if self._final_norm is None else list(self._final_norm.parameters())
         return [weight for layer in layers for weight in weights_of(layer)] + own
 
-    def run(self, x: Tensor, layout: Layout, layers: Sequence[Layer]) -> Tensor:
-        """Return what layers, and the norm behind them, make of x (N, H)."""
-        for layer in layers:
-            x = run_whole(layer, x, layout)
-        return x if self._final_norm is None else self._final_norm(x)
+    def run(
+        self,
+        x: Tensor,
+        layout: Layout,
+        layers: Sequence[Layer],
+        weights: Sequence[Tensor],
+        places: Sequence[Weights] = (),
+    ) -> Tensor:
+        """Return what layers, and the norm behind them, make of x (N, H).
+
+        Args:
+            x: In autocast's type.
+            layout: Of the utterances.
+            layers: All that x passes.
+            weights: Theirs, as `weights` orders them, or others in their place.
+            places: Where gradients of layers' weights are written; without, they are new tensors.
+        """
+        rest = iter(weights)
+        for layer, into in itertools.zip_longest(layers, places):
+            own = list(itertools.islice(rest, len(weights_of(layer))))
+            x = run_whole(layer, x, layout, own, into)
+        if self._final_norm is None:
+            return x
+        names = [name for name, _ in self._final_norm.named_parameters()]
+        made: Tensor = functional_call(self._final_norm, dict(zip(names, rest, strict=True)), (x,))
+        return made
 
     def has_room(self, layout: Layout, layers: Sequence[Layer]) -> bool:
         """Whether the memory held is enough for a layout."""
@@ -147,7 +168,7 @@ class Recorder:
         back = gradient = backward = None
         with torch.cuda.device(x.device):
             with torch.set_grad_enabled(grads), self._graph() as forward:
-                out = self._run_recorded(leaf, fixed, layers, leaves)
+                out = self.run(leaf, fixed, layers, leaves, self._gradients if grads else ())
             if grads:
                 gradient = torch.zeros(out.shape, dtype=out.dtype, device=out.device)
                 inputs = [one for one in (leaf, *leaves) if one.requires_grad]
@@ -161,21 +182,6 @@ class Recorder:
         return Recording(
             Rows(taken), bounds, out.detach(), written, back, places, forward, backward, random
         )
-
-    def _run_recorded(
-        self, x: Tensor, layout: Layout, layers: Sequence[Layer], leaves: Sequence[Tensor]
-    ) -> Tensor:
-        """Do what `run` does with leaves as weights, their gradients in their places."""
-        rest = iter(leaves)
-        for number, layer in enumerate(layers):
-            own = list(itertools.islice(rest, len(weights_of(layer))))
-            places = self._gradients[number] if torch.is_grad_enabled() else None
-            x = run_whole(layer, x, layout, weights=own, gradients=places)
-        if self._final_norm is None:
-            return x
-        names = [name for name, _ in self._final_norm.named_parameters()]
-        made: Tensor = functional_call(self._final_norm, dict(zip(names, rest, strict=True)), (x,))
-        return made
 
     def _make_places(self, layers: Sequence[Layer]) -> None:
         """Make the places where the gradients of all weights are put."""

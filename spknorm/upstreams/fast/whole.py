@@ -19,15 +19,18 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from spknorm.upstreams.fast.attention import runs_packed
-from spknorm.upstreams.fast.description import Layer, Weights, weights_of
+from spknorm.upstreams.fast.description import Layer, Weights
 from spknorm.upstreams.fast.layout import Layout, autocast_dtype
 from spknorm.upstreams.fast.linears import is_plain
+from spknorm.upstreams.fast.products import in_float32
 
 
 def runs_whole(layer: Layer, layout: Layout) -> bool:
     """Whether `run_whole` does what the modules of a layer do under autocast."""
-    dtype = autocast_dtype(layout.device) if layout.together and layer.gelu else None
-    if dtype is None or torch.compiler.is_compiling():  # which joins kernels itself
+    dtype = autocast_dtype(layout.device) if layout.together else None
+    if dtype is None or layer.activation is not functional.gelu:
+        return False
+    if torch.compiler.is_compiling():  # which joins kernels itself
         return False
     width = layer.others[0].in_features // layer.heads
     modules = *layer.projections, *layer.others, *layer.norms
@@ -38,8 +41,7 @@ def run_whole(
     layer: Layer,
     x: Tensor,
     layout: Layout,
-    *,
-    weights: Sequence[Tensor] | None = None,
+    weights: Sequence[Tensor],
     gradients: Weights | None = None,
 ) -> Tensor:
     """Return what a layer makes of x (N, H), in autocast's type.
@@ -48,11 +50,10 @@ def run_whole(
         layer: One of which `runs_whole` says yes.
         x: Its input, in any type.
         layout: Of the utterances.
-        weights: In place of the layer's own, as `weights_of` orders them.
+        weights: The layer's own, as `weights_of` orders them, or others in their place.
         gradients: Where those of the weights are written; without, each is a new tensor.
     """
     lower = x.to(autocast_dtype(layout.device))
-    weights = weights_of(layer) if weights is None else weights
     y: Tensor = _Whole.apply(layer, layout, gradients, lower, *weights)  # type: ignore[no-untyped-call]
     return y
 
@@ -179,16 +180,10 @@ def _weight_back(
     """Return the gradients of a product's weight and bias, summed in float32, in their places."""
     to_weight = to_bias = None
     if wanted[0]:
-        to_weight = _product_in_float32(gradient.t(), x, into[0])
+        to_weight = in_float32(gradient.t(), x, into[0])
     if wanted[1]:
         to_bias = torch.sum(gradient, dim=0, dtype=torch.float32, out=into[1])
     return to_weight, to_bias
-
-
-def _product_in_float32(a: Tensor, b: Tensor, into: Tensor | None) -> Tensor:
-    if a.device.type == "cuda" and torch.version.hip is None:
-        return torch.mm(a, b, out_dtype=torch.float32, out=into)
-    return torch.mm(a.float(), b.float(), out=into)
 
 
 def _drop(x: Tensor, rate: float) -> tuple[Tensor, ...]:
