@@ -34,7 +34,7 @@ def step_of(toy, update, **options):
     between = []
 
     def vector():
-        shared = toy.groups.shared(toy.heads.strategy)
+        shared = toy.shared
         return torch.cat([p.detach().flatten() for p in shared])
 
     def speaker_pass(coefficient):
@@ -67,7 +67,7 @@ def test_share_and_angle_are_those_of_the_two_steps(strategy, method):
 @pytest.mark.parametrize("strategy", ["TAP", "SNP"])
 def test_under_reversal_they_are_those_of_the_two_gradients(strategy):
     toy = Toy(strategy)
-    shared = toy.groups.shared(strategy)
+    shared = toy.shared
     emotion, speaker = (
         torch.cat([g.flatten() for g in torch.autograd.grad(loss, shared)])
         for loss in (toy.emotion_loss(), toy.raw_speaker_loss())

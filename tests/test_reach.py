@@ -30,7 +30,7 @@ def climbed(adversary, *, strategy="TAP", reach=None, direction="raw", lambda_=1
         method={**method, "adversary": adversary, "ascent_reach": reach},
         optimizer=OptimizerConfig(torch_optim_name="Adam", lr=1e-3),
     )
-    shared, before = toy.groups.shared(strategy), {}
+    shared, before = toy.shared, {}
 
     def speaker_pass(coefficient):
         found = excess_of(toy, adversary)

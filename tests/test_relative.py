@@ -27,7 +27,7 @@ def optimizer(name, lr=1e-3, **more):
 
 def steps_of(toy, update, *, emotion_factor=1.0, speaker_factor=1.0, strength=1.0):
     """Do an iteration; return the shared part's steps by (1) and by (3), each as one vector."""
-    shared, between = toy.groups.shared(toy.heads.strategy), []
+    shared, between = toy.shared, []
 
     def vector():
         return torch.cat([p.detach().flatten() for p in shared])
@@ -70,7 +70,7 @@ def test_the_ascent_is_lambda_times_as_long_as_the_emotion_step(
 def test_under_sgd_it_climbs_the_speaker_loss_along_its_gradient(strategy, direction):
     toy = Toy(strategy)
     gradients = []
-    shared = toy.groups.shared(strategy)
+    shared = toy.shared
     update = toy.update(**relative(0.3, direction))
 
     def speaker_pass(coefficient):
@@ -93,7 +93,7 @@ def test_with_gradients_of_one_norm_and_sgd_it_is_the_reversal_to_first_order(st
         ends = []
         for update_name in ("relative", "reversal"):
             toy = Toy(strategy)
-            shared = toy.groups.shared(strategy)
+            shared = toy.shared
             norms = [
                 math.sqrt(sum(float(g.square().sum()) for g in torch.autograd.grad(loss, shared)))
                 for loss in (toy.emotion_loss(), toy.raw_speaker_loss())

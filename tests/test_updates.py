@@ -23,7 +23,7 @@ def literal_by_hand(toy: Toy) -> None:
     with torch.no_grad():
         for parameter, gradient in zip(first, gradients, strict=True):
             parameter -= ETA * gradient  # (1), (2)
-    shared = groups.shared(toy.heads.strategy)
+    shared = toy.shared
     second = torch.autograd.grad(toy.raw_speaker_loss(), [*shared, *groups.speaker_head])
     with torch.no_grad():
         for parameter, gradient in zip(shared, second[: len(shared)], strict=True):
@@ -184,10 +184,10 @@ def test_a_non_finite_gradient_leaves_the_weights_untouched():
 def test_the_literal_step_is_lambda_times_the_gradient_however_large_it_is(strategy, clip, norm):
     """Clipping bounds stage 1 and the speaker head; (3) has no bound."""
     toy, without = Toy(strategy), Toy(strategy)
-    shared = toy.groups.shared(strategy)
+    shared = toy.shared
     options = {"method": {"update": "literal"}, "clipping": 1e-2, "clip": clip}
     without.step(without.update(**options), strength=0.0)
-    moved = without.groups.shared(strategy)
+    moved = without.shared
     without.heads.speaker_head = Toy(strategy).heads.speaker_head  # (3) and (4) share one pass
     raw = torch.autograd.grad(without.raw_speaker_loss(), moved)
     factor = norm / math.sqrt(sum(float(g.square().sum()) for g in raw))

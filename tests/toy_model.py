@@ -39,6 +39,11 @@ class Toy:
         emotion = [*heads.projector.parameters(), *heads.model.parameters()]
         return Groups(list(self.upstream.parameters()), gate, emotion, speaker)
 
+    @property
+    def shared(self) -> list[nn.Parameter]:
+        """What equation (3) moves."""
+        return self.groups.shared(MethodConfig(strategy=self.heads.strategy))
+
     def emotion_loss(self) -> torch.Tensor:
         return self.heads.emotion([self.upstream(x) for x in self.emotion_x], self.emotion_y).loss
 

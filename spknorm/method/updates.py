@@ -99,9 +99,7 @@ class Update:
         roles = {name: getattr(groups, name) for name in EMOTION}
         self.emotion = make_optimizer(optimizer, roles, scales)
         self.optimizers: dict[str, Optimizer] = {"emotion": self.emotion}
-        strategy, layer_weights = method.strategy, method.ascend_layer_weights
-        self._shared_names = shared_names(strategy, layer_weights=layer_weights)
-        self._shared = groups.shared(strategy, layer_weights=layer_weights)
+        self._shared_names, self._shared = shared_names(method), groups.shared(method)
         if method.strategy == "none":
             return
         self.speaker = make_optimizer(optimizer, {"speaker_head": groups.speaker_head})

@@ -22,7 +22,6 @@ from spknorm.runner import pretraining, setup
 from spknorm.runner.iteration import Iteration
 from spknorm.runner.s3prl_runner import S3prlRunner
 from spknorm.runner.saving import Saver
-from spknorm.runner.speaker_side import SpeakerSide
 from spknorm.runs import checkpoint, state
 from spknorm.runs.adversary import judge
 from spknorm.runs.evaluation import Evaluation
@@ -122,22 +121,10 @@ class SpknormRunner(S3prlRunner):
             self.world,
             modules=modules,
             settings=self.settings,
-            seed=self.args.seed,
             counters=self.counters,
             say=self._journal.say,
             start=self._start,
             scales=tuning.rates(self.upstream.model, self.settings.upstream),
-            speaker_side=None
-            if self.expert.heads.speaker_head is None
-            else SpeakerSide(
-                self.expert,
-                self.source,
-                modules,
-                self.world,
-                settings=self.settings,
-                counters=self.counters,
-                say=self._journal.say,
-            ),
         )
         if self.counters.step:
             iteration.load_state_dict(self.init_ckpt, self.init_ckpt[state.KEY]["scaler"])

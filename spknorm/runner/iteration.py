@@ -45,18 +45,17 @@ class Iteration:
         ahead: Sends the next step's batches while one is computed; at first there are none.
 
     Args:
-        expert: The task: heads, emotions, number of speakers.
+        expert: The task: heads, target, streams; the seed of the randomness within a step, with the
+            step's number and the rank.
         source: Gives features.
         groups: Trainable parameters by role.
         world: The processes that share each batch.
         modules: All that may be in training mode.
         settings: The whole configuration.
-        seed: Of the randomness within a step, with the step's number and the rank.
         counters: Of the run, changed as it goes.
         say: Takes what the user should read in log.log.
         start: What the shared part's drift is measured from.
         scales: Of single parameters' learning rates, where they are not 1.
-        speaker_side: Says when the ascent pauses; None with strategy none.
     """
 
     def __init__(
@@ -68,19 +67,20 @@ class Iteration:
         *,
         modules: Sequence[nn.Module],
         settings: TaskConfig,
-        seed: int,
         counters: Counters,
         say: Callable[[str], None],
         start: Start,
         scales: Mapping[nn.Parameter, float] | None = None,
-        speaker_side: SpeakerSide | None = None,
     ) -> None:
         run, method = settings.runner, settings.downstream_expert.spknorm
         self._run, self._method = run, method
-        self._world, self._seed = world, seed
+        self._world, self._seed = world, expert.seed
         self._lost, self._say = LostSteps(run, world, counters, say), say
-        self._counters, self._speaker_side = counters, speaker_side
-        self._speakers = settings.downstream_expert.speaker_corpus
+        self._counters, self._speaker_side = counters, None
+        if expert.heads.speaker_head is not None:
+            self._speaker_side = SpeakerSide(
+                expert, source, modules, world, settings=settings, counters=counters, say=say
+            )
         precision = precision_of(run, world.device)
         self.scaler = GradScaler(world.device.type, enabled=precision == "fp16")
         self.update = Update(
@@ -108,7 +108,7 @@ class Iteration:
             one_stage=method.strategy != "none" and method.update == "reversal",
             target=expert.target,
             pieces=self._pieces,
-            speaker_piece=self._speakers.micro_batch_size,
+            speaker_piece=settings.downstream_expert.speaker_corpus.micro_batch_size,
         )
         self._statistics = Statistics(modules)
         self.instrument = Instrument(

@@ -55,8 +55,16 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
             self.downstream = self._get_downstream()
         self.all_entries = [self.upstream, self.featurizer, self.downstream]
         self.expert = self.downstream.model
-        setup.check_upstream(self.upstream.model, self.featurizer.model, args, self.settings)
-        self.source = setup.make_source(self)
+        upstream, featurizer = self.upstream.model, self.featurizer.model
+        setup.check_upstream(upstream, featurizer, args, self.settings)
+        self.source = setup.make_source(
+            upstream,
+            featurizer,
+            self.expert,
+            self.settings,
+            trainable=self.upstream.trainable,
+            device=self.world.device,
+        )
         self._outcome = Outcome(self.expdir, self.expert)
         self._streams: dict[str, Stream] = {}
         self._interruption = Interruption()

@@ -8,7 +8,7 @@ import functools
 import logging
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from spknorm.batches.streams import crops_of
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError
 from spknorm.features.sources import Lookup, Source
+from spknorm.method.optim.groups import shared_names
 from spknorm.method.optim.precision import DTYPES, evaluation_precision, precision_of
 from spknorm.method.optim.world import World
 from spknorm.method.updates import Groups
@@ -27,9 +28,6 @@ from spknorm.schema import MethodConfig, TaskConfig, UpstreamConfig
 from spknorm.upstreams import family_of, tuning
 from spknorm.upstreams.alone import AloneUpstream
 from spknorm.upstreams.fast import PackedEncoder, make_encoder, reason_unsupported
-
-if TYPE_CHECKING:
-    from spknorm.runner.s3prl_runner import S3prlRunner
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +56,11 @@ def make_groups(upstream: nn.Module, featurizer: nn.Module, heads: Any, *, froze
 
 def shared_part(model: Any, name: str, method: MethodConfig) -> list[nn.Parameter]:
     """Return what equation (3) moves of s3prl's entry Upstream, Featurizer or Downstream."""
-    names = ("Upstream", "Featurizer") if method.ascend_layer_weights else ("Upstream",)
-    if method.strategy == "TAP" and name in names:
-        return [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if method.strategy == "SNP" and name == "Downstream":
-        return list(model.heads.gate.parameters())
-    return []
+    if name == "Downstream":
+        name, model = "gate", model.heads.gate
+    if name.lower() not in shared_names(method):
+        return []
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def check_upstream(
@@ -190,13 +187,20 @@ def make_schedulers(
     }
 
 
-def make_source(run: "S3prlRunner") -> Source:
+def make_source(
+    upstream: nn.Module,
+    featurizer: Any,
+    expert: Any,
+    config: TaskConfig,
+    *,
+    trainable: bool,
+    device: torch.device,
+) -> Source:
     """Return the upstream itself, or what looks up what it, or its front end, says once.
 
     Which of the two is a question of time alone: the features are the same.
     """
-    upstream, featurizer, config = run.upstream.model, run.featurizer.model, run.settings
-    trainable, device, split = run.upstream.trainable, run.world.device, run.expert.split
+    split = expert.split
     kind = features.plan(config, upstream_trainable=trainable)
     erases = config.downstream_expert.spknorm.erasure != "none"
     seconds = config.downstream_expert.speaker_corpus.max_seconds
@@ -205,11 +209,11 @@ def make_source(run: "S3prlRunner") -> Source:
         frozen = features.FrozenFeatures(
             upstream, featurizer, kind=kind, config=config.upstream, device=device
         )
-        if speakers := _kept_speakers(run.expert, config, frozen=True):
+        if speakers := _kept_speakers(expert, config, frozen=True):
             kept["speaker"] = frozen.keep(speakers, max_seconds=seconds)
         kept["emotion"] = kept["evaluation"] = frozen.keep([*split.train, *split.dev, *split.test])
         if erases:
-            _erase(kept, run.expert, config=config)
+            _erase(kept, expert, config=config)
         return Source(frozen.encode, device=device, kept=kept)
     if erases:
         raise ConfigError(_NO_ERASURE)
@@ -224,7 +228,7 @@ def make_source(run: "S3prlRunner") -> Source:
     predicted = [*split.dev, *split.test]
     if precision is evaluated:  # -t train costs nothing more
         predicted += split.train
-    if speakers := _kept_speakers(run.expert, config, frozen=False):
+    if speakers := _kept_speakers(expert, config, frozen=False):
         kept["speaker"] = keep(speakers, precision=precision, max_seconds=seconds)
     kept["emotion"] = keep(split.train, precision=precision)
     kept["evaluation"] = keep(predicted, precision=evaluated)

@@ -197,6 +197,8 @@ class Setup:
             emotions=["a", "b", "c", "d"],
             target=Classes(("a", "b", "c", "d")),
             num_speakers=num_speakers,
+            streams=SimpleNamespace(held_out=lambda rank, world: None),
+            seed=1337,
         )
         modules = [self.upstream, self.featurizer, heads]
         for module in modules:
@@ -211,7 +213,6 @@ class Setup:
             self.world,
             modules=modules,
             settings=config,
-            seed=1337,
             counters=self.counters,
             say=self.said.append,
             start=Start(),

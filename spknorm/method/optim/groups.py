@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import nn
 
+from spknorm.schema import MethodConfig
+
 EMOTION = ("upstream", "featurizer", "gate", "emotion_head")
 """The roles that the emotion loss trains, in s3prl's order."""
 
@@ -19,15 +21,9 @@ class Groups(NamedTuple):
     speaker_head: list[nn.Parameter]
     featurizer: list[nn.Parameter] = []  # noqa: RUF012  # never changed
 
-    def shared(self, strategy: str, *, layer_weights: bool = False) -> list[nn.Parameter]:
-        """Return what equation (3) moves: the gate under SNP, the upstream under TAP.
-
-        Args:
-            strategy: none, SNP or TAP.
-            layer_weights: Under TAP also the weights of the upstream's layers.
-        """
-        names = shared_names(strategy, layer_weights=layer_weights)
-        return [parameter for name in names for parameter in getattr(self, name)]
+    def shared(self, method: MethodConfig) -> list[nn.Parameter]:
+        """Return what equation (3) moves."""
+        return [parameter for name in shared_names(method) for parameter in getattr(self, name)]
 
     def drop_gradients(self) -> None:
         """Leave no gradient behind."""
@@ -36,10 +32,10 @@ class Groups(NamedTuple):
                 parameter.grad = None
 
 
-def shared_names(strategy: str, *, layer_weights: bool) -> tuple[str, ...]:
-    """Return the roles that equation (3) moves."""
-    tap = ("upstream", "featurizer") if layer_weights else ("upstream",)
-    return {"none": (), "SNP": ("gate",), "TAP": tap}[strategy]
+def shared_names(method: MethodConfig) -> tuple[str, ...]:
+    """Return the roles that equation (3) moves: the gate under SNP, the upstream under TAP."""
+    tap = ("upstream", "featurizer") if method.ascend_layer_weights else ("upstream",)
+    return {"none": (), "SNP": ("gate",), "TAP": tap}[method.strategy]
 
 
 @contextlib.contextmanager
