@@ -5,8 +5,9 @@ import torch
 from tiny_runs import make_runner, settings_of, train, weights_of
 from tiny_upstreams import make_hubert
 
+from spknorm.batches.parts import evenly
 from spknorm.features.sources import Source
-from spknorm.runner.pieces import _evenly, _within
+from spknorm.runner.pieces import _within
 
 NO_DROPOUT = dict.fromkeys(
     ("dropout", "attention_dropout", "activation_dropout", "dropout_input", "dropout_features"), 0.0
@@ -76,7 +77,7 @@ def test_what_memory_does_not_hold_at_once_is_cut_told_and_the_step_is_the_same(
 
 
 def test_places_are_cut_evenly_by_number_and_by_what_they_take_padded():
-    assert _evenly([0, 1, 2, 3, 4], 2) == [[0], [1, 2], [3, 4]]
+    assert evenly([0, 1, 2, 3, 4], 2) == [[0], [1, 2], [3, 4]]
     sizes = [10, 30, 20, 10]
     assert _within([0, 1, 2, 3], sizes, None) == [[0, 1, 2, 3]]
     assert _within([0, 1, 2, 3], sizes, 120) == [[0, 1, 2, 3]]

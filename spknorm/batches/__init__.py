@@ -5,7 +5,6 @@ stored state, and no global random generator is touched.
 """
 
 import copy
-import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -232,7 +231,7 @@ class Stream:
         return self.recordings.fetch(self.order[number], number)
 
     def piece(self, number: int, place: int, num_pieces: int) -> Batch:
-        """Return piece `place` of batch `number`, as `cut` would give it, reading no other."""
+        """Return one of some pieces, nearly of one size, of batch `number`; no other is read."""
         items = self.order[number]
         ends = (len(items) * (place + end) // num_pieces for end in (0, 1))
         return self.recordings.fetch(items[slice(*ends)], number)
@@ -249,14 +248,6 @@ class Stream:
             yield from (self[number] for number in range(start, stop))
             return
         yield from workers.load(self, range(start, stop), num_workers=num_workers)
-
-
-def cut(batch: Batch, num_pieces: int) -> list[Batch]:
-    """Return a batch in parts of nearly the same size; some are empty if it is small."""
-    size = len(batch.ids)
-    ends = [size * place // num_pieces for place in range(num_pieces + 1)]
-    pairs = itertools.pairwise(ends)
-    return [Batch._make(values[slice(*pair)] for values in batch) for pair in pairs]
 
 
 class MixedEpoch(Dataset[Any]):

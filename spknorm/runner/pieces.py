@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from spknorm.batches import Batch
+from spknorm.batches.parts import evenly
 from spknorm.features.sources import Source
 from spknorm.method.optim.world import World
 from spknorm.runs.state import Counters
@@ -74,7 +75,7 @@ class Pieces:
             merges, at_once = False, usual
         groups = list(_groups(batches, merges=merges))
         if at_once is not None:
-            groups = [part for group in groups for part in _evenly(group, int(at_once))]
+            groups = [part for group in groups for part in evenly(group, int(at_once))]
         limit = self._counters.most_frames
         if not self._on_gpu and limit is None:
             self._largest = max([self._largest, *map(len, groups)])
@@ -128,13 +129,6 @@ def _groups(batches: Sequence[Batch], *, merges: bool) -> Iterator[list[int]]:
         if sum(run):
             yield list(range(start, start + sum(run)))
         start += sum(run)
-
-
-def _evenly(places: Sequence[int], most: int) -> list[list[int]]:
-    """Return places in parts of nearly the same size, at most `most`."""
-    number = -(-len(places) // most)
-    ends = [len(places) * part // number for part in range(number + 1)]
-    return [list(places[start:stop]) for start, stop in itertools.pairwise(ends)]
 
 
 def _within(places: Sequence[int], sizes: Sequence[int], limit: int | None) -> list[list[int]]:

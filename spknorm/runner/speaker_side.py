@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from spknorm.batches import Batch, cut
+from spknorm.batches import Batch
+from spknorm.batches.parts import evenly, pick
 from spknorm.batches.shipping import ship
 from spknorm.config.memory import once_more
 from spknorm.errors import is_out_of_memory
@@ -161,4 +162,4 @@ class SpeakerSide:
 def in_pieces(batch: Batch, corpus: SpeakerCorpusConfig) -> list[Batch]:
     """Return a speaker batch in the pieces, of nearly the same size, that pass the upstream."""
     size = corpus.micro_batch_size or corpus.batch_size
-    return cut(batch, max(1, math.ceil(len(batch.ids) / size)))
+    return [pick(batch, places) for places in evenly(range(len(batch.ids)), size)]
