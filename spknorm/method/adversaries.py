@@ -7,7 +7,7 @@ Cross-entropy trains the head as it is (equation 4); what is below, the gate or 
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,21 +35,31 @@ def _ascent(head: nn.Module, pooled: Tensor, labels: Tensor, coefficient: float)
     return Prediction(functional.cross_entropy(logits, labels), logits)
 
 
-def _driven(objective: Objective, *of_batch: Any, logarithmic: bool = False) -> Prediction:
+def _driven(
+    objective: Objective,
+    head: nn.Module,
+    pooled: Tensor,
+    labels: Tensor,
+    coefficient: float,
+    *,
+    logarithmic: bool = False,
+) -> Prediction:
     """Cross-entropy for the head, the gradient of an objective for what is below.
 
-    Args:
-        objective: Falls as the shared part is driven to the uniform guess.
-        of_batch: What an adversary takes.
-        logarithmic: Of the logarithm of what the objective has over the uniform guess, so that the
-            inverse of the gradient's norm is the length that to first order takes all of it.
+    The objective falls as the shared part is driven to the uniform guess. `logarithmic` takes the
+    logarithm of what it has over that guess, so that the inverse of the gradient's norm is the
+    length that to first order takes all of it.
     """
-    head, pooled, labels, coefficient = of_batch
-    prediction, seen = _two_views(head, pooled, labels)
-    found = objective(seen)
+    logits = head(pooled.detach())
+    state = (*head.named_parameters(), *head.named_buffers())
+    fixed = {name: value.detach().clone() for name, value in state}
+    seen: Tensor = torch.func.functional_call(head, fixed, (pooled,))  # for what is below alone
+    driven = objective(seen)
     if logarithmic:
-        found = (found - objective(torch.zeros_like(seen))).clamp(min=_NOTHING).log()
-    return _with_gradient_of(prediction, coefficient * found)
+        driven = (driven - objective(torch.zeros_like(seen))).clamp(min=_NOTHING).log()
+    driven = coefficient * driven
+    loss = functional.cross_entropy(logits, labels) + (driven - driven.detach())  # 0 in value
+    return Prediction(loss, logits)
 
 
 def _against_uniform(logits: Tensor) -> Tensor:
@@ -61,23 +71,6 @@ def _negative_entropy(logits: Tensor) -> Tensor:
     """The speaker posterior's entropy, which the uniform guess has the largest of, negated."""
     log_posterior = logits.log_softmax(dim=-1)
     return (log_posterior.exp() * log_posterior).sum(dim=-1).mean()
-
-
-def _two_views(head: nn.Module, pooled: Tensor, labels: Tensor) -> tuple[Prediction, Tensor]:
-    """Cross-entropy for the head alone, and logits (B, K) for what is below the head alone."""
-    logits = head(pooled.detach())
-    fixed = {name: value.detach().clone() for name, value in _state(head).items()}
-    seen: Tensor = torch.func.functional_call(head, fixed, (pooled,))
-    return Prediction(functional.cross_entropy(logits, labels), logits), seen
-
-
-def _state(module: nn.Module) -> dict[str, Tensor]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
-
-
-def _with_gradient_of(prediction: Prediction, objective: Tensor) -> Prediction:
-    """The prediction's loss in value, plus the gradient (not the value) of `objective`."""
-    return Prediction(prediction.loss + (objective - objective.detach()), prediction.logits)
 
 
 _OBJECTIVES: dict[str, Objective] = {

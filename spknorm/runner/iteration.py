@@ -135,7 +135,8 @@ class Iteration:
         self._statistics.keep()
         scale = self.scaler.state_dict()
         scheduled = strength(self._method, step=counters.step, total_steps=self._run.total_steps)
-        self._strength = self._ascent()
+        ascends = self._speaker_side is None or self._speaker_side.ascends()
+        self._strength = scheduled if ascends else 0.0
         short = self._try(emotion, speaker)
         while short is not None and self._lost.can_be_tried_again(short):
             how = self._pieces.finer() or self.ahead.stop(self._world)
@@ -242,12 +243,6 @@ class Iteration:
             for group, options in zip(optimizer.param_groups, asked[name], strict=True):
                 restore_options(group, options, scheduled=name in states.get("Scheduler", {}))
         self.scaler.load_state_dict(scaler)
-
-    def _ascent(self) -> float:
-        """Return how much of lambda counts now: schedule, warm-up and ceiling."""
-        if self._speaker_side is not None and not self._speaker_side.ascends():
-            return 0.0
-        return strength(self._method, step=self._counters.step, total_steps=self._run.total_steps)
 
     def _step(self, emotion: Sequence[Batch], speaker: Sequence[Batch]) -> Step:
         batches = list(speaker) or [Batch([], [], [], [])]
