@@ -267,7 +267,7 @@ def _two_runs(path):
 
 
 def _fields(config, args):
-    """Return the fields of a result that say what a setting says, as `make_result` fills them."""
+    """Return the fields of a result that say what a setting says, as `result_of` fills them."""
     method = effects.flat(config)
     names = ("strategy", "update", "speaker_lambda")
     fields = {name: method[f"downstream_expert.spknorm.{name}"] for name in names}

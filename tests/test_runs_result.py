@@ -1,11 +1,13 @@
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import spknorm
 from spknorm import config
+from spknorm.runs.evaluation import Evaluation
 from spknorm.runs.journal import Journal
 from spknorm.runs.metrics_log import (
     append_metrics,
@@ -13,8 +15,8 @@ from spknorm.runs.metrics_log import (
     read_predictions,
     write_predictions,
 )
-from spknorm.runs.result import make_result, read_result, to_plain, versions
-from spknorm.runs.scored import scored
+from spknorm.runs.outcome import result_of
+from spknorm.runs.result import Fork, read_result, to_plain, versions
 from spknorm.statistics.metrics import confusion_matrix, score_confusion
 from spknorm.statistics.targets import Classes
 
@@ -67,18 +69,20 @@ def test_metrics_of_a_resumed_run_drop_what_came_after_its_checkpoint(tmp_path):
 
 
 def result(**changes):
-    scores = score_confusion(confusion_matrix([0, 1, 2, 3], [0, 1, 2, 0], 4))
+    truth, predicted = [0, 1, 2, 3], [0, 1, 2, 0]
+    scores = score_confusion(confusion_matrix(truth, predicted, 4))
+    expert = SimpleNamespace(
+        config=config.parse({}), fold="fold2", num_speakers=3, target=FOUR,
+        data=SimpleNamespace(emotion=SimpleNamespace(splitting=None), corpora={}),
+        streams=SimpleNamespace(crops=None), speakers_of=lambda part: ["b", "b", "a", "a"],
+    )  # fmt: skip
     arguments = {
-        "config": config.parse({}),
         "args": {"seed": 5, "upstream": "fbank", "upstream_trainable": True, "expdir": "x"},
-        "fold": "fold2", "steps": 20, "best_step": 10, "seconds": 1.23456, "num_speakers": 3,
-        "scored": scored(
-            FOUR, dev=scores, test=scores,
-            truth=[0, 1, 2, 3], predicted=[0, 1, 2, 0], speakers=["b", "b", "a", "a"],
-        ),
+        "dev": scores, "test": Evaluation(scores, 1.0, predicted, truth),
+        "steps": 20, "best_step": 10, "seconds": 1.23456,
         "final": {"speaker_loss": 1.0, "emotion_loss": float("nan")},
     }  # fmt: skip
-    return to_plain(make_result(**{**arguments, **changes}))
+    return to_plain(result_of(expert, **{**arguments, **changes}))
 
 
 def test_the_result_has_exactly_the_promised_keys():
@@ -103,8 +107,9 @@ def test_the_result_has_exactly_the_promised_keys():
 
 def test_a_forked_run_says_where_from():
     origin = {"folder": "run", "step": 4, "changed": {"args.seed": [1, 2]}}
-    assert set(result(forked_from=origin)) - set(result()) == {"forked_from"}
-    assert result(forked_from=origin)["forked_from"] == origin
+    found = result(forked_from=Fork(**origin))
+    assert set(found) - set(result()) == {"forked_from"}
+    assert found["forked_from"] == origin
 
 
 def test_a_run_that_went_on_with_a_change_says_so_and_is_read_again(tmp_path):
@@ -127,7 +132,7 @@ def test_the_result_is_plain_json_and_says_what_it_takes_to_run_again():
 
 
 def test_a_run_without_dev_or_test_has_null_scores():
-    found = result(scored=scored(FOUR, dev=None, test=None))
+    found = result(dev=None, test=None)
     assert found["dev"] is None
     assert found["test"] is None
 

@@ -255,7 +255,6 @@ class SpknormRunner(S3prlRunner):
             self._outcome.write_result(
                 best=best,
                 test=test,
-                config=self.settings,
                 args=vars(self.args),
                 steps=self.counters.step,
                 best_step=(best or self.counters).step,

@@ -4,23 +4,28 @@ Used by `engine.py`, on the leader alone.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from spknorm.config import effects, to_mapping
 from spknorm.corpora.digest import summaries
 from spknorm.files import read_json
+from spknorm.method.optim import clipping
 from spknorm.runs.evaluation import Evaluation
 from spknorm.runs.metrics_log import write_predictions
-from spknorm.runs.result import Result, make_result, write_result
+from spknorm.runs.result import Acceptance, Computing, Fork, Result, versions, write_result
 from spknorm.runs.scored import scored
 from spknorm.runs.state import Counters
+from spknorm.schema import TaskConfig
 from spknorm.statistics.metrics import only_class
 from spknorm.statistics.targets import Classes
 
 logger = logging.getLogger(__name__)
 
 FORKED_FROM = "forked_from.json"
+_ARGS = (*effects.ARGUMENTS, "downstream_variant")
+"""Arguments of the command line that decide what a run computes."""
 
 
 class Outcome:
@@ -55,7 +60,8 @@ class Outcome:
             self.write_predictions("test", test.predicted)
             self._warn(test.scores)
         origin = forked_from(self._expdir)
-        result = result_of(self._expert, dev=dev, test=test, forked_from=origin, **known)
+        fork = None if origin is None else Fork(**origin)
+        result = result_of(self._expert, dev=dev, test=test, forked_from=fork, **known)
         write_result(self._expdir, result)
 
     def _warn(self, scores: Any) -> None:
@@ -75,25 +81,58 @@ class Outcome:
             )
 
 
-def result_of(expert: Any, *, dev: Any, test: Evaluation | None, **known: Any) -> Result:
-    """Return the record of a run of the task; `known` are as `make_result` takes them.
+def result_of(
+    expert: Any,
+    *,
+    args: Mapping[str, Any],
+    dev: Any,
+    test: Evaluation | None,
+    seconds: float,
+    computing: Computing | None = None,
+    accepted: Sequence[Mapping[str, Any]] = (),
+    **known: Any,
+) -> Result:
+    """Return the record of a run of the task, of which `known` are further fields as they are.
 
-    `dev` are scores at the step that was tested, None without, as is `test`.
+    `dev` are scores at the step that was tested, None without, as is `test`; `computing` is None
+    under s3prl's Runner, which knows fp32 alone.
     """
+    config: TaskConfig = expert.config
+    data, method = config.downstream_expert.datarc, config.downstream_expert.spknorm
     tested = {} if test is None else {"truth": test.truth, "predicted": test.predicted}
-    return make_result(
+    found = scored(
+        expert.target,
+        dev=dev,
+        test=None if test is None else test.scores,
+        speakers=expert.speakers_of("test"),
+        **tested,
+    )
+    return Result(
+        task=args.get("downstream"),  # type: ignore[arg-type]  # our own runs always name theirs
+        upstream=args.get("upstream"),  # type: ignore[arg-type]
+        strategy=method.strategy,
+        update=method.update,
+        speaker_lambda=method.speaker_lambda,
+        clip=clipping.resolved(config.runner.clip, config.runner.engine),
+        train_feature_extractor=method.train_feature_extractor,
+        protocol=data.protocol,
         fold=expert.fold,
+        seed=args.get("seed"),  # type: ignore[arg-type]
+        draw=data.draw,
+        samples_per_label=data.samples_per_label,
+        frozen=not args.get("upstream_trainable"),
+        seconds=round(seconds, 3),
         num_speakers=expert.num_speakers,
-        scored=scored(
-            expert.target,
-            dev=dev,
-            test=None if test is None else test.scores,
-            speakers=expert.speakers_of("test"),
-            **tested,
-        ),
+        speaker_crops=expert.streams.crops,
+        precision="fp32" if computing is None else computing.precision,
+        computing=computing,
+        **found._asdict(),
         split=expert.data.emotion.splitting,
         corpora=summaries(expert.data.corpora),
-        speaker_crops=expert.streams.crops,
+        accepted=tuple(Acceptance(**one) for one in accepted),
+        versions=versions(),
+        config=to_mapping(config),
+        args={name: args.get(name) for name in _ARGS},
         **known,
     )
 

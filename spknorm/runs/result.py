@@ -1,4 +1,4 @@
-"""result.json: what a finished run is, declared once; made by the runner, read by all others.
+"""result.json: what a finished run is, declared once; made in `outcome.py`, read by all others.
 
 After `checked.py` and `metrics_log.py` in this folder. No wall clock but `seconds`, so that a
 resumed run leaves the same bytes.
@@ -6,24 +6,21 @@ resumed run leaves the same bytes.
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spknorm.config import effects, to_mapping
+from spknorm.config import to_mapping
 from spknorm.errors import ConfigError
 from spknorm.files import write_json
 from spknorm.protocols.owners import Splitting
 from spknorm.runs.checked import build, read_object
 from spknorm.runs.metrics_log import finite
-from spknorm.runs.scored import Dimensions, Scored, Scores, TestScores
-from spknorm.schema import TaskConfig
+from spknorm.runs.scored import Dimensions, Scores, TestScores
 
 RESULT_SCHEMA = "spknorm.result/1"
 _VERSIONS_OF = ("s3prl", "torch", "torchaudio", "transformers", "numpy")
-_ARGS = (*effects.ARGUMENTS, "downstream_variant")
-"""Arguments of the command line that decide what a run computes."""
 _SELDOM = ("forked_from", "accepted", "dimensions", "split", "computing")
 
 
@@ -199,53 +196,6 @@ def read_result(path: Path) -> Result:
             f"{path}: `test.n` must be the number of utterances in `confusion`, but is {test.n}."
         )
     return result
-
-
-def make_result(
-    *,
-    config: TaskConfig,
-    args: Mapping[str, Any],
-    scored: Scored,
-    seconds: float,
-    computing: Computing | None = None,
-    corpora: Mapping[str, Any] | None = None,
-    forked_from: Mapping[str, Any] | None = None,
-    accepted: Sequence[Mapping[str, Any]] = (),
-    **known: Any,
-) -> Result:
-    """Return the record of a run that has ended.
-
-    `known` are further fields of the record as they are. `computing` is None under s3prl's Runner,
-    which knows fp32 alone; `corpora` is what the run saw of them (spknorm.corpora.digest).
-    """
-    from spknorm.method.optim import clipping  # with torch, which readers of results do without
-
-    data, method = config.downstream_expert.datarc, config.downstream_expert.spknorm
-    return Result(
-        task=args.get("downstream"),  # type: ignore[arg-type]  # our own runs always name theirs
-        upstream=args.get("upstream"),  # type: ignore[arg-type]
-        strategy=method.strategy,
-        update=method.update,
-        speaker_lambda=method.speaker_lambda,
-        clip=clipping.resolved(config.runner.clip, config.runner.engine),
-        train_feature_extractor=method.train_feature_extractor,
-        protocol=data.protocol,
-        seed=args.get("seed"),  # type: ignore[arg-type]
-        draw=data.draw,
-        samples_per_label=data.samples_per_label,
-        frozen=not args.get("upstream_trainable"),
-        seconds=round(seconds, 3),
-        precision="fp32" if computing is None else computing.precision,
-        computing=computing,
-        **scored._asdict(),
-        corpora=corpora or {},
-        forked_from=None if forked_from is None else Fork(**forked_from),
-        accepted=tuple(Acceptance(**one) for one in accepted),
-        versions=versions(),
-        config=to_mapping(config),
-        args={name: args.get(name) for name in _ARGS},
-        **known,
-    )
 
 
 def write_result(folder: Path, result: Result) -> None:

@@ -22,6 +22,7 @@ from spknorm.errors import CheckpointError, MissingError, is_out_of_memory
 from spknorm.files import read_json, require_folder
 from spknorm.method.model import Heads, make_heads
 from spknorm.runs import checkpoint
+from spknorm.runs.state import KEY
 from spknorm.schema import TaskConfig
 from spknorm.statistics.targets import Target, target_of
 from spknorm.upstreams import Family, family_of, tuning
@@ -183,7 +184,7 @@ def sections(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_target(state: Mapping[str, Any], result: Mapping[str, Any], num_outputs: int) -> Target:
     """Return what a head predicts: by the checkpoint, by result.json, else IEMOCAP's four."""
-    kept, dimensions = state.get("Spknorm", {}), result.get("dimensions") or {}
+    kept, dimensions = state.get(KEY, {}), result.get("dimensions") or {}
     written = (result.get("test") or {}).get("classes") or dimensions.get("names")
     names = kept.get("classes") or written or EMOTIONS
     if len(names) != num_outputs:

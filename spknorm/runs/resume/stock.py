@@ -173,7 +173,6 @@ class StockLog:
             expert,
             dev=self._best[1],
             test=test,
-            config=expert.config,
             args=self._args,
             steps=expert.config.runner.total_steps,
             best_step=self._best[0],
