@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 POINTER = "is a pointer of git-lfs, not the file itself: run `git lfs pull` where it was cloned"
 """What is said of a file for which `is_pointer` holds, behind its name."""
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/|/annex/objects/")
-_BLOCK_BYTES = 1 << 20
 _IN_USE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 """What flock answers on file systems without locks (some network and cluster ones)."""
@@ -145,11 +144,8 @@ def sha256_of(source: Path | bytes) -> str:
     """Return the hexadecimal SHA-256 of a file's content or of `source` itself."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
-    digest = hashlib.sha256()
     with Path(source).open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_root(folder: str | None = None) -> Path:
@@ -168,6 +164,12 @@ def require_folder(folder: Path, what: str) -> None:
         raise MissingError(f"{folder} is a file: name {what}.")
     if not folder.is_dir():
         raise MissingError(f"There is no folder {folder}: name {what}.")
+
+
+def nearest_folder(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that is there: the disk of what is to be made."""
+    folder = Path(folder).absolute()
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
 def check_folder(path: Path) -> None:
@@ -244,34 +246,32 @@ class FolderLock:
         Raises:
             ConfigError: The folder cannot be written, or another live process holds it.
         """
+        folder = self._path.parent
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             file = self._path.open("a+")
         except OSError as error:
             raise ConfigError(
-                f"The folder {self._path.parent} cannot be written ({error.strerror}). "
+                f"The folder {folder} cannot be written ({error.strerror}). "
                 "Choose another with -p, or change its permissions."
             ) from error
-        try:
-            locked = lock_file(file, self._path.parent)
-        except BlockingIOError as error:
+        with contextlib.ExitStack() as unlocked:
+            unlocked.enter_context(file)
+            try:
+                if not lock_file(file, folder):
+                    return
+            except BlockingIOError as error:
+                file.seek(0)
+                owner = file.read().strip() or "another process"
+                raise ConfigError(
+                    f"The folder {folder} is in use by {owner}. "
+                    "Wait for it to end, or choose another folder with -p."
+                ) from error
             file.seek(0)
-            owner = file.read().strip() or "another process"
-            file.close()
-            raise ConfigError(
-                f"The folder {self._path.parent} is in use by {owner}. "
-                "Wait for it to end, or choose another folder with -p."
-            ) from error
-        except ConfigError:
-            file.close()
-            raise
-        if not locked:
-            file.close()
-            return
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+            file.truncate()
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            unlocked.pop_all()
         self._file = file
         # Processes that load data outlive a killed one by a moment, and would hold its lock on.
         os.register_at_fork(after_in_child=self.release)

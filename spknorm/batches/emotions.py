@@ -76,17 +76,29 @@ def read_emotions(config: DataConfig, *, fold: str, seed: int, work_dir: Path) -
     return EmotionData(split, names, labels, weights, scale, digest, splitting)
 
 
+def with_targets(
+    config: DataConfig, records: Sequence[Utterance]
+) -> tuple[Sequence[Utterance], tuple[str, ...]]:
+    """Return the utterances that a run takes of a corpus, checked, and its classes or dimensions.
+
+    Raises:
+        DataError: There is nothing to predict, or the labels cannot be trained on.
+    """
+    if config.targets == "dimensions":
+        names = targets.dimensions_among(records)
+        return targets.with_dimensions(records, names), names
+    names = classes_of(records, label_set(config))
+    check_records(records, role="emotion", classes=names)
+    return records, names
+
+
 def _read_one(config: DataConfig, *, seed: int, work_dir: Path) -> Divided:
     """Read and divide the one corpus; its fold is that of the settings."""
     records = read_corpus(ExpertConfig(datarc=config), "emotion")
+    records, names = with_targets(config, records)
     scale = None
     if config.targets == "dimensions":
-        names = targets.dimensions_among(records)
-        records = targets.with_dimensions(records, names)
         scale = targets.scale_of(records, names, config.scale, CORPORA[config.corpus].scale)
-    else:
-        names = classes_of(records, label_set(config))
-        check_records(records, role="emotion", classes=names)
     records = list(usable(records, work_dir=work_dir, skip_bad=config.skip_bad))
     dev = resolved_dev(config.dev, protocol=config.protocol, base=config.base, corpus=config.corpus)
     split, splitting = divide(

@@ -20,7 +20,7 @@ from spknorm.bench.sizes import (
     shape_of,
 )
 from spknorm.errors import ConfigError
-from spknorm.files import read_json
+from spknorm.files import nearest_folder, read_json
 from spknorm.schema import TaskConfig
 
 ASSUMED_RATE = 200e12
@@ -135,8 +135,7 @@ def refuse_what_cannot_fit(budget: Budget, out: Path) -> None:
 
 
 def _free_gb(out: Path) -> float:
-    existing = next(place for place in (out.absolute(), *out.absolute().parents) if place.is_dir())
-    return float(shutil.disk_usage(existing).free) / 1e9
+    return float(shutil.disk_usage(nearest_folder(out)).free) / 1e9
 
 
 def _figure(value: float) -> str:

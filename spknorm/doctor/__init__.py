@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "warn", "fail"]
 
-_SEED = 1337  # of a run without --seed
-
 
 class Check(NamedTuple):
     """A line of the report: what was looked at, and what was found.
@@ -43,7 +41,6 @@ def examine(
     audio: bool = False,
     upstream: str | None = None,
     frozen: bool = False,
-    seed: int = _SEED,
 ) -> list[Check]:
     """Examine everything that a run with this configuration needs, and change nothing.
 
@@ -54,7 +51,6 @@ def examine(
             otherwise headers alone are read.
         upstream: Its name on s3prl's hub, from which disk, memory and cache follow.
         frozen: Whether it is frozen.
-        seed: The run's.
 
     Returns:
         The checks in the order of a report, no matter what is wrong.
@@ -78,7 +74,6 @@ def examine(
         if status_of(corpora) != "fail":
             checks += check_run(
                 config,
-                seed=seed,
                 work_dir=Path(work_dir),
                 folder=Path(folder),
                 upstream=upstream,

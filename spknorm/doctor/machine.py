@@ -10,6 +10,7 @@ from pathlib import Path
 from spknorm.config import device
 from spknorm.doctor import Check
 from spknorm.errors import ConfigError
+from spknorm.files import nearest_folder
 from spknorm.schema import RunnerConfig
 
 _PACKAGES = ("torch", "torchaudio", "s3prl", "soundfile", "numpy", "scipy", "librosa")
@@ -33,7 +34,7 @@ def check_machine(folder: Path) -> list[Check]:
 
 def check_disk(folder: Path) -> Check:
     """Say how much room there is where `folder` is or would be."""
-    free = shutil.disk_usage(existing(folder)).free / 1e9
+    free = shutil.disk_usage(nearest_folder(folder)).free / 1e9
     found = f"{free:.1f} GB free for {folder}"
     if free < _LEAST_DISK_GB:
         return Check("disk", "fail", f"{found}. A checkpoint would not fit: choose another with -p")
@@ -45,7 +46,7 @@ def check_disk(folder: Path) -> Check:
 
 def check_writing(folder: Path) -> Check:
     """Try to write where `folder` is or would be."""
-    place = existing(folder)
+    place = nearest_folder(folder)
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
@@ -141,9 +142,3 @@ def _check_memory() -> Check:
         advice = f"less than {_ADVISED_MEMORY_GB:.0f}: set datarc.pre_load: false"
         return Check("memory", "warn", f"{found}, {advice}")
     return Check("memory", "ok", found)
-
-
-def existing(folder: Path) -> Path:
-    """Return the folder, or the nearest above it that exists."""
-    folder = folder.absolute()
-    return next(place for place in (folder, *folder.parents) if place.is_dir())

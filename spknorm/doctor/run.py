@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spknorm.audio import AudioIndex
+from spknorm.bench.experiment import DEFAULT_SEED
 from spknorm.corpora.columns import Utterances
 from spknorm.corpora.records import Utterance
 from spknorm.doctor import Check
-from spknorm.doctor.machine import existing
 from spknorm.errors import USER_ERRORS
+from spknorm.files import cache_root, nearest_folder
 from spknorm.protocols import Split
 from spknorm.schema import TaskConfig
 from spknorm.statistics import MIN_SPEAKERS
@@ -26,7 +27,6 @@ _FLOAT = 4  # bytes
 def check_run(
     config: TaskConfig,
     *,
-    seed: int,
     work_dir: Path,
     folder: Path,
     upstream: str | None,
@@ -43,7 +43,7 @@ def check_run(
     fold = str(expert.datarc.test_fold)
     name = f"{expert.datarc.protocol} {fold}"
     try:
-        data = task.read_task_data(expert, fold=fold, seed=seed, work_dir=work_dir)
+        data = task.read_task_data(expert, fold=fold, seed=DEFAULT_SEED, work_dir=work_dir)
     except USER_ERRORS as error:
         return [Check(name, "fail", str(error))]
     checks = [_check_fold(name, data.split)]
@@ -52,7 +52,7 @@ def check_run(
     if absent := [one for one in classes if not emotions[one]]:
         said = f"the test part has no utterance of {', '.join(absent)}, so UA leaves them out"
         checks.append(Check(f"{name}, classes", "warn", said))
-    checks.append(_check_streams(data, config, seed=seed))
+    checks.append(_check_streams(data, config))
     if upstream is not None:
         emotion = (*data.split.train, *data.split.dev, *data.split.test)
         checks += _check_budgets(
@@ -76,12 +76,12 @@ def _check_fold(name: str, split: Split) -> Check:
     return Check(name, "warn", f"{found}; {few} {MIN_SPEAKERS}")
 
 
-def _check_streams(data: "TaskData", config: TaskConfig, *, seed: int) -> Check:
+def _check_streams(data: "TaskData", config: TaskConfig) -> Check:
     """Read the first batches of training, of both corpora."""
     from spknorm.batches.streams import Streams
 
     try:
-        streams = Streams(data, config, seed=seed)
+        streams = Streams(data, config, seed=DEFAULT_SEED)
         stream = streams.emotion()
         found = f"emotion batches of {len(stream[0].wavs)}, {len(stream.order)} an epoch"
         if (speakers := streams.speaker()) is not None:
@@ -105,7 +105,6 @@ def _check_budgets(
     from spknorm.bench.budget import estimated_hours, hours_words
     from spknorm.bench.sizes import checkpoint_bytes, memory_bytes, shape_of
     from spknorm.features.store import FeatureStore, human_size
-    from spknorm.files import cache_root
 
     shape = shape_of(upstream)
     if shape is None:
@@ -115,7 +114,7 @@ def _check_budgets(
     hours = hours_words(estimated_hours(shape, config, frozen=frozen))
     found = f"about {human_size(one)} a checkpoint, {memory} on the device, {hours}"
     checks = [Check("budget", "ok", found)]
-    free = shutil.disk_usage(existing(folder)).free
+    free = shutil.disk_usage(nearest_folder(folder)).free
     if 2 * one > free:  # a new one is whole before the old one goes
         advice = f"two do not fit into {human_size(free)}: choose another folder with -p"
         checks = [Check("budget", "fail", f"{found}; {advice}")]

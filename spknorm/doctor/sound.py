@@ -15,7 +15,7 @@ from spknorm.audio.index import Headers
 from spknorm.config.progress import Progress
 from spknorm.corpora.checks import check_records, find_bad_audio
 from spknorm.corpora.iemocap import check_counts, is_full
-from spknorm.corpora.labels import classes_among, classes_of
+from spknorm.corpora.labels import classes_among
 from spknorm.corpora.reading import label_set, read_corpus
 from spknorm.corpora.records import Utterance
 from spknorm.doctor import Check
@@ -40,11 +40,16 @@ def check_corpus(config: ExpertConfig, role: str, *, audio: bool) -> list[Check]
     """Read a corpus as a run would, and look at its files; `audio`: decode every one."""
     name = f"{role} corpus"
     section = config.datarc if role == "emotion" else config.speaker_corpus
+    from spknorm.batches.emotions import with_targets
+
     with heard() as remarks:
         try:
             records = read_corpus(config, role)
             labels = label_set(config.datarc)
-            records = _checked(config, role, records)
+            if role == "emotion":
+                records, _ = with_targets(config.datarc, records)
+            else:
+                check_records(records, role=role, label=config.speaker_corpus.label)
         except USER_ERRORS as error:
             return [Check(name, "fail", str(error))]
     checks = [Check(name, "ok", _counts(section.corpus, records))]
@@ -56,17 +61,6 @@ def check_corpus(config: ExpertConfig, role: str, *, audio: bool) -> list[Check]
         checks.append(Check(f"{name}, left out", "warn" if worst else "ok", said))
     skip_bad = config.datarc.skip_bad
     return checks + _check_files(name, records, audio=audio, skip_bad=skip_bad)
-
-
-def _checked(config: ExpertConfig, role: str, records: Sequence[Utterance]) -> Sequence[Utterance]:
-    """Return what a run would take of a corpus, or raise as it would."""
-    if role == "emotion" and config.datarc.targets == "dimensions":
-        from spknorm.batches.targets import dimensions_among, with_dimensions
-
-        return with_dimensions(records, dimensions_among(records))
-    classes = classes_of(records, label_set(config.datarc)) if role == "emotion" else ()
-    check_records(records, role=role, label=config.speaker_corpus.label, classes=classes)
-    return records
 
 
 @contextmanager

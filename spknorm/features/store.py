@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spknorm.errors import ConfigError
-from spknorm.files import atomic_path, sha256_of, write_json
+from spknorm.files import atomic_path, nearest_folder, sha256_of, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class FeatureStore:
                 f"it would take {human_size(used + num_bytes)}, above the limit of "
                 f"{human_size(limit_bytes)} (config.upstream.cache_limit_gb)"
             )
-        place = next(p for p in (self.folder, *self.folder.parents) if p.exists())
+        place = nearest_folder(self.folder)
         free = shutil.disk_usage(place).free
         if num_bytes + _SPARE_BYTES > free:
             return f"{place} has {human_size(free)} free, and {human_size(num_bytes)} are needed"
