@@ -1,4 +1,5 @@
 import importlib
+import shlex
 from pathlib import Path
 
 from spknorm.cli import (
@@ -18,6 +19,11 @@ def test_the_demo_corpora_are_written_where_asked(tmp_path, capsys, monkeypatch)
     assert main(["demo", str(tmp_path), "--rho", "0.5", "--seed", "3"]) == 0
     told = f"export IEMOCAP_ROOT={tmp_path}/iemocap VOXCELEB1_ROOT={tmp_path}/voxceleb1\n"
     assert capsys.readouterr().out == told
+    folder = tmp_path / "it's a folder"
+    assert main(["demo", str(folder), "--rho", "0.5", "--seed", "3"]) == 0
+    export, *roots = shlex.split(capsys.readouterr().out)  # as a shell reads what is pasted
+    assert export == "export"
+    assert roots == [f"IEMOCAP_ROOT={folder}/iemocap", f"VOXCELEB1_ROOT={folder}/voxceleb1"]
 
 
 def test_an_export_says_where_it_is_and_what_it_lacks(tmp_path, capsys, monkeypatch):

@@ -137,6 +137,14 @@ def test_an_unknown_speaker_is_nobody_and_drawn_for_no_speaker_head(tmp_path, ca
     )
 
 
+def test_who_speaks_is_known_of_what_raters_do_not_agree_on(tmp_path):
+    touch(tmp_path, ["Audios/a.wav", "Audios/b.wav"])
+    rows = [f"{who}.wav,{code},5,4,4,{who},Female,Train" for who, code in ("aX", "bH")]
+    write(tmp_path, "Labels/labels_consensus.csv", HEADER, *rows)
+    assert len(read(tmp_path, "msp_podcast")) == 1
+    assert len(read(tmp_path, "msp_podcast", "speaker")) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "lines"),
     [

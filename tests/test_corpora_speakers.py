@@ -5,8 +5,11 @@ from collections import Counter
 import pytest
 from corpus_files import read_tree
 
+from spknorm.corpora.known import CORPORA as KNOWN
 from spknorm.demo.corpus_trees import TREES
 from spknorm.errors import DataError, MissingError
+from spknorm.probe.corpus import ProbeDataConfig, read_records
+from spknorm.schema import SpeakerCorpusConfig
 
 CORPORA = ("voxceleb2", "vctk", "common_voice", "libritts", "cn_celeb")
 
@@ -136,3 +139,12 @@ def test_two_recordings_of_one_name_are_refused(tmp_path):
         (tmp_path / folder / "p225/p225_001_mic1.flac").write_bytes(content)
     with pytest.raises(DataError, match="1 utterances of VCTK have several files that differ"):
         read_tree(tmp_path, "vctk")
+
+
+@pytest.mark.parametrize(
+    "corpus", sorted(one for one in TREES if "speaker" in KNOWN[one].roles and one != "cameo")
+)
+def test_every_corpus_of_files_can_be_probed(corpus, tmp_path):
+    plant(tmp_path, corpus)
+    config = SpeakerCorpusConfig(corpus=corpus, root=str(tmp_path))
+    assert len({one.speaker for one in read_records(config, ProbeDataConfig())}) > 1

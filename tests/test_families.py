@@ -293,3 +293,13 @@ def test_adapters_in_s3prls_wrapper_of_transformers_are_trained_and_merged(tiny_
     changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
     assert changed
     assert all(key.endswith(("q_proj.weight", "v_proj.weight")) for key in changed)
+
+
+def test_a_run_of_adapters_is_evaluated(train, tiny_corpora, tmp_path):
+    lora = {"lora": {"rank": 2, "alpha": 4}}
+    whole = train("wavlm", "TAP", 2, **lora)
+    flags = flags_of("wavlm", tmp_path / "checkpoint")
+    ckpt, settings = flags.pop("upstream_ckpt"), settings_of(tiny_corpora, "TAP", 2, **lora)
+    flags |= {"mode": "evaluate", "init_ckpt": str(whole / "dev-best.ckpt")}
+    scores = tiny_runs.make_runner(ckpt, settings, whole, **flags).evaluate("test")
+    assert scores.wa == json.loads((whole / "result.json").read_text())["test"]["wa"]

@@ -160,3 +160,13 @@ def test_weights_that_do_not_fit_are_named(undisturbed, tiny_hubert, tiny_corpor
     start = undisturbed("TAP", "literal") / "states-6.ckpt"
     with pytest.raises(CheckpointError, match=r"The weights of Downstream in .* do not fit"):
         make_runner(tiny_hubert, mapping, tmp_path, init_ckpt=str(start))
+
+
+def test_weights_that_do_not_fit_are_told_with_one_that_does_not(
+    tiny_hubert, tiny_corpora, tmp_path
+):
+    train(tiny_hubert, settings_of(tiny_corpora, total_steps=2), tmp_path / "tap")
+    plain = settings_of(tiny_corpora, strategy="none")
+    given = str(tmp_path / "tap/dev-best.ckpt")
+    with pytest.raises(CheckpointError, match=r"not fit this experiment: Unexpected key.*speaker_"):
+        make_runner(tiny_hubert, plain, tmp_path / "none", init_ckpt=given)

@@ -95,9 +95,9 @@ class DownstreamExpert(nn.Module):
         """Where batches come from, by the settings of now; the runner adds the upstream's."""
         return Streams(self.data, self.config, seed=self.seed, frozen=self._frozen)
 
-    def speakers_of(self, split: str) -> list[str]:
+    def speakers_of(self, split: str) -> list[str | None]:
         """Return who speaks each utterance of `dev` or `test`, in its stream's order."""
-        return [str(utterance.speaker) for utterance in getattr(self.split, split)]
+        return [utterance.speaker for utterance in getattr(self.split, split)]
 
     # Interface (s3prl's Runner)
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader[Any]:

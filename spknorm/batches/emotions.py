@@ -4,6 +4,7 @@ Before `task.py`, which adds the speaker corpus. Under the protocol cross there 
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from spknorm.corpora.reading import label_set, read_corpus
 from spknorm.corpora.records import Utterance
 from spknorm.protocols import Split, Splitting, check_split, divide
 from spknorm.schema import DataConfig, ExpertConfig, resolved_dev
+
+logger = logging.getLogger(__name__)
 
 
 class EmotionData(NamedTuple):
@@ -121,6 +124,7 @@ def _training_labels(
 ) -> tuple[list[Any], list[float] | None]:
     """Return the training utterances' labels, and the classes' weights if they are not alike."""
     labels = _plain_labels(split.train, names, scale)
+    _tell_what_is_not_learnt(names, labels, scale)
     if scale is not None:
         return labels, None
     if config.labels_from == "votes":
@@ -129,6 +133,23 @@ def _training_labels(
     if config.class_weights == "none":
         return labels, None
     return labels, targets.balanced_weights(labels, len(names))
+
+
+def _tell_what_is_not_learnt(
+    names: Sequence[str], labels: Sequence[Any], scale: tuple[float, float] | None
+) -> None:
+    """Warn of classes without a training utterance, and of dimensions that do not vary there."""
+    if scale is None:
+        trained = {*labels}
+        if absent := [name for number, name in enumerate(names) if number not in trained]:
+            logger.warning("The training part has no utterance of %s.", ", ".join(absent))
+        return
+    columns = zip(names, zip(*labels, strict=True), strict=True)
+    if constant := [name for name, values in columns if len({*values}) == 1]:
+        logger.warning(
+            "%s does not vary in the training part: nothing is learnt of it, and its CCC stands in "
+            "the mean of all.", ", ".join(constant),
+        )  # fmt: skip
 
 
 def _plain_labels(

@@ -109,8 +109,14 @@ def dimensions_among(records: Sequence[Utterance]) -> tuple[str, ...]:
 
 
 def with_dimensions(records: Sequence[Utterance], names: Sequence[str]) -> list[Utterance]:
-    """Return the utterances that have all of the dimensions; what is left out is counted."""
+    """Return the utterances that have all of the dimensions; what is left out is counted.
+
+    Raises:
+        DataError: None has.
+    """
     kept = [one for one in records if all(getattr(one, name) is not None for name in names)]
+    if not kept:
+        raise DataError(f"No utterance has all of {', '.join(names)}.")
     if len(kept) < len(records):
         logger.warning(
             "%d of %d utterances lack one of %s and are left out.",

@@ -1,6 +1,8 @@
 """`spknorm demo`: the generated corpora, in the layouts of IEMOCAP, VoxCeleb1 and many others."""
 
 import argparse
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from spknorm.cli.bars import bar
@@ -16,7 +18,7 @@ def run(args: argparse.Namespace) -> int:
 
     with bar("utterances") as show:
         roots = make_demo_corpora(args.folder, rho=args.rho, seed=args.seed, progress=show)
-    print(f"export IEMOCAP_ROOT={roots.iemocap} VOXCELEB1_ROOT={roots.voxceleb1}")
+    _tell({"iemocap": roots.iemocap, "voxceleb1": roots.voxceleb1})
     return 0
 
 
@@ -29,8 +31,17 @@ def _write_one(args: argparse.Namespace) -> int:
     if folder.exists():
         raise ConfigError(f"{folder} is there already and is left alone: name another folder.")
     written = write_tree(folder, args.corpus, seed=args.seed)
-    print(f"{len(written)} utterances\nexport {args.corpus.upper()}_ROOT={folder.absolute()}")
+    print(f"{len(written)} utterances")
+    _tell({args.corpus: folder})
     return 0
+
+
+def _tell(roots: Mapping[str, Path]) -> None:
+    """Print the command by which a shell, in any folder, knows where the corpora are."""
+    named = (
+        f"{name.upper()}_ROOT={shlex.quote(f'{root.absolute()}')}" for name, root in roots.items()
+    )
+    print("export", *named)
 
 
 COMMAND = Command(

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +62,12 @@ def check_records(
     unlabelled = records.take(np.isin(codes, empty)).ids()
     noun = f"utterances of the {role} corpus have no label `{column}`"
     refuse([f"`{name}`" for name in unlabelled], noun)
+    if found := twins(there.values(), there.values()):
+        logger.warning(
+            "The %s corpus has values of `%s` that differ in capitals or spaces alone (%s): if "
+            "they mean the same, write them alike, or they are told apart.",
+            role, column, first_of([f"`{one}` and `{other}`" for one, other in found], 3),
+        )  # fmt: skip
     if role == "emotion":
         unknown = [f"`{one.id}`: `{one.emotion}`" for one in records if one.emotion not in classes]
         refuse(unknown, f"utterances have an emotion that is none of {', '.join(classes)}")
@@ -75,6 +81,21 @@ def check_records(
         )
     else:
         _tell_contradictions(records, (label,))
+
+
+def twins(names: Iterable[str | None], others: Iterable[str | None]) -> list[tuple[str, str]]:
+    """Return each name that differs in capitals or spaces alone from one of the others, and that.
+
+    None is no name.
+    """
+    seen = {_plain(one): one for one in others if one is not None}
+    tried = sorted({name for name in names if name is not None})
+    found = ((name, seen.get(_plain(name), name)) for name in tried)
+    return [(name, other) for name, other in found if name != other]
+
+
+def _plain(name: str) -> str:
+    return "".join(name.casefold().split())
 
 
 def find_bad_audio(records: Sequence[Utterance], *, decode: bool = False) -> list[BadAudio]:

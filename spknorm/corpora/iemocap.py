@@ -85,7 +85,7 @@ def read(ask: Ask) -> list[Utterance]:
     four = label_set(ask.data) == "four"
     folder, fold, whole = ask.section.meta_data, ask.section.test_fold, False
     if folder is None:
-        whole = ask.data.targets == "dimensions"
+        whole = ask.unlabelled
         records = read_iemocap(ask.root, all_words=not four or whole, unlabelled=whole)
     elif fold is None:
         raise ConfigError("With `meta_data`, `test_fold` must say which of its folds to read.")

@@ -64,7 +64,8 @@ def read_manifest(file: Path, guard: PathGuard, *, by_part: bool) -> list[Uttera
             part = (record.label("fold"), record.split) if by_part else ()
             key = (record.id, *part)
             if key in first_line:
-                raise ValueError(f"the id `{record.id}` is that of line {first_line[key]}")
+                without = "" if "id" in cells else ": two parts of a file need a column `id`"
+                raise ValueError(f"the id `{record.id}` is that of line {first_line[key]}{without}")
         except ValueError as error:
             problems.append(f"line {number}: {error}")
             continue

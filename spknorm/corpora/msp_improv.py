@@ -60,13 +60,14 @@ def read(ask: Ask) -> list[Utterance]:
     """Return the utterances on whose class raters agree, in the order of their names.
 
     Each has its raters' votes, and arousal (turned the right way up), valence and dominance from 1
-    to 5. What is marked X has no class and is left out, and counted, unless dimensions are trained.
+    to 5. What is marked X has no class and is left out, and counted, unless speakers or dimensions
+    are trained.
 
     Raises:
         MissingError: There is no table, or none of its recordings.
         DataError: A line of the table cannot be read.
     """
-    root, unlabelled = ask.root, ask.data.targets == "dimensions"
+    root = ask.root
     table = find_one(root, r"evalu?[at]*tion\.txt", of="MSP-IMPROV", expected="Evalution.txt")
     rows: dict[str, Utterance] = {}
     problems: list[str] = []
@@ -77,7 +78,7 @@ def read(ask: Ask) -> list[Utterance]:
         except ValueError as error:
             problems.append(f"line {line}: {error}")
             continue
-        if one.emotion is None and not unlabelled:
+        if one.emotion is None and not ask.unlabelled:
             left_out["without agreement (X)"] += 1
         else:
             rows[one.id] = one

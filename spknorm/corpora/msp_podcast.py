@@ -43,14 +43,14 @@ def read(ask: Ask) -> list[Utterance]:
     """Return the labelled utterances in the order of their names.
 
     The speaker `Unknown` is nobody's name: such utterances have no speaker. What raters do not
-    agree on (X) has no class and is left out, unless dimensions are trained; what is withheld
-    (Test3) has nothing and is left out. Both are counted.
+    agree on (X) has no class and is left out, unless speakers or dimensions are trained; what is
+    withheld (Test3) has nothing and is left out. Both are counted.
 
     Raises:
         MissingError: There is no table, or none of its recordings.
         DataError: A line of the table cannot be read.
     """
-    root, title, unlabelled = ask.root, ask.corpus.title, ask.data.targets == "dimensions"
+    root, title = ask.root, ask.corpus.title
     table = find_one(
         root, r"labels_con[cs]ensus\.csv", of=title, expected="Labels/labels_consensus.csv"
     )
@@ -63,7 +63,7 @@ def read(ask: Ask) -> list[Utterance]:
     for line in lines_of(table, ("FileName", "EmoClass", "Split_Set")):
         code, part = line.cells["EmoClass"], line.cells["Split_Set"]
         parts[part] += 1
-        if code == _NO_AGREEMENT and not unlabelled:
+        if code == _NO_AGREEMENT and not ask.unlabelled:
             left_out["without agreement (X)"] += 1
         elif not code or code.lower() in ("nan", "na", "none"):
             left_out[f"without a label ({part})"] += 1

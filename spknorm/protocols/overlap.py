@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from spknorm.corpora.checks import twins
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, first_of
 from spknorm.protocols.owners import LISTED
@@ -77,19 +78,13 @@ def check_split(
 
 def warn_of_twins(split: Split) -> None:
     """Tell of test speakers whose name another has in train or dev, but for capitals or spaces."""
-    seen = {_plain(one.speaker): one.speaker for one in (*split.train, *split.dev) if one.speaker}
-    tested = sorted({one.speaker for one in split.test if one.speaker})
-    twins = [(name, seen[_plain(name)]) for name in tested if seen.get(_plain(name), name) != name]
-    if twins:
+    trained = [one.speaker for one in (*split.train, *split.dev)]
+    if found := twins([one.speaker for one in split.test], trained):
         logger.warning(
             "%d test speakers differ from training ones in capitals or spaces alone (%s): if they "
             "are the same people, write them alike, or the test is not on unseen speakers.",
-            len(twins), ", ".join(f"`{name}` and `{other}`" for name, other in twins[:_SHOWN]),
+            len(found), ", ".join(f"`{name}` and `{other}`" for name, other in found[:_SHOWN]),
         )  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    return "".join(name.casefold().split())
 
 
 def _leak(split: Split, noun: str, key: Key) -> list[str]:

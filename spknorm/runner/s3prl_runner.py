@@ -5,6 +5,7 @@ s3prl builds upstream, featurizer and expert, each by a method of its own that c
 
 import argparse
 import logging
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         self.expdir = Path(args.expdir)
         self.world = World(args.device)
         args.device = str(self.world.device)
+        self._is_training = getattr(args, "mode", "train") == "train"
         self.init_ckpt = checkpoint.read(Path(args.init_ckpt)) if args.init_ckpt else {}
         with seeded("construction", args.seed, device=self.world.device):
             self.upstream = self._get_upstream()
@@ -57,6 +59,8 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         self.expert = self.downstream.model
         upstream, featurizer = self.upstream.model, self.featurizer.model
         setup.check_upstream(upstream, featurizer, args, self.settings)
+        if not self._is_training:
+            tuning.merge(upstream)
         self.source = setup.make_source(
             upstream,
             featurizer,
@@ -73,10 +77,9 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         self, model: nn.Module, name: str, trainable: bool, interfaces: list[str] | None = None
     ) -> Any:
         """Load weights as s3prl does, without DistributedDataParallel; see distributed.py."""
-        training = getattr(self.args, "mode", "train") == "train"
         if name == "Upstream" and trainable:
             tuning.adapt(model, self.settings.upstream)
-        if training:
+        if self._is_training:
             self._start.keep(setup.shared_part(model, name, self._method))
         try:
             if name == "Upstream" and self.init_ckpt.get(name):
@@ -86,12 +89,11 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
+            what = str(error).splitlines()[:2][-1]  # below torch's heading, where it has one
             raise CheckpointError(
                 f"The weights of {name} in {self.args.init_ckpt} do not fit this experiment: "
-                f"{str(error).splitlines()[0]}"
+                f"{textwrap.shorten(what, 200, placeholder=' ...')}"
             ) from error
-        if not training:
-            tuning.merge(model)
         return ModelEntry(model, name, trainable, interfaces)
 
     def _get_downstream(self) -> Any:

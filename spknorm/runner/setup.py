@@ -24,6 +24,7 @@ from spknorm.method.optim.precision import DTYPES, evaluation_precision, precisi
 from spknorm.method.optim.world import World
 from spknorm.method.updates import Groups
 from spknorm.probe.erasure import check_variance_left, erase_layers, fit_layers, normalise_layers
+from spknorm.protocols import speakers_of
 from spknorm.schema import MethodConfig, TaskConfig, UpstreamConfig
 from spknorm.upstreams import family_of, tuning
 from spknorm.upstreams.alone import AloneUpstream
@@ -276,6 +277,7 @@ def _erase(kept: Mapping[str, Lookup | None], expert: Any, *, config: TaskConfig
             share,
         )
     else:
-        speakers = [name for part in ("train", "dev", "test") for name in expert.speakers_of(part)]
-        after = normalise_layers(before, speakers)
+        spoken = [utterance for part in expert.split for utterance in part]
+        speakers_of(spoken, "z-normalisation")
+        after = normalise_layers(before, [str(utterance.speaker) for utterance in spoken])
     emotion.replace(after)

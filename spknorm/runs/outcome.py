@@ -66,7 +66,14 @@ class Outcome:
 
     def _warn(self, scores: Any) -> None:
         """Say what the test scores do not tell."""
-        target = self._expert.target
+        target, speakers = self._expert.target, self._expert.speakers_of("test")[: scores.n]
+        if unknown := speakers.count(None):
+            logger.warning(
+                "Of %d of %d test utterances nobody knows who speaks: what is told of speakers, "
+                "intervals among it, is of the others.",
+                unknown,
+                len(speakers),
+            )
         if absent := target.absent(scores):
             logger.warning(
                 "The test part has no utterance of %s: UA and macro-F1 are over %d of %d classes.",

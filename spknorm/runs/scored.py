@@ -28,7 +28,8 @@ class Scores:
 class TestScores(Scores):
     """Of the test set, with the counts behind them: (C, C), row = true class.
 
-    `ua_over` are the classes that UA is the mean recall of: those with test utterances.
+    `ua_over` are the classes that UA is the mean recall of: those with test utterances;
+    `by_speaker` has those whose speaker is known.
     """
 
     classes: tuple[str, ...]
@@ -85,7 +86,7 @@ def scored(
     test: Any,
     truth: Sequence[Any] = (),
     predicted: Sequence[Any] = (),
-    speakers: Sequence[str] = (),
+    speakers: Sequence[str | None] = (),
 ) -> Scored:
     """Return the scores of a run as its result file has them.
 

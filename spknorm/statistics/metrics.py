@@ -98,14 +98,17 @@ def by_speaker(
     count: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]],
     truth: Sequence[Any],
     predicted: Sequence[Any],
-    speakers: Sequence[str],
+    speakers: Sequence[str | None],
 ) -> dict[str, NDArray[Any]]:
     """Return what `count` makes of each speaker's truths and predictions, by name in sorted order.
 
-    They are of N utterances: class indices (N,), or the values (N, D) of dimensions.
+    They are of N utterances: class indices (N,), or the values (N, D) of dimensions. Those without
+    a speaker (None) are of many people, and nobody's.
     """
-    true, told, who = np.asarray(truth), np.asarray(predicted), np.asarray(speakers)
-    return {name: count(true[who == name], told[who == name]) for name in sorted(set(speakers))}
+    true, told = np.asarray(truth), np.asarray(predicted)
+    who = np.asarray(speakers, dtype=object)
+    names = sorted({name for name in speakers if name is not None})
+    return {name: count(true[who == name], told[who == name]) for name in names}
 
 
 def measure(confusions: NDArray[Any], metric: str) -> NDArray[np.float64]:

@@ -146,3 +146,8 @@ class Ask(NamedTuple):
     role: str
     section: Any
     data: Any
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether utterances without a class count: for speakers and for dimensions they do."""
+        return self.role == "speaker" or self.data.targets == "dimensions"
