@@ -135,6 +135,7 @@ def our_runner(
     selection = "last_hidden_state" if trainable else "hidden_states"
     arguments = _arguments("emotion_spknorm", ckpt, selection, trainable, device, entry)
     if expdir is not None:
+        expdir.mkdir(parents=True, exist_ok=True)
         arguments.expdir = str(expdir)
         if checkpoint.existing(expdir):
             arguments.init_ckpt = str(checkpoint.latest(expdir)[0])

@@ -1,5 +1,9 @@
-"""What only a real GPU shows: numbers, weights, waits. Skipped where there is none."""
+"""What only a real GPU shows: numbers, weights, waits. Skipped where there is none.
 
+What can be asked of the CPU it is asked, too, by the same code.
+"""
+
+import functools
 import json
 import os
 import subprocess
@@ -12,10 +16,14 @@ HERE = Path(__file__).resolve().parent
 PATHS = [HERE.parents[1], HERE.parents[1] / "benchmarks", HERE.parent]
 SEES = "import torch; print(torch.cuda.is_available() and torch.cuda.get_device_capability()[0])"
 
+ROUNDING = 2**-8
+"""Of bfloat16, which has 8 bits: half of the distance of two numbers beside each other, at most."""
 
-@pytest.fixture(scope="module")
-def environment():
-    """That of a process that sees the GPUs which conftest.py hides."""
+
+def environment_of(device):
+    """That of a process that sees the GPUs which conftest.py hides, or none."""
+    if device == "cpu":
+        return dict(os.environ)
     seen = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     visible = seen.pop("SPKNORM_TESTS_GPUS")
     if visible != "all":
@@ -29,35 +37,72 @@ def environment():
 
 
 @pytest.fixture(scope="module")
-def answers(environment):
-    """What each check of real_card.py found."""
-    paths = [*map(str, PATHS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, str(HERE / "real_card.py")],
-        env={**environment, "PYTHONPATH": os.pathsep.join(paths)}, capture_output=True, text=True,
-    )  # fmt: skip
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"check')]
-    assert lines, done.stderr[-4000:]
-    return {line.pop("check"): line for line in lines}
+def answers():
+    """What each check of real_card.py found on a device; each device is asked once."""
 
-
-@pytest.fixture
-def answer(answers):
-    """Returns what a check found."""
-
-    def of(check):
-        assert "error" not in answers[check], answers[check]["error"]
-        return answers[check]["answer"]
+    @functools.cache
+    def of(device):
+        paths = [*map(str, PATHS), *filter(None, [os.environ.get("PYTHONPATH")])]
+        done = subprocess.run(
+            [sys.executable, str(HERE / "real_card.py"), device],
+            env={**environment_of(device), "PYTHONPATH": os.pathsep.join(paths)},
+            capture_output=True, text=True,
+        )  # fmt: skip
+        found = [json.loads(one) for one in done.stdout.splitlines() if one.startswith('{"check')]
+        assert found, done.stderr[-4000:]
+        return {one.pop("check"): one for one in found}
 
     return of
 
 
+@pytest.fixture
+def answer(answers, request):
+    """Returns what a check found, on the card unless the test is the CPU's, too."""
+    device = getattr(request, "param", "cuda")
+
+    def of(check):
+        found = answers(device)[check]
+        assert "error" not in found, found["error"]
+        return found["answer"]
+
+    return of
+
+
+CPU = pytest.param("cpu", marks=pytest.mark.slow)
+ON_BOTH = pytest.mark.parametrize("answer", [CPU, "cuda"], indirect=True)
+
+
+@ON_BOTH
 def test_packed_features_in_bfloat16_are_those_of_the_cpu_but_for_its_rounding(answer):
     found = answer("features")
     assert found["shape"] == [127, 256]
-    assert found["error"] < 8 * 2**-8  # a few roundings of bfloat16, of 8 bits, on one another
+    assert found["error"] < 8 * ROUNDING  # a few roundings on one another
 
 
+@ON_BOTH
+def test_the_convolution_as_products_is_as_near_to_float64_as_one_rounding_of_each_sum(answer):
+    found = answer("convolution")
+    ours, theirs = found["ours"], found["torch's"]
+    assert ours["y"] < ROUNDING  # each is one sum in float32, rounded once
+    assert ours["x"] < 2 * ROUNDING  # of each block, and of what the blocks come to
+    assert ours["weight"] < 2**-12  # exact products, summed in float32 alone
+    for name in ("y", "x", "weight"):
+        assert ours[name] < 2 * theirs[name]
+
+
+@ON_BOTH
+def test_a_run_is_predicted_with_exported_and_audited_as_on_the_cpu(answer):
+    found = answer("commands")
+    here, there = found["predicted"][0], found["predicted"][-1]
+    assert sum(here) == pytest.approx(1.0)
+    assert here == pytest.approx(there, abs=1e-2)  # convolutions are rounded to TF32
+    assert found["states"] < 1e-2
+    assert {"README.md", "model.onnx", "model.safetensors", "normalised.pt"} <= {*found["files"]}
+    assert found["the same rows"] and found["rows"] == len(found["accuracies"]) > 10
+    assert all(0 <= accuracy <= 1 for accuracy in found["accuracies"])
+
+
+@ON_BOTH
 def test_a_step_of_tap_moves_every_weight_of_the_layers(answer):
     found = answer("step")
     assert (found["moved"], found["finite"]) == (found["of"], True)
