@@ -29,6 +29,7 @@ from spknorm.features.reading import Reading
 from spknorm.features.store import Array, FeatureStore, human_size
 from spknorm.files import cache_root, sha256_of
 from spknorm.schema import UpstreamConfig
+from spknorm.upstreams.alone import by_length
 
 logger = logging.getLogger(__name__)
 
@@ -196,20 +197,17 @@ class CachedReader:
         self, compute: Callable[[list[Any]], list[Any]], wavs: Sequence[Any]
     ) -> list[Any]:
         """Return what `compute` makes of each waveform, those of one length together."""
-        made: dict[int, Any] = {}
-        order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))
-        for _, same in itertools.groupby(order, key=lambda index: len(wavs[index])):
-            members = list(same)
-            for start in range(0, len(members), self._group_size):
-                group = members[start : start + self._group_size]
-                found = in_smaller_parts(
+
+        def made(same: list[Any]) -> Iterator[Any]:
+            for start in range(0, len(same), self._group_size):
+                yield from in_smaller_parts(
                     compute,
-                    [wavs[index] for index in group],
+                    same[start : start + self._group_size],
                     name=lambda wav: f"an utterance of {len(wav) / SAMPLE_RATE:.1f} s",
                     device=self._device,
                 )
-                made.update(zip(group, found, strict=True))
-        return [made[index] for index in range(len(wavs))]
+
+        return by_length(made, wavs)
 
 
 def upstream_reader(

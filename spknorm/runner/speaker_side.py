@@ -17,8 +17,7 @@ from torch.nn import functional
 from spknorm.batches import Batch
 from spknorm.batches.parts import evenly, pick
 from spknorm.batches.shipping import ship
-from spknorm.config.memory import once_more
-from spknorm.errors import is_out_of_memory
+from spknorm.config.memory import once_more, or_else
 from spknorm.features.sources import Source
 from spknorm.method.optim.precision import autocast, precision_of
 from spknorm.method.optim.world import World
@@ -116,17 +115,11 @@ class SpeakerSide:
     def _evaluate(self, number: int) -> tuple[float, float] | None:
         """Return mean loss and accuracy over held-out batch `number`; None if memory is short."""
         assert self._stream is not None
-        short = 0.0
         (batch,) = self._source.batches(
             self._stream, number, number + 1, corpus="speaker", num_workers=0
         )
-        try:
-            loss, hits = self._sums(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            loss, hits, short = 0.0, 0.0, 1.0
-        loss, hits, size, short = self._world.sum([loss, hits, float(len(batch.ids)), short])
+        sums = or_else(lambda: (*self._sums(batch), 0.0), lambda: (0.0, 0.0, 1.0))
+        loss, hits, short, size = self._world.sum([*sums, float(len(batch.ids))])
         return None if short else (loss / size, hits / size)
 
     def _sums(self, batch: Batch) -> tuple[float, float]:

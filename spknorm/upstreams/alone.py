@@ -7,7 +7,7 @@ Legend: B utterances of L_i samples and T_i frames, b of them of one length, H d
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from spknorm.compat.lengths import check_lengths
 
 T = TypeVar("T")
+Wav = TypeVar("Wav", bound=Sized)
 
 
 def needed_samples(convolutions: nn.Module) -> int:
@@ -34,7 +35,7 @@ def lengthened(wav: Tensor, samples: int) -> Tensor:
     return functional.pad(wav, (0, samples - len(wav))) if len(wav) < samples else wav
 
 
-def by_length(make: Callable[[list[Tensor]], Iterable[T]], wavs: Sequence[Tensor]) -> list[T]:
+def by_length(make: Callable[[list[Wav]], Iterable[T]], wavs: Sequence[Wav]) -> list[T]:
     """Return what `make` gives for each waveform (L_i,), called with those of one length."""
     found: dict[int, T] = {}
     order = sorted(range(len(wavs)), key=lambda index: len(wavs[index]))
