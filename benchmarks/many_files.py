@@ -60,7 +60,7 @@ def look(folder: Path) -> None:
     from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig, TaskConfig
 
     opened, seconds = [0], dict.fromkeys(STAGES, 0.0)
-    examine = index._examine
+    examine = index._header_of
 
     def counted(*args: Any, **options: Any) -> Any:
         opened[0] += 1
@@ -77,7 +77,7 @@ def look(folder: Path) -> None:
 
         return measured
 
-    index._examine = counted
+    index._header_of = counted
     for name in STAGES:
         setattr(task, name, timed(name))
     before, start = _peak_mb(), time.monotonic()

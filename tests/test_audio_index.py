@@ -38,7 +38,7 @@ def test_an_index_opens_each_file_once_and_notices_changes(tmp_path, monkeypatch
     paths = [tmp_path / f"{number}.wav" for number in range(5)]
     for path in paths:
         soundfile.write(path, noise(1), 16000)
-    first = list(AudioIndex(tmp_path / "work").infos(paths))
+    first = AudioIndex(tmp_path / "work").infos(paths).records.tolist()
     opened = []
     import spknorm.audio.index as module
 
@@ -47,13 +47,13 @@ def test_an_index_opens_each_file_once_and_notices_changes(tmp_path, monkeypatch
         return read_info(path)
 
     monkeypatch.setattr(module, "read_info", counting)
-    assert list(AudioIndex(tmp_path / "work").infos(paths)) == first
+    assert AudioIndex(tmp_path / "work").infos(paths).records.tolist() == first
     assert opened == []
     soundfile.write(paths[2], noise(2), 16000)
     again = AudioIndex(tmp_path / "work").infos(paths)
     assert [one.path for one in opened] == [paths[2]]
-    assert [info.seconds for info in again] == [1, 1, 2, 1, 1]
-    assert again[2] == AudioIndex(tmp_path / "work").infos(paths[2:3])[0]
+    assert again.seconds.tolist() == [1, 1, 2, 1, 1]
+    assert again.records[2] == AudioIndex(tmp_path / "work").infos(paths[2:3]).records[0]
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_a_damaged_index_is_made_anew(tmp_path, content, monkeypatch):
     soundfile.write(tmp_path / "a.wav", noise(1), 16000)
     (tmp_path / "audio-index.bin").write_bytes(content)
     for _ in range(2):
-        assert AudioIndex(tmp_path).infos([tmp_path / "a.wav"])[0].seconds == 1
+        assert AudioIndex(tmp_path).infos([tmp_path / "a.wav"]).seconds[0] == 1
     monkeypatch.setattr("spknorm.audio.index.read_info", None)
-    assert AudioIndex(tmp_path).infos([tmp_path / "a.wav"])[0].seconds == 1
+    assert AudioIndex(tmp_path).infos([tmp_path / "a.wav"]).seconds[0] == 1
 
 
 @pytest.mark.parametrize("cut", [1, 20, 90])
@@ -94,7 +94,7 @@ def test_processes_share_an_index_and_learn_what_others_append(tmp_path, monkeyp
     first.infos(paths[:2])
     second.infos(paths[2:])
     monkeypatch.setattr("spknorm.audio.index.read_info", None)
-    assert len(first.infos(paths)) == len(second.infos(paths)) == 4
+    assert len(first.infos(paths).records) == len(second.infos(paths).records) == 4
 
 
 def test_an_index_that_is_mostly_superseded_is_written_anew(tmp_path, monkeypatch):
@@ -103,8 +103,8 @@ def test_an_index_that_is_mostly_superseded_is_written_anew(tmp_path, monkeypatc
     other = AudioIndex(tmp_path)
     for number in range(12):
         soundfile.write(path, noise(1 + number), 16000)
-        assert AudioIndex(tmp_path).infos([path])[0].seconds == 1 + number
-        assert other.infos([path])[0].seconds == 1 + number
+        assert AudioIndex(tmp_path).infos([path]).seconds[0] == 1 + number
+        assert other.infos([path]).seconds[0] == 1 + number
     assert (tmp_path / "audio-index.bin").stat().st_size < 8 * 100
 
 
@@ -127,15 +127,15 @@ def test_hashes_are_remembered_beside_headers_and_forgotten_with_the_content(tmp
     assert AudioIndex(tmp_path).hashes(paths)[1] == sha256_of(paths[1]) != expected[1]
     assert read == [paths[1]]
     monkeypatch.setattr("spknorm.audio.index.read_info", None)
-    assert index.infos(paths[::2])[0].seconds == 1
+    assert index.infos(paths[::2]).seconds[0] == 1
 
 
 def test_an_index_that_cannot_be_written_is_done_without(tmp_path, caplog):
     soundfile.write(tmp_path / "a.wav", noise(1), 16000)
     (tmp_path / "file").write_text("")
     index = AudioIndex(tmp_path / "file" / "below")
-    assert index.infos([tmp_path / "a.wav"])[0].seconds == 1
-    assert index.infos([tmp_path / "a.wav"])[0].seconds == 1
+    assert index.infos([tmp_path / "a.wav"]).seconds[0] == 1
+    assert index.infos([tmp_path / "a.wav"]).seconds[0] == 1
     assert sum("cannot be written" in text for text in caplog.messages) == 1
 
 

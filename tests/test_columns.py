@@ -9,7 +9,6 @@ import pytest
 import soundfile
 
 from spknorm.audio import AudioIndex
-from spknorm.audio.decoding import AudioInfo
 from spknorm.corpora import columns
 from spknorm.corpora.columns import Texts, Utterances, all_differ
 from spknorm.corpora.digest import digest_of
@@ -125,7 +124,7 @@ def test_a_look_at_files_that_are_known_keeps_a_record_of_each_and_no_copies(man
     headers = index.look_up(sounds)
     held, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert set(headers) == {AudioInfo(1600, 16000, 1, 0.1)}
+    assert set(headers.records.tolist()) == {(3244, 1600, 16000, 1)} and not headers.errors
     assert held / len(many) < 130  # 80 of the index, 16 of its order, 22 of headers
     assert peak / len(many) < 300
 

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,26 +41,16 @@ _GONE = -1
 _HEARD = ["size", "samples", "rate", "channels"]
 
 
-class Headers(Sequence[AudioInfo | AudioError]):
-    """The header or the error of each of many files, in their order, made as they are asked for.
+class Headers(NamedTuple):
+    """What the headers of many files say, in their order.
 
     Attributes:
-        records: `size` in bytes, `samples`, `rate` and `channels` of each.
-        errors: By place.
+        records: `size` in bytes, `samples`, `rate` and `channels` of each; 0 where it is no use.
+        errors: Of the files that cannot be used, by place.
     """
 
-    def __init__(self, records: Records, errors: dict[int, AudioError]) -> None:
-        self.records = records
-        self.errors = errors
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, number: Any) -> Any:
-        if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(len(self)))]
-        number = range(len(self))[number]
-        return self.errors[number] if number in self.errors else _info(self.records[number])
+    records: Records
+    errors: dict[int, AudioError]
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -135,7 +125,9 @@ class AudioIndex:
             return False
 
         what = "files decoded" if decode else "headers"
-        self._examine(what, new, paths, wanted, functools.partial(_examine, decode=decode), keep)
+        self._examine(
+            what, new, paths, wanted, functools.partial(_header_of, decode=decode), keep
+        )
         return Headers(heard, errors)
 
     def hashes(self, paths: Sequence[Path]) -> list[str]:
@@ -245,12 +237,7 @@ def _stamped(sounds: Sequence[Sound]) -> Records:
     return records
 
 
-def _info(record: Any) -> AudioInfo:
-    num_samples, sample_rate = int(record["samples"]), int(record["rate"])
-    return AudioInfo(num_samples, sample_rate, int(record["channels"]), num_samples / sample_rate)
-
-
-def _examine(sound: Sound, *, decode: bool) -> AudioInfo | AudioError:
+def _header_of(sound: Sound, *, decode: bool) -> AudioInfo | AudioError:
     sound = excerpt_of(sound)
     try:
         if decode:

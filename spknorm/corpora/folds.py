@@ -1,6 +1,5 @@
 """s3prl's fold JSON for IEMOCAP: read as the user has it, or written for stock s3prl to read."""
 
-import json
 import os
 import re
 from collections import Counter
@@ -12,8 +11,8 @@ from spknorm.audio.faults import listing, refuse
 from spknorm.corpora.iemocap import parse_name, read_iemocap
 from spknorm.corpora.paths import PathGuard
 from spknorm.corpora.records import EMOTIONS, Utterance
-from spknorm.errors import DataError, MissingError
-from spknorm.files import read_file, write_json
+from spknorm.errors import ConfigError, DataError, MissingError
+from spknorm.files import read_json, write_json
 
 LABELS = {emotion: number for number, emotion in enumerate(EMOTIONS)}
 """s3prl's class numbers (downstream/emotion/IEMOCAP_preprocess.py)."""
@@ -79,7 +78,7 @@ def read_folds(
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(read_file(path))
+        return read_json(path)
     except FileNotFoundError as error:
         raise MissingError(
             f"There is no {path}. `meta_data` must be a folder with s3prl's "
@@ -88,8 +87,8 @@ def _load(path: Path) -> Any:
         ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON: {error}") from error
+    except ConfigError as error:
+        raise DataError(str(error)) from error
 
 
 def _utterances(path: Path, content: Any, guard: PathGuard) -> list[Utterance]:

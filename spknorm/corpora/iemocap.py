@@ -9,7 +9,8 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,35 +121,24 @@ def read_iemocap(
     root = Path(os.path.abspath(root))  # noqa: PTH100 (links are kept as they are)
     records: list[Utterance] = []
     problems: list[str] = []
-    silent: list[_Labelled] = []  # without a sound file
+    silent: list[Utterance] = []  # without a sound file
     walk = Walk()
     for session in _sessions(root):
         wavs = _sound_files(root / session / "sentences" / "wav", walk)
-        labelled: list[_Labelled] = []
+        labelled: list[Utterance] = []
         for one in _labels_of(root / session / "dialog" / "EmoEvaluation", session, problems):
-            agreed = one.word is not None and (all_words or one.word in _MERGED)
+            agreed = one.original is not None and (all_words or one.original in _MERGED)
             if unlabelled or agreed:
-                (labelled if one.name in wavs else silent).append(one)
-        chosen = one_file_each(wavs, (one.name for one in labelled), corpus="IEMOCAP")
-        records += [
-            Utterance(
-                id=one.name,
-                path=chosen[one.name],
-                emotion=one.word if all_words or one.word is None else _MERGED[one.word],
-                original=one.word,
-                speaker=one.turn.speaker,
-                session=session,
-                turn=one.turn.kind,
-                votes=one.votes,
-                **one.dimensions,  # type: ignore[arg-type]  # floats
-            )
-            for one in labelled
-        ]
+                (labelled if one.id in wavs else silent).append(one)
+        chosen = one_file_each(wavs, (one.id for one in labelled), corpus="IEMOCAP")
+        for one in labelled:
+            word = one.original if all_words or one.original is None else _MERGED[one.original]
+            records.append(replace(one, path=chosen[one.id], emotion=word))
     refuse(problems, "lines of IEMOCAP are not as released")
     if silent:
         logger.warning(
             "%d labelled utterances of IEMOCAP have no sound file and are left out, the first: %s",
-            len(silent), silent[0].name,
+            len(silent), silent[0].id,
         )  # fmt: skip
     walk.report(root)
     return records
@@ -174,14 +164,6 @@ def is_full(records: Sequence[Utterance]) -> bool:
     """Say whether a tree is meant to be all of IEMOCAP: five sessions, 4400 utterances or more."""
     sessions = {record.session for record in records}
     return len(records) >= _FULL_FROM and sessions == set(COUNTS)
-
-
-class _Labelled(NamedTuple):
-    name: str
-    word: str | None  # None: raters do not agree
-    turn: Turn
-    dimensions: Mapping[str, float]
-    votes: tuple[tuple[str, float], ...]
 
 
 def _sessions(root: Path) -> list[str]:
@@ -210,8 +192,11 @@ def _sound_files(folder: Path, walk: Walk) -> dict[str, list[Path]]:
     return found
 
 
-def _labels_of(folder: Path, session: str, problems: list[str]) -> Iterator[_Labelled]:
-    """Yield what a session's label files say, in their order; what is not as released is noted."""
+def _labels_of(folder: Path, session: str, problems: list[str]) -> Iterator[Utterance]:
+    """Yield what a session's label files say, in their order; what is not as released is noted.
+
+    Without a path and a class; `original` is None where raters do not agree.
+    """
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 (names are what is sorted)
     except OSError as error:
@@ -228,8 +213,16 @@ def _labels_of(folder: Path, session: str, problems: list[str]) -> Iterator[_Lab
             except ValueError as error:
                 problems.append(f"{file}, line {number}: {error}")
                 continue
-            word = None if emotion == _NO_AGREEMENT else emotion
-            yield _Labelled(name, word, turn, dimensions, _votes(raters))
+            yield Utterance(
+                id=name,
+                path=Path(),
+                original=None if emotion == _NO_AGREEMENT else emotion,
+                speaker=turn.speaker,
+                session=session,
+                turn=turn.kind,
+                votes=_votes(raters),
+                **dimensions,  # type: ignore[arg-type]  # floats
+            )
 
 
 def _lines(file: Path) -> list[tuple[int, str, list[str]]]:

@@ -106,7 +106,7 @@ def _blocks(text: str) -> list[tuple[int, list[str], list[list[str]]]]:
 
 
 def _utterance(label: list[str], raters: list[list[str]]) -> Utterance:
-    name = re.sub(r"\.\w+$", "", label[0]).replace("UTD-", "MSP-")
+    name = Path(label[0]).stem.replace("UTD-", "MSP-")
     parsed = parse_name(name)
     code = label[1] if len(label) > 1 else ""
     if code not in _WORDS and code != _NO_AGREEMENT:

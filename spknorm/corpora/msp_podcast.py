@@ -73,7 +73,7 @@ def read(ask: Ask) -> list[Utterance]:
         elif part.lower() not in _SPLITS:
             problems.append(f"line {line.number}: unknown part `{part}`")
         else:
-            rows[_stem(line.cells["FileName"])] = line.cells
+            rows[Path(line.cells["FileName"]).stem] = line.cells
     refuse(problems, f"lines of {table} cannot be used")
     _compare(parts, title)
 
@@ -141,7 +141,7 @@ def _votes(root: Path) -> dict[str, Counter[str]]:
         for name, word in pairs:
             word = re.split(r"[-(,]", word)[0].strip().lower()
             if word:
-                found.setdefault(_stem(name), Counter())[word] += 1
+                found.setdefault(Path(name).stem, Counter())[word] += 1
     return found
 
 
@@ -159,12 +159,8 @@ def _speakers(root: Path) -> dict[str, str]:
         for line in text_of(file).splitlines():
             fields = re.split(r"[;,\s]+", line.strip())
             if len(fields) >= 2:
-                found[_stem(fields[0])] = fields[1].removeprefix("Speaker_")
+                found[Path(fields[0]).stem] = fields[1].removeprefix("Speaker_")
     return found
-
-
-def _stem(name: str) -> str:
-    return re.sub(r"\.\w+$", "", name)
 
 
 def _compare(parts: Counter[str], title: str) -> None:

@@ -84,5 +84,5 @@ def test_a_sound_file_of_any_content(folder, content):
 )
 def test_an_audio_index_of_any_content(folder, content):
     (folder / "audio-index.json").write_bytes(content)
-    (found,) = AudioIndex(folder).look_up([folder / "none.wav"])
+    found = AudioIndex(folder).look_up([folder / "none.wav"]).errors[0]
     assert isinstance(found, AudioError)
