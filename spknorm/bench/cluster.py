@@ -19,7 +19,7 @@ from spknorm.bench.executor import Executor
 from spknorm.bench.jobs import JOBS, Command, environment_of
 from spknorm.bench.slurm import JobState
 from spknorm.bench.submission import TooManyError, check_place, gpus_of, left_jobs, submit
-from spknorm.bench.summary import error_of, told_of, word_of_step
+from spknorm.bench.summary import error_of, is_audited, told_of, word_of_step
 from spknorm.bench.worker import RUN_LOG, CellRun, is_running
 
 logger = logging.getLogger(__name__)
@@ -140,10 +140,8 @@ class SlurmJobs:
         command = [*program, "report", str(self._out), "--audit"]
         report = {REPORT: self._call(command, self._out / JOBS / REPORT)}
         try:
-            asked = {"nodes": 1, "gpus_per_node": gpus}
-            audit = self._submit(calls, after=runs, asked=asked)
-            asked = {"nodes": 1, "gpus_per_node": 0}
-            self._submit(report, after=[audit], asked=asked)
+            audit = self._submit(calls, after=runs, asked={"nodes": 1, "gpus_per_node": gpus})
+            self._submit(report, after=[audit], asked={"nodes": 1, "gpus_per_node": 0})
         except TooManyError:
             if self._waits_for_room():
                 return False
@@ -195,16 +193,16 @@ class SlurmJobs:
         """Tell whether a cell that was handed over has begun."""
         return self._state(cell.name).state == "RUNNING"
 
-    def followed(self) -> bool:
-        """Tell whether the jobs after the runs are over."""
-        return all(self._job_is_over(name) for name in self._after())
-
     def why(self, cell: Cell) -> str | None:
         """Return why a cell that is over has no result; None if it was not started here."""
         return self._why(cell.name, self._out / cell.name)
 
-    def why_not_followed(self) -> list[str]:
-        """Return what the jobs after the runs failed of."""
+    def finish(self) -> list[str]:
+        """Wait until the jobs after the runs are over; return what they failed of."""
+        while self._audits and not is_audited(self._out) and not self.follow():
+            time.sleep(self.poll_seconds)
+        while not all(self._job_is_over(name) for name in self._after()):
+            time.sleep(self.poll_seconds)
         told = []
         for name in self._after():
             if self._state(name).state not in ("COMPLETED", "GONE"):

@@ -19,9 +19,9 @@ from spknorm.bench.experiment import Experiment, read_experiment
 from spknorm.bench.jobs import JOBS, Command, LocalJobs, max_parallel
 from spknorm.bench.summary import CellStatus, Summary, status_of, write_summary
 from spknorm.bench.worker import is_running
-from spknorm.errors import MissingError
 from spknorm.files import FolderLock
 
+Jobs = LocalJobs | SlurmJobs
 _TELL_SECONDS = 2.0
 
 
@@ -90,18 +90,12 @@ def run(
         board = _Board(experiment.name, out, statuses, max_parallel(executor), on_progress)
         board.tell()
         audits = num_methods(cells) if experiment.audit else 0
-        jobs: LocalJobs | SlurmJobs = LocalJobs(executor, out, command)
+        jobs: Jobs = LocalJobs(executor, out, command)
         if executor.kind == "slurm":
             jobs = SlurmJobs(executor, out, command, experiment.name, audits=audits)
-        not_followed: list[str] = []
         try:
             _work_off(board, jobs)
-            if isinstance(jobs, SlurmJobs):
-                while audits and not _is_audited(out) and not jobs.follow():
-                    time.sleep(jobs.poll_seconds)
-                while not jobs.followed():
-                    time.sleep(jobs.poll_seconds)
-                not_followed = jobs.why_not_followed()
+            not_followed = jobs.finish()
         except BaseException:
             jobs.cancel()
             raise
@@ -112,10 +106,10 @@ def run(
         return summary._replace(not_followed=tuple(not_followed))
 
 
-def _work_off(board: "_Board", jobs: LocalJobs | SlurmJobs) -> None:
+def _work_off(board: "_Board", jobs: Jobs) -> None:
     """Start what waits, as many as there is place for, and note what ends, until all has ended."""
     waiting = [one.cell for one in board.statuses.values() if one.status == "pending"]
-    for cell in jobs.adopt(waiting) if isinstance(jobs, SlurmJobs) else []:
+    for cell in jobs.adopt(waiting):
         waiting.remove(cell)
         board.running[cell.name] = None
     while waiting or board.running:
@@ -136,14 +130,14 @@ def _work_off(board: "_Board", jobs: LocalJobs | SlurmJobs) -> None:
                 del board.running[cell.name]
             waiting[:0] = starts[taken:]
             board.tell()
-        if isinstance(jobs, SlurmJobs) and not waiting:
+        if not waiting:
             jobs.follow()
         time.sleep(jobs.poll_seconds)
         if time.monotonic() - board.told > _TELL_SECONDS:
             board.tell()
 
 
-def _starts(board: "_Board", jobs: LocalJobs | SlurmJobs, waiting: list[Cell]) -> list[Cell]:
+def _starts(board: "_Board", jobs: Jobs, waiting: list[Cell]) -> list[Cell]:
     """Take from `waiting` what there is place for; cells at work elsewhere are only watched."""
     room = len(waiting)
     if jobs.at_a_time is not None:
@@ -241,12 +235,3 @@ def _seconds_left(
             group = known.get(one.cell.variant, every)
             left.append(max(0.0, sum(group) / len(group) - elapsed.get(one.cell.name, 0.0)))
     return sum(left) / max(1, min(parallel or len(left), len(left)))
-
-
-def _is_audited(out: Path) -> bool:
-    from spknorm.probe.audit import is_complete
-
-    try:
-        return is_complete(out)
-    except MissingError:  # no run is complete: there is nothing to audit
-        return True

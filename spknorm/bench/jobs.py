@@ -29,7 +29,8 @@ def environment_of(settings: Executor) -> dict[str, str]:
 class LocalJobs:
     """Cells as processes of this machine, each on one GPU where there are some.
 
-    A run whose bench is gone holds its folder, and is waited for as it comes up.
+    A run whose bench is gone holds its folder, and is waited for as it comes up. Audit and report
+    are the caller's.
     """
 
     poll_seconds = 0.2
@@ -41,6 +42,10 @@ class LocalJobs:
         self._gpu_of: dict[str, str] = {}
         self._executor: Any = None
         self._started: dict[str, Any] = {}
+
+    def adopt(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Take over nothing: what an earlier bench left running holds its folder."""
+        return []
 
     def start(self, cells: Sequence[Cell]) -> int:
         """Hand cells over; all are taken."""
@@ -81,6 +86,14 @@ class LocalJobs:
         if job is None:
             return None
         return error_of([self._out / cell.name / RUN_LOG, Path(job.paths.stderr)])
+
+    def follow(self) -> bool:
+        """Have nothing follow the cells."""
+        return True
+
+    def finish(self) -> list[str]:
+        """Return that nothing failed after the cells."""
+        return []
 
     def cancel(self) -> None:
         """End all cells, and wait until they have."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from spknorm import config
 from spknorm.bench.cells import Cell
+from spknorm.errors import MissingError
 from spknorm.files import read_json, write_json
 from spknorm.runs.status import SUMMARY_SCHEMA, Status, whole_result
 
@@ -73,6 +74,16 @@ def status_of(cell: Cell, out: Path) -> CellStatus:
     took = result.get("seconds")
     seconds = float(took) if isinstance(took, (int, float)) else None
     return CellStatus(cell, "complete", seconds=seconds)
+
+
+def is_audited(out: Path) -> bool:
+    """Tell whether the leakage audit of a bench has nothing left to do."""
+    from spknorm.probe.audit import is_complete  # torch
+
+    try:
+        return is_complete(out)
+    except MissingError:  # no run is complete: there is nothing to audit
+        return True
 
 
 def lines_of_cells(statuses: Sequence[CellStatus]) -> list[str]:

@@ -5,9 +5,8 @@ cell is an ordinary run in a folder of its own, whose prediction files have s3pr
 its number is the test score at the best dev step, read from the run's log.log.
 """
 
-import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,13 +55,13 @@ def run(
     Raises:
         MissingError: A checkpoint is not there.
     """
-    environment = _environment(plan, out)
+    environment, lists = _demo(out) if plan.corpora == "demo" else ({}, {})
     cells: list[TaskScore] = []
     pairs = [(upstream, task) for upstream in plan.upstreams for task in plan.tasks]
     for number, (upstream, task) in enumerate(pairs):
         progress(number, len(pairs))
         folder = out / folder_name(f"{task.name}-{upstream.name}")
-        command = [*_command(plan, task, out), *_source(upstream, out), "-p", str(folder)]
+        command = [*_command(plan, task, lists), *_source(upstream, out), "-p", str(folder)]
         cells.append(_cell(task, upstream, folder, command, environment))
     progress(len(pairs), len(pairs))
     content = [cell._replace(folder=cell.folder.name)._asdict() for cell in cells]  # type: ignore[arg-type]  # a text in the file
@@ -132,28 +131,22 @@ def table(cells: Sequence[TaskScore]) -> Table:
     )
 
 
-def _environment(plan: SuperbExperiment, out: Path) -> dict[str, str]:
-    """Return where the corpora are; those of the demo are made."""
-    if plan.corpora != "demo":
-        return {}
+def _demo(out: Path) -> tuple[dict[str, str], dict[str, Path]]:
+    """Make the demo's corpora; return the variables that say where, and the lists of tasks."""
     from spknorm.corpora.folds import write_folds
     from spknorm.demo import make_demo_corpora
 
-    roots = make_demo_corpora()
-    write_folds(roots.iemocap, out / "meta_data")
+    roots, folds = make_demo_corpora(), out.resolve() / "meta_data"
+    write_folds(roots.iemocap, folds)
     variables = {"IEMOCAP_ROOT": str(roots.iemocap), "VOXCELEB1_ROOT": str(roots.voxceleb1)}
-    return {**variables, "FLUENT_COMMANDS_ROOT": ""}  # of which the demo has none
+    variables["FLUENT_COMMANDS_ROOT"] = ""  # of which the demo has none
+    return variables, {"emotion": folds, "voxceleb1": roots.voxceleb1_split}
 
 
-def _command(plan: SuperbExperiment, task: Task, out: Path) -> list[str]:
+def _command(plan: SuperbExperiment, task: Task, lists: Mapping[str, Path]) -> list[str]:
     changes = dict(config.flatten(task.config))
-    if plan.corpora == "demo" and task.task == "emotion":
-        changes["downstream_expert.datarc.meta_data"] = str(out.resolve() / "meta_data")
-    if plan.corpora == "demo" and task.task == "voxceleb1":
-        from spknorm.demo import make_demo_corpora
-
-        split = make_demo_corpora().voxceleb1_split
-        changes["downstream_expert.datarc.meta_data"] = str(split)
+    if task.task in lists:
+        changes["downstream_expert.datarc.meta_data"] = str(lists[task.task])
     options = ["-d", task.task, "-s", plan.selection, "--seed", str(plan.seed), "-a"]
     options += ["-v", task.variant] if task.variant else []
     return run_command(options, changes.items())
@@ -176,22 +169,25 @@ def _source(upstream: Upstream, out: Path) -> list[str]:
 def _cell(
     task: Task, upstream: Upstream, folder: Path, command: list[str], environment: dict[str, str]
 ) -> TaskScore:
+    cell = TaskScore(task.name, upstream.name, folder, None, None, "")
     done = folder / "superb_cell.json"
-    if done.is_file() and (known := read_json(done)).get("command") == command:
-        return TaskScore(task.name, upstream.name, folder, known["score"], known["step"], "")
-    status = CellRun(command, folder, environment)()
-    text = ""
-    with contextlib.suppress(FileNotFoundError):
-        text = (folder / "log.log").read_text()
-    best = [int(step) for step, _ in _BEST.findall(text)]
-    tests = {int(step): float(score) for step, score in _TEST.findall(text)}
-    step = best[-1] if best and best[-1] in tests else None
-    score = None if step is None else tests[step]
-    if status == 0 and score is not None:
-        content = {"schema": SCHEMA, "command": command, "score": score, "step": step}
-        write_json(done, content)
-        return TaskScore(task.name, upstream.name, folder, score, step, "")
-    return TaskScore(task.name, upstream.name, folder, None, None, _reason(folder, status))
+    known = read_json(done) if done.is_file() else {}
+    if known.get("command") != command:
+        status = CellRun(command, folder, environment)()
+        score, step = _at_best(folder / "log.log")
+        if status or score is None:
+            return cell._replace(error=_reason(folder, status))
+        known = {"schema": SCHEMA, "command": command, "score": score, "step": step}
+        write_json(done, known)
+    return cell._replace(score=known["score"], step=known["step"])
+
+
+def _at_best(log: Path) -> tuple[float, int] | tuple[None, None]:
+    """Return the test score at the best dev step, and that step, where a log has them."""
+    text = log.read_text() if log.is_file() else ""
+    tests = dict(_TEST.findall(text))
+    best = next((step for step, _ in reversed(_BEST.findall(text))), "")
+    return (float(tests[best]), int(best)) if best in tests else (None, None)
 
 
 def _reason(folder: Path, status: int) -> str:
