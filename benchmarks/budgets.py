@@ -221,11 +221,12 @@ def measure_tasks(case: Models, folder: Path) -> dict[str, Any]:
     given.write_text(json.dumps({**content, "upstreams": [raw]}))
     shutil.rmtree(out, ignore_errors=True)
     plan = read_plan(given, quick=False)
-    environment = superb._environment(plan, out) | roots_of_tones(folder / "tones", plan.corpora)
+    variables, lists = superb._corpora(plan, out)
+    environment = variables | roots_of_tones(folder / "tones", plan.corpora)
     memory, seconds, disk = 0.0, 0.0, 0.0
     for task in plan.tasks:
         expdir = out / task.name
-        command = superb._command(plan, task, out)[3:]
+        command = superb._command(plan, task, lists)[3:]
         source = superb._source(plan.upstreams[0], out)
         own = [sys.executable, __file__, "--timed", *command[1:], *source, "-p", str(expdir)]
         memory = max(memory, run_child([*own, "--device", "cpu"], environment))

@@ -60,7 +60,7 @@ def result_of(cell):
     method = made_with["downstream_expert"]["spknorm"]
     return {
         "schema": "spknorm.result/1",
-        "upstream": cell.upstream,
+        "upstream": cell.upstream.name,
         "strategy": method["strategy"],
         "protocol": made_with["downstream_expert"]["datarc"]["protocol"],
         "seed": cell.seed,
@@ -69,7 +69,7 @@ def result_of(cell):
         "seconds": 10.0,
         "task": "emotion_spknorm",
         "speaker_lambda": method["speaker_lambda"],
-        "args": {"upstream_ckpt": cell.upstream_ckpt, "upstream_layer_selection": cell.layer},
+        "args": {"upstream_ckpt": cell.upstream.ckpt, "upstream_layer_selection": cell.layer},
         "config": made_with,
         "test": TEST,
     }

@@ -209,7 +209,7 @@ def test_a_file_extends_another_and_says_only_what_differs(tmp_path):
     assert experiment.name == "mine"
     assert experiment.seeds == (1,)
     assert experiment.config == {"runner": {"total_steps": 50, "log_step": 5}}
-    assert [cell.upstream for cell in bench.expand(experiment)] == ["hubert_large_ll60k"]
+    assert [cell.upstream.name for cell in bench.expand(experiment)] == ["hubert_large_ll60k"]
 
 
 def test_a_file_that_extends_nothing_or_itself_is_refused(tmp_path):

@@ -50,9 +50,9 @@ def budget(cells: Sequence[Cell], seconds: Mapping[str, float]) -> Budget:
     """Return what the cells need; `seconds` are those of one run by variant, where measured."""
     disk, memory, gpu_hours, unknown = 0.0, 0.0, 0.0, set()
     for cell in cells:
-        shape = shape_of(cell.upstream, cell.upstream_ckpt)
+        shape = shape_of(cell.upstream.name, cell.upstream.ckpt)
         if shape is None:
-            unknown.add(cell.upstream)
+            unknown.add(cell.upstream.name)
             continue
         settings, frozen = cell.config(), cell.frozen
         one = checkpoint_bytes(shape, settings, frozen=frozen)

@@ -1,4 +1,4 @@
-"""One run of a grid: its settings, its name and the command that makes it. First in this folder."""
+"""One run of a grid: its settings, its name and the command that makes it. After `entries.py`."""
 
 import functools
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spknorm import config, registry
+from spknorm.bench.entries import Upstream
 from spknorm.config import effects
 from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig
@@ -27,8 +28,6 @@ class Cell:
         name: Upstream, variant, protocol, fold and seed; also the name of its folder.
         group: The name without sizes, draws, folds and seeds: one for all runs of a method.
         variant: The part of the name that the rows of a table differ in.
-        upstream_ckpt: File or URL for a `*_local` upstream.
-        upstream_config: File for an upstream that needs one.
         frozen: Whether the upstream stays as it is.
         selection: s3prl's -s; None leaves the task's default.
         layer: s3prl's -l.
@@ -38,9 +37,7 @@ class Cell:
     name: str
     group: str
     variant: str
-    upstream: str
-    upstream_ckpt: str | None
-    upstream_config: str | None
+    upstream: Upstream
     frozen: bool
     selection: str | None
     layer: int | None
@@ -50,9 +47,10 @@ class Cell:
 
     def command(self, folder: Path) -> list[str]:
         """Return the command line of the run; `-a` continues what `folder` holds of it."""
-        options = ["-d", TASK, "-u", self.upstream, "-v", self.fold, "--seed", str(self.seed)]
-        named = {"-k": self.upstream_ckpt, "-g": self.upstream_config, "-s": self.selection}
-        for flag, value in (named | {"-l": self.layer}).items():
+        of = self.upstream
+        options = ["-d", TASK, "-u", of.name, "-v", self.fold, "--seed", str(self.seed)]
+        named = {"-k": of.ckpt, "-g": of.config, "-s": self.selection, "-l": self.layer}
+        for flag, value in named.items():
             options += [] if value is None else [flag, str(value)]
         options.append("--frozen" if self.frozen else "-f")
         return [*run_command(options, config.flatten(self.changes)), "-p", str(folder), "-a"]
@@ -86,13 +84,13 @@ class Cell:
     def _arguments(self) -> dict[str, Any]:
         """Return what the command line names, by s3prl's names."""
         named = {
-            "upstream_model_config": self.upstream_config,
+            "upstream_model_config": self.upstream.config,
             "upstream_feature_selection": self.selection,
         }
         return {
             "downstream": TASK,
-            "upstream": self.upstream,
-            "upstream_ckpt": self.upstream_ckpt,
+            "upstream": self.upstream.name,
+            "upstream_ckpt": self.upstream.ckpt,
             "upstream_trainable": not self.frozen,
             "upstream_layer_selection": self.layer,
             "downstream_variant": self.fold,
@@ -127,4 +125,4 @@ def folder_name(name: str) -> str:
 
 def num_methods(cells: Iterable[Cell]) -> int:
     """Return how many upstreams and variants there are, whatever the folds and seeds."""
-    return len({(cell.upstream, cell.upstream_ckpt, cell.variant) for cell in cells})
+    return len({(cell.upstream, cell.variant) for cell in cells})

@@ -8,7 +8,7 @@ way round.
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from spknorm import config
@@ -43,9 +43,10 @@ class Upstream:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What a variant names beside the method's settings."""
+    """An entry of `variants`."""
 
     name: str | None = None
+    """How its runs are called; null: by what it sets."""
     frozen: bool = False
     selection: str | None = None
     """s3prl's -s."""
@@ -55,6 +56,34 @@ class Variant:
     """Permuted speaker labels, the control."""
     config: Mapping[str, Any] | None = None
     """Other sections."""
+    method: Mapping[str, Any] = field(default_factory=dict)
+    """No key of the file: its settings of `downstream_expert.spknorm`."""
+
+    @property
+    def called(self) -> str:
+        """How its runs are called."""
+        erasure = self.method.get("erasure", "none")
+        parts = [self.method.get("strategy", "TAP")]
+        parts += [erasure] if erasure != "none" else []
+        parts += ["frozen"] if self.frozen else []
+        parts += ["shuffled"] if self.shuffled else []
+        return "-".join(parts) if self.name is None else self.name
+
+    @property
+    def takes_lambda(self) -> bool:
+        """Whether `lambdas` or `select` decides how strong its adversary is."""
+        return self.method.get("strategy") != "none" and "speaker_lambda" not in self.method
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What variants that share a chosen lambda have in common: all but the labels."""
+        method = (self.method.get(name) for name in ("strategy", "update", "adversary"))
+        return (*method, self.frozen, self.selection, self.layer)
+
+    def at(self, strength: float) -> "Variant":
+        """Return the variant at one lambda, which its name says."""
+        name = f"{self.called}-lambda{strength:g}"
+        return replace(self, name=name, method={**self.method, "speaker_lambda": strength})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +106,7 @@ def _names(kind: type) -> tuple[str, ...]:
 
 UPSTREAM_KEYS = _names(Upstream)
 METHOD_KEYS = _names(MethodConfig)
-VARIANT_KEYS = (*_names(Variant), *METHOD_KEYS)
+VARIANT_KEYS = (*(name for name in _names(Variant) if name != "method"), *METHOD_KEYS)
 DATA_KEYS = (
     *("base", "dev", "groups", "unseen", "allow_leak", "fold_lists"),
     *("corpus", "train_with", "test_on"),
@@ -110,27 +139,17 @@ def as_mapping(entry: Any, main: str, known: Iterable[str], where: str) -> dict[
     return dict(entry)
 
 
-def as_variant(entry: Any) -> dict[str, Any]:
-    """Return an entry of `variants` as a mapping with a name, its values read as a run reads them.
+def as_variant(entry: Any) -> Variant:
+    """Return an entry of `variants`, its values read as a run reads them.
 
     Raises:
         ConfigError: An unknown key, or a value of a wrong type.
     """
-    variant = as_mapping(entry, "strategy", VARIANT_KEYS, "variants")
-    for kind, names, path in (
-        (MethodConfig, METHOD_KEYS, "config.downstream_expert.spknorm"),
-        (Variant, _names(Variant), "variants"),
-    ):
-        given = {key: value for key, value in variant.items() if key in names}
-        read = config.build(kind, given, path=path)
-        variant |= {key: getattr(read, key) for key in given}
-    if variant.get("name") is None:
-        parts = [variant.get("strategy", "TAP")]
-        parts += [variant["erasure"]] if variant.get("erasure", "none") != "none" else []
-        parts += ["frozen"] if variant.get("frozen") else []
-        parts += ["shuffled"] if variant.get("shuffled") else []
-        variant["name"] = "-".join(parts)
-    return variant
+    rest = as_mapping(entry, "strategy", VARIANT_KEYS, "variants")
+    method = {key: rest.pop(key) for key in METHOD_KEYS if key in rest}
+    read = config.build(MethodConfig, method, path="config.downstream_expert.spknorm")
+    variant = config.build(Variant, rest, path="variants")
+    return replace(variant, method={key: getattr(read, key) for key in method})
 
 
 def as_upstream(entry: Any) -> Upstream:

@@ -3,12 +3,21 @@
 import itertools
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm import config
 from spknorm.bench.cells import QUICK, Cell, folder_name
-from spknorm.bench.entries import METHOD_KEYS, Upstream, as_seed, data_of, entries_of, folds_in
+from spknorm.bench.entries import (
+    METHOD_KEYS,
+    Upstream,
+    Variant,
+    as_seed,
+    data_of,
+    entries_of,
+    folds_in,
+)
 from spknorm.bench.experiment import Experiment, read_experiment
 from spknorm.errors import ConfigError
 from spknorm.protocols import NUM_DRAWS, SAMPLES_PER_LABEL
@@ -69,70 +78,51 @@ def _points(protocol: Mapping[str, Any], experiment: Experiment, quick: bool) ->
     return points[:1] if quick else points
 
 
-def _variants(experiment: Experiment, label: str) -> list[Mapping[str, Any]]:
+def _variants(experiment: Experiment, label: str) -> list[Variant]:
     """Variants times lambdas, each with its name and the strength chosen for its upstream."""
-    found: list[Mapping[str, Any]] = []
+    found: list[Variant] = []
     for variant in experiment.variants:
-        chosen = experiment.chosen.get((label, *key_of(variant)))
-        if not takes_lambda(variant):
-            found.append(variant)
-        elif experiment.lambdas:
-            found += [with_lambda(variant, strength) for strength in experiment.lambdas]
+        chosen = experiment.chosen.get((label, *variant.key))
+        if variant.takes_lambda and experiment.lambdas:
+            found += map(variant.at, experiment.lambdas)
+        elif variant.takes_lambda and chosen is not None:
+            found.append(replace(variant.at(chosen), name=variant.called))
         else:
-            found.append(variant if chosen is None else {**variant, "speaker_lambda": chosen})
+            found.append(variant)
     return found
-
-
-def with_lambda(variant: Mapping[str, Any], strength: float) -> dict[str, Any]:
-    """Return a variant at one strength, which its name says."""
-    name = f"{variant['name']}-lambda{strength:g}"
-    return {**variant, "speaker_lambda": strength, "name": name}
-
-
-def takes_lambda(variant: Mapping[str, Any]) -> bool:
-    """Return whether `lambdas` or `select` decides how strong the variant's adversary is."""
-    return variant.get("strategy", "TAP") != "none" and "speaker_lambda" not in variant
-
-
-def key_of(variant: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what variants that share a chosen lambda have in common: all but the labels."""
-    names = ("strategy", "update", "adversary", "frozen", "selection", "layer")
-    return tuple(variant.get(name) for name in names)
 
 
 def _cell(
     experiment: Experiment,
     protocol: Mapping[str, Any],
     upstream: Upstream,
-    variant: Mapping[str, Any],
+    variant: Variant,
     at: _GridPoint,
     quick: bool,
 ) -> Cell:
     data = data_of(protocol)
     if at.samples_per_label is not None:
         data |= {"samples_per_label": at.samples_per_label, "draw": at.draw}
-    method = {key: variant[key] for key in METHOD_KEYS if key in variant}
-    changes = config.merge(experiment.config, variant.get("config") or {})
+    method = {key: variant.method[key] for key in METHOD_KEYS if key in variant.method}
+    changes = config.merge(experiment.config, variant.config or {})
     expert: dict[str, Any] = {"datarc": data, "spknorm": method}
-    if variant.get("shuffled"):
+    if variant.shuffled:
         expert["speaker_corpus"] = {"shuffle_labels": True}
     changes = config.merge(changes, {"downstream_expert": expert})
     if quick:
         changes = config.merge(changes, {"runner": QUICK})
-    parts = [upstream.called, variant["name"], protocol["label"]]
+    parts = [upstream.called, variant.called, protocol["label"]]
     group = folder_name("-".join(parts))
     if at.samples_per_label is not None:
         parts += [f"n{at.samples_per_label}", f"draw{at.draw}"]
     return Cell(
         name=folder_name("-".join([*parts, at.fold, f"seed{at.seed}"])),
         group=group,
-        variant=variant["name"],
-        upstream=upstream.name,
-        upstream_ckpt=upstream.ckpt,
-        upstream_config=upstream.config,
-        frozen=variant.get("frozen", False),
-        selection=variant.get("selection"),
-        layer=variant.get("layer"),
+        variant=variant.called,
+        upstream=upstream,
+        frozen=variant.frozen,
+        selection=variant.selection,
+        layer=variant.layer,
         fold=at.fold,
         seed=at.seed,
         changes=changes,

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from spknorm import config, registry
-from spknorm.bench.entries import Upstream, as_folds, as_upstream, as_variant, check_known
+from spknorm.bench.entries import Upstream, Variant, as_folds, as_upstream, as_variant, check_known
 from spknorm.bench.executor import Executor, read_executor
 from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig
@@ -74,7 +74,7 @@ class Experiment:
     kind: str = "bench"
     config: Mapping[str, Any] = field(default_factory=dict)
     upstreams: tuple[Upstream, ...] = ()
-    variants: tuple[Mapping[str, Any], ...] = ()
+    variants: tuple[Variant, ...] = ()
     lambdas: tuple[float, ...] = ()
     protocols: tuple[Any, ...] = ("si5",)
     seeds: tuple[int, ...] = (DEFAULT_SEED,)

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 from spknorm import config
 from spknorm.bench.cells import Cell
-from spknorm.bench.entries import DATA_KEYS, entries_of, folds_in
-from spknorm.bench.expansion import expand, key_of, takes_lambda, with_lambda
+from spknorm.bench.entries import DATA_KEYS, Variant, entries_of, folds_in
+from spknorm.bench.expansion import expand
 from spknorm.bench.experiment import Experiment
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
@@ -99,7 +99,7 @@ def candidates_of(experiment: Experiment) -> Experiment:
         experiment,
         config=config.merge(experiment.config, {"runner": {"eval_dataloaders": ["dev"]}}),
         variants=tuple(
-            with_lambda(variant, strength)
+            variant.at(strength)
             for variant in _adversaries(experiment)
             for strength in (0.0, *select.lambdas)
         ),
@@ -134,9 +134,11 @@ def choose(
     for upstream in experiment.upstreams:
         cells = expand(replace(candidates, upstreams=(upstream,)), quick=quick)
         for variant in _adversaries(experiment):
-            tried = [with_lambda(variant, strength) for strength in (0.0, *select.lambdas)]
-            measured = [_measure(one, cells, out, leakage) for one in tried]
-            choices.append(_decide(upstream.called, variant["name"], measured, select.keep))
+            measured = [
+                _measure(variant, strength, cells, out, leakage)
+                for strength in (0.0, *select.lambdas)
+            ]
+            choices.append(_decide(upstream.called, variant.called, measured, select.keep))
     made = Selection(asked=asked, choices=tuple(choices))
     write_json(path, config.to_mapping(made))
     return made.choices
@@ -144,7 +146,7 @@ def choose(
 
 def with_choices(experiment: Experiment, choices: Iterable[Choice]) -> Experiment:
     """Return the experiment with each adversary at the lambda that was chosen for it."""
-    keys = {variant["name"]: key_of(variant) for variant in _adversaries(experiment)}
+    keys = {variant.called: variant.key for variant in _adversaries(experiment)}
     chosen = {(one.upstream, *keys[one.variant]): one.speaker_lambda for one in choices}
     return replace(experiment, chosen=chosen)
 
@@ -171,13 +173,14 @@ def _decide(upstream: str, name: str, measured: Sequence[Candidate], keep: float
 
 
 def _measure(
-    variant: Mapping[str, Any],
+    variant: Variant,
+    strength: float,
     cells: Sequence[Cell],
     out: Path,
     leakage: Callable[[Path], float],
 ) -> Candidate:
     scores, left = [], []
-    for cell in (one for one in cells if one.variant == variant["name"]):
+    for cell in (one for one in cells if one.variant == variant.at(strength).called):
         folder = out / FOLDER / cell.name
         path = folder / "result.json"
         if not path.is_file():
@@ -188,7 +191,7 @@ def _measure(
         left.append(leakage(folder))
     wa, speaker = mean_std(scores), mean_std(left)
     return Candidate(
-        speaker_lambda=variant["speaker_lambda"],
+        speaker_lambda=strength,
         dev_wa=wa.mean,
         dev_wa_std=wa.std,
         leakage=speaker.mean,
@@ -197,10 +200,10 @@ def _measure(
     )
 
 
-def _adversaries(experiment: Experiment) -> list[Mapping[str, Any]]:
+def _adversaries(experiment: Experiment) -> list[Variant]:
     """Return the variants whose lambda is to be chosen; controls take that of their original."""
-    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    found: dict[tuple[Any, ...], Variant] = {}
     for variant in experiment.variants:
-        if takes_lambda(variant) and not variant.get("shuffled"):
-            found.setdefault(key_of(variant), variant)
+        if variant.takes_lambda and not variant.shuffled:
+            found.setdefault(variant.key, variant)
     return list(found.values())

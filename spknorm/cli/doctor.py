@@ -57,8 +57,8 @@ def _settings_of(args: argparse.Namespace) -> Mapping[str, Any]:
         if one.changes["downstream_expert"]["spknorm"].get("strategy", "TAP") != "none"
     )
     chosen = next(with_speakers, cells[0])
-    if args.upstream is None and chosen.upstream_ckpt is None:
-        args.upstream, args.frozen = chosen.upstream, chosen.frozen
+    if args.upstream is None and chosen.upstream.ckpt is None:
+        args.upstream, args.frozen = chosen.upstream.name, chosen.frozen
     return chosen.changes
 
 

@@ -16,6 +16,7 @@ from spknorm.controlled.hypotheses import HYPOTHESES, Hypothesis
 from spknorm.controlled.plan import Variant
 from spknorm.demo.synthesis import FloatArray
 from spknorm.statistics import MIN_SPEAKERS, holm, mean_std
+from spknorm.statistics.resampling import quantile
 
 Row = TypeVar("Row")
 Group = TypeVar("Group", bound=Hashable)
@@ -139,7 +140,7 @@ def confidence(values: Sequence[float] | FloatArray) -> tuple[float | None, floa
     if len(values) < MIN_SEEDS:
         return None, None
     mean, error = float(np.mean(values)), float(stats.sem(values))
-    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    reach = quantile(0.975, len(values) - 1) * error
     return mean - reach, mean + reach
 
 

@@ -55,7 +55,7 @@ def run(
     Raises:
         MissingError: A checkpoint is not there.
     """
-    environment, lists = _demo(out) if plan.corpora == "demo" else ({}, {})
+    environment, lists = _corpora(plan, out)
     cells: list[TaskScore] = []
     pairs = [(upstream, task) for upstream in plan.upstreams for task in plan.tasks]
     for number, (upstream, task) in enumerate(pairs):
@@ -131,8 +131,10 @@ def table(cells: Sequence[TaskScore]) -> Table:
     )
 
 
-def _demo(out: Path) -> tuple[dict[str, str], dict[str, Path]]:
-    """Make the demo's corpora; return the variables that say where, and the lists of tasks."""
+def _corpora(plan: SuperbExperiment, out: Path) -> tuple[dict[str, str], dict[str, Path]]:
+    """Return which variables say where the demo's corpora are, which are made, and tasks' lists."""
+    if plan.corpora != "demo":
+        return {}, {}
     from spknorm.corpora.folds import write_folds
     from spknorm.demo import make_demo_corpora
 
