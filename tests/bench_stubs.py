@@ -1,12 +1,8 @@
 """Cells of a bench that take milliseconds: stubs that count instead of training."""
 
 import json
-import subprocess
 import sys
 
-from spknorm.bench.jobs import LocalJobs
-from spknorm.bench.summary import error_of
-from spknorm.bench.worker import RUN_LOG
 from spknorm.config import to_mapping
 
 TEST = {
@@ -85,30 +81,6 @@ def stub_command(folder, *, pause=0.0, failing="nobody", gate=""):
         return [sys.executable, "-S", "-E", str(script), *values]
 
     return command
-
-
-class DirectJobs(LocalJobs):
-    """Cells as processes of this one: without submitit's two around each, of half a second."""
-
-    poll_seconds = 0.02
-
-    def start(self, cells):
-        """Start the commands."""
-        for cell in cells:
-            folder = self._out / cell.name
-            command = self._command(cell, folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / RUN_LOG).open("wb") as log:
-                self._started[cell.name] = subprocess.Popen(command, stdout=log, stderr=log)
-        return len(cells)
-
-    def is_over(self, cell):
-        """Tell whether a process has ended."""
-        return self._started[cell.name].poll() is not None
-
-    def why(self, cell):
-        """Return what a process said last."""
-        return error_of([self._out / cell.name / RUN_LOG])
 
 
 def starts(out, cell):

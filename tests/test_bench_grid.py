@@ -11,23 +11,17 @@ from pathlib import Path
 
 import pytest
 from bench_files import experiment  # noqa: F401 (fixtures)
-from bench_stubs import EXPERIMENT, DirectJobs, result_of, starts, stub_command
+from bench_stubs import EXPERIMENT, result_of, starts, stub_command
 
 from spknorm import bench
 from spknorm.bench.worker import is_running
 from spknorm.errors import ConfigError
 
 
-@pytest.fixture
-def without_submitit(monkeypatch):
-    """A function after which cells start directly, where it is not how they run that counts."""
-    return lambda: monkeypatch.setattr("spknorm.bench.grid.LocalJobs", DirectJobs)
-
-
-@pytest.fixture
-def direct(without_submitit):
-    """From the first cell on."""
-    without_submitit()
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Look after cells, which take milliseconds, more often."""
+    monkeypatch.setattr("spknorm.bench.jobs.LocalJobs.poll_seconds", 0.02)
 
 
 def test_a_bench_runs_every_cell_and_a_second_call_runs_none(experiment, tmp_path):
@@ -49,7 +43,7 @@ def test_a_bench_runs_every_cell_and_a_second_call_runs_none(experiment, tmp_pat
     assert all(starts(out, cell) == ["0"] for cell in bench.expand(experiment))
 
 
-def test_a_failed_cell_stops_nothing_and_says_why(experiment, tmp_path, without_submitit):
+def test_a_failed_cell_stops_nothing_and_says_why(experiment, tmp_path):
     out = tmp_path / "out"
     summary = bench.run(experiment, out, command=stub_command(tmp_path, failing="none"))
     assert len(summary.complete) == 3
@@ -57,13 +51,10 @@ def test_a_failed_cell_stops_nothing_and_says_why(experiment, tmp_path, without_
     log = out / failed.cell.name / "run.log"
     assert failed.cell.name == "spknorm_demo_hubert-none-si5-fold2-seed1337"
     assert failed.error == f"The stub was told to fail. (all of it: {log})"
-    without_submitit()
     assert bench.run(experiment, out, command=stub_command(tmp_path)).failed == ()
 
 
-def test_a_result_made_with_other_settings_is_neither_used_nor_overwritten(
-    experiment, tmp_path, direct
-):
+def test_a_result_made_with_other_settings_is_neither_used_nor_overwritten(experiment, tmp_path):
     out = tmp_path / "out"
     bench.run(experiment, out, command=stub_command(tmp_path))
     experiment.write_text(EXPERIMENT.replace("total_steps: 30", "total_steps: 40"))
@@ -78,7 +69,7 @@ def test_a_result_made_with_other_settings_is_neither_used_nor_overwritten(
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"schema": "other"}'])
-def test_half_a_result_is_made_again(experiment, tmp_path, content, direct):
+def test_half_a_result_is_made_again(experiment, tmp_path, content):
     experiment.write_text(EXPERIMENT.replace("fold1, fold2", "fold1"))
     out, cell = tmp_path / "out", bench.expand(experiment)[0]
     (out / cell.name).mkdir(parents=True)
@@ -100,7 +91,7 @@ def test_a_plan_estimates_from_the_finished_cells_and_runs_nothing(experiment, t
     assert plan.seconds_left == pytest.approx(3 * 10 / 2)
 
 
-def test_two_benches_in_one_folder_are_refused(experiment, tmp_path, direct):
+def test_two_benches_in_one_folder_are_refused(experiment, tmp_path):
     out = tmp_path / "out"
 
     def second(progress):
@@ -111,9 +102,7 @@ def test_two_benches_in_one_folder_are_refused(experiment, tmp_path, direct):
     bench.run(experiment, out, command=stub_command(tmp_path), on_progress=second)
 
 
-def test_ctrl_c_stops_the_running_cells_and_a_new_call_continues_them(
-    experiment, tmp_path, without_submitit
-):
+def test_ctrl_c_stops_the_running_cells_and_a_new_call_continues_them(experiment, tmp_path):
     out, cells = tmp_path / "out", bench.expand(experiment)
 
     def interrupt(progress):
@@ -130,7 +119,6 @@ def test_ctrl_c_stops_the_running_cells_and_a_new_call_continues_them(
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert json.loads((out / "summary.json").read_text())["runs"] == []
-    without_submitit()
     assert len(bench.run(experiment, out, command=stub_command(tmp_path)).complete) == 4
     assert int(starts(out, cells[0])[1]) >= 1
 
@@ -201,7 +189,15 @@ def test_slurm_without_sbatch_is_told(experiment, tmp_path, monkeypatch):
         bench.run(experiment, tmp_path / "out", command=stub_command(tmp_path))
 
 
-def test_a_run_that_never_starts_is_explained_by_what_submitit_said(experiment, tmp_path):
+def test_a_run_is_stopped_at_its_time_limit(experiment, tmp_path, monkeypatch):
+    experiment.write_text(EXPERIMENT.replace("fold1, fold2", "fold1"))
+    monkeypatch.setattr("spknorm.bench.executor.Executor.minutes", 0.01)
+    summary = bench.run(experiment, tmp_path / "out", command=stub_command(tmp_path, pause=60.0))
+    said = "It reached its time limit: raise executor.timeout_min, or start the bench again."
+    assert [one.error for one in summary.failed] == [said] * 2
+
+
+def test_a_run_that_never_starts_is_explained(experiment, tmp_path):
     experiment.write_text(EXPERIMENT.replace("fold1, fold2", "fold1"))
     summary = bench.run(experiment, tmp_path / "out", command=lambda *_: ["/no/such/program"])
     assert "/no/such/program" in summary.failed[0].error

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from bench_stubs import EXPERIMENT, DirectJobs, stub_command
+from bench_stubs import EXPERIMENT, stub_command
 
 from spknorm import bench
 from spknorm.cli import main
@@ -25,12 +25,11 @@ def experiment(tmp_path, monkeypatch):
 def stubbed(tmp_path, monkeypatch):
     """Let `spknorm bench` run stubs; the function says which strategy fails on fold2.
 
-    They are no jobs of submitit's, which test_bench_grid.py has, and unless asked for no report is
-    made of them: either takes longer than all the rest.
+    Unless asked for no report is made of them, which takes longer than all the rest.
     """
 
     def stub(failing="nobody", *, reported=False):
-        monkeypatch.setattr("spknorm.bench.grid.LocalJobs", DirectJobs)
+        monkeypatch.setattr("spknorm.bench.jobs.LocalJobs.poll_seconds", 0.02)
         if not reported:
             monkeypatch.setattr("spknorm.report.build", lambda out: [])
             monkeypatch.setattr("spknorm.report.text", lambda out: "")

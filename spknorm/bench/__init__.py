@@ -1,7 +1,7 @@
 """Fold x seed x variant as a resumable grid of ordinary runs.
 
-Expands an experiment file to runs of `spknorm run-downstream`, each with its own folder, lets
-submitit run them, and writes summary.json for the report.
+Expands an experiment file to runs of `spknorm run-downstream`, each with its own folder, runs them
+here or through submitit on a cluster, and writes summary.json for the report.
 """
 
 from spknorm.bench.expansion import expand

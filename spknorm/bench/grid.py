@@ -1,4 +1,4 @@
-"""Runs the pending cells through submitit and keeps count. Last in this folder.
+"""Runs the pending cells, here or on a cluster, and keeps count. Last in this folder.
 
 A cell that fails does not stop the others. Killed at any moment, the bench goes on where it was:
 everything it knows is in the cells' own result files.

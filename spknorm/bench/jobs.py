@@ -1,21 +1,21 @@
-"""The cells that were handed to submitit on this machine; on a cluster: `cluster.py`."""
+"""The cells that run on this machine; on a cluster: `cluster.py`."""
 
 import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from spknorm.bench.cells import Cell
 from spknorm.bench.executor import Executor
 from spknorm.bench.summary import error_of
-from spknorm.bench.worker import RUN_LOG, CellRun, importable, is_running, stoppable
+from spknorm.bench.supervision import Process
+from spknorm.bench.worker import RUN_LOG, CellRun, end, is_running
 
 JOBS = ".jobs"
-"""In the bench's folder: what submitit keeps, and what the jobs said."""
+"""In the bench's folder: what submitit keeps of Slurm's jobs, and what they said."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_CANCEL_SECONDS = 10
-
+_TIMEOUT = "It reached its time limit: raise executor.timeout_min, or start the bench again."
 
 Command = Callable[[Cell, Path], Sequence[str]]
 """The command line that makes a cell in its folder."""
@@ -24,6 +24,17 @@ Command = Callable[[Cell, Path], Sequence[str]]
 def environment_of(settings: Executor) -> dict[str, str]:
     """Return the variables that every run is started with."""
     return {**dict.fromkeys(_THREADS, str(settings.threads)), "TQDM_DISABLE": "1"}
+
+
+class _Started(NamedTuple):
+    process: Process | None  # None: its result was there, or it could not be started
+    gpu: str
+    last: float  # when it is stopped at the latest
+    error: str
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
 
 class LocalJobs:
@@ -39,9 +50,7 @@ class LocalJobs:
         self._settings, self._out, self._command = executor, out, command
         self.at_a_time = max_parallel(executor)
         self._gpus = gpus_for(executor)
-        self._gpu_of: dict[str, str] = {}
-        self._executor: Any = None
-        self._started: dict[str, Any] = {}
+        self._started: dict[str, _Started] = {}
 
     def adopt(self, cells: Sequence[Cell]) -> list[Cell]:
         """Take over nothing: what an earlier bench left running holds its folder."""
@@ -50,31 +59,30 @@ class LocalJobs:
     def start(self, cells: Sequence[Cell]) -> int:
         """Hand cells over; all are taken."""
         for cell in cells:
-            environment = environment_of(self._settings)
-            if self._gpus:
-                busy = [gpu for name, gpu in self._gpu_of.items() if name in self._started]
-                gpu = min(self._gpus, key=busy.count)
-                self._gpu_of[cell.name] = environment["CUDA_VISIBLE_DEVICES"] = gpu
-            if self._executor is None:
-                import submitit
-
-                self._executor = submitit.AutoExecutor(folder=self._out / JOBS, cluster="local")
-                self._executor.update_parameters(timeout_min=self._settings.minutes)
-            with importable(), stoppable():
-                folder = self._out / cell.name
-                call = CellRun(self._command(cell, folder), folder, environment)
-                self._started[cell.name] = self._executor.submit(call)
+            folder = self._out / cell.name
+            busy = [one.gpu for one in self._started.values() if one.is_alive]
+            gpu = min(self._gpus, key=busy.count, default="")
+            environment = {**environment_of(self._settings), "CUDA_VISIBLE_DEVICES": gpu}
+            process, error = None, ""
+            try:
+                process = CellRun(self._command(cell, folder), folder, environment).start()
+            except BlockingIOError:  # someone else has just begun it
+                continue
+            except OSError as its:
+                error = str(its)
+            last = time.monotonic() + 60 * self._settings.minutes
+            self._started[cell.name] = _Started(process, gpu, last, error)
         return len(cells)
 
     def is_over(self, cell: Cell) -> bool:
         """Tell whether nothing is at work on a cell any more."""
-        job = self._started.get(cell.name)
-        if job is not None and not job.done():
-            return False
-        if is_running(self._out / cell.name):  # it may outlive its job for a moment
-            return False
-        self._gpu_of.pop(cell.name, None)
-        return True
+        one = self._started.get(cell.name)
+        if one is not None and one.process is not None and one.is_alive:
+            if time.monotonic() < one.last:
+                return False
+            end([one.process])
+            self._started[cell.name] = one._replace(error=_TIMEOUT)
+        return not is_running(self._out / cell.name)  # what it started may outlive it for a moment
 
     def is_at_work(self, cell: Cell) -> bool:
         """Every cell that was started is."""
@@ -82,10 +90,8 @@ class LocalJobs:
 
     def why(self, cell: Cell) -> str | None:
         """Return why a cell that is over has no result; None if it was not started here."""
-        job = self._started.get(cell.name)
-        if job is None:
-            return None
-        return error_of([self._out / cell.name / RUN_LOG, Path(job.paths.stderr)])
+        one = self._started.get(cell.name)
+        return one and (one.error or error_of([self._out / cell.name / RUN_LOG]))
 
     def follow(self) -> bool:
         """Have nothing follow the cells."""
@@ -97,12 +103,7 @@ class LocalJobs:
 
     def cancel(self) -> None:
         """End all cells, and wait until they have."""
-        for job in self._started.values():
-            if not job.done():
-                job.cancel(check=False)
-        deadline = time.monotonic() + _CANCEL_SECONDS
-        while time.monotonic() < deadline and not all(j.done() for j in self._started.values()):
-            time.sleep(self.poll_seconds)
+        end(one.process for one in self._started.values() if one.process is not None)
 
 
 def max_parallel(executor: Executor) -> int | None:

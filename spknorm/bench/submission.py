@@ -6,17 +6,18 @@ handed over is found again whenever the bench was killed.
 
 import contextlib
 import io
+import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from spknorm.bench import slurm
 from spknorm.bench.executor import Executor
 from spknorm.bench.slurm import JobState
-from spknorm.bench.worker import CellRun, importable
+from spknorm.bench.worker import CellRun, python_path
 from spknorm.errors import ConfigError
 from spknorm.files import read_json, write_json
 
@@ -84,7 +85,7 @@ def submit(
     try:
         # submitit prints what sbatch says, which is told below in one line.
         quiet = contextlib.redirect_stderr(io.StringIO())
-        with importable(without=_is_of_a_job), quiet, executor.batch():
+        with _importable(), quiet, executor.batch():
             jobs = [executor.submit(call) for call in calls.values()]
     except (FailedJobError, FailedSubmissionError) as error:
         note.unlink(missing_ok=True)
@@ -142,9 +143,19 @@ def _options(settings: Executor) -> dict[str, Any]:
     }
 
 
-def _is_of_a_job(name: str) -> bool:
-    """Tell whether a variable is of the job in which the bench runs: srun would obey it below."""
-    return name.startswith("SLURM_") and name not in ("SLURM_CONF", "SLURM_CLUSTERS")
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
+    """Let jobs find this package, but not the job in which the bench runs: srun would obey that."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith("SLURM_") and name not in ("SLURM_CONF", "SLURM_CLUSTERS"):
+            del os.environ[name]
+    os.environ["PYTHONPATH"] = python_path()
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        os.environ.update(before)
 
 
 def _comment(token: str) -> str:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
 from spknorm.config.launcher import requeue_job
 from spknorm.errors import ConfigError
@@ -27,7 +27,7 @@ _MOST_IN_VAIN = 10
 _TIMEOUTS = ".bench.timeouts"
 _PORTS = (20000, 20000)  # the first, and how many
 _HANDLED = (TIME_SIGNAL, signal.SIGTERM)
-Process: TypeAlias = "subprocess.Popen[bytes]"
+Process = subprocess.Popen[bytes]
 
 
 def supervise(

@@ -1,4 +1,4 @@
-"""What submitit runs for each cell: the cell's command, once, with its output in run.log.
+"""What is run for each cell: its command, once, with its output in run.log.
 
 The folder is locked for as long as the command lives, even when the process that started it is
 gone: the lock is inherited. A bench that is started again waits for such a run. On Slurm the
@@ -7,11 +7,9 @@ command is asked to save before its job ends (supervision.py).
 
 import contextlib
 import os
-import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +20,7 @@ from spknorm.files import lock_file
 
 RUN_LOG = "run.log"
 _LOCK = ".bench.lock"
-_GRACE_SECONDS = 0.7
+_GRACE_SECONDS = 10.0
 _LOCK_SECONDS = 300
 """How long a job holds its place for another run of the same cell, such as a dead node's."""
 
@@ -48,28 +46,33 @@ class CellRun:
 
     def __call__(self) -> int:
         """Run the command unless its result is there; the command's folder is locked meanwhile."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self._on_slurm() if os.environ.get("SUBMITIT_EXECUTOR") == "slurm" else self._here()
+        if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+            return self._on_slurm()
+        process = self.start(wait=True)
+        if process is None:
+            return 0
+        try:
+            return process.wait()
+        finally:
+            end([process])
 
-    def _here(self) -> int:
-        """Run the command as a process of this machine."""
+    def start(self, *, wait: bool = False) -> Process | None:
+        """Start the command on this machine; return its process, None where its result is there.
+
+        Raises:
+            BlockingIOError: Another run holds the folder, and `wait` is false.
+            OSError: There is no such program.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
         with _open_lock(self.folder) as lock:
-            lock_file(lock, self.folder, wait=True)
+            lock_file(lock, self.folder, wait=wait)
             if (self.folder / "result.json").is_file():
-                return 0
-            process = self._start(self.command, log=RUN_LOG, pass_fds=(lock.fileno(),))
-            try:
-                return process.wait()
-            finally:
-                if process.poll() is None:
-                    process.terminate()
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(_GRACE_SECONDS)
-                    process.kill()  # nothing to one that has ended
-                    process.wait()
+                return None
+            return self._start(self.command, log=RUN_LOG, pass_fds=(lock.fileno(),))
 
     def _on_slurm(self) -> int:
         """Run one node's part of the cell; the first node holds the lock and has run.log."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         node = int(os.environ.get("SLURM_NODEID", "0"))
         with contextlib.ExitStack() as held:
             keep: tuple[int, ...] = ()
@@ -93,44 +96,28 @@ class CellRun:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment},
+                env={**os.environ, "PYTHONPATH": python_path(), **self.environment},
                 **options,
             )
 
 
-@contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Let submitit stop the processes started meanwhile: it sends SIGINT.
-
-    What a shell starts in the background ignores that signal, and so would its children.
-    """
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if not ignored or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+def end(processes: Iterable[Process]) -> None:
+    """End processes: they are asked to, and killed if they are still there some seconds later."""
+    alive = [one for one in processes if one.poll() is None]
+    for one in alive:
+        one.terminate()
+    last = time.monotonic() + _GRACE_SECONDS
+    for one in alive:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            one.wait(max(0.0, last - time.monotonic()))
+        one.kill()  # nothing to one that has ended
+        one.wait()
 
 
-@contextlib.contextmanager
-def importable(*, without: Callable[[str], bool] = lambda name: False) -> Iterator[None]:
-    """Let the processes started meanwhile find this package, but not the variables `without`."""
-    before = dict(os.environ)
-    root = str(Path(__file__).resolve().parents[2])
-    found = before.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = root if not found else os.pathsep.join((root, found))
-    for name in filter(without, before):
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        for name in (*filter(without, before), "PYTHONPATH"):
-            os.environ.pop(name, None)
-            if name in before:
-                os.environ[name] = before[name]
+def python_path() -> str:
+    """Return the PYTHONPATH with which a process finds this package."""
+    root, found = str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")
+    return os.pathsep.join((root, found)) if found else root
 
 
 def is_running(folder: Path) -> bool:
