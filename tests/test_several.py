@@ -8,7 +8,7 @@ import soundfile
 import tiny_runs
 
 from spknorm.batches.emotions import read_emotions
-from spknorm.bench.entries import entries_of, folds_in
+from spknorm.bench.entries import as_protocols, folds_in
 from spknorm.errors import ConfigError, DataError
 from spknorm.schema import DataConfig, resolved_dev
 
@@ -126,15 +126,13 @@ def test_dev_is_honest_by_default_but_for_si5_on_iemocap():
 
 
 def test_one_entry_of_a_bench_is_a_row_of_the_matrix_per_corpus():
-    (first, second) = entries_of([{"protocol": "cross", "corpora": ["a", "b"]}])
-    assert first == {
-        "protocol": "cross", "corpus": "a", "test_on": ["b"], "label": "cross-a",
-    }  # fmt: skip
-    assert second["label"] == "cross-b"
-    others = entries_of([{"protocol": "cross", "corpora": ["a", "b", "c"], "train": "others"}])
-    assert [one["label"] for one in others] == ["cross-to-a", "cross-to-b", "cross-to-c"]
-    assert (others[0]["corpus"], others[0]["train_with"]) == ("b", ["c"])
-    assert others[0]["test_on"] == ["a"]
+    (first, second) = as_protocols({"protocol": "cross", "corpora": ["a", "b"]})
+    assert (first.protocol, first.called, second.called) == ("cross", "cross-a", "cross-b")
+    assert first.data == {"protocol": "cross", "corpus": "a", "test_on": ["b"]}
+    others = as_protocols({"protocol": "cross", "corpora": ["a", "b", "c"], "train": "others"})
+    assert [one.called for one in others] == ["cross-to-a", "cross-to-b", "cross-to-c"]
+    assert (others[0].data["corpus"], others[0].data["train_with"]) == ("b", ["c"])
+    assert others[0].data["test_on"] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -147,17 +145,21 @@ def test_one_entry_of_a_bench_is_a_row_of_the_matrix_per_corpus():
 )
 def test_an_entry_that_means_nothing_is_refused(entry, message):
     with pytest.raises(ConfigError, match=message):
-        entries_of([entry])
+        as_protocols(entry)
 
 
 def test_folds_are_those_of_the_protocol_its_corpus_and_what_is_unseen():
     config = {"downstream_expert": {"datarc": {"corpus": "msp_improv"}}}
     six = [f"fold{number}" for number in range(1, 7)]
-    assert folds_in({"protocol": "emosuperb"}, config) == six
-    assert folds_in({"protocol": "official"}, config) == ["fold1"]
-    three = folds_in({"protocol": "si5", "unseen": "sentences", "groups": 3}, config)
-    assert three == six[:3]
+
+    def folds_of(entry):
+        (protocol,) = as_protocols(entry)
+        return folds_in(protocol, config)
+
+    assert folds_of("emosuperb") == six
+    assert folds_of("official") == ["fold1"]
+    assert folds_of({"protocol": "si5", "unseen": "sentences", "groups": 3}) == six[:3]
     with pytest.raises(ConfigError, match=r"emobox must be named, as \[fold1, fold2\]: its lists"):
-        folds_in({"protocol": "emobox"}, config)
+        folds_of("emobox")
     with pytest.raises(ConfigError, match="audb is known for"):
-        folds_in({"protocol": "audb"}, config)
+        folds_of("audb")

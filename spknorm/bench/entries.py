@@ -7,7 +7,7 @@ way round.
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -87,33 +87,41 @@ class Variant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Grid:
-    """What an entry names beside settings of `downstream_expert.datarc`."""
+class Protocol:
+    """An entry of `protocols`, or one of those that it stands for."""
 
     protocol: str
     label: str | None = None
+    """How its runs are called; null: by the protocol."""
     folds: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
     draws: Annotated[tuple[int, ...] | None, NOT_NEGATIVE] = None
     samples_per_label: Annotated[tuple[int, ...] | None, ABOVE_0] = None
     corpora: tuple[str, ...] | None = None
     train: Literal["each", "others"] = "each"
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """No key of the file: what it sets in `downstream_expert.datarc`."""
+
+    @property
+    def called(self) -> str:
+        """How its runs are called."""
+        return self.protocol if self.label is None else self.label
 
 
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(one.name for one in dataclasses.fields(kind))
+def _names(kind: type, *, but: str = "") -> tuple[str, ...]:
+    return tuple(one.name for one in dataclasses.fields(kind) if one.name != but)
 
 
 UPSTREAM_KEYS = _names(Upstream)
 METHOD_KEYS = _names(MethodConfig)
-VARIANT_KEYS = (*(name for name in _names(Variant) if name != "method"), *METHOD_KEYS)
+VARIANT_KEYS = (*_names(Variant, but="method"), *METHOD_KEYS)
 DATA_KEYS = (
     *("base", "dev", "groups", "unseen", "allow_leak", "fold_lists"),
     *("corpus", "train_with", "test_on"),
 )
 """What an entry of `protocols` sets in `downstream_expert.datarc`."""
 CROSS_KEYS = ("corpora", "train", "train_with", "test_on")
-PROTOCOL_KEYS = (*_names(_Grid), *DATA_KEYS)
+PROTOCOL_KEYS = (*_names(Protocol, but="data"), *DATA_KEYS)
 
 
 def as_mapping(entry: Any, main: str, known: Iterable[str], where: str) -> dict[str, Any]:
@@ -195,54 +203,38 @@ def check_known(entry: Mapping[Any, Any], known: list[str], where: str) -> None:
             )
 
 
-def entries_of(protocols: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return one entry per set of folds, each with a `label` for its runs' names.
+def as_protocols(entry: Any) -> list[Protocol]:
+    """Return what an entry of `protocols` stands for: under cross maybe several sets of folds.
 
     Raises:
         ConfigError: A key is unknown or does not belong to the protocol, or a value is of a wrong
             type.
     """
-    found: list[dict[str, Any]] = []
-    for one in protocols:
-        entry = _typed(as_mapping(one, "protocol", PROTOCOL_KEYS, "protocols"))
-        strange = sorted(set(entry) & {*CROSS_KEYS}) if entry["protocol"] != "cross" else []
-        if strange:
-            raise ConfigError(
-                f"`{strange[0]}` belongs to the protocol cross, not to {entry['protocol']}."
-            )
-        found += _crossed(entry) if "corpora" in entry else [{"label": entry["protocol"], **entry}]
-    return found
+    grid = as_mapping(entry, "protocol", PROTOCOL_KEYS, "protocols")
+    if "folds" in grid:
+        grid["folds"] = as_folds(grid["folds"])
+    data = {key: grid.pop(key) for key in DATA_KEYS if key in grid}
+    read = config.build(DataConfig, data, path="protocols")
+    found = config.build(Protocol, grid, path="protocols")
+    known = {key: value for key in data if (value := getattr(read, key)) is not None}
+    found = replace(found, data={"protocol": found.protocol, **known})
+    said = {*known, *(key for key in grid if getattr(found, key) is not None)}
+    strange = sorted(said.intersection(CROSS_KEYS))
+    if strange and found.protocol != "cross":
+        raise ConfigError(f"`{strange[0]}` belongs to the protocol cross, not to {found.protocol}.")
+    return [found] if found.corpora is None else _crossed(found, found.corpora)
 
 
-def _typed(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return what the entry says as a run reads it; a fold may be named by its number."""
-    if "folds" in entry:
-        entry["folds"] = as_folds(entry["folds"])
-    data = {key: value for key, value in entry.items() if key in DATA_KEYS}
-    grid = {key: value for key, value in entry.items() if key not in DATA_KEYS}
-    read = (
-        config.build(DataConfig, data, path="protocols"),
-        config.build(_Grid, grid, path="protocols"),
-    )
-    found = {key: getattr(read[key in grid], key) for key in entry}
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def data_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an entry sets in `downstream_expert.datarc`."""
-    return {"protocol": entry["protocol"], **{k: entry[k] for k in DATA_KEYS if k in entry}}
-
-
-def folds_in(entry: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+def folds_in(entry: Protocol, config: Mapping[str, Any]) -> list[str]:
     """Return the folds that an entry names, or all that its protocol has.
 
     Raises:
         ConfigError: It must name them and does not, or names one that there is not.
     """
-    name, data = entry["protocol"], config.get("downstream_expert", {}).get("datarc", {})
-    corpus = entry.get("corpus") or data.get("corpus", "iemocap")
-    known = folds_of(DataConfig(**{**data_of(entry), "corpus": corpus}))
-    folds = list(entry.get("folds") or known or (["fold1"] if name == "official" else []))
+    name, data = entry.protocol, config.get("downstream_expert", {}).get("datarc", {})
+    corpus = entry.data.get("corpus") or data.get("corpus", "iemocap")
+    known = folds_of(DataConfig(**{**entry.data, "corpus": corpus}))
+    folds = list(entry.folds or known or (["fold1"] if name == "official" else []))
     if not folds:
         why = "the corpus has one per speaker" if name == "loso" else "its lists say how many"
         raise ConfigError(f"`folds` of {name} must be named, as [fold1, fold2]: {why}.")
@@ -253,21 +245,19 @@ def folds_in(entry: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     return folds
 
 
-def _crossed(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    corpora, train = entry["corpora"], entry.get("train", "each")
+def _crossed(entry: Protocol, corpora: Sequence[str]) -> list[Protocol]:
     if len(corpora) < 2:
         raise ConfigError(
             "The protocol cross takes `corpora`, a list of two and more, and `train`: each (one "
-            f"trains, the others are tested) or others, but they are {list(corpora)} and {train!r}."
+            "trains, the others are tested) or others, but they are "
+            f"{list(corpora)} and {entry.train!r}."
         )
-    rest = {key: value for key, value in entry.items() if key not in ("corpora", "train")}
     found = []
     for name in corpora:
         others = [other for other in corpora if other != name]
-        if train == "each":
-            data = {"corpus": name, "test_on": others, "label": f"cross-{name}"}
-        else:
+        label, data = f"cross-{name}", {"corpus": name, "test_on": others}
+        if entry.train == "others":
+            label = f"cross-to-{name}"
             data = {"corpus": others[0], "train_with": others[1:], "test_on": [name]}
-            data |= {"label": f"cross-to-{name}"}
-        found.append({**rest, **data})
+        found.append(replace(entry, label=label, data={**entry.data, **data}))
     return found

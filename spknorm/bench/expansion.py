@@ -2,22 +2,13 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spknorm import config
 from spknorm.bench.cells import QUICK, Cell, folder_name
-from spknorm.bench.entries import (
-    METHOD_KEYS,
-    Upstream,
-    Variant,
-    as_seed,
-    data_of,
-    entries_of,
-    folds_in,
-)
+from spknorm.bench.entries import METHOD_KEYS, Protocol, Upstream, Variant, as_seed, folds_in
 from spknorm.bench.experiment import Experiment, read_experiment
 from spknorm.errors import ConfigError
 from spknorm.protocols import NUM_DRAWS, SAMPLES_PER_LABEL
@@ -35,7 +26,7 @@ def expand(experiment: Path | Experiment, *, quick: bool = False) -> list[Cell]:
     if experiment.kind != "bench":
         raise ConfigError("An experiment of kind controlled has no runs of its own to expand.")
     cells = []
-    for protocol in entries_of(experiment.protocols):
+    for protocol in experiment.protocols:
         points = _points(protocol, experiment, quick)
         for upstream in experiment.upstreams:
             for variant in _variants(experiment, upstream.called):
@@ -64,16 +55,16 @@ class _GridPoint(NamedTuple):
     seed: int
 
 
-def _points(protocol: Mapping[str, Any], experiment: Experiment, quick: bool) -> list[_GridPoint]:
-    name, folds = protocol["protocol"], folds_in(protocol, experiment.config)
+def _points(protocol: Protocol, experiment: Experiment, quick: bool) -> list[_GridPoint]:
+    name, folds = protocol.protocol, folds_in(protocol, experiment.config)
     samples: list[int | None] = [None]
     draws = [0]
     if name == "low_resource":
-        samples = list(protocol.get("samples_per_label") or SAMPLES_PER_LABEL)
-        draws = list(protocol.get("draws") or range(NUM_DRAWS))
-    elif "samples_per_label" in protocol or "draws" in protocol:
+        samples = list(protocol.samples_per_label or SAMPLES_PER_LABEL)
+        draws = list(protocol.draws or range(NUM_DRAWS))
+    elif protocol.samples_per_label is not None or protocol.draws is not None:
         raise ConfigError(f"`samples_per_label` and `draws` belong to low_resource, not to {name}.")
-    seeds = map(as_seed, protocol.get("seeds") or experiment.seeds)
+    seeds = map(as_seed, protocol.seeds or experiment.seeds)
     points = [_GridPoint(*at) for at in itertools.product(samples, draws, folds, seeds)]
     return points[:1] if quick else points
 
@@ -94,13 +85,13 @@ def _variants(experiment: Experiment, label: str) -> list[Variant]:
 
 def _cell(
     experiment: Experiment,
-    protocol: Mapping[str, Any],
+    protocol: Protocol,
     upstream: Upstream,
     variant: Variant,
     at: _GridPoint,
     quick: bool,
 ) -> Cell:
-    data = data_of(protocol)
+    data = dict(protocol.data)
     if at.samples_per_label is not None:
         data |= {"samples_per_label": at.samples_per_label, "draw": at.draw}
     method = {key: variant.method[key] for key in METHOD_KEYS if key in variant.method}
@@ -111,7 +102,7 @@ def _cell(
     changes = config.merge(changes, {"downstream_expert": expert})
     if quick:
         changes = config.merge(changes, {"runner": QUICK})
-    parts = [upstream.called, variant.called, protocol["label"]]
+    parts = [upstream.called, variant.called, protocol.called]
     group = folder_name("-".join(parts))
     if at.samples_per_label is not None:
         parts += [f"n{at.samples_per_label}", f"draw{at.draw}"]

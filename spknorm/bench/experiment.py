@@ -23,11 +23,21 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from spknorm import config, registry
-from spknorm.bench.entries import Upstream, Variant, as_folds, as_upstream, as_variant, check_known
+from spknorm.bench.entries import (
+    Protocol,
+    Upstream,
+    Variant,
+    as_folds,
+    as_protocols,
+    as_upstream,
+    as_variant,
+    check_known,
+)
 from spknorm.bench.executor import Executor, read_executor
 from spknorm.errors import ConfigError
 from spknorm.schema import TaskConfig
@@ -76,7 +86,7 @@ class Experiment:
     upstreams: tuple[Upstream, ...] = ()
     variants: tuple[Variant, ...] = ()
     lambdas: tuple[float, ...] = ()
-    protocols: tuple[Any, ...] = ("si5",)
+    protocols: tuple[Protocol, ...] = ()
     seeds: tuple[int, ...] = (DEFAULT_SEED,)
     select: Select | None = None
     audit: bool = False
@@ -123,6 +133,8 @@ def read_experiment(path: Path | Experiment) -> Experiment:
         raise ConfigError(f"{path}: `audit` must be true or false, but is {content['audit']!r}.")
     content["upstreams"] = tuple(map(as_upstream, content["upstreams"]))
     content["variants"] = tuple(map(as_variant, content["variants"]))
+    named = map(as_protocols, content.get("protocols", ("si5",)))
+    content["protocols"] = tuple(chain.from_iterable(named))
     executor = read_executor(content.pop("executor", None) or {}, path)
     select = _select(content.pop("select", None), content, path)
     if "lambdas" in content:
@@ -179,8 +191,7 @@ def _select(entry: Any, content: Mapping[str, Any], path: Path) -> Select | None
         raise ConfigError(f"{path}: `select.lambda` must hold numbers above 0; 0 is always tried.")
     if select.keep < 0 or not select.seeds:
         raise ConfigError(f"{path}: `select` needs `keep` of 0 or more, and at least one seed.")
-    entries = [one for one in content.get("protocols", ()) if isinstance(one, Mapping)]
-    reported = {seed for one in entries for seed in one.get("seeds") or ()}
+    reported = {seed for one in content["protocols"] for seed in one.seeds or ()}
     reported |= set(content.get("seeds", (DEFAULT_SEED,)))
     both = sorted(reported.intersection(select.seeds))
     if both:

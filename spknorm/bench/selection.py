@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from spknorm import config
 from spknorm.bench.cells import Cell
-from spknorm.bench.entries import DATA_KEYS, Variant, entries_of, folds_in
+from spknorm.bench.entries import Protocol, Variant, folds_in
 from spknorm.bench.expansion import expand
 from spknorm.bench.experiment import Experiment
 from spknorm.errors import ConfigError
@@ -87,14 +87,15 @@ def candidates_of(experiment: Experiment) -> Experiment:
     """Return the experiment whose runs are the candidates: dev alone, selection seeds."""
     select = experiment.select
     assert select is not None
-    first = entries_of(experiment.protocols)[0]
-    name = first["protocol"]
+    first = experiment.protocols[0]
+    name = first.protocol
     if name == "low_resource":
-        name = first.get("base", "si5")  # lambda is not chosen anew for every size
-    kept = {key: first[key] for key in DATA_KEYS if key in first and key != "base"}
-    named = select.folds or first.get("folds", [])[:1]
-    folds = folds_in({"protocol": name, "folds": named, **kept}, experiment.config)
-    protocol = {"protocol": name, "folds": folds if named else folds[:1], **kept}
+        name = first.data.get("base", "si5")  # lambda is not chosen anew for every size
+    data = {key: value for key, value in first.data.items() if key != "base"}
+    named = select.folds or (first.folds or ())[:1]
+    protocol = Protocol(protocol=name, folds=named, data={**data, "protocol": name})
+    folds = folds_in(protocol, experiment.config)
+    protocol = replace(protocol, folds=tuple(folds if named else folds[:1]))
     return replace(
         experiment,
         config=config.merge(experiment.config, {"runner": {"eval_dataloaders": ["dev"]}}),
