@@ -10,7 +10,7 @@ Legend: N utterances, L layers, H dimensions, K classes.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from scipy.sparse import csr_matrix
 from spknorm.errors import ConfigError, DataError
 
 Floats = NDArray[np.floating]
+F = TypeVar("F", bound=np.floating)
 
 MIN_VARIANCE_LEFT = 0.01
 """Share of the features' variance below which an erasure has left too little to learn from.
@@ -120,13 +121,12 @@ def normalise_per_speaker(features: Floats, speakers: ArrayLike) -> Floats:
 
     names = np.asarray(speakers)
     _check(features, names)
-    normalised: Floats = by_speaker(of_one, features, names)
-    return normalised
+    return by_speaker(of_one, features, names)
 
 
 def by_speaker(
-    of_one: Callable[..., Floats], features: Any, who: NDArray[Any], *further: NDArray[Any]
-) -> Any:
+    of_one: Callable[..., Floats], features: NDArray[F], who: NDArray[Any], *further: NDArray[Any]
+) -> NDArray[F]:
     """Return (N, D), in their own type, with each speaker's rows replaced by `of_one` of them.
 
     Of the `further` arrays (N,) it is given the same speaker's rows, too.

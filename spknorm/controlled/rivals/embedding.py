@@ -58,8 +58,7 @@ class Embedder:
 
     def _means(self, features: Floats, who: Integers) -> Floats:
         placed = self._axes.transform(features)[:, self._used]
-        found: Floats = by_speaker(lambda rows: rows.mean(0), placed, who)
-        return found
+        return by_speaker(lambda rows: rows.mean(0), placed, who)
 
 
 def appended(known: Data[Floats], settings: Settings, strength: float, seed: int) -> Fitted:

@@ -18,6 +18,7 @@ from spknorm.controlled.pool import Floats, Integers
 from spknorm.controlled.rivals.training import train
 from spknorm.demo.synthesis import FloatArray
 from spknorm.probe.erasure import by_speaker
+from spknorm.statistics.metrics import classes_of
 
 _ROUNDS = 100
 
@@ -50,8 +51,7 @@ def matched(known: Data[Floats], settings: Settings, strength: float, seed: int)
         with torch.no_grad():
             posteriors = frozen.head_logits(model.heads, gated).double().softmax(-1).numpy()
         weighted = by_speaker(lambda rows: aligned(rows, trained, strength), posteriors, who)
-        found: Integers = weighted.argmax(1)
-        return found
+        return classes_of(weighted)
 
     return of_model(model)._replace(predict=predict)
 

@@ -80,8 +80,7 @@ def by_neutral(known: Data[Floats], settings: Settings, strength: float, seed: i
             # Where nobody was heard to be neutral, all that is heard has to do.
             return scaled(rows, strength, rows[neutral] if neutral.sum() > 1 else rows)
 
-        found: Floats = by_speaker(of_one, features, who, is_neutral)
-        return found
+        return by_speaker(of_one, features, who, is_neutral)
 
     seen = by_some(known.emotional, known.who, known.emotion == _NEUTRAL)
     everything = by_all(known.neutral, known.speaker)
