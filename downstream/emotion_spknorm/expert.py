@@ -27,8 +27,6 @@ from spknorm.runs.resume import stock
 from spknorm.statistics.metrics import classes_of
 from spknorm.statistics.targets import Dimensions, target_of
 
-_SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream")
-
 
 class DownstreamExpert(nn.Module):
     """Emotion recognition with the speaker normalised away.
@@ -54,8 +52,8 @@ class DownstreamExpert(nn.Module):
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        sections = {key: kwargs[key] for key in _SECTIONS if isinstance(kwargs.get(key), dict)}
-        self.config = configuration.parse({**sections, "downstream_expert": downstream_expert})
+        sections = {**kwargs, "downstream_expert": downstream_expert}
+        self.config = configuration.parse(configuration.sections(sections))
         expert = self.config.downstream_expert
         self.expdir = Path(expdir)
         self.seed = int(kwargs.get("seed", 1337))

@@ -2,7 +2,7 @@
 
 A batch travels through a pipe as it is, so that neither shared memory nor a temporary folder is
 needed. A process that cannot hand one over says why and ends; one that does nothing any more is
-noticed by what the system counts of it. Used by `batches.py` and, under s3prl's Runner, by experts.
+noticed by what the system counts of it. Used by `Stream` and, under s3prl's Runner, by experts.
 """
 
 import contextlib

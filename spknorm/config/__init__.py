@@ -14,7 +14,7 @@ from spknorm.config.typed import build
 from spknorm.config.yaml_values import load_yaml, text_of
 from spknorm.schema import TaskConfig
 
-__all__ = ["build", "flatten", "load_yaml", "merge", "parse", "text_of", "to_mapping"]
+__all__ = ["build", "flatten", "load_yaml", "merge", "parse", "sections", "text_of", "to_mapping"]
 
 
 def parse(mapping: Mapping[str, Any]) -> TaskConfig:
@@ -33,6 +33,12 @@ def parse(mapping: Mapping[str, Any]) -> TaskConfig:
         check_choices(config)
         _PARSED[given] = config
     return _PARSED[given]
+
+
+def sections(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of a configuration that `parse` knows; beside them s3prl has its own."""
+    names = (one.name for one in dataclasses.fields(TaskConfig))
+    return {name: mapping[name] for name in names if isinstance(mapping.get(name), Mapping)}
 
 
 def to_mapping(config: Any) -> Any:

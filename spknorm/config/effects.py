@@ -1,7 +1,7 @@
 """What tells two runs apart: their settings by path, compared by the effect that each one states.
 
 After `parse`. Resume, bench, audit and report ask here whether a setting matters; the answer
-is at the setting's field in `schema.py`, or in `ARGUMENTS` for what s3prl's command line decides.
+is at the setting's field in schema/, or in `ARGUMENTS` for what s3prl's command line decides.
 """
 
 import functools

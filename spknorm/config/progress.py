@@ -3,7 +3,6 @@
 Beside `launcher.py`: of several processes the first alone shows it. Short work shows nothing.
 """
 
-import os
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -82,6 +81,6 @@ def _is_first() -> bool:
     from spknorm.config.launcher import place
 
     try:
-        return place(os.environ).rank == 0
+        return place().rank == 0
     except ConfigError:  # told where it matters
         return True

@@ -64,12 +64,11 @@ class SpknormRunner(S3prlRunner):
             raise
 
     def _train(self) -> None:
-        if ended_for_good(self.args, self.expdir, self.settings):
-            logger.info("%s is complete: nothing to do.", self.expdir)
-            self.world.leave()
-            return
-        self.counters = self._counters()
-        if self._is_over() and (self.expdir / "result.json").is_file():
+        complete = ended_for_good(self.args, self.expdir, self.settings)
+        if not complete:
+            self.counters = self._counters()
+            complete = self._is_over() and (self.expdir / "result.json").is_file()
+        if complete:
             logger.info("%s is complete: nothing to do.", self.expdir)
         else:
             self._journal = Journal(

@@ -76,7 +76,7 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
     def _init_model(
         self, model: nn.Module, name: str, trainable: bool, interfaces: list[str] | None = None
     ) -> Any:
-        """Load weights as s3prl does, without DistributedDataParallel; see distributed.py."""
+        """Load weights as s3prl does, without DistributedDataParallel (see `World`)."""
         if name == "Upstream" and trainable:
             tuning.adapt(model, self.settings.upstream)
         if self._is_training:

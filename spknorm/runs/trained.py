@@ -28,7 +28,7 @@ from spknorm.statistics.targets import Target, target_of
 from spknorm.upstreams import Family, family_of, tuning
 from spknorm.upstreams.weights import first_line, unwrap_names
 
-_SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream", "downstream_expert")
+_FINISHED = "the folder of a finished experiment, the one with result.json in it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def load(folder: Path | str, *, device: str = "cpu") -> Trained:
     """
     folder = Path(folder)
     state = read_checkpoint(folder)
-    args, settings = state["Args"], configuration.parse(sections(state["Config"]))
+    args, settings = state["Args"], configuration.parse(configuration.sections(state["Config"]))
     weights = heads_of(state["Downstream"])
     with torch.random.fork_rng(devices=[]):
         built = upstreams.build(args, device=device, folder=folder)
@@ -147,13 +147,8 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / checkpoint.BEST
     if not path.is_file():
-        require_folder(
-            Path(folder), "the folder of a finished experiment, the one with result.json in it"
-        )
-        raise MissingError(
-            f"{folder} has no {checkpoint.BEST}. Name the folder of a finished experiment, "
-            "the one with result.json in it."
-        )
+        require_folder(Path(folder), _FINISHED)
+        raise MissingError(f"{folder} has no {checkpoint.BEST}. Name {_FINISHED}.")
     state = checkpoint.read(path)
     if not any(name.startswith("heads.") for name in state["Downstream"]):
         raise CheckpointError(
@@ -175,11 +170,6 @@ def object_in(path: Path) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise CheckpointError(f"{path} is not a JSON object.")
     return value
-
-
-def sections(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a checkpoint's configuration that spknorm.config knows."""
-    return {key: config[key] for key in _SECTIONS if isinstance(config.get(key), Mapping)}
 
 
 def read_target(state: Mapping[str, Any], result: Mapping[str, Any], num_outputs: int) -> Target:

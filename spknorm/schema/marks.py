@@ -1,6 +1,6 @@
 """What a setting's field says of itself: which values it takes, and what it changes.
 
-Before `schema.py`, whose fields carry these marks: `Annotated[int, ABOVE_0, NUMBERS] = 4`. A new
+Before the sections, whose fields carry these marks: `Annotated[int, ABOVE_0, NUMBERS] = 4`. A new
 setting is marked there and nowhere else: `typed.py` in config/ checks the range, `effects.py`
 answers for resume, bench, audit and report whether it matters.
 """
@@ -24,8 +24,7 @@ class Range:
 
     def __contains__(self, value: float) -> bool:
         """Whether the setting takes a number."""
-        inside = self.above < value < self.below and self.least <= value <= self.most
-        return inside and math.isfinite(value)
+        return self.above < value < self.below and self.least <= value <= self.most
 
     def __str__(self) -> str:
         """Return the range in words, as in: must be 0 or more."""

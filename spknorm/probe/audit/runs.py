@@ -16,7 +16,7 @@ from spknorm.config import effects
 from spknorm.errors import CheckpointError, MissingError
 from spknorm.files import own_place, require_folder, sha256_of
 from spknorm.runs.checkpoint import BEST
-from spknorm.runs.trained import object_in, read_checkpoint, sections
+from spknorm.runs.trained import object_in, read_checkpoint
 from spknorm.schema import TaskConfig
 
 _PROTOCOLS = (
@@ -231,6 +231,6 @@ def _read(folder: Path) -> Run:
     if isinstance(result.get("args"), dict) and isinstance(result.get("config"), dict):
         args, config = argparse.Namespace(**result["args"]), result["config"]
         if getattr(args, "upstream_feature_selection", None):
-            return Run(folder, args, configuration.parse(sections(config)))
+            return Run(folder, args, configuration.parse(configuration.sections(config)))
     state = read_checkpoint(folder)
-    return Run(folder, state["Args"], configuration.parse(sections(state["Config"])))
+    return Run(folder, state["Args"], configuration.parse(configuration.sections(state["Config"])))
