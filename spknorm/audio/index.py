@@ -125,9 +125,7 @@ class AudioIndex:
             return False
 
         what = "files decoded" if decode else "headers"
-        self._examine(
-            what, new, paths, wanted, functools.partial(_header_of, decode=decode), keep
-        )
+        self._examine(what, new, paths, wanted, functools.partial(_header_of, decode=decode), keep)
         return Headers(heard, errors)
 
     def hashes(self, paths: Sequence[Path]) -> list[str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spknorm.corpora.records import Utterance
     from spknorm.protocols import Split
     from spknorm.protocols.leaks import Fold
+    from spknorm.schema import DataConfig
 
 _PARTS = ("train", "dev", "test")
 
@@ -77,27 +78,23 @@ def _records(name: str, args: argparse.Namespace) -> "list[Utterance]":
 def _folds(
     name: str, records: "list[Utterance]", args: argparse.Namespace
 ) -> "Iterator[tuple[str, Split]]":
-    from spknorm.protocols import Split, make_split
+    from spknorm.protocols import Split, divide
     from spknorm.protocols.overlap import warn_of_twins
-    from spknorm.schema import resolved_dev
+    from spknorm.schema import DataConfig, resolved_dev
 
     if args.protocol is not None:
         listed = Path(name).suffix.lower() in (".csv", ".jsonl")
-        corpus = "manifest" if listed else name
-        dev = resolved_dev(args.dev, protocol=args.protocol, base="si5", corpus=corpus)
-        for fold in _names_of_folds(records, args, corpus):
-            split = make_split(
-                records,
-                protocol=args.protocol,
-                fold=fold,
-                dev=dev,
-                groups=args.groups,
-                unseen=args.unseen,
-                corpus=corpus,
-                fold_lists=args.fold_lists,
-                allow_leak=True,  # it is what is counted here
-            )
-            yield f"{args.protocol} {fold}", split
+        data = DataConfig(
+            corpus="manifest" if listed else name,
+            protocol=args.protocol,
+            groups=args.groups,
+            unseen=args.unseen,
+            fold_lists=args.fold_lists,
+            allow_leak=True,  # it is what is counted here
+        )
+        dev = resolved_dev(args.dev, protocol=data.protocol, base=data.base, corpus=data.corpus)
+        for fold in _names_of_folds(records, data):
+            yield f"{data.protocol} {fold}", divide(records, data, fold=fold, dev=dev, seed=0)[0]
         return
     without = [one.id for one in records if one.split is None]
     if without:
@@ -115,21 +112,15 @@ def _folds(
         yield fold_name, split
 
 
-def _names_of_folds(
-    records: "list[Utterance]", args: argparse.Namespace, corpus: str
-) -> tuple[str, ...]:
+def _names_of_folds(records: "list[Utterance]", data: "DataConfig") -> tuple[str, ...]:
     from spknorm.protocols import folds_of, speakers_of
-    from spknorm.schema import DataConfig
 
-    asked = DataConfig(
-        protocol=args.protocol, groups=args.groups, unseen=args.unseen, corpus=corpus
-    )
-    if known := folds_of(asked):
+    if known := folds_of(data):
         return known
-    if args.protocol == "loso":
+    if data.protocol == "loso":
         count = len(speakers_of(records, "The protocol loso"))
-    elif args.protocol == "emobox":
-        count = len([*Path(args.fold_lists or "").glob("fold_*")]) or 1
+    elif data.protocol == "emobox":
+        count = len([*Path(data.fold_lists or "").glob("fold_*")]) or 1
     else:
         count = len({one.part for one in records if one.split == "test"}) or 1
     return tuple(f"fold{place}" for place in range(1, count + 1))
