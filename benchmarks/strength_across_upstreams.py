@@ -87,8 +87,10 @@ class Corpus:
         *_, encode = _encoder(checkpoint, options.share)
         emotional, emotion, neutral = _spoken(seed, options.further)
         with torch.no_grad():
-            self.emotional = [encode.front_end(torch.from_numpy(w).float()) for w in emotional]
-            self.neutral = [encode.front_end(torch.from_numpy(w).float()) for w in neutral]
+            self.emotional, self.neutral = (
+                encode.front_ends([torch.from_numpy(wave).float() for wave in waves])
+                for waves in (emotional, neutral)
+            )
         self.emotion = torch.from_numpy(emotion)
         speaker, is_train = pool.speaker_split()
         further = np.repeat(np.arange(population.NUM_SPEAKERS), options.further)

@@ -18,8 +18,11 @@ class Upper:
         self._frozen, self.trained = every[:-layers], every[-layers:]
 
     @torch.no_grad()
-    def front_end(self, wave: Tensor) -> Tensor:
-        """Return what the lowest trained layer reads of a waveform, (L,) -> (T, H)."""
+    def front_ends(self, waves: list[Tensor]) -> list[Tensor]:
+        """Return what the lowest trained layer reads of each waveform, (L_i,) -> (T_i, H)."""
+        return [self._front_end(wave) for wave in waves]
+
+    def _front_end(self, wave: Tensor) -> Tensor:
         convolved: Tensor = self._parts.convolutions(wave.unsqueeze(0))[0].T
         begun = self._parts.embed(convolved, Layout([len(convolved)], device=wave.device))
         return self._run(self._frozen, begun.x, begun.layout)

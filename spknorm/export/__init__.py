@@ -127,7 +127,7 @@ def _export(
             write_atomic(folder / name, text)
         if run.form is None:
             write_gate(folder / GATE_FILE, run.gate)
-    elif "s3prl" in formats and formats == ("s3prl",):
+    elif formats == ("s3prl",):
         raise ConfigError(
             f"{run.name} is a model of transformers, for which s3prl has no file: export it "
             "with --format transformers, and name the folder with -u hf:FOLDER."

@@ -29,6 +29,7 @@ from spknorm.runs import trained as runs
 from spknorm.runs.probes import Audit, read_audit
 from spknorm.runs.trained import Trained
 from spknorm.upstreams import FAMILIES, OTHER, Family, is_stock
+from spknorm.upstreams.fast import parts_of
 
 
 class Exportable(NamedTuple):
@@ -67,7 +68,8 @@ class Exportable(NamedTuple):
     @property
     def normalize(self) -> bool:
         """Whether waveforms are normalised first."""
-        return normalizes(self.trained.upstream) if self.stock is None else self.stock.normalize
+        upstream = self.trained.upstream
+        return normalizes(upstream) if self.stock is None else parts_of(upstream).normalizes
 
     @property
     def applies_gate(self) -> bool:
@@ -164,7 +166,7 @@ def _form_of(
         family.model_type or "hubert",  # distilHuBERT is one of two layers
         stock.model_cfg,
         stock.weights,
-        normalize=stock.normalize,
+        normalize=parts_of(trained.upstream).normalizes,
     )
     return form, ""
 

@@ -20,7 +20,6 @@ class StockForm(NamedTuple):
         entry: s3prl's name with -k.
         content: What the file holds.
         model_cfg: fairseq's configuration, plain values; None for what has no form of fairseq's.
-        normalize: Whether waveforms are normalised.
         gated_entry: What reads the file and applies SNP's gate; empty if nothing of s3prl's does.
         name: Of the file.
         beside: Texts of the files that belong to it.
@@ -30,7 +29,6 @@ class StockForm(NamedTuple):
     entry: str
     content: dict[str, Any]
     model_cfg: dict[str, Any] | None
-    normalize: bool
     gated_entry: str = ""
     name: str = UPSTREAM_FILE
     beside: Mapping[str, str] = {}
@@ -60,41 +58,36 @@ def stock_form(family: Family, upstream: Any, source: Path | None) -> StockForm 
             "spknorm_hubert_local",
             content,
             content["model_cfg"],
-            normalize=bool(content["task_cfg"].get("normalize")),
             gated_entry="spknorm_hubert_local",
             has_gate=gate_in(original, source) is not None,
         )
     if name in ("wavlm", "unispeech_sat"):
         cfg = _plain(vars(upstream.cfg))
         content = {"cfg": cfg, "model": model.state_dict()}
-        return StockForm(f"{name}_local", content, cfg, bool(upstream.cfg.normalize))
+        return StockForm(f"{name}_local", content, cfg)
     if name in ("wav2vec2", "data2vec"):
         cfg = _plain(vars(model.cfg))
-        settings = getattr(upstream, "task_cfg", None)
-        normalize = bool(settings.normalize if settings else upstream.wav_normalize)
         weights = dict(model.state_dict())
         if name == "data2vec":
             weights["_ema"] = {}  # s3prl takes the teacher out again
         content = {
-            "task_cfg": {"data": "", "normalize": normalize},
+            "task_cfg": {"data": "", "normalize": parts_of(upstream).normalizes},
             "model_cfg": cfg,
             "model_weight": weights,
         }
-        return StockForm(f"{name}_local", content, cfg, normalize)
+        return StockForm(f"{name}_local", content, cfg)
     if name == "distiller":
         own = _plain(vars(model.model.config))
         own["pred_layer_id"] = list(model.model.pred_layer_id)
         content = {"Config": {"distiller": own}, "Distiller": model.model.state_dict()}
         layers = own["extractor_conv_feature_layers"]
         cfg = {**own, "conv_feature_layers": layers, "conv_bias": False, "dropout_input": 0.0}
-        gated = "spknorm_distiller_local"
-        return StockForm("distiller_local", content, cfg, normalize=False, gated_entry=gated)
+        return StockForm("distiller_local", content, cfg, gated_entry="spknorm_distiller_local")
     if name == "emotion2vec":
         return StockForm(
             "emotion2vec",
             {"model": model.state_dict()},
             None,
-            normalize=upstream.normalize,
             gated_entry="emotion2vec",
             name=WEIGHTS_FILE,
             beside={CONFIG_FILE: upstream.files.config.read_text("utf-8")},

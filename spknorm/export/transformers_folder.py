@@ -130,7 +130,6 @@ def write_transformers_folder(
         if classifier.layer_weights is not None:
             weights["layer_weights"] = classifier.layer_weights
     _load(model, weights)
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # It writes in place: a full disk would leave half of a config.json under its name.
     with system_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".") as beside:

@@ -96,7 +96,7 @@ def write_stock_file(
         **{key: _contiguous(value) if key in WEIGHTS else value for key, value in content.items()},
         "spknorm": {
             "format": FORMAT,
-            "gate": gate and gate._replace(weights=_contiguous(gate.weights))._asdict(),
+            "gate": gate and _plain(gate),
             "provenance": dict(provenance),
         },
     }
@@ -113,8 +113,7 @@ def write_gate(path: Path, gate: GateState | None) -> None:
     if gate is None:
         path.unlink(missing_ok=True)
         return
-    state = {"format": FORMAT, "gate": gate._replace(weights=_contiguous(gate.weights))._asdict()}
-    _save(state, path)
+    _save({"format": FORMAT, "gate": _plain(gate)}, path)
 
 
 def read_gate(path: Path) -> GateState | None:
@@ -164,6 +163,10 @@ def build_gate(state: GateState) -> NormalisingGate:
             f"The checkpoint's gate does not fit its own description ({first_line(error)})."
         ) from error
     return NormalisingGate(gate, state).eval()
+
+
+def _plain(gate: GateState) -> dict[str, Any]:
+    return gate._replace(weights=_contiguous(gate.weights))._asdict()
 
 
 def _contiguous(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

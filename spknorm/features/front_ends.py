@@ -52,8 +52,8 @@ def keep_front_ends(
     reader = CachedReader(
         compute,
         about={
-            "front_end": fingerprint(encoder.convolutions),
-            "normalize": bool(encoder.normalize),
+            "front_end": fingerprint(encoder.parts.convolutions),
+            "normalize": bool(encoder.parts.normalizes),
             "type": str(precision).removeprefix("torch."),
         },
         config=config,

@@ -136,14 +136,12 @@ class Source:
     @contextlib.contextmanager
     def unrecorded(self) -> Iterator[None]:
         """Compute without recordings: what is computed twice has to go the same way twice."""
-        graphs = None if self.encoder is None else self.encoder.graphs
-        with contextlib.nullcontext() if graphs is None else graphs.paused():
+        with contextlib.nullcontext() if self.encoder is None else self.encoder.graphs.paused():
             yield
 
     def let_go_of_graphs(self) -> bool:
         """Record layers as CUDA graphs no more; return whether that gives memory back."""
-        graphs = None if self.encoder is None else self.encoder.graphs
-        return graphs is not None and graphs.let_go()
+        return self.encoder is not None and self.encoder.graphs.let_go()
 
     def recompute(self) -> None:
         """Recompute activations in the backward pass from now on."""

@@ -94,7 +94,7 @@ class Saver:
             tf32=() if precision == "bf16" else tuple(tf32_in(str(device))),
             fused=bool(self._iteration.update.emotion.defaults.get("fused")),
             compiled=encoder is not None and encoder.compiled,
-            recorded=encoder is not None and encoder.recorded,
+            recorded=encoder is not None and encoder.graphs.recorded,
             most_frames=counters.most_frames,
             recomputes=encoder is not None and encoder.recomputes,
             keeps_on_host=counters.keeps_on_host,

@@ -219,7 +219,7 @@ def make_source(
     if erases:
         raise ConfigError(_NO_ERASURE)
     encode = make_encoder(upstream, featurizer, config.upstream, trainable=trainable)
-    if not (trainable and isinstance(encode, PackedEncoder)) or encode.trains_front_end:
+    if not (trainable and isinstance(encode, PackedEncoder)) or encode.parts.gradient_share > 0:
         return Source(encode, device=device)
     keep = functools.partial(
         features.keep_front_ends, encode, config=config.upstream, device=device

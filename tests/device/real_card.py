@@ -232,7 +232,7 @@ def graphs(world: World) -> dict[str, Any]:
         (first, right), *others = passes
         found[f"{name}, the same"] = [torch.equal(x, first) for x, _ in others]
         found[f"{name}, furthest"] = [furthest(own, right) for _, own in others]
-    found["recorded"] = encoder.recorded
+    found["recorded"] = encoder.graphs.recorded
     after = features(fewer, 3)  # as wide as the long ones
     found["fewer"] = [torch.equal(after, before), furthest(gradients(after), of_fewer)]
     apart = [gradients(features(seconds, 3)) for seconds in (short, long)]

@@ -47,10 +47,11 @@ class Graphs:
 
     Args:
         final_norm: Behind the last layer; None where there is none.
+        on: At first.
     """
 
-    def __init__(self, final_norm: nn.Module | None) -> None:
-        self.on, self._turn = True, 0
+    def __init__(self, final_norm: nn.Module | None, *, on: bool) -> None:
+        self.on, self._turn = on, 0
         self._recorder = Recorder(final_norm)
         self._recordings: dict[Hashable, Recording] = {}
         self._open: weakref.WeakSet[_Turn] = weakref.WeakSet()

@@ -39,9 +39,10 @@ class PackedEncoder:
     """Runs an upstream over utterances without padding.
 
     Attributes:
+        parts: The upstream's.
         recomputes: Each layer's activations are computed again in the backward pass.
         compiled: Layers go through torch.compile.
-        graphs: Records layers as CUDA graphs; None where that is not asked for.
+        graphs: Records layers as CUDA graphs, where that is asked for.
         attention: How it was computed in training mode, in words.
 
     Args:
@@ -59,50 +60,27 @@ class PackedEncoder:
         *,
         trainable: bool = True,
     ) -> None:
-        self._trainable = trainable
-        self._parts = parts_of(upstream)
-        self._shortest = needed_samples(self._parts.convolutions)
-        self._featurizer = featurizer
-        wanted = layers_read(featurizer, self._parts)
+        self._trainable, self._featurizer = trainable, featurizer
+        self.parts = parts = parts_of(upstream)
+        self._shortest = needed_samples(parts.convolutions)
+        wanted = layers_read(featurizer, parts)
         assert wanted is not None
         self._wanted = wanted
-        self.recomputes = config.checkpoint_activations
+        self.recomputes, self.compiled = config.checkpoint_activations, config.compile
         self._layer: Callable[..., Tensor] = self._run_layer
-        self.compiled = config.compile
-        self.graphs: Graphs | None = None
-        if config.graphs and trainable and not config.compile:
-            self.graphs = Graphs(self._parts.final_norm)
+        if self.compiled:
+            self._layer = torch.compile(parts.run_layer, dynamic=True)
+        records = config.graphs and trainable and not self.compiled
+        self.graphs = Graphs(parts.final_norm, on=records)
         self._described: dict[Hashable, list[Layer]] = {}
         self.attention: set[str] = set()
         self._named: dict[tuple[object, ...], str] = {}
-        if config.compile:
-            self._layer = torch.compile(self._parts.run_layer, dynamic=True)
-
-    @property
-    def recorded(self) -> bool:
-        """Whether layers are replayed as CUDA graphs."""
-        return self.graphs is not None and self.graphs.recorded
 
     @property
     def frame_bytes(self) -> float:
         """Of the activations that a frame leaves for the backward pass, about."""
         kept = max(1, *self._wanted) if self._trainable else 1
         return float(LAYER_BYTES * self._featurizer.output_dim * kept)
-
-    @property
-    def convolutions(self) -> nn.Module:
-        """The front end's module."""
-        return self._parts.convolutions
-
-    @property
-    def trains_front_end(self) -> bool:
-        """Whether the front end is trained."""
-        return self._parts.gradient_share > 0
-
-    @property
-    def normalize(self) -> bool:
-        """Whether waveforms are normalised."""
-        return self._parts.normalizes
 
     def __call__(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Return features (T_i, H) of waveforms (L_i,) at 16 kHz."""
@@ -124,19 +102,15 @@ class PackedEncoder:
                 found.update(zip(few, self._front_ends([wavs[p] for p in few]), strict=True))
         return [found[place] for place in range(len(wavs))]
 
-    def front_end(self, wav: Tensor) -> Tensor:
-        """Return what the convolutions make of a waveform, (L,) -> (T, C)."""
-        return self._front_ends([wav])[0]
-
     def _front_ends(self, wavs: list[Tensor]) -> Tensor:
         """Return (B, T, C) of waveforms of one length."""
         wavs = [lengthened(wav, self._shortest) for wav in wavs]
-        if self.normalize:
-            wavs = [self._parts.normalized(wav) for wav in wavs]
-        share = self._parts.gradient_share
+        if self.parts.normalizes:
+            wavs = [self.parts.normalized(wav) for wav in wavs]
+        share = self.parts.gradient_share
         trains = self._trainable and share > 0
         with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
-            features: Tensor = self._parts.convolutions(torch.stack(wavs))
+            features: Tensor = self.parts.convolutions(torch.stack(wavs))
         if share not in (0.0, 1.0) and features.requires_grad:
             features = _scale_gradient(features, share)
         return features.transpose(1, 2)  # (B, C, T) -> (B, T, C)
@@ -151,7 +125,7 @@ class PackedEncoder:
 
     def _hidden_states(self, x: Tensor, layout: Layout) -> list[Tensor]:
         """Return the hidden states (N, H) that the featurizer reads, of (N, C)."""
-        parts = self._parts
+        parts = self.parts
         begun = parts.embed(x, layout)
         x, layout = begun.x, begun.layout.settle() if self.compiled else begun.layout
         kept = [begun.of(begun.first)] if 0 in self._wanted else []
@@ -160,7 +134,6 @@ class PackedEncoder:
         if last:
             self._note_attention(x, layout, biased=bias is not None)
         if bias is None and (layers := self._recordable(layout, last)):
-            assert self.graphs is not None
             lower = x.to(autocast_dtype(x.device))
             return [begun.of(self._given(self.graphs(lower, layout, layers)))]
         for number, layer in enumerate(parts.layers[:last], start=1):
@@ -181,37 +154,37 @@ class PackedEncoder:
         """Return what a layer makes of (N, H), by as few kernels as can be."""
         if bias is None and (whole := self._whole(layer, layout)) is not None:
             return run_whole(whole, x, layout, weights_of(whole))
-        return self._parts.run_layer(layer, x, layout, bias)
+        return self.parts.run_layer(layer, x, layout, bias)
 
     def _recordable(self, layout: Layout, last: int) -> list[Layer]:
         """Return all layers where they are to be recorded as CUDA graphs, else none.
 
         That is in training, where nothing but what the last of them gives is read.
         """
-        on = self.graphs is not None and self.graphs.on and records_on(layout.device)
-        every = self._wanted == [last] and last == len(self._parts.layers)
-        if not (on and every and self._parts.attention.training) or self.recomputes:
+        on = self.graphs.on and records_on(layout.device) and not self.recomputes
+        every = self._wanted == [last] and last == len(self.parts.layers)
+        if not (on and every and self.parts.attention.training):
             return []
-        modes = tuple(layer.training for layer in self._parts.layers)
-        kind = modes, self._parts.described(self._parts.layers[0]), autocast_dtype(layout.device)
+        modes = tuple(layer.training for layer in self.parts.layers)
+        kind = modes, self.parts.described(self.parts.layers[0]), autocast_dtype(layout.device)
         if kind not in self._described:  # for which the host takes as long as for a few layers
-            layers = [self._whole(layer, layout) for layer in self._parts.layers]
+            layers = [self._whole(layer, layout) for layer in self.parts.layers]
             known = [layer for layer in layers if layer is not None]
             self._described[kind] = known if len(known) == len(layers) else []
         return self._described[kind]
 
     def _given(self, x: Tensor) -> Tensor:
         """Return a layer's output in the type that its norm gives it under autocast."""
-        ends_in_norm = self._parts.final_norm is None
+        ends_in_norm = self.parts.final_norm is None
         return x.float() if ends_in_norm and autocast_dtype(x.device) is not None else x
 
     def _whole(self, layer: Any, layout: Layout) -> Layer | None:
-        known = self._parts.described(layer) if layout.together else None
+        known = self.parts.described(layer) if layout.together else None
         return known if known is not None and runs_whole(known, layout) else None
 
     def _note_attention(self, x: Tensor, layout: Layout, *, biased: bool) -> None:
         """Remember by which kernels a layout is attended to in training."""
-        attention = self._parts.attention
+        attention = self.parts.attention
         if not attention.training:
             return
         rate = dropout_rate(attention)
@@ -220,7 +193,7 @@ class PackedEncoder:
         if kind not in self._named:
             shape = attention.num_heads, x.shape[-1] // attention.num_heads
             whole = not (biased or self.compiled)
-            whole = whole and self._whole(self._parts.layers[0], layout) is not None
+            whole = whole and self._whole(self.parts.layers[0], layout) is not None
             self._named[kind] = name_of(
                 layout, shape, dtype=dtype, biased=biased, dropout_rate=rate, whole=whole
             )

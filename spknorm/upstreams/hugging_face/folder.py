@@ -6,7 +6,7 @@ matter which class of transformers, or which trainer, wrote them.
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -133,17 +133,16 @@ def fill(
         CheckpointError: Weights of the model are missing, of another shape, or whole numbers.
     """
     plain = {plain_name(name): value for name, value in unwrap_names(weights).items()}
-    wanted = [plain_name(name) for name in model.state_dict()]
-    prefix = _prefix(plain, wanted)
-    found = {name: plain[prefix + name] for name in wanted if prefix + name in plain}
+    own = {plain_name(name): value for name, value in model.state_dict().items()}
+    prefix = _prefix(plain, own)
+    found = {name: plain[prefix + name] for name in own if prefix + name in plain}
     _refuse_other_forms(plain, source)
-    missing = [name for name in wanted if name not in found and name != _ONLY_FOR_PRETRAINING]
+    missing = [name for name in own if name not in found and name != _ONLY_FOR_PRETRAINING]
     if missing:
         raise MissingWeightsError(
             f"{source} does not hold the weights of a {type(model).__name__}: {len(missing)} are "
             f"missing, such as {', '.join(sorted(missing)[:3])}."
         )
-    own = {plain_name(name): value for name, value in model.state_dict().items()}
     for name, value in found.items():
         if own[name].is_floating_point() and not value.is_floating_point():
             raise quantised_weights(source, f"{name} is of {value.dtype}")
@@ -170,9 +169,9 @@ def _refuse_other_forms(names: Iterable[str], source: str) -> None:
             )
 
 
-def _prefix(names: Iterable[str], wanted: list[str]) -> str:
+def _prefix(names: Iterable[str], wanted: Iterable[str]) -> str:
     """Return what stands before the model's own names, by the number of names that it fits."""
-    ends: dict[str, list[str]] = {name.rpartition(".")[2]: [] for name in wanted}
+    ends: defaultdict[str, list[str]] = defaultdict(list)
     for name in wanted:
         ends[name.rpartition(".")[2]].append(name)
     votes: Counter[str] = Counter()

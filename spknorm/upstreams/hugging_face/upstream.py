@@ -33,8 +33,7 @@ class TransformersUpstream(AloneUpstream):
     """An upstream from a folder of transformers or a name of its hub.
 
     s3prl's own models mask nothing and drop no layers in training, and neither does this. Heads,
-    and adapters behind the encoder that leave a frame in eight, are left out. The convolutional
-    front end is frozen, as s3prl has it, until `feature_grad_mult` is set to 1.
+    and adapters behind the encoder that leave a frame in eight, are left out.
 
     Attributes:
         model: transformers' model, or the encoder of one that has a decoder.
