@@ -6,6 +6,7 @@ import pytest
 import tiny_runs
 
 from spknorm.errors import ConfigError
+from spknorm.runs.resume import stock
 
 DIMENSIONS = ["arousal", "valence", "dominance"]
 
@@ -70,6 +71,18 @@ def test_a_run_of_dimensions_goes_on_bit_for_bit(tiny_corpora, tiny_hubert, rate
     assert whole["dimensions"] == parts["dimensions"]
     one, other = (tiny_runs.weights_of(tmp_path / name) for name in ("whole", "parts"))
     assert all((one[name] == other[name]).all() for name in one)
+
+
+def test_after_another_corpus_any_ccc_is_the_best_so_far(
+    tiny_corpora, tiny_hubert, rated, tmp_path, monkeypatch
+):
+    """Under s3prl's Runner, which goes on with the score of a checkpoint."""
+    mapping = settings(tiny_corpora, rated, targets="dimensions")
+    expert = tiny_runs.make_runner(tiny_hubert, mapping, tmp_path).expert
+    expert.best_score.fill_(0.7)
+    monkeypatch.setattr(stock, "begin", lambda *_, is_leader: False)
+    expert.get_dataloader("train")
+    assert expert.best_score.item() == -1.0
 
 
 def test_dimensions_are_predicted_and_exported_on_the_corpus_own_scale(

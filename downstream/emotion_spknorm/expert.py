@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import get_rank, get_world_size, is_initialized
 from torch.utils.data import DataLoader
 
 from spknorm import config as configuration
@@ -22,6 +21,7 @@ from spknorm.batches.task import read_task_data
 from spknorm.batches.workers import as_it_is, prepare
 from spknorm.method.model import make_heads
 from spknorm.method.objectives import class_objective, concordance_objective
+from spknorm.method.optim.world import rank_and_size
 from spknorm.method.updates import strength
 from spknorm.runs.resume import stock
 from spknorm.statistics.metrics import classes_of
@@ -84,9 +84,12 @@ class DownstreamExpert(nn.Module):
 
     def begin_anew(self) -> None:
         """Forget what another run, whose weights are loaded, has counted and scored."""
-        worst = -1.0 if isinstance(self.target, Dimensions) else 0.0  # of CCC, and of accuracies
-        self.best_score.fill_(worst)
+        self._forget_best()
         self.num_batches.zero_()
+
+    def _forget_best(self) -> None:
+        """Let any score be the best so far: of accuracies, or of CCCs."""
+        self.best_score.fill_(-1.0 if isinstance(self.target, Dimensions) else 0.0)
 
     @property
     def streams(self) -> Streams:
@@ -106,7 +109,7 @@ class DownstreamExpert(nn.Module):
             epoch: Numbers the training epochs, which decides their order.
         """
         if split == "train":
-            rank, world = (get_rank(), get_world_size()) if is_initialized() else (0, 1)
+            rank, world = rank_and_size()
             if not self._begun:
                 self._begin(is_leader=rank == 0)
             mixed = MixedEpoch(
@@ -134,7 +137,7 @@ class DownstreamExpert(nn.Module):
         if getattr(args, "mode", "train") == "train" and not stock.begin(
             self.expdir, args, self.config, self.data.corpora, is_leader=is_leader
         ):
-            self.best_score.zero_()
+            self._forget_best()
 
     # Interface (s3prl's Runner)
     def forward(

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from s3prl.downstream.model import UtteranceLevel
 from torch import Tensor, nn
-from torch.distributed import get_rank, get_world_size, is_initialized
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Subset
 
@@ -20,6 +19,7 @@ from spknorm.batches import Order, Recordings, Stream
 from spknorm.batches.workers import prepare
 from spknorm.config import build
 from spknorm.files import write_atomic
+from spknorm.method.optim.world import rank_and_size
 from spknorm.probe.corpus import ProbeConfig, read_labelled
 from spknorm.statistics.metrics import classes_of
 
@@ -73,7 +73,7 @@ class DownstreamExpert(nn.Module):
         if training and corpus.shuffle_labels:
             order = torch.Generator().manual_seed(self.seed)
             labels = labels[torch.randperm(len(labels), generator=order)]
-        rank, world = (get_rank(), get_world_size()) if training and is_initialized() else (0, 1)
+        rank, world = rank_and_size() if training else (0, 1)
         stream = Stream(
             Recordings(
                 utterances,

@@ -28,6 +28,7 @@ from spknorm.features.kept import Floats, Kept
 from spknorm.features.reading import Reading
 from spknorm.features.store import Array, FeatureStore, human_size
 from spknorm.files import cache_root, sha256_of
+from spknorm.method.optim.world import rank_and_size
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams.alone import by_length
 
@@ -79,7 +80,7 @@ class CachedReader:
         """
         if self._is_off:
             return None
-        rank, world = _rank_and_world()
+        rank, world = rank_and_size()
         reason = self._no_room_for_all(utterances, max_seconds)
         if _any_rank(reason is not None, self._device):
             if reason is not None:
@@ -242,15 +243,9 @@ def upstream_reader(
     )
 
 
-def _rank_and_world() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
 def _any_rank(answer: bool, device: torch.device) -> bool:
     """Return whether the answer is yes on any rank, so that all of them go the same way."""
-    if _rank_and_world()[1] == 1:
+    if rank_and_size()[1] == 1:
         return answer
     votes = torch.tensor(int(answer), device=device)
     torch.distributed.all_reduce(votes)

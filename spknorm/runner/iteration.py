@@ -91,7 +91,7 @@ class Iteration:
             clipping=run.gradient_clipping,
             clip=clipping.resolved(run.clip, run.engine),
             scaler=self.scaler,
-            world=world if world.size > 1 else None,
+            world=world,
         )
         self.schedulers = make_schedulers(
             settings.scheduler, self.update.optimizers, total_steps=run.total_steps

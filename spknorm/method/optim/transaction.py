@@ -75,7 +75,7 @@ class Transaction:
         world: Processes that move the same weights; None if this one is alone.
     """
 
-    def __init__(self, world: World | None = None) -> None:
+    def __init__(self, world: World | None) -> None:
         self.on_host = False
         self._world = world
         self._weights: list[Copies] = []

@@ -124,6 +124,13 @@ class World:
             torch.distributed.destroy_process_group()
 
 
+def rank_and_size() -> tuple[int, int]:
+    """Return number of this process and how many there are, by torch, whoever started them."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
 def _join(backend: str, rank: int, size: int) -> None:
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
