@@ -1,6 +1,6 @@
 """The entries of an experiment file's lists: upstreams, variants and protocols, read and typed.
 
-First in this folder but for the executor. Under the protocol cross one entry stands for several:
+First in this folder. Under the protocol cross one entry stands for several:
 `corpora: [a, b, c]` trains on each of them and tests on the others, with `train: others` the other
 way round.
 """
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from spknorm import config
-from spknorm.bench.executor import as_whole
 from spknorm.errors import ConfigError, did_you_mean
 from spknorm.protocols import PROTOCOLS, folds_of
 from spknorm.schema import DataConfig, MethodConfig
@@ -184,9 +183,11 @@ def as_seed(value: Any) -> int:
     Raises:
         ConfigError: It is none.
     """
-    if not 0 <= as_whole("seeds", value) <= _LAST_SEED:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"`seeds` must be a whole number, but is {value!r}.")
+    if not 0 <= value <= _LAST_SEED:
         raise ConfigError(f"`seeds` must be from 0 to 2**32 - 1, but one is {value}.")
-    return int(value)
+    return value
 
 
 def check_known(entry: Mapping[Any, Any], known: list[str], where: str) -> None:

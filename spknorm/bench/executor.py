@@ -51,7 +51,7 @@ def read_executor(entry: Any, path: Path) -> Executor:
         raise ConfigError(f"{path}: `executor.kind` must be local or slurm, but is `{kind}`.")
     for key in ("threads", "nodes", "timeout_min", "max_parallel"):
         value = getattr(executor, key)
-        if value is not None and as_whole(f"executor.{key}", value) < 1:
+        if value is not None and value < 1:
             raise ConfigError(f"{path}: `executor.{key}` must be 1 or more, but is {value}.")
     if executor.gpus is not None and executor.gpus < 0:
         raise ConfigError(f"{path}: `executor.gpus` must be 0 or more, but is {executor.gpus}.")
@@ -62,14 +62,3 @@ def read_executor(entry: Any, path: Path) -> Executor:
     if kind == "local" and executor.nodes > 1:
         raise ConfigError(f"{path}: `executor.nodes` above 1 needs `kind: slurm`.")
     return executor
-
-
-def as_whole(key: str, value: Any) -> int:
-    """Return a whole number.
-
-    Raises:
-        ConfigError: It is something else; `key` is how the message calls it.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"`{key}` must be a whole number, but is {value!r}.")
-    return value
