@@ -8,13 +8,13 @@ from collections import Counter
 
 import pytest
 from iemocap_trees import HEADER, write_dialogue, write_iemocap
+from made_splits import make_split
 from small_iemocap import read_corpus, small_tree  # noqa: F401 (fixture)
 
 from spknorm.corpora.folds import write_folds
 from spknorm.corpora.iemocap import COUNTS, check_counts, is_full, parse_name, read_iemocap
 from spknorm.corpora.records import EMOTIONS
 from spknorm.errors import DataError, MissingError
-from spknorm.protocols import make_split
 
 TEST_SIZES = (1085, 1023, 1151, 1031, 1241)
 

@@ -6,13 +6,13 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from made_splits import make_split
 
 from spknorm.corpora.checks import check_records, usable
 from spknorm.corpora.doors import read_list
 from spknorm.corpora.records import EMOTIONS
 from spknorm.corpora.tables import text_of
 from spknorm.errors import DataError
-from spknorm.protocols import make_split
 
 NAMES = (
     "plain.wav",

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_splits import make_split
 
 from spknorm.corpora.records import EMOTIONS, Utterance
-from spknorm.protocols import folds_of, make_split
+from spknorm.protocols import folds_of
 from spknorm.protocols.groups import groups_of
 from spknorm.schema import DataConfig
 

@@ -9,11 +9,12 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_splits import make_split
 from torch.utils.data import random_split
 
 from spknorm.corpora.records import EMOTIONS, Utterance
 from spknorm.errors import ConfigError, DataError
-from spknorm.protocols import Split, check_split, folds_of, make_split
+from spknorm.protocols import Split, check_split, folds_of
 from spknorm.schema import DataConfig
 
 TURN_NAMES = ("improvised", "scripted")

@@ -5,10 +5,11 @@ import json
 
 import pytest
 from acted_corpora import acted, utterance, values
+from made_splits import make_split
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError, MissingError
-from spknorm.protocols import Split, check_split, divide, folds_of, make_split
+from spknorm.protocols import Split, check_split, divide, folds_of
 from spknorm.protocols.owners import num_folds
 from spknorm.schema import DataConfig
 

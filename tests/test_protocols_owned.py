@@ -7,11 +7,12 @@ import pytest
 from acted_corpora import acted, utterance, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_splits import make_split
 from test_protocols import check_any_order
 
 from spknorm.corpora.records import EMOTIONS
 from spknorm.errors import ConfigError, DataError
-from spknorm.protocols import cross_split, folds_of, in_common, make_split, renamed
+from spknorm.protocols import cross_split, folds_of, in_common, renamed
 from spknorm.schema import DataConfig
 
 

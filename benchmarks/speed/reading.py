@@ -41,12 +41,13 @@ import json, os, sys, time
 from pathlib import Path
 from spknorm.corpora.checks import check_records
 from spknorm.corpora.doors import read_list
-from spknorm.protocols import make_split
+from spknorm.protocols import divide
+from spknorm.schema import DataConfig
 clock = dict(wall=time.perf_counter, cpu=time.process_time)[sys.argv[2]]
 started = clock()
 records = read_list(Path(sys.argv[1]))
 check_records(records, role="emotion")
-split = make_split(records, protocol="si5", fold="fold1")
+split, _ = divide(records, DataConfig(), fold="fold1", dev="superb", seed=0)
 seconds = clock() - started
 print(json.dumps([seconds, peak(), len(split.train)]))
 """

@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import ConfigError, DataError
@@ -47,20 +46,6 @@ def folds_of(config: DataConfig, *, listed: bool = True) -> tuple[str, ...]:
     else:
         count = owners.num_folds(kind, config.corpus) if listed else 0
     return tuple(f"fold{number}" for number in range(1, count + 1))
-
-
-def make_split(
-    utterances: Iterable[Utterance],
-    *,
-    fold: str,
-    dev: str = "superb",
-    seed: int = 0,
-    ordered: bool = False,
-    **settings: Any,
-) -> Split:
-    """Return the split of `divide` under some settings of `datarc`."""
-    config = DataConfig(**settings)
-    return divide(utterances, config, fold=fold, dev=dev, seed=seed, ordered=ordered)[0]
 
 
 def divide(
