@@ -54,6 +54,19 @@ def test_the_newest_checkpoint_is_found_by_number_not_by_name(tmp_path):
     assert (path.name, found["Step"]) == ("states-100.ckpt", 100)
 
 
+def test_the_newest_checkpoint_is_read_once(tmp_path, monkeypatch):
+    save(tmp_path, 9, 10)
+    load, loaded = checkpoint.load_weights, []
+
+    def counted(path, **options):
+        loaded.append(path.name)
+        return load(path, **options)
+
+    monkeypatch.setattr(checkpoint, "load_weights", counted)
+    checkpoint.latest(tmp_path)
+    assert loaded == ["states-10.ckpt"]
+
+
 @pytest.mark.fault("damaged checkpoint")
 def test_torch_itself_reads_a_flipped_bit_without_a_word_but_we_do_not(tmp_path):
     save(tmp_path, 1)

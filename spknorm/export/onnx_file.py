@@ -126,10 +126,11 @@ def _check(whole: EmotionModel, path: Path, trained: Trained) -> None:
     import onnxruntime
 
     generator = torch.Generator().manual_seed(0)
+    session = None
     for seconds in _CHECKED:
         wav = 0.1 * torch.randn(1, int(seconds * _SAMPLE_RATE), generator=generator)
         try:
-            session = onnxruntime.InferenceSession(path.read_bytes())
+            session = session or onnxruntime.InferenceSession(path.read_bytes())
             found = torch.from_numpy(session.run(None, {"waveform": wav.numpy()})[0])
             same = torch.allclose(found, whole(wav), rtol=0, atol=1e-4)
         except Exception:  # onnxruntime's own kinds

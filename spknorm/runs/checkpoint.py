@@ -98,15 +98,16 @@ def latest(expdir: Path) -> tuple[Path, dict[str, Any]]:
         CheckpointError: There are checkpoints, but none is usable.
     """
     usable: list[tuple[int, Path]] = []
-    problems = []
+    problems: list[str] = []
     for path in existing(expdir):
         try:
-            usable.append((int(read(path, lazily=True)["Step"]), path))
+            states = read(path, lazily=bool(problems))
         except CheckpointError as error:
             problems.append(str(error))
             continue
         if not problems:
-            break
+            return path, states
+        usable.append((int(states["Step"]), path))
     if not usable:
         if not problems:
             raise MissingError(f"There is no checkpoint in {expdir}, so no run can go on there.")

@@ -53,15 +53,16 @@ def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
     changed = state.changes(states, asked)
     if not changed:
         return
-    fork = _find(expdir, asked)
-    waits = fork is None and here.rank > 0
+    newest = _find(expdir, asked)
+    waits = newest is None and here.rank > 0
     end = time.monotonic() + _WAIT_SECONDS
-    while waits and (fork := _find(expdir, asked)) is None:
+    while waits and (newest := _find(expdir, asked)) is None:
         if time.monotonic() > end:
             raise ConfigError(f"The first process has made no fork of {expdir}: see what it says.")
         time.sleep(0.2)
-    if fork is None:
-        fork = _make(expdir, states, changed, asked)
+    if newest is None:
+        newest = _make(expdir, states, changed, asked)
+    fork = newest.parent
     step = read_json(fork / FORKED_FROM)["step"]
     logger.warning(
         "%s than those of %s: %s. From its step %d on the run goes on in %s; %s stays as it is.",
@@ -69,27 +70,28 @@ def follow_fork(args: argparse.Namespace, mapping: Mapping[str, Any]) -> None:
         expdir, state.describe(changed), step, fork, expdir,
     )  # fmt: skip
     args.expdir = str(fork)
-    args.init_ckpt = str(checkpoint.latest(fork)[0])
+    args.init_ckpt = str(newest)
     if getattr(args, "past_exp", None):
         args.past_exp = args.expdir
 
 
 def _find(expdir: Path, asked: Asked) -> Path | None:
-    """Return the first fork of an experiment that has the settings and corpora asked for."""
+    """Return the newest checkpoint of the first fork with the settings and corpora asked for."""
     for fork in _numbered(expdir):
         if not fork.exists():
             return None
         origin = forked_from(fork)
         if origin is not None and origin.get("folder") == expdir.name:
-            _, states = checkpoint.latest(fork)
+            newest, states = checkpoint.latest(fork)
             if not state.changes(states, asked):
-                return fork
+                return newest
     raise AssertionError("unreachable: the numbers do not end")
 
 
 def _make(
     expdir: Path, states: dict[str, Any], changed: Mapping[str, tuple[Any, Any]], asked: Asked
 ) -> Path:
+    """Make a fork; return its checkpoint."""
     counters = state.Counters.of(states)
     if counters.step >= asked.config.runner.total_steps:
         raise ConfigError(
@@ -108,7 +110,11 @@ def _make(
         new.rename(fork)  # whole or absent
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    return fork
+    return fork / _name(counters)
+
+
+def _name(counters: state.Counters) -> str:
+    return f"states-{counters.step}.ckpt"
 
 
 def _fill(
@@ -139,7 +145,7 @@ def _fill(
         counters.forget_best()
         counters.evaluated = 0 if "corpora.emotion" in changed else counters.evaluated
     kept["counters"] = vars(counters)
-    checkpoint.save(new / f"states-{counters.step}.ckpt", {**states, **own, state.KEY: kept})
+    checkpoint.save(new / _name(counters), {**states, **own, state.KEY: kept})
     keep_metrics(new, counters.lines, of=expdir)
     write_atomic(
         new / "log.log",
