@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from audit_benches import make_audit_corpora, make_bench, quicken
@@ -43,14 +44,42 @@ def unaudited(tmp_path_factory, corpora, tiny_hubert):
     return make_bench(root / "bench", corpora, tiny_hubert, "SNP", "TAP", "none"), root / "cache"
 
 
+def _make_quick(patch, cache):
+    patch.setenv("SPKNORM_CACHE", str(cache))
+    patch.setattr(probing, "KINDS", ("linear",))
+    quicken(patch)
+
+
 @pytest.fixture
 def bench(tmp_path, unaudited, monkeypatch):
     """A benchmark's folder of the test's own, whose features are read once for all tests."""
     folder, cache = unaudited
-    monkeypatch.setenv("SPKNORM_CACHE", str(cache))
-    monkeypatch.setattr(probing, "KINDS", ("linear",))
-    quicken(monkeypatch)
+    _make_quick(monkeypatch, cache)
     return shutil.copytree(folder, tmp_path / "bench")
+
+
+class Audited(NamedTuple):
+    """A benchmark's folder, the rows of its audit, and each probe.json by its run."""
+
+    folder: Path
+    rows: list
+    written: dict
+
+
+@pytest.fixture(scope="module")
+def at_once(tmp_path_factory, unaudited):
+    """The benchmark, audited without a stop."""
+    folder, cache = unaudited
+    bench = shutil.copytree(folder, tmp_path_factory.mktemp("at_once") / "bench")
+    with pytest.MonkeyPatch.context() as patch:
+        _make_quick(patch, cache)
+        return Audited(bench, audit(bench), _written(bench))
+
+
+@pytest.fixture
+def audited(at_once, bench):
+    """The same in a folder of the test's own."""
+    return at_once._replace(folder=shutil.copytree(at_once.folder, bench, dirs_exist_ok=True))
 
 
 @pytest.fixture
@@ -65,7 +94,7 @@ def _written(bench):
 
 @pytest.mark.fault("audit stopped")
 @pytest.mark.parametrize("stages", [1, 2, 3])
-def test_it_goes_on_where_it_was_stopped_and_gives_the_same_rows(bench, stages, monkeypatch):
+def test_it_goes_on_where_it_was_stopped_and_gives_the_same_rows(bench, stages, at_once):
     def stop(text):
         begun.append(text)
         if len(begun) > stages:
@@ -80,11 +109,8 @@ def test_it_goes_on_where_it_was_stopped_and_gives_the_same_rows(bench, stages, 
     rows = audit(bench, tell=told.append)
     assert len(told) == 4 - stages  # raw, SNP, TAP, none
     assert is_complete(bench)
-    found = _written(bench)
-    for path in bench.rglob("probe.json"):
-        path.unlink()
-    assert audit(bench) == rows
-    assert _written(bench) == found
+    assert rows == at_once.rows
+    assert _written(bench) == at_once.written
     told.clear()
     assert audit(bench, tell=told.append) == rows
     assert told == []
@@ -180,14 +206,14 @@ def test_other_options_and_other_weights_are_probed_anew(bench, corpora, tiny_hu
     assert not is_complete(bench / "SNP")
 
 
-def test_a_damaged_or_older_file_is_made_anew(bench):
-    rows = audit(bench)
+def test_a_damaged_or_older_file_is_made_anew(audited):
+    bench = audited.folder
     path = bench / "TAP" / "probe.json"
     whole = path.read_text()
     for content in ("{", "[]", "{}", json.dumps({**json.loads(whole), "asked": 3})):
         path.write_text(content)
         assert not is_complete(bench)
-        assert audit(bench) == rows
+        assert audit(bench) == audited.rows
         assert path.read_text() == whole
 
 
@@ -237,26 +263,24 @@ def test_a_bench_that_cannot_be_written_is_audited_into_a_folder_of_one_s_own(
     assert [path.stat().st_mtime_ns for path in found] == stamps
 
 
-def test_a_finished_audit_of_a_folder_that_cannot_be_written_is_read(bench, tmp_path, monkeypatch):
-    rows = audit(bench)
+def test_a_finished_audit_of_a_folder_that_cannot_be_written_is_read(
+    audited, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.access", lambda path, mode: False)
-    assert is_complete(bench)
-    assert audit(bench) == rows
+    assert is_complete(audited.folder)
+    assert audit(audited.folder) == audited.rows
     assert not list((tmp_path / "result").rglob("probe.json"))
 
 
-def test_parts_of_an_audit_share_its_stages_and_the_whole_finds_them_done(bench):
-    rows = audit(bench)
-    for path in bench.rglob("probe.json"):
-        path.unlink()
+def test_parts_of_an_audit_share_its_stages_and_the_whole_finds_them_done(bench, at_once):
     begun: list[str] = []
     for part in (1, 2, 3):
         audit(bench, part=(part, 3), tell=begun.append)
     assert len(begun) == 4  # raw, SNP, TAP, none: each once
     assert not is_complete(bench)
     told: list[str] = []
-    assert sorted(map(str, audit(bench, tell=told.append))) == sorted(map(str, rows))
+    assert sorted(map(str, audit(bench, tell=told.append))) == sorted(map(str, at_once.rows))
     assert told == []
     assert is_complete(bench)
 

@@ -1,11 +1,13 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -63,35 +65,61 @@ def test_shuffled_speakers_are_the_same_labels_in_another_order():
     assert np.mean(shuffled == speaker) < 0.1
 
 
+SMALL = Plan(
+    rho=(0.9, 0.0),
+    controls=("gate", "confusion", "znorm"),
+    tuned=(),
+    num_folds=1,
+    num_seeds=2,
+    rank=2,
+    frozen=frozen.Settings(steps=3, emotion_batch=8, speaker_batch=8),
+)
+"""A plan of seconds, three steps a model."""
+
+
+def random_features(seed, cache=None):
+    rng = np.random.default_rng(seed)
+    emotional = rng.standard_normal((len(pool.utterances_of(seed)), 6)).astype(np.float32)
+    neutral = rng.standard_normal((1280, 6)).astype(np.float32)
+    return pool.Pool(seed, emotional, neutral)
+
+
 @pytest.fixture
 def small(monkeypatch):
-    """A plan of seconds: random features, five steps."""
-
-    def make_pool(seed, cache=None):
-        rng = np.random.default_rng(seed)
-        emotional = rng.standard_normal((len(pool.utterances_of(seed)), 6)).astype(np.float32)
-        neutral = rng.standard_normal((1280, 6)).astype(np.float32)
-        return pool.Pool(seed, emotional, neutral)
-
-    monkeypatch.setattr(pool, "make_pool", make_pool)
-    return Plan(
-        rho=(0.9, 0.0),
-        controls=("gate", "confusion", "znorm"),
-        tuned=(),
-        num_folds=1,
-        num_seeds=2,
-        rank=2,
-        frozen=frozen.Settings(steps=3, emotion_batch=8, speaker_batch=8),
-    )
+    """The plan, on random features."""
+    monkeypatch.setattr(pool, "make_pool", random_features)
+    return SMALL
 
 
 def run_grid(plan, out, progress=lambda *_: None):
     return grid.run_grid(plan, out, workers=1, progress=progress)
 
 
-def test_a_grid_has_a_row_per_variant_rho_seed_and_fold(small, tmp_path):
-    progress = []
-    rows = run_grid(small, tmp_path, progress=lambda *at: progress.append(at))
+class Done(NamedTuple):
+    """A folder with a whole grid, its rows, and what was told of its progress."""
+
+    out: Path
+    rows: list
+    progress: list
+
+
+@pytest.fixture(scope="module")
+def done_once(tmp_path_factory):
+    out, progress = tmp_path_factory.mktemp("grid"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "make_pool", random_features)
+        rows = run_grid(SMALL, out, progress=lambda *at: progress.append(at))
+    return Done(out, rows, progress)
+
+
+@pytest.fixture
+def done(done_once, tmp_path):
+    """The same in a folder of the test's own."""
+    return done_once._replace(out=shutil.copytree(done_once.out, tmp_path / "out"))
+
+
+def test_a_grid_has_a_row_per_variant_rho_seed_and_fold(done):
+    rows, progress = done.rows, done.progress
     variants = {Variant(row.features, row.method, row.labels) for row in rows}
     assert len(variants) == 8
     assert len(rows) == 8 * 2 * 2
@@ -107,33 +135,35 @@ def test_a_grid_has_a_row_per_variant_rho_seed_and_fold(small, tmp_path):
     }
 
 
-def test_what_is_there_is_not_computed_again(small, tmp_path, monkeypatch):
-    first = run_grid(small, tmp_path)
+def test_what_is_there_is_not_computed_again(small, done, monkeypatch):
     monkeypatch.setattr(frozen, "train", lambda *_, **__: pytest.fail("computed twice"))
-    assert run_grid(small, tmp_path) == first
+    assert run_grid(small, done.out) == done.rows
 
 
-def test_a_stopped_grid_continues_with_what_is_missing(small, tmp_path):
-    first = run_grid(small, tmp_path)
-    (tmp_path / "rows" / "frozen-rho0-seed101.json").unlink()
-    before = (tmp_path / "rows" / "frozen-rho0-seed100.json").stat().st_mtime_ns
-    assert len(grid.read_rows(small, tmp_path)) == 3 * 8
-    assert run_grid(small, tmp_path) == first
-    assert (tmp_path / "rows" / "frozen-rho0-seed100.json").stat().st_mtime_ns == before
+def test_a_stopped_grid_continues_with_what_is_missing(small, done):
+    (done.out / "rows" / "frozen-rho0-seed101.json").unlink()
+    before = (done.out / "rows" / "frozen-rho0-seed100.json").stat().st_mtime_ns
+    assert len(grid.read_rows(small, done.out)) == 3 * 8
+    assert run_grid(small, done.out) == done.rows
+    assert (done.out / "rows" / "frozen-rho0-seed100.json").stat().st_mtime_ns == before
 
 
 def test_another_method_adds_rows_and_keeps_the_others(small, tmp_path):
+    small = replace(small, rho=(0.9,), num_seeds=1)
     few = replace(small, controls=(), shuffled=())
     kept = run_grid(few, tmp_path)
     rows = run_grid(small, tmp_path)
     assert set(kept) < set(rows)
 
 
-def test_other_settings_are_other_rows(small, tmp_path):
-    first = run_grid(small, tmp_path)
-    other = replace(small, frozen=replace(small.frozen, speaker_lambda=3.0))
-    assert grid.read_rows(other, tmp_path) == []
-    assert run_grid(other, tmp_path) != first
+def test_other_settings_are_other_rows(small, done):
+    one = {"rho": (0.9,), "num_seeds": 1}
+    other = replace(small, **one, frozen=replace(small.frozen, speaker_lambda=3.0))
+    assert grid.read_rows(other, done.out) == []
+    first = grid.read_rows(replace(small, **one), done.out)
+    found = run_grid(other, done.out)
+    assert len(found) == len(first) == 8
+    assert found != first
 
 
 def test_znorm_and_erasure_take_out_what_they_promise(small):
@@ -161,7 +191,7 @@ def test_permuted_speakers_are_those_that_a_model_is_told_in_training_and_test(s
     assert np.array_equal(told[0], folds.shuffled_speakers(fold.test.speaker, 100))
 
 
-def test_run_goes_from_file_to_report_and_again(small, tmp_path):
+def test_run_goes_from_file_to_report_and_again(small, tmp_path, no_pictures):
     path = tmp_path / "plan.yaml"
     path.write_text(
         "kind: controlled\nrho: [0.9, 0.0]\nnum_folds: 1\nnum_seeds: 4\nrank: 2\ntuned: []\n"

@@ -97,12 +97,12 @@ def test_a_frozen_upstream_that_was_given_weights_keeps_them(
     undisturbed, tiny_hubert, tiny_corpora, tmp_path
 ):
     start = undisturbed("none", "literal") / "dev-best.ckpt"
-    mapping = settings_of(tiny_corpora, total_steps=4, strategy="none")
+    mapping = settings_of(tiny_corpora, total_steps=2, strategy="none")
     frozen = {"upstream_trainable": False}
     runner = make_runner(tiny_hubert, mapping, tmp_path / "a", init_ckpt=str(start), **frozen)
     given = checkpoint.read(start)["Upstream"]
     runner.train()
-    for name in ("states-4.ckpt", "dev-best.ckpt"):
+    for name in ("states-2.ckpt", "dev-best.ckpt"):
         kept = checkpoint.read(tmp_path / "a" / name)["Upstream"]
         assert all(torch.equal(kept[key], value) for key, value in given.items())
     found = trained.load(tmp_path / "a")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -21,6 +22,12 @@ def whole(undisturbed):
     return undisturbed("TAP", "literal")
 
 
+@pytest.fixture
+def shrunk(undisturbed):
+    """The same run, of which the weights alone are kept."""
+    return undisturbed("TAP", "literal", keep="weights")
+
+
 def names_of(folder):
     return sorted(path.name for path in folder.glob("*.ckpt"))
 
@@ -35,17 +42,14 @@ def test_a_run_says_how_many_epochs_its_steps_are(whole):
     assert said[1] == f"{6 * 4 / int(said[2]):.1f}"
 
 
-def test_weights_are_kept_without_what_training_on_takes(
-    whole, tiny_hubert, tiny_corpora, tmp_path
-):
-    train(tiny_hubert, settings_of(tiny_corpora, keep="weights"), tmp_path)
-    assert names_of(tmp_path) == ["dev-best.ckpt"]
-    kept, full = (checkpoint.read(one / "dev-best.ckpt") for one in (tmp_path, whole))
+def test_weights_are_kept_without_what_training_on_takes(whole, shrunk):
+    assert names_of(shrunk) == ["dev-best.ckpt"]
+    kept, full = (checkpoint.read(one / "dev-best.ckpt") for one in (shrunk, whole))
     assert set(full) - set(kept) == {"Optimizer"}
     for part in ("Upstream", "Featurizer", "Downstream"):
         assert all(torch.equal(one, kept[part][name]) for name, one in full[part].items())
-    assert outcome_of(tmp_path)[2] == outcome_of(whole)[2]
-    assert (tmp_path / "dev-best.ckpt").stat().st_size < (
+    assert outcome_of(shrunk)[2] == outcome_of(whole)[2]
+    assert (shrunk / "dev-best.ckpt").stat().st_size < (
         (whole / "dev-best.ckpt").stat().st_size / 2
     )
 
@@ -54,28 +58,28 @@ def test_weights_are_kept_without_what_training_on_takes(
     ("keep", "names", "trains_on"),
     [
         ("best", ["dev-best.ckpt"], {"dev-best.ckpt"}),
-        ("last", ["dev-best.ckpt", "states-6.ckpt"], {"states-6.ckpt"}),
+        ("last", ["dev-best.ckpt", "states-2.ckpt"], {"states-2.ckpt"}),
     ],
 )
 def test_the_best_or_the_last_checkpoint_is_kept_to_train_on_from(
     tiny_hubert, tiny_corpora, tmp_path, keep, names, trains_on
 ):
-    train(tiny_hubert, settings_of(tiny_corpora, keep=keep), tmp_path)
+    train(tiny_hubert, settings_of(tiny_corpora, keep=keep, total_steps=2), tmp_path)
     assert names_of(tmp_path) == names
     whole = {name for name in names if "Optimizer" in checkpoint.read(tmp_path / name)}
     assert whole == trains_on
 
 
 def test_without_dev_the_last_weights_are_kept(tiny_hubert, tiny_corpora, tmp_path):
-    settings = settings_of(tiny_corpora, keep="weights", eval_dataloaders=["test"])
+    settings = settings_of(tiny_corpora, keep="weights", eval_dataloaders=["test"], total_steps=2)
     train(tiny_hubert, settings, tmp_path)
-    assert names_of(tmp_path) == ["states-6.ckpt"]
-    assert "Optimizer" not in checkpoint.read(tmp_path / "states-6.ckpt")
+    assert names_of(tmp_path) == ["states-2.ckpt"]
+    assert "Optimizer" not in checkpoint.read(tmp_path / "states-2.ckpt")
 
 
 @pytest.mark.parametrize("keep", ["weights", "none"])
 def test_a_complete_run_is_not_trained_again(keep, tiny_hubert, tiny_corpora, tmp_path, caplog):
-    settings = settings_of(tiny_corpora, keep=keep, strategy="none")
+    settings = settings_of(tiny_corpora, keep=keep, strategy="none", total_steps=2)
     train(tiny_hubert, settings, tmp_path)
     assert names_of(tmp_path) == (["dev-best.ckpt"] if keep == "weights" else [])
     before = outcome_of(tmp_path)
@@ -91,8 +95,8 @@ def test_a_complete_run_is_not_trained_again(keep, tiny_hubert, tiny_corpora, tm
     assert outcome_of(tmp_path) == before
 
 
-def test_what_was_shrunk_cannot_be_trained_on(tiny_hubert, tiny_corpora, tmp_path):
-    train(tiny_hubert, settings_of(tiny_corpora, keep="weights"), tmp_path)
+def test_what_was_shrunk_cannot_be_trained_on(shrunk, tiny_hubert, tiny_corpora, tmp_path):
+    shutil.copytree(shrunk, tmp_path, dirs_exist_ok=True)
     longer = settings_of(tiny_corpora, total_steps=8)
     with pytest.raises(CheckpointError, match="optimisers' state"):
         train(tiny_hubert, longer, tmp_path, init_ckpt=str(tmp_path / "dev-best.ckpt"))
@@ -149,9 +153,9 @@ def test_adafactor_trains_keeps_almost_no_state_and_goes_on_bit_for_bit(
     tiny_hubert, tiny_corpora, tmp_path
 ):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    settings = settings_of(tiny_corpora, update="relative", other=ADAFACTOR)
+    settings = settings_of(tiny_corpora, update="relative", other=ADAFACTOR, total_steps=4)
     train(tiny_hubert, settings, whole)
-    shorter = settings_of(tiny_corpora, update="relative", other=ADAFACTOR, total_steps=4)
+    shorter = settings_of(tiny_corpora, update="relative", other=ADAFACTOR, total_steps=2)
     train(tiny_hubert, shorter, halves)
     train(tiny_hubert, settings, halves, resume=True)
     ours, theirs = weights_of(whole), weights_of(halves)

@@ -1,6 +1,7 @@
 """A run that is gone on with by other settings: in a fork, which leaves the first folder alone."""
 
 import json
+import shutil
 
 import pytest
 import tiny_runs
@@ -25,13 +26,18 @@ def content_of(folder):
     }
 
 
-@pytest.fixture
-def run(tiny_hubert, tiny_corpora, tmp_path):
+@pytest.fixture(scope="module")
+def run_once(tiny_hubert, tiny_corpora, tmp_path_factory):
     """The folder of a run of four steps."""
-    tiny_runs.train(
-        tiny_hubert, tiny_runs.settings_of(tiny_corpora, total_steps=4), tmp_path / "run"
-    )
-    return tmp_path / "run"
+    folder = tmp_path_factory.mktemp("once") / "run"
+    tiny_runs.train(tiny_hubert, tiny_runs.settings_of(tiny_corpora, total_steps=4), folder)
+    return folder
+
+
+@pytest.fixture
+def run(run_once, tmp_path):
+    """A copy of it of the test's own."""
+    return shutil.copytree(run_once, tmp_path / "run")
 
 
 @pytest.mark.fault("changed settings")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,16 +165,22 @@ def test_without_slurm_nothing_is_put_back(tmp_path, monkeypatch):
     assert not called.exists()
 
 
+@pytest.fixture(scope="module")
+def short_run(tiny_hubert, tiny_corpora, tmp_path_factory):
+    """The folder of a run of four steps with two checkpoints, to be copied."""
+    folder = tmp_path_factory.mktemp("short") / "run"
+    mapping = tiny_runs.settings_of(tiny_corpora, max_keep=2, total_steps=4)
+    tiny_runs.train(tiny_hubert, mapping, folder)
+    return folder
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
 @pytest.mark.fault("damaged checkpoint")
 def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(
-    tiny_hubert, tiny_corpora, tmp_path, caplog, damage
+    short_run, undisturbed, tiny_hubert, tiny_corpora, tmp_path, caplog, damage
 ):
-    options = {"max_keep": 2, "total_steps": 4}
-    mapping = tiny_runs.settings_of(tiny_corpora, **options)
-    whole = tiny_runs.settings_of(tiny_corpora, max_keep=2, total_steps=6)
-    tiny_runs.train(tiny_hubert, whole, tmp_path / "whole")
-    tiny_runs.train(tiny_hubert, mapping, tmp_path / "run")
+    whole = undisturbed("TAP", "literal", max_keep=2, total_steps=6)
+    shutil.copytree(short_run, tmp_path / "run")
     newest = tmp_path / "run" / "states-4.ckpt"
     with zipfile.ZipFile(newest) as archive:  # torch leaves gaps, where a flip does no harm
         largest = max(archive.infolist(), key=lambda item: item.file_size)
@@ -182,9 +189,10 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_b
     newest.write_bytes(
         {"truncated": content[: len(content) // 2], "flipped": content, "empty": b""}[damage]
     )
-    tiny_runs.train(tiny_hubert, whole, tmp_path / "run", resume=True)
+    mapping = tiny_runs.settings_of(tiny_corpora, max_keep=2, total_steps=6)
+    tiny_runs.train(tiny_hubert, mapping, tmp_path / "run", resume=True)
     assert f"The checkpoint {newest} is damaged" in caplog.text
     assert "The one before, states-2.ckpt, is used." in caplog.text
-    assert tiny_runs.outcome_of(tmp_path / "run") == tiny_runs.outcome_of(tmp_path / "whole")
-    ours, theirs = (tiny_runs.weights_of(tmp_path / name) for name in ("run", "whole"))
+    assert tiny_runs.outcome_of(tmp_path / "run") == tiny_runs.outcome_of(whole)
+    ours, theirs = (tiny_runs.weights_of(folder) for folder in (tmp_path / "run", whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
