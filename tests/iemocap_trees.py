@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from corpus_files import link_many
 
 from spknorm.corpora.iemocap import COUNTS
 from spknorm.corpora.records import EMOTIONS
@@ -39,11 +40,10 @@ def write_iemocap(root: Path, counts=COUNTS, *, num_samples=400) -> Path:
 
 def write_dialogue(root: Path, session: str, name: str, emotions, wav: bytes) -> None:
     folder = root / session / "sentences" / "wav" / name
-    folder.mkdir(parents=True)
+    turns = [f"{name}_{'FM'[count % 2]}{count // 2:03d}" for count in range(len(emotions))]
+    link_many(folder, [f"{turn}.wav" for turn in turns], wav)
     lines = [HEADER]
-    for count, emotion in enumerate(emotions):
-        turn = f"{name}_{'FM'[count % 2]}{count // 2:03d}"
-        (folder / f"{turn}.wav").write_bytes(wav)
+    for count, (turn, emotion) in enumerate(zip(turns, emotions, strict=True)):
         lines.append(
             f"[{count * 4.5:.4f} - {count * 4.5 + 4.1:.4f}]\t{turn}\t{emotion}\t"
             "[2.5000, 2.5000, 2.5000]\n"

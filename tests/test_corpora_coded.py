@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from corpus_files import read, read_tree, touch
+from corpus_files import link_many, read, read_tree, touch
 
 from spknorm.corpora.known import CORPORA
 from spknorm.corpora.reading import read_corpus
@@ -57,7 +57,7 @@ def test_every_layout_has_a_name_in_the_schema_a_tree_and_published_counts():
 )
 def test_a_whole_tree_of_names_has_the_published_counts(corpus, tmp_path, caplog):
     names = names_of(corpus)
-    records = read_tree(touch(tmp_path, [name.path for name in names]), corpus)
+    records = read_tree(link_many(tmp_path, [name.path for name in names]), corpus)
     known = CORPORA[corpus]
     total, four, sexes = PUBLISHED[corpus]
     assert (known.num_utterances or sum(known.counts.values())) == total
