@@ -98,11 +98,15 @@ def _knn(train: Floats, labels: Integers, test: Floats, num_classes: int, seed: 
     for own in (some[block] for block in blocks_of(len(some), size)):
         similarity = unit_train[own] @ unit_train.T  # (n, H) x (H, N) -> (n, N)
         similarity[np.arange(len(own)), own] = -np.inf
+        near, closeness = _nearest(similarity, labels, max(_NEIGHBOURS))
         for place, k in enumerate(_NEIGHBOURS):
-            right[place] += (_vote(similarity, labels, k, num_classes) == labels[own]).sum()
+            voted = _vote(near[:, :k], closeness[:, :k], num_classes)
+            right[place] += (voted == labels[own]).sum()
     best = _NEIGHBOURS[int(np.argmax(right))]
     return in_blocks(
-        lambda rows: _vote(rows @ unit_train.T, labels, best, num_classes), unit_test, rows=size
+        lambda rows: _vote(*_nearest(rows @ unit_train.T, labels, best), num_classes),
+        unit_test,
+        rows=size,
     )
 
 
@@ -195,14 +199,21 @@ def _logits(features: Floats, weights: Floats) -> Floats:
     return logits
 
 
-def _vote(similarity: Floats, labels: Integers, k: int, num_classes: int) -> Integers:
-    """Return the class (n,) with most of the k nearest; the nearer one decides between equals."""
+def _nearest(similarity: Floats, labels: Integers, k: int) -> tuple[Integers, Floats]:
+    """Return classes and similarities (n, k) of the k nearest, the nearest first."""
     k = min(k, similarity.shape[1] - 1)
-    nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]  # (n, N) -> (n, k)
+    nearest = np.argpartition(similarity, -k, axis=1)[:, -k:]  # (n, N) -> (n, k)
     closeness = np.take_along_axis(similarity, nearest, axis=1)
-    votes = np.zeros((len(similarity), num_classes))
-    rows = np.repeat(np.arange(len(similarity)), k)
-    np.add.at(votes, (rows, labels[nearest].ravel()), 1 + 1e-3 * closeness.ravel())
+    order = np.argsort(-closeness, axis=1, kind="stable")
+    classes: Integers = labels[np.take_along_axis(nearest, order, axis=1)]
+    return classes, np.take_along_axis(closeness, order, axis=1)
+
+
+def _vote(classes: Integers, closeness: Floats, num_classes: int) -> Integers:
+    """Return the class (n,) that most neighbours have; the nearer one decides between equals."""
+    votes = np.zeros((len(classes), num_classes))
+    rows = np.repeat(np.arange(len(classes)), classes.shape[1])
+    np.add.at(votes, (rows, classes.ravel()), 1 + 1e-3 * closeness.ravel())
     return classes_of(votes)
 
 
