@@ -6,8 +6,6 @@ from spknorm.cli import arguments, overrides, refusals, run_downstream, settings
 
 REPOSITORY = Path(__file__).parent.parent
 
-REPOSITORY = Path(__file__).parent.parent
-
 S3PRL_OPTIONS = {
     "-m --mode",
     "-t --evaluate_split",

@@ -266,8 +266,8 @@ def _pitch_code(wave):
     return (spectrum / np.linalg.norm(spectrum)).astype(np.float32)
 
 
-def test_an_independent_verifier_judges_recordings_once_and_features_of_every_stage(single, deaf):
-    rows = audit(single, verifier=True)
+def test_an_independent_verifier_judges_recordings_once_and_features_of_every_stage(quick, deaf):
+    rows = audit(quick, verifier=True)
     judged = {
         (row.stage, row.corpus, row.layer, row.control): row
         for row in rows
@@ -287,9 +287,9 @@ def test_an_independent_verifier_judges_recordings_once_and_features_of_every_st
     assert len(deaf[1]) == NUM_EMOTIONAL + NUM_SPEAKING
     lines = [line.split() for line in table(rows).splitlines()]
     assert [line for line in lines if line[:4] == ["emotion", "speaker", "verifier", "recording"]]
-    asked = json.loads((single / "SNP" / "probe.json").read_text())["asked"]
+    asked = json.loads((quick / "SNP" / "probe.json").read_text())["asked"]
     assert asked["verifier"] is True
-    assert audit(single, verifier=True) == rows
+    assert audit(quick, verifier=True) == rows
     assert len(deaf[1]) == NUM_EMOTIONAL + NUM_SPEAKING
 
 

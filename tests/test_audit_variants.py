@@ -174,9 +174,9 @@ def test_what_is_probed_is_what_the_emotion_head_sees(options, tmp_path, corpora
 )
 def test_upstreams_of_any_family_are_audited(name, make, tmp_path, corpora):
     source = make(tmp_path)
-    make_bench(tmp_path / "b", corpora, source, "none", "TAP", "SNP-frozen", upstream=name)
+    make_bench(tmp_path / "b", corpora, source, "TAP", "SNP-frozen", upstream=name)
     rows = audit(tmp_path / "b")
-    assert _columns(rows) == {"raw", "none", "TAP", "SNP (frozen)"}
+    assert _columns(rows) == {"raw", "TAP", "SNP (frozen)"}
     by_stage = {
         stage: [row.accuracy for row in rows if row.stage == stage and row.control is None]
         for stage in ("raw", "TAP")

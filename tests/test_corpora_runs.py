@@ -21,7 +21,7 @@ def settings_of(root, corpus, tiny_corpora, **data):
     )
     section = {"corpus": corpus, "root": str(root), **protocol, **data}
     return tiny_runs.settings_of(
-        tiny_corpora, strategy="none", expert={"datarc": section}, total_steps=20
+        tiny_corpora, strategy="none", expert={"datarc": section}, total_steps=2
     )
 
 
@@ -49,7 +49,7 @@ def test_it_is_found_examined_and_trained_on(
     tiny_runs.train(tiny_hubert, settings, tmp_path / "run")
     result = json.loads((tmp_path / "run/result.json").read_text())
     assert result["test"]["n"] > 0
-    assert result["steps"] == 20
+    assert result["steps"] == 2
     begins = "Ses" if corpus == "iemocap" else f"{corpus}_"  # its names are as s3prl's users know
     assert all(name.startswith(begins) for name in result["test"]["by_speaker"])
 
@@ -63,7 +63,7 @@ def test_a_speaker_corpus_is_examined_and_normalised_away(
         tiny_corpora,
         strategy="TAP",
         expert={"speaker_corpus": {"corpus": corpus, "root": str(tmp_path / "tree")}},
-        total_steps=20,
+        total_steps=2,
     )
     checks = examine(config.parse(settings), folder=tmp_path / "result", audio=True)
     assert [check for check in checks if check.status == "fail"] == []

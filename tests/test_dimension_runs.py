@@ -35,7 +35,9 @@ def result_of(folder):
 def test_dimensions_are_trained_with_their_sums_by_speaker(
     strategy, tiny_corpora, tiny_hubert, rated, tmp_path
 ):
-    mapping = settings(tiny_corpora, rated, strategy=strategy, targets="dimensions")
+    mapping = settings(
+        tiny_corpora, rated, strategy=strategy, targets="dimensions", runner={"total_steps": 2}
+    )
     tiny_runs.train(tiny_hubert, mapping, tmp_path / "run")
     result = result_of(tmp_path / "run")
     assert (result["dev"], result["test"]) == (None, None)
@@ -60,10 +62,12 @@ def test_dimensions_are_trained_with_their_sums_by_speaker(
 
 
 def test_a_run_of_dimensions_goes_on_bit_for_bit(tiny_corpora, tiny_hubert, rated, tmp_path):
-    mapping = settings(tiny_corpora, rated, strategy="TAP", targets="dimensions")
+    mapping = settings(
+        tiny_corpora, rated, strategy="TAP", targets="dimensions", runner={"total_steps": 4}
+    )
     tiny_runs.train(tiny_hubert, mapping, tmp_path / "whole")
     short = settings(
-        tiny_corpora, rated, strategy="TAP", targets="dimensions", runner={"total_steps": 4}
+        tiny_corpora, rated, strategy="TAP", targets="dimensions", runner={"total_steps": 2}
     )
     tiny_runs.train(tiny_hubert, short, tmp_path / "parts")
     tiny_runs.train(tiny_hubert, mapping, tmp_path / "parts", resume=True)
@@ -95,7 +99,9 @@ def test_dimensions_are_predicted_and_exported_on_the_corpus_own_scale(
     from spknorm.export import export
     from spknorm.predict import load, to_csv
 
-    mapping = settings(tiny_corpora, rated, targets="dimensions", scale=[0, 8])
+    mapping = settings(
+        tiny_corpora, rated, targets="dimensions", scale=[0, 8], runner={"total_steps": 2}
+    )
     tiny_runs.train(tiny_hubert, mapping, tmp_path / "run")
     wav = rated.parent / "03.wav"
     (row,) = load(tmp_path / "run").predict_file(wav)
@@ -121,7 +127,7 @@ def test_s3prls_own_runner_trains_dimensions_too(tiny_corpora, tiny_hubert, rate
         tiny_corpora,
         rated,
         targets="dimensions",
-        runner={"engine": "s3prl"},
+        runner={"engine": "s3prl", "total_steps": 2},
     )
     mapping["optimizer"].pop("groups")
     mapping.pop("upstream")
@@ -160,7 +166,7 @@ def test_a_class_that_is_not_tested_is_named_in_result_and_log(
     kept = [line for line in lines if not (",ang,s0," in line or ",ang,s1," in line)]
     file = rated.parent / "without.csv"
     file.write_text("\n".join(kept) + "\n")
-    mapping = settings(tiny_corpora, file, protocol="loso")
+    mapping = settings(tiny_corpora, file, protocol="loso", runner={"total_steps": 2})
     tiny_runs.train(tiny_hubert, mapping, tmp_path / "run")
     assert result_of(tmp_path / "run")["test"]["ua_over"] == ["neu", "hap", "sad"]
     said = "The test part has no utterance of ang: UA and macro-F1 are over 3 of 4 classes."

@@ -203,6 +203,7 @@ def test_its_command_lines_train_audit_predict_and_export(
 ):
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
     quicken(monkeypatch)
+    monkeypatch.setattr("spknorm.probe.audit.probing.KINDS", ("linear",))
     checkpoint, run, wav = make("emotion2vec", tmp_path / "m"), tmp_path / "run", tmp_path / "a.wav"
     (tmp_path / "task.yaml").write_text(yaml.safe_dump(settings_of(tiny_corpora, "TAP", 1)))
     soundfile.write(wav, tone(0.5), 16000)

@@ -88,7 +88,7 @@ def check_resumed(runs, name, strategy, steps, **options):
 def test_it_is_trained_resumed_audited_predicted_with_exported_and_read_back(
     name, strategy, runs, tone, tmp_path, monkeypatch
 ):
-    from spknorm.probe.audit import audit
+    from spknorm.probe.audit import audit, probing
 
     selection = "hidden_states" if strategy == "SNP" else "last_hidden_state"
     whole, _ = check_resumed(runs, name, strategy, 2, selection=selection)
@@ -97,8 +97,10 @@ def test_it_is_trained_resumed_audited_predicted_with_exported_and_read_back(
     assert len(moved) == STATES[name]
     assert sum(predict.load(whole).predict(tone(1.0), 16000).values()) == pytest.approx(1.0)
     quicken(monkeypatch)
-    audit([whole], labels=("speaker",))
-    assert json.loads((whole / "probe.json").read_text())
+    monkeypatch.setattr(probing, "KINDS", ("linear",))
+    if strategy != "none":  # whose features are had as TAP's are
+        audit([whole], labels=("speaker",))
+        assert json.loads((whole / "probe.json").read_text())
     exported = export(whole, tmp_path / "export")
     found = hidden_states(read_back(exported), wav)
     for ours, theirs in zip(moved, found, strict=False):
@@ -145,8 +147,15 @@ def test_part_of_it_is_trained_resumed_and_exported(name, how, runs, tone, tmp_p
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("selection", ["last_hidden_state", "hidden_states"])
-@pytest.mark.parametrize("strategy", ["SNP", "TAP"])
+@pytest.mark.parametrize(
+    ("strategy", "selection"),
+    [
+        ("SNP", "hidden_states"),
+        ("TAP", "last_hidden_state"),
+        pytest.param("SNP", "last_hidden_state", marks=pytest.mark.slow),
+        pytest.param("TAP", "hidden_states", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_of_the_onnx_file_are_predicts(name, strategy, selection, tmp_path):
     import onnxruntime

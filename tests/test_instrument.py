@@ -199,10 +199,10 @@ def trained(tiny_hubert, tiny_corpora, tmp_path_factory):
     def train(*, update, strategy="TAP", **method):
         folder = tmp_path_factory.mktemp("run")
         mapping = tiny_runs.settings_of(
-            tiny_corpora, strategy=strategy, update=update, total_steps=30, eval_step=30,
-            save_step=30, log_step=10, expert=KNOWING, other=FAST,
+            tiny_corpora, strategy=strategy, update=update, total_steps=12, eval_step=12,
+            save_step=12, log_step=4, expert=KNOWING, other=FAST,
             method={
-                "ceiling": None, "held_out_every": 1, "speaker_pretrain_steps": 100, **method,
+                "ceiling": None, "held_out_every": 1, "speaker_pretrain_steps": 30, **method,
             },
         )  # fmt: skip
         tiny_runs.train(tiny_hubert, mapping, folder)

@@ -33,8 +33,8 @@ def _parts(features, labels, held_out, share):
 def test_the_interval_of_a_sample_holds_the_score_of_the_whole(kind):
     ours, alone = [], []
     for seed in range(20, 24):
-        world = _world(seed, width=96)
-        found = run_probe(kind, *_parts(*world, 0.25), whole=10_000)
+        world = _world(seed, num=6_000, width=96)
+        found = run_probe(kind, *_parts(*world, 0.25), whole=5_000)
         assert found.on_sample is not None
         whole = run_probe(kind, *_parts(*world, 1.0))
         assert whole.on_sample is None
