@@ -136,6 +136,15 @@ def no_gpu(monkeypatch):
 
 
 @pytest.fixture
+def no_pictures(monkeypatch):
+    """Reports whose pictures are drawn, but have no pixels: for tests of all else in them."""
+    head = b"\x89PNG\r\n\x1a\n" + bytes(16)
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda plot, file, **options: file.write(head)
+    )
+
+
+@pytest.fixture
 def tone():
     """A function that returns `seconds` of a tone with a little noise, float32 at 16 kHz."""
 

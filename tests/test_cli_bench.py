@@ -51,7 +51,9 @@ def test_a_dry_run_prints_the_grid_and_the_first_command(experiment, capsys):
     assert not (experiment.parent / "result").exists()
 
 
-def test_a_bench_ends_with_one_table_chance_and_the_report(experiment, stubbed, capsys):
+def test_a_bench_ends_with_one_table_chance_and_the_report(
+    experiment, stubbed, capsys, no_pictures
+):
     stubbed(reported=True)
     assert main(["bench", str(experiment)]) == 0
     printed = capsys.readouterr()

@@ -167,7 +167,9 @@ def test_two_stages_cover_more_and_err_less_than_drawing_speakers_alone():
     assert found["false_positives"] < 0.1
 
 
-def test_the_report_tells_the_worst_the_quarter_gini_and_spread_in_every_form(tmp_path):
+def test_the_report_tells_the_worst_the_quarter_gini_and_spread_in_every_form(
+    tmp_path, no_pictures
+):
     make_bench(tmp_path, seeds=(0, 1), probes=False, features=False)
     report.build(tmp_path)
     markdown, page, latex = (
@@ -197,7 +199,7 @@ def test_the_report_tells_the_worst_the_quarter_gini_and_spread_in_every_form(tm
     assert records["TAP", "ua_gini"]["difference"] == ""
 
 
-def test_of_too_few_speakers_there_are_numbers_without_intervals_and_no_test(tmp_path):
+def test_of_too_few_speakers_there_are_numbers_without_intervals_and_no_test(tmp_path, no_pictures):
     make_bench(tmp_path, num_folds=1, probes=False, features=False)
     report.build(tmp_path)
     markdown = (tmp_path / "table.md").read_text()

@@ -197,7 +197,7 @@ def test_every_run_comes_with_its_command(bench):
     assert "./run_downstream.sh configs/iemocap_hubert_large.yaml" in text
 
 
-def test_the_command_names_the_configuration_that_lies_beside_the_result(tmp_path):
+def test_the_command_names_the_configuration_that_lies_beside_the_result(tmp_path, no_pictures):
     make_bench(tmp_path, methods=(("none", 0.0),), num_folds=1, features=False, summary=False)
     run = min(tmp_path.rglob("result.json")).parent
     (run / "config_2026.yaml").write_text("{}")
@@ -209,7 +209,7 @@ def test_the_command_names_the_configuration_that_lies_beside_the_result(tmp_pat
     ) in text
 
 
-def test_on_another_corpus_the_papers_numbers_are_for_orientation_only(tmp_path):
+def test_on_another_corpus_the_papers_numbers_are_for_orientation_only(tmp_path, no_pictures):
     make_bench(tmp_path, num_folds=1, corpus="demo", features=False, probes=False)
     report.build(tmp_path)
     text = (tmp_path / "report.html").read_text()
@@ -253,7 +253,7 @@ def test_markup_in_any_text_of_any_file_stays_text(tmp_path):
         assert set(path.stem) <= set("abcdefghijklmnopqrstuvwxyz0123456789_")
 
 
-def test_figures_of_an_earlier_report_do_not_stay(tmp_path):
+def test_figures_of_an_earlier_report_do_not_stay(tmp_path, no_pictures):
     make_bench(tmp_path, methods=(("none", 0.0),), num_folds=1, features=False, probes=False)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "accuracy_sd.png").write_bytes(b"old")
@@ -290,7 +290,7 @@ def test_features_that_cannot_be_drawn_are_told(tmp_path, capsys):
     assert f"spknorm: {broken} does not hold pooled features" in capsys.readouterr().err
 
 
-def test_the_command_prints_what_it_wrote(tmp_path, capsys):
+def test_the_command_prints_what_it_wrote(tmp_path, capsys, no_pictures):
     make_bench(tmp_path, methods=(("none", 0.0),), num_folds=1, features=False, probes=False)
     assert main(["report", str(tmp_path)]) == 0
     assert str(tmp_path / "report.html") in capsys.readouterr().out.splitlines()

@@ -22,7 +22,7 @@ def test_a_sound_bench_is_not_doubted(tmp_path):
     assert doubts(tmp_path) == []
 
 
-def test_an_adversary_without_effect_is_told_with_its_reason_in_every_form(tmp_path):
+def test_an_adversary_without_effect_is_told_with_its_reason_in_every_form(tmp_path, no_pictures):
     make_bench(tmp_path, methods=(("none", 0.0), ("SNP", 1e-3), ("TAP", 1e-6)), **PLAIN)
     text = (
         "hubert_large_ll60k, TAP (si5): in 2 of 2 runs the adversary had no effect, so that the "

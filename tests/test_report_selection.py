@@ -34,7 +34,7 @@ def test_the_choice_and_all_candidates_are_shown(tmp_path):
     assert selection_table(tmp_path / "elsewhere") is None
 
 
-def test_the_candidates_own_runs_are_in_no_table_of_scores(tmp_path):
+def test_the_candidates_own_runs_are_in_no_table_of_scores(tmp_path, no_pictures):
     make_bench(tmp_path, num_folds=1, features=False, probes=False)
     write(tmp_path / "selection.json", CONTENT)
     candidate = make_bench(tmp_path / "selection", num_folds=1, features=False, summary=False)

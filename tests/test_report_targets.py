@@ -11,6 +11,7 @@ from spknorm.report import build, text
 from spknorm.statistics.agreement import concordance, sums_of
 
 DIMENSIONS = ("arousal", "valence", "dominance")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def change(folder, alter):
