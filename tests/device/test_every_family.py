@@ -40,34 +40,38 @@ def _head(**settings):
 
 
 SETTINGS = {
-    "confusion with a reach": _method(adversary="confusion", ascent_reach=0.5),
-    "entropy, literal, clipped": {
+    "confusion with a reach, attentive pooling, clipped by groups": {
+        **_method(adversary="confusion", ascent_reach=0.5), "clip": "group",
+        "expert": {"modelrc": {"UtteranceLevel": {"pooling": "AttentivePooling"}}},
+    },
+    "entropy, literal, clipped, SGD": {
         **_method(adversary="entropy", ascent_clip=1e-3), "update": "literal",
+        "other": {"optimizer": {"torch_optim_name": "SGD", "momentum": 0.9}},
     },
-    "raw": _method(ascent_direction="raw"),
-    "BatchNorm, one at a time": {**_head(batch_norm=True, dropout=0.2), "micro_batch": 1},
-    "three of two": {**BASE, "gradient_accumulate_steps": 3, "micro_batch": 2},
+    "raw, NAdam, front end": {
+        **_method(ascent_direction="raw", train_feature_extractor=True),
+        "other": {"optimizer": {"torch_optim_name": "NAdam"}},
+    },
+    "BatchNorm, one at a time, recomputed": {
+        **_upstream(checkpoint_activations=True), **_head(batch_norm=True, dropout=0.2),
+        "micro_batch": 1,
+    },
+    "three of two, LoRA": {
+        **_upstream(lora={"rank": 2}), "gradient_accumulate_steps": 3, "micro_batch": 2,
+    },
     "dimensions, in pieces": {**BASE, "rated": True, "micro_batch": 2},
-    "attentive pooling": {
-        **BASE, "expert": {"modelrc": {"UtteranceLevel": {"pooling": "AttentivePooling"}}},
-    },
-    "LoRA": _upstream(lora={"rank": 2}),
     "biases": _upstream(bitfit=True),
-    "recomputed": _upstream(checkpoint_activations=True),
-    "front end": _method(train_feature_extractor=True),
     "weighted sum": {
         **_method(ascend_layer_weights=True),
         "flags": {"upstream_feature_selection": "hidden_states",
                   "upstream_feature_normalize": True},
     },
-    "SGD": {**BASE, "other": {"optimizer": {"torch_optim_name": "SGD", "momentum": 0.9}}},
-    "NAdam": {**BASE, "other": {"optimizer": {"torch_optim_name": "NAdam"}}},
-    "clipped by groups": {**BASE, "clip": "group"},
     "frozen, kept": {
         **BASE, "strategy": "SNP", "flags": {"upstream_trainable": False},
         "other": {"upstream": {"cache": "auto"}},
     },
 }  # fmt: skip
+"""Settings that have nothing to do with each other are set together: their waits would add up."""
 
 
 def test_whatever_is_set_a_step_waits_three_times_at_most(ask):
