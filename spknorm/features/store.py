@@ -79,8 +79,9 @@ class FeatureStore:
 
     def _write(self, pack: list[tuple[str, Array]]) -> None:
         data = np.concatenate([array for _, array in pack])
-        keys = "\n".join(key for key, _ in pack).encode()
-        name = sha256_of(keys + data.tobytes())[:32]  # two writers never mix their files
+        keys, rows = [key for key, _ in pack], [len(array) for _, array in pack]
+        about = "\n".join(keys).encode()
+        name = sha256_of(about + data.tobytes())[:32]  # two writers never mix their files
         file = self.folder / f"{name}.npy"
         try:
             with atomic_path(file) as temporary, temporary.open("wb") as stream:
@@ -92,8 +93,8 @@ class FeatureStore:
                     "schema": SCHEMA,
                     "about": self._about,
                     "sha256": sha256_of(file),
-                    "keys": [key for key, _ in pack],
-                    "rows": [len(array) for _, array in pack],
+                    "keys": keys,
+                    "rows": rows,
                 },
             )
         except OSError as error:
@@ -102,7 +103,7 @@ class FeatureStore:
                 "another folder with config.upstream.cache_dir, or set config.upstream.cache "
                 "to off."
             ) from error
-        self._index_pack(file, [key for key, _ in pack], [len(array) for _, array in pack])
+        self._index_pack(file, keys, rows)
 
     def used(self) -> int:
         """Return how many bytes the store has on its disk."""
