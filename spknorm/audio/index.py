@@ -6,7 +6,6 @@ each file is opened once for all time. `ledger.py` has its file.
 
 import functools
 import itertools
-import logging
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,8 +25,6 @@ from spknorm.audio.resampling import Resampler
 from spknorm.config.progress import Progress
 from spknorm.errors import DataError
 from spknorm.files import cache_root, sha256_of
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

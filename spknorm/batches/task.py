@@ -3,7 +3,6 @@
 Built once per run from the configuration; the expert, the runner, predict and the audit read it.
 """
 
-import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +20,6 @@ from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
 from spknorm.protocols import Split
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
-
-logger = logging.getLogger(__name__)
 
 _HELD_OUT_SHARE = 0.05
 _LEFT_TO_TRAIN = 2

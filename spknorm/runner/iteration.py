@@ -4,7 +4,6 @@ Between `passes.py` and `engine.py`, which numbers the steps.
 """
 
 import functools
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,8 +31,6 @@ from spknorm.runs.lost_steps import LostSteps, ids_of, without_frames
 from spknorm.runs.restored import check_groups, fused_as, options_of, restore_options
 from spknorm.runs.state import Counters
 from spknorm.schema import TaskConfig
-
-logger = logging.getLogger(__name__)
 
 _MOMENTUM = 0.9
 
