@@ -1,6 +1,8 @@
-"""What of a list can be learnt by no run, or is told apart though it is meant to be one thing."""
+"""What no run can learn, what is told apart though it is one thing, what has no effect."""
 
 import csv
+import dataclasses
+from collections import Counter
 
 import pytest
 import tiny_runs
@@ -8,7 +10,8 @@ import tiny_runs
 from spknorm.batches.emotions import read_emotions
 from spknorm.batches.task import read_task_data
 from spknorm.corpora.doors import read_list
-from spknorm.errors import DataError
+from spknorm.errors import CheckpointError, ConfigError, DataError
+from spknorm.runs.restored import check_groups
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 
 
@@ -87,3 +90,32 @@ def test_parts_of_a_file_without_ids_say_what_they_need(tmp_path):
         DataError, match="is that of line 2: two parts of a file need a column `id`"
     ):
         read_list(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train_turns": "improvised"}, "`train_turns` and `test_turns` have no effect"),
+        ({"unseen": "sentences"}, "`unseen: sentences` has no effect under the protocol cross"),
+        ({"dev": "given"}, "`dev: given` is the dev part of a list"),
+        ({"test_fold": "fold2"}, "`test_fold` must be one of fold1 under the protocol cross"),
+    ],
+)
+def test_what_has_no_effect_across_corpora_is_refused(settings, message, tmp_path):
+    config = DataConfig(corpus="ravdess", protocol="cross", test_on=("emodb",), **settings)
+    with pytest.raises(ConfigError, match=message):
+        read_emotions(config, fold=config.test_fold or "fold1", seed=0, work_dir=tmp_path)
+
+
+def test_fewer_utterances_than_low_resource_asks_for_are_told(listed, tmp_path, caplog):
+    few = {"protocol": "low_resource", "base": "sd", "samples_per_label": 12}
+    found = read(dataclasses.replace(listed(lambda row: {}), **few), tmp_path)
+    counts = Counter(one.emotion for one in found.split.train)
+    assert min(counts.values()) < 12
+    assert "12 training utterances per class are asked for, but there are" in caplog.text
+    assert all(f"{count} {name}" in caplog.text for name, count in counts.items() if count < 12)
+
+
+def test_weights_alone_are_no_place_to_go_on_from():
+    with pytest.raises(CheckpointError, match=r"holds weights alone \(config.runner.keep\)"):
+        check_groups(None, {"emotion": [{"name": "upstream"}]})

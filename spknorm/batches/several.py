@@ -19,6 +19,7 @@ from spknorm.protocols import (
     TITLES,
     Split,
     Splitting,
+    check_asked,
     check_split,
     cross_split,
     in_common,
@@ -67,6 +68,8 @@ def read_several(config: DataConfig, *, seed: int, work_dir: Path) -> Divided:
             f"`downstream_expert.datarc.test_on` {what}: the protocol cross trains on `corpus` "
             "and `train_with`, and tests on other corpora."
         )
+    dev = resolved_dev(config.dev, protocol="cross", base=config.base, corpus=config.corpus)
+    check_asked(config, fold=str(config.test_fold), dev=dev)
     corpora = {
         name: renamed(
             usable(_read(config, name), work_dir=work_dir, skip_bad=config.skip_bad), name
@@ -84,7 +87,6 @@ def read_several(config: DataConfig, *, seed: int, work_dir: Path) -> Divided:
     records = [one for name in everything for one in corpora[name]]
     if scale is None:
         check_records(records, role="emotion", classes=names)
-    dev = resolved_dev(config.dev, protocol="cross", base=config.base, corpus=config.corpus)
     split = cross_split(
         {name: corpora[name] for name in sources},
         {name: corpora[name] for name in tested},

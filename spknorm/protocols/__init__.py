@@ -4,11 +4,18 @@ After the corpora in the flow.
 """
 
 from spknorm.protocols.cross import cross_split, in_common, renamed
-from spknorm.protocols.folds import NUM_DRAWS, PROTOCOLS, SAMPLES_PER_LABEL, divide, folds_of
+from spknorm.protocols.folds import (
+    NUM_DRAWS,
+    PROTOCOLS,
+    SAMPLES_PER_LABEL,
+    check_asked,
+    divide,
+    folds_of,
+)
 from spknorm.protocols.overlap import Split, check_split
 from spknorm.protocols.owners import TITLES, Splitting
 from spknorm.protocols.parts import speakers_of
 
 __all__ = ["NUM_DRAWS", "PROTOCOLS", "SAMPLES_PER_LABEL", "TITLES", "Split", "Splitting",
-           "check_split", "cross_split", "divide", "folds_of", "in_common", "renamed",
-           "speakers_of"]  # fmt: skip
+           "check_asked", "check_split", "cross_split", "divide", "folds_of", "in_common",
+           "renamed", "speakers_of"]  # fmt: skip

@@ -79,21 +79,8 @@ def divide(
             the schema's to check.
         DataError: The records cannot be divided so, or the parts would overlap.
     """
-    _choice("dev", dev, DEVS)
+    kind = check_asked(config, fold=fold, dev=dev)
     protocol, unseen = config.protocol, config.unseen
-    kind = config.base if protocol == "low_resource" else protocol
-    folds = folds_of(config, listed=False)
-    if fold not in folds and not (not folds and re.fullmatch(r"fold[1-9][0-9]{0,4}", fold)):
-        names = ", ".join(folds) or "fold1, fold2, ..."
-        raise ConfigError(
-            f"`test_fold` must be one of {names} under the protocol {protocol}, but is `{fold}`."
-        )
-    _check_settings(protocol, kind, dev, config.samples_per_label)
-    if unseen != "speakers" and kind in ("sd", "cross", *owners.LISTED):
-        raise ConfigError(
-            f"`unseen: {unseen}` has no effect under the protocol {protocol}, whose parts are what "
-            "they are: take loso-group, loso, si5 or si10."
-        )
     records = list(utterances) if ordered else sorted(utterances, key=lambda one: one.id)
     _check_records(records)
     pool, given, test = _parts_of(kind, records, fold, config, seed)
@@ -164,7 +151,23 @@ def _refuse_empty(about: str, **members: Sequence[Utterance]) -> None:
             raise DataError(f"The {name} part of {about}.")
 
 
-def _check_settings(protocol: str, kind: str, dev: str, samples_per_label: int | None) -> None:
+def check_asked(config: DataConfig, *, fold: str, dev: str) -> str:
+    """Check what is asked of a protocol, before any utterance is looked at; return its kind.
+
+    The kind of low_resource is its base, of every other protocol itself.
+
+    Raises:
+        ConfigError: A setting is unknown, or has no effect together with the others.
+    """
+    _choice("dev", dev, DEVS)
+    protocol, unseen, samples_per_label = config.protocol, config.unseen, config.samples_per_label
+    kind = config.base if protocol == "low_resource" else protocol
+    folds = folds_of(config, listed=False)
+    if fold not in folds and not (not folds and re.fullmatch(r"fold[1-9][0-9]{0,4}", fold)):
+        names = ", ".join(folds) or "fold1, fold2, ..."
+        raise ConfigError(
+            f"`test_fold` must be one of {names} under the protocol {protocol}, but is `{fold}`."
+        )
     if dev == "given" and kind not in owners.LISTED:
         raise ConfigError(
             f"`dev: given` is the dev part of a list ({', '.join(owners.LISTED)}), which {kind} "
@@ -180,6 +183,17 @@ def _check_settings(protocol: str, kind: str, dev: str, samples_per_label: int |
             "`samples_per_label` and the protocol low_resource belong together, but protocol is "
             f"`{protocol}` and samples_per_label is {samples_per_label}."
         )
+    if unseen != "speakers" and kind in ("sd", "cross", *owners.LISTED):
+        raise ConfigError(
+            f"`unseen: {unseen}` has no effect under the protocol {protocol}, whose parts are what "
+            "they are: take loso-group, loso, si5 or si10."
+        )
+    if kind == "cross" and not config.train_turns == config.test_turns == "all":
+        raise ConfigError(
+            "`train_turns` and `test_turns` have no effect under the protocol cross, which takes "
+            "corpora whole: leave them out."
+        )
+    return kind
 
 
 def _check_records(records: Sequence[Utterance]) -> None:

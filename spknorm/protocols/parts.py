@@ -6,10 +6,13 @@ library version, machine or file order can change.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from spknorm.corpora.records import Utterance
 from spknorm.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 Records = Sequence[Utterance]
 Part = list[Utterance]
@@ -85,9 +88,17 @@ def stratified(records: Records, seed: int) -> tuple[Part, Part, Part]:
 
 
 def up_to(records: Records, count: int, draw: int) -> Part:
-    """Return up to `count` utterances of each emotion; a larger count keeps those of a smaller."""
-    kept = set[str]()
-    for group in _by_emotion(records).values():
+    """Return up to `count` utterances of each emotion; a larger count keeps those of a smaller.
+
+    Of which there are fewer is told.
+    """
+    kept, groups = set[str](), _by_emotion(records)
+    if few := [f"{len(group)} {name}" for name, group in groups.items() if len(group) < count]:
+        logger.warning(
+            "%d training utterances per class are asked for, but there are %s, which all train.",
+            count, ", ".join(few),
+        )  # fmt: skip
+    for group in groups.values():
         order = sorted(group, key=lambda one: rank("low_resource", draw, one.id))
         kept.update(one.id for one in order[:count])
     return [one for one in records if one.id in kept]

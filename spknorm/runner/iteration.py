@@ -222,7 +222,7 @@ class Iteration:
         """
         optimizers = self.update.optimizers
         asked = {name: options_of(optimizer) for name, optimizer in optimizers.items()}
-        check_groups(states.get("Optimizer", {}), asked)
+        check_groups(states.get("Optimizer"), asked)
         try:
             self.update.load_state_dict(
                 {name: fused_as(asked[name], states["Optimizer"][name]) for name in optimizers}

@@ -110,7 +110,10 @@ def latest(expdir: Path) -> tuple[Path, dict[str, Any]]:
         usable.append((int(states["Step"]), path))
     if not usable:
         if not problems:
-            raise MissingError(f"There is no checkpoint in {expdir}, so no run can go on there.")
+            raise MissingError(
+                f"There is no checkpoint in {expdir}: it is no experiment's folder, or its run "
+                "kept none (config.runner.keep)."
+            )
         raise CheckpointError(
             f"No checkpoint in {expdir} is usable, so the run cannot go on. "
             + " ".join(problems)

@@ -11,12 +11,19 @@ from torch.optim import Optimizer
 from spknorm.errors import CheckpointError
 
 
-def check_groups(states: Mapping[str, Any], asked: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Check that a checkpoint's optimisers move the groups that this experiment's do.
+def check_groups(
+    states: Mapping[str, Any] | None, asked: Mapping[str, list[dict[str, Any]]]
+) -> None:
+    """Check that a checkpoint's optimisers, if it has any, move the groups of this experiment's.
 
     Raises:
-        CheckpointError: They do not.
+        CheckpointError: They do not, or it has none.
     """
+    if states is None:
+        raise CheckpointError(
+            "The checkpoint holds weights alone (config.runner.keep), so no training can go on "
+            "from it. Start a new one (-n or -p); -i takes the weights along."
+        )
     for name, options in asked.items():
         before = [str(group.get("name")) for group in states.get(name, {}).get("param_groups", ())]
         now = [str(group.get("name")) for group in options]
