@@ -1,10 +1,12 @@
 """Short runs on the demo's trees that predict dimensions, learn from votes, or weigh classes."""
 
 import json
+from functools import partial
 
 import pytest
 import tiny_runs
 
+from spknorm.cli import main
 from spknorm.errors import ConfigError
 from spknorm.runs.resume import stock
 
@@ -98,14 +100,22 @@ def test_dimensions_are_predicted_and_exported_on_the_corpus_own_scale(
     from spknorm.audio import load_audio
     from spknorm.export import export
     from spknorm.predict import load, to_csv
+    from spknorm.predict.page import write_page
+    from spknorm.predict.serve import Server
 
     mapping = settings(
         tiny_corpora, rated, targets="dimensions", scale=[0, 8], runner={"total_steps": 2}
     )
     tiny_runs.train(tiny_hubert, mapping, tmp_path / "run")
     wav = rated.parent / "03.wav"
-    (row,) = load(tmp_path / "run").predict_file(wav)
+    predictor = load(tmp_path / "run")
+    (row,) = predictor.predict_file(wav)
     assert row.emotion is None
+    page = str(tmp_path / "page.html")
+    assert main(["predict", str(tmp_path / "run"), str(wav), "--page", page]) == 2
+    for show in (partial(write_page, [row], page, model=""), partial(Server, predictor, model="")):
+        with pytest.raises(ConfigError, match="but this model predicts arousal, valence, domin"):
+            show()
     assert list(row.dimensions) == DIMENSIONS
     assert to_csv(row, header=True).startswith("path,start,end,arousal,valence,dominance\n")
     exported = export(tmp_path / "run")

@@ -22,6 +22,8 @@ from spknorm.predict.serve import MOST_BYTES, Server, is_loopback
 class Stub:
     """Predicts a window a second, of whatever it hears."""
 
+    dimensions = ()
+
     def __init__(self):
         self.heard = []
 

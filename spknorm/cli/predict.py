@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     """Print or write the predictions; 3 if a file could not be used."""
     from spknorm import predict
     from spknorm.audio import printable
-    from spknorm.predict.page import check_page, write_page
+    from spknorm.predict.page import check_page, check_shown, write_page
     from spknorm.predict.rows import check_out
     from spknorm.predict.segments import segments_of
 
@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
         check_page(args.page, files)
     failed: dict[Path, str] = {}
     predictor = predict.load(args.expdir, device=args.device)
+    if args.page is not None:
+        check_shown(predictor.dimensions)
     rows = predict.predict_files(
         predictor,
         files,

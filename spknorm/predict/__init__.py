@@ -69,6 +69,11 @@ class Predictor:
         self.target = trained.target
         self._trained, self._device = trained, device
 
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """What is predicted in the place of emotions; nothing where emotions are."""
+        return self.target.names if isinstance(self.target, Dimensions) else ()
+
     @torch.no_grad()
     def logits(self, wav: NDArray[np.float32]) -> Tensor:
         """Return logits (C,) of a waveform (L,) at 16 kHz.

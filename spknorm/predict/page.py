@@ -8,7 +8,7 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,12 @@ def write_page(rows: Sequence[Prediction], path: Path | str, *, model: str) -> N
     `rows` are in any order; `model` is what predicted them, as readers know it.
 
     Raises:
-        ConfigError: Another suffix, or rows of several recordings or of none.
+        ConfigError: Another suffix, or rows of several recordings, of none, or of dimensions.
         AudioError: The recording cannot be read any more.
     """
     recordings = sorted({row.path for row in rows})
     check_page(path, recordings)
+    check_shown(rows[0].dimensions)
     rows = sorted(rows, key=lambda row: (row.start, row.end))  # turns overlap
     windows = {"window_seconds": _PART_SECONDS, "hop_seconds": _PART_SECONDS}
     samples = np.concatenate([part.samples for part in iter_windows(recordings[0], **windows)])
@@ -71,6 +72,19 @@ def check_page(path: Path | str, recordings: Sequence[Path]) -> None:
     if len(recordings) != 1:
         raise ConfigError(
             f"A page shows one recording, but there are {len(recordings)}. Name one file."
+        )
+
+
+def check_shown(dimensions: Iterable[str]) -> None:
+    """Refuse, before anything is predicted, a model of `dimensions`.
+
+    Raises:
+        ConfigError: There are some: a page has bands of probabilities.
+    """
+    if names := ", ".join(dimensions):
+        raise ConfigError(
+            f"A page shows the probabilities of emotions, but this model predicts {names}: take "
+            "its rows (spknorm predict, with --out)."
         )
 
 

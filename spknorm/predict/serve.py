@@ -21,7 +21,7 @@ from spknorm.audio import printable
 from spknorm.audio.walking import SUFFIXES
 from spknorm.errors import USER_ERRORS, ConfigError
 from spknorm.predict import Predictor
-from spknorm.predict.page import fill, write_page
+from spknorm.predict.page import check_shown, fill, write_page
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ class Server(ThreadingHTTPServer):
     `Predictor.predict_file`. `allow_others`: listen where other machines can reach it.
 
     Raises:
-        ConfigError: Others could reach it and `allow_others` is not set, or it cannot listen there.
+        ConfigError: Others could reach it and `allow_others` is not set, it cannot listen there, or
+            the predictor predicts dimensions.
     """
 
     daemon_threads = True
@@ -61,6 +62,7 @@ class Server(ThreadingHTTPServer):
         allow_others: bool = False,
     ) -> None:
         check_address(host, port, allow_others=allow_others)
+        check_shown(predictor.dimensions)
         self._predictor, self._model = predictor, model
         self._window, self._hop = window_seconds, hop_seconds
         self.pages: dict[str, bytes] = {}
