@@ -11,6 +11,7 @@ from spknorm.batches.emotions import read_emotions
 from spknorm.batches.task import read_task_data
 from spknorm.corpora.doors import read_list
 from spknorm.errors import CheckpointError, ConfigError, DataError
+from spknorm.protocols import make_split
 from spknorm.runs.restored import check_groups
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 
@@ -119,3 +120,8 @@ def test_fewer_utterances_than_low_resource_asks_for_are_told(listed, tmp_path, 
 def test_weights_alone_are_no_place_to_go_on_from():
     with pytest.raises(CheckpointError, match=r"holds weights alone \(config.runner.keep\)"):
         check_groups(None, {"emotion": [{"name": "upstream"}]})
+
+
+def test_one_corpus_is_not_divided_across_corpora():
+    with pytest.raises(ConfigError, match="The protocol cross trains on some corpora and tests on"):
+        make_split([], protocol="cross", fold="fold1", dev="speaker_disjoint")

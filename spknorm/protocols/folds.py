@@ -80,6 +80,11 @@ def divide(
         DataError: The records cannot be divided so, or the parts would overlap.
     """
     kind = check_asked(config, fold=fold, dev=dev)
+    if kind == "cross":
+        raise ConfigError(
+            "The protocol cross trains on some corpora and tests on others, which a run's settings "
+            "name: it divides none."
+        )
     protocol, unseen = config.protocol, config.unseen
     records = list(utterances) if ordered else sorted(utterances, key=lambda one: one.id)
     _check_records(records)
