@@ -114,7 +114,7 @@ def test_dimensions_are_predicted_and_exported_on_the_corpus_own_scale(
     page = str(tmp_path / "page.html")
     assert main(["predict", str(tmp_path / "run"), str(wav), "--page", page]) == 2
     for show in (partial(write_page, [row], page, model=""), partial(Server, predictor, model="")):
-        with pytest.raises(ConfigError, match="but this model predicts arousal, valence, domin"):
+        with pytest.raises(ConfigError, match="but this model predicts arousal, valence"):
             show()
     assert list(row.dimensions) == DIMENSIONS
     assert to_csv(row, header=True).startswith("path,start,end,arousal,valence,dominance\n")

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from fake_results import make_bench, set_keys, write
 
@@ -124,6 +125,26 @@ def test_corpora_that_differ_under_cross_alone_name_no_method_elsewhere(tmp_path
     labels = {block.protocol: labels_of(block) for block in blocks_of(tmp_path)}
     assert labels["sd"] == ["none", "SNP", "TAP"]
     assert "none, test_on ['emodb']" in labels["cross"]
+
+
+@pytest.mark.parametrize("classes", [("happy", "sad"), ("one", "two", "three", "four")])
+def test_runs_of_other_classes_are_another_method(classes, tmp_path):
+    make_bench(tmp_path, num_folds=3, features=False, probes=False)
+    size = len(classes)
+    for path in tmp_path.glob("*-fold3-*/result.json"):
+        result = json.loads(path.read_text())
+        test = result["test"]
+        by_speaker = {name: np.array(one)[:size, :size] for name, one in test["by_speaker"].items()}
+        confusion = sum(by_speaker.values())
+        test["by_speaker"] = {name: one.tolist() for name, one in by_speaker.items()}
+        test |= {"classes": classes, "confusion": confusion.tolist(), "n": int(confusion.sum())}
+        test["wa"] = float(confusion.trace() / confusion.sum())
+        test.pop("ua_over", None)
+        path.write_text(json.dumps(result))
+    [block] = blocks_of(tmp_path)
+    assert f"none, predicts {'/'.join(classes)}" in labels_of(block)
+    assert "none, predicts neu/hap/ang/sad" in labels_of(block)
+    assert len(block.estimates) == 6
 
 
 def test_lambdas_of_one_strategy_are_in_its_names(tmp_path):

@@ -16,6 +16,7 @@ from spknorm.errors import first_of
 from spknorm.report.tables import RowKind
 from spknorm.report.words import sentence
 from spknorm.runs import Run, Runs, frame
+from spknorm.runs.scored import TestScores
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,7 +28,12 @@ _EXPERT = "downstream_expert."
 _METHOD = f"{_EXPERT}spknorm."
 _ERASURE, _LOSS = f"{_METHOD}erasure", f"{_METHOD}adversary"
 _SHUFFLED = f"{_EXPERT}speaker_corpus.shuffle_labels"
-_CORPORA = tuple(f"{_EXPERT}datarc.{key}" for key in ("corpus", "train_with", "test_on"))
+_PREDICTED = "predicts"
+"""Not a setting but what comes of some: other lists have other classes under the same ones."""
+_CORPORA = (
+    *(f"{_EXPERT}datarc.{key}" for key in ("corpus", "train_with", "test_on")),
+    _PREDICTED,
+)
 _FIELDS = (
     *(f"{_METHOD}{key}" for key in ("strategy", "update", "adversary", "speaker_lambda")),
     *(f"args.{key}" for key in ("downstream", "upstream", "upstream_trainable")),
@@ -167,7 +173,12 @@ def settings_note(methods: Sequence[Method]) -> str:
 
 
 def _identities(runs: Runs) -> list[dict[str, Any]]:
-    return effects.identities((run.result.config, run.result.args) for run in runs.runs)
+    found = effects.identities((run.result.config, run.result.args) for run in runs.runs)
+    for run, values in zip(runs.runs, found, strict=True):
+        one = run.result.test or run.result.dimensions
+        assert one is not None  # a run without is not read
+        values[_PREDICTED] = "/".join(one.classes if isinstance(one, TestScores) else one.names)
+    return found
 
 
 def _texts(settings: Iterable[dict[str, Any]]) -> "DataFrame":
