@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 import tiny_runs
+from made_splits import make_split
 
 from spknorm.batches.emotions import read_emotions
 from spknorm.batches.task import read_task_data
 from spknorm.corpora.doors import read_list
 from spknorm.errors import CheckpointError, ConfigError, DataError
-from spknorm.protocols import make_split
 from spknorm.runs.restored import check_groups
 from spknorm.schema import DataConfig, ExpertConfig, SpeakerCorpusConfig
 

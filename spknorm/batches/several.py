@@ -19,7 +19,7 @@ from spknorm.protocols import (
     TITLES,
     Split,
     Splitting,
-    check_asked,
+    check_protocol,
     check_split,
     cross_split,
     in_common,
@@ -69,7 +69,7 @@ def read_several(config: DataConfig, *, seed: int, work_dir: Path) -> Divided:
             "and `train_with`, and tests on other corpora."
         )
     dev = resolved_dev(config.dev, protocol="cross", base=config.base, corpus=config.corpus)
-    check_asked(config, fold=str(config.test_fold), dev=dev)
+    check_protocol(config, fold=str(config.test_fold), dev=dev)
     corpora = {
         name: renamed(
             usable(_read(config, name), work_dir=work_dir, skip_bad=config.skip_bad), name

@@ -8,7 +8,7 @@ from spknorm.protocols.folds import (
     NUM_DRAWS,
     PROTOCOLS,
     SAMPLES_PER_LABEL,
-    check_asked,
+    check_protocol,
     divide,
     folds_of,
 )
@@ -17,5 +17,5 @@ from spknorm.protocols.owners import TITLES, Splitting
 from spknorm.protocols.parts import speakers_of
 
 __all__ = ["NUM_DRAWS", "PROTOCOLS", "SAMPLES_PER_LABEL", "TITLES", "Split", "Splitting",
-           "check_asked", "check_split", "cross_split", "divide", "folds_of", "in_common",
+           "check_protocol", "check_split", "cross_split", "divide", "folds_of", "in_common",
            "renamed", "speakers_of"]  # fmt: skip

@@ -79,7 +79,7 @@ def divide(
             the schema's to check.
         DataError: The records cannot be divided so, or the parts would overlap.
     """
-    kind = check_asked(config, fold=fold, dev=dev)
+    kind = check_protocol(config, fold=fold, dev=dev)
     if kind == "cross":
         raise ConfigError(
             "The protocol cross trains on some corpora and tests on others, which a run's settings "
@@ -156,7 +156,7 @@ def _refuse_empty(about: str, **members: Sequence[Utterance]) -> None:
             raise DataError(f"The {name} part of {about}.")
 
 
-def check_asked(config: DataConfig, *, fold: str, dev: str) -> str:
+def check_protocol(config: DataConfig, *, fold: str, dev: str) -> str:
     """Check what is asked of a protocol, before any utterance is looked at; return its kind.
 
     The kind of low_resource is its base, of every other protocol itself.
