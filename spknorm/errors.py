@@ -1,6 +1,6 @@
 """The errors a user can cause, each with the exit status it ends a command with.
 
-First in the flow: every other file may raise them; `cli.py` alone turns them into a message and
+First in the flow: every other file may raise them; `cli` alone turns them into a message and
 a status.
 """
 

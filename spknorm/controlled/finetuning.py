@@ -3,7 +3,7 @@
 Beside `frozen.py`, whose model is where fine-tuning starts: its emotion head is trained on the
 upstream as it comes before the upstream moves (Kumar et al. 2022, arXiv 2202.10054), so that
 fine-tuning can be told from a head that has to find its way. The transformer trains
-under the product's heads and update; the convolutions below it are frozen (`view.py`).
+under the product's heads and update; the convolutions below it are frozen (`upstream.py`).
 
 Legend: B utterances, T frames, H dimensions of a frame, D = 2 H of a pooled utterance.
 """

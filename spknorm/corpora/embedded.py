@@ -1,7 +1,7 @@
 """Hugging Face `datasets` on disk -> rows: Arrow or Parquet files, with the sound inside or beside.
 
 `save_to_disk` writes data-*.arrow and dataset_info.json, one folder per split; the hub holds
-data/<split>-00000-of-00001.parquet. cameo.py and doors.py make utterances of the rows.
+data/<split>-00000-of-00001.parquet. cameo.py and doors/ make utterances of the rows.
 """
 
 import json

@@ -1,6 +1,6 @@
 """How much of a label is left in pooled embeddings: probes trained afresh, each with its controls.
 
-Takes what `features.py` pools; `audit.py` runs these over a benchmark's upstreams. Any label can be
+Takes pooled features; `audit` runs these over a benchmark's upstreams. Any label can be
 probed: the speaker, the emotion, the session, a column of a manifest.
 
 Legend: N utterances, L layers, H upstream dimension, K classes.

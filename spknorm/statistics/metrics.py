@@ -1,7 +1,6 @@
 """How right the predictions are: class indices in, floats out, by scikit-learn's definitions.
 
-After `features.py` in the flow; the trainer scores with it and `statistics.py` starts from its
-confusion matrices.
+The trainer scores with it, and `spknorm.statistics` starts from its confusion matrices.
 """
 
 from collections.abc import Callable, Mapping, Sequence
