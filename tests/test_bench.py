@@ -228,15 +228,15 @@ def test_a_setting_with_two_commas_is_refused():
         ),
         (
             "upstreams: [a]\nvariants: [none]\nexecutor: {kind: pbs}",
-            "{path}: `executor.kind` must be local or slurm, but is `pbs`.",
+            "`{path}: executor.kind` must be one of local, slurm, but is `'pbs'` (str).",
         ),
         (
             "upstreams: [a]\nvariants: [none]\nexecutor: {threads: 0}",
-            "{path}: `executor.threads` must be 1 or more, but is 0.",
+            "`{path}: executor.threads` must be above 0, but is `0` (int).",
         ),
         (
             "upstreams: [a]\nvariants: [none]\nexecutor: {gpus: -1}",
-            "{path}: `executor.gpus` must be 0 or more, but is -1.",
+            "`{path}: executor.gpus` must be 0 or more, or null, but is `-1` (int).",
         ),
         (
             "upstreams: [a]\nvariants: [none]\nexecutor: {mem_gb: .inf}",
@@ -244,7 +244,7 @@ def test_a_setting_with_two_commas_is_refused():
         ),
         (
             "upstreams: [a]\nvariants: [none]\nexecutor: {mem_gb: 0}",
-            "{path}: `executor.mem_gb` must be above 0 and finite, but is 0.",
+            "`{path}: executor.mem_gb` must be above 0, or null, but is `0.0` (float).",
         ),
         (
             "upstreams: [a]\nvariants: [none]\nexecutor: slurm",
