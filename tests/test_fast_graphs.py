@@ -45,7 +45,7 @@ def recorded(as_on_a_gpu, monkeypatch):
         seen.recordings += 1
         weights = self.weights(layers)
         if grads and not self._places:
-            self._make_places(layers)
+            self._make_places(layers, weights)
         bounds = layout.bounds.clone()
         fixed, taken = layout.with_bounds(bounds), x.detach().clone()
         out, gradient = torch.zeros_like(x, dtype=torch.bfloat16), torch.zeros_like(x)

@@ -157,7 +157,7 @@ class Recorder:
         """
         weights = self.weights(layers)
         if grads and not self._places:
-            self._make_places(layers)
+            self._make_places(layers, weights)
         bounds = layout.bounds.clone()
         fixed = layout.with_bounds(bounds)
         taken = x.detach().clone()
@@ -183,13 +183,12 @@ class Recorder:
             Rows(taken), bounds, out.detach(), written, back, places, forward, backward, random
         )
 
-    def _make_places(self, layers: Sequence[Layer]) -> None:
+    def _make_places(self, layers: Sequence[Layer], weights: Sequence[Tensor]) -> None:
         """Make the places where the gradients of all weights are put."""
-        own = [] if self._final_norm is None else list(self._final_norm.parameters())
         made = [Weights.empty(weights_of(layer), torch.float32) for layer in layers]
         self._gradients = [room for room, _ in made]
         self._places = [place for _, places in made for place in places]
-        self._places += [torch.empty_like(weight) for weight in own]
+        self._places += map(torch.empty_like, weights[len(self._places) :])  # those of the norm
 
     def _collect(self, weights: Sequence[Tensor], found: Sequence[Tensor]) -> None:
         """Put gradients into their places that are not there yet: those of `final_norm`."""

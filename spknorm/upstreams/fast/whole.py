@@ -9,7 +9,6 @@ Legend: N frames of all utterances, H upstream dimension, F that within the feed
 H / heads.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +66,6 @@ class _Whole(torch.autograd.Function):
     ) -> Tensor:
         w = Weights.cast(weights, x.dtype)
         ctx.layer, ctx.layout, ctx.into = layer, layout, into
-        ctx.rows = [len(weight) for weight in weights[: 2 * len(layer.projections) : 2]]
         _, behind, within, last = layer.rates
         with torch.autocast(x.device.type, enabled=False):
             h, *norm = _norm(layer.norms[0], x, w.norm, w.norm_bias) if layer.norm_first else (x,)
@@ -92,10 +90,9 @@ class _Whole(torch.autograd.Function):
             else:
                 ends = [before, y]
                 y, *norm_2 = _norm(layer.norms[1], y, w.norm_2, w.norm_2_bias)
-        masks = [dropped, dropped_within, dropped_last]
-        ctx.has_mask = [bool(mask) for mask in masks]
+        masks = *dropped, *dropped_within, *dropped_last
         ctx.save_for_backward(
-            *w, h, qkv, mixed, *sums, g, a, active, *ends, *norm, *norm_2, *itertools.chain(*masks)
+            *w, h, qkv, mixed, *sums, g, a, active, *ends, *norm, *norm_2, *masks
         )
         return y
 
@@ -108,8 +105,8 @@ class _Whole(torch.autograd.Function):
         saved = iter(every[len(Weights._fields) :])
         h, qkv, mixed, sums, random, g, a, active, start, end = (next(saved) for _ in range(10))
         norms = [(next(saved), next(saved)) for _ in range(2)]
-        masks = [next(saved) if there else None for there in ctx.has_mask]
-        _, behind, within, last = layer.rates
+        _, behind, within, last = rates = layer.rates
+        masks = [next(saved) if rate > 0 else None for rate in rates[1:]]
         asked = iter(ctx.needs_input_grad[4 + 2 * len(layer.projections) :])
         wanted = [(next(asked), next(asked)) for _ in range(5)]
 
@@ -133,9 +130,9 @@ class _Whole(torch.autograd.Function):
         projected = ctx.needs_input_grad[4 : 4 + 2 * len(layer.projections)]
         both = any(projected[::2]), any(projected[1::2])
         of_qkv = _weight_back(d, h, both, (into.qkv, into.qkv_bias))
+        rows = [one.out_features for one in layer.projections]
         parts = [
-            len(ctx.rows) * (None,) if part is None else torch.split(part, ctx.rows)
-            for part in of_qkv
+            len(rows) * (None,) if part is None else torch.split(part, rows) for part in of_qkv
         ]
         of_projections = [one for pair in zip(*parts, strict=True) for one in pair]
         d = d @ w.qkv

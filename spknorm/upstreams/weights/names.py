@@ -15,21 +15,20 @@ _OLD_NORM = {
 }
 
 
-def unwrapped(content: Any, *, depth: int = 1) -> Any:
+def unwrapped(content: Any) -> Any:
     """Return what a file held with plain names in its mappings of tensors, one level deep.
 
     The components that DataParallel, torch.compile and FSDP add go; weight norm's newer names
     become the older ones, which both of torch's forms load. Where nothing is wrapped, the same
     object comes back.
     """
-    if not isinstance(content, Mapping) or not content:
+    if not isinstance(content, Mapping):
         return content
     if is_state_dict(content):
         return unwrap_names(content)
-    if depth == 0:
-        return content
-    changed = {key: unwrapped(value, depth=depth - 1) for key, value in content.items()}
-    return changed if any(changed[key] is not content[key] for key in content) else content
+    within = {key: one for key, one in content.items() if isinstance(one, Mapping)}
+    plain = {key: unwrap_names(one) for key, one in within.items() if is_state_dict(one)}
+    return {**content, **plain} if any(plain[key] is not content[key] for key in plain) else content
 
 
 def unwrap_names(
