@@ -123,11 +123,6 @@ class Network(nn.Module):
         without = self._num_heads - len(bias)  # the last heads have no bias
         return functional.pad(bias, (self.num_tokens, 0, self.num_tokens, 0, 0, without))
 
-    def with_tokens(self, x: Tensor) -> Tensor:
-        """Return frames (b, T, H) with the tokens before them."""
-        tokens = self.audio.extra_tokens
-        return x if tokens is None else torch.cat([tokens.expand(len(x), -1, -1), x], dim=1)
-
     def begin(self, x: Tensor) -> Tensor:
         """Return the first layer's input of tokens and frames (..., H)."""
         encoder = self.audio.context_encoder
@@ -138,7 +133,10 @@ class Network(nn.Module):
     def forward(self, wavs: Tensor) -> list[Tensor]:
         """Return every hidden state (b, T, H) of waveforms (b, L)."""
         x = self.audio.project_features(self.feature_extractor(wavs))  # (b, C, T) -> (b, T, H)
-        x = self.begin(self.with_tokens(x + self.audio.relative_positional_encoder(x)))
+        x = x + self.audio.relative_positional_encoder(x)
+        if (tokens := self.audio.extra_tokens) is not None:
+            x = torch.cat([tokens.expand(len(x), -1, -1), x], dim=1)
+        x = self.begin(x)
         states, first = [x], len(self.audio.context_encoder.blocks)
         for number, layer in enumerate(self.layers):
             bias = self.bias(x.shape[1], number)

@@ -56,13 +56,9 @@ class Emotion2vecUpstream(AloneUpstream):
         """Return the convolutions."""
         return [self.model.feature_extractor]
 
-    def normalized(self, wav: Tensor) -> Tensor:
-        """Return a waveform (L,) with mean 0 and variance 1."""
-        return functional.layer_norm(wav, wav.shape)
-
     def states(self, wavs: Sequence[Tensor]) -> list[Tensor]:
         """Return every layer (b, T, H) of b waveforms of one length."""
         if self.normalize:
-            wavs = [self.normalized(wav) for wav in wavs]
+            wavs = [functional.layer_norm(wav, wav.shape) for wav in wavs]
         states: list[Tensor] = self.model(torch.stack(list(wavs)))
         return states

@@ -176,6 +176,12 @@ class _Replay(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients where the replay writes them, or copies where that is not safe.
+
+        The next replay writes there again: a weight that holds its gradient of an earlier pass gets
+        a copy first, and copies are returned where another backward pass may come before autograd
+        has used these.
+        """
         (x,) = ctx.saved_tensors  # under `checkpoint` computed anew
         graphs: Graphs = ctx.graphs
         recording: Recording = ctx.recording

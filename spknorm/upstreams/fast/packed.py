@@ -112,7 +112,7 @@ class PackedEncoder:
         with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
             features: Tensor = self.parts.convolutions(torch.stack(wavs))
         if share not in (0.0, 1.0) and features.requires_grad:
-            features = _scale_gradient(features, share)
+            features = features * share + (features * (1.0 - share)).detach()
         return features.transpose(1, 2)  # (B, C, T) -> (B, T, C)
 
     def transform(self, front_ends: Sequence[Tensor]) -> list[Tensor]:
@@ -227,7 +227,3 @@ def layers_read(featurizer: Any, parts: Parts) -> list[int] | None:
     names = {"last_hidden_state": every[-1], **parts.names}
     names |= {f"hidden_state_{number}": number for number in every}
     return [names[selection]] if selection in names else None
-
-
-def _scale_gradient(features: Tensor, factor: float) -> Tensor:
-    return features * factor + (features * (1.0 - factor)).detach()
