@@ -4,14 +4,14 @@ import argparse
 
 import pytest
 import torch
-from tiny_upstreams import _TRANSFORMER, featurizer_of, wavs
+from tiny_upstreams import _TRANSFORMER, CONV_LAYERS, featurizer_of, wavs
 
 from spknorm.schema import UpstreamConfig
 from spknorm.upstreams import build
 from spknorm.upstreams.fast import PackedEncoder, make_encoder
 
 
-def multires_hubert(path):
+def multires_hubert(path, monkeypatch):
     from s3prl.upstream.multires_hubert import hubert_model as s3prl
 
     model_cfg = {
@@ -32,20 +32,26 @@ def multires_hubert(path):
     torch.save(state, path)
 
 
-def lighthubert(path):
-    from s3prl.upstream.lighthubert.lighthubert import LightHuBERT, LightHuBERTConfig
+def lighthubert(path, monkeypatch):
+    from s3prl.upstream.lighthubert.lighthubert import LightHuBERT, LightHuBERTConfig, lighthubert
 
-    settings = {"_name": "student_hubert", "supernet_type": "small"}
+    sizes = {"embed_dim": [64], "ffn_ratio": [4.0], "heads_num": [1], "layer_num": [12]}
+    monkeypatch.setattr(lighthubert.LightHuBERTSupernetConfig, "search_space", sizes)
+    settings = {
+        "_name": "student_hubert", "supernet_type": "small", "encoder_embed_dim": 64,
+        "encoder_ffn_embed_dim": 256, "encoder_attention_heads": 1, "conv_pos": 16,
+        "conv_pos_groups": 4, "conv_feature_layers": CONV_LAYERS,
+    }  # fmt: skip
     model = LightHuBERT(LightHuBERTConfig(settings))
     torch.save({"cfg": {"model": settings}, "model": model.state_dict()}, path)
 
 
 @pytest.mark.parametrize("make", [multires_hubert, lighthubert])
-def test_other_huberts_are_trained_padded(make, tmp_path):
+def test_other_huberts_are_trained_padded(make, tmp_path, monkeypatch):
     import spknorm.compat  # noqa: F401  # before s3prl's modules
 
     torch.manual_seed(0)
-    make(tmp_path / "model.pt")
+    make(tmp_path / "model.pt", monkeypatch)
     name = f"{make.__name__}_local"
     args = argparse.Namespace(upstream=name, upstream_ckpt=str(tmp_path / "model.pt"))
     upstream = build(args).upstream

@@ -101,7 +101,9 @@ def test_a_pretrained_run_killed_before_or_after_its_first_checkpoint_goes_on_bi
     tiny_hubert, tiny_corpora, whole, tmp_path, monkeypatch, strategy, trainable, cache, step
 ):
     monkeypatch.setenv("SPKNORM_CACHE", str(tmp_path / "cache"))
-    mapping = pretrained(tiny_corpora, strategy, other={"upstream": {"cache": cache}})
+    mapping = pretrained(
+        tiny_corpora, strategy, total_steps=4, other={"upstream": {"cache": cache}}
+    )
     flags = {"upstream_trainable": trainable}
     with killed_at(monkeypatch, step), pytest.raises(KilledError):
         train(tiny_hubert, mapping, tmp_path / "run", **flags)

@@ -66,7 +66,7 @@ def test_the_normalised_auc_is_of_any_width(points, area):
 
 @pytest.mark.parametrize("metric", ["wa", "ua"])
 def test_intervals_cover_95_percent_of_simulated_corpora_and_the_test_keeps_its_level(metric):
-    rates = simulate(num_datasets=1000, metric=metric, num_resamples=300)
+    rates = simulate(num_datasets=500, metric=metric, num_resamples=300)
     assert 0.92 <= rates.coverage <= 0.98
     assert 0.03 <= rates.false_positives <= 0.07
     assert rates.coverage_over_utterances < 0.80
