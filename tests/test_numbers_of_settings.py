@@ -11,7 +11,7 @@ from spknorm.config import effects
 from spknorm.errors import ConfigError
 from spknorm.schema.marks import LENGTH, NOTHING, NUMBERS
 
-STEPS = {"total_steps": 3, "eval_step": 3, "save_step": 3, "log_step": 1}
+STEPS = {"total_steps": 2, "eval_step": 2, "save_step": 2, "log_step": 1}
 FLAGS = {
     "tuned": {},
     "frozen": {"upstream_trainable": False},

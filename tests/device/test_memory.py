@@ -41,8 +41,8 @@ def test_so_does_a_step_that_has_no_memory_for_a_recording(ask):
     [
         {"again": 150},  # in the second try of the same step
         {"gradient_accumulate_steps": 4},
-        {"gradient_accumulate_steps": 4, "micro_batch": 1},  # between pieces
-        {"gradient_accumulate_steps": 3, "micro_batch": 1, "again": 100},
+        {"gradient_accumulate_steps": 4, "micro_batch": 1, "every": 901},  # between pieces
+        {"gradient_accumulate_steps": 3, "micro_batch": 1, "again": 100, "every": 601},
         {"precision": "fp16", "overflows": True},
         {"precision": "fp16", "overflows": True, "again": 150, "gradient_accumulate_steps": 2},
     ],
