@@ -6,6 +6,7 @@ import math
 import pytest
 import tiny_runs
 import torch
+from killed_runs import metrics_of
 from tensorboardX.proto.event_pb2 import Event
 from toy_model import Toy
 
@@ -25,8 +26,7 @@ def result_of(folder):
 
 
 def lines_of(folder, split="train"):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["split"] == split]
+    return [line for line in metrics_of(folder) if line["split"] == split]
 
 
 def step_of(toy, update, **options):

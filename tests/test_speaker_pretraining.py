@@ -1,18 +1,17 @@
 """The speaker head before step 1: what it learns, and that a kill does not change it."""
 
-import contextlib
 import json
 import logging
 import math
 
 import pytest
 import torch
+from killed_runs import KilledError, at_step, kill, metrics_of, same_weights
 from tiny_runs import outcome_of, settings_of, train, weights_of
 from torch import nn
 
 from spknorm.method.model import SpeakerHead
 from spknorm.runner import pretraining
-from spknorm.runner.engine import SpknormRunner
 
 
 def planted(num_speakers=40, dim=32, each=20, spread=3.0):
@@ -45,28 +44,6 @@ def test_pretraining_teaches_the_head_its_speakers_and_is_a_function_of_the_seed
     one, same, other = (nn.utils.parameters_to_vector(head.parameters()) for head in heads)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
-
-
-def lines_of(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-class KilledError(Exception):
-    pass
-
-
-@contextlib.contextmanager
-def killed_at(monkeypatch, step):
-    log = SpknormRunner._log_training
-
-    def wrapped(self):
-        if self.counters.step == step:
-            raise KilledError
-        log(self)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(SpknormRunner, "_log_training", wrapped)
-        yield
 
 
 def pretrained(corpora, strategy, **options):
@@ -105,12 +82,11 @@ def test_a_pretrained_run_killed_before_or_after_its_first_checkpoint_goes_on_bi
         tiny_corpora, strategy, total_steps=4, other={"upstream": {"cache": cache}}
     )
     flags = {"upstream_trainable": trainable}
-    with killed_at(monkeypatch, step), pytest.raises(KilledError):
+    with at_step(monkeypatch, step, kill), pytest.raises(KilledError):
         train(tiny_hubert, mapping, tmp_path / "run", **flags)
     train(tiny_hubert, mapping, tmp_path / "run", resume=True, **flags)
     undisturbed = whole(mapping, **flags)
-    ours, theirs = weights_of(tmp_path / "run"), weights_of(undisturbed)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert same_weights(tmp_path / "run", undisturbed)
     assert outcome_of(tmp_path / "run") == outcome_of(undisturbed)
 
 
@@ -118,7 +94,7 @@ def test_a_run_says_what_its_head_knew_before_the_first_step(tiny_hubert, tiny_c
     mapping = pretrained(tiny_corpora, "TAP", total_steps=1)
     mapping["downstream_expert"]["spknorm"]["speaker_pretrain_steps"] = 600
     train(tiny_hubert, mapping, tmp_path)
-    first, *_ = lines_of(tmp_path)
+    first, *_ = metrics_of(tmp_path)
     assert (first["step"], first["split"], first["steps"]) == (0, "pretrain", 600)
     assert first["log_num_speakers"] == pytest.approx(math.log(3))
     assert first["speaker_loss"] < 0.5 * math.log(3)
@@ -166,7 +142,7 @@ def test_what_the_head_reads_does_not_depend_on_the_room_for_a_cache(
         with caplog.at_level(logging.INFO):
             mapping = pretrained(tiny_corpora, "TAP", total_steps=1, other={"upstream": upstream})
             train(tiny_hubert, mapping, folder)
-        found[name] = lines_of(folder)[0]
+        found[name] = metrics_of(folder)[0]
     assert found["room"] == found["no room"] == found["off"]
     assert "The features of 9 utterances are not cached" in caplog.text
 
