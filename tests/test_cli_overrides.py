@@ -2,7 +2,9 @@ import pytest
 
 from spknorm.cli import (
     arguments,
+    main,
     overrides,
+    run_downstream,
 )
 from spknorm.errors import ConfigError
 
@@ -77,3 +79,12 @@ def test_an_unknown_argument_is_named_with_the_nearest():
     with pytest.raises(ConfigError) as caught:
         overrides.apply_to_args(overrides.parse_overrides("args.sead=1"), args)
     assert str(caught.value) == "`-o`: there is no argument `args.sead`. Did you mean `args.seed`?"
+
+
+@pytest.mark.parametrize("before", [[], ["doctor"]])
+def test_a_second_override_option_is_refused(before, capsys):
+    argv = [*before, "-o", "config.a=1", "--override", "config.b=2"]
+    assert (main if before else run_downstream)(argv) == 2
+    assert "`-o` is given more than once, and all but the last would be dropped" in (
+        capsys.readouterr().err
+    )

@@ -84,9 +84,15 @@ class Parser(argparse.ArgumentParser):
         """Parse, unless an argument is empty, as it is where a variable of the shell is not set.
 
         Raises:
-            ConfigError: One is, which would be taken for the working folder.
+            ConfigError: One is, which would be taken for the working folder, or `-o` is given
+                again, of which s3prl's parser would take the last alone.
         """
         given = sys.argv[1:] if args is None else [*args]
+        if sum(word in ("-o", "--override") for word in given) > 1:
+            raise ConfigError(
+                "`-o` is given more than once, and all but the last would be dropped: put what "
+                "they say into one, separated by `,,`."
+            )
         for before, word in zip(["", *given], given, strict=False):
             if word == "" and before not in ("-o", "--override", "--device"):
                 behind = f" behind `{before}`" if before else ""
