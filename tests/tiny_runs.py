@@ -106,7 +106,8 @@ def make_runner(ckpt, mapping, expdir, *, runner=None, **flags):
     Path(expdir).mkdir(parents=True, exist_ok=True)
     args = argparse.Namespace(**{**FLAGS, "upstream_ckpt": ckpt and str(ckpt), **flags})
     args.expdir = str(expdir)
-    follow_fork(args, mapping)
+    if runner is None:
+        follow_fork(args, mapping)
     return (runner or SpknormRunner)(args, copy.deepcopy(mapping))
 
 
