@@ -217,7 +217,9 @@ def is_running(number):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="tells processes by /proc")
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL]
+)
 def test_a_grid_that_is_killed_leaves_no_process_behind(tmp_path, how):
     script = Path(__file__).with_name("parallel_jobs.py")
     bench = subprocess.Popen([sys.executable, str(script), str(tmp_path)])

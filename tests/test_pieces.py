@@ -44,7 +44,7 @@ def uncut(request, plain_hubert, tiny_corpora, tmp_path_factory):
     return request.param, weights_of(folder)
 
 
-@pytest.mark.parametrize("most", [1, 2, 4, 100])
+@pytest.mark.parametrize("most", [1, pytest.param(2, marks=pytest.mark.slow), 4, 100])
 def test_a_step_is_the_same_however_many_utterances_pass_at_once(
     uncut, most, plain_hubert, tiny_corpora, tmp_path
 ):
