@@ -65,7 +65,7 @@ def read_tree(root, corpus, role="emotion"):
 def read(root, corpus, role="emotion", **settings):
     """Return what a run would read of a corpus."""
     if role == "speaker":
-        section = SpeakerCorpusConfig(corpus=corpus, root=str(root))
+        section = SpeakerCorpusConfig(corpus=corpus, root=str(root), **settings)
         return read_corpus(ExpertConfig(speaker_corpus=section), role)
     data = DataConfig(corpus=corpus, root=str(root), **settings)
     return read_corpus(ExpertConfig(datarc=data), role)

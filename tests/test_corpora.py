@@ -176,6 +176,11 @@ def test_a_good_corpus_passes(tmp_path):
             "speaker",
             "2 utterances of the speaker corpus have no label `speaker`:\n  `u2`\n  `u3`",
         ),
+        (
+            {"speakers": (None,) * 4},
+            "speaker",
+            "No utterance of the speaker corpus has a label `speaker`.",
+        ),
     ],
 )
 def test_a_corpus_that_cannot_serve_is_refused(tmp_path, options, role, said):
@@ -183,6 +188,12 @@ def test_a_corpus_that_cannot_serve_is_refused(tmp_path, options, role, said):
         check_records(utterances(tmp_path, **options), role=role)
     assert str(error.value) == said
     assert error.value.exit_code == 3
+
+
+def test_a_column_that_no_utterance_has_is_told_with_the_nearest(tmp_path):
+    records = [replace(one, labels={"age": "20"}) for one in utterances(tmp_path)]
+    with pytest.raises(DataError, match=r"has a label `Age`\. Did you mean `age`\?"):
+        check_records(records, role="speaker", label="Age")
 
 
 def test_a_recording_that_is_listed_under_two_labels_is_told(tmp_path, caplog):

@@ -143,6 +143,7 @@ def test_who_speaks_is_known_of_what_raters_do_not_agree_on(tmp_path):
     write(tmp_path, "Labels/labels_consensus.csv", HEADER, *rows)
     assert len(read(tmp_path, "msp_podcast")) == 1
     assert len(read(tmp_path, "msp_podcast", "speaker")) == 2
+    assert len(read(tmp_path, "msp_podcast", "speaker", label="emotion")) == 1
 
 
 @pytest.mark.parametrize(

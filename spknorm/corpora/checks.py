@@ -12,8 +12,8 @@ from spknorm.audio import AudioError, AudioIndex
 from spknorm.audio.excerpt import excerpt_of
 from spknorm.audio.faults import listing, printable, refuse
 from spknorm.corpora.columns import Utterances, all_differ
-from spknorm.corpora.records import EMOTIONS, Utterance
-from spknorm.errors import ConfigError, DataError, first_of
+from spknorm.corpora.records import EMOTIONS, FIELDS, Utterance
+from spknorm.errors import ConfigError, DataError, did_you_mean, first_of
 from spknorm.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,10 @@ def check_records(
     codes, values = records.coded(column)
     there = {code: values[code] for code in np.unique(codes).tolist()}
     empty = [code for code, value in there.items() if not value]
+    if len(empty) == len(there):
+        known = [name for name in (*records[0].labels, *FIELDS) if records[0].label(name)]
+        hint = did_you_mean(column, known)
+        raise DataError(f"No utterance of the {role} corpus has a label `{column}`.{hint}")
     unlabelled = records.take(np.isin(codes, empty)).ids()
     noun = f"utterances of the {role} corpus have no label `{column}`"
     refuse([f"`{name}`" for name in unlabelled], noun)

@@ -150,4 +150,6 @@ class Ask(NamedTuple):
     @property
     def unlabelled(self) -> bool:
         """Whether utterances without a class count: for speakers and for dimensions they do."""
-        return self.role == "speaker" or self.data.targets == "dimensions"
+        if self.role == "speaker":
+            return bool(self.section.label != "emotion")
+        return bool(self.data.targets == "dimensions")
