@@ -36,9 +36,8 @@ def position_bias(attention: Any, longest: int) -> Tensor | None:
         attention: MultiheadAttention of s3prl's WavLM, or WavLMAttention of transformers.
         longest: T.
     """
-    table = getattr(attention, "rel_attn_embed", None)
-    if table is None:
-        table = getattr(attention, "relative_attention_bias", None)
+    names = "rel_attn_embed", "relative_attention_bias"
+    table = next((own for name in names if (own := getattr(attention, name, None))), None)
     if table is None:
         return None
     distances = torch.arange(1 - longest, longest, device=table.weight.device)
