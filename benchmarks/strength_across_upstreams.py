@@ -5,14 +5,13 @@
 LARGER.pt: benchmarks/pretrain_demo_hubert.py --layers 6 --width 192. Each upstream is fine-tuned at
 each rate with the library's heads and update, from the last hidden state, on one corpus (rho .8,
 session 1 left out). The control, lambda 0, ends when the running mean of its emotion loss has come
-down to --loss; every reading then does as many steps. Its drop is the control's leakage (a fresh
+down to --loss; every reading then does as many steps, or under --until_equal as many as bring its
+own loss down to that. Its drop is the control's leakage (a fresh
 linear probe for 80 speakers on the mean over time) less its own. A strength that is free of scale
 drops alike in all four places: the largest drop over the smallest is printed, one JSON line a
 reading, of means over --seeds. Finished models are kept in --folder. --share .33 trains the
 uppermost third of the layers of each upstream alone; --head_over_upstream .1 lets the emotion head
-learn more slowly than the upstream, which then has to move as far as the loss asks. `share` in a
-row is the median over steps of what an ascent as long as lambda says would to first order take of
-what the speaker head knows more than a uniform guess; above 1 it overshoots.
+learn more slowly than the upstream, which then has to move as far as the loss asks.
 """
 
 import argparse
@@ -21,7 +20,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,38 +44,20 @@ from spknorm.upstreams.fast import PackedEncoder
 RATES = (1e-3, 1e-4)
 RELATIVE: dict[str, Any] = {"update": "relative", "speaker_lambda": 2.0}
 CONFUSION = RELATIVE | {"ascent_direction": "raw", "adversary": "confusion"}
+TO_LOSS = CONFUSION | {"relative_to": "loss", "speaker_lambda": 8.0}
 READINGS: dict[str, dict[str, Any]] = {
     "relative, preconditioned": RELATIVE,
     "relative, raw": RELATIVE | {"ascent_direction": "raw"},
     "relative, confusion": RELATIVE | {"adversary": "confusion"},
     "relative, raw, confusion": CONFUSION,
-    **{f"relative, reach {reach:g}": CONFUSION | {"ascent_reach": reach} for reach in (0.5, 1.0)},
+    "relative to the loss": TO_LOSS,
+    "relative to the loss, preconditioned": TO_LOSS | {"ascent_direction": "preconditioned"},
     "reversal": {"update": "reversal", "speaker_lambda": 0.3},
     "literal": {"update": "literal", "speaker_lambda": 0.03},
 }
 PATHS = ("larger", "out", "folder")
 SPEAKER_LR, SPEAKER_PRETRAIN_STEPS = 1e-2, 600
-RHO, FOLD, BATCH, LONGEST = 0.8, 0, 16, 1500
-
-
-class Measured(Update):
-    """An update that notes how far its raw ascents are asked to go.
-
-    Attributes:
-        excess: The adversary's objective over that of a uniform guess, in nats, at this step.
-        shares: Of it, taken to first order by an ascent as long as lambda says; one a step.
-    """
-
-    def __init__(self, groups: Groups, **rest: Any) -> None:
-        super().__init__(groups, **rest)
-        self.excess, self.shares = 1.0, list[float]()
-
-    def _turn(self, norms: Mapping[str, Tensor]) -> list[Tensor]:
-        size, taken, *rest = super()._turn(norms)
-        of_logarithm = self._method.ascent_reach is not None
-        share = self._method.speaker_lambda * float(taken) * float(size)
-        self.shares.append(share if of_logarithm else share / max(self.excess, 1e-6))
-        return [size, taken, *rest]
+RHO, FOLD, BATCH, LONGEST = 0.8, 0, 16, 3000
 
 
 class Corpus:
@@ -118,7 +98,6 @@ def train(
     heads = Heads(
         dim, num_emotions=4, num_speakers=80, strategy="TAP", projector_dim=64,
         speaker_head={"hidden": (64,), "batch_norm": True}, adversary=method.adversary,
-        reach=method.ascent_reach is not None,
     ).to(weights[0].device)  # fmt: skip
     assert heads.speaker_head is not None
     groups = Groups(
@@ -131,9 +110,7 @@ def train(
         lr=head_rate,
         groups=GroupsConfig(upstream=GroupConfig(lr=rate), speaker_head=GroupConfig(lr=SPEAKER_LR)),
     )
-    is_measured = (method.update, method.ascent_direction) == ("relative", "raw")
-    kind = Measured if is_measured and method.adversary == "confusion" else Update
-    update = kind(groups, method=method, optimizer=optimizer, clipping=1.0)
+    update = Update(groups, method=method, optimizer=optimizer, clipping=1.0)
     of_emotion = torch.Generator().manual_seed(seed + 1000)  # the same batches in every reading
     start = pooled(encode, corpus.neutral)
 
@@ -142,14 +119,15 @@ def train(
         features = [start[row].unsqueeze(0) for row in rows]
         torch.autograd.backward(heads.speaker(features, corpus.speaker[rows], coefficient=0.0).loss)
 
-    losses = [math.log(4)]
+    losses, last = [math.log(4)], dict[str, Tensor]()
 
     def emotion_pass() -> None:
         rows = torch.randint(len(corpus.emotional), (BATCH,), generator=of_emotion)
         features = encode.transform([corpus.emotional[row] for row in rows])
         found = heads.emotion(features, corpus.emotion[rows]).loss
         torch.autograd.backward(found)
-        losses.append(0.9 * losses[-1] + 0.1 * float(found.detach()))
+        last["emotion"] = found.detach()
+        losses.append(0.9 * losses[-1] + 0.1 * float(last["emotion"]))
 
     def speaker_pass(coefficient: float) -> None:
         rows = corpus.known[torch.randint(len(corpus.known), (BATCH,), generator=generator)]
@@ -157,23 +135,28 @@ def train(
             features = encode.transform([corpus.neutral[row] for row in rows])
         found = heads.speaker(features, corpus.speaker[rows], coefficient=coefficient)
         torch.autograd.backward(found.loss)
-        if isinstance(update, Measured):
-            uniform = -found.logits.detach().log_softmax(-1).mean()
-            update.excess = float(uniform) - math.log(80)
+        if method.relative_to == "loss":
+            last["excess"] = heads.excess_of(found.logits.detach())
 
+    further = 0 if method.strategy == "none" else method.speaker_steps - 1
+    head_passes = [speaker_pass] * further
     for _ in range(0 if method.strategy == "none" else SPEAKER_PRETRAIN_STEPS):
         update.train_speaker_head(pretrain_pass)
     done = 0
     while losses[-1] > loss and done < steps:
-        update.step(emotion_pass, speaker_pass, 1.0)
+        update.step(
+            emotion_pass,
+            speaker_pass,
+            1.0,
+            losses=lambda: (last["emotion"], last["excess"]),
+            head_passes=head_passes,
+        )
         done += 1
-    shares = update.shares if isinstance(update, Measured) else []
     seen = pooled(encode, corpus.neutral).cpu().numpy()
     speaker, known = corpus.speaker.cpu().numpy(), corpus.is_train
     return {
         "steps": done,
         "emotion_loss": round(losses[-1], 4),
-        **({"share": round(float(np.median(shares)), 3)} if shares else {}),
         "leakage": leakage(seen[known], speaker[known], seen[~known], speaker[~known]),
     }
 
@@ -225,6 +208,10 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--loss", type=float, default=0.5)
     parser.add_argument("--head_over_upstream", type=float, default=3.0, help="of learning rates")
     parser.add_argument("--share", type=float, help="of the layers, uppermost; default: whole")
+    parser.add_argument(
+        "--until_equal", action="store_true", help="readings, too, end at --loss, not as control"
+    )
+    parser.add_argument("--speaker_steps", type=int, default=1, help="of the head, per iteration")
     parser.add_argument("--further", type=int, default=0, help="utterances a speaker to probe")
     parser.add_argument("--readings", nargs="+", default=list(READINGS), choices=list(READINGS))
     parser.add_argument("--lambda", type=float, dest="strength", help="of relative, to choose by")
@@ -239,11 +226,15 @@ def _rows(options: argparse.Namespace, name: str, checkpoint: Path | None, seed:
         control: dict[str, Any] = {}
         for reading in ("lambda 0", *options.readings):
             settings = dict(READINGS.get(reading, {"update": "literal", "speaker_lambda": 0.0}))
+            settings["speaker_steps"] = options.speaker_steps
             if options.strength is not None and settings["update"] == "relative":
                 settings["speaker_lambda"] = options.strength
             strategy = "TAP" if control else "none"
             key = [name, rate, reading, settings["speaker_lambda"], seed, options.loss]
             key += [options.head_over_upstream, options.share, options.further]
+            if control:
+                key += ["equal"] * options.until_equal
+                key += [f"{options.speaker_steps}steps"] * (options.speaker_steps > 1)
             kept = options.folder / f"{'-'.join(map(str, key)).replace(' ', '')}.json"
             if not kept.exists():
                 corpus = corpus or Corpus(options, checkpoint, seed)
@@ -255,8 +246,8 @@ def _rows(options: argparse.Namespace, name: str, checkpoint: Path | None, seed:
                     head_rate=options.head_over_upstream * rate,
                     method=MethodConfig(**{**settings, "strategy": strategy}),
                     seed=seed,
-                    loss=-math.inf if control else options.loss,
-                    steps=control["steps"] if control else LONGEST,
+                    loss=options.loss if options.until_equal or not control else -math.inf,
+                    steps=LONGEST if options.until_equal or not control else control["steps"],
                 )
                 row["seconds"] = round(time.process_time() - began, 1)
                 write_json(kept, row)

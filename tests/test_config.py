@@ -122,14 +122,14 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
             "leave it out, or choose update literal.",
         ),
         (
-            expert(spknorm={"ascent_reach": 1.0, "adversary": "confusion"}),
-            "`config.downstream_expert.spknorm.ascent_reach` has no effect under update literal: "
+            expert(spknorm={"relative_to": "loss", "adversary": "confusion"}),
+            "`config.downstream_expert.spknorm.relative_to` has no effect under update literal: "
             "leave it out, or choose update relative.",
         ),
         (
-            expert(spknorm={"update": "relative", "ascent_reach": 1.0}),
-            "`config.downstream_expert.spknorm.ascent_reach` goes with adversary confusion or "
-            "entropy: the paper's ascent has no end that it could reach.",
+            expert(spknorm={"update": "relative", "relative_to": "loss"}),
+            "`config.downstream_expert.spknorm.relative_to` loss goes with adversary confusion or "
+            "entropy: the paper's ascent has no end, of which an ascent could take a share.",
         ),
         (
             expert(spknorm={"ascent_direction": "raw"}),

@@ -63,7 +63,12 @@ def options_of(update, batch_size, **more):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("update", "method"),
-    [("literal", {}), ("reversal", {}), ("relative", {"speaker_lambda": 0.3})],
+    [
+        ("literal", {}),
+        ("reversal", {}),
+        ("relative", {"speaker_lambda": 0.3}),
+        ("relative", {"speaker_lambda": 3.0, "relative_to": "loss", "adversary": "confusion"}),
+    ],
 )
 def test_two_processes_train_as_one_with_the_same_global_batch(
     still_hubert, tiny_corpora, tmp_path, update, method

@@ -179,9 +179,7 @@ def test_recomputed_activations_give_the_same_gradients(make_upstream):
 def test_hidden_states_that_nobody_reads_are_not_kept(make_upstream, monkeypatch):
     upstream = make_upstream()
     ran = []
-    monkeypatch.setattr(
-        parts, "run_layer", lambda layer, x, *_: ran.append(layer.attention) or x
-    )
+    monkeypatch.setattr(parts, "run_layer", lambda layer, x, *_: ran.append(layer.attention) or x)
     featurizer = featurizer_of(upstream, "hidden_state_1")
     make_encoder(upstream, featurizer, ON)(wavs(0.5))
     assert ran == [upstream.model.encoder.layers[0].self_attn]

@@ -133,10 +133,12 @@ def train(ckpt, mapping, expdir, *, resume=False, reads_back=False, **flags):
 
     With `reads_back` each checkpoint is read as soon as it is written, as a user's is.
     """
+    from spknorm.config.launcher import place
     from spknorm.runs import checkpoint
     from spknorm.runs.resume import held
 
-    with held(Path(expdir)), contextlib.nullcontext() if reads_back else not_read_back():
+    holding = contextlib.nullcontext() if place().rank else held(Path(expdir))
+    with holding, contextlib.nullcontext() if reads_back else not_read_back():
         if resume and checkpoint.existing(Path(expdir)):
             flags["init_ckpt"] = str(checkpoint.latest(Path(expdir))[0])
         trained = make_runner(ckpt, mapping, expdir, **flags)

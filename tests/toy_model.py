@@ -13,7 +13,7 @@ ETA, LAMBDA = 0.05, 0.02
 class Toy:
     """A nonlinear upstream and the real heads, in float64, with one batch of each corpus."""
 
-    def __init__(self, strategy: str, *, adversary: str = "ascent", reach=False, seed=0) -> None:
+    def __init__(self, strategy: str, *, adversary: str = "ascent", seed=0) -> None:
         torch.manual_seed(seed)
         self.upstream = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 6)).double()
         self.heads = Heads(
@@ -22,7 +22,6 @@ class Toy:
             num_speakers=4,
             strategy=strategy,
             adversary=adversary,
-            reach=reach,
             projector_dim=5,
             speaker_head={"hidden": (7,)},
         ).double()

@@ -56,7 +56,7 @@ def _of_ascent(config: TaskConfig) -> Rules:
         ("ascent_lr", None, "adaptive"),
         ("ascent_direction", "preconditioned", "relative"),
         ("ascent_clip", None, "literal"),
-        ("ascent_reach", None, "relative"),
+        ("relative_to", "step", "relative"),
     ):
         yield (
             getattr(method, key) != default and method.update != update,
@@ -65,9 +65,9 @@ def _of_ascent(config: TaskConfig) -> Rules:
         )
 
     yield (
-        method.ascent_reach is not None and method.adversary == "ascent",
-        f"`{_METHOD}.ascent_reach` goes with adversary confusion or entropy: the paper's ascent "
-        "has no end that it could reach.",
+        method.relative_to == "loss" and method.adversary == "ascent",
+        f"`{_METHOD}.relative_to` loss goes with adversary confusion or entropy: the paper's "
+        "ascent has no end, of which an ascent could take a share.",
     )
 
 

@@ -18,9 +18,6 @@ from spknorm.method.gradients import reverse_gradient
 Objective = Callable[[Tensor], Tensor]
 """From logits (B, K) to a scalar."""
 
-_NOTHING = 1.0e-6
-"""Nats: of less than this over the uniform guess there is nothing to take."""
-
 
 class Prediction(NamedTuple):
     """A loss (scalar, mean over utterances) and the logits behind it, (B, C) or (B, K)."""
@@ -36,28 +33,17 @@ def _ascent(head: nn.Module, pooled: Tensor, labels: Tensor, coefficient: float)
 
 
 def _driven(
-    objective: Objective,
-    head: nn.Module,
-    pooled: Tensor,
-    labels: Tensor,
-    coefficient: float,
-    *,
-    logarithmic: bool = False,
+    objective: Objective, head: nn.Module, pooled: Tensor, labels: Tensor, coefficient: float
 ) -> Prediction:
     """Cross-entropy for the head, the gradient of an objective for what is below.
 
-    The objective falls as the shared part is driven to the uniform guess. `logarithmic` takes the
-    logarithm of what it has over that guess, so that the inverse of the gradient's norm is the
-    length that to first order takes all of it.
+    The objective falls as the shared part is driven to the uniform guess.
     """
     logits = head(pooled.detach())
     state = (*head.named_parameters(), *head.named_buffers())
     fixed = {name: value.detach().clone() for name, value in state}
     seen: Tensor = torch.func.functional_call(head, fixed, (pooled,))  # for what is below alone
-    driven = objective(seen)
-    if logarithmic:
-        driven = (driven - objective(torch.zeros_like(seen))).clamp(min=_NOTHING).log()
-    driven = coefficient * driven
+    driven = coefficient * objective(seen)
     loss = functional.cross_entropy(logits, labels) + (driven - driven.detach())  # 0 in value
     return Prediction(loss, logits)
 
@@ -82,7 +68,15 @@ ADVERSARIES: dict[str, Adversary] = {
     "ascent": _ascent,
     **{name: functools.partial(_driven, each) for name, each in _OBJECTIVES.items()},
 }
-LOGARITHMIC: dict[str, Adversary] = {
-    name: functools.partial(_driven, each, logarithmic=True) for name, each in _OBJECTIVES.items()
-}
-"""The same of the logarithm, for an ascent with a reach."""
+
+
+def excess_of(adversary: str, logits: Tensor) -> Tensor:
+    """Return what an adversary's objective has over its least, the uniform guess's, a scalar.
+
+    Args:
+        adversary: confusion or entropy.
+        logits: (B, K).
+    """
+    objective = _OBJECTIVES[adversary]
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return objective(logits) - objective(torch.zeros_like(logits))

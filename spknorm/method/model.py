@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spknorm.config import to_mapping
-from spknorm.method.adversaries import ADVERSARIES, LOGARITHMIC, Prediction
+from spknorm.method.adversaries import ADVERSARIES, Prediction, excess_of
 from spknorm.method.emotion_heads import ACTIVATIONS, make_emotion_head
 from spknorm.method.objectives import Objective, class_objective, concordance_objective
 from spknorm.method.pooling import means, padded
@@ -128,7 +128,6 @@ class Heads(nn.Module):
         num_speakers: K; 0 with strategy none.
         strategy: none, SNP or TAP.
         adversary: A key of `ADVERSARIES`: what the shared part is driven to.
-        reach: The ascent has one (`ascent_reach`), which the gradient's norm must tell.
         projector_dim: Of s3prl's linear projector.
         select: A key of `spknorm.config.options.HEADS`.
         select_options: s3prl's options of that head (`pooling`, ...).
@@ -145,7 +144,6 @@ class Heads(nn.Module):
         num_speakers: int,
         strategy: str,
         adversary: str = "ascent",
-        reach: bool = False,
         projector_dim: int = 256,
         select: str = "UtteranceLevel",
         select_options: Mapping[str, Any] | None = None,
@@ -162,7 +160,7 @@ class Heads(nn.Module):
         self.speaker_head = None
         if strategy != "none":
             self.speaker_head = SpeakerHead(upstream_dim, num_speakers, **(speaker_head or {}))
-        self._speaker_loss = (LOGARITHMIC if reach else ADVERSARIES)[adversary]
+        self._adversary = adversary
 
     def emotion(self, features: Sequence[Tensor], labels: Tensor) -> Prediction:
         """Emotion loss l_er of equations (1), (2) and logits (B, C) of B features (T_i, H).
@@ -197,6 +195,10 @@ class Heads(nn.Module):
         """
         return self.speaker_of(self.pooled(features), labels, coefficient=coefficient)
 
+    def excess_of(self, logits: Tensor) -> Tensor:
+        """Return what the adversary's objective has over its least at speaker logits (B, K), ()."""
+        return excess_of(self._adversary, logits)
+
     @property
     def emotion_loss_adds_up(self) -> bool:
         """Whether the emotion losses of parts of a batch add up to that of the whole."""
@@ -220,7 +222,7 @@ class Heads(nn.Module):
     def speaker_of(self, pooled: Tensor, labels: Tensor, *, coefficient: float) -> Prediction:
         """Return what `speaker` returns, of means over time (B, H)."""
         assert self.speaker_head is not None, "strategy none has no speaker head"
-        return self._speaker_loss(self.speaker_head.layers, pooled, labels, coefficient)
+        return ADVERSARIES[self._adversary](self.speaker_head.layers, pooled, labels, coefficient)
 
     def speaker_logits(self, features: Sequence[Tensor]) -> Tensor:
         """Return speaker logits (B, K) of B features (T_i, H)."""
@@ -256,7 +258,6 @@ def make_heads(
         num_speakers=num_speakers,
         strategy=config.spknorm.strategy,
         adversary=config.spknorm.adversary,
-        reach=config.spknorm.ascent_reach is not None,
         projector_dim=config.modelrc.projector_dim,
         select=config.modelrc.select,
         select_options=options[config.modelrc.select],

@@ -7,8 +7,8 @@
 
 literal   two stages, (1)(2) then (3)(4) on the weights that stage 1 left; lambda alone is the step
           of (3), taken by plain SGD on the raw gradient, whatever optimiser does the rest.
-relative  the same two stages; lambda is the length of the step of (3) over the length of the step
-          that (1) has just taken on the same weights, so it means the same at every scale.
+relative  the same two stages; lambda is what the step of (3) takes over what that of (1) has just
+          taken, in length or in the logarithm of the loss, so it means the same at every scale.
 adaptive  the same two stages, with an Adam of its own for (3). Adam divides by the gradient's own
           size, so lambda would change nothing: `ascent_lr` is the learning rate of the ascent.
 reversal  one step on the summed gradient, d l_er / d w - c * d l_id / d w, any optimiser; under SGD
@@ -33,13 +33,15 @@ from torch.optim import Optimizer
 from spknorm.errors import ConfigError
 from spknorm.method.optim.ascent import (
     Ascent,
+    Losses,
     aim,
     compare_gradients,
     compare_steps,
     make_ascent,
+    taken_by_emotion,
     turn,
 )  # fmt: skip
-from spknorm.method.optim.clipping import all_finite, clip, unscale_again, unscaled
+from spknorm.method.optim.clipping import Also, Clipped, all_finite, clip, unscale_again, unscaled
 from spknorm.method.optim.groups import EMOTION, Groups, left_out, shared_names
 from spknorm.method.optim.lists import distance
 from spknorm.method.optim.optimizers import make_optimizer, needs_memory
@@ -49,6 +51,10 @@ from spknorm.method.optim.world import World
 from spknorm.schema import MethodConfig, OptimizerConfig
 
 __all__ = ["Groups", "Step", "Update", "strength"]
+
+SpeakerPass = Callable[[float], None]
+"""Computes l_id and leaves its gradients, the shared part's times the argument and reversed."""
+_nothing: Also = lambda norms: ()  # noqa: E731
 
 
 class Step(NamedTuple):
@@ -62,8 +68,7 @@ class Step(NamedTuple):
 class Update:
     """One iteration of the method: runs the passes, clips, and moves the weights, or nothing.
 
-    A pass is a function that computes one loss and leaves its gradients in `.grad`; a speaker
-    pass takes the coefficient of the reversed gradient.
+    A pass is a function that computes one loss and leaves its gradients in `.grad`.
 
     Args:
         groups: All trainable parameters.
@@ -116,10 +121,11 @@ class Update:
     def step(
         self,
         emotion_pass: Callable[[], None],
-        speaker_pass: Callable[[float], None],
+        speaker_pass: SpeakerPass,
         strength: float,
         *,
-        head_passes: Sequence[Callable[[float], None]] = (),
+        losses: Losses = tuple,
+        head_passes: Sequence[SpeakerPass] = (),
         measure: bool = False,
     ) -> Step:
         """Do one iteration, or leave everything as it was if its numbers are not finite.
@@ -128,9 +134,9 @@ class Update:
             emotion_pass: Leaves the gradients of l_er.
             speaker_pass: Leaves those of l_id, the shared part's reversed and times its argument.
             strength: Of lambda, 0 to 1: schedule, warm-up and ceiling together.
+            losses: Scalars, for `relative_to: loss`.
             head_passes: Further speaker passes, before all else: equation (4) alone.
-            measure: Compare the steps of (3) and (1), at the cost of reading the shared part a few
-                times.
+            measure: Compare the steps of (3) and (1), which reads the shared part a few times.
 
         Raises:
             ShortOfMemoryError: In some process; nothing has moved in any.
@@ -149,13 +155,13 @@ class Update:
                 return self._one_stage("emotion")
             if self._method.update == "reversal":
                 return self._reversal(climb, strength, measure)
-            return self._two_stages(climb, strength, measure)
+            return self._two_stages(climb, strength, measure, losses)
 
         step = self._whole_or_nothing(iterate)
         self._stepped |= step.finite
         return step
 
-    def train_speaker_head(self, speaker_pass: Callable[[float], None]) -> Step:
+    def train_speaker_head(self, speaker_pass: SpeakerPass) -> Step:
         """Do equation (4) alone: a step of the speaker head, nothing ascends."""
         return self._whole_or_nothing(lambda: self._train_speaker_head(speaker_pass))
 
@@ -186,17 +192,24 @@ class Update:
         return step
 
     def _two_stages(
-        self, speaker_pass: Callable[[float], None], strength: float, measure: bool
+        self, speaker_pass: SpeakerPass, strength: float, measure: bool, losses: Losses
     ) -> Step:
         """Finish stage 1 and do stage 2, whose pass runs even if stage 1 is lost: it may report."""
-        norms, _ = self._clip("emotion", kept=True)
-        finite = all_finite(norms)
+        norms, factors, _ = self._clip("emotion", kept=True)
+        finite, asked = all_finite(norms), _nothing
         if finite:  # (1), (2)
             self._move("emotion", kept=True)
+            if strength > 0:
+                taken = taken_by_emotion(
+                    self._method,
+                    {name: getattr(self.groups, name) for name in self._shared_names},
+                    before=self._kept.before(self._shared),
+                    factors=factors,
+                )
+                asked = functools.partial(self._turn, taken, losses)
         self.groups.drop_gradients()
         speaker_pass(1.0 if strength > 0 else 0.0)
-        turned = finite and strength > 0
-        second, lengths = self._clip("ascent", "speaker", kept=finite, turned=turned)
+        second, _, lengths = self._clip("ascent", "speaker", kept=finite, asked=asked)
         norms["speaker_head"] = second.get("speaker_head", 0.0)
         norms["ascent"] = math.hypot(*(second.get(name, 0.0) for name in self._shared_names))
         finite = finite and all_finite(second)
@@ -207,44 +220,38 @@ class Update:
         self.groups.drop_gradients()
         return Step(norms, finite, ascent)
 
-    def _reversal(
-        self, speaker_pass: Callable[[float], None], strength: float, measure: bool
-    ) -> Step:
+    def _reversal(self, speaker_pass: SpeakerPass, strength: float, measure: bool) -> Step:
         """Add the speaker pass's gradients to those that are there, and do the one step."""
         emotion = summed_gradients(self._shared, self._world) if measure else None
         speaker_pass(strength * self._method.speaker_lambda)
         ascent = Ascent() if emotion is None else compare_gradients(emotion, self._shared)
         return self._one_stage("emotion", "speaker")._replace(ascent=ascent)
 
-    def _climb(self, speaker_pass: Callable[[float], None], coefficient: float) -> None:
+    def _climb(self, speaker_pass: SpeakerPass, coefficient: float) -> None:
         """Do a speaker pass that leaves the weights of the layers alone, unless (3) moves them."""
         held = () if "featurizer" in self._shared_names else self.groups.featurizer
         with left_out(held):
             speaker_pass(coefficient)
 
-    def _train_speaker_head(self, speaker_pass: Callable[[float], None]) -> Step:
+    def _train_speaker_head(self, speaker_pass: SpeakerPass) -> Step:
         speaker_pass(0.0)
-        norms, _ = self._clip("speaker", kept=True)
-        finite = all_finite(norms)
-        if finite:
-            self._move("speaker", kept=True)
-        self.groups.drop_gradients()
-        return Step(norms, finite)
+        return self._one_stage("speaker", kept=True)
 
-    def _one_stage(self, *names: str) -> Step:
+    def _one_stage(self, *names: str, kept: bool = False) -> Step:
         """Move everything at once; a step that needs memory, as the first does, keeps a copy."""
-        kept = not self._stepped or any(needs_memory(self.optimizers[name]) for name in names)
-        norms, _ = self._clip(*names, kept=kept)
+        kept |= not self._stepped or any(needs_memory(self.optimizers[name]) for name in names)
+        norms, *_ = self._clip(*names, kept=kept)
         finite = all_finite(norms)
         if finite:
             self._move(*names, kept=kept)
         self.groups.drop_gradients()
         return Step(norms, finite)
 
-    def _turn(self, norms: Mapping[str, Tensor]) -> list[Tensor]:
-        before = self._kept.before(self._shared) if self._method.update == "relative" else ()
+    def _turn(self, taken: Tensor, losses: Losses, norms: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        """Turn the gradients into the ascent's direction; return what `aim` goes by."""
         sizes = [norms[name] for name in self._shared_names if name in norms]
-        return turn(self._method, self._shared, emotion=self.emotion, before=before, sizes=sizes)
+        turned = turn(self._method, self._shared, emotion=self.emotion, sizes=sizes)
+        return [taken, *turned, *(losses() if self._method.relative_to == "loss" else ())]
 
     def _ascend(self, strength: float, measure: bool, *lengths: float) -> Ascent:
         """Do equation (3), compare it with (1); `lengths` are what `_turn` returned."""
@@ -270,27 +277,23 @@ class Update:
     def _move(self, *names: str, kept: bool) -> None:
         self._kept.move([self.optimizers[name] for name in names], kept=kept)
 
-    def _clip(
-        self, *names: str, kept: bool = False, turned: bool = False
-    ) -> tuple[dict[str, float], list[float]]:
-        """Unscale the gradients of the named optimisers and clip them; return norms by group.
+    def _clip(self, *names: str, kept: bool = False, asked: Also = _nothing) -> Clipped:
+        """Unscale the gradients of the named optimisers and clip them.
 
-        Beside them come the values of what `_turn` returns, if asked for. What the optimisers are
-        about to move is `kept` before the host waits for all that.
-        An ascent's own gradient is left alone: (3) has no bound but `ascent_clip`.
+        What the optimisers are about to move is `kept` before the host waits for norms and what
+        is `asked`. An ascent's own gradient is left alone: (3) has no bound but `ascent_clip`.
         """
         optimizers = [self.optimizers[name] for name in names]
         gradients = unscaled(optimizers, self.groups._asdict(), self._scaler)
         free = self._shared_names if "ascent" in names else ()
 
         def also(norms: Mapping[str, Tensor]) -> Sequence[Tensor]:
-            found = self._turn(norms) if turned else []
+            found = asked(norms)
             self._kept.keep(optimizers if kept else ())
             return found
 
         return clip(gradients, self._clipping, together=self._together, free=free, also=also)
 
     def _take_back(self) -> None:
-        """Put weights and optimiser states back to where `step` found them."""
         self._kept.take_back()
         self.groups.drop_gradients()

@@ -253,6 +253,7 @@ class Iteration:
             emotion_pass,
             last,
             self._strength,
+            losses=self._passes.losses,
             head_passes=further,
             measure=self._counters.step % min(MEASURED_EVERY, self._run.log_step) == 0,
         )

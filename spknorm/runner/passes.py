@@ -89,6 +89,7 @@ class Passes:
         self._done: list[_Done] = []
         self._asked: list[Callable[[], list[Any]]] = []
         self._short: BaseException | None = None
+        self._heard: list[tuple[Tensor, float]] = []
 
     def finish(self) -> None:
         """Fill the tally; losses and guesses are one copy of each pass."""
@@ -154,6 +155,15 @@ class Passes:
         if not self._one_stage:
             self._sum()
 
+    def losses(self) -> Sequence[Tensor]:
+        """Return l_er and what the adversary has over its least in the last speaker batch, ()."""
+        losses = [done.loss for done in self._done if done.kind == "emotion"]
+        excess = [share * self._heads.excess_of(logits) for logits, share in self._heard]
+        nothing = torch.zeros((), device=self._world.device)
+        both = torch.stack([sum(losses, nothing) / self._accumulate, sum(excess, nothing)])
+        self._world.sum_tensors([both])
+        return both.unbind()
+
     def speaker(self, batch: Batch, coefficient: float) -> None:
         """Leave the gradients of l_id (equations 3, 4), `coefficient` times reversed below.
 
@@ -165,6 +175,7 @@ class Passes:
             batch: All of a step's.
             coefficient: 0 or more.
         """
+        self._heard = []
         (total,) = self._world.sum([float(len(batch.ids))])
         through = self._heads.strategy == "TAP" and coefficient > 0
         pieces = self._pieces.of([batch], corpus="speaker", usual=self._speaker_piece)
@@ -180,7 +191,9 @@ class Passes:
             labels = self._shipped(own)
             with self._autocast():
                 prediction = self._heads.speaker_of(pooled, labels, coefficient=coefficient)
-            self._backward(self._counted("speaker", own, prediction, len(own.ids) / total))
+            share = len(own.ids) / total
+            self._heard.append((prediction.logits.detach(), share))
+            self._backward(self._counted("speaker", own, prediction, share))
 
         def run() -> None:
             if len(pieces) == 1 or self._heads.speaker_loss_adds_up:

@@ -85,20 +85,21 @@ class MethodConfig:
     adversary: Annotated[Adversary, NUMBERS, ADVERSARY] = "ascent"
     """ascent: the paper. confusion, entropy: other objectives for the shared part."""
     speaker_lambda: Annotated[float, NOT_NEGATIVE, NUMBERS, ADVERSARY, NOT_ADAPTIVE] = 1.0e-3
-    """literal: the step of equation (3) (paper: 1e-3). relative: the length of that step over the
-    length of the emotion step just before. reversal: the coefficient of the flipped gradient.
-    adaptive: without effect, `ascent_lr` counts."""
+    """literal: the step of equation (3) (paper: 1e-3). relative: what that step takes over what the
+    emotion step just before has taken, see `relative_to`. reversal: the coefficient of the flipped
+    gradient. adaptive: without effect, `ascent_lr` counts."""
+    relative_to: Annotated[
+        Literal["step", "loss"], NUMBERS, ADVERSARY, RELATIVE, TOWARDS_UNIFORM
+    ] = "step"
+    """relative only. step: lambda times the length of the emotion step. loss, with adversary
+    confusion or entropy: as far as to first order lowers the logarithm of what the speaker head
+    knows more than a uniform guess by lambda times what the emotion step has lowered the logarithm
+    of the emotion loss by."""
     ascent_direction: Annotated[Literal["raw", "preconditioned"], NUMBERS, ADVERSARY, RELATIVE] = (
         "preconditioned"
     )
     """relative only. raw: along the gradient of the speaker loss. preconditioned: along what the
     emotion loss's own optimiser (Adam) would make of it."""
-    ascent_reach: Annotated[
-        float | None, ABOVE_0, NUMBERS, ADVERSARY, RELATIVE, TOWARDS_UNIFORM
-    ] = None
-    """relative only, with adversary confusion or entropy: the ascent is at most as long as would to
-    first order take this share of what the speaker head knows more than a uniform guess; 1: all,
-    so that it never overshoots. null: as long as lambda says."""
     ascent_clip: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, LITERAL] = None
     """literal only: longest step of equation (3); null: as long as it is."""
     ascent_lr: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, ADAPTIVE] = None

@@ -40,8 +40,8 @@ def _head(**settings):
 
 
 SETTINGS = {
-    "confusion with a reach, attentive pooling, clipped by groups": {
-        **_method(adversary="confusion", ascent_reach=0.5), "clip": "group",
+    "relative to the loss, attentive pooling, clipped by groups": {
+        **_method(adversary="confusion", relative_to="loss"), "clip": "group",
         "expert": {"modelrc": {"UtteranceLevel": {"pooling": "AttentivePooling"}}},
     },
     "entropy, literal, clipped, SGD": {

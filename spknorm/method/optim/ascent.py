@@ -6,7 +6,7 @@ are reversed already, so the ascent descends on them.
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.optim import Optimizer
 
-from spknorm.method.optim.lists import distance, flat_parts, length, with_gradients
+from spknorm.method.optim.lists import along, distance, flat_parts, length, with_gradients
 from spknorm.method.optim.optimizers import fuses, precondition
 from spknorm.schema import MethodConfig
 
 logger = logging.getLogger(__name__)
 
+Losses = Callable[[], Sequence[Tensor]]
+"""Returns, of the last two passes, l_er and what the adversary's objective has over its least."""
 WRECKING_ASCENT_LR = 1.0e-4
 """Above this rate an ascending Adam destroys an upstream within tens of steps."""
 
@@ -28,8 +30,9 @@ class Ascent(NamedTuple):
     """What equation (3) did in one iteration.
 
     Attributes:
-        clipped: `ascent_clip` or `ascent_reach` has shortened it.
-        lost: It was asked for and moved nothing: no gradient, or under `relative` no step of (1).
+        clipped: `ascent_clip` has shortened it.
+        lost: It was asked for and moved nothing: no gradient, or under `relative` nothing taken by
+            (1).
         share: Length of the shared part's step by (3) over its step by (1); under reversal of the
             two gradients in the one step. None if not measured, or if (1) took no step.
         angle: Between the two steps, in degrees; None if not measured, or if one is no step.
@@ -46,7 +49,7 @@ class Aim(NamedTuple):
 
     Attributes:
         rate: Learning rate of its optimiser; 0: it does not step.
-        clipped: `ascent_clip` or `ascent_reach` has lowered it.
+        clipped: `ascent_clip` has lowered it.
     """
 
     rate: float
@@ -68,12 +71,43 @@ def make_ascent(method: MethodConfig, shared: Sequence[nn.Parameter]) -> Optimiz
     return torch.optim.Adam(shared, lr=method.ascent_lr, fused=fuses("Adam", shared))
 
 
+@torch.no_grad()
+def taken_by_emotion(
+    method: MethodConfig,
+    groups: Mapping[str, Sequence[nn.Parameter]],
+    *,
+    before: Sequence[Tensor],
+    factors: Mapping[str, float],
+) -> Tensor:
+    """Return what the step of (1) on the shared part has taken, a scalar; see `relative_to`.
+
+    step: its length. loss: by how much it has lowered the emotion loss, to first order. Every
+    update but `relative` goes by neither: 0.
+
+    Args:
+        method: Reading.
+        groups: What (3) moves, with the gradients of (1).
+        before: What each parameter of these was before (1).
+        factors: What clipping has multiplied the gradients of a group by.
+    """
+    shared = [parameter for group in groups.values() for parameter in group]
+    if method.update != "relative":
+        return torch.zeros((), device=shared[0].device)
+    if method.relative_to == "step":
+        return distance(shared, before)
+    starts, falls = iter(before), []
+    for name, group in groups.items():
+        moves = [(p.grad, p, start) for p, start in zip(group, starts, strict=False)]
+        moved = [move for move in moves if move[0] is not None]
+        falls += [-along(*zip(*moved, strict=True)) / factors.get(name, 1.0)] if moved else []
+    return torch.stack(falls).sum() if falls else torch.zeros((), device=shared[0].device)
+
+
 def turn(
     method: MethodConfig,
     shared: Sequence[nn.Parameter],
     *,
     emotion: Optimizer,
-    before: Sequence[Tensor],
     sizes: Sequence[Tensor],
 ) -> list[Tensor]:
     """Turn the gradients of `shared` into the ascent's direction; return what `aim` goes by.
@@ -82,43 +116,34 @@ def turn(
         method: Reading, direction.
         shared: What (3) moves.
         emotion: The optimiser of (1), which has stepped; its state is only read.
-        before: What each parameter was before (1), where `relative` needs it.
         sizes: Norms of the gradients as they are, (n_i,).
 
     Returns:
-        Scalars: the direction's length, that of the step that (1) took on `shared`, where
-        `relative` needs it, and where anything needs it the gradient's before it was turned.
+        Scalars: the direction's length and, where it is not the gradient and that is needed, its
+        inner product with the gradient.
     """
-    relative = method.update == "relative"
-    if not relative or method.ascent_direction == "raw":
-        size = _whole(sizes)
-        return [size, distance(shared, before) if relative else torch.zeros_like(size), size]
-    slope = [] if method.ascent_reach is None else [_whole(sizes)]
-    precondition(with_gradients(shared), emotion)
-    size = length([p.grad for p in shared if p.grad is not None])
-    return [size, distance(shared, before), *slope]
-
-
-def _whole(sizes: Sequence[Tensor]) -> Tensor:
-    return vector_norm(torch.cat([*sizes])) if sizes else torch.zeros(())
+    if method.update != "relative" or method.ascent_direction == "raw":
+        return [vector_norm(torch.cat([*sizes])) if sizes else torch.zeros(())]
+    slopes = precondition(with_gradients(shared), emotion, with_slope=method.relative_to == "loss")
+    return [length([p.grad for p in shared if p.grad is not None]), *slopes]
 
 
 def aim(
     method: MethodConfig,
-    size: float = 0.0,
     taken: float = 0.0,
-    slope: float = 0.0,
-    *,
+    size: float = 0.0,
+    *rest: float,
     strength: float,
 ) -> Aim:
     """Return how far the ascent goes.
 
     Args:
         method: Reading, lambda, cap.
-        size: Length of its direction.
-        taken: Length of the step that (1) took, where `relative` needs it.
-        slope: Length of the gradient before it was turned: under `ascent_reach` the logarithm of
-            the adversary's excess falls by no more than this over a unit of length.
+        taken: What `taken_by_emotion` has returned.
+        size: Length of the ascent's direction.
+        rest: For `relative_to: loss`. By how much the adversary's objective falls with the rate,
+            to first order, if the direction is not the gradient; l_er that (1) has stepped on;
+            and what the adversary's objective has over its least.
         strength: Of lambda, above 0.
     """
     if not 0 < size < math.inf:
@@ -127,10 +152,13 @@ def aim(
         assert method.ascent_lr is not None
         return Aim(strength * method.ascent_lr)
     if method.update == "relative":
-        far = strength * method.speaker_lambda * taken
-        if method.ascent_reach is not None and far * slope > method.ascent_reach:
-            return Aim(method.ascent_reach / slope / size, clipped=True)
-        return Aim(far / size)
+        wanted = strength * method.speaker_lambda * taken
+        if method.relative_to == "step":
+            return Aim(wanted / size)
+        fall, loss, excess = rest if len(rest) > 2 else (size * size, *rest)
+        if min(wanted, fall, loss, excess) <= 0:
+            return Aim(0.0)
+        return Aim(-math.expm1(-wanted / loss) * excess / fall)
     rate = strength * method.speaker_lambda
     if method.ascent_clip is not None and rate * size > method.ascent_clip:
         return Aim(method.ascent_clip / size, clipped=True)

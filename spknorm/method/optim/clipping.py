@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,24 @@ BOUNDED_TOGETHER: dict[str, tuple[tuple[str, ...], ...]] = {
 _EPSILON = 1.0e-6  # of clip_grads_with_norm_
 
 
+Also = Callable[[Mapping[str, Tensor]], Sequence[Tensor]]
+"""From each group's norms of gradients to further scalars."""
+
+
+class Clipped(NamedTuple):
+    """What `clip` has done.
+
+    Attributes:
+        norms: Each group's as it was before.
+        factors: What the gradients of a group have been multiplied by, where they were too large.
+        also: What has been read with the norms.
+    """
+
+    norms: dict[str, float]
+    factors: dict[str, float]
+    also: list[float]
+
+
 def resolved(clip: str, engine: str) -> str:
     """Return the key of `BOUNDED_TOGETHER` that `runner.clip` means under `runner.engine`."""
     if clip != "auto":
@@ -36,8 +55,8 @@ def clip(
     *,
     together: str,
     free: Container[str] = (),
-    also: Callable[[Mapping[str, Tensor]], Sequence[Tensor]] = lambda norms: (),
-) -> tuple[dict[str, float], list[float]]:
+    also: Also,
+) -> Clipped:
     """Scale gradients down where they are too large.
 
     The host waits for the device once.
@@ -49,8 +68,6 @@ def clip(
         free: Groups whose gradients stay as they are.
         also: Is given the norm of each gradient by group; returns scalars to be read with them.
 
-    Returns:
-        Each group's norm as it was before, and what `also` asked for.
     """
     taken = {name: with_gradients(members) for name, members in gradients.items()}
     taken = {name: parameters for name, parameters in taken.items() if parameters}
@@ -66,10 +83,13 @@ def clip(
     own = [vector_norm(found) for found in each.values()]
     wanted = [*own, *(total + _EPSILON for _, total in bounds), *also(each)]
     values: list[float] = read(wanted)
+    factors: dict[str, float] = {}
     for (bounded, total), value in zip(bounds, values[len(own) :], strict=False):
         if value > largest:
             clip_grads_with_norm_([p for name in bounded for p in taken[name]], largest, total)
-    return dict(zip(each, values, strict=False)), values[len(own) + len(bounds) :]
+            factors |= dict.fromkeys(bounded, largest / value)
+    norms_before = dict(zip(each, values, strict=False))
+    return Clipped(norms_before, factors, values[len(own) + len(bounds) :])
 
 
 def all_finite(norms: Mapping[str, float]) -> bool:

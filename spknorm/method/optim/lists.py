@@ -69,6 +69,14 @@ def distance(ends: Sequence[Tensor], starts: Sequence[Tensor]) -> Tensor:
     return vector_norm(torch.stack(found)) if found else torch.zeros(())
 
 
+@torch.no_grad()
+def along(gradients: Sequence[Tensor], ends: Sequence[Tensor], starts: Sequence[Tensor]) -> Tensor:
+    """Return the inner product of gradients with how far all tensors have come, a scalar."""
+    lists = flat_parts(ends, starts, gradients)
+    found = [torch.dot(now - before, gradient.to(now.dtype)) for now, before, gradient in lists]
+    return torch.stack(found).sum() if found else torch.zeros(())
+
+
 def flat_parts(*lists: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
     """Yield lists part by part as `parts` does, each end to end and on the first one's device."""
     for some in parts(*lists):

@@ -104,7 +104,9 @@ def needs_memory(optimizer: Optimizer) -> bool:
 
 
 @torch.no_grad()
-def precondition(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> None:
+def precondition(
+    parameters: Iterable[nn.Parameter], optimizer: Optimizer, *, with_slope: bool = False
+) -> list[Tensor]:
     """Divide each gradient by the size of the gradients that `optimizer` has seen there.
 
     The sizes are what Adam and its kin divide their own steps by: roots of the running mean of the
@@ -119,11 +121,15 @@ def precondition(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> No
     Args:
         parameters: With gradients.
         optimizer: Has stepped.
+        with_slope: Whether that is asked for.
+
+    Returns:
+        The inner product of the gradients before and after, a scalar, if they have changed.
     """
     states = {p: optimizer.state.get(p, {}) for p in parameters}
     known = [parameter for parameter, state in states.items() if _size_names(state)]
     if not known:
-        return
+        return []
     for parameter, state in states.items():
         if not _size_names(state):
             parameter.grad = None
@@ -133,11 +139,17 @@ def precondition(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> No
     typical = (torch.stack(squares).sum() / sum(p.numel() for p in known)).sqrt()
     # a scale of 0: no gradient so far, so no weight is smaller than another
     unit, whole = torch.where(typical > 0, typical, 1.0), torch.where(typical > 0, 1.0, _DAMPING)
+    slopes = []
     for (few,) in parts(with_gradients(known)):
         scales = torch._foreach_div(_sizes([states[p] for p in few]), unit)
         torch._foreach_add_(scales, _DAMPING)
         torch._foreach_div_(scales, whole)
-        torch._foreach_div_([p.grad for p in few if p.grad is not None], scales)
+        gradients = [p.grad for p in few if p.grad is not None]
+        torch._foreach_div_(gradients, scales)
+        if with_slope:
+            torch._foreach_mul_(scales, gradients)
+            slopes.append(torch.dot(flat(scales), flat(gradients)))
+    return [torch.stack(slopes).sum()] if slopes else []
 
 
 def _sizes(states: Sequence[dict[str, Any]]) -> list[Tensor]:
