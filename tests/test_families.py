@@ -301,7 +301,8 @@ def test_adapters_in_s3prls_wrapper_of_transformers_are_trained_and_merged(tiny_
     assert all(key.endswith(("q_proj.weight", "v_proj.weight")) for key in changed)
 
 
-def test_a_run_of_adapters_is_evaluated(train, tiny_corpora, tmp_path):
+def test_a_run_of_adapters_is_evaluated(train, tiny_corpora, tmp_path, caplog):
+    caplog.set_level("INFO")
     lora = {"lora": {"rank": 2, "alpha": 4}}
     whole = train("wavlm", "TAP", 2, **lora)
     flags = flags_of("wavlm", tmp_path / "checkpoint")
@@ -309,3 +310,5 @@ def test_a_run_of_adapters_is_evaluated(train, tiny_corpora, tmp_path):
     flags |= {"mode": "evaluate", "init_ckpt": str(whole / "dev-best.ckpt")}
     scores = tiny_runs.make_runner(ckpt, settings, whole, **flags).evaluate("test")
     assert scores.wa == json.loads((whole / "result.json").read_text())["test"]["wa"]
+    assert f"test wa {scores.wa:.4f}, " in caplog.messages[-1]
+    assert caplog.messages[-1].endswith(f"; the weights are {whole / 'dev-best.ckpt'}")

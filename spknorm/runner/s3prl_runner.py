@@ -115,7 +115,8 @@ class S3prlRunner(Runner):  # type: ignore[misc]  # s3prl is untyped
         found = self._predict(split)
         if self.world.is_leader:
             self._outcome.write_predictions(split, found.predicted)
-        self._tell(split, found.scores)
+        given = self.args.init_ckpt  # of a folder the newest, not that of the best step on dev
+        self._tell(split, found.scores, f"; the weights are {given}" if given else "")
         return found.scores
 
     def _tell(self, split: str, scores: Any, where: str = "") -> None:
