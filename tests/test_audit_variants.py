@@ -167,9 +167,14 @@ def test_what_is_probed_is_what_the_emotion_head_sees(options, tmp_path, corpora
     ("name", "make"),
     [
         ("wav2vec2_local", lambda folder: make_wav2vec2(folder / "w.pt")),
-        ("wavlm_local", lambda folder: make_wavlm(folder / "w.pt")),
-        ("hf_wav2vec2_custom", lambda folder: make_hugging_face(folder / "hf", "wav2vec2")),
         ("hf_hubert_custom", lambda folder: make_hugging_face(folder / "hf", "hubert")),
+        pytest.param(
+            *("wavlm_local", lambda folder: make_wavlm(folder / "w.pt")), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *("hf_wav2vec2_custom", lambda folder: make_hugging_face(folder / "hf", "wav2vec2")),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_upstreams_of_any_family_are_audited(name, make, tmp_path, corpora):

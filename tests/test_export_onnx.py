@@ -56,7 +56,13 @@ def test_every_family_that_is_packed_is_among_the_cases():
     assert left_out == {"hf sew-d", "hf wav2vec2-bert", "hf whisper"}
 
 
-@pytest.mark.parametrize("name", CASES)
+TOLD = {"hf hubert", "hf wav2vec2", "hf wavlm", "hf unispeech-sat"}
+"""Whose model is that into which the weights of s3prl's own are put: slow."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=[pytest.mark.slow] * (one in TOLD)) for one in CASES]
+)
 def test_logits_of_half_a_second_three_and_twelve_are_predicts(name, tmp_path):
     import onnxruntime
 

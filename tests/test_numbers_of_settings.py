@@ -69,23 +69,32 @@ DRAWN = {"downstream_expert.speaker_corpus.crops": "drawn"}
 LEACE = {"downstream_expert.spknorm.erasure": "leace"}
 
 
-@pytest.mark.parametrize("change", [OFF, NO_ROOM], ids=["off", "no room"])
+CACHED = [
+    ("tuned", "TAP", {}),
+    ("tuned", "TAP", FIXED),
+    ("tuned", "none", BF16),
+    ("tuned", "TAP", {**BF16, **FIXED}),
+    ("frozen", "none", {}),
+    ("layers", "none", {}),
+    ("frozen", "none", BF16),
+    ("frozen", "none", LEACE),
+    ("layers", "SNP", {}),
+    ("frozen", "SNP", DRAWN),
+    ("frozen", "SNP", BF16),
+]
+
+
 @pytest.mark.parametrize(
-    ("kind", "strategy", "common"),
+    ("kind", "strategy", "common", "change"),
     [
-        ("tuned", "TAP", {}),
-        ("tuned", "TAP", FIXED),
-        ("tuned", "none", BF16),
-        ("tuned", "TAP", {**BF16, **FIXED}),
-        ("frozen", "none", {}),
-        ("layers", "none", {}),
-        ("frozen", "none", BF16),
-        ("frozen", "none", LEACE),
-        ("layers", "SNP", {}),
-        ("frozen", "SNP", DRAWN),
-        ("frozen", "SNP", BF16),
+        pytest.param(
+            *(kind, strategy, common, change),
+            id=f"{kind}-{strategy}-{common}-{name}",
+            marks=[pytest.mark.slow] * (name != "off" and common != {}),
+        )
+        for name, change in (("off", OFF), ("no room", NO_ROOM))
+        for kind, strategy, common in CACHED
     ],
-    ids=str,
 )
 def test_a_cache_that_cannot_be_used_costs_time_and_not_a_bit(run, kind, strategy, common, change):
     cached, runner = run(kind, strategy, **common)
