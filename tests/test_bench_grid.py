@@ -201,3 +201,25 @@ def test_a_run_that_never_starts_is_explained(experiment, tmp_path):
     experiment.write_text(EXPERIMENT.replace("fold1, fold2", "fold1"))
     summary = bench.run(experiment, tmp_path / "out", command=lambda *_: ["/no/such/program"])
     assert "/no/such/program" in summary.failed[0].error
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "seen"),
+    [
+        ("null", "2,3", ["2", "3"]),  # one each
+        ("null", None, ["as it was"] * 2),  # torch may see one whose device file this does not know
+        ("0", "2,3", [""] * 2),
+    ],
+)
+def test_what_a_run_sees_of_the_gpus(experiment, tmp_path, monkeypatch, gpus, visible, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        monkeypatch.setattr("spknorm.bench.jobs.gpus_for", lambda executor: [])
+    executor = f"max_parallel: 2, gpus: {gpus}"
+    text = EXPERIMENT.replace("fold1, fold2", "fold1").replace("max_parallel: 2", executor)
+    experiment.write_text(text)
+    script = "import os, time; print(os.environ.get('CUDA_VISIBLE_DEVICES', 'as it was'), end='')"
+    script += "; time.sleep(1)"
+    bench.run(experiment, tmp_path / "out", command=lambda *_: [sys.executable, "-c", script])
+    assert sorted(log.read_text() for log in (tmp_path / "out").rglob("run.log")) == seen

@@ -62,7 +62,9 @@ class LocalJobs:
             folder = self._out / cell.name
             busy = [one.gpu for one in self._started.values() if one.is_alive]
             gpu = min(self._gpus, key=busy.count, default="")
-            environment = {**environment_of(self._settings), "CUDA_VISIBLE_DEVICES": gpu}
+            environment = environment_of(self._settings)
+            if gpu or self._settings.gpus == 0:
+                environment["CUDA_VISIBLE_DEVICES"] = gpu
             process, error = None, ""
             try:
                 process = CellRun(self._command(cell, folder), folder, environment).start()
