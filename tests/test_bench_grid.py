@@ -14,6 +14,8 @@ from bench_files import experiment  # noqa: F401 (fixtures)
 from bench_stubs import EXPERIMENT, result_of, starts, stub_command
 
 from spknorm import bench
+from spknorm.bench.executor import Executor
+from spknorm.bench.jobs import gpus_for, max_parallel
 from spknorm.bench.worker import is_running
 from spknorm.errors import ConfigError
 
@@ -201,6 +203,15 @@ def test_a_run_that_never_starts_is_explained(experiment, tmp_path):
     experiment.write_text(EXPERIMENT.replace("fold1, fold2", "fold1"))
     summary = bench.run(experiment, tmp_path / "out", command=lambda *_: ["/no/such/program"])
     assert "/no/such/program" in summary.failed[0].error
+
+
+def test_windows_linux_has_one_gpu_if_it_has_the_driver(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    real = gpus_for(Executor())
+    monkeypatch.setattr("spknorm.bench.jobs._DRIVER_OF_WINDOWS", tmp_path)
+    assert gpus_for(Executor()) == (real or ["0"])
+    assert gpus_for(Executor(gpus=0)) == []
+    assert max_parallel(Executor()) == max(1, len(real))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from spknorm.bench.worker import RUN_LOG, CellRun, end, is_running
 JOBS = ".jobs"
 """In the bench's folder: what submitit keeps of Slurm's jobs, and what they said."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_DRIVER_OF_WINDOWS = Path("/usr/lib/wsl/lib/libcuda.so.1")
 _TIMEOUT = "It reached its time limit: raise executor.timeout_min, or start the bench again."
 
 Command = Callable[[Cell, Path], Sequence[str]]
@@ -119,7 +120,8 @@ def max_parallel(executor: Executor) -> int | None:
 def gpus_for(executor: Executor) -> list[str]:
     """Return the GPUs of this machine that runs may use.
 
-    They are what CUDA_VISIBLE_DEVICES names, or the numbers of all of NVIDIA's.
+    They are what CUDA_VISIBLE_DEVICES names, or the numbers of all of NVIDIA's; Windows' Linux
+    has no files of these, and is taken to have one if it has their driver.
     """
     if executor.gpus == 0:
         return []
@@ -127,4 +129,4 @@ def gpus_for(executor: Executor) -> list[str]:
     if named is not None:
         return [one.strip() for one in named.split(",") if one.strip() not in ("", "-1")]
     numbers = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]
-    return sorted(numbers, key=int)
+    return sorted(numbers, key=int) or ["0"] * _DRIVER_OF_WINDOWS.exists()

@@ -203,7 +203,7 @@ class Update:
                 taken = taken_by_emotion(
                     self._method,
                     {name: getattr(self.groups, name) for name in self._shared_names},
-                    before=self._kept.before(self._shared),
+                    before=self._kept.before,
                     factors=factors,
                 )
                 asked = functools.partial(self._turn, taken, losses)

@@ -76,7 +76,7 @@ def taken_by_emotion(
     method: MethodConfig,
     groups: Mapping[str, Sequence[nn.Parameter]],
     *,
-    before: Sequence[Tensor],
+    before: Callable[[Sequence[nn.Parameter]], Sequence[Tensor]],
     factors: Mapping[str, float],
 ) -> Tensor:
     """Return what the step of (1) on the shared part has taken, a scalar; see `relative_to`.
@@ -87,15 +87,15 @@ def taken_by_emotion(
     Args:
         method: Reading.
         groups: What (3) moves, with the gradients of (1).
-        before: What each parameter of these was before (1).
+        before: Returns what each parameter was before (1).
         factors: What clipping has multiplied the gradients of a group by.
     """
     shared = [parameter for group in groups.values() for parameter in group]
     if method.update != "relative":
         return torch.zeros((), device=shared[0].device)
     if method.relative_to == "step":
-        return distance(shared, before)
-    starts, falls = iter(before), []
+        return distance(shared, before(shared))
+    starts, falls = iter(before(shared)), []
     for name, group in groups.items():
         moves = [(p.grad, p, start) for p, start in zip(group, starts, strict=False)]
         moved = [move for move in moves if move[0] is not None]
