@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from spknorm import predict
 from spknorm.audio import AudioError
 from spknorm.errors import CheckpointError, ConfigError, DataError, MissingError
 from spknorm.predict import find_audio, load, predict_files, to_csv, write_rows
+from spknorm.predict.rows import Prediction
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +218,15 @@ def test_rows_are_written_as_csv_and_as_jsonl(predictor, write, tmp_path):
     with pytest.raises(ConfigError) as caught:
         write_rows(rows, tmp_path / "out.xml")
     assert str(caught.value) == ("Predictions are written as .csv or .jsonl, but not as `out.xml`.")
+
+
+def test_a_class_with_the_name_of_a_column_has_one_of_its_own():
+    row = Prediction(Path("a.wav"), 0.0, 1.0, "start", {"path": 0.25, "start": 0.75})
+    (found,) = csv.DictReader(to_csv(row, header=True).splitlines())
+    assert found == {
+        "path": "a.wav", "start": "0.0", "end": "1.0", "emotion": "start",
+        "path (class)": "0.25", "start (class)": "0.75",
+    }  # fmt: skip
 
 
 def test_a_file_that_was_being_written_leaves_no_part(predictor, write, tmp_path):

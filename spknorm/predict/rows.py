@@ -66,9 +66,13 @@ def check_out(path: Path) -> None:
 
 
 def to_csv(row: Prediction, *, header: bool = False) -> str:
-    """Return the row as a line of CSV, after a line with the columns' names if `header`."""
+    """Return the row as a line of CSV, after a line with the columns' names if `header`.
+
+    A class with the name of another column, such as `path`, is `path (class)`.
+    """
     values = _plain(row)
-    values |= values.pop("probabilities", None) or values.pop("dimensions")
+    found = values.pop("probabilities", None) or values.pop("dimensions")
+    values |= {f"{name} (class)" if name in values else name: one for name, one in found.items()}
     text = io.StringIO()
     writer = csv.DictWriter(text, values, lineterminator="\n")
     if header:
