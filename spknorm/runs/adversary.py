@@ -16,7 +16,7 @@ _OFTEN = 0.5
 _PARTS = {"SNP": "gate", "TAP": "upstream"}
 _STRONGER = {
     "adaptive": "raise ascent_lr",
-    "relative": "raise speaker_lambda, which is that share while nothing pauses the ascent",
+    "relative": "raise speaker_lambda",
     "literal": "raise speaker_lambda, or set update: relative, whose speaker_lambda is that share",
 }
 
