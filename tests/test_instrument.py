@@ -145,6 +145,12 @@ GOOD = {"ascent_share": 0.3, "speaker_gain": 0.5, "ascents_paused": 0.1}
         (
             {"strategy": "SNP", "update": "relative"}, {**GOOD, "ascent_share": 0.001}, True,
             ("The adversary moved the gate 0.1 % as far as the emotion loss did: raise "
+             "speaker_lambda, which is that share while nothing pauses the ascent.",),
+        ),
+        (
+            {"strategy": "SNP", "update": "relative", "relative_to": "loss"},
+            {**GOOD, "ascent_share": 0.001}, True,
+            ("The adversary moved the gate 0.1 % as far as the emotion loss did: raise "
              "speaker_lambda.",),
         ),
         (

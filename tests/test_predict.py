@@ -221,12 +221,15 @@ def test_rows_are_written_as_csv_and_as_jsonl(predictor, write, tmp_path):
 
 
 def test_a_class_with_the_name_of_a_column_has_one_of_its_own():
-    row = Prediction(Path("a.wav"), 0.0, 1.0, "start", {"path": 0.25, "start": 0.75})
+    row = Prediction(Path("a.wav"), 0.0, 1.0, "speaker", {"path": 0.25, "speaker": 0.75})
     (found,) = csv.DictReader(to_csv(row, header=True).splitlines())
     assert found == {
-        "path": "a.wav", "start": "0.0", "end": "1.0", "emotion": "start",
-        "path (class)": "0.25", "start (class)": "0.75",
+        "path": "a.wav", "start": "0.0", "end": "1.0", "emotion": "speaker",
+        "path (class)": "0.25", "speaker (class)": "0.75",
     }  # fmt: skip
+    of_somebody = row._replace(speaker="s1")
+    (known,) = csv.DictReader(to_csv(of_somebody, header=True).splitlines())
+    assert known == {**found, "speaker": "s1"}  # the same classes, whether it is known who speaks
 
 
 def test_a_file_that_was_being_written_leaves_no_part(predictor, write, tmp_path):

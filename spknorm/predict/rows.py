@@ -11,6 +11,9 @@ from spknorm.audio import printable
 from spknorm.errors import ConfigError
 from spknorm.files import atomic_path, check_folder
 
+_COLUMNS = ("path", "start", "end", "emotion", "speaker")
+"""Columns of a CSV beside those of classes, the last where somebody is known to speak."""
+
 
 class Prediction(NamedTuple):
     """What was predicted of one file, or of one window of it.
@@ -72,7 +75,7 @@ def to_csv(row: Prediction, *, header: bool = False) -> str:
     """
     values = _plain(row)
     found = values.pop("probabilities", None) or values.pop("dimensions")
-    values |= {f"{name} (class)" if name in values else name: one for name, one in found.items()}
+    values |= {f"{name} (class)" if name in _COLUMNS else name: one for name, one in found.items()}
     text = io.StringIO()
     writer = csv.DictWriter(text, values, lineterminator="\n")
     if header:

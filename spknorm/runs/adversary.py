@@ -16,7 +16,8 @@ _OFTEN = 0.5
 _PARTS = {"SNP": "gate", "TAP": "upstream"}
 _STRONGER = {
     "adaptive": "raise ascent_lr",
-    "relative": "raise speaker_lambda",
+    "relative": "raise speaker_lambda, which is that share while nothing pauses the ascent",
+    "relative to the loss": "raise speaker_lambda",
     "literal": "raise speaker_lambda, or set update: relative, whose speaker_lambda is that share",
 }
 
@@ -44,11 +45,13 @@ def judge(
     chance = 1 / num_speakers if num_speakers else None
     if method.update != "adaptive" and method.speaker_lambda == 0:  # the control without an ascent
         return Adversary(**{"chance": chance, **measured})
+    by_loss = method.relative_to == "loss"
+    reading = "relative to the loss" if by_loss else method.update
     doubts = []
     if weak := share is not None and share < LEAST_SHARE:
         doubts.append(
             f"The adversary moved the {_PARTS[method.strategy]} {100 * share:.2g} % as far as the "
-            f"emotion loss did: {_STRONGER.get(method.update, _STRONGER['literal'])}."
+            f"emotion loss did: {_STRONGER.get(reading, _STRONGER['literal'])}."
         )
     if ignorant := not shuffled and knows is not None and knows < LEAST_GAIN:
         doubts.append(
