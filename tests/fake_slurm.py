@@ -12,7 +12,7 @@ export SLURM_JOB_ID=$$ SLURM_NTASKS=1 SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM
 export SLURM_LOCALID=0
 for task in $(seq 0 ${last:-0}); do
     if [[ -n "$last" ]]; then export SLURM_ARRAY_JOB_ID=$$ SLURM_ARRAY_TASK_ID=$task; fi
-    bash "$script" > /dev/null 2>&1 &
+    bash "$BENCH_NOTES/$$.sh" > /dev/null 2>&1 &  # a copy, as Slurm keeps one: submitit moves its own
     echo $! > "$BENCH_NOTES/$$${last:+_$task}.pid"
 done
 echo "Submitted batch job $SLURM_JOB_ID"
