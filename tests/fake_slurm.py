@@ -6,13 +6,13 @@ from bench_stubs import EXPERIMENT
 SBATCH = """\
 #!/bin/bash
 script="${@: -1}"
-cp "$script" "$BENCH_NOTES/$$.sh"
+cp "$script" "$BENCH_NOTES/$$.sh"  # what runs, as of Slurm: submitit moves its own
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")
 export SLURM_JOB_ID=$$ SLURM_NTASKS=1 SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM_PROCID=0
 export SLURM_LOCALID=0
 for task in $(seq 0 ${last:-0}); do
     if [[ -n "$last" ]]; then export SLURM_ARRAY_JOB_ID=$$ SLURM_ARRAY_TASK_ID=$task; fi
-    bash "$BENCH_NOTES/$$.sh" > /dev/null 2>&1 &  # a copy, as Slurm keeps one: submitit moves its own
+    bash "$BENCH_NOTES/$$.sh" > /dev/null 2>&1 &
     echo $! > "$BENCH_NOTES/$$${last:+_$task}.pid"
 done
 echo "Submitted batch job $SLURM_JOB_ID"

@@ -83,7 +83,7 @@ def test_dimensions_have_a_table_of_their_own_with_intervals_and_paired_tests(tm
     assert "ccc_dominance" in records[9]
     among = said.partition("## Dimensions among speakers, protocol si5")[2]
     speakers = [line for line in among.splitlines() if "| TAP | arousal |" in line]
-    ccc = r"−?0\.\d{3}"
+    ccc = r"\N{MINUS SIGN}?0\.\d{3}"
     around = rf"{ccc} \({ccc} to {ccc}\)"
     assert re.fullmatch(
         rf".*\| Ses0\d\\_[FM] {around} \| {around}, 3 of 10 \| {around} \|", *speakers
