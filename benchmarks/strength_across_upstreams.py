@@ -42,7 +42,7 @@ from spknorm.schema import GroupConfig, GroupsConfig, MethodConfig, OptimizerCon
 from spknorm.upstreams.fast import PackedEncoder
 
 RATES = (1e-3, 1e-4)
-RELATIVE: dict[str, Any] = {"update": "relative", "speaker_lambda": 2.0}
+RELATIVE: dict[str, Any] = {"update": "relative", "relative_to": "step", "speaker_lambda": 2.0}
 CONFUSION = RELATIVE | {"ascent_direction": "raw", "adversary": "confusion"}
 TO_LOSS = CONFUSION | {"relative_to": "loss", "speaker_lambda": 8.0}
 READINGS: dict[str, dict[str, Any]] = {
@@ -135,7 +135,7 @@ def train(
             features = encode.transform([corpus.neutral[row] for row in rows])
         found = heads.speaker(features, corpus.speaker[rows], coefficient=coefficient)
         torch.autograd.backward(found.loss)
-        if method.relative_to == "loss":
+        if method.goes_by_loss:
             last["excess"] = heads.excess_of(found.logits.detach())
 
     further = 0 if method.strategy == "none" else method.speaker_steps - 1

@@ -54,9 +54,9 @@ def _of_ascent(config: TaskConfig) -> Rules:
     )
     for key, default, update in (
         ("ascent_lr", None, "adaptive"),
-        ("ascent_direction", "preconditioned", "relative"),
+        ("ascent_direction", "auto", "relative"),
         ("ascent_clip", None, "literal"),
-        ("relative_to", "step", "relative"),
+        ("relative_to", "auto", "relative"),
     ):
         yield (
             getattr(method, key) != default and method.update != update,

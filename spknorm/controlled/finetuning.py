@@ -131,6 +131,7 @@ def _recipe(
         update=settings.update,
         adversary=adversary,
         speaker_lambda=settings.speaker_lambda,
+        relative_to="step",
         ascent_direction=settings.ascent_direction,
         ascent_lr=settings.speaker_lambda if settings.update == "adaptive" else None,
         schedule="linear",

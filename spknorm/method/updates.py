@@ -251,7 +251,7 @@ class Update:
         """Turn the gradients into the ascent's direction; return what `aim` goes by."""
         sizes = [norms[name] for name in self._shared_names if name in norms]
         turned = turn(self._method, self._shared, emotion=self.emotion, sizes=sizes)
-        return [taken, *turned, *(losses() if self._method.relative_to == "loss" else ())]
+        return [taken, *turned, *(losses() if self._method.goes_by_loss else ())]
 
     def _ascend(self, strength: float, measure: bool, *lengths: float) -> Ascent:
         """Do equation (3), compare it with (1); `lengths` are what `_turn` returned."""

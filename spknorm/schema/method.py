@@ -89,17 +89,18 @@ class MethodConfig:
     emotion step just before has taken, see `relative_to`. reversal: the coefficient of the flipped
     gradient. adaptive: without effect, `ascent_lr` counts."""
     relative_to: Annotated[
-        Literal["step", "loss"], NUMBERS, ADVERSARY, RELATIVE, TOWARDS_UNIFORM
-    ] = "step"
+        Literal["auto", "step", "loss"], NUMBERS, ADVERSARY, RELATIVE, TOWARDS_UNIFORM
+    ] = "auto"
     """relative only. step: lambda times the length of the emotion step. loss, with adversary
     confusion or entropy: as far as to first order lowers the logarithm of what the speaker head
     knows more than a uniform guess by lambda times what the emotion step has lowered the logarithm
-    of the emotion loss by."""
-    ascent_direction: Annotated[Literal["raw", "preconditioned"], NUMBERS, ADVERSARY, RELATIVE] = (
-        "preconditioned"
-    )
+    of the emotion loss by. auto: loss where that is possible; the paper's ascent goes by step."""
+    ascent_direction: Annotated[
+        Literal["auto", "raw", "preconditioned"], NUMBERS, ADVERSARY, RELATIVE
+    ] = "auto"
     """relative only. raw: along the gradient of the speaker loss. preconditioned: along what the
-    emotion loss's own optimiser (Adam) would make of it."""
+    emotion loss's own optimiser (Adam) would make of it. auto: raw relative to the loss,
+    preconditioned relative to the step."""
     ascent_clip: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, LITERAL] = None
     """literal only: longest step of equation (3); null: as long as it is."""
     ascent_lr: Annotated[float | None, ABOVE_0, NUMBERS, ADVERSARY, ADAPTIVE] = None
@@ -135,3 +136,17 @@ class MethodConfig:
     """leace: erase only so many of the speaker's directions, the strongest first (10 in the
     controlled study); auto: those that tell speakers apart more than permuted speakers' do, so that
     with shuffle_labels none goes; null: all, one less than speakers, which may be all there are."""
+
+    @property
+    def goes_by_loss(self) -> bool:
+        """Whether lambda compares what both steps take of their losses, not their lengths."""
+        endless = self.adversary == "ascent"
+        return self.update == "relative" and self.relative_to != "step" and not endless
+
+    @property
+    def preconditions(self) -> bool:
+        """Whether the ascent's direction is what the optimiser of (1) makes of the gradient."""
+        chosen = self.ascent_direction
+        if chosen == "auto":
+            chosen = "raw" if self.goes_by_loss else "preconditioned"
+        return self.update == "relative" and chosen == "preconditioned"

@@ -93,7 +93,7 @@ def taken_by_emotion(
     shared = [parameter for group in groups.values() for parameter in group]
     if method.update != "relative":
         return torch.zeros((), device=shared[0].device)
-    if method.relative_to == "step":
+    if not method.goes_by_loss:
         return distance(shared, before(shared))
     starts, falls = iter(before(shared)), []
     for name, group in groups.items():
@@ -122,9 +122,9 @@ def turn(
         Scalars: the direction's length and, where it is not the gradient and that is needed, its
         inner product with the gradient.
     """
-    if method.update != "relative" or method.ascent_direction == "raw":
+    if not method.preconditions:
         return [vector_norm(torch.cat([*sizes])) if sizes else torch.zeros(())]
-    slopes = precondition(with_gradients(shared), emotion, with_slope=method.relative_to == "loss")
+    slopes = precondition(with_gradients(shared), emotion, with_slope=method.goes_by_loss)
     return [length([p.grad for p in shared if p.grad is not None]), *slopes]
 
 
@@ -153,7 +153,7 @@ def aim(
         return Aim(strength * method.ascent_lr)
     if method.update == "relative":
         wanted = strength * method.speaker_lambda * taken
-        if method.relative_to == "step":
+        if not method.goes_by_loss:
             return Aim(wanted / size)
         fall, loss, excess = rest if len(rest) > 2 else (size * size, *rest)
         if min(wanted, fall, loss, excess) <= 0:
