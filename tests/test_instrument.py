@@ -140,7 +140,7 @@ GOOD = {"ascent_share": 0.3, "speaker_gain": 0.5, "ascents_paused": 0.1}
         (
             {"update": "literal"}, {**GOOD, "ascent_share": 0.004}, True,
             ("The adversary moved the upstream 0.4 % as far as the emotion loss did: raise "
-             "speaker_lambda, or set update: relative, whose speaker_lambda is that share.",),
+             "speaker_lambda, or set update: relative, which goes by the emotion step.",),
         ),
         (
             {"strategy": "SNP", "update": "relative"}, {**GOOD, "ascent_share": 0.001}, True,
@@ -230,7 +230,7 @@ def test_a_run_whose_adversary_did_nothing_says_so_in_log_and_result(trained, st
 
 @pytest.mark.parametrize("strategy", ["TAP", "SNP"])
 def test_a_run_whose_adversary_had_a_say_raises_no_doubt(trained, strategy):
-    folder = trained(update="relative", strategy=strategy, speaker_lambda=0.3)
+    folder = trained(update="relative", strategy=strategy, speaker_lambda=0.3, relative_to="step")
     adversary = result_of(folder)["adversary"]
     assert (adversary["without_effect"], adversary["doubts"]) == (False, [])
     assert adversary["ascent_share"] == pytest.approx(0.3, rel=1e-3)
@@ -255,6 +255,12 @@ def test_a_run_whose_adversary_had_a_say_raises_no_doubt(trained, strategy):
             names.update(value.tag.rpartition("/")[2] for value in event.summary.value)
             place += size + 16
     assert {f"train-{name}" for name in (*ASCENTS, "speaker_gain", "drift")} <= names
+
+
+def test_an_adversary_that_goes_by_the_loss_as_the_tasks_own_does_has_a_say(trained):
+    adversary = result_of(trained(update="relative", speaker_lambda=8.0))["adversary"]
+    assert (adversary["without_effect"], adversary["doubts"]) == (False, [])
+    assert adversary["ascent_share"] > 0.01
 
 
 @pytest.mark.parametrize(

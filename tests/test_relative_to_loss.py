@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 from toy_model import Toy
 
-from spknorm.schema import OptimizerConfig
+from spknorm.schema import MethodConfig, OptimizerConfig
 
 UNIFORM = {"confusion": math.log(4), "entropy": -math.log(4)}
 """The objectives' least, at a uniform guess of four speakers."""
@@ -140,3 +140,20 @@ def test_the_heads_know_the_excess_of_their_adversary(adversary):
     logits = toy.heads.speaker_logits([toy.upstream(x) for x in toy.speaker_x])
     torch.testing.assert_close(toy.heads.excess_of(logits), excess_of(toy, adversary))
     assert float(toy.heads.excess_of(torch.full((3, 4), 7.0))) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_loss", "preconditions"),
+    [
+        ({"adversary": "confusion"}, True, False),
+        ({"adversary": "entropy"}, True, False),
+        ({"adversary": "ascent"}, False, True),  # which has no least value to take a share of
+        ({"adversary": "confusion", "relative_to": "step"}, False, True),
+        ({"adversary": "ascent", "ascent_direction": "raw"}, False, False),
+        ({"adversary": "confusion", "ascent_direction": "preconditioned"}, True, True),
+        ({"adversary": "confusion", "update": "literal"}, False, False),
+    ],
+)
+def test_relative_goes_by_the_loss_where_the_adversary_has_an_end(asked, by_loss, preconditions):
+    method = MethodConfig(**{"update": "relative", **asked})
+    assert (method.goes_by_loss, method.preconditions) == (by_loss, preconditions)

@@ -18,7 +18,7 @@ _STRONGER = {
     "adaptive": "raise ascent_lr",
     "relative": "raise speaker_lambda, which is that share while nothing pauses the ascent",
     "relative to the loss": "raise speaker_lambda",
-    "literal": "raise speaker_lambda, or set update: relative, whose speaker_lambda is that share",
+    "literal": "raise speaker_lambda, or set update: relative, which goes by the emotion step",
 }
 
 
@@ -45,8 +45,7 @@ def judge(
     chance = 1 / num_speakers if num_speakers else None
     if method.update != "adaptive" and method.speaker_lambda == 0:  # the control without an ascent
         return Adversary(**{"chance": chance, **measured})
-    by_loss = method.relative_to == "loss"
-    reading = "relative to the loss" if by_loss else method.update
+    reading = "relative to the loss" if method.goes_by_loss else method.update
     doubts = []
     if weak := share is not None and share < LEAST_SHARE:
         doubts.append(

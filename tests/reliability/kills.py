@@ -32,7 +32,7 @@ import torch._dynamo  # noqa: E402 # which every optimiser imports, here once fo
 
 UPDATES = {
     "literal": {},
-    "relative": {"speaker_lambda": 0.3, "ascent_direction": "preconditioned"},
+    "relative": {"speaker_lambda": 3.0},
     "adaptive": {"ascent_lr": 1e-5},
     "reversal": {"speaker_lambda": 0.3},
 }

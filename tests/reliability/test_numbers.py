@@ -70,11 +70,11 @@ def test_non_finite_audio_at_the_model_never_reaches_a_weight(
 
 UPDATES = [
     ("TAP", "literal", {}),
-    ("TAP", "relative", {"speaker_lambda": 0.3, "ascent_direction": "preconditioned"}),
+    ("TAP", "relative", {"speaker_lambda": 0.3, "relative_to": "step"}),
     ("TAP", "adaptive", {"ascent_lr": 1e-5}),
     ("TAP", "reversal", {"speaker_lambda": 0.3}),
     ("SNP", "literal", {}),
-    ("SNP", "relative", {"speaker_lambda": 0.3}),
+    ("SNP", "relative", {"speaker_lambda": 3.0}),
 ]
 
 
