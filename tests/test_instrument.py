@@ -258,7 +258,7 @@ def test_a_run_whose_adversary_had_a_say_raises_no_doubt(trained, strategy):
 
 
 def test_an_adversary_that_goes_by_the_loss_as_the_tasks_own_does_has_a_say(trained):
-    adversary = result_of(trained(update="relative", speaker_lambda=8.0))["adversary"]
+    adversary = result_of(trained(update="relative", speaker_lambda=4.0, adversary="confusion"))["adversary"]
     assert (adversary["without_effect"], adversary["doubts"]) == (False, [])
     assert adversary["ascent_share"] > 0.01
 
