@@ -44,7 +44,7 @@ from spknorm.upstreams.fast import PackedEncoder
 RATES = (1e-3, 1e-4)
 RELATIVE: dict[str, Any] = {"update": "relative", "relative_to": "step", "speaker_lambda": 2.0}
 CONFUSION = RELATIVE | {"ascent_direction": "raw", "adversary": "confusion"}
-TO_LOSS = CONFUSION | {"relative_to": "loss", "speaker_lambda": 4.0}
+TO_LOSS = CONFUSION | {"relative_to": "loss", "speaker_lambda": 3.0}
 READINGS: dict[str, dict[str, Any]] = {
     "relative, preconditioned": RELATIVE,
     "relative, raw": RELATIVE | {"ascent_direction": "raw"},

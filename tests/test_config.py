@@ -19,7 +19,7 @@ def expert(**sections):
 def test_the_task_trains_with_a_strength_that_is_free_of_scale():
     method = config.parse(config.load_yaml(TASK_YAML)).downstream_expert.spknorm
     assert (method.strategy, method.update, method.adversary) == ("TAP", "relative", "confusion")
-    assert method.speaker_lambda == 4.0
+    assert method.speaker_lambda == 3.0
     assert method.goes_by_loss and not method.preconditions
 
 

@@ -148,7 +148,7 @@ GOOD = {"ascent_share": 0.3, "speaker_gain": 0.5, "ascents_paused": 0.1}
              "speaker_lambda, which is that share while nothing pauses the ascent.",),
         ),
         (
-            {"strategy": "SNP", "update": "relative", "relative_to": "loss"},
+            {"strategy": "SNP", "update": "relative", "adversary": "confusion"},
             {**GOOD, "ascent_share": 0.001}, True,
             ("The adversary moved the gate 0.1 % as far as the emotion loss did: raise "
              "speaker_lambda.",),
@@ -258,7 +258,8 @@ def test_a_run_whose_adversary_had_a_say_raises_no_doubt(trained, strategy):
 
 
 def test_an_adversary_that_goes_by_the_loss_as_the_tasks_own_does_has_a_say(trained):
-    adversary = result_of(trained(update="relative", speaker_lambda=4.0, adversary="confusion"))["adversary"]
+    folder = trained(update="relative", adversary="confusion", speaker_lambda=3.0)
+    adversary = result_of(folder)["adversary"]
     assert (adversary["without_effect"], adversary["doubts"]) == (False, [])
     assert adversary["ascent_share"] > 0.01
 
