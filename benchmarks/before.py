@@ -83,7 +83,7 @@ def _heads(old: Any, config: Any, upstream_dim: int, **counts: int) -> Any:
 def _iteration(old: type) -> Any:
     def make(expert: Any, *arguments: Any, modules: Any, start: Any, **options: Any) -> Any:
         expert.modules = expert.heads.modules
-        return old(expert, *arguments, **options)
+        return old(expert, *arguments, seed=expert.seed, **options)
 
     return make
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pretended
 import pytest
@@ -53,3 +55,16 @@ def test_without_a_gpu_it_is_one_line(start, tmp_path):
     done = start("benchmarks/run.py", "--only", "gpu", refusal=100, PYTHONPATH=paths)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Nothing was measured on a GPU: there is no GPU.\n"
+
+
+@pytest.mark.slow
+def test_the_table_of_counts_has_the_commit_before_this_work_beside_today():
+    command = [sys.executable, "benchmarks/counted.py", "--only", "none, bf16"]
+    done = subprocess.run(command, cwd=pretended.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    cells = [cell.strip() for cell in done.stdout.splitlines()[-1].split("|")[1:-1]]
+    name, before, now, waits_before, waits, *_ = cells
+    assert (name, waits) == ("none, bf16", "1")
+    if "is not in this clone's history" not in done.stdout:
+        assert (before, waits_before) == ("3535", "74")
+    assert int(now) < 1300
