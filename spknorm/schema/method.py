@@ -94,7 +94,7 @@ class MethodConfig:
     """relative only. step: lambda times the length of the emotion step. loss, with adversary
     confusion or entropy: as far as to first order lowers the logarithm of what the speaker head
     knows more than a uniform guess by lambda times what the emotion step has lowered the logarithm
-    of the emotion loss by. auto: loss where that is possible; the paper's ascent goes by step."""
+    of the emotion loss by. auto: loss under TAP; SNP, and the paper's ascent, go by step."""
     ascent_direction: Annotated[
         Literal["auto", "raw", "preconditioned"], NUMBERS, ADVERSARY, RELATIVE
     ] = "auto"
@@ -140,8 +140,10 @@ class MethodConfig:
     @property
     def goes_by_loss(self) -> bool:
         """Whether lambda compares what both steps take of their losses, not their lengths."""
-        endless = self.adversary == "ascent"
-        return self.update == "relative" and self.relative_to != "step" and not endless
+        chosen = self.relative_to
+        if chosen == "auto":
+            chosen = "loss" if self.strategy == "TAP" and self.adversary != "ascent" else "step"
+        return self.update == "relative" and chosen == "loss"
 
     @property
     def preconditions(self) -> bool:
