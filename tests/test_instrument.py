@@ -148,9 +148,9 @@ GOOD = {"ascent_share": 0.3, "speaker_gain": 0.5, "ascents_paused": 0.1}
              "speaker_lambda, which is that share while nothing pauses the ascent.",),
         ),
         (
-            {"strategy": "SNP", "update": "relative", "adversary": "confusion"},
+            {"update": "relative", "adversary": "confusion"},
             {**GOOD, "ascent_share": 0.001}, True,
-            ("The adversary moved the gate 0.1 % as far as the emotion loss did: raise "
+            ("The adversary moved the upstream 0.1 % as far as the emotion loss did: raise "
              "speaker_lambda.",),
         ),
         (

@@ -149,11 +149,13 @@ def test_the_heads_know_the_excess_of_their_adversary(adversary):
         ({"adversary": "entropy"}, True, False),
         ({"adversary": "ascent"}, False, True),  # which has no least value to take a share of
         ({"adversary": "confusion", "relative_to": "step"}, False, True),
+        ({"adversary": "confusion", "strategy": "SNP"}, False, True),
+        ({"adversary": "confusion", "strategy": "SNP", "relative_to": "loss"}, True, False),
         ({"adversary": "ascent", "ascent_direction": "raw"}, False, False),
         ({"adversary": "confusion", "ascent_direction": "preconditioned"}, True, True),
         ({"adversary": "confusion", "update": "literal"}, False, False),
     ],
 )
-def test_relative_goes_by_the_loss_where_the_adversary_has_an_end(asked, by_loss, preconditions):
+def test_tap_goes_by_the_loss_where_the_adversary_has_an_end(asked, by_loss, preconditions):
     method = MethodConfig(**{"update": "relative", **asked})
     assert (method.goes_by_loss, method.preconditions) == (by_loss, preconditions)
