@@ -67,7 +67,7 @@ def options_of(update, batch_size, **more):
         ("literal", {}),
         ("reversal", {}),
         ("relative", {"speaker_lambda": 0.3, "relative_to": "step"}),
-        ("relative", {"speaker_lambda": 3.0}),
+        ("relative", {"speaker_lambda": 3.0, "relative_to": "loss", "adversary": "confusion"}),
     ],
 )
 def test_two_processes_train_as_one_with_the_same_global_batch(

@@ -61,7 +61,7 @@ def test_a_killed_run_on_cached_features_goes_on_bit_for_bit(
     ("update", "method"),
     [
         ("adaptive", {"ascent_lr": 1e-5}),
-        ("relative", {"speaker_lambda": 3.0}),
+        ("relative", {"speaker_lambda": 3.0, "relative_to": "loss"}),
         ("relative", {"speaker_lambda": 0.3, "relative_to": "step"}),
     ],
 )

@@ -74,7 +74,7 @@ UPDATES = [
     ("TAP", "adaptive", {"ascent_lr": 1e-5}),
     ("TAP", "reversal", {"speaker_lambda": 0.3}),
     ("SNP", "literal", {}),
-    ("SNP", "relative", {"speaker_lambda": 3.0}),
+    ("SNP", "relative", {"speaker_lambda": 3.0, "relative_to": "loss"}),
 ]
 
 
