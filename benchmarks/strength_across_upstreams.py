@@ -4,14 +4,15 @@
 
 LARGER.pt: benchmarks/pretrain_demo_hubert.py --layers 6 --width 192. Each upstream is fine-tuned at
 each rate with the library's heads and update, from the last hidden state, on one corpus (rho .8,
-session 1 left out). The control, lambda 0, ends when the running mean of its emotion loss has come
-down to --loss; every reading then does as many steps, or under --until_equal as many as bring its
-own loss down to that. Its drop is the control's leakage (a fresh
-linear probe for 80 speakers on the mean over time) less its own. A strength that is free of scale
-drops alike in all four places: the largest drop over the smallest is printed, one JSON line a
-reading, of means over --seeds. Finished models are kept in --folder. --share .33 trains the
-uppermost third of the layers of each upstream alone; --head_over_upstream .1 lets the emotion head
-learn more slowly than the upstream, which then has to move as far as the loss asks.
+session 1 left out); a step has --batch utterances of each corpus, by default config.yaml's. The
+control, lambda 0, ends when the running mean of its emotion loss has come down to --loss; every
+reading then does as many steps, or under --until_equal as many as bring its own loss down to that.
+Its drop is the control's leakage (a fresh linear probe for 80 speakers on the mean over time) less
+its own. A strength that is free of scale drops alike in all four places: the largest drop over the
+smallest is printed, one JSON line a reading, of means over --seeds. Finished models are kept in
+--folder. --share .33 trains the uppermost third of the layers of each upstream alone;
+--head_over_upstream .1 lets the emotion head learn more slowly than the upstream, which then has to
+move as far as the loss asks.
 """
 
 import argparse
@@ -57,7 +58,7 @@ READINGS: dict[str, dict[str, Any]] = {
 }
 PATHS = ("larger", "out", "folder")
 SPEAKER_LR, SPEAKER_PRETRAIN_STEPS = 1e-2, 600
-RHO, FOLD, BATCH, LONGEST = 0.8, 0, 16, 3000
+RHO, FOLD, LONGEST = 0.8, 0, 3000
 
 
 class Corpus:
@@ -88,6 +89,7 @@ def train(
     head_rate: float,
     method: MethodConfig,
     seed: int,
+    batch: int,
     loss: float,
     steps: int,
 ) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def train(
     losses, last = [math.log(4)], dict[str, Tensor]()
 
     def emotion_pass() -> None:
-        rows = torch.randint(len(corpus.emotional), (BATCH,), generator=of_emotion)
+        rows = torch.randint(len(corpus.emotional), (batch,), generator=of_emotion)
         features = encode.transform([corpus.emotional[row] for row in rows])
         found = heads.emotion(features, corpus.emotion[rows]).loss
         torch.autograd.backward(found)
@@ -130,7 +132,7 @@ def train(
         losses.append(0.9 * losses[-1] + 0.1 * float(last["emotion"]))
 
     def speaker_pass(coefficient: float) -> None:
-        rows = corpus.known[torch.randint(len(corpus.known), (BATCH,), generator=generator)]
+        rows = corpus.known[torch.randint(len(corpus.known), (batch,), generator=generator)]
         with torch.set_grad_enabled(coefficient > 0):
             features = encode.transform([corpus.neutral[row] for row in rows])
         found = heads.speaker(features, corpus.speaker[rows], coefficient=coefficient)
@@ -211,6 +213,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--until_equal", action="store_true", help="readings, too, end at --loss, not as control"
     )
+    parser.add_argument("--batch", type=int, default=32, help="utterances of each corpus in a step")
     parser.add_argument("--speaker_steps", type=int, default=1, help="of the head, per iteration")
     parser.add_argument("--further", type=int, default=0, help="utterances a speaker to probe")
     parser.add_argument("--readings", nargs="+", default=list(READINGS), choices=list(READINGS))
@@ -231,7 +234,7 @@ def _rows(options: argparse.Namespace, name: str, checkpoint: Path | None, seed:
                 settings["speaker_lambda"] = options.strength
             strategy = "TAP" if control else "none"
             key = [name, rate, reading, settings["speaker_lambda"], seed, options.loss]
-            key += [options.head_over_upstream, options.share, options.further]
+            key += [options.head_over_upstream, options.share, options.further, options.batch]
             if control:
                 key += ["equal"] * options.until_equal
                 key += [f"{options.speaker_steps}steps"] * (options.speaker_steps > 1)
@@ -246,6 +249,7 @@ def _rows(options: argparse.Namespace, name: str, checkpoint: Path | None, seed:
                     head_rate=options.head_over_upstream * rate,
                     method=MethodConfig(**{**settings, "strategy": strategy}),
                     seed=seed,
+                    batch=options.batch,
                     loss=options.loss if options.until_equal or not control else -math.inf,
                     steps=LONGEST if options.until_equal or not control else control["steps"],
                 )
