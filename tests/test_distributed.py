@@ -162,6 +162,37 @@ def test_memory_that_is_short_in_one_process_takes_the_step_back_in_all(
     assert skipped == [0, 0, 1, 0, 0]
 
 
+ENDED = """
+import os, sys
+import torch
+from spknorm.method.optim.world import World
+world = World("cpu")
+weight = torch.nn.Parameter(torch.ones(1))
+torch.optim.Adam([weight]).zero_grad()  # imports much of torch
+world.same_weights(torch.nn.ParameterList([weight]))
+during = len(os.listdir("/proc/self/task"))
+world.leave()
+with open(f"{sys.argv[1]}/{world.rank}", "w") as file:
+    file.write(f"{during > 1} {len(os.listdir('/proc/self/task'))}")
+"""
+
+
+@pytest.mark.slow
+def test_no_thread_outlives_the_group(tmp_path):
+    """Those of gloo would abort a process that has finished, one time in many."""
+    script = tmp_path / "ended.py"
+    script.write_text(ENDED)
+    subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+            str(script), str(tmp_path),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent.parent)},
+        check=True, timeout=300,
+    )  # fmt: skip
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["True 1", "True 1"]
+
+
 @pytest.mark.slow
 @pytest.mark.fault("signal")
 def test_a_signal_ends_all_processes_with_a_checkpoint_to_go_on_from(

@@ -117,10 +117,11 @@ class World:
         if self.size > 1:
             torch.distributed.barrier()
 
-    def leave(self) -> None:
-        """End together."""
+    def leave(self, *, together: bool = True) -> None:
+        """End the group and its threads; not `together`, without waiting for the others."""
         if self.size > 1 and torch.distributed.is_initialized():
-            torch.distributed.barrier()
+            if together:
+                torch.distributed.barrier()
             torch.distributed.destroy_process_group()
 
 
@@ -132,6 +133,9 @@ def rank_and_size() -> tuple[int, int]:
 
 
 def _join(backend: str, rank: int, size: int) -> None:
+    # Imported later, as the optimizers do, it would keep the group as the default of its arguments:
+    # threads that outlive `leave` now and then abort a process that has finished.
+    import torch.distributed.nn.functional
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
