@@ -55,7 +55,6 @@ class SpknormRunner(S3prlRunner):
         except Interrupted as interrupted:
             if interrupted.signal == signal.SIGUSR1 and self.world.is_leader:
                 requeue()
-            self.world.leave(together=False)
             raise SystemExit(128 + interrupted.signal) from None
         except (OSError, EOFError, RuntimeError) as error:
             if workers.is_dead_loader(error):

@@ -4,6 +4,7 @@ Gradients are summed here instead of by DistributedDataParallel, which cannot fo
 over different parts of the model. Used by `passes.py` and `engine.py`.
 """
 
+import atexit
 import datetime
 import logging
 import os
@@ -117,11 +118,10 @@ class World:
         if self.size > 1:
             torch.distributed.barrier()
 
-    def leave(self, *, together: bool = True) -> None:
-        """End the group and its threads; not `together`, without waiting for the others."""
+    def leave(self) -> None:
+        """End together."""
         if self.size > 1 and torch.distributed.is_initialized():
-            if together:
-                torch.distributed.barrier()
+            torch.distributed.barrier()
             torch.distributed.destroy_process_group()
 
 
@@ -134,7 +134,7 @@ def rank_and_size() -> tuple[int, int]:
 
 def _join(backend: str, rank: int, size: int) -> None:
     # Imported later, as the optimizers do, it would keep the group as the default of its arguments:
-    # threads that outlive `leave` now and then abort a process that has finished.
+    # threads of gloo that outlive the group now and then abort a process that has finished.
     import torch.distributed.nn.functional
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
@@ -148,6 +148,13 @@ def _join(backend: str, rank: int, size: int) -> None:
     torch.distributed.init_process_group(
         backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT
     )
+    if backend == "gloo":
+        atexit.register(_end_threads)
+
+
+def _end_threads() -> None:
+    if torch.distributed.is_initialized():  # a run that ended otherwise than by `leave`
+        torch.distributed.destroy_process_group()
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
