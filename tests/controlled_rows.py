@@ -41,6 +41,8 @@ def world_of(
         (hypotheses.TAP_SHUFFLED, 0.9): level(tuned + shuffled, 0.3),
         (hypotheses.CONFUSED, 0.9): level(tuned + tap, 0.3 + tap_leakage),
         (hypotheses.CONFUSED_SHUFFLED, 0.9): level(tuned + shuffled, 0.3),
+        (hypotheses.BY_LOSS, 0.9): level(tuned + tap, 0.3 + tap_leakage),
+        (hypotheses.BY_LOSS_SHUFFLED, 0.9): level(tuned + shuffled, 0.3),
         (hypotheses.ERASED, 0.9): level(tuned + 2 * erased),
         (hypotheses.ERASED_SHUFFLED, 0.9): level(tuned + shuffled, 0.3),
     }

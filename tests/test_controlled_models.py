@@ -106,7 +106,7 @@ def test_the_speaker_loss_and_its_gradients_are_those_of_the_products_heads(adve
             gate={"residual": False},
         )
         if ours:
-            loss = frozen.speaker_loss(heads, features, labels, 0.3, adversary)
+            loss = frozen.predict_speaker(heads, features, labels, 0.3, adversary).loss
         else:
             frames = [row.unsqueeze(0) for row in features]
             loss = heads.speaker(frames, labels, coefficient=0.3).loss
@@ -170,6 +170,42 @@ def test_fine_tuning_moves_the_transformer_and_tap_hears_the_speakers(some_waves
     assert model.predict(data.emotional).shape == (6,)
     assert (model.speaker_loss is None) == (strategy == "none")
     assert np.array_equal(start.represent(data.neutral), before)
+
+
+def test_lambda_may_be_relative_to_the_loss_and_is_nothing_at_0(some_waves):
+    data = frames_of(some_waves)
+    start, seen = finetuning.begin(data, FROZEN, seed=0), {}
+    for relative_to in ("loss", "step"):
+        for strength in (0.0, 3.0):
+            settings = replace(
+                QUICK, relative_to=relative_to, ascent_direction="raw", speaker_lambda=strength
+            )
+            model = finetuning.fine_tune(
+                data, settings, start=start, strategy="TAP", adversary="confusion", seed=0
+            )
+            seen[relative_to, strength] = model.represent(data.neutral)
+    assert np.array_equal(seen["loss", 0.0], seen["step", 0.0])
+    for relative_to in ("loss", "step"):
+        assert np.abs(seen[relative_to, 3.0] - seen["loss", 0.0]).max() > 1e-3
+    assert np.abs(seen["loss", 3.0] - seen["step", 3.0]).max() > 1e-3
+
+
+def test_what_an_ascent_goes_by_is_of_the_last_two_passes():
+    heads, features = heads_of("TAP"), torch.randn(6, 12)
+    settings = frozen.Settings(emotion_batch=4, speaker_batch=4)
+    data = frozen.Data(features, np.zeros(6, dtype=np.int64), features, np.arange(6) % 5)
+    passes = frozen.PooledPasses(heads, data, settings, "confusion", torch.Generator())
+    for layer in (list(heads.model.parameters()), list(heads.speaker_head.parameters())):
+        for weight in layer[-2:]:
+            torch.nn.init.zeros_(weight)  # guesses: a loss of log C, nothing above the least
+    passes.emotion()
+    passes.speaker(1.0)
+    loss, excess = passes.falling()
+    assert float(loss) == pytest.approx(np.log(4), abs=1e-5)
+    assert float(excess) == pytest.approx(0.0, abs=1e-5)
+    heads.speaker_head.layers[-1].bias.data[0] = 5.0
+    passes.speaker(1.0)
+    assert float(passes.falling()[1]) > 1.0
 
 
 def test_fine_tuning_of_no_steps_is_the_frozen_model(some_waves):

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from controlled_rows import rows_of, world_of
 
+from spknorm import config, registry
 from spknorm.controlled import outcome
 from spknorm.controlled.plan import Plan, read_plan
 from spknorm.controlled.verdicts import judge
@@ -22,6 +24,15 @@ def test_the_projects_own_plan_confirms_on_seeds_that_chose_nothing():
         "erasure",
         "znorm",
     }
+    task = config.parse(config.load_yaml(registry.config_path("emotion_spknorm")))
+    method = task.downstream_expert.spknorm
+    assert (method.strategy, method.goes_by_loss, method.preconditions) == ("TAP", True, False)
+    assert plan.loss_tuning == replace(
+        plan.fine_tuning,
+        relative_to="loss",
+        ascent_direction="raw",
+        speaker_lambda=method.speaker_lambda,
+    )
     quick = read_plan(Path(__file__).parent.parent / "configs/controlled.yaml", quick=True)
     assert sorted(quick.rho) == [0.0, 0.8, 0.9]
     assert len(quick.seeds) == 3

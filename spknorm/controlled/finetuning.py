@@ -34,7 +34,7 @@ class FineTuning:
     Attributes:
         lr: Of AdamW for the upstream, with a cosine to 0.
         head_lr: Of the emotion head, as is `weight_decay`.
-        update: Reading of lambda under TAP; `ascent_direction` is of the reading `relative`.
+        update: Reading of lambda under TAP; `relative_to` and `ascent_direction` are of `relative`.
         speaker_lambda: Of that reading; with `adaptive`, the rate of the ascent.
         speaker_steps: Speaker batches per step; the ascent uses the last.
         speaker_pretrain_steps: Of the speaker head on the upstream as it comes.
@@ -51,6 +51,7 @@ class FineTuning:
     emotion_batch: int = 32
     speaker_batch: int = 32
     update: schema.Update = "relative"
+    relative_to: Literal["step", "loss"] = "step"
     ascent_direction: Literal["raw", "preconditioned"] = "preconditioned"
     speaker_lambda: float = 4.0
     speaker_steps: int = 1
@@ -115,7 +116,13 @@ def fine_tune(
                 view.erase(data.neutral, data.speaker, settings.rank)
             by = strength(method, step=step, total_steps=settings.steps)
             head_passes = [passes.speaker] * further
-            update.step(passes.emotion, passes.speaker, by, head_passes=head_passes)
+            update.step(
+                passes.emotion,
+                passes.speaker,
+                by,
+                losses=passes.falling,
+                head_passes=head_passes,
+            )
             cosine.step()
         if settings.rank:
             view.erase(data.neutral, data.speaker, settings.rank)
@@ -131,7 +138,7 @@ def _recipe(
         update=settings.update,
         adversary=adversary,
         speaker_lambda=settings.speaker_lambda,
-        relative_to="step",
+        relative_to=settings.relative_to,
         ascent_direction=settings.ascent_direction,
         ascent_lr=settings.speaker_lambda if settings.update == "adaptive" else None,
         schedule="linear",

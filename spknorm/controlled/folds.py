@@ -22,6 +22,8 @@ from spknorm.demo.synthesis import FloatArray
 from spknorm.probe.erasure import erase, fit_leace, normalise_per_speaker
 from spknorm.schema import Adversary, Strategy
 
+_BY_CONFUSION = ("confusion", "by_loss")
+
 
 class ModelRow(NamedTuple):
     """One model of a `Variant`.
@@ -139,8 +141,8 @@ def tuned_rows(fold: Fold[Tensor], plan: Plan, variants: Iterable[Variant]) -> I
                 data,
                 settings,
                 start=model,
-                strategy="TAP" if variant.method in ("TAP", "confusion") else "none",
-                adversary="confusion" if variant.method == "confusion" else "ascent",
+                strategy="TAP" if variant.method in ("TAP", *_BY_CONFUSION) else "none",
+                adversary="confusion" if variant.method in _BY_CONFUSION else "ascent",
                 seed=fold.seed,
             )
         yield _row(fold, variant, of_model(model))

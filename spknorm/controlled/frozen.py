@@ -7,7 +7,7 @@ number.
 Legend: B utterances, D pooled dimension, K speakers, C emotions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple
 
@@ -19,7 +19,7 @@ from torch.nn import functional
 from spknorm import schema
 from spknorm.controlled.pool import Features, Floats, Integers
 from spknorm.controlled.upstream import View
-from spknorm.method.adversaries import ADVERSARIES
+from spknorm.method.adversaries import ADVERSARIES, Prediction, excess_of
 from spknorm.method.model import Heads
 from spknorm.method.updates import Groups, Update, strength
 from spknorm.statistics.metrics import classes_of
@@ -148,6 +148,7 @@ class PooledPasses:
     """The emotion and the speaker pass of a step, on random utterances.
 
     Settings are those of frozen or of fine-tuned models; the heads see `view` of the features.
+    `losses` are the speaker's; `last` is the emotion loss () and the speaker logits (B, K).
     """
 
     heads: Heads
@@ -157,22 +158,30 @@ class PooledPasses:
     generator: torch.Generator
     view: Callable[[Tensor], Tensor] = lambda features: features
     losses: list[float] = field(default_factory=list)
+    last: dict[str, Tensor] = field(default_factory=dict)
 
     def emotion(self) -> None:
         """Compute the gradients of the emotion loss."""
         rows, labels = self._draw(self.settings.emotion_batch, self.data.emotion)
         gated = self.heads.gated(self.view(self.data.emotional[rows]))
         logits = head_logits(self.heads, gated)
-        torch.autograd.backward(functional.cross_entropy(logits, labels))
+        loss = functional.cross_entropy(logits, labels)
+        torch.autograd.backward(loss)
+        self.last["emotion"] = loss.detach()
 
     def speaker(self, reversed_by: float) -> None:
         """Compute the gradients of the speaker loss, which reach the upstream if reversed."""
         rows, labels = self._draw(self.settings.speaker_batch, self.data.speaker)
         with torch.set_grad_enabled(reversed_by > 0):
             seen = self.view(self.data.neutral[rows])
-        loss = speaker_loss(self.heads, seen, labels, reversed_by, self.adversary)
-        torch.autograd.backward(loss)
-        self.losses.append(float(loss.detach()))
+        found = predict_speaker(self.heads, seen, labels, reversed_by, self.adversary)
+        torch.autograd.backward(found.loss)
+        self.losses.append(float(found.loss.detach()))
+        self.last["speaker"] = found.logits.detach()
+
+    def falling(self) -> Sequence[Tensor]:
+        """Return what `relative_to: loss` goes by, of the last two passes."""
+        return self.last["emotion"], excess_of(self.adversary, self.last["speaker"])
 
     def _draw(self, size: int, labels: Integers) -> tuple[Tensor, Tensor]:
         rows = torch.randint(len(labels), (size,), generator=self.generator)
@@ -191,13 +200,13 @@ def head_logits(heads: Heads, gated: Tensor) -> Tensor:
     return logits
 
 
-def speaker_loss(
+def predict_speaker(
     heads: Heads, features: Tensor, speaker: Tensor, coefficient: float, adversary: str
-) -> Tensor:
-    """Return the speaker loss of pooled features (B, D): `Heads.speaker` for one frame each."""
+) -> Prediction:
+    """Return loss and logits of pooled features (B, D): `Heads.speaker` for one frame each."""
     assert heads.speaker_head is not None
     gated = heads.gated(features)
-    return ADVERSARIES[adversary](heads.speaker_head.layers, gated, speaker, coefficient).loss
+    return ADVERSARIES[adversary](heads.speaker_head.layers, gated, speaker, coefficient)
 
 
 def make_heads(data: Data[Floats], settings: Settings, strategy: schema.Strategy) -> Heads:

@@ -1,7 +1,8 @@
 """What the controlled benchmark claims, fixed before it is run; docs/controlled.md has the reasons.
 
 Between `plan.py` and `verdicts.py`, which judges. Two families: frozen features (H1 to H5a), and
-fine-tuned upstreams (H7a to H10d). H5b and H6 were judged in an earlier round (docs/controlled.md).
+fine-tuned upstreams (H7a to H10d), and of these the task's own reading of lambda, which came later
+(H11a to c). H5b and H6 were judged in an earlier round (docs/controlled.md).
 """
 
 from typing import NamedTuple
@@ -15,11 +16,12 @@ INFERIOR = 0.015
 
 NONE, GATE, SNP = (Variant("hubert", method, "true") for method in ("none", "gate", "SNP"))
 START, ERASED_START = (Variant("start", method, "true") for method in ("none", "erasure"))
-TUNED, TAP, CONFUSED, ERASED = (
-    Variant("fine-tuned", method, "true") for method in ("none", "TAP", "confusion", "erasure")
+TUNED, TAP, CONFUSED, BY_LOSS, ERASED = (
+    Variant("fine-tuned", method, "true")
+    for method in ("none", "TAP", "confusion", "by_loss", "erasure")
 )
-SHUFFLED, TAP_SHUFFLED, CONFUSED_SHUFFLED, ERASED_SHUFFLED = (
-    one._replace(labels="shuffled") for one in (SNP, TAP, CONFUSED, ERASED)
+SHUFFLED, TAP_SHUFFLED, CONFUSED_SHUFFLED, BY_LOSS_SHUFFLED, ERASED_SHUFFLED = (
+    one._replace(labels="shuffled") for one in (SNP, TAP, CONFUSED, BY_LOSS, ERASED)
 )
 
 Terms = tuple[tuple[float, str, Variant, float], ...]
@@ -84,4 +86,9 @@ _TUNED = (
     *_removal("H10", "fine-tuning behind an eraser", ERASED, ERASED_SHUFFLED),
     Hypothesis("H10d", _BOTH, _gain(ERASED, ERASED_START, 0.9), 1),
 )
-HYPOTHESES = (*_FROZEN, *(one._replace(family="tuned") for one in _TUNED))
+_DEFAULT = _removal("H11", "TAP by confusion, relative to the loss,", BY_LOSS, BY_LOSS_SHUFFLED)
+HYPOTHESES = (
+    *_FROZEN,
+    *(one._replace(family="tuned") for one in _TUNED),
+    *(one._replace(family="default") for one in _DEFAULT),
+)

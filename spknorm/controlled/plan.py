@@ -15,7 +15,7 @@ from spknorm.errors import ConfigError
 from spknorm.schema.marks import NOT_NEGATIVE
 
 Method = Literal["none", "gate", "SNP", "confusion", "erasure", "znorm"]
-Tuned = Literal["none", "TAP", "confusion", "erasure"]
+Tuned = Literal["none", "TAP", "confusion", "by_loss", "erasure"]
 Start = Literal["none", "erasure"]
 
 FIRST_CONFIRMATION_SEED = 100
@@ -80,6 +80,7 @@ class Plan:
         rank: Directions that erasure removes; there are more speakers than dimensions, so removing
             all would leave nothing.
         fine_tuning: Settings of TAP, by ascent and by confusion, and of its control.
+        loss_tuning: Settings of `by_loss`: TAP by confusion in the reading of the task's defaults.
         erasure_tuning: Settings of fine-tuning behind an eraser.
     """
 
@@ -104,6 +105,11 @@ class Plan:
     rank: int = 10
     frozen: Settings = field(default_factory=Settings)
     fine_tuning: FineTuning = field(default_factory=FineTuning)
+    loss_tuning: FineTuning = field(
+        default_factory=lambda: FineTuning(
+            relative_to="loss", ascent_direction="raw", speaker_lambda=3.0
+        )
+    )
     erasure_tuning: FineTuning = field(default_factory=lambda: FineTuning(rank=10))
     quick: Quick = field(default_factory=Quick)
 
@@ -121,7 +127,8 @@ class Plan:
 
     def tuning_of(self, variant: Variant) -> FineTuning:
         """Return the settings of a fine-tuned variant."""
-        return self.erasure_tuning if variant.method == "erasure" else self.fine_tuning
+        own = {"erasure": self.erasure_tuning, "by_loss": self.loss_tuning}
+        return own.get(variant.method, self.fine_tuning)
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -26,6 +26,13 @@ MIN_SEEDS = MIN_SPEAKERS
 """Fewer corpora have no interval and no test, as fewer speakers have none."""
 
 
+_OF_TUNED = {
+    "confusion": "TAP by confusion",
+    "by_loss": "TAP by confusion, relative to the loss",
+    "erasure": "behind an eraser",
+}
+
+
 class Verdict(NamedTuple):
     """One hypothesis.
 
@@ -71,7 +78,7 @@ class VariantMeans(NamedTuple):
         features, method, labels = self.variant
         text = "gate alone" if method == "gate" else method
         if features == "fine-tuned":
-            text = {"confusion": "TAP by confusion", "erasure": "behind an eraser"}.get(text, text)
+            text = _OF_TUNED.get(text, text)
         text += ", shuffled speakers" if labels == "shuffled" else ""
         where = {"fine-tuned": ", fine-tuned", "start": ", before fine-tuning"}
         return text + where.get(features, "")
