@@ -43,6 +43,7 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method, **parameters):
         """Send a command and return its result."""
@@ -67,9 +68,18 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", media="", features=features)
         self.call("Performance.disable")
         self.call("Performance.enable", timeDomain="threadTicks")
-        self.call("Page.navigate", url=path if isinstance(path, str) else path.as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+        address = path if isinstance(path, str) else path.as_uri()
+        loader = self.call("Page.navigate", url=address)["loaderId"]
+        while not any(self._is_loaded(event, loader) for event in self.events):
             self.events.append(self._read())
+
+    @staticmethod
+    def _is_loaded(event, loader):
+        """Whether the page of a navigation is loaded: one before it may be only now."""
+        about = event.get("params", {})
+        return event.get("method") == "Page.lifecycleEvent" and (
+            (about["loaderId"], about["name"]) == (loader, "load")
+        )
 
     def spent(self):
         """Return the processor's seconds of the page's main thread since `open` was called."""
