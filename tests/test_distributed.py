@@ -185,7 +185,7 @@ if sys.argv[1] == "finished":
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ["finished", "broken off"])
 def test_no_thread_outlives_the_group(tmp_path, ending):
-    """Those of gloo would abort a process that has finished, one time in many."""
+    """Those of gloo can abort a process that has finished."""
     script = tmp_path / "ended.py"
     script.write_text(ENDED)
     subprocess.run(

@@ -134,7 +134,7 @@ def rank_and_size() -> tuple[int, int]:
 
 def _join(backend: str, rank: int, size: int) -> None:
     # Imported later, as the optimizers do, it would keep the group as the default of its arguments:
-    # threads of gloo that outlive the group now and then abort a process that has finished.
+    # threads of gloo that outlive the group can abort a process that has finished.
     import torch.distributed.nn.functional
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
