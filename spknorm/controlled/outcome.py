@@ -11,6 +11,7 @@ from typing import Any
 
 from spknorm.controlled.figures import draw_accuracy, draw_regained, draw_trade
 from spknorm.controlled.folds import ModelRow
+from spknorm.controlled.hypotheses import HYPOTHESES, INFERIOR, MARGIN
 from spknorm.controlled.plan import Plan
 from spknorm.controlled.verdicts import VariantMeans, Verdict, judge, summarise
 from spknorm.files import write_atomic, write_json
@@ -26,7 +27,7 @@ def write_outcome(plan: Plan, rows: Sequence[ModelRow], out: Path) -> str:
     """Write controlled.json, table.md, report.html and figures/*.png; return the tables as text."""
     cells, verdicts = summarise(rows), judge(rows)
     shown = sorted(cells, key=_order)
-    numbers, judged = _table(shown), table("verdicts", [{"one": one} for one in verdicts])
+    numbers, judged = _table(shown), _verdict_table(verdicts)
     figures = _figures(shown, plan.num_seeds)
     for figure in figures:
         write_atomic(out / "figures" / f"{figure.name}.png", figure.png)
@@ -77,6 +78,18 @@ def _table(cells: Sequence[VariantMeans]) -> Table:
     rows = ({"one": one, "costs_nothing": one.variant.method == "none" or one.rho == 0,
              "kind": "control" if one.is_control else "ours"} for one in cells)  # fmt: skip
     return table("controlled", rows)
+
+
+def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    names: dict[str, list[str]] = {}  # by family
+    for one in HYPOTHESES:
+        names.setdefault(one.family, []).append(one.name)
+    families = [f"{own[0]} to {own[-1]}" for own in names.values()]
+    no_gain, no_loss = (
+        [one.name for one in HYPOTHESES if one.bound == bound] for bound in (MARGIN, -INFERIOR)
+    )
+    rows = ({"one": one} for one in verdicts)
+    return table("verdicts", rows, families=families, no_gain=no_gain, no_loss=no_loss)
 
 
 def _figures(cells: Sequence[VariantMeans], num_seeds: int) -> list[Figure]:
