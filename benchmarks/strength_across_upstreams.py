@@ -10,9 +10,9 @@ reading then does as many steps, or under --until_equal as many as bring its own
 Its drop is the control's leakage (a fresh linear probe for 80 speakers on the mean over time) less
 its own. A strength that is free of scale drops alike in all four places: the largest drop over the
 smallest is printed, one JSON line a reading, of means over --seeds, with where it lies in 95 of 100
-draws of the seeds with replacement. Finished models are kept in --folder. --share .33 trains the
-uppermost third of the layers of each upstream alone; --head_over_upstream .1 lets the emotion head
-learn more slowly than the upstream, which then has to move as far as the loss asks.
+draws of the seeds with replacement. Finished models are kept in --folder. Trained are the uppermost
+--share of the layers of each upstream, and the emotion head at --head_over_upstream times their
+rate, more slowly than they, so that they have to move as far as the loss asks.
 """
 
 import argparse
@@ -60,6 +60,7 @@ READINGS: dict[str, dict[str, Any]] = {
     "reversal": {"update": "reversal", "speaker_lambda": 0.3},
     "literal": {"update": "literal", "speaker_lambda": 0.03},
 }
+COMPARED = ("relative to the loss", "reversal", "literal")
 PATHS = ("larger", "out", "folder")
 SPEAKER_LR, SPEAKER_PRETRAIN_STEPS = 1e-2, 600
 RHO, FOLD, LONGEST, DRAWS = 0.8, 0, 3000, 10_000
@@ -211,17 +212,17 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("result/strength"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--loss", type=float, default=0.5)
-    parser.add_argument("--head_over_upstream", type=float, default=3.0, help="of learning rates")
-    parser.add_argument("--share", type=float, help="of the layers, uppermost; default: whole")
+    parser.add_argument("--loss", type=float, default=0.25)
+    parser.add_argument("--head_over_upstream", type=float, default=0.1, help="of learning rates")
+    parser.add_argument("--share", type=float, default=0.67, help="of the layers; 0: all weights")
     parser.add_argument(
         "--until_equal", action="store_true", help="readings, too, end at --loss, not as control"
     )
     parser.add_argument("--batch", type=int, help="utterances of each corpus in a step")
     parser.set_defaults(batch=TASK.speaker_corpus.batch_size)
     parser.add_argument("--speaker_steps", type=int, default=1, help="of the head, per iteration")
-    parser.add_argument("--further", type=int, default=0, help="utterances a speaker to probe")
-    parser.add_argument("--readings", nargs="+", default=list(READINGS), choices=list(READINGS))
+    parser.add_argument("--further", type=int, default=4, help="utterances a speaker to probe")
+    parser.add_argument("--readings", nargs="+", default=list(COMPARED), choices=list(READINGS))
     parser.add_argument("--lambda", type=float, dest="strength", help="of relative, to choose by")
     return parser
 
