@@ -212,7 +212,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("result/strength"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--loss", type=float, default=0.25)
+    parser.add_argument("--loss", type=float, default=0.35)
     parser.add_argument("--head_over_upstream", type=float, default=0.1, help="of learning rates")
     parser.add_argument("--share", type=float, default=0.67, help="of the layers; 0: all weights")
     parser.add_argument(
