@@ -39,6 +39,7 @@ from spknorm.controlled.upstream import load_upstream
 from spknorm.demo import population
 from spknorm.files import write_json
 from spknorm.method.model import Heads
+from spknorm.method.optim.ascent import leaves_behind
 from spknorm.method.updates import Groups, Update
 from spknorm.runs.result import versions
 from spknorm.schema import GroupConfig, GroupsConfig, MethodConfig, OptimizerConfig, UpstreamConfig
@@ -146,23 +147,24 @@ def train(
             last["excess"] = heads.excess_of(found.logits.detach())
 
     further = 0 if method.strategy == "none" else method.speaker_steps - 1
-    head_passes = [speaker_pass] * further
     for _ in range(0 if method.strategy == "none" else SPEAKER_PRETRAIN_STEPS):
         update.train_speaker_head(pretrain_pass)
-    done = 0
+    done, caught_up, behind = 0, 0, False
     while losses[-1] > loss and done < steps:
-        update.step(
+        step = update.step(
             emotion_pass,
             speaker_pass,
             1.0,
             losses=lambda: (last["emotion"], last["excess"]),
-            head_passes=head_passes,
+            head_passes=[speaker_pass] * (behind + further),
         )
-        done += 1
+        behind = leaves_behind(method, step.ascent)
+        done, caught_up = done + 1, caught_up + behind
     seen = pooled(encode, corpus.neutral).cpu().numpy()
     speaker, known = corpus.speaker.cpu().numpy(), corpus.is_train
     return {
         "steps": done,
+        "caught_up": caught_up,
         "emotion_loss": round(losses[-1], 4),
         "leakage": leakage(seen[known], speaker[known], seen[~known], speaker[~known]),
     }
@@ -221,6 +223,8 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, help="utterances of each corpus in a step")
     parser.set_defaults(batch=TASK.speaker_corpus.batch_size)
     parser.add_argument("--speaker_steps", type=int, default=1, help="of the head, per iteration")
+    parser.add_argument("--catch_up", type=float, help="relative to the loss; 1: never")
+    parser.set_defaults(catch_up=TASK.spknorm.speaker_catch_up)
     parser.add_argument("--further", type=int, default=4, help="utterances a speaker to probe")
     parser.add_argument("--readings", nargs="+", default=list(COMPARED), choices=list(READINGS))
     parser.add_argument("--lambda", type=float, dest="strength", help="of relative, to choose by")
@@ -236,12 +240,14 @@ def _rows(options: argparse.Namespace, name: str, checkpoint: Path | None, seed:
         for reading in ("lambda 0", *options.readings):
             settings = dict(READINGS.get(reading, {"update": "literal", "speaker_lambda": 0.0}))
             settings["speaker_steps"] = options.speaker_steps
+            settings["speaker_catch_up"] = options.catch_up
             if options.strength is not None and settings["update"] == "relative":
                 settings["speaker_lambda"] = options.strength
             strategy = "TAP" if control else "none"
             key = [name, rate, reading, settings["speaker_lambda"], seed, options.loss]
             key += [options.head_over_upstream, options.share, options.further, options.batch]
             if control:
+                key += [f"catch{options.catch_up}"] * (settings.get("relative_to") == "loss")
                 key += ["equal"] * options.until_equal
                 key += [f"{options.speaker_steps}steps"] * (options.speaker_steps > 1)
             kept = options.folder / f"{'-'.join(map(str, key)).replace(' ', '')}.json"

@@ -67,7 +67,7 @@ def options_of(update, batch_size, **more):
         ("literal", {}),
         ("reversal", {}),
         ("relative", {"speaker_lambda": 0.3, "relative_to": "step"}),
-        ("relative", {"speaker_lambda": 3.0, "relative_to": "loss", "adversary": "confusion"}),
+        ("relative", {"speaker_lambda": 3.0, "speaker_catch_up": 0.002, "adversary": "confusion"}),
     ],
 )
 def test_two_processes_train_as_one_with_the_same_global_batch(
@@ -87,6 +87,8 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("one", "two")
     ]
+    batches = [line["speaker_batches"] for line in lines[0] if line["split"] == "train"]
+    assert (max(batches) > 2) == ("speaker_catch_up" in method)
     for single, double in zip(*lines, strict=True):
         assert single.keys() == double.keys()
         for key, value in single.items():

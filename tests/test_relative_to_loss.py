@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 from toy_model import Toy
 
+from spknorm.method.optim.ascent import Ascent, leaves_behind
 from spknorm.schema import MethodConfig, OptimizerConfig
 
 UNIFORM = {"confusion": math.log(4), "entropy": -math.log(4)}
@@ -132,6 +133,18 @@ def test_a_step_that_took_nothing_of_the_loss_is_answered_by_none():
     assert uphill.finite
     assert uphill.ascent.lost
     assert uphill.ascent.share == 0.0
+
+
+@pytest.mark.parametrize("lambda_", [0.0, 0.3, 30.0])
+def test_an_ascent_tells_what_share_it_took(lambda_):
+    taken, _, step = climbed(lambda_)
+    assert step.ascent.taken == pytest.approx(1 - math.exp(-lambda_ * taken), rel=1e-4)
+
+
+@pytest.mark.parametrize(("taken", "behind"), [(0.0, False), (0.049, False), (0.051, True)])
+def test_an_ascent_that_took_more_than_so_much_leaves_the_speaker_head_behind(taken, behind):
+    assert leaves_behind(MethodConfig(speaker_catch_up=0.05), Ascent(taken=taken)) == behind
+    assert not leaves_behind(MethodConfig(speaker_catch_up=None), Ascent(taken=taken))
 
 
 @pytest.mark.parametrize("adversary", UNIFORM)

@@ -46,7 +46,7 @@ def test_metrics_have_a_line_for_every_logged_step_and_test_comes_once(undisturb
         "step", "split", "emotion_loss", "wa", "ua", "macro_f1", "speaker_loss", "speaker_accuracy",
         "speaker_gain", "held_out_loss", "held_out_accuracy", "log_num_speakers",
         "speaker_lambda", "lr", "grad_norm", "ascent_share", "ascent_angle", "ascents_clipped",
-        "ascents_paused", "ascents_skipped", "drift",
+        "ascents_paused", "ascents_skipped", "drift", "speaker_batches",
     }  # fmt: skip
     assert set(lines[0]["grad_norm"]) == {"upstream", "emotion_head", "speaker_head", "ascent"}
     assert lines[0]["speaker_lambda"] == 1e-3

@@ -61,7 +61,10 @@ def test_a_killed_run_on_cached_features_goes_on_bit_for_bit(
     ("update", "method"),
     [
         ("adaptive", {"ascent_lr": 1e-5}),
-        ("relative", {"speaker_lambda": 3.0, "relative_to": "loss"}),
+        (
+            "relative",
+            {"speaker_lambda": 3.0, "relative_to": "loss", "speaker_catch_up": 0.002},
+        ),
         ("relative", {"speaker_lambda": 0.3, "relative_to": "step"}),
     ],
 )
@@ -75,6 +78,8 @@ def test_a_killed_adaptive_or_relative_run_goes_on_bit_for_bit(
     whole = undisturbed(strategy, update, method=method)
     assert same_weights(tmp_path, whole)
     assert outcome_of(tmp_path) == outcome_of(whole)
+    batches = [line["speaker_batches"] for line in metrics_of(whole) if line["split"] == "train"]
+    assert (max(batches) > 1) == ("speaker_catch_up" in method)
 
 
 def test_dropout_accumulation_crops_and_schedules_survive_a_kill_bit_for_bit(

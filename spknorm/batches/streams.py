@@ -14,6 +14,8 @@ from spknorm.schema import SpeakerCorpusConfig, TaskConfig
 
 _SPEAKER_SEED = 1_000_003
 """Added to the seed of the speaker stream, so that the two streams are shuffled independently."""
+_CATCH_UP_SEED = 2_000_003
+"""Likewise of the batches on which the speaker head catches up."""
 
 
 class Streams:
@@ -49,8 +51,11 @@ class Streams:
         order = Order(len(getattr(self._data.split, part)), batch_size=size, shuffle=False)
         return self._of_emotions(part, order)
 
-    def speaker(self, rank: int = 0, world: int = 1) -> Stream | None:
-        """Return the endless shuffled stream of the speaker corpus; None with strategy none."""
+    def speaker(self, rank: int = 0, world: int = 1, *, catching_up: bool = False) -> Stream | None:
+        """Return the endless shuffled stream of the speaker corpus; None with strategy none.
+
+        That of the batches for `speaker_catch_up` is in an order of its own.
+        """
         if not self._data.speakers:
             return None
         labels = self._data.speaker_labels
@@ -62,6 +67,7 @@ class Streams:
             classes=labels if self._speakers.balanced else None,
             rank=rank,
             world=world,
+            seed=_CATCH_UP_SEED if catching_up else _SPEAKER_SEED,
         )
 
     def held_out(self, rank: int = 0, world: int = 1) -> Stream | None:
@@ -89,10 +95,15 @@ class Streams:
         return Stream(Recordings(utterances, labels, pre_load=pre_load), order)
 
     def _of_speakers(
-        self, utterances: Sequence[Utterance], labels: Sequence[int], **order: Any
+        self,
+        utterances: Sequence[Utterance],
+        labels: Sequence[int],
+        *,
+        seed: int = _SPEAKER_SEED,
+        **order: Any,
     ) -> Stream:
-        """Return crops of speaker utterances in an order."""
-        seed = self._seed + _SPEAKER_SEED
+        """Return crops of speaker utterances in an order; the run's own seed is added."""
+        seed += self._seed
         recordings = Recordings(
             utterances,
             labels,

@@ -140,6 +140,7 @@ def _recipe(
         speaker_lambda=settings.speaker_lambda,
         relative_to=settings.relative_to,
         ascent_direction=settings.ascent_direction,
+        speaker_catch_up=None,
         ascent_lr=settings.speaker_lambda if settings.update == "adaptive" else None,
         schedule="linear",
         ramp=settings.ramp,

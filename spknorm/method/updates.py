@@ -260,7 +260,7 @@ class Update:
         if strength == 0:
             stepped = measure and float(distance(shared, start)) > 0
             return Ascent(share=0.0 if stepped else None)
-        rate, clipped = aim(self._method, *lengths, strength=strength)
+        rate, clipped, taken = aim(self._method, *lengths, strength=strength)
         for group in self.ascent.param_groups:
             group["lr"] = rate
         between = Copies(shared) if measure and update == "adaptive" else None
@@ -272,7 +272,7 @@ class Update:
         if between is not None:
             compared = compare_steps(shared, between=between.of(shared), before=start)
         asked = update == "adaptive" or self._method.speaker_lambda > 0
-        return compared._replace(clipped=clipped, lost=asked and rate == 0)
+        return compared._replace(clipped=clipped, lost=asked and rate == 0, taken=taken)
 
     def _move(self, *names: str, kept: bool) -> None:
         self._kept.move([self.optimizers[name] for name in names], kept=kept)

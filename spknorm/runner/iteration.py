@@ -18,6 +18,7 @@ from spknorm.errors import CheckpointError, is_out_of_memory
 from spknorm.features.ahead import Ahead, let_go
 from spknorm.features.sources import Source
 from spknorm.method.optim import clipping
+from spknorm.method.optim.ascent import leaves_behind
 from spknorm.method.optim.precision import precision_of
 from spknorm.method.optim.transaction import Statistics
 from spknorm.method.optim.world import World
@@ -133,6 +134,8 @@ class Iteration:
         scale = self.scaler.state_dict()
         scheduled = strength(self._method, step=counters.step, total_steps=self._run.total_steps)
         ascends = self._speaker_side is None or self._speaker_side.ascends()
+        if self._speaker_side is not None:
+            speaker = [*self._speaker_side.catches_up_on(), *speaker]
         self._strength = scheduled if ascends else 0.0
         short = self._try(emotion, speaker)
         while short is not None and self._lost.can_be_tried_again(short):
@@ -147,9 +150,13 @@ class Iteration:
             scheduler.step()
         self._passes.finish()
         tally = self._passes.tally
+        if self._world.is_leader:  # one process says so for all
+            tally.add("left_behind", leaves_behind(self._method, self._last.ascent))
         tally.values[:] = self._world.sum(tally.values.tolist())
         counters.step += 1
-        if not self._last.finite:
+        if self._last.finite:
+            counters.behind = tally["left_behind"] > 0
+        else:
             self._statistics.take_back()
         if tally["bad"]:  # of no scale's making
             self.scaler.load_state_dict(scale)

@@ -7,7 +7,7 @@ between pausing and going on lies a tenth, so that noise around log K flips noth
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -69,6 +69,7 @@ class SpeakerSide:
         # Of permuted labels nothing held out can be known: the control would only ever pause.
         ceiling = None if self._corpus.shuffle_labels else method.ceiling
         self._limit = math.inf if ceiling is None else ceiling * self._log_k
+        self._streams = expert.streams
         self._stream = expert.streams.held_out(world.rank, world.size)
         self._precision = precision_of(settings.runner, world.device)
         self._counters, self._say = counters, say
@@ -89,6 +90,15 @@ class SpeakerSide:
             if counters.ascent_paused != before:
                 self._tell(loss)
         return not counters.ascent_paused
+
+    def catches_up_on(self) -> Iterable[Batch]:
+        """Return the batch for `speaker_catch_up`, if the last ascent left the head behind."""
+        number = self._counters.caught_up
+        if not self._counters.behind:
+            return ()
+        self._counters.caught_up += 1
+        stream = self._streams.speaker(self._world.rank, self._world.size, catching_up=True)
+        return self._source.batches(stream, number, number + 1, corpus="speaker", num_workers=0)
 
     def _look(self, number: int) -> None:
         """Take held-out batch `number` into the running means."""

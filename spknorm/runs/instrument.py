@@ -47,6 +47,7 @@ class Tally:
         "speaker_hits",
         "bad",
         "steps",
+        "left_behind",
         "ascents_clipped",
         "ascents_paused",
         "ascents_skipped",
@@ -202,6 +203,7 @@ class Instrument:
             "held_out_loss": self._counters.held_out_loss,
             "held_out_accuracy": self._counters.held_out_accuracy,
             "log_num_speakers": self.log_num_speakers if self._adversarial else None,
+            "speaker_batches": window.mean("speaker_batches", "steps"),
             **_ascents(window),
             "drift": self._start.drift(),
         }

@@ -67,6 +67,10 @@ class Counters:
     """The lowest that `held_out_loss` has been."""
     ascent_paused: bool = False
     """Whether the ceiling holds the ascent back."""
+    behind: bool = False
+    """Whether the speaker head has to catch up before the next step."""
+    caught_up: int = 0
+    """Speaker batches on which it has."""
     nonfinite_in_a_row: int = 0
     out_of_memory: int = 0
     out_of_memory_in_a_row: int = 0

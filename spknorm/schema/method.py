@@ -127,6 +127,12 @@ class MethodConfig:
     """First steps in which the speaker head trains and nothing ascends."""
     speaker_steps: Annotated[int, ABOVE_0, NUMBERS, ADVERSARY] = 1
     """Speaker batches per iteration; the head trains on each, the ascent uses the last."""
+    speaker_catch_up: Annotated[
+        float | None, ABOVE_0, NUMBERS, ADVERSARY, RELATIVE, TOWARDS_UNIFORM
+    ] = 0.05
+    """Relative to the loss only: after an ascent that took more than this share of what the speaker
+    head knows, the head alone trains on one further speaker batch before the next iteration. null:
+    never."""
     train_feature_extractor: Annotated[bool, NUMBERS] = False
     """Also train the convolutional front end, which s3prl freezes (feature_grad_mult = 0)."""
     erasure: Annotated[Literal["none", "leace", "znorm"], NUMBERS] = "none"

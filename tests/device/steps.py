@@ -233,6 +233,7 @@ class Setup:
                 "speaker": (itertools.repeat(speaker), int(self._adversarial)),
             }
             self._ahead = self.iteration.ahead = Ahead(streams, self._source, self.world.device)
+        self.counters.behind = False  # a step by itself: what an ascent takes here means nothing
         self.iteration(*self._ahead.take())
 
 

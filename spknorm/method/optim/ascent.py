@@ -36,12 +36,15 @@ class Ascent(NamedTuple):
         share: Length of the shared part's step by (3) over its step by (1); under reversal of the
             two gradients in the one step. None if not measured, or if (1) took no step.
         angle: Between the two steps, in degrees; None if not measured, or if one is no step.
+        taken: Share of what the speaker head knows that it took, to first order; 0 of an update
+            that does not go by the loss.
     """
 
     clipped: bool = False
     lost: bool = False
     share: float | None = None
     angle: float | None = None
+    taken: float = 0.0
 
 
 class Aim(NamedTuple):
@@ -50,10 +53,12 @@ class Aim(NamedTuple):
     Attributes:
         rate: Learning rate of its optimiser; 0: it does not step.
         clipped: `ascent_clip` has lowered it.
+        taken: See `Ascent`.
     """
 
     rate: float
     clipped: bool = False
+    taken: float = 0.0
 
 
 def make_ascent(method: MethodConfig, shared: Sequence[nn.Parameter]) -> Optimizer:
@@ -158,11 +163,17 @@ def aim(
         fall, loss, excess = rest if len(rest) > 2 else (size * size, *rest)
         if min(wanted, fall, loss, excess) <= 0:
             return Aim(0.0)
-        return Aim(-math.expm1(-wanted / loss) * excess / fall)
+        taken = -math.expm1(-wanted / loss)
+        return Aim(taken * excess / fall, taken=taken)
     rate = strength * method.speaker_lambda
     if method.ascent_clip is not None and rate * size > method.ascent_clip:
         return Aim(method.ascent_clip / size, clipped=True)
     return Aim(rate)
+
+
+def leaves_behind(method: MethodConfig, ascent: Ascent) -> bool:
+    """Return whether the speaker head has to catch up after an ascent."""
+    return method.speaker_catch_up is not None and ascent.taken > method.speaker_catch_up
 
 
 @torch.no_grad()
