@@ -7,7 +7,8 @@ between pausing and going on lies a tenth, so that noise around log K flips noth
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -91,14 +92,20 @@ class SpeakerSide:
                 self._tell(loss)
         return not counters.ascent_paused
 
-    def catches_up_on(self) -> Iterable[Batch]:
+    def catches_up_on(self) -> list[Batch]:
         """Return the batch for `speaker_catch_up`, if the last ascent left the head behind."""
-        number = self._counters.caught_up
         if not self._counters.behind:
-            return ()
+            return []
+        batch = next(self._further)
         self._counters.caught_up += 1
+        return [batch]
+
+    @functools.cached_property
+    def _further(self) -> Iterator[Batch]:
+        """Those that the head has not had."""
         stream = self._streams.speaker(self._world.rank, self._world.size, catching_up=True)
-        return self._source.batches(stream, number, number + 1, corpus="speaker", num_workers=0)
+        start = self._counters.caught_up
+        return self._source.batches(stream, start, sys.maxsize, corpus="speaker", num_workers=0)
 
     def _look(self, number: int) -> None:
         """Take held-out batch `number` into the running means."""
