@@ -2,7 +2,8 @@
 
 Used by `iteration.py` before each step. The loss of one training batch is noisy, and low when the
 head knows its batches by heart; what is watched is the running mean over held-out batches, and
-between pausing and going on lies a tenth, so that noise around log K flips nothing.
+between pausing and going on lies a tenth, so that noise around log K flips nothing. And what the
+head trains on alone when an ascent has left it behind.
 """
 
 import functools
@@ -48,7 +49,8 @@ def pauses(loss: float, *, limit: float, paused: bool) -> bool:
 class SpeakerSide:
     """Evaluates the speaker head on held-out batches and says whether anything may ascend.
 
-    Where a corpus has no utterance to spare, the running training loss is watched instead.
+    Where a corpus has no utterance to spare, the running training loss is watched instead. It also
+    has the batches on which the head catches up.
     """
 
     def __init__(
